@@ -1,0 +1,7 @@
+"""``python -m mandrake_sessions``"""
+
+import sys
+
+from mandrake_sessions.cli import main
+
+sys.exit(main())

@@ -1,0 +1,108 @@
+"""A message that was received, and its answer: exactly one for a request, none for a notification."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from mandrake_sessions.connection.jsonrpc import Id, encode, error_message, notification_message, result_message
+from mandrake_sessions.connection.outbound import Outbound
+from mandrake_sessions.protocol.errors import error_object
+from mandrake_sessions.protocol.methods import Method
+
+logger = logging.getLogger(__name__)
+
+NOTIFICATION: Final = object()
+
+
+class Batch:
+    """The answers of a JSON-RPC batch, which leave together when the last is there."""
+
+    def __init__(self, outbound: Outbound, expected: int) -> None:
+        self._outbound = outbound
+        self._missing = expected
+        self._answers: list[bytes] = []
+
+    def add(self, answer: bytes | None) -> None:
+        """One message of the batch is done; None where it was a notification."""
+        self._missing -= 1
+        if answer is not None:
+            self._answers.append(answer)
+        if self._missing == 0 and self._answers:
+            self._outbound.send_encoded(b"[" + b",".join(self._answers) + b"]")
+
+
+class Call:
+    """A request or notification. ``arrived`` is on the monotonic clock."""
+
+    def __init__(
+        self,
+        message_id: Any,
+        method: Method | None,
+        params: dict[str, Any],
+        outbound: Outbound,
+        batch: Batch | None,
+        on_answered: Callable[[], None],
+    ) -> None:
+        self.id: Id = None if message_id is NOTIFICATION else message_id
+        self.is_request = message_id is not NOTIFICATION
+        self.method = method
+        self.params = params
+        self.arrived = time.monotonic()
+        self.answered = False
+        self._outbound = outbound
+        self._batch = batch
+        self._on_answered = on_answered
+
+    @property
+    def waited(self) -> float:
+        """Seconds since it arrived."""
+        return time.monotonic() - self.arrived
+
+    def succeed(self, result: Any) -> None:
+        """Answer with a JSON value."""
+        if not self.answered:
+            self.succeed_encoded(self.encode_result(result))
+
+    def encode_result(self, result: Any) -> bytes:
+        """The whole answer, for ``succeed_encoded``; may be called on another thread."""
+        return encode(result_message(self.id, result)) if self.is_request else b""
+
+    def succeed_encoded(self, answer: bytes) -> None:
+        """Answer with what ``encode_result`` gave."""
+        self._answer(answer)
+
+    def fail(self, error: Exception) -> None:
+        """Answer with an error; that of a notification goes to the log."""
+        if self.answered:
+            return
+        described = error_object(error)
+        if self.is_request:
+            self._answer(encode(error_message(self.id, described)))
+            return
+        name = "" if self.method is None else self.method.name
+        logger.warning("notification %s failed: %s", name, described["message"])
+        self._answer(b"")
+        if name == "turn/append":
+            self._outbound.send(notification_message("turn/rejected", self._rejected(described)))
+
+    def _rejected(self, error: dict[str, Any]) -> dict[str, Any]:
+        """An append that nobody waits for must not be lost in silence (protocol, section 4)."""
+        turn_id, chunk = self.params.get("turnId"), self.params.get("chunk")
+        return {
+            "turnId": turn_id if isinstance(turn_id, str) else None,
+            "chunk": chunk if isinstance(chunk, int) and not isinstance(chunk, bool) else None,
+            "error": error,
+        }
+
+    def _answer(self, answer: bytes) -> None:
+        if self.answered:
+            return
+        self.answered = True
+        self._on_answered()
+        if self._batch is not None:
+            self._batch.add(answer or None)
+        elif answer:
+            self._outbound.send_encoded(answer)

@@ -1,0 +1,267 @@
+"""Order: what arrives is carried out in turn, writes that wait together in one transaction.
+
+Everything here runs on the event loop's thread. It never sleeps in SQLite: a lock that is held elsewhere is tried
+again by a timer, files are opened and long reads read by threads. Methods about the server itself, cancellation and
+LSP's life cycle do not come here; they never wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from mandrake_sessions.connection.call import Call
+from mandrake_sessions.connection.outbound import Outbound
+from mandrake_sessions.connection.stores import StorePlace, Stores
+from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
+from mandrake_sessions.errors import Busy, Cancelled, SessionsError
+from mandrake_sessions.handlers import carry_out
+from mandrake_sessions.handlers.context import StoreContext
+from mandrake_sessions.manager import Pin, SessionManager
+from mandrake_sessions.protocol.converter import unstructure
+from mandrake_sessions.protocol.methods import Access, Method
+from mandrake_sessions.protocol.stores import own_params, store_name
+from mandrake_sessions.waiting import backoff
+
+logger = logging.getLogger(__name__)
+
+# A group of writes shares one BEGIN IMMEDIATE and one COMMIT; its bound bounds how long the lock is held.
+MAX_GROUP = 256
+# One reader connection is left for what the loop itself reads.
+MAX_LONG_READS = 3
+
+
+class Dispatcher:
+    """The queue of one connection. ``on_idle`` is called whenever all that was received is answered."""
+
+    def __init__(
+        self, stores: Stores, subscriptions: ConnectionSubscriptions, outbound: Outbound, on_idle: Callable[[], None]
+    ) -> None:
+        self._stores = stores
+        self._subscriptions = subscriptions
+        self._outbound = outbound
+        self._on_idle = on_idle
+        self._queue: deque[Call] = deque()
+        self._executor = ThreadPoolExecutor(MAX_LONG_READS + 1, thread_name_prefix="mandrake-sessions-read")
+        self._reading: dict[Call, Pin] = {}
+        self._opening: StorePlace | None = None
+        self._delays: Iterator[float] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def submit(self, call: Call) -> None:
+        """Queue a call; ``run`` carries it out."""
+        self._queue.append(call)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._queue and not self._reading and self._opening is None
+
+    def run(self) -> None:
+        """Carry out what can be now, in order, and send the answers."""
+        while self._queue and not self._outbound.is_full and self._step():
+            self._outbound.flush()
+        self._subscriptions.pump()
+        self._outbound.flush()
+        if self.is_idle:
+            self._on_idle()
+
+    def cancel(self, message_id: Any) -> None:
+        """End a request that waits or reads; one that is done, or unknown, is let be."""
+        for call in self._queue:
+            if call.is_request and call.id == message_id and type(call.id) is type(message_id):
+                self._queue.remove(call)
+                call.fail(Cancelled("the request was cancelled before it was carried out"))
+                return
+        for call, pin in self._reading.items():
+            if call.is_request and call.id == message_id and not call.answered:
+                call.fail(Cancelled("the request was cancelled while it read"))
+                pin.interrupt()
+                return
+
+    def abandon(self) -> None:
+        """Answer all that still waits with ``cancelled``: the server has to end now."""
+        while self._queue:
+            self._queue.popleft().fail(Cancelled("the server ends, and the request could not be carried out in time"))
+        for call, pin in self._reading.items():
+            call.fail(Cancelled("the server ends, and the request could not be carried out in time"))
+            pin.interrupt()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._executor.shutdown(wait=True)
+
+    def _step(self) -> bool:
+        """Carry out the first call, or the group that begins with it; False if it has to wait."""
+        call = self._queue[0]
+        try:
+            place = self._stores.place(store_name(call.params))
+        except Exception as error:
+            self._queue.popleft().fail(error)
+            return True
+        manager = self._stores.opened(place)
+        if manager is None:
+            self._open(place)
+            return False
+        access = _access(call)
+        try:
+            if access.writes:
+                self._write(manager, place)
+            elif access is Access.LEAVE:
+                self._run_now(self._queue.popleft(), manager)
+            else:
+                return self._read(manager, access)
+        except Busy as error:
+            return self._wait_for_lock(error)
+        self._delays = None
+        return True
+
+    def _open(self, place: StorePlace) -> None:
+        if self._opening is not None:
+            return
+        self._opening = place
+        loop = asyncio.get_running_loop()
+        opened = self._executor.submit(self._stores.open, place)
+        opened.add_done_callback(partial(loop.call_soon_threadsafe, self._opened, place))
+
+    def _opened(self, place: StorePlace, opened: Future[SessionManager]) -> None:
+        """The calls that wait for a store that cannot be opened are answered with why."""
+        self._opening = None
+        if (error := opened.exception()) is not None and self._queue:
+            self._queue.popleft().fail(error if isinstance(error, Exception) else RuntimeError(str(error)))
+        self.run()
+
+    def _write(self, manager: SessionManager, place: StorePlace) -> None:
+        """One transaction for the writes at the head of the queue. Raises Busy, with the queue as it was."""
+        group = self._group(place)
+        appends_only = all(_access(call) is Access.APPEND for call in group)
+        try:
+            with manager.transaction(appends_only=appends_only, wait=False):
+                outcomes = [self._attempt(call, manager) for call in group]
+        except Busy:
+            raise
+        except SessionsError as error:
+            self._fail_group(group, manager, error)
+            return
+        for call, outcome in zip(group, outcomes, strict=True):
+            self._queue.popleft()
+            self._answer(call, outcome)
+
+    def _group(self, place: StorePlace) -> list[Call]:
+        """The writes to one store that nothing else stands between."""
+        group: list[Call] = []
+        for call in self._queue:
+            if len(group) == MAX_GROUP or not _access(call).writes or not self._is_at(call, place):
+                break
+            group.append(call)
+        return group
+
+    def _is_at(self, call: Call, place: StorePlace) -> bool:
+        try:
+            return self._stores.place(store_name(call.params)) == place
+        except SessionsError:
+            return False
+
+    def _attempt(self, call: Call, manager: SessionManager) -> Any:
+        """The result, or the exception; what the call had written is undone by then, and nothing of the others'."""
+        try:
+            return unstructure(self._carry_out(call, manager))
+        except Exception as error:
+            return error
+
+    def _fail_group(self, group: list[Call], manager: SessionManager, error: SessionsError) -> None:
+        """The transaction as a whole failed. Each call is tried alone, so that a small one may still fit on a full
+        disk, and each learns its own fate."""
+        if len(group) == 1:
+            self._queue.popleft().fail(error)
+            return
+        for call in group:
+            self._queue.popleft()
+            try:
+                with manager.transaction(wait=False):
+                    outcome = self._attempt(call, manager)
+            except SessionsError as own_error:
+                outcome = own_error
+            self._answer(call, outcome)
+
+    def _read(self, manager: SessionManager, access: Access) -> bool:
+        if access is Access.LONG_READ and len(self._reading) >= MAX_LONG_READS:
+            return False
+        pin = manager.pin(wait=False)
+        call = self._queue.popleft()
+        if access is Access.LONG_READ:
+            self._read_beside(call, manager, pin)
+        else:
+            with pin:
+                self._run_now(call, manager)
+        self._delays = None
+        return True
+
+    def _read_beside(self, call: Call, manager: SessionManager, pin: Pin) -> None:
+        """Read from the snapshot on another thread, while what follows goes on here."""
+        self._reading[call] = pin
+        loop = asyncio.get_running_loop()
+
+        def read() -> bytes:
+            with pin:
+                return call.encode_result(unstructure(self._carry_out(call, manager)))
+
+        done = self._executor.submit(read)
+        done.add_done_callback(partial(loop.call_soon_threadsafe, self._was_read, call))
+
+    def _was_read(self, call: Call, done: Future[bytes]) -> None:
+        del self._reading[call]
+        error = done.exception()
+        if error is None:
+            call.succeed_encoded(done.result())
+        else:
+            call.fail(error if isinstance(error, Exception) else RuntimeError(str(error)))
+        self.run()
+
+    def _run_now(self, call: Call, manager: SessionManager) -> None:
+        self._answer(call, self._attempt(call, manager))
+
+    def _answer(self, call: Call, outcome: Any) -> None:
+        if isinstance(outcome, Exception):
+            call.fail(outcome)
+            return
+        try:
+            call.succeed(outcome)
+        except Exception as error:
+            call.fail(error)
+
+    def _carry_out(self, call: Call, manager: SessionManager) -> Any:
+        context = StoreContext(store_name(call.params), manager, self._subscriptions)
+        return carry_out(context, _method(call), own_params(call.params))
+
+    def _wait_for_lock(self, busy: Busy) -> bool:
+        """Try again after a while; whoever has waited for the whole budget is told so."""
+        call = self._queue[0]
+        budget = self._stores.settings.busy_timeout
+        if call.waited >= budget:
+            self._queue.popleft()
+            call.fail(Busy(busy.path, round(call.waited * 1000), busy.holder))
+            return True
+        if self._delays is None:
+            self._delays = backoff(budget)
+        delay = next(self._delays, 0.0)
+        if delay == 0.0:
+            self._delays = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(min(delay, budget - call.waited), self.run)
+        return False
+
+
+def _method(call: Call) -> Method:
+    assert call.method is not None
+    return call.method
+
+
+def _access(call: Call) -> Access:
+    return _method(call).access

@@ -1,0 +1,140 @@
+"""JSON-RPC 2.0 messages: out of JSON and into it."""
+
+from __future__ import annotations
+
+import json
+import math
+from json.decoder import scanstring
+from typing import Any, NoReturn
+
+from mandrake_sessions.limits import MAX_JSON_DEPTH
+from mandrake_sessions.protocol.errors import RpcError, invalid_request, parse_error
+
+Id = str | int | float | None
+
+# Line separators of Unicode that are no control characters: legal inside a JSON string, but there are readers of
+# lines that split at them (Node's readline, Python's splitlines).
+_SEPARATORS = (("\x85", "\\u0085"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"the number {digits[:40]} is beyond a double's range")
+    return number
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+_lenient = json.JSONDecoder()
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ascii_encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
+class BrokenMessage(Exception):
+    """A message that cannot be carried out; ``id`` is what its answer goes to, None where none can be read."""
+
+    def __init__(self, error: RpcError, message_id: Id = None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.id = message_id
+
+
+def decode(raw: bytes) -> Any:
+    """The JSON value of a message. Raises BrokenMessage."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        reason = f"bad UTF-8 at byte {error.start}"
+        raise BrokenMessage(parse_error(reason), salvage_id(raw)) from None
+    try:
+        value = _decoder.decode(text)
+    except RecursionError:
+        raise BrokenMessage(too_deep(), salvage_id(raw)) from None
+    except ValueError as error:
+        raise BrokenMessage(parse_error(str(error)), salvage_id(raw)) from None
+    # Counting brackets is cheap; only a message with many can be nested deep.
+    if text.count("{") + text.count("[") > MAX_JSON_DEPTH and _deeper_than(value, MAX_JSON_DEPTH):
+        found = value.get("id") if isinstance(value, dict) else None
+        raise BrokenMessage(too_deep(), found if is_id(found) else None)
+    return value
+
+
+def too_deep() -> RpcError:
+    return invalid_request(f"it is nested deeper than {MAX_JSON_DEPTH}")
+
+
+def is_id(value: Any) -> bool:
+    """Whether a request may have this id: a string, a number, or (if it must be) null."""
+    return value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
+
+
+def salvage_id(raw: bytes) -> Id:
+    """The id of a message that cannot be read as a whole, where it stands before the fault."""
+    text = raw.decode(errors="replace").lstrip()
+    try:
+        position = _expect(text, 0, "{")
+        while True:
+            key, position = scanstring(text, _expect(text, position, '"'))
+            value, position = _lenient.raw_decode(text, _expect(text, position, ":"))
+            if key == "id":
+                return value if is_id(value) else None
+            position = _expect(text, position, ",")
+    except (ValueError, RecursionError, IndexError):
+        return None
+
+
+def _expect(text: str, position: int, character: str) -> int:
+    """The position after the character and the blanks around it."""
+    while text[position] in " \t\r\n":
+        position += 1
+    if text[position] != character:
+        raise ValueError
+    position += 1
+    if character != '"':
+        while text[position] in " \t\r\n":
+            position += 1
+    return position
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    layer = [value]
+    for _ in range(levels):
+        layer = [
+            child
+            for container in layer
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, dict | list)
+        ]
+        if not layer:
+            return False
+    return True
+
+
+def encode(message: dict[str, Any] | list[Any]) -> bytes:
+    """A message as JSON on one line, by anybody's idea of a line."""
+    text = _encoder.encode(message)
+    if text.isascii():
+        return text.encode("ascii")
+    for separator, escape in _SEPARATORS:
+        text = text.replace(separator, escape)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # A lone surrogate, in an id or an error that quotes what the client sent.
+        return _ascii_encoder.encode(message).encode("ascii")
+
+
+def result_message(message_id: Id, result: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": message_id, "result": result}
+
+
+def error_message(message_id: Id, error: dict[str, Any]) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": message_id, "error": error}
+
+
+def notification_message(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "method": method, "params": params}

@@ -1,0 +1,151 @@
+"""LSP on this connection: its life cycle, and the door to the language server, which is loaded when it is needed.
+
+Importing pygls and lsprotocol takes longer than all else at start-up, so a script that sends no LSP never pays for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mandrake_sessions.connection.call import Call
+from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.protocol.errors import InvalidParams, invalid_request
+from mandrake_sessions.settings import BadSetting, with_options
+
+if TYPE_CHECKING:
+    from mandrake_sessions.connection.server import Server
+    from mandrake_sessions.lsp import LanguageAdapter
+
+logger = logging.getLogger(__name__)
+
+# What of LSP this server answers; anything else it does not have is methodNotFound, by our own hand.
+LSP_METHODS = frozenset(
+    {
+        "initialize",
+        "initialized",
+        "shutdown",
+        "exit",
+        "$/setTrace",
+        "workspace/didChangeWorkspaceFolders",
+        "workspace/executeCommand",
+        "window/workDoneProgress/cancel",
+    }
+)
+PARENT_LOOK_SECONDS = 1.0
+
+
+class LanguageClient:
+    """The client, as far as it speaks LSP."""
+
+    def __init__(self, server: Server, given: frozenset[str]) -> None:
+        self._server = server
+        self._given = given
+        self._adapter: LanguageAdapter | None = None
+        self._initialized = False
+        self.is_shut_down = False
+
+    def knows(self, name: str) -> bool:
+        return name in LSP_METHODS
+
+    def receive(self, name: str, call: Call, params: Any) -> None:
+        """A request or notification of LSP's."""
+        if name == "exit":
+            call.succeed(None)
+            self._server.end(0 if self.is_shut_down else 1)
+            return
+        if name == "initialize" and self._initialized:
+            call.fail(invalid_request("the server is initialized already"))
+            return
+        try:
+            self._prepare(name, params)
+            self._load().receive(name, call, params)
+        except SessionsError as error:
+            call.fail(error)
+            return
+        self._after(name, params)
+
+    def response(self, message: dict[str, Any]) -> None:
+        """The client's answer to a request of the language server's."""
+        if self._adapter is None:
+            logger.debug("ignored a response to no request: id %r", message.get("id"))
+        else:
+            self._adapter.response(message)
+
+    def _load(self) -> LanguageAdapter:
+        if self._adapter is None:
+            from mandrake_sessions.lsp import LanguageAdapter
+
+            self._adapter = LanguageAdapter(self._server.send)
+        return self._adapter
+
+    def _prepare(self, name: str, params: Any) -> None:
+        """Take from the params what the stores need, before the answer goes out. Raises SessionsError."""
+        if not isinstance(params, dict):
+            raise InvalidParams("", "must be an object")
+        if name == "initialize":
+            options = params.get("initializationOptions")
+            if isinstance(options, dict):
+                try:
+                    self._server.apply(with_options(self._server.settings, self._given, options))
+                except BadSetting as error:
+                    raise InvalidParams("initializationOptions", str(error)) from None
+
+    def _after(self, name: str, params: dict[str, Any]) -> None:
+        """What follows from a message that the language server has taken."""
+        if name == "initialize":
+            self._initialized = True
+            self._server.stores.set_folders(_folders(params))
+            if isinstance(process_id := params.get("processId"), int) and process_id > 0:
+                self._watch_parent(process_id)
+        elif name == "shutdown":
+            self.is_shut_down = True
+        elif name == "workspace/didChangeWorkspaceFolders":
+            event = params.get("event")
+            event = event if isinstance(event, dict) else {}
+            gone = self._server.stores.change_folders(_uris(event.get("added")), _uris(event.get("removed")))
+            self._server.leave_stores(gone)
+
+    def _watch_parent(self, process_id: int) -> None:
+        """End when the process that started us is gone (LSP: ``processId``)."""
+        if _is_alive(process_id):
+            asyncio.get_running_loop().call_later(PARENT_LOOK_SECONDS, self._watch_parent, process_id)
+        else:
+            logger.warning("the parent process %d is gone; ending", process_id)
+            self._server.end(0)
+
+
+def _folders(params: dict[str, Any]) -> list[str]:
+    """The workspace folders that ``initialize`` names, by the first of its three ways that is used."""
+    folders = _uris(params.get("workspaceFolders"))
+    if folders:
+        return folders
+    if isinstance(root := params.get("rootUri"), str):
+        return [root]
+    if isinstance(root := params.get("rootPath"), str):
+        return [Path(root).absolute().as_uri()]
+    return []
+
+
+def _uris(folders: Any) -> list[str]:
+    if not isinstance(folders, list):
+        return []
+    return [f["uri"] for f in folders if isinstance(f, dict) and isinstance(f.get("uri"), str)]
+
+
+def _is_alive(process_id: int) -> bool:
+    if os.name == "nt":
+        # os.kill ends a process there; the end of the input tells of a parent's death as well.
+        return True
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+

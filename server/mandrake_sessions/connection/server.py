@@ -1,0 +1,273 @@
+"""A server: one client on two file descriptors, from the first byte to an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from mandrake_sessions.connection.call import NOTIFICATION, Batch, Call
+from mandrake_sessions.connection.dispatcher import Dispatcher
+from mandrake_sessions.connection.framing import Broken, Frame, Framer, TooLong
+from mandrake_sessions.connection.jsonrpc import BrokenMessage, decode, is_id, salvage_id
+from mandrake_sessions.connection.language import LanguageClient
+from mandrake_sessions.connection.outbound import Outbound
+from mandrake_sessions.connection.reader import Reader, frame_size
+from mandrake_sessions.connection.service import ServerService
+from mandrake_sessions.connection.stores import Stores
+from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
+from mandrake_sessions.handlers import carry_out
+from mandrake_sessions.handlers.context import ServiceContext
+from mandrake_sessions.protocol.converter import unstructure
+from mandrake_sessions.protocol.errors import (
+    InvalidParams,
+    invalid_request,
+    message_too_large,
+    method_not_found,
+    parse_error,
+)
+from mandrake_sessions.protocol.methods import METHODS, Access
+from mandrake_sessions.protocol.stores import own_params
+from mandrake_sessions.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# From the wish to end to the end, in seconds: for what waits, then for a client that reads slowly.
+FINISH_SECONDS = 1.5
+FLUSH_SECONDS = 1.0
+
+
+class Server:
+    """Everything that belongs to one connection. ``run`` is its whole life."""
+
+    def __init__(self, settings: Settings, given: frozenset[str], stdin: int, stdout: int) -> None:
+        self.settings = settings
+        self.stores = Stores(settings)
+        self._loop = asyncio.get_running_loop()
+        self._outbound = Outbound(stdout, self._from_thread(self._drained), self._from_thread(self._client_gone))
+        self._subscriptions = ConnectionSubscriptions(self._outbound)
+        self._dispatcher = Dispatcher(self.stores, self._subscriptions, self._outbound, self._idle)
+        self._reader = Reader(
+            stdin,
+            settings.max_message_bytes,
+            self._set_framer,
+            self._from_thread(self._receive),
+            self._from_thread(self._input_ended),
+        )
+        self._language = LanguageClient(self, given)
+        self._service = ServiceContext(ServerService(self.stores))
+        self._finished = self._loop.create_future()
+        self._ending = False
+        self._patient = False
+        self._exit_code = 0
+
+    async def run(self) -> int:
+        """Serve until the end; gives the exit code. All is flushed and closed when it returns."""
+        self._handle_signals()
+        self._reader.start()
+        await self._finished
+        self._subscriptions.pump()
+        self._outbound.flush()
+        self._outbound.wait_until_sent(None if self._patient else FLUSH_SECONDS)
+        self._subscriptions.close()
+        self._dispatcher.close()
+        self.stores.close()
+        return self._exit_code
+
+    def end(self, exit_code: int = 0, *, patient: bool = False) -> None:
+        """Finish what was received, then end. ``patient``: for as long as that, and the reading of it, takes."""
+        self._exit_code = exit_code
+        self._patient = patient
+        self._reader.pause(True)
+        if not self._ending and not patient:
+            self._loop.call_later(FINISH_SECONDS, self._out_of_time)
+        self._ending = True
+        self._dispatcher.run()
+
+    def apply(self, settings: Settings) -> None:
+        """Take settings that the client has given; stores that are open already keep theirs."""
+        self.settings = self.stores.settings = settings
+
+    def leave_stores(self, managers: list[Any]) -> None:
+        """Workspace folders went: their subscriptions end, their stores close."""
+        for manager in managers:
+            self._subscriptions.leave(manager)
+            manager.close()
+        self._outbound.flush()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """A message of the language server's own."""
+        self._outbound.send(message)
+        self._outbound.flush()
+
+    def _from_thread(self, work: Callable[..., None]) -> Callable[..., None]:
+        """The same work, on the loop's thread; nothing once the loop has ended."""
+
+        def call(*arguments: Any) -> None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(partial(work, *arguments))
+
+        return call
+
+    def _set_framer(self, framer: Framer) -> None:
+        self._outbound.framer = framer
+
+    def _receive(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            release = partial(self._reader.done, frame_size(frame))
+            try:
+                self._receive_value(_value(frame, self.settings.max_message_bytes), release)
+            except BrokenMessage as broken:
+                self._broken(broken, release)
+        self._dispatcher.run()
+
+    def _receive_value(self, value: Any, release: Callable[[], None]) -> None:
+        if not isinstance(value, list):
+            self._accept(value, None, release)
+            return
+        if not value:
+            raise BrokenMessage(invalid_request("an empty batch"))
+        batch = Batch(self._outbound, len(value))
+        release()
+        for message in value:
+            self._accept(message, batch, lambda: None)
+
+    def _broken(self, broken: BrokenMessage, release: Callable[[], None]) -> None:
+        Call(broken.id, None, {}, self._outbound, None, release).fail(broken.error)
+
+    def _accept(self, message: Any, batch: Batch | None, release: Callable[[], None]) -> None:
+        """One message: queued, carried out at once, or refused."""
+        fault = _envelope_fault(message)
+        if fault is not None:
+            found = message.get("id") if isinstance(message, dict) else None
+            Call(found if is_id(found) else None, None, {}, self._outbound, batch, release).fail(
+                invalid_request(fault)
+            )
+            return
+        name = message.get("method")
+        if name is None:
+            Call(NOTIFICATION, None, {}, self._outbound, batch, release).succeed(None)
+            self._language.response(message)
+            return
+        given = message.get("params")
+        params = {} if given is None else given
+        method = METHODS.get(name)
+        call = Call(message.get("id", NOTIFICATION), method, params, self._outbound, batch, release)
+        if self._language.is_shut_down and call.is_request:
+            call.fail(invalid_request("the server was shut down"))
+        elif method is None:
+            self._other(name, call, params)
+        elif not isinstance(params, dict):
+            call.fail(InvalidParams("", "must be an object"))
+        elif method.access is Access.SERVICE:
+            self._serve(call)
+        else:
+            self._dispatcher.submit(call)
+
+    def _other(self, name: str, call: Call, params: Any) -> None:
+        """A method that is not in our table: LSP's, or nobody's."""
+        if name == "$/cancelRequest":
+            self._dispatcher.cancel(params.get("id") if isinstance(params, dict) else None)
+            call.succeed(None)
+        elif self._language.knows(name):
+            self._language.receive(name, call, params)
+        elif call.is_request:
+            call.fail(method_not_found(name))
+        else:
+            logger.debug("ignored notification %s", name)
+            call.succeed(None)
+
+    def _serve(self, call: Call) -> None:
+        assert call.method is not None
+        try:
+            call.succeed(unstructure(carry_out(self._service, call.method, own_params(call.params))))
+        except Exception as error:
+            call.fail(error)
+
+    def _drained(self) -> None:
+        """The client reads again."""
+        self._reader.pause(self._ending)
+        self._dispatcher.run()
+
+    def _idle(self) -> None:
+        if self._ending and not self._finished.done():
+            self._finished.set_result(None)
+
+    def _input_ended(self) -> None:
+        if not self._ending:
+            self.end(patient=True)
+
+    def _client_gone(self) -> None:
+        """Nobody reads the answers any more; what has been received is still carried out."""
+        if not self._ending:
+            self.end(self._exit_code)
+
+    def _out_of_time(self) -> None:
+        self._dispatcher.abandon()
+        self._outbound.flush()
+        if not self._finished.done():
+            self._finished.set_result(None)
+
+    def _handle_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._loop.add_signal_handler(number, self.end)
+            except NotImplementedError:
+                # Windows: the loop has no signal handlers, Python has.
+                signal.signal(number, lambda *_: self._from_thread(self.end)())
+
+
+def serve(settings: Settings, given: frozenset[str]) -> int:
+    """Serve the client on this process's stdin and stdout; gives the exit code.
+
+    From here on ``print`` and whatever a library writes to stdout goes to stderr.
+    """
+    stdin, stdout = _claim_standard_streams()
+    return asyncio.run(_serve(settings, given, stdin, stdout))
+
+
+async def _serve(settings: Settings, given: frozenset[str], stdin: int, stdout: int) -> int:
+    return await Server(settings, given, stdin, stdout).run()
+
+
+def _claim_standard_streams() -> tuple[int, int]:
+    """Descriptors that nobody else has; fd 1 becomes stderr, fd 0 becomes empty."""
+    stdin, stdout = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return stdin, stdout
+
+
+def _value(frame: Frame, max_message_bytes: int) -> Any:
+    """The JSON value of a frame. Raises BrokenMessage."""
+    if isinstance(frame, TooLong):
+        raise BrokenMessage(message_too_large(frame.size, max_message_bytes), salvage_id(frame.prefix))
+    if isinstance(frame, Broken):
+        raise BrokenMessage(parse_error(frame.reason))
+    return decode(frame)
+
+
+def _envelope_fault(message: Any) -> str | None:
+    """What makes a value no JSON-RPC 2.0 message, or None."""
+    if not isinstance(message, dict):
+        return f"a message is an object, not {type(message).__name__}"
+    if message.get("jsonrpc") != "2.0":
+        return 'it has no "jsonrpc": "2.0"'
+    if not is_id(message.get("id")):
+        return "its id is neither a string nor a number"
+    if "method" in message:
+        return None if isinstance(message["method"], str) else "its method is no string"
+    if "id" in message and ("result" in message) != ("error" in message):
+        return None
+    return "it has neither a method nor a result"
+
+

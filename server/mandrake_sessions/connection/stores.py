@@ -1,0 +1,129 @@
+"""The stores that a client may name, each opened at its first use."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from attrs import frozen
+
+from mandrake_sessions.errors import StorageFailure, StorageReason, WorkspaceNotFound
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.protocol.stores import StoreName
+from mandrake_sessions.settings import Settings
+from mandrake_sessions.workspaces import (
+    WORKSPACE_DIRECTORY,
+    find_workspace,
+    keep_out_of_git,
+    path_of_uri,
+    system_database,
+    workspace_database,
+)
+
+
+@frozen
+class StorePlace:
+    """Where a store is: its scope, the workspace it belongs to, and its file."""
+
+    scope: str
+    workspace: str | None
+    path: str
+
+
+class Stores:
+    """From a store's name in params to an open manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._folders: list[str] | None = None
+        self._default: Path | None = None
+        self._open: dict[StorePlace, SessionManager] = {}
+        self._lock = threading.Lock()
+
+    def set_folders(self, uris: list[str]) -> None:
+        """The client's workspace folders, in its order; the first is the default."""
+        self._folders = uris
+
+    def change_folders(self, added: list[str], removed: list[str]) -> list[SessionManager]:
+        """Folders came and went; gives the managers of those that went, which are forgotten here and still open."""
+        kept = [uri for uri in self._folders or [] if uri not in removed]
+        self._folders = kept + [uri for uri in added if uri not in kept]
+        wanted = {str(path) for path in self._known()}
+        gone = [place for place in self._open if place.workspace is not None and place.workspace not in wanted]
+        return [self._open.pop(place) for place in gone]
+
+    @property
+    def workspace(self) -> str:
+        """The path of the default workspace."""
+        return str(self._default_folder())
+
+    def place(self, name: StoreName) -> StorePlace:
+        """Where the named store is. Raises WorkspaceNotFound."""
+        if name.scope == "system":
+            return StorePlace("system", None, str(system_database()))
+        default = self._default_folder()
+        folder = default if name.workspace is None else self._folder(name.workspace)
+        path = workspace_database(folder)
+        if folder == default and self.settings.database is not None:
+            path = Path(self.settings.database).expanduser().absolute()
+        return StorePlace("workspace", str(folder), str(path))
+
+    def opened(self, place: StorePlace) -> SessionManager | None:
+        """The manager of a store that is open already."""
+        return self._open.get(place)
+
+    def open(self, place: StorePlace) -> SessionManager:
+        """Open a store; blocks, so not for the event loop's thread. Raises StoreError."""
+        manager = SessionManager(
+            place.path, durability=self.settings.durability, busy_timeout=self.settings.busy_timeout
+        )
+        with self._lock:
+            _prepare_workspace(place)
+            manager.init()
+            return self._open.setdefault(place, manager)
+
+    def all_open(self) -> dict[StorePlace, SessionManager]:
+        return dict(self._open)
+
+    def close(self) -> None:
+        while self._open:
+            _, manager = self._open.popitem()
+            manager.close()
+
+    def _folder(self, uri: str) -> Path:
+        path = path_of_uri(uri)
+        if path is None or path not in self._known():
+            raise WorkspaceNotFound(uri, [str(known) for known in self._known()])
+        return path
+
+    def _known(self) -> list[Path]:
+        paths = [path_of_uri(uri) for uri in self._folders or []]
+        return [self._default_folder(), *(path for path in paths if path is not None)]
+
+    def _default_folder(self) -> Path:
+        if self.settings.workspace is not None:
+            return Path(self.settings.workspace).expanduser().absolute()
+        for uri in self._folders or []:
+            path = path_of_uri(uri)
+            if path is not None:
+                return path
+        if self._default is None:
+            self._default = find_workspace(Path.cwd())
+        return self._default
+
+
+def _prepare_workspace(place: StorePlace) -> None:
+    """Make ``.ws`` where the store is a workspace's usual one, and keep it out of git."""
+    path = Path(place.path)
+    if path.parent.name != WORKSPACE_DIRECTORY or path.exists():
+        return
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keep_out_of_git(path.parent)
+    except OSError as error:
+        raise StorageFailure(
+            StorageReason.CREATE_DIRECTORY,
+            f"Failed to create database directory {path.parent}: {error.strerror}; "
+            "check the workspace, or name a file with --database",
+            place.path,
+        ) from error

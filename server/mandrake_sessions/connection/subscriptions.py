@@ -1,0 +1,201 @@
+"""Subscriptions of the connection: each a position in the feed of its store, and nothing more.
+
+Whenever something was committed the feed is read from there, and what a subscription is about is sent; where the
+client does not read, the position stays where it is. Other processes' commits are heard of by looking, at an interval
+that grows while nothing happens; without subscriptions nobody looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from mandrake_sessions.connection.jsonrpc import notification_message
+from mandrake_sessions.connection.outbound import Outbound
+from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.ids import new_id
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.model import Change, ChangeKind, FeedStart, Scope, Session
+from mandrake_sessions.protocol import notifications
+
+logger = logging.getLogger(__name__)
+
+SHORTEST_LOOK = 0.002
+LONGEST_LOOK = 0.02
+# How many looks without news before the interval grows.
+PATIENCE = 200
+# How many changes are read at once.
+READ_LIMIT = 500
+
+
+class Subscription:
+    """Where one listener stands. ``turns``: whether it is told of turns, or of sessions."""
+
+    def __init__(self, scope: Scope, position: int, *, turns: bool, raw: bool, text: bool) -> None:
+        self.id = new_id()
+        self.scope = scope
+        self.position = position
+        self.turns = turns
+        self._raw = raw
+        self._text = text
+
+    def concerns(self, change: Change) -> bool:
+        kinds = notifications.concerns_turns if self.turns else notifications.concerns_sessions
+        return kinds(change) and self.scope.covers(change)
+
+    def joined(self, first: Change, second: Change) -> Change | None:
+        """Two neighbouring changes as one, where the contract lets them be."""
+        join = notifications.joined_pieces if self.turns else notifications.joined_updates
+        return join(first, second)
+
+    def message(self, change: Change, sessions: dict[str, Session]) -> dict[str, Any]:
+        if self.turns:
+            params = notifications.turn_updated(self.id, change, raw=self._raw, text=self._text)
+            return notification_message("turn/updated", params)
+        params = notifications.session_updated(self.id, change, sessions.get(change.session_id))
+        return notification_message("session/updated", params)
+
+    def is_ended_by(self, change: Change) -> bool:
+        """Whether the change took away what the subscription is about."""
+        narrowest = {
+            ChangeKind.SESSION_DELETED: self.scope.session_id,
+            ChangeKind.ROUND_DELETED: self.scope.round_id,
+            ChangeKind.TURN_DELETED: self.scope.turn_id,
+        }.get(change.kind)
+        return narrowest is not None and self.scope.covers(change)
+
+
+class StoreFollower:
+    """The subscriptions to one store, and the looking for others' commits."""
+
+    def __init__(self, manager: SessionManager, outbound: Outbound) -> None:
+        self.manager = manager
+        self.subscriptions: dict[str, Subscription] = {}
+        self._outbound = outbound
+        self._watch = manager.watch()
+        self._quiet = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._look_again()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._watch.close()
+
+    def pump(self) -> None:
+        """Send what was committed since, as far as the client reads."""
+        while not self._outbound.is_full and (behind := self._furthest_behind()):
+            changes = self.manager.changes_since(behind[0].position, limit=READ_LIMIT)
+            if not changes:
+                return
+            sessions = self._sessions_of(changes) if any(not s.turns for s in behind) else {}
+            for subscription in behind:
+                self._send(subscription, changes, sessions)
+            self._outbound.flush()
+
+    def end(self, subscription_id: str, reason: str) -> None:
+        """Take a subscription away and tell the client why."""
+        subscription = self.subscriptions.pop(subscription_id)
+        params = {"subscriptionId": subscription_id, "seq": subscription.position, "reason": reason}
+        self._outbound.send(notification_message("subscription/ended", params))
+
+    def _furthest_behind(self) -> list[Subscription]:
+        """Those at the lowest position, which read on together."""
+        lowest = min((s.position for s in self.subscriptions.values()), default=None)
+        return [s for s in self.subscriptions.values() if s.position == lowest]
+
+    def _sessions_of(self, changes: list[Change]) -> dict[str, Session]:
+        ids = {change.session_id for change in changes if notifications.concerns_sessions(change)}
+        return self.manager.sessions_now(ids)
+
+    def _send(self, subscription: Subscription, changes: list[Change], sessions: dict[str, Session]) -> None:
+        waiting: Change | None = None
+        for change in filter(subscription.concerns, changes):
+            joined = None if waiting is None else subscription.joined(waiting, change)
+            if joined is None and waiting is not None:
+                self._outbound.send(subscription.message(waiting, sessions))
+            waiting = joined or change
+            if subscription.is_ended_by(change):
+                break
+        if waiting is not None:
+            self._outbound.send(subscription.message(waiting, sessions))
+        subscription.position = changes[-1].seq
+        if waiting is not None and subscription.is_ended_by(waiting):
+            subscription.position = waiting.seq
+            self.end(subscription.id, "deleted")
+
+    def _look_again(self) -> None:
+        delay = SHORTEST_LOOK if self._quiet < PATIENCE else LONGEST_LOOK
+        self._timer = asyncio.get_running_loop().call_later(delay, self._look)
+
+    def _look(self) -> None:
+        try:
+            if self._watch.moved():
+                self._quiet = 0
+                self.pump()
+            else:
+                self._quiet += 1
+        except SessionsError as error:
+            logger.warning("the feed could not be read, it will be tried again: %s", error)
+        self._look_again()
+
+
+class ConnectionSubscriptions:
+    """All subscriptions of the connection; see ``handlers.context.Subscriptions``."""
+
+    def __init__(self, outbound: Outbound) -> None:
+        self._outbound = outbound
+        self._followers: dict[SessionManager, StoreFollower] = {}
+
+    def follow_turns(self, manager: SessionManager, scope: Scope, start: FeedStart, *, raw: bool, text: bool) -> str:
+        return self._add(manager, Subscription(scope, start.seq, turns=True, raw=raw, text=text))
+
+    def follow_sessions(self, manager: SessionManager, scope: Scope, start: FeedStart) -> str:
+        return self._add(manager, Subscription(scope, start.seq, turns=False, raw=False, text=False))
+
+    def end(self, subscription_id: str, *, turns: bool) -> bool:
+        for follower in self._followers.values():
+            subscription = follower.subscriptions.get(subscription_id)
+            if subscription is not None and subscription.turns is turns:
+                del follower.subscriptions[subscription_id]
+                self._close_idle()
+                return True
+        return False
+
+    def pump(self) -> None:
+        """Send what was committed, to every subscription; where reading fails it is tried again at the next look."""
+        for follower in list(self._followers.values()):
+            self._try(follower.pump)
+        self._close_idle()
+
+    def leave(self, manager: SessionManager) -> None:
+        """The store is about to be closed: its subscriptions end."""
+        follower = self._followers.pop(manager, None)
+        if follower is not None:
+            for subscription_id in list(follower.subscriptions):
+                follower.end(subscription_id, "closed")
+            follower.close()
+
+    def close(self) -> None:
+        """Stop looking; what is committed has been sent by ``pump``."""
+        while self._followers:
+            self._followers.popitem()[1].close()
+
+    def _add(self, manager: SessionManager, subscription: Subscription) -> str:
+        if manager not in self._followers:
+            self._followers[manager] = StoreFollower(manager, self._outbound)
+        self._followers[manager].subscriptions[subscription.id] = subscription
+        return subscription.id
+
+    def _close_idle(self) -> None:
+        for manager, follower in list(self._followers.items()):
+            if not follower.subscriptions:
+                self._followers.pop(manager).close()
+
+    def _try(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except SessionsError as error:
+            logger.warning("the feed could not be read, it will be tried again: %s", error)

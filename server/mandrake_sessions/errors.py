@@ -1,0 +1,120 @@
+"""What can go wrong, as exceptions that know no wire code.
+
+    SessionsError
+    ├── InvalidValue            a value breaks a rule of its field
+    │   └── TooLarge            … by its size
+    ├── NotFound                no entity of that name
+    ├── Conflict                the value is fine, but not with what is stored
+    ├── Cancelled               the caller took the work back
+    ├── NotOpen                 the manager was not opened, or was closed
+    ├── WorkspaceNotFound       a folder that the client never named
+    └── StoreError              the file, not the request
+        ├── Busy                another process held the write lock for too long
+        └── StorageFailure      opening, reading or writing failed; see StorageReason
+
+Every message says what was wrong, with what value, and what to do. ``protocol/errors.py`` gives each its code.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+
+class StorageReason(StrEnum):
+    """Why a store cannot do what was asked; the words are those of the wire."""
+
+    CREATE_DIRECTORY = "createDirectory"
+    OPEN = "open"
+    MIGRATE = "migrate"
+    READ_ONLY = "readOnly"
+    FULL = "full"
+    CORRUPT = "corrupt"
+    SCHEMA_TOO_NEW = "schemaTooNew"
+    FOREIGN_DATABASE = "foreignDatabase"
+    UNSUPPORTED_FILESYSTEM = "unsupportedFilesystem"
+    IO = "io"
+
+
+class SessionsError(Exception):
+    """The root of all errors that this package raises on purpose."""
+
+
+class InvalidValue(SessionsError):
+    """A value breaks a rule of its field.
+
+    ``field`` is the field's path in Python names, such as ``tool_calls[0].id``; empty for the call as a whole.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+
+
+class TooLarge(InvalidValue):
+    """A text or message is beyond its limit."""
+
+
+class NotFound(SessionsError):
+    """No such entity. ``entity`` is its word (``session``, ``turn`` …), ``entity_id`` what was looked for."""
+
+    def __init__(self, entity: str, entity_id: str) -> None:
+        super().__init__(f"no {entity} {entity_id!r} in this store; it was deleted, or is of another store")
+        self.entity = entity
+        self.entity_id = entity_id
+
+
+class Conflict(SessionsError):
+    """What was asked does not fit what is stored. ``reason`` is one word, the message says the rest."""
+
+    def __init__(self, reason: str, message: str, *, expected: Any = None, actual: Any = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.expected = expected
+        self.actual = actual
+
+
+class Cancelled(SessionsError):
+    """The caller took the request back before it was done; nothing of it is stored."""
+
+
+class NotOpen(SessionsError):
+    """The manager is not open: ``init()`` was not called yet, or ``close()`` was."""
+
+
+class WorkspaceNotFound(SessionsError):
+    """``workspace`` is not one of the client's folders."""
+
+    def __init__(self, workspace: str, known: list[str]) -> None:
+        folders = ", ".join(known) if known else "none"
+        super().__init__(f"workspace {workspace!r} is not a folder of this client; its folders: {folders}")
+        self.workspace = workspace
+
+
+class StoreError(SessionsError):
+    """The file could not do what was asked, whatever was asked."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class Busy(StoreError):
+    """Another process held the lock for the whole time budget. Nothing was written; try again."""
+
+    def __init__(self, path: str, waited_ms: int, holder: str | None = None) -> None:
+        who = f" by {holder}" if holder else ""
+        super().__init__(
+            f"the database {path} was locked{who} for {waited_ms} ms; try again, or raise --busy-timeout", path
+        )
+        self.waited_ms = waited_ms
+        self.holder = holder
+
+
+class StorageFailure(StoreError):
+    """Opening, reading or writing the file failed, and trying again does not help by itself."""
+
+    def __init__(self, reason: StorageReason, message: str, path: str) -> None:
+        super().__init__(message, path)
+        self.reason = reason

@@ -1,0 +1,88 @@
+"""Listeners of an embedding program: committed changes, this process's and others', in order, on one thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.model import Change
+from mandrake_sessions.operations.feed import FeedOperations
+
+Listener = Callable[[Change], None]
+
+SHORTEST_LOOK = 0.002
+LONGEST_LOOK = 0.02
+# How many looks without news make the next one later.
+PATIENCE = 100
+
+
+class ListenerThread:
+    """Calls every listener for every change committed after it was added. It runs only while there is one."""
+
+    def __init__(self, source: FeedOperations, logger: logging.Logger) -> None:
+        self._source = source
+        self._logger = logger
+        self._wake = threading.Event()
+        self._stopping = False
+        self._lock = threading.Lock()
+        self._listeners: dict[object, tuple[int, Listener]] = {}
+        self._position = source.last_seq()
+        self._watch = source.watch()
+        self._thread = threading.Thread(target=self._run, name="mandrake-sessions-feed", daemon=True)
+        self._thread.start()
+
+    def add(self, listener: Listener) -> Callable[[], None]:
+        """Hear of what is committed from now on; gives the function that ends it."""
+        key = object()
+        with self._lock:
+            self._listeners[key] = (self._source.last_seq(), listener)
+
+        def remove() -> None:
+            with self._lock:
+                self._listeners.pop(key, None)
+
+        return remove
+
+    def wake(self) -> None:
+        """This process has committed something: look now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Deliver what is committed, then end. No listener is called after this returns."""
+        self._stopping = True
+        self._wake.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+            self._watch.close()
+
+    def _run(self) -> None:
+        quiet = 0
+        while not self._stopping:
+            woken = self._wake.wait(SHORTEST_LOOK if quiet < PATIENCE else LONGEST_LOOK)
+            self._wake.clear()
+            try:
+                moved = self._watch.moved()
+                if woken or moved:
+                    self._deliver()
+            except SessionsError as error:
+                self._logger.warning("the feed could not be read: %s", error)
+            quiet = 0 if woken or moved else quiet + 1
+
+    def _deliver(self) -> None:
+        while changes := self._source.changes_since(self._position):
+            for change in changes:
+                self._position = change.seq
+                with self._lock:
+                    listeners = list(self._listeners.values())
+                for since, listener in listeners:
+                    if change.seq > since:
+                        self._call(listener, change)
+
+    def _call(self, listener: Listener, change: Change) -> None:
+        """One listener that fails must not silence the others."""
+        try:
+            listener(change)
+        except Exception:
+            self._logger.exception("a listener raised on change %d; it stays a listener", change.seq)

@@ -1,0 +1,43 @@
+"""``turn/subscribe``, ``session/subscribe`` and their ends"""
+
+from __future__ import annotations
+
+from mandrake_sessions.errors import NotFound
+from mandrake_sessions.handlers.context import StoreContext
+from mandrake_sessions.protocol.params import SessionSubscribe, SubscriptionId, TurnSubscribe
+from mandrake_sessions.protocol.results import Nothing, SessionSubscription, TurnSubscription
+
+
+def turn_subscribe(context: StoreContext, params: TurnSubscribe) -> TurnSubscription:
+    scope = context.manager.turn_scope(
+        turn_id=params.get("turn_id"), response_id=params.get("response_id"), session_id=params.get("session_id")
+    )
+    raw, text = params.get("include_raw", False), params.get("include_text", True)
+    start = context.manager.follow_turns(
+        scope, since=params.get("since"), store_id=params.get("store_id"), include_raw=raw, include_text=text
+    )
+    subscription_id = context.subscriptions.follow_turns(context.manager, scope, start, raw=raw, text=text)
+    return TurnSubscription(subscription_id, start.store_id, start.seq, start.reset, start.turns)
+
+
+def session_subscribe(context: StoreContext, params: SessionSubscribe) -> SessionSubscription:
+    scope = context.manager.turn_scope(session_id=params.get("session_id"))
+    start = context.manager.follow_sessions(
+        scope.session_id, since=params.get("since"), store_id=params.get("store_id")
+    )
+    subscription_id = context.subscriptions.follow_sessions(context.manager, scope, start)
+    return SessionSubscription(subscription_id, start.store_id, start.seq, start.reset, start.sessions)
+
+
+def turn_unsubscribe(context: StoreContext, params: SubscriptionId) -> Nothing:
+    return _end(context, params["subscription_id"], turns=True)
+
+
+def session_unsubscribe(context: StoreContext, params: SubscriptionId) -> Nothing:
+    return _end(context, params["subscription_id"], turns=False)
+
+
+def _end(context: StoreContext, subscription_id: str, *, turns: bool) -> Nothing:
+    if not context.subscriptions.end(subscription_id, turns=turns):
+        raise NotFound("subscription", subscription_id)
+    return Nothing()

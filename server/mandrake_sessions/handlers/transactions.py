@@ -1,0 +1,39 @@
+"""``transaction/run``"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mandrake_sessions.handlers.context import StoreContext
+from mandrake_sessions.protocol.converter import unstructure
+from mandrake_sessions.protocol.errors import InvalidParams, OperationFailed, method_not_found
+from mandrake_sessions.protocol.methods import METHODS, OPERATIONS
+from mandrake_sessions.protocol.params import Operation, TransactionRun
+from mandrake_sessions.protocol.results import TransactionResults
+from mandrake_sessions.protocol.stores import DEFAULT_STORE, own_params, store_name
+
+
+def transaction_run(context: StoreContext, params: TransactionRun) -> TransactionResults:
+    appends_only = all(operation["method"] == "turn/append" for operation in params["operations"])
+    with context.manager.transaction(appends_only=appends_only):
+        return TransactionResults(
+            [_run(context, position, operation) for position, operation in enumerate(params["operations"])]
+        )
+
+
+def _run(context: StoreContext, position: int, operation: Operation) -> Any:
+    # Here, since the registry knows this handler too.
+    from mandrake_sessions.handlers.registry import carry_out
+
+    name = operation["method"]
+    try:
+        if name not in METHODS:
+            raise method_not_found(name)
+        if name not in OPERATIONS:
+            raise InvalidParams(f"operations[{position}].method", f"{name} is no write that a transaction may hold")
+        given = operation.get("params", {})
+        if store_name(given) not in (DEFAULT_STORE, context.store):
+            raise InvalidParams(f"operations[{position}].params", "a transaction is in one store; name it there")
+        return unstructure(carry_out(context, METHODS[name], own_params(given)))
+    except Exception as error:
+        raise OperationFailed(position, error) from error

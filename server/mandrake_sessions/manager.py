@@ -1,0 +1,93 @@
+"""``SessionManager``: a store as a Python class, for programs that embed it and for our own server.
+
+It knows no JSON-RPC, no wire names and no event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from types import TracebackType
+
+from mandrake_sessions.feed import Listener, ListenerThread
+from mandrake_sessions.operations.feed import FeedOperations
+from mandrake_sessions.operations.history import HistoryOperations
+from mandrake_sessions.operations.rounds import RoundOperations
+from mandrake_sessions.operations.sessions import SessionOperations
+from mandrake_sessions.operations.turns import TurnOperations
+from mandrake_sessions.store.settings import Durability, StoreSettings
+from mandrake_sessions.store.transaction import Pin
+
+__all__ = ["Durability", "Pin", "SessionManager"]
+
+
+class SessionManager(SessionOperations, RoundOperations, TurnOperations, HistoryOperations, FeedOperations):
+    """One store of conversations. Any number of managers, threads and processes may have the same file open.
+
+    ``db_path``: the SQLite file; it and its directory are made when it is opened. ``durability``: what a commit waits
+    for. ``busy_timeout``: seconds that a call may wait for the lock of another process. Every operation is committed
+    when it returns; ids are UUIDs in any case, times milliseconds since the epoch, costs USD.
+
+    Use it as a context manager, or call ``init`` and ``close``::
+
+        with SessionManager("conversations.sqlite") as manager:
+            session = manager.create_session(title="A talk")
+            detail = manager.create_round(session.id, content="What is in here?")
+            turn = manager.create_turn(detail.response.id)
+            manager.append_turn(turn.id, content="A few files.")
+            manager.update_turn(turn.id, status=TurnStatus.COMPLETED)
+
+    Every operation may raise ``InvalidValue``, ``NotOpen``, ``Busy`` and ``StorageFailure`` (see ``errors``); what
+    else it may raise, and what it guarantees, its own docstring says.
+    """
+
+    def __init__(
+        self,
+        db_path: str | os.PathLike[str],
+        logger: logging.Logger | None = None,
+        *,
+        durability: Durability | str = Durability.BALANCED,
+        busy_timeout: float = 5.0,
+    ) -> None:
+        super().__init__(os.fspath(db_path), StoreSettings(Durability(durability), busy_timeout))
+        self._logger = logger or logging.getLogger("mandrake_sessions")
+        self._listeners: ListenerThread | None = None
+
+    def init(self) -> None:
+        """Open the store. Does nothing if it is open; opens it again after ``close``.
+
+        Raises:
+            StorageFailure: it cannot be made, opened or migrated; see ``reason``.
+            Busy: other processes held the file for the busy timeout.
+        """
+        self._open()
+
+    def close(self) -> None:
+        """Close the store: listeners hear what is committed until now and nothing after. Does nothing if it is
+        closed. The file itself is closed with the last manager of this process that has it open."""
+        listeners, self._listeners = self._listeners, None
+        if listeners is not None:
+            self.off_commit(listeners.wake)
+            listeners.stop()
+        self._close()
+
+    def __enter__(self) -> SessionManager:
+        self.init()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add_listener(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` with every change that is committed from now on, by any process, in ``seq`` order.
+
+        It is called on a thread of the manager's, one change at a time; what it raises is logged. Gives the function
+        that removes it.
+        """
+        if self._listeners is None:
+            self._listeners = ListenerThread(self, self._logger)
+            self.on_commit(self._listeners.wake)
+        return self._listeners.add(listener)

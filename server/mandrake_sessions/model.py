@@ -1,0 +1,354 @@
+"""The entities of a store and the changes to them, as plain frozen values.
+
+Field names are the wire's in snake case and the columns' to the letter. Times are milliseconds since the epoch, UTC;
+costs are USD; ids are lower-case UUIDs. A tuple or dict that hangs from an entity must not be changed by its holder.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from attrs import field, frozen
+
+
+Json = Any
+JsonObject = dict[str, Any]
+
+
+class TurnStatus(StrEnum):
+    STREAMING = "streaming"
+    COMPLETED = "completed"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+
+class ResponseStatus(StrEnum):
+    OPEN = "open"
+    COMPLETED = "completed"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+
+
+class ToolCallStatus(StrEnum):
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@frozen
+class Session:
+    """A conversation. ``streaming``: a turn of it streams now. ``seq`` and ``updated_at`` move together."""
+
+    id: str
+    seq: int
+    external_id: str | None
+    title: str | None
+    description: str | None
+    preview: str | None
+    metadata: JsonObject
+    parent_id: str | None
+    forked_from_round_id: str | None
+    archived_at: int | None
+    round_count: int
+    streaming: bool
+    created_at: int
+    updated_at: int
+
+
+@frozen
+class Round:
+    """One request and its response; ``index`` counts from 0 in its session and is never given twice."""
+
+    id: str
+    session_id: str
+    request_id: str
+    response_id: str
+    index: int
+    metadata: JsonObject
+    created_at: int
+    updated_at: int
+
+
+@frozen
+class Request:
+    """What was asked: ``content`` is its text, ``blocks`` the client's own form where it is more than text."""
+
+    id: str
+    round_id: str
+    content: str
+    blocks: list[Json] | None
+    created_at: int
+    updated_at: int
+
+
+@frozen
+class Response:
+    """What was answered, as a whole; its text is in its turns."""
+
+    id: str
+    round_id: str
+    status: ResponseStatus
+    stop_reason: str | None
+    end_time: int | None
+    created_at: int
+    updated_at: int
+
+
+@frozen
+class ToolCall:
+    """A call of a tool inside a turn; ``id`` is the client's and unique in its turn."""
+
+    id: str
+    title: str | None
+    kind: str | None
+    server_name: str | None
+    method_name: str | None
+    arguments: Json
+    response: Json
+    content: Json
+    locations: Json
+    status: ToolCallStatus
+    start_time: int | None
+    end_time: int | None
+    metadata: JsonObject
+
+
+@frozen
+class Turn:
+    """A piece of a response that an agent streams.
+
+    ``content`` and ``raw_response`` are ``None`` only where the call asked to leave them out. ``seq`` is that of the
+    turn's last change, appends included; ``chunk_count`` is the number of appended pieces.
+    """
+
+    id: str
+    seq: int
+    response_id: str
+    index: int
+    kind: str
+    tool_calls: list[ToolCall]
+    status: TurnStatus
+    error: str | None
+    model: str | None
+    stream_start_time: int
+    stream_end_time: int | None
+    current_tokens: int
+    expected_tokens: int | None
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    input_cost: float
+    output_cost: float
+    chunk_count: int
+    metadata: JsonObject
+    created_at: int
+    updated_at: int
+    content: str | None = None
+    raw_response: str | None = None
+
+
+@frozen
+class RoundDetail:
+    """A round with its request and its response."""
+
+    round: Round
+    request: Request
+    response: Response
+
+
+@frozen
+class HistoryResponse(Response):
+    """A response with its turns, in order."""
+
+    turns: list[Turn]
+
+
+@frozen
+class HistoryRound(Round):
+    """A round with all that hangs from it."""
+
+    request: Request
+    response: HistoryResponse
+
+
+@frozen
+class SessionPage:
+    """Sessions, last changed first; ``seq`` is the store's at the moment of reading."""
+
+    sessions: list[Session]
+    next_cursor: str | None
+    seq: int
+
+
+@frozen
+class RoundPage:
+    """Rounds of a session by ``index``."""
+
+    rounds: list[Round]
+    next_cursor: str | None
+    seq: int
+
+
+@frozen
+class TurnPage:
+    """Turns of a response by ``index``."""
+
+    turns: list[Turn]
+    next_cursor: str | None
+    seq: int
+
+
+@frozen
+class History:
+    """A page of a conversation: one consistent snapshot, taken at ``seq``."""
+
+    session: Session
+    rounds: list[HistoryRound]
+    next_cursor: str | None
+    seq: int
+
+
+@frozen
+class ResponseProgress:
+    """A response and its turns; complete when no turn streams, which is also so while there is none."""
+
+    is_complete: bool
+    response: Response
+    turns: list[Turn]
+    seq: int
+
+
+@frozen
+class Appended:
+    """The receipt of a stored piece: its ``seq``, its ordinal and how many pieces the turn has now."""
+
+    turn_id: str
+    seq: int
+    chunk: int
+    chunk_count: int
+
+
+@frozen
+class Counts:
+    """How many entities of each kind a deletion took."""
+
+    sessions: int = 0
+    rounds: int = 0
+    requests: int = 0
+    responses: int = 0
+    turns: int = 0
+
+
+@frozen
+class Deleted:
+    deleted: Counts
+
+
+@frozen
+class ToolCallCounts:
+    tool_calls: int = 1
+
+
+@frozen
+class ToolCallDeleted:
+    deleted: ToolCallCounts = ToolCallCounts()
+
+
+class ChangeKind(StrEnum):
+    """What a change did; the words are stored in the feed."""
+
+    SESSION_CREATED = "sessionCreated"
+    SESSION_UPDATED = "sessionUpdated"
+    SESSION_DELETED = "sessionDeleted"
+    ROUND_CREATED = "roundCreated"
+    ROUND_UPDATED = "roundUpdated"
+    ROUND_DELETED = "roundDeleted"
+    RESPONSE_UPDATED = "responseUpdated"
+    TURN_CREATED = "created"
+    TURN_APPENDED = "appended"
+    TURN_UPDATED = "updated"
+    TURN_DELETED = "deleted"
+    TOOL_CALL_DELETED = "toolCallDeleted"
+
+
+@frozen(kw_only=True)
+class Change:
+    """One committed change. Which of the last fields are set depends on ``kind``:
+
+    ``turn`` (created, as it was then), ``first_chunk`` to ``output_tokens`` (appended: just the new text),
+    ``changes`` (updated: every field that differs; a tool call as ``tool_calls`` with the whole call),
+    ``tool_call_id`` (its deletion), ``round`` and ``response`` (what it is about, as it is now; a deleted round as it
+    was). The ids are ``None`` below what was deleted.
+    """
+
+    seq: int
+    kind: ChangeKind
+    session_id: str
+    round_id: str | None = None
+    response_id: str | None = None
+    turn_id: str | None = None
+    index: int | None = None
+    status: TurnStatus | None = None
+    turn: Turn | None = None
+    first_chunk: int | None = None
+    last_chunk: int | None = None
+    content: str | None = None
+    raw_response: str | None = None
+    current_tokens: int | None = None
+    output_tokens: int | None = None
+    changes: JsonObject | None = None
+    tool_call_id: str | None = None
+    round: Round | None = None
+    response: Response | None = None
+
+
+@frozen
+class FeedStart:
+    """Where a listener begins: the store's name, the position, and the state there.
+
+    ``reset`` is true when a ``since`` could not be honoured and ``turns`` or ``sessions`` hold the state instead.
+    """
+
+    store_id: str
+    seq: int
+    reset: bool
+    turns: list[Turn] = field(factory=list)
+    sessions: list[Session] = field(factory=list)
+
+
+@frozen
+class Scope:
+    """What part of a store a listener hears: one turn, one response, one session, or (all ``None``) everything.
+
+    The ids above the narrowest are kept too, so that the deletion of a whole round or session is heard.
+    """
+
+    session_id: str | None = None
+    round_id: str | None = None
+    response_id: str | None = None
+    turn_id: str | None = None
+
+    def covers(self, change: Change) -> bool:
+        """Whether the change happened inside, or took away, what this scope is about."""
+        for own, theirs in (
+            (self.session_id, change.session_id),
+            (self.round_id, change.round_id),
+            (self.response_id, change.response_id),
+            (self.turn_id, change.turn_id),
+        ):
+            if own is None:
+                return True
+            if theirs is None:
+                return change.kind in DELETIONS
+            if own != theirs:
+                return False
+        return True
+
+
+DELETIONS: Final = frozenset({ChangeKind.SESSION_DELETED, ChangeKind.ROUND_DELETED, ChangeKind.TURN_DELETED})
+
+Order = Literal["asc", "desc"]

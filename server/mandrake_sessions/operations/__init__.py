@@ -1,0 +1,1 @@
+"""The operations of ``SessionManager``, one file an entity."""

@@ -1,0 +1,123 @@
+"""Following the feed: where a listener begins, and what has been committed since."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mandrake_sessions import rules
+from mandrake_sessions.errors import InvalidValue
+from mandrake_sessions.model import Change, FeedStart, Scope, Session
+from mandrake_sessions.operations.base import Operations
+from mandrake_sessions.store import changes, rounds, sessions, turns
+from mandrake_sessions.store.transaction import last_seq
+from mandrake_sessions.store.watch import CommitWatch
+
+FIRST_SESSIONS = 50
+
+
+class FeedOperations(Operations):
+    def turn_scope(
+        self, *, turn_id: str | None = None, response_id: str | None = None, session_id: str | None = None
+    ) -> Scope:
+        """What part of the store one of these ids means, the whole without one. Raises NotFound."""
+        given = [value for value in (turn_id, response_id, session_id) if value is not None]
+        if len(given) > 1:
+            raise InvalidValue("", "give one of turn_id, response_id and session_id, or none for the whole store")
+        with self._read() as connection:
+            if session_id is not None:
+                session_id = rules.uuid("session_id", session_id)
+                return Scope(sessions.get_session(connection, session_id).session.id)
+            if response_id is not None:
+                response_id = rules.uuid("response_id", response_id)
+                detail = rounds.get_round_of_response(connection, response_id).detail
+                return Scope(detail.round.session_id, detail.round.id, response_id)
+            if turn_id is not None:
+                turn_id = rules.uuid("turn_id", turn_id)
+                stored = turns.get_turn(connection, turn_id)
+                detail = rounds.round_by_pk(connection, stored.round_pk).detail
+                return Scope(detail.round.session_id, detail.round.id, detail.response.id, turn_id)
+        return Scope()
+
+    def follow_turns(
+        self,
+        scope: Scope,
+        *,
+        since: int | None = None,
+        store_id: str | None = None,
+        include_raw: bool = False,
+        include_text: bool = True,
+    ) -> FeedStart:
+        """Where to begin following the turns of ``scope``, without a gap: from ``since`` on where that is kept, else
+        from the state given, which is that at ``seq`` (a turn or a response: those turns; wider: those that stream).
+        """
+        with self._read() as connection:
+            start = _start(connection, since, store_id)
+            if since is not None and not start.reset:
+                return start
+            found = _turns_in(connection, scope)
+            loaded = turns.load_turns(connection, found, text=include_text, raw=include_raw)
+            return FeedStart(start.store_id, start.seq, start.reset, turns=loaded)
+
+    def follow_sessions(
+        self, session_id: str | None = None, *, since: int | None = None, store_id: str | None = None
+    ) -> FeedStart:
+        """The same for sessions: the one, or the 50 last changed of a whole store. Raises NotFound."""
+        with self._read() as connection:
+            start = _start(connection, since, store_id)
+            found = _sessions_in(connection, session_id)
+            if since is not None and not start.reset:
+                return start
+            return FeedStart(start.store_id, start.seq, start.reset, sessions=found)
+
+    def changes_since(self, seq: int, *, limit: int = 1000) -> list[Change]:
+        """Committed changes above ``seq``, this process's and others', in order; ``limit`` at the most."""
+        with self._read() as connection:
+            return changes.read_changes(connection, seq, limit)
+
+    def sessions_now(self, session_ids: set[str]) -> dict[str, Session]:
+        """These sessions as they are, those that are there."""
+        with self._read() as connection:
+            found = [sessions.find_session(connection, session_id) for session_id in session_ids]
+        return {stored.session.id: stored.session for stored in found if stored is not None}
+
+    def last_seq(self) -> int:
+        """The ``seq`` of the last committed change; 0 in a new store."""
+        with self._read() as connection:
+            return last_seq(connection)
+
+    def store_id(self) -> str:
+        """The name of this file's history. It changes when the file is restored or replaced."""
+        with self._read() as connection:
+            return changes.store_id(connection)
+
+    def watch(self) -> CommitWatch:
+        """Tells of commits by other connections, this process's or others'. To be closed by who asked for it."""
+        return CommitWatch(self._database())
+
+
+def _start(connection: Any, since: int | None, store_id: str | None) -> FeedStart:
+    own_id, seq = changes.store_id(connection), last_seq(connection)
+    if since is None:
+        return FeedStart(own_id, seq, reset=False)
+    kept = changes.pruned_seq(connection) <= since <= seq and store_id in (None, own_id)
+    return FeedStart(own_id, since, reset=False) if kept else FeedStart(own_id, seq, reset=True)
+
+
+def _turns_in(connection: Any, scope: Scope) -> list[turns.StoredTurn]:
+    if scope.turn_id is not None:
+        return [turns.get_turn(connection, scope.turn_id)]
+    if scope.response_id is not None:
+        stored = rounds.get_round_of_response(connection, scope.response_id)
+        return turns.list_turns(connection, stored.pk, None, -1)
+    if scope.session_id is not None:
+        return turns.streaming_turns(connection, sessions.get_session(connection, scope.session_id).pk)
+    return turns.streaming_turns(connection)
+
+
+def _sessions_in(connection: Any, session_id: str | None) -> list[Session]:
+    if session_id is not None:
+        return [sessions.get_session(connection, rules.uuid("session_id", session_id)).session]
+    newest = sessions.list_sessions(connection, sessions.SessionFilter(archived=None), None, FIRST_SESSIONS)
+    return [stored.session for stored in newest]
+
+

@@ -1,0 +1,149 @@
+"""Rounds with their requests and responses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+from mandrake_sessions import rules
+from mandrake_sessions.fields import NewRound, RequestUpdate, ResponseUpdate
+from mandrake_sessions.model import (
+    ChangeKind,
+    Counts,
+    Deleted,
+    JsonObject,
+    Request,
+    Response,
+    ResponseStatus,
+    RoundDetail,
+    RoundPage,
+)
+from mandrake_sessions.operations.base import Operations, check_same, create_hash, id_in_use
+from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, within_page
+from mandrake_sessions.store import changes, rounds, sessions, turns
+from mandrake_sessions.store.rows import differs, update
+from mandrake_sessions.store.transaction import Transaction, last_seq
+
+
+class RoundOperations(Operations):
+    def create_round(self, session_id: str, **fields: Unpack[NewRound]) -> RoundDetail:
+        """Make a round with its request and its response, all or none. With an ``id`` of the caller's the same call
+        can be sent again.
+
+        Raises:
+            NotFound: no such session.
+            Conflict: ``idInUse``.
+        """
+        columns = rules.checked(rules.ROUND, fields)
+        session_id = rules.uuid("session_id", session_id)
+        given = create_hash(columns, session_id=session_id)
+        with self._write() as tx:
+            if given is not None and (existing := rounds.find_round(tx.connection, columns["id"])):
+                check_same("round", columns["id"], existing.create_hash, given)
+                return existing.detail
+            session = sessions.get_session(tx.connection, session_id)
+            _check_ids_are_free(tx, columns)
+            preview = columns["content"][: sessions.PREVIEW_LENGTH]
+            index = sessions.take_round_index(tx, session.pk, preview)
+            stored = rounds.insert_round(tx, session.pk, index, columns, given)
+            sessions.update_session(tx, session.pk, {}, stored.pk)
+            changes.record_round_change(tx, stored.pk, ChangeKind.ROUND_CREATED, stored)
+        return stored.detail
+
+    def get_round(self, round_id: str) -> RoundDetail:
+        """Raises NotFound."""
+        with self._read() as connection:
+            return rounds.get_round(connection, rules.uuid("round_id", round_id)).detail
+
+    def list_rounds(self, session_id: str, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None) -> RoundPage:
+        """The rounds of a session by index. Raises NotFound."""
+        session_id = rules.uuid("session_id", session_id)
+        after = decode_cursor(cursor, "rounds", session_id)
+        limit = check_limit(limit)
+        with self._read() as connection:
+            session = sessions.get_session(connection, session_id)
+            found = list(rounds.list_rounds(connection, session.pk, after, limit + 1))
+            seq = last_seq(connection)
+        page = within_page([stored.detail.round for stored in found[:limit]], lambda r: 400 + len(str(r.metadata)))
+        more = len(page) < len(found)
+        return RoundPage(page, encode_cursor("rounds", session_id, page[-1].index) if more else None, seq)
+
+    def update_round(self, round_id: str, *, metadata: JsonObject) -> RoundDetail:
+        """Replace the metadata. Raises NotFound."""
+        columns = rules.checked(rules.ROUND, {"metadata": metadata})
+        with self._write() as tx:
+            stored = rounds.get_round(tx.connection, rules.uuid("round_id", round_id))
+            return _change_part(tx, stored, "round", columns, ChangeKind.ROUND_UPDATED)
+
+    def delete_round(self, round_id: str, *, following: bool = False) -> Deleted:
+        """Delete a round, and with ``following`` all after it; other rounds keep their index. Raises NotFound."""
+        following = rules.boolean("following", following)
+        with self._write() as tx:
+            first = rounds.get_round(tx.connection, rules.uuid("round_id", round_id))
+            gone = [first, *(rounds.following_rounds(tx.connection, first) if following else ())]
+            turn_count = sum(_delete_round(tx, stored) for stored in gone)
+            sessions.recount_rounds(tx, first.session_pk)
+            sessions.update_session(tx, first.session_pk, {}, tx.seq)
+        return Deleted(Counts(0, len(gone), len(gone), len(gone), turn_count))
+
+    def get_request(self, request_id: str) -> Request:
+        """Raises NotFound."""
+        with self._read() as connection:
+            request_id = rules.uuid("request_id", request_id)
+            return rounds.get_round_of_request(connection, request_id).detail.request
+
+    def update_request(self, request_id: str, **fields: Unpack[RequestUpdate]) -> Request:
+        """Change what is given; the session's preview follows. Raises NotFound."""
+        columns = rules.checked(rules.REQUEST, fields)
+        with self._write() as tx:
+            stored = rounds.get_round_of_request(tx.connection, rules.uuid("request_id", request_id))
+            detail = _change_part(tx, stored, "request", columns, ChangeKind.SESSION_UPDATED)
+            sessions.recount_rounds(tx, stored.session_pk)
+            return detail.request
+
+    def get_response(self, response_id: str) -> Response:
+        """Raises NotFound."""
+        with self._read() as connection:
+            response_id = rules.uuid("response_id", response_id)
+            return rounds.get_round_of_response(connection, response_id).detail.response
+
+    def update_response(self, response_id: str, **fields: Unpack[ResponseUpdate]) -> Response:
+        """Say how the response stands. One that leaves ``open`` gets its ``end_time``, one that is opened again loses
+        it. Raises NotFound."""
+        columns = rules.checked(rules.RESPONSE, fields)
+        with self._write() as tx:
+            stored = rounds.get_round_of_response(tx.connection, rules.uuid("response_id", response_id))
+            ended = columns["status"] != ResponseStatus.OPEN
+            since = stored.detail.response.end_time
+            columns["end_time"] = None if not ended else tx.now if since is None else since
+            return _change_part(tx, stored, "response", columns, ChangeKind.RESPONSE_UPDATED).response
+
+
+def _check_ids_are_free(tx: Transaction, columns: Mapping[str, Any]) -> None:
+    for table, name in (("request", "request_id"), ("response", "response_id")):
+        if name in columns and rounds.id_in_use(tx.connection, table, columns[name]):
+            raise id_in_use(table, columns[name])
+
+
+def _change_part(
+    tx: Transaction, stored: rounds.StoredRound, table: str, columns: Mapping[str, Any], kind: ChangeKind
+) -> RoundDetail:
+    """Change a round, its request or its response; values that are there already are no change."""
+    if not differs(tx, table, stored.pk, columns):
+        return stored.detail
+    seq = tx.next_seq()
+    update(tx, table, stored.pk, {**columns, "updated_at": tx.now})
+    sessions.update_session(tx, stored.session_pk, {}, seq)
+    changes.record_round_change(tx, seq, kind, stored)
+    return rounds.round_by_pk(tx.connection, stored.pk).detail
+
+
+def _delete_round(tx: Transaction, stored: rounds.StoredRound) -> int:
+    """Delete a round with all that hangs from it; gives how many turns that were."""
+    turn_pks = turns.turn_pks_of(tx.connection, "round_pk", stored.pk)
+    seq = tx.next_seq()
+    changes.forget_turns(tx, turn_pks)
+    changes.forget_round(tx, stored)
+    rounds.delete_round(tx, stored.pk)
+    changes.record_round_deleted(tx, seq, stored)
+    return len(turn_pks)

@@ -1,0 +1,135 @@
+"""Sessions: create, look up, list, change, delete, and read as a whole."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from mandrake_sessions import rules
+from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
+from mandrake_sessions.fields import NewSession, SessionUpdate
+from mandrake_sessions.model import ChangeKind, Counts, Deleted, Session, SessionPage
+from mandrake_sessions.operations.base import Operations, check_same, create_hash
+from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, within_page
+from mandrake_sessions.store import changes, sessions, turns
+from mandrake_sessions.store.rows import differs
+from mandrake_sessions.store.transaction import Transaction, last_seq
+
+
+class SessionOperations(Operations):
+    def create_session(self, **fields: Unpack[NewSession]) -> Session:
+        """Make a session. With an ``id`` of the caller's the same call can be sent again: it gives the session as it
+        now is and writes nothing.
+
+        Raises:
+            Conflict: ``idInUse`` by a session made with other fields, or ``externalIdInUse``.
+        """
+        columns = rules.checked(rules.SESSION, fields)
+        given = create_hash(columns)
+        with self._write() as tx:
+            if given is not None and (existing := sessions.find_session(tx.connection, columns["id"])):
+                check_same("session", columns["id"], existing.create_hash, given)
+                return existing.session
+            _check_external_id(tx, columns.get("external_id"), None)
+            stored = sessions.insert_session(tx, columns, given)
+            changes.record_session_change(tx, stored.pk, ChangeKind.SESSION_CREATED, stored.pk)
+        return stored.session
+
+    def get_session(self, session_id: str | None = None, *, external_id: str | None = None) -> Session:
+        """The session of either name; exactly one must be given. Raises NotFound."""
+        if (session_id is None) == (external_id is None):
+            raise InvalidValue("", "give either session_id or external_id, and not both")
+        with self._read() as connection:
+            if session_id is not None:
+                return sessions.get_session(connection, rules.uuid("session_id", session_id)).session
+            name = rules.text("external_id", external_id)
+            found = sessions.find_session_by_external_id(connection, name)
+            if found is None:
+                raise NotFound("session", name)
+            return found.session
+
+    def list_sessions(
+        self,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+        archived: bool | None = False,
+        query: str | None = None,
+        parent_id: str | None = None,
+        streaming: bool | None = None,
+    ) -> SessionPage:
+        """Sessions, last changed first. ``archived=None`` gives both kinds; ``query`` is looked for in title,
+        description and preview, in any case; ``parent_id`` gives the forks of a session."""
+        wanted = sessions.SessionFilter(
+            archived if archived is None else rules.boolean("archived", archived),
+            None if query is None else rules.text("query", query).casefold(),
+            None if parent_id is None else rules.uuid("parent_id", parent_id),
+            streaming if streaming is None else rules.boolean("streaming", streaming),
+        )
+        key = [wanted.archived, wanted.query, wanted.parent_id, wanted.streaming]
+        before = decode_cursor(cursor, "sessions", key)
+        limit = check_limit(limit)
+        with self._read() as connection:
+            found = sessions.list_sessions(connection, wanted, before, limit + 1)
+            seq = last_seq(connection)
+        page = within_page([stored.session for stored in found[:limit]], _weight)
+        more = len(page) < len(found)
+        return SessionPage(page, encode_cursor("sessions", key, page[-1].seq) if more else None, seq)
+
+    def update_session(self, session_id: str, **fields: Unpack[SessionUpdate]) -> Session:
+        """Change what is given. ``archived`` sets or clears ``archived_at``.
+
+        Raises:
+            NotFound: no such session.
+            Conflict: ``externalIdInUse``.
+        """
+        columns = rules.checked(rules.SESSION, fields)
+        session_id = rules.uuid("session_id", session_id)
+        with self._write() as tx:
+            stored = sessions.get_session(tx.connection, session_id)
+            if "external_id" in columns:
+                _check_external_id(tx, columns["external_id"], stored.pk)
+            if "archived" in columns:
+                since = stored.session.archived_at
+                columns["archived_at"] = None if not columns.pop("archived") else tx.now if since is None else since
+            return touch_session(tx, stored.pk, columns)
+
+    def delete_session(self, session_id: str) -> Deleted:
+        """Delete a session and all that hangs from it, in the feed too. Raises NotFound."""
+        session_id = rules.uuid("session_id", session_id)
+        with self._write() as tx:
+            stored = sessions.get_session(tx.connection, session_id)
+            turn_pks = turns.turn_pks_of(tx.connection, "session_pk", stored.pk)
+            seq = tx.next_seq()
+            changes.forget_turns(tx, turn_pks)
+            changes.forget_session(tx, stored.pk)
+            sessions.delete_session(tx, stored.pk)
+            changes.record_session_deleted(tx, seq, stored.pk, session_id)
+        rounds = stored.session.round_count
+        return Deleted(Counts(1, rounds, rounds, rounds, len(turn_pks)))
+
+
+def touch_session(tx: Transaction, pk: int, columns: dict[str, object]) -> Session:
+    """A change to the session itself, heard as ``updated``; values that are there already are no change."""
+    if differs(tx, "session", pk, columns):
+        seq = tx.next_seq()
+        sessions.update_session(tx, pk, columns, seq)
+        changes.record_session_change(tx, seq, ChangeKind.SESSION_UPDATED, pk)
+    return sessions.session_by_pk(tx.connection, pk).session
+
+
+def _check_external_id(tx: Transaction, external_id: str | None, own_pk: int | None) -> None:
+    if external_id is None:
+        return
+    holder = sessions.find_session_by_external_id(tx.connection, external_id)
+    if holder is not None and holder.pk != own_pk:
+        raise Conflict(
+            "externalIdInUse",
+            f"session {holder.session.id} has the externalId {external_id!r}; get it with session/get",
+            actual=holder.session.id,
+        )
+
+
+def _weight(session: Session) -> int:
+    """About how many bytes the session takes in an answer."""
+    texts = (session.title, session.description, session.preview, session.external_id)
+    return 600 + sum(len(text) for text in texts if text) + len(str(session.metadata))

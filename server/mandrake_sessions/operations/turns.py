@@ -1,0 +1,324 @@
+"""Turns: the pieces of a response, streamed, ended, and their tool calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+from mandrake_sessions import rules
+from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
+from mandrake_sessions.fields import NewTurn, Piece, ToolCallFields, TurnUpdate
+from mandrake_sessions.limits import MAX_TEXT_BYTES
+from mandrake_sessions.model import (
+    Appended,
+    Counts,
+    Deleted,
+    ResponseProgress,
+    ToolCall,
+    ToolCallDeleted,
+    Turn,
+    TurnPage,
+    TurnStatus,
+)
+from mandrake_sessions.operations.base import Operations, check_same, create_hash
+from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, within_page
+from mandrake_sessions.store import changes, rounds, sessions, texts, tool_calls, turns
+from mandrake_sessions.store.transaction import Transaction, last_seq
+from mandrake_sessions.store.turns import StoredTurn
+from mandrake_sessions.store.values import byte_length
+
+# A turn in one of these stays in it; `interrupted` may still be taken up again.
+FINAL = frozenset({TurnStatus.COMPLETED, TurnStatus.ERROR, TurnStatus.CANCELLED})
+
+
+class TurnOperations(Operations):
+    def create_turn(self, response_id: str, *, include_text: bool = True, **fields: Unpack[NewTurn]) -> Turn:
+        """Begin a turn, or store a whole one with a ``status`` that ends it. With an ``id`` of the caller's the same
+        call can be sent again.
+
+        Raises:
+            NotFound: no such response.
+            Conflict: ``idInUse``.
+        """
+        columns = rules.checked(rules.TURN, fields)
+        response_id = rules.uuid("response_id", response_id)
+        given = create_hash(columns, response_id=response_id)
+        with self._write() as tx:
+            if given is not None and (existing := turns.find_turn(tx.connection, columns["id"])):
+                check_same("turn", columns["id"], existing.create_hash, given)
+                return turns.load_turn(tx.connection, existing, text=include_text)
+            stored = _insert(tx, rounds.get_round_of_response(tx.connection, response_id), columns, given)
+            turn = turns.load_turn(tx.connection, stored, text=include_text)
+            changes.record_turn_created(tx, stored, turn)
+            sessions.update_session(tx, stored.session_pk, {}, stored.seq)
+        return turn
+
+    def append_turn(self, turn_id: str, **piece: Unpack[Piece]) -> Appended:
+        """Store the next piece of a turn's text. With ``chunk``, its ordinal, it can be sent again: a piece that is
+        stored already is acknowledged and not stored twice. An interrupted turn streams again.
+
+        Raises:
+            NotFound: no such turn.
+            Conflict: ``turnEnded``; ``chunkGap``, with the ordinal that is ``expected``.
+            TooLarge: the text would be longer than 64 MiB.
+        """
+        columns = rules.checked(rules.PIECE, piece)
+        if "content" not in columns and "raw_response" not in columns:
+            raise InvalidValue("content", "is missing; give content, raw_response or both")
+        turn_id = rules.uuid("turn_id", turn_id)
+        with self._write(appends_only=True) as tx:
+            stored = turns.get_turn(tx.connection, turn_id)
+            chunk = columns.get("chunk", stored.chunk_count)
+            if chunk < stored.chunk_count:
+                seq = changes.find_piece(tx.connection, stored.pk, chunk) or stored.seq
+                return Appended(turn_id, seq, chunk, stored.chunk_count)
+            if chunk > stored.chunk_count:
+                raise _chunk_gap(stored, chunk)
+            if stored.status is TurnStatus.INTERRUPTED:
+                stored = _change(tx, stored, {"status": TurnStatus.STREAMING.value, "stream_end_time": None}, {})
+            if stored.status is not TurnStatus.STREAMING:
+                raise _ended(stored, "its text is final")
+            seq = _append(tx, stored, chunk, columns)
+        return Appended(turn_id, seq, chunk, chunk + 1)
+
+    def update_turn(self, turn_id: str, *, include_text: bool = True, **fields: Unpack[TurnUpdate]) -> Turn:
+        """Change what is given; ``content`` and ``raw_response`` replace the text. A turn that leaves ``streaming``
+        gets its ``stream_end_time``, and its text is final then.
+
+        Raises:
+            NotFound: no such turn.
+            Conflict: ``turnEnded``: another status, or another text, for a turn that has ended; ``endTime``: an end
+                time for a turn that streams, or none for one that does not.
+        """
+        columns = rules.checked(rules.TURN_UPDATE, fields)
+        with self._write() as tx:
+            stored = turns.get_turn(tx.connection, rules.uuid("turn_id", turn_id))
+            new_texts = {name: columns.pop(name) for name in ("content", "raw_response") if name in columns}
+            _check_status(stored, columns, tx.now)
+            stored = _change(tx, stored, columns, _replaced_texts(tx, stored, columns, new_texts))
+            return turns.load_turn(tx.connection, stored, text=include_text)
+
+    def get_turn(self, turn_id: str, *, include_text: bool = True) -> Turn:
+        """Raises NotFound."""
+        with self._read() as connection:
+            stored = turns.get_turn(connection, rules.uuid("turn_id", turn_id))
+            return turns.load_turn(connection, stored, text=include_text)
+
+    def delete_turn(self, turn_id: str) -> Deleted:
+        """Delete a turn with its tool calls and text, in the feed too. Raises NotFound."""
+        with self._write() as tx:
+            stored = turns.get_turn(tx.connection, rules.uuid("turn_id", turn_id))
+            seq = tx.next_seq()
+            changes.forget_turns(tx, [stored.pk])
+            turns.delete_turn(tx, stored.pk)
+            changes.record_turn_deleted(tx, seq, stored, rounds.round_by_pk(tx.connection, stored.round_pk))
+            sessions.update_session(tx, stored.session_pk, {}, seq)
+        return Deleted(Counts(turns=1))
+
+    def list_turns(
+        self,
+        response_id: str,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+        include_raw: bool = False,
+        include_text: bool = True,
+    ) -> TurnPage:
+        """The turns of a response by index. Raises NotFound."""
+        response_id = rules.uuid("response_id", response_id)
+        after = decode_cursor(cursor, "turns", response_id)
+        limit = check_limit(limit)
+        with self._read() as connection:
+            stored = rounds.get_round_of_response(connection, response_id)
+            found = turns.list_turns(connection, stored.pk, after, limit + 1)
+            weights = weigh_turns(connection, found, raw=include_raw, text=include_text)
+            page = within_page(found[:limit], lambda turn: weights[turn.pk])
+            loaded = turns.load_turns(connection, page, text=include_text, raw=include_raw)
+            seq = last_seq(connection)
+        more = len(page) < len(found)
+        return TurnPage(loaded, encode_cursor("turns", response_id, page[-1].index) if more else None, seq)
+
+    def latest_turn(self, response_id: str, *, include_text: bool = True) -> Turn | None:
+        """The turn of the highest index, None where there is no turn. Raises NotFound for the response."""
+        with self._read() as connection:
+            stored = rounds.get_round_of_response(connection, rules.uuid("response_id", response_id))
+            latest = turns.latest_turn(connection, stored.pk)
+            return None if latest is None else turns.load_turn(connection, latest, text=include_text)
+
+    def response_status(
+        self, response_id: str, *, include_raw: bool = False, include_text: bool = True
+    ) -> ResponseProgress:
+        """A response with all its turns, and whether none of them streams. Raises NotFound."""
+        with self._read() as connection:
+            stored = rounds.get_round_of_response(connection, rules.uuid("response_id", response_id))
+            found = turns.list_turns(connection, stored.pk, None, -1)
+            loaded = turns.load_turns(connection, found, text=include_text, raw=include_raw)
+            seq = last_seq(connection)
+        complete = all(turn.status is not TurnStatus.STREAMING for turn in loaded)
+        return ResponseProgress(complete, stored.detail.response, loaded, seq)
+
+    def upsert_tool_call(self, turn_id: str, tool_call: ToolCallFields) -> ToolCall:
+        """Store a tool call of a turn; fields that are left out are kept. Raises NotFound for the turn."""
+        columns = rules.tool_call("tool_call", tool_call)
+        with self._write() as tx:
+            stored = turns.get_turn(tx.connection, rules.uuid("turn_id", turn_id))
+            changed = tool_calls.upsert_tool_call(tx, stored.pk, columns)
+            if changed is not None:
+                _record_change(tx, stored, {"updated_at": tx.now}, tool_call=changed)
+            found = changed or tool_calls.find_tool_call(tx.connection, stored.pk, columns["id"])
+            if found is None:
+                raise NotFound("toolCall", columns["id"])
+            return found
+
+    def delete_tool_call(self, turn_id: str, tool_call_id: str) -> ToolCallDeleted:
+        """Raises NotFound for the turn or the call."""
+        tool_call_id = rules.name("tool_call_id", tool_call_id)
+        with self._write() as tx:
+            stored = turns.get_turn(tx.connection, rules.uuid("turn_id", turn_id))
+            if not tool_calls.delete_tool_call(tx, stored.pk, tool_call_id):
+                raise NotFound("toolCall", tool_call_id)
+            seq = tx.next_seq()
+            # The change says nothing but the call's id, so nothing else of the turn may move (updated_at).
+            turns.update_turn(tx, stored, {}, seq)
+            changes.record_tool_call_deleted(tx, seq, stored, tool_call_id)
+            sessions.update_session(tx, stored.session_pk, {}, seq)
+        return ToolCallDeleted()
+
+
+def weigh_turns(connection: Any, found: list[StoredTurn], *, raw: bool, text: bool) -> dict[int, int]:
+    """About how many bytes each turn takes in an answer."""
+    calls = tool_calls.tool_call_bytes(connection, [turn.pk for turn in found])
+    return {
+        turn.pk: 900
+        + calls.get(turn.pk, 0)
+        + len(turn.columns["metadata"])
+        + (turn.content_bytes if text else 0)
+        + (turn.raw_response_bytes if raw and text else 0)
+        for turn in found
+    }
+
+
+def _insert(
+    tx: Transaction, detail: rounds.StoredRound, columns: dict[str, Any], given: bytes | None
+) -> StoredTurn:
+    content, raw_response = columns.pop("content", ""), columns.pop("raw_response", "")
+    calls = columns.pop("tool_calls", [])
+    columns.pop("detached", None)
+    columns |= {"content_bytes": byte_length(content), "raw_response_bytes": byte_length(raw_response)}
+    columns["folded_bytes"] = columns["content_bytes"] + columns["raw_response_bytes"]
+    if columns.get("status", TurnStatus.STREAMING) != TurnStatus.STREAMING:
+        columns["stream_end_time"] = tx.now
+    index = rounds.take_turn_index(tx, detail.pk)
+    stored = turns.insert_turn(tx, detail.session_pk, detail.pk, index, columns, given)
+    if content or raw_response:
+        texts.insert_text(tx, stored.pk, stored.seq, content, raw_response)
+    tool_calls.insert_tool_calls(tx, stored.pk, calls)
+    return stored
+
+
+def _append(tx: Transaction, stored: StoredTurn, chunk: int, columns: Mapping[str, Any]) -> int:
+    content, raw_response = columns.get("content"), columns.get("raw_response")
+    standing = {
+        "current_tokens": columns.get("current_tokens", stored.current_tokens),
+        "output_tokens": columns.get("output_tokens", stored.output_tokens),
+        "content_bytes": _grown("content", stored.content_bytes, content),
+        "raw_response_bytes": _grown("raw_response", stored.raw_response_bytes, raw_response),
+    }
+    seq = changes.record_piece(tx, stored.pk, chunk, content, raw_response, standing)
+    total = standing["content_bytes"] + standing["raw_response_bytes"]
+    unfolded = chunk + 1 - stored.text.folded_chunks
+    if unfolded >= texts.FOLD_PIECES or total - stored.folded_bytes >= texts.FOLD_BYTES:
+        texts.fold(tx, stored.text, chunk + 1, total)
+    return seq
+
+
+def _grown(field: str, before: int, text: str | None) -> int:
+    """The length of a text with a piece added. Raises TooLarge."""
+    after = before + (byte_length(text) if text else 0)
+    if after > MAX_TEXT_BYTES:
+        raise rules.text_too_large(field)
+    return after
+
+
+def _check_status(stored: StoredTurn, columns: dict[str, Any], now: int) -> None:
+    """Refuse a change of status that may not be, and give or take the end time that goes with a new one."""
+    status = TurnStatus(columns.get("status", stored.status))
+    if stored.status in FINAL and status is not stored.status:
+        raise _ended(stored, f"it cannot become {status}", actual=status)
+    if status is TurnStatus.STREAMING:
+        if columns.get("stream_end_time") is not None:
+            raise Conflict("endTime", f"turn {stored.id} streams, so it has no streamEndTime; end it by its status")
+        columns["stream_end_time"] = None
+    elif stored.status is TurnStatus.STREAMING:
+        if columns.get("stream_end_time") is None:
+            columns["stream_end_time"] = now
+    elif "stream_end_time" in columns and columns["stream_end_time"] is None:
+        raise Conflict("endTime", f"turn {stored.id} is {stored.status}, so its streamEndTime cannot be cleared")
+
+
+def _replaced_texts(
+    tx: Transaction, stored: StoredTurn, columns: Mapping[str, Any], new_texts: dict[str, str]
+) -> dict[str, str]:
+    """The texts that are really replaced. Raises Conflict where the turn's text is final and they differ from it."""
+    status = TurnStatus(columns.get("status", stored.status))
+    if not new_texts or TurnStatus.STREAMING in (stored.status, status):
+        return new_texts
+    now = turns.load_turn(tx.connection, stored)
+    if any(getattr(now, name) != text for name, text in new_texts.items()):
+        raise _ended(stored, "its text is final")
+    return {}
+
+
+def _change(
+    tx: Transaction, stored: StoredTurn, columns: Mapping[str, Any], new_texts: Mapping[str, str]
+) -> StoredTurn:
+    """Write what differs, if anything does, and record it."""
+    present = stored.columns
+    moved = {name: value for name, value in columns.items() if present[name] != value}
+    if not moved and not new_texts:
+        return stored
+    ends = stored.status is TurnStatus.STREAMING and "status" in moved
+    if ends or new_texts:
+        texts.fold(tx, stored.text, stored.chunk_count, stored.content_bytes + stored.raw_response_bytes)
+    return _record_change(tx, stored, {**moved, "updated_at": tx.now}, new_texts=new_texts)
+
+
+def _record_change(
+    tx: Transaction,
+    stored: StoredTurn,
+    columns: dict[str, Any],
+    *,
+    new_texts: Mapping[str, str] | None = None,
+    tool_call: ToolCall | None = None,
+) -> StoredTurn:
+    seq = tx.next_seq()
+    if new_texts:
+        texts.insert_text(tx, stored.pk, seq, new_texts.get("content"), new_texts.get("raw_response"))
+        sizes = stored.standing()
+        for name, text in new_texts.items():
+            columns[f"{name}_pk"] = seq
+            columns[f"{name}_bytes"] = sizes[f"{name}_bytes"] = byte_length(text)
+        columns["folded_bytes"] = sizes["content_bytes"] + sizes["raw_response_bytes"]
+    after = turns.update_turn(tx, stored, columns, seq)
+    changes.record_turn_updated(tx, seq, after, turns.differences(stored, after), tool_call)
+    sessions.update_session(tx, stored.session_pk, {}, seq)
+    return after
+
+
+def _ended(stored: StoredTurn, why: str, actual: str | None = None) -> Conflict:
+    return Conflict(
+        "turnEnded",
+        f"turn {stored.id} is {stored.status}: {why}; create another turn",
+        expected=TurnStatus.STREAMING,
+        actual=actual or stored.status,
+    )
+
+
+def _chunk_gap(stored: StoredTurn, chunk: int) -> Conflict:
+    return Conflict(
+        "chunkGap",
+        f"turn {stored.id} has {stored.chunk_count} chunks, so the next is {stored.chunk_count}, not {chunk}; "
+        "send the missing ones first",
+        expected=stored.chunk_count,
+        actual=chunk,
+    )

@@ -1,0 +1,70 @@
+"""Cursors and page sizes.
+
+A cursor names the list that it belongs to and the last position given, so it stays good while rows come and go: a
+position is an ``index`` or a ``seq``, neither of which is ever given again.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from mandrake_sessions.errors import InvalidValue
+from mandrake_sessions.limits import MAX_LIMIT
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT = 50
+PAGE_BYTES = 8 * 1024 * 1024
+
+
+def check_limit(limit: int) -> int:
+    """Raises InvalidValue."""
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
+        raise InvalidValue("limit", f"must be an integer from 1 to {MAX_LIMIT}, not {limit!r}")
+    return limit
+
+
+def encode_cursor(list_name: str, key: Any, position: int) -> str:
+    """``key`` is whatever makes this list another list: its parent, filter and order."""
+    payload = json.dumps([_digest(list_name, key), position], separators=(",", ":"))
+    return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str | None, list_name: str, key: Any) -> int | None:
+    """The position; None for no cursor. Raises InvalidValue for one that this list did not give."""
+    if cursor is None:
+        return None
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        name, position = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if name == _digest(list_name, key) and isinstance(position, int) and 0 <= position < 2**63:
+            return position
+    except (AttributeError, ValueError, TypeError, RecursionError, binascii.Error):
+        raise _not_of_this_list(cursor) from None
+    raise _not_of_this_list(cursor)
+
+
+def within_page(items: Iterable[T], size: Callable[[T], int]) -> list[T]:
+    """The first items that fit into a page of about 8 MiB, but one at least."""
+    kept: list[T] = []
+    total = 0
+    for item in items:
+        total += size(item)
+        if kept and total > PAGE_BYTES:
+            break
+        kept.append(item)
+    return kept
+
+
+def _digest(list_name: str, key: Any) -> str:
+    return hashlib.sha256(json.dumps([list_name, key]).encode()).hexdigest()[:12]
+
+
+def _not_of_this_list(cursor: object) -> InvalidValue:
+    shown = ascii(cursor)[:60]
+    return InvalidValue("cursor", f"{shown} is not a nextCursor of this list; begin again without one")

@@ -1,0 +1,196 @@
+"""Params into Python values, strictly, and results into JSON values.
+
+Structuring is strict because cattrs by itself is kind: it makes ``"['a']"`` of ``["a"]`` where a string is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args, get_origin, is_typeddict
+
+import attrs
+from cattrs import Converter
+from cattrs.errors import (
+    AttributeValidationNote,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_unstructure_fn, override
+from cattrs.gen.typeddicts import make_dict_structure_fn
+
+from mandrake_sessions.model import ResponseStatus, ToolCallStatus, Turn, TurnStatus
+from mandrake_sessions.protocol.errors import InvalidParams
+from mandrake_sessions.protocol.names import camel
+
+_KINDS = {str: "a string", int: "an integer", bool: "true or false", float: "a number"}
+
+
+def structure_params(value: dict[str, Any], params: Any) -> Any:
+    """The params of a method: a dict with Python's names, holding what was sent and nothing else.
+
+    Raises:
+        InvalidParams: with the path (wire names) of the first thing that is wrong.
+    """
+    try:
+        return _fast.structure(value, params)
+    except Exception:  # noqa: BLE001 - whatever it was, the slow one says what and where
+        return _explained(value, params)
+
+
+def _explained(value: dict[str, Any], params: Any) -> Any:
+    try:
+        return _detailed.structure(value, params)
+    except (ClassValidationError, IterableValidationError) as error:
+        raise _first_fault(error, "") from None
+
+
+def unstructure(value: Any) -> Any:
+    """A result as JSON values, with the wire's names."""
+    return _fast.unstructure(value)
+
+
+def _converter(*, detailed: bool) -> Converter:
+    converter = Converter(detailed_validation=detailed)
+    for kind in _KINDS:
+        converter.register_structure_hook(kind, _exactly(kind))
+    # By name each: cattrs asks for the hook of the nearest base class first, which is str.
+    for words in (ResponseStatus, ToolCallStatus, TurnStatus):
+        converter.register_structure_hook(words, _one_of(list(words)))
+    converter.register_structure_hook_factory(is_typeddict, _typed_dict_hook(converter, detailed=detailed))
+    converter.register_structure_hook_factory(_is_literal, lambda kind: _one_of(get_args(kind)))
+    converter.register_structure_hook_factory(_is_list, _list_hook(converter))
+    converter.register_structure_hook_factory(_is_dict, lambda _: _object)
+    converter.register_unstructure_hook_factory(attrs.has, _entity_hook(converter))
+    return converter
+
+
+def _exactly(kind: type) -> Callable[[Any, Any], Any]:
+    accepted = (int, float) if kind is float else kind
+
+    def check(value: Any, _: Any) -> Any:
+        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+            raise TypeError(f"must be {_KINDS[kind]}")
+        return value
+
+    return check
+
+
+def _is_literal(kind: Any) -> bool:
+    return get_origin(kind) is Literal
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is list
+
+
+def _is_dict(kind: Any) -> bool:
+    return get_origin(kind) is dict
+
+
+def _one_of(words: Any) -> Callable[[Any, Any], Any]:
+    def check(value: Any, _: Any) -> Any:
+        if not isinstance(value, str) or value not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return value
+
+    return check
+
+
+def _object(value: Any, _: Any) -> Any:
+    if not isinstance(value, dict):
+        raise TypeError("must be an object")
+    return value
+
+
+def _list_hook(converter: Converter) -> Callable[[Any], Callable[[Any, Any], Any]]:
+    def hook(kind: Any) -> Callable[[Any, Any], Any]:
+        (item,) = get_args(kind)
+        inner = _anything if item is Any else converter.get_structure_hook(item)
+
+        def check(value: Any, _: Any) -> Any:
+            if not isinstance(value, list):
+                raise TypeError("must be an array")
+            return [_item(inner, entry, item, index) for index, entry in enumerate(value)]
+
+        return check
+
+    return hook
+
+
+def _anything(value: Any, _: Any) -> Any:
+    return value
+
+
+def _item(hook: Callable[[Any, Any], Any], entry: Any, kind: Any, index: int) -> Any:
+    try:
+        return hook(entry, kind)
+    except Exception as error:
+        error.__notes__ = [*getattr(error, "__notes__", []), IterableValidationNote("", index, kind)]
+        raise IterableValidationError("", [error], list) from None
+
+
+def _typed_dict_hook(converter: Converter, *, detailed: bool) -> Callable[[Any], Callable[[Any, Any], Any]]:
+    def hook(kind: Any) -> Callable[[Any, Any], Any]:
+        # A rename to the same name makes cattrs drop a required key.
+        names = {name: override(rename=camel(name)) for name in kind.__annotations__ if camel(name) != name}
+        structure = make_dict_structure_fn(
+            kind,
+            converter,
+            _cattrs_forbid_extra_keys=True,
+            _cattrs_detailed_validation=detailed,
+            **names,  # type: ignore[arg-type]
+        )
+
+        def check(value: Any, _: Any) -> Any:
+            if not isinstance(value, dict):
+                raise TypeError("must be an object")
+            return structure(value, kind)
+
+        return check
+
+    return hook
+
+
+def _entity_hook(converter: Converter) -> Callable[[Any], Callable[[Any], Any]]:
+    def hook(kind: Any) -> Callable[[Any], Any]:
+        names = {
+            field.name: override(rename=camel(field.name), omit_if_default=_may_be_left_out(kind, field))
+            for field in attrs.fields(kind)
+        }
+        return make_dict_unstructure_fn(kind, converter, **names)  # type: ignore[arg-type]
+
+    return hook
+
+
+def _may_be_left_out(kind: Any, field: Any) -> bool:
+    """Texts that were not asked for are left out, not null; so are the parts that a kind of notification lacks."""
+    return field.default is None and (kind is Turn or kind.__module__.endswith(".results"))
+
+
+def _first_fault(error: BaseException, path: str) -> InvalidParams:
+    """The deepest first cause of a detailed error, with the path that leads to it."""
+    if isinstance(error, ClassValidationError | IterableValidationError):
+        cause = error.exceptions[0]
+        return _first_fault(cause, path + _step(cause, path))
+    if isinstance(error, ForbiddenExtraKeysError):
+        names = sorted(error.extra_fields)
+        where = f"{path}.{names[0]}" if path else names[0]
+        return InvalidParams(where, "is not a field of this method; a name that begins with _ would be ignored")
+    if isinstance(error, KeyError):
+        return InvalidParams(path, "is missing")
+    return InvalidParams(path, str(error))
+
+
+def _step(error: BaseException, path: str) -> str:
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            return ("." if path else "") + camel(note.name)
+        if isinstance(note, IterableValidationNote):
+            return f"[{note.index}]"
+    return ""
+
+
+_fast = _converter(detailed=False)
+_detailed = _converter(detailed=True)

@@ -1,0 +1,175 @@
+"""From exceptions to error objects: the only place that knows codes (protocol, section 5)."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+from mandrake_sessions import errors
+from mandrake_sessions.protocol.names import camel
+
+logger = logging.getLogger(__name__)
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+REQUEST_CANCELLED = -32800
+NOT_FOUND = -32010
+CONFLICT = -32011
+BUSY = -32012
+STORAGE = -32013
+WORKSPACE_NOT_FOUND = -32014
+
+
+class RpcError(errors.SessionsError):
+    """A fault of the message itself. ``data`` is what goes beside ``kind`` and ``retryable``."""
+
+    def __init__(self, code: int, kind: str, message: str, **data: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.kind = kind
+        self.data = data
+
+
+class InvalidParams(errors.SessionsError):
+    """``path`` (wire names, below ``params``) is not what the method takes."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}" if path else reason)
+        self.path = path
+        self.reason = reason
+
+
+class OperationFailed(errors.SessionsError):
+    """One operation of a transaction failed; ``operation`` counts from 0."""
+
+    def __init__(self, operation: int, error: Exception) -> None:
+        super().__init__(str(error))
+        self.operation = operation
+        self.error = error
+
+
+def parse_error(reason: str) -> RpcError:
+    return RpcError(PARSE_ERROR, "parse", f"not a JSON message: {reason}")
+
+
+def invalid_request(reason: str) -> RpcError:
+    return RpcError(INVALID_REQUEST, "invalidRequest", f"not a JSON-RPC request: {reason}")
+
+
+def message_too_large(size: int, limit: int) -> RpcError:
+    return RpcError(
+        INVALID_REQUEST,
+        "tooLarge",
+        f"a message of {size} bytes; at most {limit} are read, raise --max-message-bytes or send it in pieces",
+        limit=limit,
+    )
+
+
+def method_not_found(method: str) -> RpcError:
+    return RpcError(
+        METHOD_NOT_FOUND,
+        "methodNotFound",
+        f"there is no method {ascii(method)[:120]}; server/info and docs/protocol.md name those that there are",
+        method=method,
+    )
+
+
+def error_object(error: Exception) -> dict[str, Any]:
+    """The ``error`` member for an exception: a code, a message, and data that always has ``kind`` and ``retryable``.
+
+    An exception that nobody foresaw becomes ``internal``: its traceback goes to the log, under the incident's id.
+    """
+    for kind, describe in _DESCRIPTIONS.items():
+        if isinstance(error, kind):
+            found = describe(error)
+            return {
+                "code": found.code,
+                "message": found.message or str(error),
+                "data": {"kind": found.kind, "retryable": found.retryable, **found.data},
+            }
+    return _internal(error)
+
+
+@frozen
+class _Description:
+    code: int
+    kind: str
+    data: dict[str, Any]
+    retryable: bool = False
+    message: str | None = None
+
+
+def _params_path(path: str) -> str:
+    return f"params.{path}" if path else "params"
+
+
+def _invalid(error: errors.InvalidValue) -> _Description:
+    path = _params_path(camel(error.field))
+    data = {"path": path, "reason": error.reason}
+    if isinstance(error, errors.TooLarge):
+        return _Description(INVALID_REQUEST, "tooLarge", data, message=f"{path}: {error.reason}")
+    return _Description(INVALID_PARAMS, "invalidParams", data, message=f"{path}: {error.reason}")
+
+
+def _invalid_params(error: InvalidParams) -> _Description:
+    path = _params_path(error.path)
+    data = {"path": path, "reason": error.reason}
+    return _Description(INVALID_PARAMS, "invalidParams", data, message=f"{path}: {error.reason}")
+
+
+def _conflict(error: errors.Conflict) -> _Description:
+    known = {"expected": error.expected, "actual": error.actual}
+    data = {name: value for name, value in known.items() if value is not None}
+    return _Description(CONFLICT, "conflict", {"reason": error.reason, **data})
+
+
+def _busy(error: errors.Busy) -> _Description:
+    holder = {} if error.holder is None else {"holder": error.holder}
+    return _Description(BUSY, "busy", {"waitedMs": error.waited_ms, **holder}, retryable=True)
+
+
+def _operation_failed(error: OperationFailed) -> _Description:
+    inner = error_object(error.error)
+    data = inner["data"] | {"operation": error.operation}
+    message = f"operations[{error.operation}]: {inner['message']}; nothing of the transaction was stored"
+    return _Description(inner["code"], data.pop("kind"), data, data.pop("retryable"), message)
+
+
+_DESCRIPTIONS: dict[type[Exception], Callable[[Any], _Description]] = {
+    OperationFailed: _operation_failed,
+    RpcError: lambda error: _Description(error.code, error.kind, error.data),
+    InvalidParams: _invalid_params,
+    errors.InvalidValue: _invalid,
+    errors.NotFound: lambda error: _Description(
+        NOT_FOUND, "notFound", {"entity": error.entity, "id": error.entity_id}
+    ),
+    errors.Conflict: _conflict,
+    errors.Cancelled: lambda _: _Description(REQUEST_CANCELLED, "cancelled", {}),
+    errors.Busy: _busy,
+    errors.StorageFailure: lambda error: _Description(
+        STORAGE, "storage", {"reason": error.reason.value, "path": error.path}
+    ),
+    errors.WorkspaceNotFound: lambda error: _Description(
+        WORKSPACE_NOT_FOUND, "workspaceNotFound", {"workspace": error.workspace}
+    ),
+    errors.NotOpen: lambda error: _Description(
+        STORAGE, "storage", {"reason": errors.StorageReason.OPEN.value, "path": ""}, retryable=True
+    ),
+}
+
+
+def _internal(error: Exception) -> dict[str, Any]:
+    incident = str(uuid.uuid4())
+    logger.error("incident %s", incident, exc_info=error)
+    return {
+        "code": INTERNAL_ERROR,
+        "message": f"an internal error; its traceback stands in the server's log under {incident}",
+        "data": {"kind": "internal", "retryable": False, "incident": incident},
+    }

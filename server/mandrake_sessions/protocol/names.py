@@ -1,0 +1,18 @@
+"""Names on the wire are camel case, names in Python snake case; nothing else differs between them."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+
+@cache
+def camel(name: str) -> str:
+    """``raw_response`` → ``rawResponse``; a path such as ``tool_calls[0].start_time`` as well."""
+    return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
+
+
+@cache
+def snake(name: str) -> str:
+    """``toolCall/upsert`` → ``tool_call_upsert``."""
+    return re.sub(r"[A-Z]", lambda match: "_" + match[0].lower(), name).replace("/", "_")

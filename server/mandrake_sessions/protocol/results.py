@@ -1,0 +1,165 @@
+"""Results that are no entity of the store, and the notifications."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from mandrake_sessions.model import Response, Round, Session, Turn
+
+
+@frozen
+class TurnSubscription:
+    """``turns``: the state at ``seq``; none where the subscription goes on from ``since``."""
+
+    subscription_id: str
+    store_id: str
+    seq: int
+    reset: bool
+    turns: list[Turn]
+
+
+@frozen
+class SessionSubscription:
+    """``sessions``: the state at ``seq``; none where the subscription goes on from ``since``."""
+
+    subscription_id: str
+    store_id: str
+    seq: int
+    reset: bool
+    sessions: list[Session]
+
+
+@frozen
+class Nothing:
+    """An empty object."""
+
+
+@frozen
+class TransactionResults:
+    """The result of each operation, in order."""
+
+    results: list[Any]
+
+
+@frozen
+class StoreHealth:
+    """One store that is or was open. ``status``: ok, degraded or down; times in milliseconds; sizes in bytes."""
+
+    scope: str
+    workspace: str | None
+    path: str
+    store_id: str | None
+    open: bool
+    status: str
+    schema_version: int | None
+    ref_count: int
+    last_check_at: int | None
+    last_check_ms: float | None
+    wal_bytes: int | None
+    db_bytes: int | None
+    free_bytes: int | None
+    reconnects: int
+    busy_retries: int
+    last_error: str | None
+    warnings: list[str]
+
+
+@frozen
+class Health:
+    """``status`` is the worst of the stores'."""
+
+    status: str
+    stores: list[StoreHealth]
+
+
+@frozen
+class StoreInfo:
+    scope: str
+    workspace: str | None
+    path: str
+    store_id: str | None
+
+
+@frozen
+class Limits:
+    """What a message and its parts may be at the most: bytes, levels, rows."""
+
+    max_message_bytes: int
+    max_text_bytes: int
+    max_depth: int
+    max_limit: int
+
+
+@frozen
+class Info:
+    """What answers: its versions, process and stores."""
+
+    name: str
+    version: str
+    protocol_version: int
+    sqlite_version: str
+    python_version: str
+    pid: int
+    workspace: str | None
+    stores: list[StoreInfo]
+    limits: Limits
+
+
+@frozen
+class TurnUpdated:
+    """A committed change to a turn. Which of the last fields come depends on ``kind`` (created: ``turn``; appended:
+    ``first_chunk`` to ``output_tokens``; updated: ``changes``; deleted: ``tool_call_id`` where only that went)."""
+
+    subscription_id: str
+    seq: int
+    kind: str
+    session_id: str
+    round_id: str | None
+    response_id: str | None
+    turn_id: str | None
+    index: int | None
+    status: str | None
+    turn: Turn | None = None
+    first_chunk: int | None = None
+    last_chunk: int | None = None
+    content: str | None = None
+    raw_response: str | None = None
+    current_tokens: int | None = None
+    output_tokens: int | None = None
+    changes: dict[str, Any] | None = None
+    tool_call_id: str | None = None
+
+
+@frozen
+class SessionUpdated:
+    """A committed change to a session, or to a round or response of it."""
+
+    subscription_id: str
+    seq: int
+    kind: str
+    session_id: str
+    session: Session | None = None
+    round: Round | None = None
+    response: Response | None = None
+
+
+@frozen
+class SubscriptionEnded:
+    """The subscription sends nothing more. ``reason``: pruned, deleted or closed."""
+
+    subscription_id: str
+    seq: int
+    reason: str
+
+
+@frozen
+class TurnRejected:
+    """An append that was sent as a notification and failed."""
+
+    turn_id: str | None
+    chunk: int | None
+    error: dict[str, Any]
+
+

@@ -1,0 +1,256 @@
+"""The rules of each field (protocol, section 3), in one table an entity.
+
+A rule takes the field's path and a value, and gives the value as it is stored, or raises InvalidValue. JSON leaves
+here encoded, so that nothing is left to fail once a transaction has begun.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from mandrake_sessions.errors import InvalidValue, TooLarge
+from mandrake_sessions.limits import MAX_TEXT_BYTES
+from mandrake_sessions.model import ResponseStatus, ToolCallStatus, TurnStatus
+from mandrake_sessions.store.values import byte_length, encode_json
+
+Rule = Callable[[str, Any], Any]
+
+MAX_COUNT = 2**63 - 1
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+
+
+def checked(rules: Mapping[str, Rule], values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``values`` as they are stored. Raises InvalidValue with the path of the first one that breaks its rule."""
+    result = {}
+    for name, value in values.items():
+        rule = rules.get(name)
+        if rule is None:
+            raise InvalidValue(prefix + name, f"there is no such field; known are {', '.join(sorted(rules))}")
+        result[name] = rule(prefix + name, value)
+    return result
+
+
+def text(path: str, value: Any) -> str:
+    """Any Unicode text, NUL included, without lone surrogates."""
+    if not isinstance(value, str):
+        raise InvalidValue(path, f"must be a string, not {_kind(value)}")
+    text_bytes(path, value)
+    return value
+
+
+def text_bytes(path: str, value: str) -> int:
+    """The length in UTF-8. Raises InvalidValue for a lone surrogate, which UTF-8 cannot hold."""
+    try:
+        return byte_length(value)
+    except UnicodeEncodeError as error:
+        raise InvalidValue(
+            path, f"has a lone surrogate (U+{ord(value[error.start]):04X}) at character {error.start}"
+        ) from None
+
+
+def long_text(path: str, value: Any) -> str:
+    """The text of a turn: bounded, so that one message can carry it back."""
+    result = text(path, value)
+    if len(result) * 4 > MAX_TEXT_BYTES and byte_length(result) > MAX_TEXT_BYTES:
+        raise text_too_large(path)
+    return result
+
+
+def text_too_large(path: str) -> TooLarge:
+    return TooLarge(path, "the text of a turn may be at most 64 MiB; begin another turn")
+
+
+def name(path: str, value: Any) -> str:
+    """A text that is not empty."""
+    if text(path, value) == "":
+        raise InvalidValue(path, "must not be empty")
+    return str(value)
+
+
+def uuid(path: str, value: Any) -> str:
+    """A UUID in any case, given in lower case."""
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise InvalidValue(path, f"must be a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057, not {_shown(value)}")
+    return value.lower()
+
+
+def boolean(path: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidValue(path, f"must be true or false, not {_kind(value)}")
+    return value
+
+
+def count(path: str, value: Any) -> int:
+    """A whole number from 0, as large as SQLite can hold."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidValue(path, f"must be an integer, not {_kind(value)}")
+    if not 0 <= value <= MAX_COUNT:
+        raise InvalidValue(path, f"must be from 0 to 2^63-1, not {_shown(value)}")
+    return value
+
+
+def cost(path: str, value: Any) -> float:
+    """A number from 0, in USD."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise InvalidValue(path, f"must be a number, not {_kind(value)}")
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
+    if not 0 <= result < math.inf:
+        raise InvalidValue(path, f"must be a number from 0, not {_shown(value)}")
+    return result
+
+
+def one_of(words: type[StrEnum]) -> Rule:
+    def rule(path: str, value: Any) -> str:
+        try:
+            return words(value).value
+        except ValueError:
+            known = ", ".join(words)
+            raise InvalidValue(path, f"must be one of {known}, not {_shown(value)}") from None
+
+    return rule
+
+
+def optional(rule: Rule) -> Rule:
+    def or_none(path: str, value: Any) -> Any:
+        return None if value is None else rule(path, value)
+
+    return or_none
+
+
+def json_value(path: str, value: Any) -> str:
+    """Any JSON, encoded."""
+    return encode_json(path, value)
+
+
+def json_object(path: str, value: Any) -> str:
+    if not isinstance(value, dict):
+        raise InvalidValue(path, f"must be an object, not {_kind(value)}")
+    return encode_json(path, value)
+
+
+def json_array(path: str, value: Any) -> str:
+    if not isinstance(value, list):
+        raise InvalidValue(path, f"must be an array, not {_kind(value)}")
+    return encode_json(path, value)
+
+
+def tool_calls(path: str, value: Any) -> list[dict[str, Any]]:
+    """A list of tool calls, each under an id of its own."""
+    if not isinstance(value, list):
+        raise InvalidValue(path, f"must be an array, not {_kind(value)}")
+    calls = [tool_call(f"{path}[{position}]", call) for position, call in enumerate(value)]
+    seen: set[str] = set()
+    for position, call in enumerate(calls):
+        if call["id"] in seen:
+            raise InvalidValue(f"{path}[{position}].id", f"{_shown(call['id'])} stands twice in this turn")
+        seen.add(call["id"])
+    return calls
+
+
+def tool_call(path: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidValue(path, f"must be an object, not {_kind(value)}")
+    call = checked(TOOL_CALL, value, f"{path}.")
+    if "id" not in call:
+        raise InvalidValue(f"{path}.id", "is missing")
+    return call
+
+
+def _kind(value: Any) -> str:
+    """What a value is, in JSON's words."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    for kind, word in ((str, "a string"), (int | float, "a number"), (list | tuple, "an array"), (dict, "an object")):
+        if isinstance(value, kind):  # type: ignore[arg-type]
+            return word
+    return type(value).__name__
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        shown = ascii(value) if isinstance(value, str) or abs(value) < 10**40 else "a number of many digits"
+        return shown if len(shown) <= 80 else shown[:77] + "..."
+    return _kind(value)
+
+
+SESSION: Mapping[str, Rule] = {
+    "id": uuid,
+    "external_id": optional(text),
+    "title": optional(text),
+    "description": optional(text),
+    "metadata": json_object,
+    "archived": boolean,
+}
+
+ROUND: Mapping[str, Rule] = {
+    "id": uuid,
+    "request_id": uuid,
+    "response_id": uuid,
+    "content": text,
+    "blocks": optional(json_array),
+    "metadata": json_object,
+}
+
+REQUEST: Mapping[str, Rule] = {"content": text, "blocks": optional(json_array)}
+
+RESPONSE: Mapping[str, Rule] = {"status": one_of(ResponseStatus), "stop_reason": optional(text)}
+
+TOOL_CALL: Mapping[str, Rule] = {
+    "id": name,
+    "title": optional(text),
+    "kind": optional(text),
+    "server_name": optional(text),
+    "method_name": optional(text),
+    "arguments": json_value,
+    "response": json_value,
+    "content": json_value,
+    "locations": json_value,
+    "status": one_of(ToolCallStatus),
+    "start_time": optional(count),
+    "end_time": optional(count),
+    "metadata": json_object,
+}
+
+TURN: Mapping[str, Rule] = {
+    "id": uuid,
+    "kind": name,
+    "content": long_text,
+    "raw_response": long_text,
+    "tool_calls": tool_calls,
+    "status": one_of(TurnStatus),
+    "error": optional(text),
+    "model": optional(text),
+    "metadata": json_object,
+    "stream_end_time": optional(count),
+    "current_tokens": count,
+    "expected_tokens": optional(count),
+    "input_tokens": count,
+    "output_tokens": count,
+    "cache_read_tokens": optional(count),
+    "cache_write_tokens": optional(count),
+    "input_cost": cost,
+    "output_cost": cost,
+    "detached": boolean,
+}
+
+TURN_UPDATE: Mapping[str, Rule] = {
+    field: rule for field, rule in TURN.items() if field not in ("id", "tool_calls", "detached")
+}
+
+PIECE: Mapping[str, Rule] = {
+    "content": long_text,
+    "raw_response": long_text,
+    "chunk": count,
+    "current_tokens": count,
+    "output_tokens": count,
+}

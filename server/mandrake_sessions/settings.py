@@ -1,0 +1,105 @@
+"""What can be set, and by whom: a flag wins over the environment, which wins over ``initializationOptions``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import Attribute, evolve, field, fields, frozen
+
+from mandrake_sessions.protocol.names import camel
+from mandrake_sessions.manager import Durability
+
+ENVIRONMENT_PREFIX = "MANDRAKE_SESSIONS_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class BadSetting(ValueError):
+    """A setting's value is not one that it may have."""
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a text that is not empty")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    number = float(value)
+    if isinstance(value, bool) or not 0 <= number <= 3600:
+        raise ValueError("must be a number of seconds from 0 to 3600")
+    return number
+
+
+def _bytes(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, bool | float) or not 1024 <= number <= 2**31:
+        raise ValueError("must be a number of bytes from 1024 to 2^31")
+    return number
+
+
+def _word(*words: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return str(value)
+
+    return parse
+
+
+def _setting(parse: Callable[[Any], Any], default: Any, help_text: str, metavar: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "help": help_text, "metavar": metavar})
+
+
+@frozen(kw_only=True)
+class Settings:
+    """Every setting of a server, with its default; the flags, variables and options are made from this class."""
+
+    workspace: str | None = _setting(_text, None, "the workspace's directory", "PATH")
+    database: str | None = _setting(_text, None, "the file of the workspace's store itself", "PATH")
+    durability: str = _setting(
+        _word(*Durability), Durability.BALANCED.value, "what a commit waits for: balanced, full or normal", "WORD"
+    )
+    busy_timeout: float = _setting(_seconds, 5.0, "how long a call may wait for another process's lock", "SECONDS")
+    lease_seconds: float = _setting(
+        _seconds, 5.0, "how soon other servers notice that a writing process is gone", "SECONDS"
+    )
+    max_message_bytes: int = _setting(_bytes, 64 * 1024 * 1024, "the largest message that is read", "BYTES")
+    log_level: str = _setting(_word(*LOG_LEVELS), "warning", "debug, info, warning or error", "WORD")
+    log_file: str | None = _setting(_text, None, "where the log goes instead of stderr", "PATH")
+
+
+def setting_fields() -> tuple[Attribute[Any], ...]:
+    return tuple(fields(Settings))
+
+
+def parse_setting(name: str, value: Any, source: str) -> Any:
+    """The value of one setting. Raises BadSetting, naming where the value came from."""
+    try:
+        return getattr(fields(Settings), name).metadata["parse"](value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BadSetting(f"{source}: {value!r}: {error}") from None
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The settings that the environment gives, such as ``MANDRAKE_SESSIONS_BUSY_TIMEOUT``. Raises BadSetting."""
+    given = {}
+    for setting in setting_fields():
+        variable = ENVIRONMENT_PREFIX + setting.name.upper()
+        if value := environment.get(variable):
+            given[setting.name] = parse_setting(setting.name, value, variable)
+    return given
+
+
+def with_options(settings: Settings, given: frozenset[str], options: Mapping[str, Any]) -> Settings:
+    """The settings with ``initialize.initializationOptions`` (wire names), which lose against what was ``given``.
+
+    Names that are no settings are the client's own business. Raises BadSetting.
+    """
+    changes = {}
+    for setting in setting_fields():
+        name = camel(setting.name)
+        if name in options and options[name] is not None and setting.name not in given:
+            changes[setting.name] = parse_setting(setting.name, options[name], f"initializationOptions.{name}")
+    return evolve(settings, **changes)

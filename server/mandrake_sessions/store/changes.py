@@ -1,0 +1,258 @@
+"""SQL of the change feed: recording changes inside a transaction, reading committed ones after it.
+
+A row of a turn has its ``turn_pk`` and no ``session_pk``; a row of a session or round, and of a turn that is gone, has
+its ``session_pk``. So an append touches one index only, and what a deletion must take is always one look-up away.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from sqlite3 import Connection
+from typing import Any
+
+from attrs import asdict
+
+from mandrake_sessions.model import Change, ChangeKind, Round, ToolCall, ToolCallStatus, Turn, TurnStatus
+from mandrake_sessions.store.rounds import StoredRound, round_by_pk
+from mandrake_sessions.store.rows import delete, insert
+from mandrake_sessions.store.transaction import Row, Transaction
+from mandrake_sessions.store.turns import StoredTurn
+
+_SELECT = """
+SELECT f.seq, f.kind, f.session_pk, f.round_pk, f.turn_pk, f.chunk, f.current_tokens, f.output_tokens, f.content,
+       f.raw_response, f.data, x.content, x.raw_response, t.id, t."index", s.id, r.id, p.id
+FROM feed f
+LEFT JOIN turn t ON t.pk = f.turn_pk
+LEFT JOIN text x ON x.pk = f.seq AND f.kind IN ('created', 'updated')
+LEFT JOIN session s ON s.pk = coalesce(t.session_pk, f.session_pk)
+LEFT JOIN round r ON r.pk = coalesce(t.round_pk, f.round_pk)
+LEFT JOIN response p ON p.pk = coalesce(t.round_pk, f.round_pk)
+WHERE f.seq > ? ORDER BY f.seq LIMIT ?
+"""
+
+_OF_ROUNDS = frozenset({ChangeKind.ROUND_CREATED, ChangeKind.ROUND_UPDATED})
+
+
+def record_piece(
+    tx: Transaction,
+    turn_pk: int,
+    chunk: int,
+    content: str | None,
+    raw_response: str | None,
+    standing: Mapping[str, int],
+) -> int:
+    """Store an appended piece; gives its seq. ``standing``: what the turn's tokens and sizes are with it."""
+    seq = tx.next_seq()
+    tx.execute(
+        "INSERT INTO feed (seq, at, kind, turn_pk, chunk, current_tokens, output_tokens, content_bytes,"
+        " raw_response_bytes, content, raw_response) VALUES (?, ?, 'appended', ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            seq,
+            tx.now,
+            turn_pk,
+            chunk,
+            standing["current_tokens"],
+            standing["output_tokens"],
+            standing["content_bytes"],
+            standing["raw_response_bytes"],
+            content,
+            raw_response,
+        ),
+    )
+    return seq
+
+
+def find_piece(connection: Connection, turn_pk: int, chunk: int) -> int | None:
+    """The seq of a stored piece, or None where the feed no longer has it."""
+    row = connection.execute("SELECT seq FROM feed WHERE turn_pk = ? AND chunk = ?", (turn_pk, chunk)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def record_turn_created(tx: Transaction, stored: StoredTurn, turn: Turn) -> None:
+    """``turn`` without its texts: those stand in ``text`` under the same seq."""
+    data = asdict(turn)
+    del data["content"], data["raw_response"]
+    _record(tx, stored.pk, ChangeKind.TURN_CREATED, data, turn_pk=stored.pk)
+
+
+def record_turn_updated(
+    tx: Transaction, seq: int, stored: StoredTurn, changes: Mapping[str, Any], tool_call: ToolCall | None = None
+) -> None:
+    """``changes`` without texts; a replaced text stands in ``text`` under the same seq."""
+    data = dict(changes)
+    if tool_call is not None:
+        data["tool_calls"] = [asdict(tool_call)]
+    _record(tx, seq, ChangeKind.TURN_UPDATED, {"status": stored.status, "changes": data}, turn_pk=stored.pk)
+
+
+def record_tool_call_deleted(tx: Transaction, seq: int, stored: StoredTurn, call_id: str) -> None:
+    """Also takes the call out of what the feed tells of the turn's past."""
+    _forget_tool_call(tx, stored.pk, call_id)
+    data = {"status": stored.status, "tool_call_id": call_id}
+    _record(tx, seq, ChangeKind.TOOL_CALL_DELETED, data, turn_pk=stored.pk)
+
+
+def record_session_change(tx: Transaction, seq: int, kind: ChangeKind, session_pk: int) -> None:
+    _record(tx, seq, kind, None, session_pk=session_pk)
+
+
+def record_round_change(tx: Transaction, seq: int, kind: ChangeKind, stored: StoredRound) -> None:
+    """A change to a round that is there, or to its response."""
+    _record(tx, seq, kind, None, session_pk=stored.session_pk, round_pk=stored.pk)
+
+
+def record_session_deleted(tx: Transaction, seq: int, session_pk: int, session_id: str) -> None:
+    _record(tx, seq, ChangeKind.SESSION_DELETED, {"session_id": session_id}, session_pk=session_pk)
+
+
+def record_round_deleted(tx: Transaction, seq: int, stored: StoredRound) -> None:
+    data = {"session_id": stored.detail.round.session_id, "round": asdict(stored.detail.round)}
+    _record(tx, seq, ChangeKind.ROUND_DELETED, data, session_pk=stored.session_pk)
+
+
+def record_turn_deleted(tx: Transaction, seq: int, stored: StoredTurn, detail: StoredRound) -> None:
+    data = {
+        "session_id": detail.detail.round.session_id,
+        "round_id": detail.detail.round.id,
+        "response_id": detail.detail.response.id,
+        "turn_id": stored.id,
+        "index": stored.index,
+        "status": stored.status,
+    }
+    _record(
+        tx, seq, ChangeKind.TURN_DELETED, data, session_pk=stored.session_pk, round_pk=stored.round_pk
+    )
+
+
+def forget_turns(tx: Transaction, turn_pks: Iterable[int]) -> None:
+    """Delete all that the feed holds of these turns."""
+    delete(tx, "feed", "turn_pk", turn_pks)
+
+
+def forget_round(tx: Transaction, stored: StoredRound) -> None:
+    """Delete what the feed holds of a round beside its turns."""
+    tx.execute("DELETE FROM feed WHERE session_pk = ? AND round_pk = ?", (stored.session_pk, stored.pk))
+
+
+def forget_session(tx: Transaction, session_pk: int) -> None:
+    """Delete what the feed holds of a session beside its turns."""
+    delete(tx, "feed", "session_pk", [session_pk])
+
+
+def read_changes(connection: Connection, after: int, limit: int) -> list[Change]:
+    """The committed changes with a seq above ``after``, in order, ``limit`` rows at the most."""
+    return [_change(connection, row) for row in connection.execute(_SELECT, (after, limit)).fetchall()]
+
+
+def store_id(connection: Connection) -> str:
+    """The name of this file's history; another one means that seqs remembered from before mean nothing here."""
+    return str(connection.execute("SELECT store_id FROM store").fetchone()[0])
+
+
+def pruned_seq(connection: Connection) -> int:
+    """The last change that is no longer kept; 0 while all are."""
+    return int(connection.execute("SELECT pruned_seq FROM store").fetchone()[0])
+
+
+def _record(
+    tx: Transaction,
+    seq: int,
+    kind: ChangeKind,
+    data: Mapping[str, Any] | None,
+    *,
+    session_pk: int | None = None,
+    round_pk: int | None = None,
+    turn_pk: int | None = None,
+) -> None:
+    row = {"session_pk": session_pk, "round_pk": round_pk, "turn_pk": turn_pk}
+    encoded = None if data is None else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    insert(tx, "feed", {"seq": seq, "at": tx.now, "kind": kind.value, **row, "data": encoded})
+
+
+def _forget_tool_call(tx: Transaction, turn_pk: int, call_id: str) -> None:
+    for seq, data in _rows_with_tool_calls(tx.connection, turn_pk):
+        holder = data.get("changes", data)
+        kept = [call for call in holder.get("tool_calls", ()) if call["id"] != call_id]
+        if len(kept) < len(holder.get("tool_calls", ())):
+            holder["tool_calls"] = kept
+            encoded = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+            tx.execute("UPDATE feed SET data = ? WHERE seq = ?", (encoded, seq))
+
+
+def _rows_with_tool_calls(connection: Connection, turn_pk: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    for seq, data in connection.execute(
+        "SELECT seq, data FROM feed WHERE turn_pk = ? AND chunk IS NULL AND kind IN ('created', 'updated')", (turn_pk,)
+    ).fetchall():
+        yield seq, json.loads(data)
+
+
+def _change(connection: Connection, row: Row) -> Change:
+    kind = ChangeKind(row[1])
+    if kind is ChangeKind.TURN_APPENDED:
+        return _appended(row)
+    data = {} if row[10] is None else json.loads(row[10])
+    where = {
+        "seq": row[0],
+        "kind": kind,
+        "session_id": data.get("session_id") or row[15],
+        "round_id": row[16],
+        "response_id": row[17],
+        "turn_id": row[13],
+        "index": row[14],
+    }
+    if kind is ChangeKind.TURN_CREATED:
+        turn = _turn_then(data, row)
+        return Change(**where, status=turn.status, turn=turn)
+    if kind is ChangeKind.TURN_UPDATED:
+        texts = {name: text for name, text in (("content", row[11]), ("raw_response", row[12])) if text is not None}
+        changes = data["changes"] | texts
+        return Change(**where, status=TurnStatus(data["status"]), changes=_with_tool_calls(changes))
+    if kind is ChangeKind.TOOL_CALL_DELETED:
+        return Change(**where, status=TurnStatus(data["status"]), tool_call_id=data["tool_call_id"])
+    if kind is ChangeKind.TURN_DELETED:
+        return Change(**where | data | {"status": TurnStatus(data["status"])})
+    if kind is ChangeKind.ROUND_DELETED:
+        gone = Round(**data["round"])
+        return Change(**where | {"round_id": gone.id, "response_id": None}, round=gone)
+    return Change(**where, **_about(connection, kind, row[3]))
+
+
+def _appended(row: Row) -> Change:
+    return Change(
+        seq=row[0],
+        kind=ChangeKind.TURN_APPENDED,
+        session_id=row[15],
+        round_id=row[16],
+        response_id=row[17],
+        turn_id=row[13],
+        index=row[14],
+        status=TurnStatus.STREAMING,
+        first_chunk=row[5],
+        last_chunk=row[5],
+        content=row[8],
+        raw_response=row[9],
+        current_tokens=row[6],
+        output_tokens=row[7],
+    )
+
+
+def _about(connection: Connection, kind: ChangeKind, round_pk: int | None) -> dict[str, Any]:
+    """The round or response that a change is about, as it is now."""
+    if round_pk is None:
+        return {}
+    detail = round_by_pk(connection, round_pk).detail
+    return {"round": detail.round} if kind in _OF_ROUNDS else {"response": detail.response}
+
+
+def _turn_then(data: dict[str, Any], row: Row) -> Turn:
+    fields = _with_tool_calls(data)
+    fields["status"] = TurnStatus(fields["status"])
+    return Turn(**fields, content=row[11] or "", raw_response=row[12] or "")
+
+
+def _with_tool_calls(data: dict[str, Any]) -> dict[str, Any]:
+    if "tool_calls" not in data:
+        return data
+    calls = [ToolCall(**call | {"status": ToolCallStatus(call["status"])}) for call in data["tool_calls"]]
+    return data | {"tool_calls": calls}

@@ -1,0 +1,74 @@
+"""One connection to a file, with the settings that every connection here has."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from pathlib import Path
+
+from mandrake_sessions.store.retry import patiently
+
+JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
+STATEMENT_CACHE = 256
+# STRICT tables are the youngest thing that the schema uses.
+OLDEST_SQLITE = (3, 37, 0)
+
+
+def connect(path: str, *, read_only: bool = False, immutable: bool = False) -> sqlite3.Connection:
+    """A connection that never waits (``timeout=0``: waiting is the caller's) and never begins by itself.
+
+    It may be used from any thread, by one at a time. A file that is not there is not made: ``mode=rw``.
+    """
+    mode = "ro" if read_only else "rw"
+    uri = f"{Path(path).as_uri()}?mode={mode}{'&immutable=1' if immutable else ''}"
+    connection = sqlite3.connect(
+        uri,
+        uri=True,
+        timeout=0,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=STATEMENT_CACHE,
+    )
+    try:
+        _configure(connection, read_only=read_only)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise sqlite3.NotSupportedError(f"SQLite {sqlite3.sqlite_version} is older than 3.37; use another Python")
+    connection.execute("PRAGMA foreign_keys=ON")
+    if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
+        raise sqlite3.NotSupportedError("this build of SQLite has no foreign keys; use another Python")
+    connection.create_function("casefold", 1, _casefold, deterministic=True)
+    if read_only:
+        connection.execute("PRAGMA query_only=ON")
+        return
+    connection.execute(f"PRAGMA journal_size_limit={JOURNAL_SIZE_LIMIT}")
+    connection.execute("PRAGMA secure_delete=ON")
+    if sys.platform == "darwin":
+        # Without it, FULL on macOS hands the data to the drive's cache and calls that durable.
+        connection.execute("PRAGMA fullfsync=ON")
+
+
+def _casefold(text: str | None) -> str | None:
+    """SQLite folds the case of ASCII alone; titles are in every script."""
+    return None if text is None else text.casefold()
+
+
+def use_wal(connection: sqlite3.Connection, path: str, budget: float) -> None:
+    """Switch the file to WAL unless it is there already.
+
+    It is read first, since setting it, even to what it is, wants a lock that fails before any timeout while other
+    processes start on the same file.
+    """
+
+    def switch() -> None:
+        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+        if mode != "wal":
+            connection.execute("PRAGMA journal_mode=WAL").fetchone()
+
+    patiently(switch, budget, path)

@@ -1,0 +1,57 @@
+"""SQLite's errors, sorted by code, as the exceptions of ``errors.py``."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mandrake_sessions.errors import Busy, Cancelled, SessionsError, StorageFailure, StorageReason
+
+LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+_REASONS = {
+    sqlite3.SQLITE_FULL: (StorageReason.FULL, "the disk is full; free some space and send it again"),
+    sqlite3.SQLITE_READONLY: (StorageReason.READ_ONLY, "it may only be read; check who owns it and its mode"),
+    sqlite3.SQLITE_CANTOPEN: (StorageReason.OPEN, "it cannot be opened; check the directory and its mode"),
+    sqlite3.SQLITE_CORRUPT: (StorageReason.CORRUPT, "it is damaged; restore a backup, or recover it with sqlite3"),
+    sqlite3.SQLITE_NOTADB: (StorageReason.CORRUPT, "it is not a database; restore a backup, or move it away"),
+}
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """The primary result code (the low byte of an extended one); 0 for an error that SQLite itself did not give."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_locked(error: sqlite3.Error) -> bool:
+    """Whether somebody else holds a lock, so that waiting helps."""
+    return primary_code(error) in LOCKED
+
+
+def storage_failure(error: sqlite3.Error, path: str) -> SessionsError:
+    """The domain error for one of SQLite's. The message has neither SQL nor a traceback."""
+    code = primary_code(error)
+    if code in LOCKED:
+        return Busy(path, 0)
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return Cancelled("the request was cancelled while it read")
+    reason, advice = _REASONS.get(code, (StorageReason.IO, "reading or writing it failed; see the server's log"))
+    return StorageFailure(reason, f"database {path}: {advice}", path)
+
+
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Raise what SQLite says inside the block as a domain error.
+
+    A fault of our own SQL passes as it is: that is a bug, not weather.
+    """
+    try:
+        yield
+    except (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError):
+        raise
+    except sqlite3.Error as error:
+        if primary_code(error) in (0, sqlite3.SQLITE_ERROR):
+            raise
+        raise storage_failure(error, path) from error

@@ -1,0 +1,161 @@
+"""SQL of rounds, requests and responses, which come and go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from sqlite3 import Connection
+from typing import Any
+
+from attrs import frozen
+
+from mandrake_sessions.errors import NotFound
+from mandrake_sessions.ids import new_id
+from mandrake_sessions.model import Order, Request, Response, ResponseStatus, Round, RoundDetail
+from mandrake_sessions.store.rows import insert
+from mandrake_sessions.store.transaction import Row, Transaction
+from mandrake_sessions.store.values import decode_json, decode_optional_json
+
+_SELECT = """
+SELECT r.id, s.id, q.id, p.id, r."index", r.metadata, r.created_at, r.updated_at,
+       q.content, q.blocks, q.created_at, q.updated_at,
+       p.status, p.stop_reason, p.end_time, p.created_at, p.updated_at,
+       r.pk, r.session_pk, r.create_hash
+FROM round r
+JOIN session s ON s.pk = r.session_pk
+JOIN request q ON q.pk = r.pk
+JOIN response p ON p.pk = r.pk
+"""
+
+
+@frozen
+class StoredRound:
+    """A round, its request and its response, with what only the store needs."""
+
+    pk: int
+    session_pk: int
+    create_hash: bytes | None
+    detail: RoundDetail
+
+
+def insert_round(
+    tx: Transaction, session_pk: int, index: int, columns: Mapping[str, Any], create_hash: bytes | None
+) -> StoredRound:
+    """A new round with its request and its response, at the next seq."""
+    pk = tx.next_seq()
+    times = {"pk": pk, "created_at": tx.now, "updated_at": tx.now}
+    insert(
+        tx,
+        "round",
+        {
+            **times,
+            "id": columns.get("id") or new_id(),
+            "session_pk": session_pk,
+            "index": index,
+            "metadata": columns.get("metadata", "{}"),
+            "create_hash": create_hash,
+        },
+    )
+    request = {"content": columns["content"], "blocks": columns.get("blocks")}
+    insert(tx, "request", {**times, "id": columns.get("request_id") or new_id(), **request})
+    response = {"id": columns.get("response_id") or new_id(), "status": ResponseStatus.OPEN.value}
+    insert(tx, "response", {**times, **response})
+    return round_by_pk(tx.connection, pk)
+
+
+def find_round(connection: Connection, round_id: str) -> StoredRound | None:
+    return _one(connection, "WHERE r.id = ?", round_id)
+
+
+def get_round(connection: Connection, round_id: str) -> StoredRound:
+    """Raises NotFound."""
+    return _found(find_round(connection, round_id), "round", round_id)
+
+
+def get_round_of_request(connection: Connection, request_id: str) -> StoredRound:
+    """Raises NotFound."""
+    return _found(_one(connection, "WHERE q.id = ?", request_id), "request", request_id)
+
+
+def get_round_of_response(connection: Connection, response_id: str) -> StoredRound:
+    """Raises NotFound."""
+    return _found(_one(connection, "WHERE p.id = ?", response_id), "response", response_id)
+
+
+def round_by_pk(connection: Connection, pk: int) -> StoredRound:
+    """Raises NotFound."""
+    return _found(_one(connection, "WHERE r.pk = ?", pk), "round", str(pk))
+
+
+def id_in_use(connection: Connection, table: str, entity_id: str) -> bool:
+    """Whether a ``round``, ``request`` or ``response`` has the id."""
+    return connection.execute(f"SELECT 1 FROM {table} WHERE id = ?", (entity_id,)).fetchone() is not None
+
+
+def list_rounds(
+    connection: Connection, session_pk: int, after: int | None, limit: int, order: Order = "asc"
+) -> Iterator[StoredRound]:
+    """By index, those beyond ``after`` in that order; each read when it is asked for."""
+    condition, values, direction = _beyond(after, order)
+    rows = connection.execute(
+        f'{_SELECT} WHERE r.session_pk = ? {condition} ORDER BY r."index" {direction} LIMIT ?',
+        (session_pk, *values, limit),
+    )
+    return map(_stored, rows)
+
+
+def list_round_pks(
+    connection: Connection, session_pk: int, after: int | None, limit: int, order: Order
+) -> list[int]:
+    """The pks of what ``list_rounds`` would give, without reading a text."""
+    condition, values, direction = _beyond(after, order)
+    rows = connection.execute(
+        f'SELECT pk FROM round r WHERE session_pk = ? {condition} ORDER BY "index" {direction} LIMIT ?',
+        (session_pk, *values, limit),
+    )
+    return [row[0] for row in rows]
+
+
+def following_rounds(connection: Connection, stored: StoredRound) -> list[StoredRound]:
+    """The rounds after this one."""
+    return list(list_rounds(connection, stored.session_pk, stored.detail.round.index, -1))
+
+
+def take_turn_index(tx: Transaction, round_pk: int) -> int:
+    """The next turn's index, counted in the response's row, so that a deleted one is never given again."""
+    (index,) = tx.execute(
+        "UPDATE response SET next_turn_index = next_turn_index + 1 WHERE pk = ? RETURNING next_turn_index - 1",
+        (round_pk,),
+    ).fetchone()
+    return int(index)
+
+
+def delete_round(tx: Transaction, pk: int) -> None:
+    """Delete the row; all that hangs from it goes with it."""
+    tx.execute("DELETE FROM round WHERE pk = ?", (pk,))
+
+
+def _beyond(after: int | None, order: Order) -> tuple[str, tuple[int, ...], str]:
+    """The condition and the direction of a page that begins beyond an index."""
+    beyond, direction = (">", "ASC") if order == "asc" else ("<", "DESC")
+    return ("", (), direction) if after is None else (f'AND r."index" {beyond} ?', (after,), direction)
+
+
+def _found(stored: StoredRound | None, entity: str, entity_id: str) -> StoredRound:
+    if stored is None:
+        raise NotFound(entity, entity_id)
+    return stored
+
+
+def _one(connection: Connection, where: str, value: str | int) -> StoredRound | None:
+    row = connection.execute(_SELECT + where, (value,)).fetchone()
+    return None if row is None else _stored(row)
+
+
+def _stored(row: Row) -> StoredRound:
+    round_id, _, request_id, response_id = row[:4]
+    detail = RoundDetail(
+        Round(*row[:5], decode_json(row[5]), *row[6:8]),
+        Request(request_id, round_id, row[8], decode_optional_json(row[9]), *row[10:12]),
+        Response(response_id, round_id, ResponseStatus(row[12]), *row[13:17]),
+    )
+    return StoredRound(row[17], row[18], row[19], detail)

@@ -1,0 +1,46 @@
+"""The two statements that every entity needs: insert a row, update a row by its pk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from mandrake_sessions.store.transaction import Transaction
+
+
+def insert(tx: Transaction, table: str, row: Mapping[str, Any]) -> None:
+    """Insert one row; the keys are column names, from our own code alone."""
+    tx.execute(_insert_sql(table, tuple(row)), tuple(row.values()))
+
+
+def update(tx: Transaction, table: str, pk: int, columns: Mapping[str, Any]) -> None:
+    """Set columns of the row with this pk."""
+    if columns:
+        tx.execute(_update_sql(table, tuple(columns)), (*columns.values(), pk))
+
+
+def differs(tx: Transaction, table: str, pk: int, columns: Mapping[str, Any]) -> bool:
+    """Whether a row holds anything else than these columns."""
+    if not columns:
+        return False
+    names = ", ".join(f'"{column}"' for column in columns)
+    row = tx.execute(f"SELECT {names} FROM {table} WHERE pk = ?", (pk,)).fetchone()
+    return tuple(columns.values()) != row
+
+
+def delete(tx: Transaction, table: str, column: str, values: Iterable[int]) -> int:
+    """Delete the rows whose column has one of the values; gives how many."""
+    return tx.connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", ((v,) for v in values)).rowcount
+
+
+@cache
+def _insert_sql(table: str, columns: tuple[str, ...]) -> str:
+    names = ", ".join(f'"{column}"' for column in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"
+
+
+@cache
+def _update_sql(table: str, columns: tuple[str, ...]) -> str:
+    assignments = ", ".join(f'"{column}" = ?' for column in columns)
+    return f"UPDATE {table} SET {assignments} WHERE pk = ?"

@@ -1,0 +1,161 @@
+"""SQL of sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from sqlite3 import Connection
+from typing import Any
+
+from attrs import frozen
+
+from mandrake_sessions.errors import NotFound
+from mandrake_sessions.ids import new_id
+from mandrake_sessions.model import Session
+from mandrake_sessions.store.rows import insert, update
+from mandrake_sessions.store.transaction import Row, Transaction
+from mandrake_sessions.store.values import decode_json
+
+PREVIEW_LENGTH = 200
+
+_SELECT = """
+SELECT s.id, s.seq, s.external_id, s.title, s.description, s.preview, s.metadata, s.parent_id,
+       s.forked_from_round_id, s.archived_at, s.round_count,
+       EXISTS (SELECT 1 FROM turn t WHERE t.session_pk = s.pk AND t.status = 'streaming'),
+       s.created_at, s.updated_at, s.pk, s.create_hash
+FROM session s
+"""
+
+
+@frozen
+class StoredSession:
+    """A session with what only the store needs."""
+
+    pk: int
+    create_hash: bytes | None
+    session: Session
+
+
+@frozen
+class SessionFilter:
+    """Which sessions a list holds; None: whatever. ``query`` is casefolded already."""
+
+    archived: bool | None = False
+    query: str | None = None
+    parent_id: str | None = None
+    streaming: bool | None = None
+
+
+def insert_session(
+    tx: Transaction, columns: Mapping[str, Any], create_hash: bytes | None
+) -> StoredSession:
+    """A new session, at the next seq."""
+    seq = tx.next_seq()
+    defaults = {"id": None, "metadata": "{}"}
+    row = {
+        **defaults,
+        **columns,
+        "pk": seq,
+        "seq": seq,
+        "create_hash": create_hash,
+        "created_at": tx.now,
+        "updated_at": tx.now,
+    }
+    row["id"] = row["id"] or new_id()
+    insert(tx, "session", row)
+    return session_by_pk(tx.connection, seq)
+
+
+def find_session(connection: Connection, session_id: str) -> StoredSession | None:
+    return _one(connection, "WHERE s.id = ?", session_id)
+
+
+def find_session_by_external_id(connection: Connection, external_id: str) -> StoredSession | None:
+    return _one(connection, "WHERE s.external_id = ?", external_id)
+
+
+def get_session(connection: Connection, session_id: str) -> StoredSession:
+    """Raises NotFound."""
+    found = find_session(connection, session_id)
+    if found is None:
+        raise NotFound("session", session_id)
+    return found
+
+
+def session_by_pk(connection: Connection, pk: int) -> StoredSession:
+    """Raises NotFound."""
+    found = _one(connection, "WHERE s.pk = ?", pk)
+    if found is None:
+        raise NotFound("session", str(pk))
+    return found
+
+
+def update_session(tx: Transaction, pk: int, columns: Mapping[str, Any], seq: int) -> None:
+    """Set columns; ``seq`` and ``updated_at`` move with every change in the session but appends."""
+    update(tx, "session", pk, {**columns, "seq": seq, "updated_at": tx.now})
+
+
+def delete_session(tx: Transaction, pk: int) -> None:
+    """Delete the row; all that hangs from it goes with it."""
+    tx.execute("DELETE FROM session WHERE pk = ?", (pk,))
+
+
+def take_round_index(tx: Transaction, session_pk: int, preview: str) -> int:
+    """The next round's index, counted in the session's row, so that a deleted one is never given again."""
+    (index,) = tx.execute(
+        "UPDATE session SET next_round_index = next_round_index + 1, round_count = round_count + 1,"
+        " preview = coalesce(preview, ?) WHERE pk = ? RETURNING next_round_index - 1",
+        (preview, session_pk),
+    ).fetchone()
+    return int(index)
+
+
+def recount_rounds(tx: Transaction, session_pk: int) -> None:
+    """Set what follows from the rounds that there are: their count, and the first request's beginning."""
+    tx.execute(
+        "UPDATE session SET round_count = (SELECT count(*) FROM round WHERE session_pk = session.pk),"
+        ' preview = (SELECT substr(q.content, 1, ?) FROM round r JOIN request q ON q.pk = r.pk'
+        ' WHERE r.session_pk = session.pk ORDER BY r."index" LIMIT 1) WHERE pk = ?',
+        (PREVIEW_LENGTH, session_pk),
+    )
+
+
+def list_sessions(
+    connection: Connection, wanted: SessionFilter, before_seq: int | None, limit: int
+) -> list[StoredSession]:
+    """Last changed first, those changed before ``before_seq``. One range of one index, but for ``query``."""
+    conditions, values = _conditions(wanted)
+    if before_seq is not None:
+        conditions.append("s.seq < ?")
+        values.append(before_seq)
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    rows = connection.execute(f"{_SELECT} {where} ORDER BY s.seq DESC LIMIT ?", (*values, limit))
+    return [_stored(row) for row in rows]
+
+
+def _conditions(wanted: SessionFilter) -> tuple[list[str], list[Any]]:
+    conditions: list[str] = []
+    values: list[Any] = []
+    if wanted.archived is not None:
+        conditions.append("(s.archived_at IS NOT NULL) = ?")
+        values.append(int(wanted.archived))
+    if wanted.parent_id is not None:
+        conditions.append("s.parent_id = ?")
+        values.append(wanted.parent_id)
+    if wanted.streaming is not None:
+        among = "IN" if wanted.streaming else "NOT IN"
+        conditions.append(f"s.pk {among} (SELECT session_pk FROM turn WHERE status = 'streaming')")
+    if wanted.query is not None:
+        parts = [f"instr(casefold(s.{column}), ?) > 0" for column in ("title", "description", "preview")]
+        conditions.append(f"({' OR '.join(parts)})")
+        values += [wanted.query] * 3
+    return conditions, values
+
+
+def _one(connection: Connection, where: str, value: str | int) -> StoredSession | None:
+    row = connection.execute(_SELECT + where, (value,)).fetchone()
+    return None if row is None else _stored(row)
+
+
+def _stored(row: Row) -> StoredSession:
+    session = Session(*row[:6], decode_json(row[6]), *row[7:11], bool(row[11]), *row[12:14])
+    return StoredSession(row[14], row[15], session)

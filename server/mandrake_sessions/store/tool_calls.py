@@ -1,0 +1,89 @@
+"""SQL of tool calls, which hang from a turn in the order in which they came."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from sqlite3 import Connection
+from typing import Any
+
+from mandrake_sessions.model import ToolCall, ToolCallStatus
+from mandrake_sessions.store.rows import insert, update
+from mandrake_sessions.store.transaction import Row, Transaction
+from mandrake_sessions.store.values import decode_json
+
+_DEFAULTS = {
+    "status": ToolCallStatus.PENDING.value,
+    "arguments": "{}",
+    "response": "null",
+    "content": "null",
+    "locations": "null",
+    "metadata": "{}",
+}
+_SELECT = """
+SELECT id, title, kind, server_name, method_name, arguments, response, content, locations, status, start_time,
+       end_time, metadata, turn_pk, pk
+FROM tool_call
+"""
+
+
+def insert_tool_calls(tx: Transaction, turn_pk: int, calls: Iterable[Mapping[str, Any]]) -> None:
+    """New calls, from checked columns."""
+    for call in calls:
+        insert(tx, "tool_call", {**_DEFAULTS, **call, "turn_pk": turn_pk})
+
+
+def upsert_tool_call(tx: Transaction, turn_pk: int, columns: Mapping[str, Any]) -> ToolCall | None:
+    """Store a call, fields left out kept; None if that changed nothing."""
+    before = _find(tx.connection, turn_pk, columns["id"])
+    if before is None:
+        insert_tool_calls(tx, turn_pk, [columns])
+    else:
+        update(tx, "tool_call", before[14], columns)
+    after = _find(tx.connection, turn_pk, columns["id"])
+    return None if after is None or after == before else _tool_call(after)
+
+
+def find_tool_call(connection: Connection, turn_pk: int, call_id: str) -> ToolCall | None:
+    row = _find(connection, turn_pk, call_id)
+    return None if row is None else _tool_call(row)
+
+
+def delete_tool_call(tx: Transaction, turn_pk: int, call_id: str) -> bool:
+    """Whether it was there."""
+    return tx.execute("DELETE FROM tool_call WHERE turn_pk = ? AND id = ?", (turn_pk, call_id)).rowcount == 1
+
+
+def tool_calls_of(connection: Connection, turn_pks: Iterable[int]) -> dict[int, list[ToolCall]]:
+    """The calls of many turns, in one statement."""
+    calls: dict[int, list[ToolCall]] = defaultdict(list)
+    rows = connection.execute(
+        f"{_SELECT} WHERE turn_pk IN (SELECT value FROM json_each(?)) ORDER BY turn_pk, pk",
+        (json.dumps(list(turn_pks)),),
+    )
+    for row in rows:
+        calls[row[13]].append(_tool_call(row))
+    return calls
+
+
+def tool_call_bytes(connection: Connection, turn_pks: Iterable[int]) -> dict[int, int]:
+    """About how much the calls of each turn weigh in an answer."""
+    return dict(
+        connection.execute(
+            "SELECT turn_pk, sum(length(arguments) + length(response) + length(content) + length(locations) + 400)"
+            " FROM tool_call WHERE turn_pk IN (SELECT value FROM json_each(?)) GROUP BY turn_pk",
+            (json.dumps(list(turn_pks)),),
+        ).fetchall()
+    )
+
+
+def _find(connection: Connection, turn_pk: int, call_id: str) -> Row | None:
+    row: Row | None = connection.execute(_SELECT + "WHERE turn_pk = ? AND id = ?", (turn_pk, call_id)).fetchone()
+    return row
+
+
+def _tool_call(row: Row) -> ToolCall:
+    return ToolCall(
+        *row[:5], *map(decode_json, row[5:9]), ToolCallStatus(row[9]), *row[10:12], decode_json(row[12])
+    )

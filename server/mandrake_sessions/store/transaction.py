@@ -1,0 +1,212 @@
+"""``transaction()`` and ``snapshot()``: the only two places where a transaction begins and ends."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mandrake_sessions.ids import now_ms
+from mandrake_sessions.store.database import Database, exclusive, refuse_writing, schema_too_new
+from mandrake_sessions.store.failures import translated
+from mandrake_sessions.store.immediate import immediate
+from mandrake_sessions.store.migrate import latest_version, lowest_programs, user_version
+from mandrake_sessions.store.retry import patiently
+from mandrake_sessions.store.settings import StoreSettings
+
+Row = tuple[Any, ...]
+
+
+class Transaction:
+    """A running write transaction. ``now``: its time, the same for all that is written in it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.execute = connection.execute
+        self.now = now_ms()
+        self.thread = threading.get_ident()
+        self.depth = 0
+        self.lost: BaseException | None = None
+        self._seq: int | None = None
+
+    @property
+    def seq(self) -> int:
+        """The ``seq`` of the last change, this transaction's own included."""
+        if self._seq is None:
+            self._seq = last_seq(self.connection)
+        return self._seq
+
+    def next_seq(self) -> int:
+        """The number of the next change. Given under the write lock, so that commit order is seq order."""
+        self._seq = self.seq + 1
+        return self._seq
+
+    def forget_seq(self) -> None:
+        """After a savepoint was rolled back, its numbers are free again: nobody has seen them."""
+        self._seq = None
+
+
+def last_seq(connection: sqlite3.Connection) -> int:
+    """The store's ``seq`` as the connection sees it; 0 before the first change."""
+    (seq,) = connection.execute("SELECT max(seq) FROM feed").fetchone()
+    return int(seq or 0)
+
+
+@contextmanager
+def transaction(
+    database: Database, settings: StoreSettings, *, appends_only: bool = False, wait: bool = True
+) -> Iterator[Transaction]:
+    """The write transaction of this thread: a new one, or a savepoint in the one that runs already.
+
+    After the block has ended it is committed, as durable as the settings say, and ``on_commit`` was called; after an
+    exception nothing of the block is stored. With ``wait=False`` a lock held by another process is ``Busy`` at once,
+    for an event loop, which waits by other means.
+
+    Raises:
+        Busy: the lock could not be had within the busy timeout.
+        StorageFailure: the file cannot be written.
+    """
+    budget = settings.busy_timeout if wait else 0
+    with exclusive(database, settings.busy_timeout), translated(database.path):
+        if database.running is not None:
+            with _savepoint(database.running) as running:
+                yield running
+            return
+        if database.read_only is not None:
+            raise refuse_writing(database)
+        _set_synchronous(database, settings.durability.synchronous(appends_only=appends_only))
+        with immediate(database.writer, database.path, budget, database.count_retry):
+            _check_schema(database)
+            database.running = Transaction(database.writer)
+            try:
+                yield database.running
+                if database.running.lost is not None:
+                    raise database.running.lost
+            finally:
+                database.running = None
+    for listener in list(database.on_commit):
+        listener()
+
+
+@contextmanager
+def _savepoint(running: Transaction) -> Iterator[Transaction]:
+    """Part of a transaction that can fail without the rest."""
+    if running.lost is not None:
+        raise running.lost
+    running.depth += 1
+    name = f"s{running.depth}"
+    running.execute(f"SAVEPOINT {name}")
+    try:
+        yield running
+    except BaseException as error:
+        if running.connection.in_transaction:
+            running.execute(f"ROLLBACK TO {name}")
+            running.execute(f"RELEASE {name}")
+        else:
+            # A full disk or a failed write has ended the whole transaction: nothing more may be written in it.
+            running.lost = error
+        running.forget_seq()
+        raise
+    else:
+        running.execute(f"RELEASE {name}")
+    finally:
+        running.depth -= 1
+
+
+def _set_synchronous(database: Database, synchronous: str) -> None:
+    """It cannot be changed inside a transaction, so it is set before; and only when it differs."""
+    if database.synchronous != synchronous:
+        database.writer.execute(f"PRAGMA synchronous={synchronous}")
+        database.synchronous = synchronous
+
+
+def _check_schema(database: Database) -> None:
+    """Another window may have run a newer program since the file was opened; its schema may not be ours to write."""
+    version = user_version(database.writer)
+    if version == database.schema_version:
+        return
+    if version > latest_version() < lowest_programs(database.writer)[0]:
+        raise schema_too_new(database.path, version)
+    database.schema_version = version
+
+
+class Pins(threading.local):
+    """The snapshot that this thread reads from, by database."""
+
+    def __init__(self) -> None:
+        self.connections: dict[int, sqlite3.Connection] = {}
+
+
+_pins = Pins()
+
+
+@contextmanager
+def snapshot(database: Database, settings: StoreSettings) -> Iterator[sqlite3.Connection]:
+    """One consistent state of the store, for any number of statements.
+
+    Inside a transaction of this thread it is that transaction's own view, inside a ``Pin`` the pinned one.
+    """
+    pinned = _pins.connections.get(id(database))
+    if pinned is not None:
+        with translated(database.path):
+            yield pinned
+    elif (running := database.running) is not None and running.thread == threading.get_ident():
+        with translated(database.path):
+            yield running.connection
+    else:
+        with Pin(database, settings) as pin, translated(database.path):
+            yield pin.connection
+
+
+class Pin:
+    """A snapshot taken now, by this thread, to be read from now or later, by this or another thread.
+
+    Enter it in the thread that reads; leaving it gives the connection back.
+    """
+
+    def __init__(self, database: Database, settings: StoreSettings, *, wait: bool = True) -> None:
+        self._database = database
+        self._state = threading.Lock()
+        self._released = False
+        with translated(database.path):
+            self.connection = database.acquire_reader()
+            try:
+                patiently(self._begin, settings.busy_timeout if wait else 0, database.path)
+            except BaseException:
+                database.release_reader(self.connection)
+                raise
+
+    def _begin(self) -> None:
+        self.connection.execute("BEGIN")
+        try:
+            # A deferred transaction takes its snapshot with its first read.
+            last_seq(self.connection)
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+
+    def __enter__(self) -> Pin:
+        _pins.connections[id(self._database)] = self.connection
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del _pins.connections[id(self._database)]
+        self.release()
+
+    def release(self) -> None:
+        """Give the connection back, entered or not; a second time does nothing."""
+        with self._state:
+            if self._released:
+                return
+            self._released = True
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        self._database.release_reader(self.connection)
+
+    def interrupt(self) -> None:
+        """End the statement that reads now, from any thread; its reader gets ``Cancelled``."""
+        with self._state:
+            if not self._released:
+                self.connection.interrupt()

@@ -1,0 +1,260 @@
+"""SQL of turns, without their text (see ``texts.py``).
+
+While a turn streams, its last piece in the feed says what the appends since its last other change have moved; every
+read of a turn lays that over its row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from sqlite3 import Connection
+from typing import Any
+
+from attrs import evolve, frozen
+
+from mandrake_sessions.errors import NotFound
+from mandrake_sessions.ids import new_id
+from mandrake_sessions.model import Turn, TurnStatus
+from mandrake_sessions.store.rows import insert, update
+from mandrake_sessions.store.texts import TextPlace, texts_of
+from mandrake_sessions.store.tool_calls import tool_calls_of
+from mandrake_sessions.store.transaction import Row, Transaction
+from mandrake_sessions.store.values import decode_json
+
+# The columns of a turn that a change may move, by the names of Turn; what `differences` compares.
+_MOVABLE = (
+    "kind", "status", "error", "model", "stream_start_time", "stream_end_time", "current_tokens", "expected_tokens",
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "input_cost", "output_cost",
+    "chunk_count", "metadata", "updated_at",
+)  # fmt: skip
+
+_SELECT = """
+SELECT t.pk, t.session_pk, t.round_pk, t.folded_chunks, t.content_pk, t.raw_response_pk,
+       coalesce(a.content_bytes, t.content_bytes), coalesce(a.raw_response_bytes, t.raw_response_bytes),
+       t.lease, t.create_hash,
+       t.id, coalesce(a.seq, t.seq), p.id, t."index",
+       t.kind, t.status, t.error, t.model, t.stream_start_time, t.stream_end_time,
+       coalesce(a.current_tokens, t.current_tokens), t.expected_tokens, t.input_tokens,
+       coalesce(a.output_tokens, t.output_tokens), t.cache_read_tokens, t.cache_write_tokens,
+       t.input_cost, t.output_cost, coalesce(a.chunk + 1, t.chunk_count), t.metadata, t.updated_at, t.created_at, t.folded_bytes
+FROM turn t
+JOIN response p ON p.pk = t.round_pk
+LEFT JOIN feed a ON t.status = 'streaming' AND a.seq = (
+    SELECT f.seq FROM feed f WHERE f.turn_pk = t.pk AND f.chunk >= t.chunk_count ORDER BY f.chunk DESC LIMIT 1)
+"""
+_FIRST_MOVABLE = 14
+
+
+@frozen
+class StoredTurn:
+    """A turn's row as it stands, pieces laid over it, with what only the store needs.
+
+    ``content_bytes`` and ``raw_response_bytes`` are the lengths of its texts in UTF-8.
+    """
+
+    pk: int
+    session_pk: int
+    round_pk: int
+    text: TextPlace
+    content_bytes: int
+    raw_response_bytes: int
+    lease: str | None
+    create_hash: bytes | None
+    row: Row
+
+    @property
+    def id(self) -> str:
+        return str(self.row[10])
+
+    @property
+    def seq(self) -> int:
+        return int(self.row[11])
+
+    @property
+    def index(self) -> int:
+        return int(self.row[13])
+
+    @property
+    def status(self) -> TurnStatus:
+        return TurnStatus(self.row[15])
+
+    @property
+    def chunk_count(self) -> int:
+        return int(self.row[28])
+
+    @property
+    def current_tokens(self) -> int:
+        return int(self.row[20])
+
+    @property
+    def output_tokens(self) -> int:
+        return int(self.row[23])
+
+    @property
+    def folded_bytes(self) -> int:
+        """How much text, both kinds together, was there at the last fold."""
+        return int(self.row[32])
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns that a caller may change, as they are stored."""
+        return dict(zip(_MOVABLE, self.row[_FIRST_MOVABLE:], strict=False))
+
+    def standing(self) -> dict[str, Any]:
+        """What pieces have moved, as columns: every change but an append writes it into the row."""
+        return {
+            "chunk_count": self.chunk_count,
+            "current_tokens": self.current_tokens,
+            "output_tokens": self.output_tokens,
+            "content_bytes": self.content_bytes,
+            "raw_response_bytes": self.raw_response_bytes,
+        }
+
+
+def insert_turn(
+    tx: Transaction, session_pk: int, round_pk: int, index: int, columns: Mapping[str, Any], create_hash: bytes | None
+) -> StoredTurn:
+    """A new turn at the next seq, with no text yet; its text begins at that seq."""
+    pk = tx.next_seq()
+    row = {
+        "id": None,
+        "kind": "message",
+        "status": TurnStatus.STREAMING.value,
+        "metadata": "{}",
+        "current_tokens": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "input_cost": 0.0,
+        "output_cost": 0.0,
+        **columns,
+        "pk": pk,
+        "seq": pk,
+        "session_pk": session_pk,
+        "round_pk": round_pk,
+        "index": index,
+        "stream_start_time": tx.now,
+        "content_pk": pk,
+        "raw_response_pk": pk,
+        "create_hash": create_hash,
+        "created_at": tx.now,
+        "updated_at": tx.now,
+    }
+    row["id"] = row["id"] or new_id()
+    insert(tx, "turn", row)
+    return turn_by_pk(tx.connection, pk)
+
+
+def find_turn(connection: Connection, turn_id: str) -> StoredTurn | None:
+    return _one(connection, "WHERE t.id = ?", turn_id)
+
+
+def get_turn(connection: Connection, turn_id: str) -> StoredTurn:
+    """Raises NotFound."""
+    found = find_turn(connection, turn_id)
+    if found is None:
+        raise NotFound("turn", turn_id)
+    return found
+
+
+def turn_by_pk(connection: Connection, pk: int) -> StoredTurn:
+    """Raises NotFound."""
+    found = _one(connection, "WHERE t.pk = ?", pk)
+    if found is None:
+        raise NotFound("turn", str(pk))
+    return found
+
+
+def update_turn(tx: Transaction, stored: StoredTurn, columns: Mapping[str, Any], seq: int) -> StoredTurn:
+    """Set columns, and what pieces have moved; gives the turn as it stands then."""
+    update(tx, "turn", stored.pk, {**stored.standing(), **columns, "seq": seq})
+    return turn_by_pk(tx.connection, stored.pk)
+
+
+def differences(before: StoredTurn, after: StoredTurn) -> dict[str, Any]:
+    """The fields that differ, by the names of Turn, as they are now."""
+    old = before.columns
+    changed = {name: value for name, value in after.columns.items() if value != old[name]}
+    if "metadata" in changed:
+        changed["metadata"] = decode_json(changed["metadata"])
+    return changed
+
+
+def delete_turn(tx: Transaction, pk: int) -> None:
+    """Delete the row; its tool calls and text go with it."""
+    tx.execute("DELETE FROM turn WHERE pk = ?", (pk,))
+
+
+def list_turns(connection: Connection, round_pk: int, after: int | None, limit: int) -> list[StoredTurn]:
+    """The turns of a response by index, those beyond ``after``."""
+    rows = connection.execute(
+        f'{_SELECT} WHERE t.round_pk = ? AND t."index" > ? ORDER BY t."index" LIMIT ?',
+        (round_pk, -1 if after is None else after, limit),
+    )
+    return [_stored(row) for row in rows]
+
+
+def latest_turn(connection: Connection, round_pk: int) -> StoredTurn | None:
+    return _one(connection, 'WHERE t.round_pk = ? ORDER BY t."index" DESC LIMIT 1', round_pk)
+
+
+def turns_of_rounds(connection: Connection, round_pks: Iterable[int]) -> list[StoredTurn]:
+    """The turns of many rounds in one statement, by round and index."""
+    rows = connection.execute(
+        f'{_SELECT} WHERE t.round_pk IN (SELECT value FROM json_each(?)) ORDER BY t.round_pk, t."index"',
+        (json.dumps(list(round_pks)),),
+    )
+    return [_stored(row) for row in rows]
+
+
+def streaming_turns(connection: Connection, session_pk: int | None = None) -> list[StoredTurn]:
+    """The turns that stream now, of one session or of all, oldest first."""
+    condition, values = ("", ()) if session_pk is None else ("AND t.session_pk = ?", (session_pk,))
+    rows = connection.execute(f"{_SELECT} WHERE t.status = 'streaming' {condition} ORDER BY t.pk", values)
+    return [_stored(row) for row in rows]
+
+
+def turn_pks_of(connection: Connection, column: str, pk: int) -> list[int]:
+    """The pks of a session's (``session_pk``) or a round's (``round_pk``) turns."""
+    return [row[0] for row in connection.execute(f"SELECT pk FROM turn WHERE {column} = ?", (pk,))]
+
+
+def load_turns(
+    connection: Connection, stored: list[StoredTurn], *, text: bool = True, raw: bool = True
+) -> list[Turn]:
+    """The entities, tool calls and (where asked for) texts included, in a fixed number of statements."""
+    calls = tool_calls_of(connection, [turn.pk for turn in stored])
+    turns = [_turn(turn.row, calls.get(turn.pk, [])) for turn in stored]
+    if not text:
+        return turns
+    texts = texts_of(connection, [turn.text for turn in stored], raw=raw)
+    return [
+        evolve(turn, content=content, raw_response=raw_response if raw else None)
+        for turn, (content, raw_response) in zip(turns, texts, strict=True)
+    ]
+
+
+def load_turn(connection: Connection, stored: StoredTurn, *, text: bool = True) -> Turn:
+    """One of them, with both texts or with none."""
+    return load_turns(connection, [stored], text=text)[0]
+
+
+def _one(connection: Connection, where: str, value: str | int) -> StoredTurn | None:
+    row = connection.execute(_SELECT + where, (value,)).fetchone()
+    return None if row is None else _stored(row)
+
+
+def _stored(row: Row) -> StoredTurn:
+    return StoredTurn(*row[:3], TextPlace(row[0], *row[3:6]), *row[6:10], row)
+
+
+def _turn(row: Row, calls: list[Any]) -> Turn:
+    return Turn(
+        *row[10:15],
+        calls,
+        TurnStatus(row[15]),
+        *row[16:29],
+        decode_json(row[29]),
+        created_at=row[31],
+        updated_at=row[30],
+    )

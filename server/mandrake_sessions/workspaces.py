@@ -1,0 +1,76 @@
+"""Which file is meant: from a workspace, a scope and the working directory to the path of a database."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+DATABASE_NAME = "db.sqlite"
+WORKSPACE_DIRECTORY = ".ws"
+
+
+def workspace_database(workspace: Path) -> Path:
+    """The store of a workspace."""
+    return workspace / WORKSPACE_DIRECTORY / DATABASE_NAME
+
+
+def system_database() -> Path:
+    """The store of the user."""
+    home = os.environ.get("MANDRAKE_HOME")
+    return (Path(home).expanduser() if home else Path.home() / ".mandrake") / DATABASE_NAME
+
+
+def find_workspace(directory: Path) -> Path:
+    """The workspace of a program that was started in ``directory`` and told nothing else.
+
+    The nearest directory above that has a store of this user's, as far up as the root of the git work tree around it
+    and never the home directory or above; else that root; else the directory itself. So an agent that was started in
+    ``src/`` finds the store that the editor uses.
+    """
+    directory = directory.resolve()
+    candidates = _below_home(directory)
+    root = next((candidate for candidate in candidates if (candidate / ".git").exists()), None)
+    if root is not None:
+        candidates = candidates[: candidates.index(root) + 1]
+    for candidate in candidates:
+        if _is_own(workspace_database(candidate)):
+            return candidate
+    return root or directory
+
+
+def _below_home(directory: Path) -> list[Path]:
+    """The directory and those above it, up to the home directory, which does not count."""
+    home = Path.home().resolve()
+    found = []
+    for candidate in (directory, *directory.parents):
+        if candidate == home or candidate in home.parents:
+            break
+        found.append(candidate)
+    return found
+
+
+def _is_own(path: Path) -> bool:
+    """Whether the file is there and this user's: a store that somebody left in /tmp is nobody's workspace."""
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return False
+    return not hasattr(os, "getuid") or owner == os.getuid()
+
+
+def path_of_uri(uri: str) -> Path | None:
+    """The path of a ``file:`` URI; None for any other."""
+    parts = urlsplit(uri)
+    if parts.scheme != "file":
+        return None
+    host = f"//{parts.netloc}" if parts.netloc and parts.netloc != "localhost" else ""
+    return Path(host + url2pathname(unquote(parts.path) if os.name != "nt" else parts.path))
+
+
+def keep_out_of_git(directory: Path) -> None:
+    """Put a ``.gitignore`` of ``*`` beside a workspace's store, so that nobody commits a conversation by accident."""
+    ignore = directory / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")

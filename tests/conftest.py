@@ -1,0 +1,42 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mandrake_sessions import SessionManager
+from wire import Framing, Wire, serving
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """An empty workspace, which is its own git work tree, so that no store above it is found."""
+    directory = tmp_path / "workspace"
+    (directory / ".git").mkdir(parents=True)
+    return directory
+
+
+@pytest.fixture(params=["lines", "headers"])
+def framing(request: pytest.FixtureRequest) -> Framing:
+    """Both framings."""
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def wire(workspace: Path) -> Iterator[Wire]:
+    """A server, by lines; at the end it must end well, with no message left unread."""
+    with serving(workspace) as served:
+        yield served
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "store" / "db.sqlite"
+
+
+@pytest.fixture
+def manager(database: Path) -> Iterator[SessionManager]:
+    with SessionManager(database) as opened:
+        yield opened
