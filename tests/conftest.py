@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from mandrake_sessions import SessionManager
 from wire import Framing, Wire, serving
 

@@ -96,7 +96,10 @@ class Wire:
 
     def answer(self, message_id: Any) -> Message:
         """The answer to a request, whatever else comes before it."""
-        return self.wait_for(lambda m: isinstance(m, dict) and "method" not in m and m.get("id") == message_id)
+        answer: Message = self.wait_for(
+            lambda m: isinstance(m, dict) and "method" not in m and m.get("id") == message_id
+        )
+        return answer
 
     def error(self, method: str, **params: Any) -> Message:
         """Send a request that must fail; gives its error."""
@@ -113,7 +116,7 @@ class Wire:
 
     def notifications_until(self, seq: int, method: str = "turn/updated") -> list[Message]:
         """Those up to and with a seq."""
-        found = []
+        found: list[Message] = []
         while not found or found[-1]["seq"] < seq:
             found.append(self.notification(method))
         return found
@@ -160,6 +163,7 @@ class Wire:
 
     def unread(self) -> list[Any]:
         """What has come and nobody asked for, once the server has ended."""
+        self.end_input()
         left = list(self._kept)
         while (message := self._messages.get(timeout=TIMEOUT)) is not None:
             left.append(message)
@@ -169,6 +173,7 @@ class Wire:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(TIMEOUT)
+        self.end_input()
 
     @property
     def stderr(self) -> str:
@@ -204,9 +209,6 @@ def clean_environment(home: Path) -> dict[str, str]:
     return kept | {"HOME": str(home / "home"), "MANDRAKE_HOME": str(home / "home" / ".mandrake")}
 
 
-
-
-
 @contextmanager
 def serving(workspace: Path, framing: Framing = "lines", *flags: str, **options: Any) -> Iterator[Wire]:
     """A server for the block. It must end well and leave no message unread; killed if the block fails."""
@@ -222,9 +224,7 @@ def serving(workspace: Path, framing: Framing = "lines", *flags: str, **options:
 def run_script(workspace: Path, *lines: str | bytes | Message, flags: tuple[str, ...] = ()) -> list[Any]:
     """Run a whole program over a pipe; gives every message that it printed."""
     data = b"".join(
-        (json.dumps(line) if isinstance(line, dict) else line).encode() + b"\n"
-        if not isinstance(line, bytes)
-        else line
+        (json.dumps(line) if isinstance(line, dict) else line).encode() + b"\n" if not isinstance(line, bytes) else line
         for line in lines
     )
     done = subprocess.run(

@@ -1,7 +1,6 @@
 """mandrake-sessions: one durable, live store of agent conversations per workspace."""
 
-__version__ = "0.1.0"
-
 from mandrake_sessions.manager import Durability, SessionManager
+from mandrake_sessions.version import __version__
 
 __all__ = ["Durability", "SessionManager", "__version__"]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mandrake_sessions import __version__
+from mandrake_sessions.connection.streams import claim_standard_streams
 from mandrake_sessions.limits import MAX_INTEGER_DIGITS
+from mandrake_sessions.logs import start_logging
 from mandrake_sessions.settings import BadSetting, Settings, from_environment, parse_setting, setting_fields
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+from mandrake_sessions.version import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,36 +72,22 @@ def _serve(options: argparse.Namespace) -> int:
     }
     given: dict[str, Any] = {**from_environment(), **flags}
     settings = Settings(**given)
-    _start_logging(settings)
+    try:
+        start_logging(settings.log_level, settings.log_file)
+    except OSError as error:
+        raise BadSetting(f"--log-file {settings.log_file}: {error.strerror}") from None
     # Integers of any size that a message can reasonably hold are stored and given back as they are.
     sys.set_int_max_str_digits(MAX_INTEGER_DIGITS)
+    stdin, stdout = claim_standard_streams()
     from mandrake_sessions.connection.server import serve
 
-    return serve(settings, frozenset(given))
+    return serve(settings, frozenset(given), stdin, stdout)
 
 
 def _demo(options: argparse.Namespace) -> int:
     from mandrake_sessions.demo import run_demo
 
     return run_demo(options.workspace)
-
-
-def _start_logging(settings: Settings) -> None:
-    handler: logging.Handler = logging.StreamHandler(sys.stderr)
-    if settings.log_file is not None:
-        try:
-            handler = logging.FileHandler(settings.log_file, encoding="utf-8")
-        except OSError as error:
-            raise BadSetting(f"--log-file {settings.log_file}: {error.strerror}") from None
-    handler.setFormatter(_OneLine(LOG_FORMAT))
-    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-
-
-class _OneLine(logging.Formatter):
-    """A record is one line, its traceback too."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return super().format(record).replace("\n", "\\n")
 
 
 if __name__ == "__main__":

@@ -17,14 +17,15 @@ from typing import Any
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
-from mandrake_sessions import __version__
 from mandrake_sessions.connection.call import Call
+from mandrake_sessions.connection.language import REQUESTS
 from mandrake_sessions.protocol.errors import INVALID_PARAMS, InvalidParams, RpcError
 from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, PROTOCOL_VERSION
+from mandrake_sessions.version import __version__
 
 logger = logging.getLogger(__name__)
 
-_KINDS = {-32601: "methodNotFound", INVALID_PARAMS: "invalidParams", -32800: "cancelled"}
+_KINDS = {-32600: "invalidRequest", -32601: "methodNotFound", -32800: "cancelled"}
 
 
 class LanguageAdapter:
@@ -34,7 +35,7 @@ class LanguageAdapter:
         self._send = send
         self._ids = itertools.count(1)
         self._calls: dict[int, tuple[str, Call]] = {}
-        self._server = LanguageServer(
+        self._server = _Server(
             "mandrake-sessions", __version__, text_document_sync_kind=types.TextDocumentSyncKind.None_
         )
         self._server.protocol.set_writer(_Writer(self._written), include_headers=False)
@@ -45,14 +46,14 @@ class LanguageAdapter:
         if name == types.SHUTDOWN:
             # LSP gives it no params, and pygls takes none.
             message["params"] = None
-        if call.is_request:
+        if call.is_request and name in REQUESTS:
             message["id"] = own_id = next(self._ids)
             self._calls[own_id] = (name, call)
         else:
             call.succeed(None)
         try:
             structured = self._server.protocol.structure_message(message)
-        except Exception as error:  # noqa: BLE001 - cattrs raises what it likes
+        except Exception as error:
             self._calls.pop(message.get("id", 0), None)
             raise InvalidParams("", f"is not what LSP says of {name}: {_first_line(error)}") from None
         self._server.protocol.handle_message(structured)
@@ -61,7 +62,7 @@ class LanguageAdapter:
         """The client's answer to a request that pygls sent."""
         try:
             self._server.protocol.handle_message(self._server.protocol.structure_message(message))
-        except Exception as error:  # noqa: BLE001 - cattrs raises what it likes
+        except Exception as error:
             logger.warning("a response could not be read: %s", _first_line(error))
 
     def _written(self, data: bytes) -> None:
@@ -72,12 +73,18 @@ class LanguageAdapter:
             return
         name, call = found
         if "error" in message:
-            error = message["error"]
-            call.fail(RpcError(error["code"], _KINDS.get(error["code"], "internal"), error["message"]))
+            call.fail(_error(message["error"]))
             return
         if name == types.INITIALIZE:
             _add_experimental(message["result"])
         call.succeed(message.get("result"))
+
+
+class _Server(LanguageServer):
+    """pygls' own habit is to show every error of the server in the editor, with its insides."""
+
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        logger.warning("the language server: %s: %s", source.__name__, _first_line(error))
 
 
 class _Writer:
@@ -93,8 +100,19 @@ class _Writer:
         """The connection closes itself."""
 
 
+def _error(error: dict[str, Any]) -> Exception:
+    """pygls' error as one of ours: with the data that clients count on, and without what pygls adds."""
+    code, reason = error["code"], error["message"]
+    if code == INVALID_PARAMS:
+        return InvalidParams("", reason)
+    if code in _KINDS:
+        return RpcError(code, _KINDS[code], reason)
+    return RuntimeError(reason)
+
+
 def _add_experimental(result: dict[str, Any]) -> None:
-    """pygls' capability builder has no word for these."""
+    """pygls' capability builder has no word for these, and says that it wants to hear of documents."""
+    result["capabilities"].pop("textDocumentSync", None)
     result["capabilities"]["experimental"] = {
         "mandrakeSessions": {
             "protocolVersion": PROTOCOL_VERSION,

@@ -11,7 +11,6 @@ from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
-
 Json = Any
 JsonObject = dict[str, Any]
 

@@ -22,7 +22,7 @@ DEFAULT_LIMIT = 50
 PAGE_BYTES = 8 * 1024 * 1024
 
 
-def check_limit(limit: int) -> int:
+def check_limit(limit: Any) -> int:
     """Raises InvalidValue."""
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
         raise InvalidValue("limit", f"must be an integer from 1 to {MAX_LIMIT}, not {limit!r}")

@@ -171,7 +171,7 @@ def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "a boolean"
     for kind, word in ((str, "a string"), (int | float, "a number"), (list | tuple, "an array"), (dict, "an object")):
-        if isinstance(value, kind):  # type: ignore[arg-type]
+        if isinstance(value, kind):
             return word
     return type(value).__name__
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from attrs import Attribute, evolve, field, fields, frozen
 
-from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.manager import Durability
+from mandrake_sessions.protocol.names import camel
 
 ENVIRONMENT_PREFIX = "MANDRAKE_SESSIONS_"
 LOG_LEVELS = ("debug", "info", "warning", "error")

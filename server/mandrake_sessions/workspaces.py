@@ -61,12 +61,15 @@ def _is_own(path: Path) -> bool:
 
 
 def path_of_uri(uri: str) -> Path | None:
-    """The path of a ``file:`` URI; None for any other."""
-    parts = urlsplit(uri)
-    if parts.scheme != "file":
+    """The path of a ``file:`` URI; None for any other, and for what is no URI."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return None
+    if parts.scheme != "file" or "\0" in unquote(parts.path):
         return None
     host = f"//{parts.netloc}" if parts.netloc and parts.netloc != "localhost" else ""
-    return Path(host + url2pathname(unquote(parts.path) if os.name != "nt" else parts.path))
+    return Path(host + url2pathname(parts.path))
 
 
 def keep_out_of_git(directory: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from mandrake_sessions.connection.jsonrpc import Id, encode, error_message, notification_message, result_message
 from mandrake_sessions.connection.outbound import Outbound
+from mandrake_sessions.connection.stores import StorePlace
 from mandrake_sessions.protocol.errors import error_object
 from mandrake_sessions.protocol.methods import Method
 
@@ -41,7 +42,7 @@ class Call:
         self,
         message_id: Any,
         method: Method | None,
-        params: dict[str, Any],
+        params: Any,
         outbound: Outbound,
         batch: Batch | None,
         on_answered: Callable[[], None],
@@ -52,6 +53,9 @@ class Call:
         self.params = params
         self.arrived = time.monotonic()
         self.answered = False
+        # Which store it is about, or why none could be found; set when it is queued.
+        self.place: StorePlace | None = None
+        self.failed: Exception | None = None
         self._outbound = outbound
         self._batch = batch
         self._on_answered = on_answered
@@ -90,7 +94,8 @@ class Call:
 
     def _rejected(self, error: dict[str, Any]) -> dict[str, Any]:
         """An append that nobody waits for must not be lost in silence (protocol, section 4)."""
-        turn_id, chunk = self.params.get("turnId"), self.params.get("chunk")
+        params = self.params if isinstance(self.params, dict) else {}
+        turn_id, chunk = params.get("turnId"), params.get("chunk")
         return {
             "turnId": turn_id if isinstance(turn_id, str) else None,
             "chunk": chunk if isinstance(chunk, int) and not isinstance(chunk, bool) else None,

@@ -12,7 +12,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 from mandrake_sessions.connection.call import Call
@@ -21,7 +20,7 @@ from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.errors import Busy, Cancelled, SessionsError
 from mandrake_sessions.handlers import carry_out
-from mandrake_sessions.handlers.context import StoreContext
+from mandrake_sessions.handlers.context import StoreContext, SubscriptionContext
 from mandrake_sessions.manager import Pin, SessionManager
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.methods import Access, Method
@@ -50,12 +49,21 @@ class Dispatcher:
         self._executor = ThreadPoolExecutor(MAX_LONG_READS + 1, thread_name_prefix="mandrake-sessions-read")
         self._reading: dict[Call, Pin] = {}
         self._opening: StorePlace | None = None
+        self._leaving: set[StorePlace] = set()
         self._delays: Iterator[float] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def submit(self, call: Call) -> None:
-        """Queue a call; ``run`` carries it out."""
+        """Queue a call; ``run`` carries it out, on the store that its params mean now."""
+        try:
+            call.place = self._stores.place(store_name(call.params))
+        except Exception as error:
+            call.failed = error
         self._queue.append(call)
+
+    def leave(self, places: list[StorePlace]) -> None:
+        """Close these stores, after what was submitted before."""
+        self._leaving.update(places)
 
     @property
     def is_idle(self) -> bool:
@@ -66,6 +74,7 @@ class Dispatcher:
         while self._queue and not self._outbound.is_full and self._step():
             self._outbound.flush()
         self._subscriptions.pump()
+        self._close_left()
         self._outbound.flush()
         if self.is_idle:
             self._on_idle()
@@ -99,23 +108,22 @@ class Dispatcher:
     def _step(self) -> bool:
         """Carry out the first call, or the group that begins with it; False if it has to wait."""
         call = self._queue[0]
-        try:
-            place = self._stores.place(store_name(call.params))
-        except Exception as error:
-            self._queue.popleft().fail(error)
-            return True
-        manager = self._stores.opened(place)
-        if manager is None:
-            self._open(place)
-            return False
         access = _access(call)
+        if call.place is None:
+            self._queue.popleft().fail(call.failed or RuntimeError("no store was found"))
+            return True
+        if access is Access.LEAVE:
+            context = SubscriptionContext(self._subscriptions)
+            self._answer(self._queue.popleft(), self._attempt(call, context))
+            return True
+        manager = self._stores.opened(call.place)
+        if manager is None:
+            self._open(call.place)
+            return False
         try:
-            if access.writes:
-                self._write(manager, place)
-            elif access is Access.LEAVE:
-                self._run_now(self._queue.popleft(), manager)
-            else:
+            if not access.writes:
                 return self._read(manager, access)
+            self._write(manager, call.place)
         except Busy as error:
             return self._wait_for_lock(error)
         self._delays = None
@@ -127,14 +135,30 @@ class Dispatcher:
         self._opening = place
         loop = asyncio.get_running_loop()
         opened = self._executor.submit(self._stores.open, place)
-        opened.add_done_callback(partial(loop.call_soon_threadsafe, self._opened, place))
+        opened.add_done_callback(lambda done: loop.call_soon_threadsafe(self._opened, place, done))
 
     def _opened(self, place: StorePlace, opened: Future[SessionManager]) -> None:
         """The calls that wait for a store that cannot be opened are answered with why."""
         self._opening = None
-        if (error := opened.exception()) is not None and self._queue:
-            self._queue.popleft().fail(error if isinstance(error, Exception) else RuntimeError(str(error)))
+        error = opened.exception()
+        if error is not None:
+            waiting = [call for call in self._queue if call.place == place and _access(call) is not Access.LEAVE]
+            for call in waiting:
+                self._queue.remove(call)
+                call.fail(_as_seen_by(call, error))
         self.run()
+
+    def _close_left(self) -> None:
+        """Close the stores whose folders went, unless something that came before still needs them."""
+        for place in [place for place in self._leaving if not self._is_needed(place)]:
+            self._leaving.discard(place)
+            manager = self._stores.forget(place)
+            if manager is not None:
+                self._subscriptions.leave(manager)
+                manager.close()
+
+    def _is_needed(self, place: StorePlace) -> bool:
+        return any(call.place == place for call in (*self._queue, *self._reading))
 
     def _write(self, manager: SessionManager, place: StorePlace) -> None:
         """One transaction for the writes at the head of the queue. Raises Busy, with the queue as it was."""
@@ -142,7 +166,7 @@ class Dispatcher:
         appends_only = all(_access(call) is Access.APPEND for call in group)
         try:
             with manager.transaction(appends_only=appends_only, wait=False):
-                outcomes = [self._attempt(call, manager) for call in group]
+                outcomes = [self._attempt(call, self._context(call, manager)) for call in group]
         except Busy:
             raise
         except SessionsError as error:
@@ -156,21 +180,15 @@ class Dispatcher:
         """The writes to one store that nothing else stands between."""
         group: list[Call] = []
         for call in self._queue:
-            if len(group) == MAX_GROUP or not _access(call).writes or not self._is_at(call, place):
+            if len(group) == MAX_GROUP or not _access(call).writes or call.place != place:
                 break
             group.append(call)
         return group
 
-    def _is_at(self, call: Call, place: StorePlace) -> bool:
-        try:
-            return self._stores.place(store_name(call.params)) == place
-        except SessionsError:
-            return False
-
-    def _attempt(self, call: Call, manager: SessionManager) -> Any:
+    def _attempt(self, call: Call, context: Any) -> Any:
         """The result, or the exception; what the call had written is undone by then, and nothing of the others'."""
         try:
-            return unstructure(self._carry_out(call, manager))
+            return unstructure(carry_out(context, _method(call), own_params(call.params)))
         except Exception as error:
             return error
 
@@ -184,7 +202,7 @@ class Dispatcher:
             self._queue.popleft()
             try:
                 with manager.transaction(wait=False):
-                    outcome = self._attempt(call, manager)
+                    outcome = self._attempt(call, self._context(call, manager))
             except SessionsError as own_error:
                 outcome = own_error
             self._answer(call, outcome)
@@ -198,7 +216,7 @@ class Dispatcher:
             self._read_beside(call, manager, pin)
         else:
             with pin:
-                self._run_now(call, manager)
+                self._answer(call, self._attempt(call, self._context(call, manager)))
         self._delays = None
         return True
 
@@ -209,10 +227,11 @@ class Dispatcher:
 
         def read() -> bytes:
             with pin:
-                return call.encode_result(unstructure(self._carry_out(call, manager)))
+                context = self._context(call, manager)
+                return call.encode_result(unstructure(carry_out(context, _method(call), own_params(call.params))))
 
         done = self._executor.submit(read)
-        done.add_done_callback(partial(loop.call_soon_threadsafe, self._was_read, call))
+        done.add_done_callback(lambda finished: loop.call_soon_threadsafe(self._was_read, call, finished))
 
     def _was_read(self, call: Call, done: Future[bytes]) -> None:
         del self._reading[call]
@@ -220,11 +239,8 @@ class Dispatcher:
         if error is None:
             call.succeed_encoded(done.result())
         else:
-            call.fail(error if isinstance(error, Exception) else RuntimeError(str(error)))
+            call.fail(_as_seen_by(call, error))
         self.run()
-
-    def _run_now(self, call: Call, manager: SessionManager) -> None:
-        self._answer(call, self._attempt(call, manager))
 
     def _answer(self, call: Call, outcome: Any) -> None:
         if isinstance(outcome, Exception):
@@ -235,17 +251,15 @@ class Dispatcher:
         except Exception as error:
             call.fail(error)
 
-    def _carry_out(self, call: Call, manager: SessionManager) -> Any:
-        context = StoreContext(store_name(call.params), manager, self._subscriptions)
-        return carry_out(context, _method(call), own_params(call.params))
+    def _context(self, call: Call, manager: SessionManager) -> StoreContext:
+        return StoreContext(store_name(call.params), manager, self._subscriptions)
 
     def _wait_for_lock(self, busy: Busy) -> bool:
         """Try again after a while; whoever has waited for the whole budget is told so."""
         call = self._queue[0]
         budget = self._stores.settings.busy_timeout
         if call.waited >= budget:
-            self._queue.popleft()
-            call.fail(Busy(busy.path, round(call.waited * 1000), busy.holder))
+            self._queue.popleft().fail(_as_seen_by(call, busy))
             return True
         if self._delays is None:
             self._delays = backoff(budget)
@@ -256,6 +270,13 @@ class Dispatcher:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(min(delay, budget - call.waited), self.run)
         return False
+
+
+def _as_seen_by(call: Call, error: BaseException) -> Exception:
+    """A failure that several calls share, as each of them has to be told: how long it waited is its own."""
+    if isinstance(error, Busy):
+        return Busy(error.path, round(call.waited * 1000), error.holder)
+    return error if isinstance(error, Exception) else RuntimeError(str(error))
 
 
 def _method(call: Call) -> Method:

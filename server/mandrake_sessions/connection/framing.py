@@ -43,6 +43,7 @@ class Framer(Protocol):
     """One of the two framings, in one direction each."""
 
     name: str
+    max_bytes: int
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """What is complete with these bytes."""
@@ -60,7 +61,7 @@ class LineFramer:
     name = "lines"
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -79,14 +80,14 @@ class LineFramer:
 
     def _add(self, part: bytes) -> None:
         """Past the limit only the length goes on being counted."""
-        if self._size <= self._max_bytes:
+        if self._size <= self.max_bytes:
             self._parts.append(part)
         self._size += len(part)
 
     def _take(self) -> Iterator[Frame]:
         line = b"".join(self._parts)
         size, self._parts, self._size = self._size, [], 0
-        if size > self._max_bytes and len(line.rstrip(_BLANK)) > self._max_bytes:
+        if size > self.max_bytes and len(line.rstrip(_BLANK)) > self.max_bytes:
             yield TooLong(size, line[:PREFIX_BYTES])
         elif line := line.strip(_BLANK):
             yield line
@@ -101,7 +102,7 @@ class HeaderFramer:
     name = "headers"
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._buffer = bytearray()
         self._length: int | None = None
         self._lost = False
@@ -153,7 +154,7 @@ class HeaderFramer:
         if length is None:
             self._lost = True
             yield Broken("a header block without a usable Content-Length")
-        elif length > self._max_bytes:
+        elif length > self.max_bytes:
             self._to_skip = length
             self._skipping = TooLong(length, b"")
         else:
@@ -203,18 +204,16 @@ class FramingDetector:
     """Decides by the first byte that is not blank (a byte-order mark is skipped), once for the connection."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._held = b""
 
     def feed(self, data: bytes) -> tuple[Framer, bytes] | None:
         """The framing and the bytes to feed it, once they can be told."""
-        self._held += data
-        if self._held.startswith(_BOM):
-            self._held = self._held[len(_BOM) :]
-        elif _BOM.startswith(self._held):
-            return None
-        self._held = self._held.lstrip(_BLANK)
-        if not self._held:
+        self._held = (self._held + data).lstrip(_BLANK)
+        while self._held.startswith(_BOM):
+            self._held = self._held.removeprefix(_BOM).lstrip(_BLANK)
+        if _BOM.startswith(self._held):
+            # Nothing yet, or a mark that is cut in two.
             return None
         letter = self._held[:1].isalpha()
-        return (HeaderFramer if letter else LineFramer)(self._max_bytes), self._held
+        return (HeaderFramer if letter else LineFramer)(self.max_bytes), self._held

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from json.decoder import scanstring
 from typing import Any, NoReturn
 
 from mandrake_sessions.limits import MAX_JSON_DEPTH
@@ -55,7 +54,8 @@ def decode(raw: bytes) -> Any:
     except RecursionError:
         raise BrokenMessage(too_deep(), salvage_id(raw)) from None
     except ValueError as error:
-        raise BrokenMessage(parse_error(str(error)), salvage_id(raw)) from None
+        reason = "an integer of too many digits" if "int_max_str_digits" in str(error) else str(error)
+        raise BrokenMessage(parse_error(reason), salvage_id(raw)) from None
     # Counting brackets is cheap; only a message with many can be nested deep.
     if text.count("{") + text.count("[") > MAX_JSON_DEPTH and _deeper_than(value, MAX_JSON_DEPTH):
         found = value.get("id") if isinstance(value, dict) else None
@@ -69,7 +69,9 @@ def too_deep() -> RpcError:
 
 def is_id(value: Any) -> bool:
     """Whether a request may have this id: a string, a number, or (if it must be) null."""
-    return value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or (isinstance(value, str | int) and not isinstance(value, bool))
 
 
 def salvage_id(raw: bytes) -> Id:
@@ -78,7 +80,7 @@ def salvage_id(raw: bytes) -> Id:
     try:
         position = _expect(text, 0, "{")
         while True:
-            key, position = scanstring(text, _expect(text, position, '"'))
+            key, position = _lenient.raw_decode(text, position)
             value, position = _lenient.raw_decode(text, _expect(text, position, ":"))
             if key == "id":
                 return value if is_id(value) else None
@@ -88,15 +90,16 @@ def salvage_id(raw: bytes) -> Id:
 
 
 def _expect(text: str, position: int, character: str) -> int:
-    """The position after the character and the blanks around it."""
+    """The position of what follows the character, blanks skipped before and after it."""
+    position = _skip_blanks(text, position)
+    if text[position] != character:
+        raise ValueError(character)
+    return _skip_blanks(text, position + 1)
+
+
+def _skip_blanks(text: str, position: int) -> int:
     while text[position] in " \t\r\n":
         position += 1
-    if text[position] != character:
-        raise ValueError
-    position += 1
-    if character != '"':
-        while text[position] in " \t\r\n":
-            position += 1
     return position
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mandrake_sessions.connection.call import Call
-from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.protocol.errors import InvalidParams, invalid_request
 from mandrake_sessions.settings import BadSetting, with_options
 
@@ -35,6 +34,7 @@ LSP_METHODS = frozenset(
         "window/workDoneProgress/cancel",
     }
 )
+REQUESTS = frozenset({"initialize", "shutdown", "workspace/executeCommand"})
 PARENT_LOOK_SECONDS = 1.0
 
 
@@ -57,15 +57,16 @@ class LanguageClient:
             call.succeed(None)
             self._server.end(0 if self.is_shut_down else 1)
             return
+        if name in REQUESTS and not call.is_request:
+            logger.warning("ignored %s, which is a request, sent as a notification", name)
+            call.succeed(None)
+            return
         if name == "initialize" and self._initialized:
-            call.fail(invalid_request("the server is initialized already"))
-            return
-        try:
-            self._prepare(name, params)
-            self._load().receive(name, call, params)
-        except SessionsError as error:
-            call.fail(error)
-            return
+            raise invalid_request("the server is initialized already")
+        if name == "workspace/didChangeWorkspaceFolders" and not self._initialized:
+            raise invalid_request("the server is not initialized yet")
+        self._prepare(name, params)
+        self._load().receive(name, call, params)
         self._after(name, params)
 
     def response(self, message: dict[str, Any]) -> None:
@@ -87,11 +88,12 @@ class LanguageClient:
         if not isinstance(params, dict):
             raise InvalidParams("", "must be an object")
         if name == "initialize":
+            _check_initialize(params)
             options = params.get("initializationOptions")
             if isinstance(options, dict):
                 try:
                     self._server.apply(with_options(self._server.settings, self._given, options))
-                except BadSetting as error:
+                except (BadSetting, OSError) as error:
                     raise InvalidParams("initializationOptions", str(error)) from None
 
     def _after(self, name: str, params: dict[str, Any]) -> None:
@@ -99,7 +101,7 @@ class LanguageClient:
         if name == "initialize":
             self._initialized = True
             self._server.stores.set_folders(_folders(params))
-            if isinstance(process_id := params.get("processId"), int) and process_id > 0:
+            if process_id := params.get("processId"):
                 self._watch_parent(process_id)
         elif name == "shutdown":
             self.is_shut_down = True
@@ -116,6 +118,20 @@ class LanguageClient:
         else:
             logger.warning("the parent process %d is gone; ending", process_id)
             self._server.end(0)
+
+
+def _check_initialize(params: dict[str, Any]) -> None:
+    """What cattrs would bend into shape. Raises InvalidParams."""
+    for name, kinds, word in (
+        ("rootUri", str, "a URI"),
+        ("rootPath", str, "a path"),
+        ("workspaceFolders", list, "an array"),
+    ):
+        if params.get(name) is not None and not isinstance(params[name], kinds):
+            raise InvalidParams(name, f"must be {word} or null")
+    process_id = params.get("processId")
+    if process_id is not None and (not isinstance(process_id, int) or not 0 <= process_id < 2**31):
+        raise InvalidParams("processId", "must be the id of a process or null")
 
 
 def _folders(params: dict[str, Any]) -> list[str]:
@@ -147,5 +163,3 @@ def _is_alive(process_id: int) -> bool:
     except PermissionError:
         return True
     return True
-
-

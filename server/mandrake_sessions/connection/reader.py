@@ -30,7 +30,6 @@ class Reader:
         on_end: Callable[[], None],
     ) -> None:
         self._fd = fd
-        self._max_message_bytes = max_message_bytes
         self._detector = FramingDetector(max_message_bytes)
         self._framer: Framer | None = None
         self._on_framing = on_framing
@@ -40,6 +39,12 @@ class Reader:
         self._pending = 0
         self._paused = False
         self._thread = threading.Thread(target=self._run, name="mandrake-sessions-in", daemon=True)
+
+    def set_max_message_bytes(self, max_bytes: int) -> None:
+        """For the messages that are read from now on."""
+        self._detector.max_bytes = max_bytes
+        if self._framer is not None:
+            self._framer.max_bytes = max_bytes
 
     def start(self) -> None:
         self._thread.start()

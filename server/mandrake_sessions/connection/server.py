@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -20,10 +18,11 @@ from mandrake_sessions.connection.language import LanguageClient
 from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.reader import Reader, frame_size
 from mandrake_sessions.connection.service import ServerService
-from mandrake_sessions.connection.stores import Stores
+from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import ServiceContext
+from mandrake_sessions.logs import start_logging
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.errors import (
     InvalidParams,
@@ -49,6 +48,7 @@ class Server:
     def __init__(self, settings: Settings, given: frozenset[str], stdin: int, stdout: int) -> None:
         self.settings = settings
         self.stores = Stores(settings)
+        self._given = given
         self._loop = asyncio.get_running_loop()
         self._outbound = Outbound(stdout, self._from_thread(self._drained), self._from_thread(self._client_gone))
         self._subscriptions = ConnectionSubscriptions(self._outbound)
@@ -93,13 +93,13 @@ class Server:
     def apply(self, settings: Settings) -> None:
         """Take settings that the client has given; stores that are open already keep theirs."""
         self.settings = self.stores.settings = settings
+        self._reader.set_max_message_bytes(settings.max_message_bytes)
+        if not {"log_level", "log_file"} <= self._given:
+            start_logging(settings.log_level, settings.log_file)
 
-    def leave_stores(self, managers: list[Any]) -> None:
-        """Workspace folders went: their subscriptions end, their stores close."""
-        for manager in managers:
-            self._subscriptions.leave(manager)
-            manager.close()
-        self._outbound.flush()
+    def leave_stores(self, places: list[StorePlace]) -> None:
+        """Workspace folders went: their subscriptions end and their stores close, once what came before is done."""
+        self._dispatcher.leave(places)
 
     def send(self, message: dict[str, Any]) -> None:
         """A message of the language server's own."""
@@ -124,7 +124,7 @@ class Server:
             try:
                 self._receive_value(_value(frame, self.settings.max_message_bytes), release)
             except BrokenMessage as broken:
-                self._broken(broken, release)
+                Call(broken.id, None, {}, self._outbound, None, release).fail(broken.error)
         self._dispatcher.run()
 
     def _receive_value(self, value: Any, release: Callable[[], None]) -> None:
@@ -138,27 +138,37 @@ class Server:
         for message in value:
             self._accept(message, batch, lambda: None)
 
-    def _broken(self, broken: BrokenMessage, release: Callable[[], None]) -> None:
-        Call(broken.id, None, {}, self._outbound, None, release).fail(broken.error)
-
     def _accept(self, message: Any, batch: Batch | None, release: Callable[[], None]) -> None:
         """One message: queued, carried out at once, or refused."""
         fault = _envelope_fault(message)
         if fault is not None:
             found = message.get("id") if isinstance(message, dict) else None
-            Call(found if is_id(found) else None, None, {}, self._outbound, batch, release).fail(
-                invalid_request(fault)
-            )
+            Call(found if is_id(found) else None, None, {}, self._outbound, batch, release).fail(invalid_request(fault))
             return
         name = message.get("method")
         if name is None:
             Call(NOTIFICATION, None, {}, self._outbound, batch, release).succeed(None)
-            self._language.response(message)
+            self._respond(message)
             return
         given = message.get("params")
         params = {} if given is None else given
         method = METHODS.get(name)
         call = Call(message.get("id", NOTIFICATION), method, params, self._outbound, batch, release)
+        try:
+            self._route(name, call, params)
+        except Exception as error:
+            call.fail(error)
+
+    def _respond(self, message: dict[str, Any]) -> None:
+        """The client answers a request of the language server's; whatever is wrong with that has no answer."""
+        try:
+            self._language.response(message)
+        except Exception:
+            logger.exception("a response could not be handled")
+
+    def _route(self, name: str, call: Call, params: Any) -> None:
+        """To whoever carries it out. What this raises is the answer to the call."""
+        method = call.method
         if self._language.is_shut_down and call.is_request:
             call.fail(invalid_request("the server was shut down"))
         elif method is None:
@@ -166,7 +176,7 @@ class Server:
         elif not isinstance(params, dict):
             call.fail(InvalidParams("", "must be an object"))
         elif method.access is Access.SERVICE:
-            self._serve(call)
+            call.succeed(unstructure(carry_out(self._service, method, own_params(params, names_store=False))))
         else:
             self._dispatcher.submit(call)
 
@@ -183,20 +193,14 @@ class Server:
             logger.debug("ignored notification %s", name)
             call.succeed(None)
 
-    def _serve(self, call: Call) -> None:
-        assert call.method is not None
-        try:
-            call.succeed(unstructure(carry_out(self._service, call.method, own_params(call.params))))
-        except Exception as error:
-            call.fail(error)
-
     def _drained(self) -> None:
         """The client reads again."""
         self._reader.pause(self._ending)
         self._dispatcher.run()
 
     def _idle(self) -> None:
-        if self._ending and not self._finished.done():
+        behind = self._patient and self._subscriptions.are_behind
+        if self._ending and not behind and not self._finished.done():
             self._finished.set_result(None)
 
     def _input_ended(self) -> None:
@@ -223,28 +227,13 @@ class Server:
                 signal.signal(number, lambda *_: self._from_thread(self.end)())
 
 
-def serve(settings: Settings, given: frozenset[str]) -> int:
-    """Serve the client on this process's stdin and stdout; gives the exit code.
-
-    From here on ``print`` and whatever a library writes to stdout goes to stderr.
-    """
-    stdin, stdout = _claim_standard_streams()
+def serve(settings: Settings, given: frozenset[str], stdin: int, stdout: int) -> int:
+    """Serve the client on two file descriptors; gives the exit code. ``given``: settings that no client may change."""
     return asyncio.run(_serve(settings, given, stdin, stdout))
 
 
 async def _serve(settings: Settings, given: frozenset[str], stdin: int, stdout: int) -> int:
     return await Server(settings, given, stdin, stdout).run()
-
-
-def _claim_standard_streams() -> tuple[int, int]:
-    """Descriptors that nobody else has; fd 1 becomes stderr, fd 0 becomes empty."""
-    stdin, stdout = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    return stdin, stdout
 
 
 def _value(frame: Frame, max_message_bytes: int) -> Any:
@@ -269,5 +258,3 @@ def _envelope_fault(message: Any) -> str | None:
     if "id" in message and ("result" in message) != ("error" in message):
         return None
     return "it has neither a method nor a result"
-
-

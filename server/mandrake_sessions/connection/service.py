@@ -8,7 +8,6 @@ import shutil
 import time
 from pathlib import Path
 
-from mandrake_sessions import __version__
 from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.errors import SessionsError, StorageFailure, StorageReason
 from mandrake_sessions.ids import now_ms
@@ -16,6 +15,7 @@ from mandrake_sessions.limits import MAX_JSON_DEPTH, MAX_LIMIT, MAX_TEXT_BYTES
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.methods import PROTOCOL_VERSION
 from mandrake_sessions.protocol.results import Health, Info, Limits, StoreHealth, StoreInfo
+from mandrake_sessions.version import __version__
 
 NAME = "mandrake-sessions"
 _SEVERITY = ("ok", "degraded", "down")

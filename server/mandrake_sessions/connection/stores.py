@@ -44,13 +44,17 @@ class Stores:
         """The client's workspace folders, in its order; the first is the default."""
         self._folders = uris
 
-    def change_folders(self, added: list[str], removed: list[str]) -> list[SessionManager]:
-        """Folders came and went; gives the managers of those that went, which are forgotten here and still open."""
-        kept = [uri for uri in self._folders or [] if uri not in removed]
+    def change_folders(self, added: list[str], removed: list[str]) -> list[StorePlace]:
+        """Folders came and went; gives the places that are open and no folder's any more."""
+        gone = {path_of_uri(uri) for uri in removed}
+        kept = [uri for uri in self._folders or [] if path_of_uri(uri) not in gone]
         self._folders = kept + [uri for uri in added if uri not in kept]
         wanted = {str(path) for path in self._known()}
-        gone = [place for place in self._open if place.workspace is not None and place.workspace not in wanted]
-        return [self._open.pop(place) for place in gone]
+        return [place for place in self._open if place.workspace is not None and place.workspace not in wanted]
+
+    def forget(self, place: StorePlace) -> SessionManager | None:
+        """Take a store out, for its caller to close."""
+        return self._open.pop(place, None)
 
     @property
     def workspace(self) -> str:
@@ -98,7 +102,7 @@ class Stores:
 
     def _known(self) -> list[Path]:
         paths = [path_of_uri(uri) for uri in self._folders or []]
-        return [self._default_folder(), *(path for path in paths if path is not None)]
+        return list(dict.fromkeys([self._default_folder(), *(path for path in paths if path is not None)]))
 
     def _default_folder(self) -> Path:
         if self.settings.workspace is not None:
@@ -115,9 +119,9 @@ class Stores:
 def _prepare_workspace(place: StorePlace) -> None:
     """Make ``.ws`` where the store is a workspace's usual one, and keep it out of git."""
     path = Path(place.path)
-    if path.parent.name != WORKSPACE_DIRECTORY or path.exists():
-        return
     try:
+        if path.parent.name != WORKSPACE_DIRECTORY or path.exists():
+            return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         keep_out_of_git(path.parent)
     except OSError as error:

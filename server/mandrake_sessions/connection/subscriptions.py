@@ -73,6 +73,8 @@ class StoreFollower:
     def __init__(self, manager: SessionManager, outbound: Outbound) -> None:
         self.manager = manager
         self.subscriptions: dict[str, Subscription] = {}
+        # Whether there is something committed that was not sent, because the client does not read.
+        self.is_behind = False
         self._outbound = outbound
         self._watch = manager.watch()
         self._quiet = 0
@@ -85,21 +87,25 @@ class StoreFollower:
         self._watch.close()
 
     def pump(self) -> None:
-        """Send what was committed since, as far as the client reads."""
-        while not self._outbound.is_full and (behind := self._furthest_behind()):
-            changes = self.manager.changes_since(behind[0].position, limit=READ_LIMIT)
+        """Send what was committed since, as far as the client reads: to all subscriptions in the order of ``seq``."""
+        self.is_behind = True
+        while not self._outbound.is_full:
+            behind = self._furthest_behind()
+            changes = self.manager.changes_since(behind[0].position, limit=READ_LIMIT) if behind else []
             if not changes:
+                self.is_behind = False
                 return
             sessions = self._sessions_of(changes) if any(not s.turns for s in behind) else {}
-            for subscription in behind:
-                self._send(subscription, changes, sessions)
+            found = [(seq, m) for s in behind for seq, m in self._messages(s, changes, sessions)]
+            for _, message in sorted(found, key=lambda entry: entry[0]):
+                self._outbound.send(message)
             self._outbound.flush()
 
-    def end(self, subscription_id: str, reason: str) -> None:
-        """Take a subscription away and tell the client why."""
-        subscription = self.subscriptions.pop(subscription_id)
-        params = {"subscriptionId": subscription_id, "seq": subscription.position, "reason": reason}
-        self._outbound.send(notification_message("subscription/ended", params))
+    def end_all(self, reason: str) -> None:
+        """Tell the client that nothing more comes."""
+        while self.subscriptions:
+            _, subscription = self.subscriptions.popitem()
+            self._outbound.send(_ended(subscription, reason))
 
     def _furthest_behind(self) -> list[Subscription]:
         """Those at the lowest position, which read on together."""
@@ -110,21 +116,25 @@ class StoreFollower:
         ids = {change.session_id for change in changes if notifications.concerns_sessions(change)}
         return self.manager.sessions_now(ids)
 
-    def _send(self, subscription: Subscription, changes: list[Change], sessions: dict[str, Session]) -> None:
-        waiting: Change | None = None
+    def _messages(
+        self, subscription: Subscription, changes: list[Change], sessions: dict[str, Session]
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """What one subscription is told of these changes, each message with its seq; moves its position."""
+        told: list[Change] = []
+        ended = False
         for change in filter(subscription.concerns, changes):
-            joined = None if waiting is None else subscription.joined(waiting, change)
-            if joined is None and waiting is not None:
-                self._outbound.send(subscription.message(waiting, sessions))
-            waiting = joined or change
-            if subscription.is_ended_by(change):
+            joined = subscription.joined(told[-1], change) if told else None
+            if joined is not None:
+                told.pop()
+            told.append(joined or change)
+            if ended := subscription.is_ended_by(change):
                 break
-        if waiting is not None:
-            self._outbound.send(subscription.message(waiting, sessions))
-        subscription.position = changes[-1].seq
-        if waiting is not None and subscription.is_ended_by(waiting):
-            subscription.position = waiting.seq
-            self.end(subscription.id, "deleted")
+        subscription.position = told[-1].seq if ended else changes[-1].seq
+        messages = [(change.seq, subscription.message(change, sessions)) for change in told]
+        if ended:
+            del self.subscriptions[subscription.id]
+            messages.append((subscription.position, _ended(subscription, "deleted")))
+        return messages
 
     def _look_again(self) -> None:
         delay = SHORTEST_LOOK if self._quiet < PATIENCE else LONGEST_LOOK
@@ -140,6 +150,11 @@ class StoreFollower:
         except SessionsError as error:
             logger.warning("the feed could not be read, it will be tried again: %s", error)
         self._look_again()
+
+
+def _ended(subscription: Subscription, reason: str) -> dict[str, Any]:
+    params = {"subscriptionId": subscription.id, "seq": subscription.position, "reason": reason}
+    return notification_message("subscription/ended", params)
 
 
 class ConnectionSubscriptions:
@@ -170,12 +185,16 @@ class ConnectionSubscriptions:
             self._try(follower.pump)
         self._close_idle()
 
+    @property
+    def are_behind(self) -> bool:
+        """Whether the client still has to read what was committed before it could be sent all of it."""
+        return any(follower.is_behind for follower in self._followers.values())
+
     def leave(self, manager: SessionManager) -> None:
         """The store is about to be closed: its subscriptions end."""
         follower = self._followers.pop(manager, None)
         if follower is not None:
-            for subscription_id in list(follower.subscriptions):
-                follower.end(subscription_id, "closed")
+            follower.end_all("closed")
             follower.close()
 
     def close(self) -> None:

@@ -43,6 +43,13 @@ class StoreContext:
 
 
 @frozen
+class SubscriptionContext:
+    """For a method that ends a subscription, whatever store it is of."""
+
+    subscriptions: Subscriptions
+
+
+@frozen
 class ServiceContext:
     """For a method that is about the server."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mandrake_sessions.errors import NotFound
-from mandrake_sessions.handlers.context import StoreContext
+from mandrake_sessions.handlers.context import StoreContext, SubscriptionContext
 from mandrake_sessions.protocol.params import SessionSubscribe, SubscriptionId, TurnSubscribe
 from mandrake_sessions.protocol.results import Nothing, SessionSubscription, TurnSubscription
 
@@ -29,15 +29,15 @@ def session_subscribe(context: StoreContext, params: SessionSubscribe) -> Sessio
     return SessionSubscription(subscription_id, start.store_id, start.seq, start.reset, start.sessions)
 
 
-def turn_unsubscribe(context: StoreContext, params: SubscriptionId) -> Nothing:
+def turn_unsubscribe(context: SubscriptionContext, params: SubscriptionId) -> Nothing:
     return _end(context, params["subscription_id"], turns=True)
 
 
-def session_unsubscribe(context: StoreContext, params: SubscriptionId) -> Nothing:
+def session_unsubscribe(context: SubscriptionContext, params: SubscriptionId) -> Nothing:
     return _end(context, params["subscription_id"], turns=False)
 
 
-def _end(context: StoreContext, subscription_id: str, *, turns: bool) -> Nothing:
+def _end(context: SubscriptionContext, subscription_id: str, *, turns: bool) -> Nothing:
     if not context.subscriptions.end(subscription_id, turns=turns):
         raise NotFound("subscription", subscription_id)
     return Nothing()

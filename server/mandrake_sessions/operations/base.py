@@ -115,9 +115,15 @@ class Operations:
         return snapshot(self._database(), self._settings)
 
 
-def create_hash(given: Mapping[str, Any], **parents: str) -> bytes | None:
-    """The hash that lets a create call be sent again; only a call that brings its own id can be."""
-    return digest({**given, **parents}) if "id" in given else None
+def create_hash(given: Mapping[str, Any], columns: Mapping[str, Any], **parents: str) -> bytes | None:
+    """The hash of what a create call was given, which lets it be sent again; only one that brings its own id can be.
+
+    Ids count as ``columns`` and ``parents`` have them, in lower case; objects whatever the order of their keys.
+    """
+    if "id" not in columns:
+        return None
+    ids = {name: columns[name] for name in ("id", "request_id", "response_id") if name in columns}
+    return digest({**given, **ids, **parents})
 
 
 def check_same(entity: str, entity_id: str, stored: bytes | None, given: bytes | None) -> None:

@@ -22,7 +22,7 @@ class FeedOperations(Operations):
         """What part of the store one of these ids means, the whole without one. Raises NotFound."""
         given = [value for value in (turn_id, response_id, session_id) if value is not None]
         if len(given) > 1:
-            raise InvalidValue("", "give one of turn_id, response_id and session_id, or none for the whole store")
+            raise InvalidValue("", "give the id of one turn, response or session, or none for the whole store")
         with self._read() as connection:
             if session_id is not None:
                 session_id = rules.uuid("session_id", session_id)
@@ -119,5 +119,3 @@ def _sessions_in(connection: Any, session_id: str | None) -> list[Session]:
         return [sessions.get_session(connection, rules.uuid("session_id", session_id)).session]
     newest = sessions.list_sessions(connection, sessions.SessionFilter(archived=None), None, FIRST_SESSIONS)
     return [stored.session for stored in newest]
-
-

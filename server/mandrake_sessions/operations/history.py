@@ -46,7 +46,7 @@ class HistoryOperations(Operations):
             weights = _weigh(connection, heads, raw=include_raw, text=include_text)
             page = within_page(
                 rounds.list_rounds(connection, session.pk, after, min(limit, len(pks)), order),
-                lambda stored: weights.get(stored.pk, 0) + _weight(stored),
+                lambda stored: weights.get(stored.pk, 0) + stored.weight,
             )
             shown = [turn for stored in page for turn in heads.get(stored.pk, ())]
             loaded = turns.load_turns(connection, shown, text=include_text, raw=include_raw)
@@ -73,12 +73,6 @@ def _weigh(connection: Any, heads: dict[int, list[StoredTurn]], *, raw: bool, te
     every = [turn for round_turns in heads.values() for turn in round_turns]
     weights = weigh_turns(connection, every, raw=raw, text=text)
     return {pk: sum(weights[turn.pk] for turn in round_turns) for pk, round_turns in heads.items()}
-
-
-def _weight(stored: StoredRound) -> int:
-    """About how many bytes a round without its turns takes."""
-    request = stored.detail.request
-    return 1200 + len(request.content) + (len(str(request.blocks)) if request.blocks else 0)
 
 
 def _assembled(page: list[StoredRound], loaded: list[Turn]) -> list[HistoryRound]:

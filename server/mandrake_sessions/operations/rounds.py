@@ -36,14 +36,14 @@ class RoundOperations(Operations):
         """
         columns = rules.checked(rules.ROUND, fields)
         session_id = rules.uuid("session_id", session_id)
-        given = create_hash(columns, session_id=session_id)
+        given = create_hash(fields, columns, session_id=session_id)
         with self._write() as tx:
             if given is not None and (existing := rounds.find_round(tx.connection, columns["id"])):
                 check_same("round", columns["id"], existing.create_hash, given)
                 return existing.detail
             session = sessions.get_session(tx.connection, session_id)
             _check_ids_are_free(tx, columns)
-            preview = columns["content"][: sessions.PREVIEW_LENGTH]
+            preview = sessions.preview_of(columns["content"])
             index = sessions.take_round_index(tx, session.pk, preview)
             stored = rounds.insert_round(tx, session.pk, index, columns, given)
             sessions.update_session(tx, session.pk, {}, stored.pk)
@@ -64,7 +64,7 @@ class RoundOperations(Operations):
             session = sessions.get_session(connection, session_id)
             found = list(rounds.list_rounds(connection, session.pk, after, limit + 1))
             seq = last_seq(connection)
-        page = within_page([stored.detail.round for stored in found[:limit]], lambda r: 400 + len(str(r.metadata)))
+        page = [stored.detail.round for stored in within_page(found[:limit], lambda stored: stored.weight)]
         more = len(page) < len(found)
         return RoundPage(page, encode_cursor("rounds", session_id, page[-1].index) if more else None, seq)
 

@@ -24,7 +24,7 @@ class SessionOperations(Operations):
             Conflict: ``idInUse`` by a session made with other fields, or ``externalIdInUse``.
         """
         columns = rules.checked(rules.SESSION, fields)
-        given = create_hash(columns)
+        given = create_hash(fields, columns)
         with self._write() as tx:
             if given is not None and (existing := sessions.find_session(tx.connection, columns["id"])):
                 check_same("session", columns["id"], existing.create_hash, given)
@@ -37,7 +37,7 @@ class SessionOperations(Operations):
     def get_session(self, session_id: str | None = None, *, external_id: str | None = None) -> Session:
         """The session of either name; exactly one must be given. Raises NotFound."""
         if (session_id is None) == (external_id is None):
-            raise InvalidValue("", "give either session_id or external_id, and not both")
+            raise InvalidValue("", "give one of its two names, the session's id or its external id, and not both")
         with self._read() as connection:
             if session_id is not None:
                 return sessions.get_session(connection, rules.uuid("session_id", session_id)).session
@@ -71,7 +71,7 @@ class SessionOperations(Operations):
         with self._read() as connection:
             found = sessions.list_sessions(connection, wanted, before, limit + 1)
             seq = last_seq(connection)
-        page = within_page([stored.session for stored in found[:limit]], _weight)
+        page = [stored.session for stored in within_page(found[:limit], lambda stored: stored.weight)]
         more = len(page) < len(found)
         return SessionPage(page, encode_cursor("sessions", key, page[-1].seq) if more else None, seq)
 
@@ -127,9 +127,3 @@ def _check_external_id(tx: Transaction, external_id: str | None, own_pk: int | N
             f"session {holder.session.id} has the externalId {external_id!r}; get it with session/get",
             actual=holder.session.id,
         )
-
-
-def _weight(session: Session) -> int:
-    """About how many bytes the session takes in an answer."""
-    texts = (session.title, session.description, session.preview, session.external_id)
-    return 600 + sum(len(text) for text in texts if text) + len(str(session.metadata))

@@ -31,6 +31,9 @@ from mandrake_sessions.store.values import byte_length
 FINAL = frozenset({TurnStatus.COMPLETED, TurnStatus.ERROR, TurnStatus.CANCELLED})
 
 
+_TEXTS = ("content", "raw_response")
+
+
 class TurnOperations(Operations):
     def create_turn(self, response_id: str, *, include_text: bool = True, **fields: Unpack[NewTurn]) -> Turn:
         """Begin a turn, or store a whole one with a ``status`` that ends it. With an ``id`` of the caller's the same
@@ -42,7 +45,7 @@ class TurnOperations(Operations):
         """
         columns = rules.checked(rules.TURN, fields)
         response_id = rules.uuid("response_id", response_id)
-        given = create_hash(columns, response_id=response_id)
+        given = create_hash(fields, columns, response_id=response_id)
         with self._write() as tx:
             if given is not None and (existing := turns.find_turn(tx.connection, columns["id"])):
                 check_same("turn", columns["id"], existing.create_hash, given)
@@ -93,7 +96,7 @@ class TurnOperations(Operations):
         columns = rules.checked(rules.TURN_UPDATE, fields)
         with self._write() as tx:
             stored = turns.get_turn(tx.connection, rules.uuid("turn_id", turn_id))
-            new_texts = {name: columns.pop(name) for name in ("content", "raw_response") if name in columns}
+            new_texts: dict[str, str] = {name: columns.pop(name) for name in _TEXTS if name in columns}
             _check_status(stored, columns, tx.now)
             stored = _change(tx, stored, columns, _replaced_texts(tx, stored, columns, new_texts))
             return turns.load_turn(tx.connection, stored, text=include_text)
@@ -189,18 +192,15 @@ def weigh_turns(connection: Any, found: list[StoredTurn], *, raw: bool, text: bo
     """About how many bytes each turn takes in an answer."""
     calls = tool_calls.tool_call_bytes(connection, [turn.pk for turn in found])
     return {
-        turn.pk: 900
+        turn.pk: turn.weight
         + calls.get(turn.pk, 0)
-        + len(turn.columns["metadata"])
         + (turn.content_bytes if text else 0)
         + (turn.raw_response_bytes if raw and text else 0)
         for turn in found
     }
 
 
-def _insert(
-    tx: Transaction, detail: rounds.StoredRound, columns: dict[str, Any], given: bytes | None
-) -> StoredTurn:
+def _insert(tx: Transaction, detail: rounds.StoredRound, columns: dict[str, Any], given: bytes | None) -> StoredTurn:
     content, raw_response = columns.pop("content", ""), columns.pop("raw_response", "")
     calls = columns.pop("tool_calls", [])
     columns.pop("detached", None)

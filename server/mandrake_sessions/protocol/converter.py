@@ -35,7 +35,7 @@ def structure_params(value: dict[str, Any], params: Any) -> Any:
     """
     try:
         return _fast.structure(value, params)
-    except Exception:  # noqa: BLE001 - whatever it was, the slow one says what and where
+    except Exception:
         return _explained(value, params)
 
 
@@ -177,7 +177,7 @@ def _first_fault(error: BaseException, path: str) -> InvalidParams:
     if isinstance(error, ForbiddenExtraKeysError):
         names = sorted(error.extra_fields)
         where = f"{path}.{names[0]}" if path else names[0]
-        return InvalidParams(where, "is not a field of this method; a name that begins with _ would be ignored")
+        return InvalidParams(where, "is not a field that is known here")
     if isinstance(error, KeyError):
         return InvalidParams(path, "is missing")
     return InvalidParams(path, str(error))

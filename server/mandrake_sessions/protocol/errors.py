@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,23 @@ CONFLICT = -32011
 BUSY = -32012
 STORAGE = -32013
 WORKSPACE_NOT_FOUND = -32014
+
+
+# What a client may see: code, kind, and when.
+ERRORS = (
+    (PARSE_ERROR, "parse", "the message is no JSON"),
+    (INVALID_REQUEST, "invalidRequest", "it is no JSON-RPC 2.0 message, or came after `shutdown`"),
+    (INVALID_REQUEST, "tooLarge", "the message or a text is beyond its limit"),
+    (METHOD_NOT_FOUND, "methodNotFound", "there is no such method: `method`"),
+    (INVALID_PARAMS, "invalidParams", "`path` says where, `reason` what is wrong"),
+    (INTERNAL_ERROR, "internal", "a fault of the server: `incident` stands in its log beside the traceback"),
+    (REQUEST_CANCELLED, "cancelled", "`$/cancelRequest`, or the server had to end"),
+    (NOT_FOUND, "notFound", "no `entity` with that `id`"),
+    (CONFLICT, "conflict", "`reason`: idInUse, externalIdInUse, turnEnded, chunkGap, endTime; `expected`, `actual`"),
+    (BUSY, "busy", "another process held the lock: `waitedMs`, `holder`; retryable"),
+    (STORAGE, "storage", "the file: `reason`, `path`"),
+    (WORKSPACE_NOT_FOUND, "workspaceNotFound", "`workspace` is no folder of this client"),
+)
 
 
 class RpcError(errors.SessionsError):
@@ -120,7 +138,9 @@ def _invalid(error: errors.InvalidValue) -> _Description:
 
 def _invalid_params(error: InvalidParams) -> _Description:
     path = _params_path(error.path)
-    data = {"path": path, "reason": error.reason}
+    data: dict[str, Any] = {"path": path, "reason": error.reason}
+    if operation := re.match(r"operations\[(\d+)\]", error.path):
+        data["operation"] = int(operation[1])
     return _Description(INVALID_PARAMS, "invalidParams", data, message=f"{path}: {error.reason}")
 
 
@@ -138,6 +158,8 @@ def _busy(error: errors.Busy) -> _Description:
 def _operation_failed(error: OperationFailed) -> _Description:
     inner = error_object(error.error)
     data = inner["data"] | {"operation": error.operation}
+    if "path" in data and not data["path"].startswith("params.operations["):
+        data["path"] = f"params.operations[{error.operation}].{data['path']}"
     message = f"operations[{error.operation}]: {inner['message']}; nothing of the transaction was stored"
     return _Description(inner["code"], data.pop("kind"), data, data.pop("retryable"), message)
 
@@ -147,9 +169,7 @@ _DESCRIPTIONS: dict[type[Exception], Callable[[Any], _Description]] = {
     RpcError: lambda error: _Description(error.code, error.kind, error.data),
     InvalidParams: _invalid_params,
     errors.InvalidValue: _invalid,
-    errors.NotFound: lambda error: _Description(
-        NOT_FOUND, "notFound", {"entity": error.entity, "id": error.entity_id}
-    ),
+    errors.NotFound: lambda error: _Description(NOT_FOUND, "notFound", {"entity": error.entity, "id": error.entity_id}),
     errors.Conflict: _conflict,
     errors.Cancelled: lambda _: _Description(REQUEST_CANCELLED, "cancelled", {}),
     errors.Busy: _busy,
@@ -159,7 +179,7 @@ _DESCRIPTIONS: dict[type[Exception], Callable[[Any], _Description]] = {
     errors.WorkspaceNotFound: lambda error: _Description(
         WORKSPACE_NOT_FOUND, "workspaceNotFound", {"workspace": error.workspace}
     ),
-    errors.NotOpen: lambda error: _Description(
+    errors.NotOpen: lambda _: _Description(
         STORAGE, "storage", {"reason": errors.StorageReason.OPEN.value, "path": ""}, retryable=True
     ),
 }

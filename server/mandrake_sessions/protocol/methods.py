@@ -99,9 +99,7 @@ METHODS = _table(
         Access.FOLLOW,
         "Follow a turn, a response, a session or the store; `turn/updated` follows.",
     ),
-    Method(
-        "turn/unsubscribe", params.SubscriptionId, results.Nothing, Access.LEAVE, "End a subscription to turns."
-    ),
+    Method("turn/unsubscribe", params.SubscriptionId, results.Nothing, Access.LEAVE, "End a subscription to turns."),
     Method(
         "session/subscribe",
         params.SessionSubscribe,

@@ -161,5 +161,3 @@ class TurnRejected:
     turn_id: str | None
     chunk: int | None
     error: dict[str, Any]
-
-

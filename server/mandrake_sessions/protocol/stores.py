@@ -33,10 +33,8 @@ def store_name(params: dict[str, Any]) -> StoreName:
     return StoreName(**given)
 
 
-def own_params(params: dict[str, Any]) -> dict[str, Any]:
-    """The params that are the method's own: without the store's name, tokens, and names that begin with ``_``."""
-    return {
-        name: value
-        for name, value in params.items()
-        if not (name[:1] == "_" or name in _STORE or name in _TOKENS)
-    }
+def own_params(params: dict[str, Any], *, names_store: bool = True) -> dict[str, Any]:
+    """The params that are the method's own: without tokens, names that begin with ``_``, and the store's name where
+    the method takes one."""
+    ignored = (*_STORE, *_TOKENS) if names_store else _TOKENS
+    return {name: value for name, value in params.items() if name[:1] != "_" and name not in ignored}

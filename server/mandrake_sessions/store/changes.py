@@ -120,9 +120,7 @@ def record_turn_deleted(tx: Transaction, seq: int, stored: StoredTurn, detail: S
         "index": stored.index,
         "status": stored.status,
     }
-    _record(
-        tx, seq, ChangeKind.TURN_DELETED, data, session_pk=stored.session_pk, round_pk=stored.round_pk
-    )
+    _record(tx, seq, ChangeKind.TURN_DELETED, data, session_pk=stored.session_pk, round_pk=stored.round_pk)
 
 
 def forget_turns(tx: Transaction, turn_pks: Iterable[int]) -> None:
@@ -242,7 +240,9 @@ def _about(connection: Connection, kind: ChangeKind, round_pk: int | None) -> di
     if round_pk is None:
         return {}
     detail = round_by_pk(connection, round_pk).detail
-    return {"round": detail.round} if kind in _OF_ROUNDS else {"response": detail.response}
+    if kind is ChangeKind.RESPONSE_UPDATED:
+        return {"response": detail.response}
+    return {"round": detail.round} if kind in _OF_ROUNDS else {}
 
 
 def _turn_then(data: dict[str, Any], row: Row) -> Turn:

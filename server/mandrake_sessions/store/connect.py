@@ -6,8 +6,6 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from mandrake_sessions.store.retry import patiently
-
 JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
 STATEMENT_CACHE = 256
 # STRICT tables are the youngest thing that the schema uses.
@@ -59,16 +57,7 @@ def _casefold(text: str | None) -> str | None:
     return None if text is None else text.casefold()
 
 
-def use_wal(connection: sqlite3.Connection, path: str, budget: float) -> None:
-    """Switch the file to WAL unless it is there already.
-
-    It is read first, since setting it, even to what it is, wants a lock that fails before any timeout while other
-    processes start on the same file.
-    """
-
-    def switch() -> None:
-        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-        if mode != "wal":
-            connection.execute("PRAGMA journal_mode=WAL").fetchone()
-
-    patiently(switch, budget, path)
+def is_wal(connection: sqlite3.Connection) -> bool:
+    """Whether the file is in WAL mode. It is asked before it is set, since setting it, even to what it is, wants a
+    lock that fails before any timeout while other processes start on the same file."""
+    return bool(connection.execute("PRAGMA journal_mode").fetchone() == ("wal",))

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING
 
 from mandrake_sessions.errors import Busy, NotOpen, StorageFailure, StorageReason
 from mandrake_sessions.store.backup import create_private_file
-from mandrake_sessions.store.connect import connect, use_wal
-from mandrake_sessions.store.failures import translated
+from mandrake_sessions.store.connect import connect, is_wal
+from mandrake_sessions.store.failures import storage_failure
 from mandrake_sessions.store.migrate import (
     APPLICATION_ID,
+    check_ledger,
     latest_version,
     lowest_programs,
     migrate,
     user_version,
 )
 from mandrake_sessions.store.retry import patiently
+from mandrake_sessions.store.setup_lock import setup_lock
 
 if TYPE_CHECKING:
     from mandrake_sessions.store.transaction import Transaction
@@ -36,7 +38,9 @@ class Database:
     ``read_only`` says why nothing may be written, or is None.
     """
 
-    def __init__(self, path: str, writer: sqlite3.Connection, *, immutable: bool, read_only: StorageReason | None) -> None:
+    def __init__(
+        self, path: str, writer: sqlite3.Connection, *, immutable: bool, read_only: StorageReason | None
+    ) -> None:
         self.path = path
         self.writer = writer
         self.read_only = read_only
@@ -178,37 +182,49 @@ def _cannot_open(path: str, why: str) -> StorageFailure:
 
 def _open_database(path: str, busy_timeout: float) -> Database:
     try:
-        with translated(path):
-            if not os.access(path, os.W_OK):
-                return _open_read_only(path, busy_timeout, StorageReason.READ_ONLY)
-            return _open_for_writing(path, busy_timeout)
+        # As a whole, since until the file is in WAL mode any statement, even a COMMIT, may meet another's lock.
+        return patiently(lambda: _open_once(path, busy_timeout), busy_timeout, path)
     except sqlite3.Error as error:
-        raise _cannot_open(path, str(error)) from error
+        raise storage_failure(error, path, "Failed to initialize database") from error
+
+
+def _open_once(path: str, busy_timeout: float) -> Database:
+    if not os.access(path, os.W_OK):
+        return _open_read_only(path, StorageReason.READ_ONLY)
+    return _open_for_writing(path, busy_timeout)
 
 
 def _open_for_writing(path: str, busy_timeout: float) -> Database:
     writer = connect(path)
     try:
-        patiently(lambda: _check_identity(writer, path), busy_timeout, path)
-        # It takes effect only before the first table, and only before WAL.
-        patiently(lambda: writer.execute("PRAGMA auto_vacuum=INCREMENTAL"), busy_timeout, path)
-        migrate(writer, path, busy_timeout)
+        _check_identity(writer, path)
+        if user_version(writer) < latest_version() or not is_wal(writer):
+            with setup_lock(path, busy_timeout):
+                _set_up(writer, path, busy_timeout)
+        check_ledger(writer, path)
         if (reason := _may_write(writer, path)) is not None:
             writer.close()
-            return _open_read_only(path, busy_timeout, reason)
-        use_wal(writer, path, busy_timeout)
+            return _open_read_only(path, reason)
         return Database(path, writer, immutable=False, read_only=None)
     except BaseException:
         writer.close()
         raise
 
 
-def _open_read_only(path: str, busy_timeout: float, reason: StorageReason) -> Database:
+def _set_up(writer: sqlite3.Connection, path: str, busy_timeout: float) -> None:
+    # It takes effect only before the first table, and only before WAL.
+    writer.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    migrate(writer, path, busy_timeout)
+    if not is_wal(writer) and _may_write(writer, path) is None:
+        writer.execute("PRAGMA journal_mode=WAL").fetchone()
+
+
+def _open_read_only(path: str, reason: StorageReason) -> Database:
     """A WAL database cannot be read where its -shm can neither be found nor made, unless nobody can be writing it."""
     immutable = not (os.access(os.path.dirname(path), os.W_OK) or os.path.exists(path + "-shm"))  # noqa: PTH110, PTH120
     reader = connect(path, read_only=True, immutable=immutable)
     try:
-        patiently(lambda: _check_identity(reader, path), busy_timeout, path)
+        _check_identity(reader, path)
         _may_write(reader, path)
         return Database(path, reader, immutable=immutable, read_only=reason)
     except BaseException:

@@ -30,15 +30,15 @@ def is_locked(error: sqlite3.Error) -> bool:
     return primary_code(error) in LOCKED
 
 
-def storage_failure(error: sqlite3.Error, path: str) -> SessionsError:
-    """The domain error for one of SQLite's. The message has neither SQL nor a traceback."""
+def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") -> SessionsError:
+    """The domain error for one of SQLite's. The message has neither SQL nor a traceback; ``doing`` begins it."""
     code = primary_code(error)
     if code in LOCKED:
         return Busy(path, 0)
     if code == sqlite3.SQLITE_INTERRUPT:
         return Cancelled("the request was cancelled while it read")
     reason, advice = _REASONS.get(code, (StorageReason.IO, "reading or writing it failed; see the server's log"))
-    return StorageFailure(reason, f"database {path}: {advice}", path)
+    return StorageFailure(reason, f"{doing} {path}: {advice}", path)
 
 
 @contextmanager

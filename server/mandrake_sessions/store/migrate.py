@@ -20,11 +20,12 @@ from pathlib import Path
 
 from attrs import frozen
 
-from mandrake_sessions import __version__
 from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.store.backup import back_up_before_migration
+from mandrake_sessions.store.failures import is_locked
 from mandrake_sessions.store.immediate import immediate
+from mandrake_sessions.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +45,7 @@ CREATE TABLE IF NOT EXISTS migration (
 """
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-_REFUSED = re.compile(
-    r"(BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|VACUUM|ATTACH|DETACH|PRAGMA)\b", re.IGNORECASE
-)
+_REFUSED = re.compile(r"(BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|VACUUM|ATTACH|DETACH|PRAGMA)\b", re.IGNORECASE)
 
 
 @frozen
@@ -95,7 +94,6 @@ def migrate(connection: sqlite3.Connection, path: str, budget: float) -> None:
     for migration in known_migrations():
         if user_version(connection) < migration.version:
             _apply(connection, path, migration, budget)
-    _check_ledger(connection, path)
 
 
 def user_version(connection: sqlite3.Connection) -> int:
@@ -164,6 +162,8 @@ def _apply(connection: sqlite3.Connection, path: str, migration: Migration, budg
                 back_up_before_migration(path, before)
             _execute(connection, migration)
     except (sqlite3.Error, ValueError, OSError) as error:
+        if isinstance(error, sqlite3.Error) and is_locked(error):
+            raise
         raise StorageFailure(
             StorageReason.MIGRATE,
             f"Failed to run migrations: {migration.name} on {path}: {error}; the file is as it was before",
@@ -201,6 +201,7 @@ def changed_migrations(connection: sqlite3.Connection) -> list[str]:
     return [m.name for m in known_migrations() if applied.get(m.version, m.sha256) != m.sha256]
 
 
-def _check_ledger(connection: sqlite3.Connection, path: str) -> None:
+def check_ledger(connection: sqlite3.Connection, path: str) -> None:
+    """Warn of migrations whose text was changed after they had been applied to this file."""
     for name in changed_migrations(connection):
         logger.warning("%s: migration %s was changed after it had been applied here", path, name)

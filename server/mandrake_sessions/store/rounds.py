@@ -11,9 +11,12 @@ from attrs import frozen
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Order, Request, Response, ResponseStatus, Round, RoundDetail
-from mandrake_sessions.store.rows import insert
+from mandrake_sessions.store.rows import insert, row_bytes
 from mandrake_sessions.store.transaction import Row, Transaction
 from mandrake_sessions.store.values import decode_json, decode_optional_json
+
+# The names of the fields, and numbers.
+_FRAME_BYTES = 800
 
 _SELECT = """
 SELECT r.id, s.id, q.id, p.id, r."index", r.metadata, r.created_at, r.updated_at,
@@ -29,11 +32,13 @@ JOIN response p ON p.pk = r.pk
 
 @frozen
 class StoredRound:
-    """A round, its request and its response, with what only the store needs."""
+    """A round, its request and its response, with what only the store needs; ``weight``: about how many bytes they
+    take in an answer."""
 
     pk: int
     session_pk: int
     create_hash: bytes | None
+    weight: int
     detail: RoundDetail
 
 
@@ -103,9 +108,7 @@ def list_rounds(
     return map(_stored, rows)
 
 
-def list_round_pks(
-    connection: Connection, session_pk: int, after: int | None, limit: int, order: Order
-) -> list[int]:
+def list_round_pks(connection: Connection, session_pk: int, after: int | None, limit: int, order: Order) -> list[int]:
     """The pks of what ``list_rounds`` would give, without reading a text."""
     condition, values, direction = _beyond(after, order)
     rows = connection.execute(
@@ -153,9 +156,10 @@ def _one(connection: Connection, where: str, value: str | int) -> StoredRound | 
 
 def _stored(row: Row) -> StoredRound:
     round_id, _, request_id, response_id = row[:4]
+    round_values: list[Any] = [*row[:5], decode_json(row[5]), *row[6:8]]
     detail = RoundDetail(
-        Round(*row[:5], decode_json(row[5]), *row[6:8]),
+        Round(*round_values),
         Request(request_id, round_id, row[8], decode_optional_json(row[9]), *row[10:12]),
         Response(response_id, round_id, ResponseStatus(row[12]), *row[13:17]),
     )
-    return StoredRound(row[17], row[18], row[19], detail)
+    return StoredRound(row[17], row[18], row[19], _FRAME_BYTES + row_bytes(row), detail)

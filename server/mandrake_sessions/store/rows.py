@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from mandrake_sessions.store.transaction import Transaction
+from mandrake_sessions.store.transaction import Row, Transaction
+from mandrake_sessions.store.values import byte_length
 
 
 def insert(tx: Transaction, table: str, row: Mapping[str, Any]) -> None:
@@ -26,7 +27,12 @@ def differs(tx: Transaction, table: str, pk: int, columns: Mapping[str, Any]) ->
         return False
     names = ", ".join(f'"{column}"' for column in columns)
     row = tx.execute(f"SELECT {names} FROM {table} WHERE pk = ?", (pk,)).fetchone()
-    return tuple(columns.values()) != row
+    return bool(tuple(columns.values()) != row)
+
+
+def row_bytes(row: Row) -> int:
+    """How much text a row holds, in UTF-8."""
+    return sum(byte_length(value) for value in row if isinstance(value, str))
 
 
 def delete(tx: Transaction, table: str, column: str, values: Iterable[int]) -> int:

@@ -11,11 +11,13 @@ from attrs import frozen
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Session
-from mandrake_sessions.store.rows import insert, update
+from mandrake_sessions.store.rows import insert, row_bytes, update
 from mandrake_sessions.store.transaction import Row, Transaction
 from mandrake_sessions.store.values import decode_json
 
 PREVIEW_LENGTH = 200
+# The names of the fields, and numbers.
+_FRAME_BYTES = 400
 
 _SELECT = """
 SELECT s.id, s.seq, s.external_id, s.title, s.description, s.preview, s.metadata, s.parent_id,
@@ -28,10 +30,11 @@ FROM session s
 
 @frozen
 class StoredSession:
-    """A session with what only the store needs."""
+    """A session with what only the store needs; ``weight``: about how many bytes it takes in an answer."""
 
     pk: int
     create_hash: bytes | None
+    weight: int
     session: Session
 
 
@@ -45,9 +48,7 @@ class SessionFilter:
     streaming: bool | None = None
 
 
-def insert_session(
-    tx: Transaction, columns: Mapping[str, Any], create_hash: bytes | None
-) -> StoredSession:
+def insert_session(tx: Transaction, columns: Mapping[str, Any], create_hash: bytes | None) -> StoredSession:
     """A new session, at the next seq."""
     seq = tx.next_seq()
     defaults = {"id": None, "metadata": "{}"}
@@ -111,12 +112,24 @@ def take_round_index(tx: Transaction, session_pk: int, preview: str) -> int:
 
 def recount_rounds(tx: Transaction, session_pk: int) -> None:
     """Set what follows from the rounds that there are: their count, and the first request's beginning."""
+    # SQLite's substr() of a text ends at a NUL; of a blob it does not. A character has four bytes at the most.
+    first = tx.execute(
+        "SELECT substr(CAST(q.content AS BLOB), 1, ?) FROM round r JOIN request q ON q.pk = r.pk"
+        ' WHERE r.session_pk = ? ORDER BY r."index" LIMIT 1',
+        (PREVIEW_LENGTH * 4, session_pk),
+    ).fetchone()
+    # The substr() of an empty blob is NULL.
+    preview = None if first is None else preview_of((first[0] or b"").decode(errors="ignore"))
     tx.execute(
-        "UPDATE session SET round_count = (SELECT count(*) FROM round WHERE session_pk = session.pk),"
-        ' preview = (SELECT substr(q.content, 1, ?) FROM round r JOIN request q ON q.pk = r.pk'
-        ' WHERE r.session_pk = session.pk ORDER BY r."index" LIMIT 1) WHERE pk = ?',
-        (PREVIEW_LENGTH, session_pk),
+        "UPDATE session SET round_count = (SELECT count(*) FROM round WHERE session_pk = session.pk), preview = ?"
+        " WHERE pk = ?",
+        (preview, session_pk),
     )
+
+
+def preview_of(content: str) -> str:
+    """The beginning of a request, as lists show it."""
+    return content[:PREVIEW_LENGTH]
 
 
 def list_sessions(
@@ -157,5 +170,5 @@ def _one(connection: Connection, where: str, value: str | int) -> StoredSession 
 
 
 def _stored(row: Row) -> StoredSession:
-    session = Session(*row[:6], decode_json(row[6]), *row[7:11], bool(row[11]), *row[12:14])
-    return StoredSession(row[14], row[15], session)
+    values: list[Any] = [*row[:6], decode_json(row[6]), *row[7:11], bool(row[11]), *row[12:14]]
+    return StoredSession(row[14], row[15], _FRAME_BYTES + row_bytes(row), Session(*values))

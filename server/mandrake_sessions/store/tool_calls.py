@@ -21,6 +21,12 @@ _DEFAULTS = {
     "locations": "null",
     "metadata": "{}",
 }
+_TEXTS = (
+    "id", "title", "kind", "server_name", "method_name", "arguments", "response", "content", "locations", "metadata",
+)  # fmt: skip
+# length() of a text counts characters and ends at a NUL; of a blob it counts bytes.
+_BYTES = " + ".join(f"coalesce(length(CAST({text} AS BLOB)), 0)" for text in _TEXTS) + " + 300"
+
 _SELECT = """
 SELECT id, title, kind, server_name, method_name, arguments, response, content, locations, status, start_time,
        end_time, metadata, turn_pk, pk
@@ -68,11 +74,11 @@ def tool_calls_of(connection: Connection, turn_pks: Iterable[int]) -> dict[int, 
 
 
 def tool_call_bytes(connection: Connection, turn_pks: Iterable[int]) -> dict[int, int]:
-    """About how much the calls of each turn weigh in an answer."""
+    """About how many bytes the calls of each turn take in an answer."""
     return dict(
         connection.execute(
-            "SELECT turn_pk, sum(length(arguments) + length(response) + length(content) + length(locations) + 400)"
-            " FROM tool_call WHERE turn_pk IN (SELECT value FROM json_each(?)) GROUP BY turn_pk",
+            f"SELECT turn_pk, sum({_BYTES}) FROM tool_call"
+            " WHERE turn_pk IN (SELECT value FROM json_each(?)) GROUP BY turn_pk",
             (json.dumps(list(turn_pks)),),
         ).fetchall()
     )
@@ -84,6 +90,6 @@ def _find(connection: Connection, turn_pk: int, call_id: str) -> Row | None:
 
 
 def _tool_call(row: Row) -> ToolCall:
-    return ToolCall(
-        *row[:5], *map(decode_json, row[5:9]), ToolCallStatus(row[9]), *row[10:12], decode_json(row[12])
-    )
+    json_values = map(decode_json, row[5:9])
+    values: list[Any] = [*row[:5], *json_values, ToolCallStatus(row[9]), *row[10:12], decode_json(row[12])]
+    return ToolCall(*values)

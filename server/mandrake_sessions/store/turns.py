@@ -15,8 +15,8 @@ from attrs import evolve, frozen
 
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
-from mandrake_sessions.model import Turn, TurnStatus
-from mandrake_sessions.store.rows import insert, update
+from mandrake_sessions.model import ToolCall, Turn, TurnStatus
+from mandrake_sessions.store.rows import insert, row_bytes, update
 from mandrake_sessions.store.texts import TextPlace, texts_of
 from mandrake_sessions.store.tool_calls import tool_calls_of
 from mandrake_sessions.store.transaction import Row, Transaction
@@ -37,13 +37,16 @@ SELECT t.pk, t.session_pk, t.round_pk, t.folded_chunks, t.content_pk, t.raw_resp
        t.kind, t.status, t.error, t.model, t.stream_start_time, t.stream_end_time,
        coalesce(a.current_tokens, t.current_tokens), t.expected_tokens, t.input_tokens,
        coalesce(a.output_tokens, t.output_tokens), t.cache_read_tokens, t.cache_write_tokens,
-       t.input_cost, t.output_cost, coalesce(a.chunk + 1, t.chunk_count), t.metadata, t.updated_at, t.created_at, t.folded_bytes
+       t.input_cost, t.output_cost, coalesce(a.chunk + 1, t.chunk_count), t.metadata, t.updated_at, t.created_at,
+       t.folded_bytes
 FROM turn t
 JOIN response p ON p.pk = t.round_pk
 LEFT JOIN feed a ON t.status = 'streaming' AND a.seq = (
     SELECT f.seq FROM feed f WHERE f.turn_pk = t.pk AND f.chunk >= t.chunk_count ORDER BY f.chunk DESC LIMIT 1)
 """
 _FIRST_MOVABLE = 14
+# The names of the fields, and numbers.
+_FRAME_BYTES = 700
 
 
 @frozen
@@ -90,6 +93,11 @@ class StoredTurn:
     @property
     def output_tokens(self) -> int:
         return int(self.row[23])
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes the turn takes in an answer, without its texts and tool calls."""
+        return _FRAME_BYTES + row_bytes(self.row)
 
     @property
     def folded_bytes(self) -> int:
@@ -172,9 +180,9 @@ def update_turn(tx: Transaction, stored: StoredTurn, columns: Mapping[str, Any],
 
 
 def differences(before: StoredTurn, after: StoredTurn) -> dict[str, Any]:
-    """The fields that differ, by the names of Turn, as they are now."""
+    """The fields that differ, by the names of Turn, as they are now; ``updated_at`` always."""
     old = before.columns
-    changed = {name: value for name, value in after.columns.items() if value != old[name]}
+    changed = {name: value for name, value in after.columns.items() if value != old[name] or name == "updated_at"}
     if "metadata" in changed:
         changed["metadata"] = decode_json(changed["metadata"])
     return changed
@@ -219,9 +227,7 @@ def turn_pks_of(connection: Connection, column: str, pk: int) -> list[int]:
     return [row[0] for row in connection.execute(f"SELECT pk FROM turn WHERE {column} = ?", (pk,))]
 
 
-def load_turns(
-    connection: Connection, stored: list[StoredTurn], *, text: bool = True, raw: bool = True
-) -> list[Turn]:
+def load_turns(connection: Connection, stored: list[StoredTurn], *, text: bool = True, raw: bool = True) -> list[Turn]:
     """The entities, tool calls and (where asked for) texts included, in a fixed number of statements."""
     calls = tool_calls_of(connection, [turn.pk for turn in stored])
     turns = [_turn(turn.row, calls.get(turn.pk, [])) for turn in stored]
@@ -245,16 +251,10 @@ def _one(connection: Connection, where: str, value: str | int) -> StoredTurn | N
 
 
 def _stored(row: Row) -> StoredTurn:
-    return StoredTurn(*row[:3], TextPlace(row[0], *row[3:6]), *row[6:10], row)
+    values: list[Any] = [*row[:3], TextPlace(row[0], *row[3:6]), *row[6:10], row]
+    return StoredTurn(*values)
 
 
-def _turn(row: Row, calls: list[Any]) -> Turn:
-    return Turn(
-        *row[10:15],
-        calls,
-        TurnStatus(row[15]),
-        *row[16:29],
-        decode_json(row[29]),
-        created_at=row[31],
-        updated_at=row[30],
-    )
+def _turn(row: Row, calls: list[ToolCall]) -> Turn:
+    values: list[Any] = [*row[10:15], calls, TurnStatus(row[15]), *row[16:29], decode_json(row[29]), row[31], row[30]]
+    return Turn(*values)

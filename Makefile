@@ -1,0 +1,38 @@
+# Each target does all of its own set-up: a virtual environment in .venv, from any Python >= 3.11 that is there.
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := server tests scripts benchmarks
+
+.PHONY: demo test check format docs clean
+
+demo: $(VENV)/ready-to-run ## The main job: an agent streams a conversation, a watcher draws it.
+	$(BIN)/mandrake-sessions demo $(if $(WORKSPACE),--workspace "$(WORKSPACE)")
+
+test: $(VENV)/ready-to-check ## All tests.
+	$(BIN)/pytest -n auto $(ARGS)
+
+check: $(VENV)/ready-to-check ## Format, lint, types, import contracts, generated files, tests.
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/python scripts/generate.py --check
+	$(MAKE) test
+
+format: $(VENV)/ready-to-check ## Format, and mend what the linter can mend.
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+docs: $(VENV)/ready-to-check ## Generate docs/ from the code.
+	$(BIN)/python scripts/generate.py
+
+$(VENV)/ready-to-run: pyproject.toml scripts/bootstrap
+	scripts/bootstrap $(VENV)
+	@touch $@
+
+$(VENV)/ready-to-check: $(VENV)/ready-to-run
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

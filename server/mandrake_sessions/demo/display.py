@@ -1,0 +1,78 @@
+"""What both ways of showing a conversation have in common."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+from io import TextIOWrapper
+from typing import Protocol
+
+from rich.console import Console
+from rich.text import Text
+
+from mandrake_sessions.demo.client import Message
+from mandrake_sessions.demo.watched import Watched
+
+ICONS = {"pending": "○", "in_progress": "◐", "completed": "✓", "failed": "✗"}
+STYLES = {"pending": "dim", "in_progress": "yellow", "completed": "green", "failed": "bold red"}
+
+
+class Display(AbstractContextManager["Display"], Protocol):
+    """Shows a conversation while it comes. Left before ``finish``, it leaves what was said until then."""
+
+    def show(self, watched: Watched) -> None:
+        """Called after every notification, and now and then when none came."""
+
+    def finish(self, watched: Watched) -> None:
+        """Called once, when all has come."""
+
+
+def make_console() -> Console:
+    """A console for stdout. A pipe gets no control codes, whatever the environment wishes for."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal that has no tick mark shows a question mark, and the program goes on.
+        sys.stdout.reconfigure(errors="replace")
+    if is_live():
+        return Console(highlight=False)
+    return Console(highlight=False, force_terminal=False, no_color=True, color_system=None)
+
+
+def is_live() -> bool:
+    """Whether stdout is a terminal that can be drawn on."""
+    return sys.stdout.isatty() and not Console().is_dumb_terminal
+
+
+def print_header(console: Console, store: str, watcher_pid: int, agent_pid: int) -> None:
+    """Who talks to whom."""
+    lines = (
+        ("An agent streams its answer into a store; this program watches the store.", ""),
+        (f"  agent    process {agent_pid}, with a server of its own, writes", "dim"),
+        (f"  store    {printable(store)}", "dim"),
+        (f"  watcher  process {watcher_pid}, the server of this program, reads", "dim"),
+        ("", ""),
+    )
+    for line, style in lines:
+        console.print(Text(line, style=style), soft_wrap=True)
+
+
+def call_text(call: Message) -> Text:
+    """A tool call on one line."""
+    status = call["status"]
+    line = Text.assemble("  ", (ICONS[status], STYLES[status]), " ", printable(call["title"] or call["id"]))
+    if call["endTime"] is not None:
+        line.append(f"  {call['metadata']['elapsedMs']:.1f} ms", "dim")
+    if status == "failed":
+        line.append(f"  {printable(call['response']['error'])}", "red")
+    return line
+
+
+def status_text(watched: Watched) -> str:
+    """What has come so far, and how fast."""
+    latency = watched.latency_ms
+    measured = "" if latency is None else f" · {latency:.1f} ms from agent to watcher (median)"
+    return f"{watched.pushes} pushes · {watched.pieces} pieces{measured}"
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would obey: file names and files may hold anything."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "·" for letter in text)

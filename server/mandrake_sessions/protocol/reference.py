@@ -1,0 +1,154 @@
+"""``docs/protocol.md``: the reference of the protocol, from the table of methods and the types it names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+import attrs
+
+from mandrake_sessions import model
+from mandrake_sessions.errors import StorageReason
+from mandrake_sessions.protocol.errors import ERRORS
+from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, Access, Method
+from mandrake_sessions.protocol.names import camel
+from mandrake_sessions.protocol.schema import parameter_types
+
+_HEAD = """\
+# Protocol reference
+
+Generated from the code (`make docs`); the same as a JSON Schema is in `protocol.schema.json`.
+
+JSON-RPC 2.0 on stdin and stdout, one message a line or with LSP's `Content-Length` headers: the first byte that the
+client sends decides. Params are objects; a `?` marks what may be left out, and a field that is not listed is an error
+that names it. Every method but `server/*` also takes `scope?: "workspace" | "system"` and `workspace?: URI`. Ids are
+UUIDs, times milliseconds since the epoch, costs USD.
+"""
+
+_ENTITIES = (
+    model.Session,
+    model.Round,
+    model.Request,
+    model.Response,
+    model.Turn,
+    model.ToolCall,
+)
+_PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
+
+
+def reference() -> str:
+    """The whole page."""
+    parts = [_HEAD, "## Methods\n", *(_method(method) for method in METHODS.values())]
+    parts += ["## Notifications\n", *(_notification(n.name, n.params, n.summary) for n in NOTIFICATIONS)]
+    parts += ["## Entities\n", *(_class(kind) for kind in _ENTITIES)]
+    parts += ["## Other shapes\n", *(_class(kind) for kind in _other_shapes())]
+    parts += [_errors()]
+    return "\n".join(parts)
+
+
+def method_table() -> str:
+    """One row a method, for the README."""
+    rows = ["| method | params | result |", "|---|---|---|"]
+    for method in METHODS.values():
+        params = " ".join(_parameter(name, kind, required, short=True) for name, kind, required in _own(method))
+        rows.append(f"| `{method.name}` | {params or 'none'} | {_type(method.result)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _own(method: Method) -> list[tuple[str, Any, bool]]:
+    """The method's own params, required ones first."""
+    found = [
+        (name, kind, required)
+        for name, (kind, required) in parameter_types(method).items()
+        if not (method.takes_store and name in ("scope", "workspace"))
+    ]
+    return sorted(found, key=lambda field: not field[2])
+
+
+def _method(method: Method) -> str:
+    lines = [f"### `{method.name}`\n", f"{method.summary}{_remark(method)}\n"]
+    lines += [f"- {_parameter(name, kind, required)}" for name, kind, required in _own(method)]
+    return "\n".join([*lines, f"- → {_type(method.result)}\n"])
+
+
+def _remark(method: Method) -> str:
+    return " Never waits behind other requests." if method.access is Access.SERVICE else ""
+
+
+def _parameter(name: str, kind: Any, required: bool, *, short: bool = False) -> str:
+    mark = "" if required else "?"
+    return f"`{name}{mark}`" if short else f"`{name}{mark}`: {_type(kind)}"
+
+
+def _notification(name: str, params: Any, summary: str) -> str:
+    return f"### `{name}`\n\n{summary} Params: {_type(params)}.\n"
+
+
+def _class(kind: Any) -> str:
+    hints = get_type_hints(kind)
+    names = list(hints) if is_typeddict(kind) else [field.name for field in attrs.fields(kind)]
+    lines = [f"### {kind.__name__}\n", f"{_doc(kind)}\n"]
+    for name in names:
+        optional = is_typeddict(kind) and name not in kind.__required_keys__
+        lines.append(f"- `{camel(name)}{'?' if optional else ''}`: {_type(hints[name])}")
+    return "\n".join(lines) + "\n"
+
+
+def _doc(kind: Any) -> str:
+    """The first paragraph of a docstring, with the wire's names."""
+    text = (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ").replace("``", "`")
+    return "`".join(camel(part) if position % 2 else part for position, part in enumerate(text.split("`")))
+
+
+def _type(kind: Any) -> str:
+    if kind in _PRIMITIVES:
+        return _PRIMITIVES[kind]
+    if kind is Any:
+        return "any JSON"
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(_type(argument) for argument in arguments)
+    if origin is Literal:
+        return " or ".join(f'`"{word}"`' for word in arguments)
+    if origin is list:
+        return f"array of {_type(arguments[0])}"
+    if origin is dict:
+        return "object"
+    if issubclass(kind, Enum):
+        return " or ".join(f'`"{member.value}"`' for member in kind)
+    return f"[{kind.__name__}](#{kind.__name__.lower()})"
+
+
+def _other_shapes() -> Iterable[Any]:
+    """Every class that a method or notification refers to and that is no entity, by name."""
+    found: dict[str, Any] = {}
+    roots = [kind for method in METHODS.values() for kind in (method.params, method.result)]
+    for root in (*roots, *(notification.params for notification in NOTIFICATIONS)):
+        _collect(root, found)
+    shown = {kind.__name__ for kind in _ENTITIES} | {method.params.__name__ for method in METHODS.values()}
+    return [found[name] for name in sorted(found) if name not in shown]
+
+
+def _collect(kind: Any, found: dict[str, Any]) -> None:
+    for argument in get_args(kind):
+        _collect(argument, found)
+    if not (is_typeddict(kind) or (isinstance(kind, type) and attrs.has(kind))) or kind.__name__ in found:
+        return
+    found[kind.__name__] = kind
+    for hint in get_type_hints(kind).values():
+        _collect(hint, found)
+
+
+def _errors() -> str:
+    rows = [
+        "## Errors\n",
+        "`error.data` always has `kind` and `retryable`.\n",
+        "| code | kind | when |",
+        "|---|---|---|",
+    ]
+    rows += [f"| {code} | `{kind}` | {when} |" for code, kind, when in ERRORS]
+    reasons = ", ".join(f"`{reason}`" for reason in StorageReason)
+    return "\n".join(rows) + f"\n\nThe reasons of `storage`: {reasons}.\n"

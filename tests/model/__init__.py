@@ -1,0 +1,1 @@
+"""Property tests: the program against a plain model of the contract."""

@@ -1,0 +1,248 @@
+"""A sequence of operations sent to the program and to the model at once, and everything that can be read compared."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from hypothesis import note
+
+from model.matching import difference
+from model.operations import STRANGE_ID, Operation, concrete
+from model.reference import (
+    WRITES,
+    Params,
+    Reference,
+    Refused,
+    history_view,
+    round_view,
+    session_view,
+    status_view,
+    turn_view,
+)
+from model.targets import Follower, Target
+from wire import Message
+
+
+class Comparison:
+    """The program (``target``, which may be replaced after a restart) and the model of what it must hold."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.model = Reference()
+        self._sent: list[tuple[str, Params]] = []
+
+    # ---- writing
+
+    def run(self, *burst: Operation) -> list[Any]:
+        """Send operations together; each answer must be the model's. Gives the results, None for errors."""
+        calls, expected = [], []
+        before, repeated = self.seq(), self.model.repeated
+        for operation in burst:
+            method, params = concrete(operation, self.model, self._sent)
+            note(f"{method} {json.dumps(params)}")
+            expected.append(self._expected(method, params))
+            calls.append((method, params))
+            if method.endswith("/create") and "id" in params and not isinstance(expected[-1], Refused):
+                self._sent.append((method, copy.deepcopy(params)))
+        answers = self.target.answer(calls)
+        for call, wanted, answer in zip(calls, expected, answers, strict=True):
+            _check_answer(call, wanted, answer)
+        if len(burst) == 1 and (isinstance(expected[0], Refused) or self.model.repeated > repeated):
+            is_single = calls[0][0] != "transaction/run" or isinstance(expected[0], Refused)
+            assert not is_single or self.seq() == before, f"{calls[0]} wrote something"
+        return [answer.get("result") for answer in answers]
+
+    def _expected(self, method: str, params: Params) -> Any:
+        if method != "transaction/run" and method not in WRITES:
+            return Refused("methodNotFound" if method == "no/such" else "any")
+        try:
+            return self.model.carry_out(method, params)
+        except Refused as refused:
+            return refused
+
+    # ---- reading
+
+    def read(self, method: str, **params: Any) -> Any:
+        (answer,) = self.target.answer([(method, params)])
+        assert "result" in answer, f"{method} {params}: {answer}"
+        return answer["result"]
+
+    def seq(self) -> int:
+        """The store's."""
+        seq: int = self.read("session/list", limit=1)["seq"]
+        return seq
+
+    def pages(self, method: str, key: str, limit: int, **params: Any) -> Iterator[Message]:
+        """The rows of a list, page by page; each page but the last must be full."""
+        cursor: dict[str, str] = {}
+        while True:
+            page = self.read(method, limit=limit, **params, **cursor)
+            assert page["seq"] == self._store_seq, f"{method}: a page at {page['seq']}, not {self._store_seq}"
+            assert len(page[key]) == limit or (page["nextCursor"] is None and len(page[key]) < limit), page
+            yield from page[key]
+            if page["nextCursor"] is None:
+                return
+            assert page[key], f"{method}: an empty page with a cursor"
+            cursor = {"cursor": page["nextCursor"]}
+
+    def compare_everything(self) -> None:
+        """Every read there is, of all that the model holds and of what it holds no more."""
+        self._store_seq = self.seq()
+        assert self._store_seq >= self.model.ledger.last, "the store's seq is below one that was given"
+        self._compare_sessions()
+        for session in self.model.sessions:
+            session_id = session.fields["id"]
+            self._same(session_view(session), "session/get", sessionId=session_id)
+            if session.fields["externalId"] is not None:
+                self._same(session_view(session), "session/get", externalId=session.fields["externalId"])
+            rounds = [round_view(each)["round"] for each in session.rounds]
+            for limit in (1, 2, 50):
+                _same(
+                    rounds,
+                    list(self.pages("round/list", "rounds", limit, sessionId=_id(session_id))),
+                    "round/list",
+                )
+            self._compare_history(session)
+        for _, each in self.model.rounds():
+            self._compare_round(each)
+        for *_, turn in self.model.turns():
+            self._same(turn_view(turn), "turn/get", turnId=turn.fields["id"])
+            self._same(turn_view(turn, text=False), "turn/get", turnId=turn.fields["id"], includeText=False)
+        self._compare_what_is_gone()
+        assert self.seq() == self._store_seq, "reading moved the store's seq"
+
+    def _compare_sessions(self) -> None:
+        seqs = {id(s): self.read("session/get", sessionId=_id(s.fields["id"]))["seq"] for s in self.model.sessions}
+        views = [session_view(s) for s in sorted(self.model.sessions, key=lambda s: -seqs[id(s)])]
+        for limit in (1, 3, 50):
+            found = list(self.pages("session/list", "sessions", limit, archived=None))
+            _same(views, found, "session/list")
+        filters: list[tuple[Params, Any]] = [
+            ({}, lambda v: v["archivedAt"] is None),
+            ({"archived": True}, lambda v: v["archivedAt"] is not None),
+            ({"archived": None, "streaming": True}, lambda v: v["streaming"]),
+            ({"archived": None, "streaming": False}, lambda v: not v["streaming"]),
+            ({"archived": None, "parentId": STRANGE_ID}, lambda v: False),
+        ]
+        for query in ("", "A", "\x00", "STRASSE", "ẞ", "\U0001f680"):
+            filters.append(({"archived": None, "query": query}, lambda v, q=query: _contains(v, q)))
+        for params, keeps in filters:
+            _same(
+                [view for view in views if keeps(view)],
+                list(self.pages("session/list", "sessions", 2, **params)),
+                f"session/list {params}",
+            )
+
+    def _compare_history(self, session: Any) -> None:
+        for order in ("asc", "desc"):
+            for limit, raw, text in ((1, True, True), (2, False, True), (50, True, False)):
+                rounds = [history_view(each, raw=raw, text=text) for each in session.rounds]
+                params = {"sessionId": _id(session.fields["id"]), "order": order}
+                params |= {"includeRaw": raw, "includeText": text}
+                found = list(self.pages("session/history", "rounds", limit, **params))
+                _same(rounds if order == "asc" else rounds[::-1], found, f"session/history {order} {limit}")
+                page = self.read("session/history", limit=limit, **params)
+                _same(session_view(session), page["session"], "session/history: session")
+
+    def _compare_round(self, each: Any) -> None:
+        self._same(round_view(each), "round/get", roundId=each.fields["id"])
+        self._same(dict(each.request), "request/get", requestId=each.request["id"])
+        self._same(dict(each.response), "response/get", responseId=each.response["id"])
+        response_id = _id(each.response["id"])
+        for raw in (False, True):
+            wanted = status_view(each, raw=raw) | {"seq": self._store_seq}
+            self._same(wanted, "response/status", responseId=response_id, includeRaw=raw)
+            turns = [turn_view(turn, raw=raw) for turn in each.turns]
+            for limit in (1, 2, 50):
+                found = list(self.pages("turn/list", "turns", limit, responseId=response_id, includeRaw=raw))
+                _same(turns, found, f"turn/list {limit}")
+        latest = turn_view(each.turns[-1]) if each.turns else None
+        self._same(latest, "turn/latest", responseId=response_id)
+
+    def _compare_what_is_gone(self) -> None:
+        live = {_id(fields["id"]) for fields in _all_fields(self.model)}
+        for entity, entity_id in {*self.model.gone, *((e, STRANGE_ID) for e in _GETTERS)}:
+            if entity_id not in live:
+                method, name = _GETTERS[entity]
+                (answer,) = self.target.answer([(method, {name: entity_id})])
+                refused = Refused("notFound", entity=entity, id=entity_id)
+                _check_answer((method, {name: entity_id}), refused, answer)
+
+    def _same(self, expected: Any, method: str, **params: Any) -> None:
+        given = {name: _id(value) for name, value in params.items()}
+        _same(expected, self.read(method, **given), f"{method} {given}")
+
+    # ---- following
+
+    def turns_now(self) -> dict[str, Message]:
+        """What turn/get gives for every turn."""
+        ids = [_id(turn.fields["id"]) for *_, turn in self.model.turns()]
+        return {turn_id: self.read("turn/get", turnId=turn_id) for turn_id in ids}
+
+    def follower(self) -> Follower:
+        """A client that has read every turn as it is now."""
+        where = {
+            _id(turn.fields["id"]): (_id(session.fields["id"]), _id(each.fields["id"]))
+            for session, each, turn in self.model.turns()
+        }
+        return Follower(self.turns_now(), where)
+
+    def compare_follower(self, follower: Follower, only: set[str] | None = None) -> None:
+        """A client that only listened must hold just what turn/get gives."""
+        wanted = {turn_id: turn for turn_id, turn in self.turns_now().items() if only is None or turn_id in only}
+        _same(wanted, follower.turns, "what a subscriber holds")
+
+
+_GETTERS = {
+    "session": ("session/get", "sessionId"),
+    "round": ("round/get", "roundId"),
+    "request": ("request/get", "requestId"),
+    "response": ("response/get", "responseId"),
+    "turn": ("turn/get", "turnId"),
+}
+
+
+def _check_answer(call: tuple[str, Params], expected: Any, answer: Message) -> None:
+    if not isinstance(expected, Refused):
+        assert "result" in answer, f"{call}: should succeed, and gave {answer}"
+        _same(expected, answer["result"], str(call))
+        return
+    assert "error" in answer, f"{call}: should fail with {expected}, and gave {answer}"
+    error = answer["error"]
+    assert isinstance(error["message"], str)
+    data = error["data"]
+    assert expected.kind == "any" or data["kind"] == expected.kind, f"{call}: {expected}, but it gave {error}"
+    assert error["code"] == _CODES[data["kind"]], error
+    assert isinstance(data["retryable"], bool)
+    given = dict(expected.data)
+    if (field := given.pop("field", None)) is not None:
+        assert field in data["path"], f"{call}: {field} is wrong, but it gave {error}"
+    for name, value in given.items():
+        assert data.get(name) == value, f"{call}: {name} is not {value!r} in {error}"
+
+
+_CODES = {"invalidParams": -32602, "methodNotFound": -32601, "notFound": -32010, "conflict": -32011}
+
+
+def _same(expected: Any, actual: Any, what: str) -> None:
+    found = difference(expected, actual)
+    assert found is None, f"{what}: {found}"
+
+
+def _id(entity_id: Any) -> Any:
+    return getattr(entity_id, "value", entity_id)
+
+
+def _contains(view: Message, query: str) -> bool:
+    shown = [view[name] for name in ("title", "description", "preview")]
+    return any(text is not None and query.casefold() in text.casefold() for text in shown)
+
+
+def _all_fields(model: Reference) -> Iterator[dict[str, Any]]:
+    yield from (session.fields for session in model.sessions)
+    for _, each in model.rounds():
+        yield from (each.fields, each.request, each.response)
+    yield from (turn.fields for *_, turn in model.turns())

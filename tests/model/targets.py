@@ -1,0 +1,118 @@
+"""What the operations are sent to, by the wire's names: the real server process, or the manager in this process."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any, Protocol, cast
+
+from mandrake_sessions import SessionManager
+from mandrake_sessions.connection.jsonrpc import decode, encode
+from mandrake_sessions.handlers import carry_out
+from mandrake_sessions.handlers.context import StoreContext, Subscriptions
+from mandrake_sessions.model import Change
+from mandrake_sessions.protocol import notifications
+from mandrake_sessions.protocol.converter import unstructure
+from mandrake_sessions.protocol.errors import error_object, method_not_found
+from mandrake_sessions.protocol.methods import METHODS
+from mandrake_sessions.protocol.stores import DEFAULT_STORE, own_params
+from wire import Message, Wire, apply_update
+
+Call = tuple[str, dict[str, Any]]
+
+
+class Target(Protocol):
+    """Gives answers: ``{"result": …}`` or ``{"error": …}``."""
+
+    def answer(self, calls: list[Call]) -> list[Message]:
+        """Carry out some calls that come together."""
+
+
+class WireTarget:
+    """A server process. Every other message is sent as raw UTF-8 instead of ASCII with escapes."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self._id = 1_000_000
+
+    def answer(self, calls: list[Call]) -> list[Message]:
+        return [self.wire.answer(message_id) for message_id in [self._send(*call) for call in calls]]
+
+    def _send(self, method: str, params: dict[str, Any]) -> int:
+        self._id += 1
+        message = {"jsonrpc": "2.0", "id": self._id, "method": method, "params": params}
+        try:
+            body = json.dumps(message, ensure_ascii=self._id % 2 == 0).encode()
+        except UnicodeEncodeError:
+            body = json.dumps(message).encode()
+        self.wire.send_bytes(self.wire.frame(body))
+        return self._id
+
+
+class ManagerTarget:
+    """A ``SessionManager``, called by the handlers of the wire's methods. Calls that come together share one
+    transaction, as they do in the server."""
+
+    def __init__(self, manager: SessionManager) -> None:
+        self.manager = manager
+        self._context = StoreContext(DEFAULT_STORE, manager, cast(Subscriptions, None))
+
+    def answer(self, calls: list[Call]) -> list[Message]:
+        if len(calls) == 1:
+            return [self._answer(*calls[0])]
+        with self.manager.transaction():
+            return [self._answer(*call) for call in calls]
+
+    def _answer(self, method: str, params: dict[str, Any]) -> Message:
+        try:
+            if method not in METHODS:
+                raise method_not_found(method)
+            result = unstructure(carry_out(self._context, METHODS[method], own_params(copy.deepcopy(params))))
+            return cast(Message, decode(encode({"result": result})))
+        except Exception as error:
+            return {"error": error_object(error)}
+
+    def replay(self, since: int, *, join: bool, **scope: str) -> list[Message]:
+        """The params of ``turn/updated`` that a subscription with ``since`` would be sent, pieces joined or not."""
+        wanted = self.manager.turn_scope(**scope)
+        found: list[Change] = []
+        while changes := self.manager.changes_since(since, limit=7):
+            since = changes[-1].seq
+            for change in changes:
+                if not notifications.concerns_turns(change) or not wanted.covers(change):
+                    continue
+                joined = notifications.joined_pieces(found[-1], change) if join and found else None
+                if joined is None:
+                    found.append(change)
+                else:
+                    found[-1] = joined
+        return [_as_sent(notifications.turn_updated("", change, raw=True, text=True)) for change in found]
+
+
+class Follower:
+    """A client's turns, kept by ``turn/updated`` alone."""
+
+    def __init__(
+        self, turns: dict[str, Message] | None = None, where: dict[str, tuple[str, str]] | None = None
+    ) -> None:
+        """``turns`` as they were read before, and in which session and round each is."""
+        self.turns = copy.deepcopy(turns or {})
+        self._where = dict(where or {})
+        self._seq = 0
+
+    def apply(self, params: Message) -> None:
+        """Also checks that seqs grow."""
+        assert params["seq"] > self._seq, f"seq {params['seq']} came after {self._seq}"
+        self._seq = params["seq"]
+        if params["turnId"] is not None:
+            self._where[params["turnId"]] = (params["sessionId"], params["roundId"])
+            apply_update(self.turns, params)
+            return
+        assert params["kind"] == "deleted", params
+        for turn_id, (session_id, round_id) in self._where.items():
+            if session_id == params["sessionId"] and params["roundId"] in (None, round_id):
+                self.turns.pop(turn_id, None)
+
+
+def _as_sent(params: Message) -> Message:
+    return cast(Message, decode(encode(params)))

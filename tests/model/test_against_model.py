@@ -1,0 +1,139 @@
+"""Random sequences of operations: the program must give what the model gives, before and after a restart, and those
+who only listen must end up with the same."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mandrake_sessions import SessionManager
+from model.checking import Comparison
+from model.operations import BEGINNING, Burst, sequences
+from model.profile import examples, patient
+from model.targets import Follower, ManagerTarget, WireTarget
+from wire import Framing, Message, Wire, serving
+
+pytestmark = patient
+
+# What a power cut would lose is not tried here.
+QUICK = ("--durability", "normal")
+
+@contextmanager
+def store() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory) / "db.sqlite"
+
+
+@contextmanager
+def comparison(database: Path) -> Iterator[tuple[Comparison, ManagerTarget]]:
+    """A manager of a new store with a first turn in it, beside the model of it."""
+    with SessionManager(database, durability="normal") as manager:
+        target = ManagerTarget(manager)
+        compared = Comparison(target)
+        for operation in BEGINNING:
+            compared.run(operation)
+        yield compared, target
+
+
+@examples(60)
+@given(before=sequences(40), after=sequences(30))
+def test_the_manager_does_what_the_model_does(before: list[Burst], after: list[Burst]) -> None:
+    """Answers, errors and all reads are the model's; also after the store was closed and opened again."""
+    with store() as database:
+        with comparison(database) as (compared, _):
+            for burst in before:
+                compared.run(*burst)
+            compared.compare_everything()
+        with SessionManager(database, durability="normal") as manager:
+            compared.target = ManagerTarget(manager)
+            compared.compare_everything()
+            for burst in after:
+                compared.run(*burst)
+            compared.compare_everything()
+
+
+@examples(50)
+@given(before=sequences(40), after=sequences(30), join=st.booleans())
+def test_changes_make_what_is_read(before: list[Burst], after: list[Burst], join: bool) -> None:
+    """All changes from the beginning on, or those after a state that was read, give exactly what turn/get gives; so do
+    those of one session, of one response and of one turn."""
+    with store() as database, comparison(database) as (compared, target):
+        for burst in before:
+            compared.run(*burst)
+        late, since = compared.follower(), compared.seq()
+        for burst in after:
+            compared.run(*burst)
+        early = Follower()
+        for params in target.replay(0, join=join):
+            early.apply(params)
+        compared.compare_follower(early)
+        for params in target.replay(since, join=join):
+            late.apply(params)
+        compared.compare_follower(late)
+        for session, each, turn in compared.model.turns():
+            ids = [part["id"] for part in (session.fields, each.response, turn.fields)]
+            for name, entity_id in zip(("session_id", "response_id", "turn_id"), ids, strict=True):
+                narrow = Follower()
+                for params in target.replay(0, join=join, **{name: getattr(entity_id, "value", entity_id)}):
+                    narrow.apply(params)
+                within = {"session_id": session.rounds, "response_id": [each], "turn_id": []}[name]
+                turns = [other for one in within for other in one.turns] or [turn]
+                only = {getattr(t.fields["id"], "value", t.fields["id"]) for t in turns}
+                compared.compare_follower(narrow, only)
+
+
+@examples(7, shrink=False)
+@given(before=sequences(90, 30), after=sequences(90, 30), framing=st.sampled_from(["lines", "headers"]))
+def test_the_server_does_what_the_model_does(
+    before: list[Burst], after: list[Burst], framing: Framing
+) -> None:
+    """The same over pipes, with a restart in between and operations that are sent without waiting for answers. Another
+    process follows the store from the beginning on; a client of the new process is sent the past again."""
+    with tempfile.TemporaryDirectory() as directory:
+        workspace = Path(directory)
+        (workspace / ".git").mkdir()
+        with serving(workspace, framing, *QUICK) as watcher:
+            watcher.request("turn/subscribe", includeRaw=True)
+            watcher.request("session/subscribe")
+            with serving(workspace, framing, *QUICK) as wire:
+                compared = Comparison(WireTarget(wire))
+                for burst in [*([operation] for operation in BEGINNING), *before]:
+                    compared.run(*burst)
+                compared.compare_everything()
+            with serving(workspace, framing, *QUICK) as wire:
+                compared.target = WireTarget(wire)
+                compared.compare_everything()
+                for burst in [*after, *([operation] for operation in BEGINNING[:2])]:
+                    compared.run(*burst)
+                (last,) = compared.run(BEGINNING[2])
+                compared.compare_everything()
+                _check_follower(compared, watcher, last["seq"])
+                _check_sessions(compared, watcher, last["seq"])
+                again = wire.request("turn/subscribe", since=0, includeRaw=True)
+                assert again["reset"] is False
+                _check_follower(compared, wire, last["seq"])
+                wire.request("turn/unsubscribe", subscriptionId=again["subscriptionId"])
+
+
+def _check_follower(compared: Comparison, wire: Wire, seq: int) -> None:
+    follower = Follower()
+    for params in wire.notifications_until(seq):
+        follower.apply(params)
+    compared.compare_follower(follower)
+
+
+def _check_sessions(compared: Comparison, wire: Wire, seq: int) -> None:
+    """The sessions that were told are those that there are, each as it is."""
+    sessions: dict[str, Message] = {}
+    for params in wire.notifications_until(seq, "session/updated"):
+        if params["kind"] == "deleted":
+            sessions.pop(params["sessionId"], None)
+        elif params.get("session") is not None:
+            sessions[params["sessionId"]] = params["session"]
+    every = list(compared.pages("session/list", "sessions", 50, archived=None))
+    assert {session["id"]: session for session in every} == sessions

@@ -1,0 +1,181 @@
+"""The wire shapes, frozen: one file a method or notification holds what was sent and what came back.
+
+``UPDATE_GOLDEN=1 make test ARGS=tests/protocol`` writes them anew; the difference is then for a person to read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS
+from mandrake_sessions.protocol.schema import json_schema
+from wire import Failed, Wire
+
+GOLDEN = Path(__file__).parent / "golden"
+# server/healthChanged is sent when the status of a store changes, which nothing does yet.
+NOT_SENT_YET = {"server/healthChanged"}
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_VOLATILE = {
+    "path", "workspace", "pid", "sqliteVersion", "pythonVersion", "lastCheckAt", "lastCheckMs", "walBytes", "dbBytes",
+    "freeBytes", "version", "incident", "busyRetries",
+}  # fmt: skip
+
+Exchange = dict[str, Any]
+
+
+class Recorder:
+    """Sends requests and keeps what was said, by method; ids and clocks are replaced by names."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.exchanges: dict[str, list[Exchange]] = {}
+        self._names: dict[str, str] = {}
+
+    def __call__(self, method: str, **params: Any) -> Any:
+        try:
+            result = self.wire.request(method, **params)
+        except Failed as failed:
+            self._keep(method, {"params": params, "error": failed.error})
+            return None
+        self._keep(method, {"params": params, "result": result})
+        return result
+
+    def end(self) -> None:
+        """End the server; what it had sent by itself is kept as well."""
+        self.wire.end_input()
+        for message in self.wire.unread():
+            self._keep(message["method"], {"params": message["params"]})
+        assert self.wire.process.wait() == 0
+
+    def _keep(self, method: str, exchange: Exchange) -> None:
+        self.exchanges.setdefault(method, []).append(self._normal(exchange))
+
+    def _normal(self, value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: self._normal(item, name) for name, item in value.items()}
+        if key == "warnings":
+            return []
+        if isinstance(value, list):
+            return [self._normal(item) for item in value]
+        if key in _VOLATILE and value is not None:
+            return f"<{key}>"
+        if isinstance(value, int) and re.search(r"(Time|At)$", key):
+            return "<time>"
+        if isinstance(value, str):
+            value = _UUID.sub(lambda match: self._names.setdefault(match[0], f"<id {len(self._names) + 1}>"), value)
+            return "<cursor>" if "ursor" in key else value
+        return value
+
+
+def _converse(record: Recorder) -> None:
+    """Every method once at least, with every kind of change."""
+    session = record("session/create", title="A talk", externalId="agent-7", metadata={"a b": [1, 1.0, None]})["id"]
+    record("session/subscribe", sessionId=session)
+    following = record("turn/subscribe", includeRaw=True)["subscriptionId"]
+    made = record("round/create", sessionId=session, content="What is in here?", blocks=[{"type": "text"}])
+    round_id, request, response = (made[name]["id"] for name in ("round", "request", "response"))
+    calls = [{"id": "call-1", "title": "ls", "kind": "read", "arguments": {"path": "."}, "startTime": 1}]
+    turn = record("turn/create", responseId=response, content="It ", toolCalls=calls, model="m", expectedTokens=9)["id"]
+    record("turn/append", turnId=turn, content="is.", rawResponse="{}", chunk=0, currentTokens=2)
+    record("turn/append", turnId=turn, content="is.", chunk=7)
+    record("toolCall/upsert", turnId=turn, toolCall={"id": "call-1", "status": "completed", "response": ["a"]})
+    record("toolCall/delete", turnId=turn, toolCallId="call-1")
+    record("turn/update", turnId=turn, content="It was.", status="completed", outputTokens=3, inputCost=0.25)
+    _read(record, session, round_id, request, response, turn)
+    _change(record, session, round_id, request, response)
+    _delete(record, session, round_id, response, turn, following)
+    record("server/health")
+    record("server/info")
+
+
+def _read(record: Recorder, session: str, round_id: str, request: str, response: str, turn: str) -> None:
+    record("session/get", externalId="agent-7")
+    record("session/list", query="TALK", limit=1)
+    record("round/get", roundId=round_id)
+    record("round/list", sessionId=session)
+    record("request/get", requestId=request)
+    record("response/get", responseId=response)
+    record("response/status", responseId=response)
+    record("turn/get", turnId=turn)
+    record("turn/get", turnId=turn, includeText=False)
+    record("turn/list", responseId=response, includeRaw=True)
+    record("turn/latest", responseId=response)
+    record("session/history", sessionId=session, order="desc")
+
+
+def _change(record: Recorder, session: str, round_id: str, request: str, response: str) -> None:
+    record("session/update", sessionId=session, description="On files", archived=True)
+    record("round/update", roundId=round_id, metadata={"rating": 5})
+    record("request/update", requestId=request, content="What was in here?")
+    record("response/update", responseId=response, status="completed", stopReason="end_turn")
+    operations = [
+        {"method": "session/update", "params": {"sessionId": session, "title": "Another"}},
+        {"method": "turn/create", "params": {"responseId": response, "kind": "thought", "status": "cancelled"}},
+    ]
+    record("transaction/run", operations=operations)
+    record("transaction/run", operations=[*operations, {"method": "turn/get", "params": {}}])
+
+
+def _delete(record: Recorder, session: str, round_id: str, response: str, turn: str, following: str) -> None:
+    latest = record.wire.request("turn/latest", responseId=response)["id"]
+    record("turn/delete", turnId=latest)
+    record("round/delete", roundId=round_id)
+    record("turn/unsubscribe", subscriptionId=following)
+    record("session/delete", sessionId=session)
+    record("session/unsubscribe", subscriptionId=session)
+    record.wire.notify("turn/append", turnId=turn, content="late", chunk=3)
+
+
+@pytest.fixture(scope="module")
+def exchanges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Exchange]]:
+    workspace = tmp_path_factory.mktemp("golden")
+    (workspace / ".git").mkdir()
+    recorder = Recorder(Wire(workspace))
+    _converse(recorder)
+    recorder.end()
+    return recorder.exchanges
+
+
+def _every_name() -> list[str]:
+    return [*METHODS, *(n.name for n in NOTIFICATIONS if n.name not in NOT_SENT_YET)]
+
+
+@pytest.mark.parametrize("name", _every_name())
+def test_the_wire_shape_is_the_golden_one(name: str, exchanges: dict[str, list[Exchange]]) -> None:
+    path = GOLDEN / f"{name.replace('/', '-')}.json"
+    found = json.dumps(exchanges[name], indent=1) + "\n"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(found)
+    assert path.exists(), "no golden file; write it with UPDATE_GOLDEN=1 and read it"
+    assert json.loads(found) == json.loads(path.read_text())
+
+
+def test_every_golden_file_is_of_something_declared() -> None:
+    assert {path.stem for path in GOLDEN.iterdir()} == {name.replace("/", "-") for name in _every_name()}
+
+
+@pytest.mark.parametrize("name", _every_name())
+def test_what_is_said_fits_the_schema(name: str, exchanges: dict[str, list[Exchange]]) -> None:
+    schema = json_schema()
+    declared = schema["methods"].get(name) or schema["notifications"][name]
+    for exchange in exchanges[name]:
+        for part in ("params", "result"):
+            if part in exchange and "error" not in exchange:
+                jsonschema.validate(_with_clocks(exchange[part]), declared[part] | {"$defs": schema["$defs"]})
+
+
+def _with_clocks(value: Any) -> Any:
+    """What normalising took away, put back as something of the right kind."""
+    if isinstance(value, dict):
+        return {name: _with_clocks(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_clocks(item) for item in value]
+    numbers = {"<time>", "<pid>", "<lastCheckAt>", "<lastCheckMs>", "<walBytes>", "<dbBytes>", "<freeBytes>"}
+    return 0 if value in numbers or value == "<busyRetries>" else value

@@ -1,0 +1,140 @@
+"""One way to begin and end a transaction, and what it promises."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mandrake_sessions import Durability, SessionManager
+from mandrake_sessions.errors import Busy, NotFound
+from mandrake_sessions.model import Change
+from mandrake_sessions.waiting import LONGEST_DELAY, backoff
+
+PACKAGE = Path(__file__).parents[2] / "server" / "mandrake_sessions"
+
+
+@pytest.fixture
+def locked(database: Path, manager: SessionManager) -> Iterator[sqlite3.Connection]:
+    """Another connection that holds the write lock."""
+    with closing(sqlite3.connect(database, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+
+
+def test_all_or_nothing(manager: SessionManager) -> None:
+    with pytest.raises(NotFound), manager.transaction():
+        session = manager.create_session(title="gone")
+        manager.create_round(session.id, content="gone")
+        manager.get_turn("01890a5d-ac96-774b-bcce-b302099a8057")
+    assert manager.list_sessions().sessions == []
+    assert manager.last_seq() == 0
+
+
+def test_an_operation_that_fails_takes_no_other_with_it(manager: SessionManager) -> None:
+    with manager.transaction():
+        kept = manager.create_session(title="kept")
+        with pytest.raises(NotFound):
+            manager.delete_session("01890a5d-ac96-774b-bcce-b302099a8057")
+        with pytest.raises(ZeroDivisionError), manager.transaction():
+            manager.create_session(title="gone")
+            raise ZeroDivisionError
+        also = manager.create_session(title="also kept")
+    assert [session.id for session in manager.list_sessions().sessions] == [also.id, kept.id]
+    assert [change.seq for change in manager.changes_since(0)] == [1, 2]
+
+
+def test_what_is_read_inside_is_what_was_written_inside(manager: SessionManager) -> None:
+    with manager.transaction():
+        session = manager.create_session()
+        assert manager.get_session(session.id) == session
+
+
+def test_ctrl_c_inside_rolls_back(manager: SessionManager) -> None:
+    with pytest.raises(KeyboardInterrupt), manager.transaction():
+        manager.create_session()
+        raise KeyboardInterrupt
+    assert manager.list_sessions().sessions == []
+    manager.create_session()
+
+
+def test_a_change_is_published_only_after_its_commit(database: Path, manager: SessionManager) -> None:
+    heard: list[int] = []
+    committed = threading.Event()
+
+    def hear(change: Change) -> None:
+        heard.append(change.seq)
+        committed.set()
+
+    manager.add_listener(hear)
+    with manager.transaction():
+        manager.create_session()
+        assert not committed.wait(0.1)
+    assert committed.wait(10)
+    assert heard == [1]
+
+
+@pytest.mark.parametrize("budget", [0.0, 0.2])
+def test_a_lock_held_for_too_long_is_busy(database: Path, locked: sqlite3.Connection, budget: float) -> None:
+    with SessionManager(database, busy_timeout=budget) as waiting:
+        began = time.monotonic()
+        with pytest.raises(Busy, match="was locked") as busy:
+            waiting.create_session()
+    assert time.monotonic() - began >= budget
+    assert busy.value.waited_ms >= budget * 1000 - 1
+
+
+def test_a_lock_that_is_given_back_in_time_is_waited_for(manager: SessionManager, locked: sqlite3.Connection) -> None:
+    timer = threading.Timer(0.2, lambda: locked.execute("COMMIT"))
+    timer.start()
+    assert manager.create_session().seq == 1
+    timer.join()
+    assert manager.state().busy_retries > 0
+
+
+def test_reads_go_on_while_another_process_writes(manager: SessionManager, locked: sqlite3.Connection) -> None:
+    assert manager.list_sessions().sessions == []
+
+
+def test_the_backoff_grows_within_its_budget() -> None:
+    delays = list(zip(backoff(0.02), range(1000), strict=False))
+    assert all(0 <= delay <= min(0.02, LONGEST_DELAY) for delay, _ in delays)
+    assert list(backoff(0)) == []
+
+
+@pytest.mark.parametrize(("durability", "appends", "others"), [("balanced", 1, 2), ("full", 2, 2), ("normal", 1, 1)])
+def test_what_a_commit_waits_for(database: Path, durability: str, appends: int, others: int) -> None:
+    with SessionManager(database, durability=Durability(durability)) as manager:
+        session = manager.create_session()
+        assert _synchronous(manager) == others
+        turn = manager.create_turn(manager.create_round(session.id, content="?").response.id)
+        manager.append_turn(turn.id, content="x")
+        assert _synchronous(manager) == appends
+        with manager.transaction():
+            manager.append_turn(turn.id, content="x")
+        assert _synchronous(manager) == others
+
+
+def _synchronous(manager: SessionManager) -> int:
+    return int(manager._database().writer.execute("PRAGMA synchronous").fetchone()[0])
+
+
+def test_foreign_keys_are_on(manager: SessionManager) -> None:
+    writer = manager._database().writer
+    assert writer.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    with pytest.raises(sqlite3.IntegrityError):
+        writer.execute("INSERT INTO text (pk, turn_pk) VALUES (1, 99)")
+
+
+def test_transactions_begin_and_end_in_two_files_alone() -> None:
+    control = re.compile(
+        r"""["'](BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|END)\b|\.executescript\(|\.commit\(\)|\.rollback\(\)"""
+    )
+    found = {path.name for path in PACKAGE.rglob("*.py") if control.search(path.read_text())}
+    assert found == {"transaction.py", "immediate.py"}
