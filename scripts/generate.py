@@ -34,11 +34,7 @@ def _with_table(text: str) -> str:
 
 def stale() -> list[Path]:
     """The files that are not current."""
-    return [
-        path
-        for path, text in generated().items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
+    return [path for path, text in generated().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
 
 
 def main() -> int:

@@ -81,10 +81,12 @@ turn_fields: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+turn_changes = turn_fields | {"error": st.none() | texts, "streamEndTime": st.none() | counts}
+
 # Every turn is detached: it belongs to no process, and the end of one leaves it alone.
 FIELDS: dict[str, st.SearchStrategy[Params]] = {
     "session/create": few_of({"id": own_ids, **session_fields}),
-    "session/update": some_of({**session_fields, "archived": st.booleans()}),
+    "session/update": few_of(session_fields) | few_of(session_fields, archived=st.booleans()),
     "session/delete": st.just({}),
     "round/create": some_of(
         {
@@ -106,8 +108,10 @@ FIELDS: dict[str, st.SearchStrategy[Params]] = {
     "turn/append": some_of(
         {"content": texts, "rawResponse": texts, "currentTokens": counts, "outputTokens": counts}
     ).map(lambda given: given if {"content", "rawResponse"} & given.keys() else {**given, "content": "piece "}),
-    "turn/update": few_of(
-        turn_fields | {"error": st.none() | texts, "streamEndTime": st.none() | counts, "status": turn_statuses}
+    "turn/update": (
+        few_of(turn_changes)
+        | few_of(turn_changes, status=turn_statuses)
+        | few_of(turn_changes, content=texts | st.just(""), rawResponse=texts | st.just(""))
     ),
     "turn/delete": st.just({}),
     "toolCall/upsert": st.fixed_dictionaries({"toolCall": tool_calls}),
@@ -149,7 +153,7 @@ class Operation:
 
 
 # 0 and 1: see _pick; 2 is the newest.
-abouts = st.sampled_from([2] * 12 + [3] * 4 + [4, 4, *range(5, 12), 0, 1])
+abouts = st.sampled_from([2] * 24 + [3] * 8 + [4] * 4 + [*range(5, 12), 0, 1])
 
 
 def _operation(method: str) -> st.SearchStrategy[Operation]:
@@ -180,7 +184,7 @@ Burst = list[Operation]
 KINDS = {name: (weight, _operation(name)) for name, weight in WEIGHTS.items()}
 KINDS |= {"again": (5, _again), "transaction/run": (12, _transactions)}
 _by_weight = [name for name, (weight, _) in KINDS.items() for _ in range(weight)]
-_VARIANTS = 50
+_VARIANTS = 90
 
 
 @cache

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mandrake_sessions import SessionManager
+from mandrake_sessions.store import texts
 from model.checking import Comparison
 from model.operations import BEGINNING, Burst, sequences
 from model.profile import examples, patient
@@ -23,10 +25,17 @@ pytestmark = patient
 # What a power cut would lose is not tried here.
 QUICK = ("--durability", "normal")
 
+
 @contextmanager
 def store() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as directory:
         yield Path(directory) / "db.sqlite"
+
+
+@pytest.fixture(autouse=True)
+def _short_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process pieces of text are copied together after a few, which takes a thousand otherwise."""
+    monkeypatch.setattr(texts, "FOLD_PIECES", 3)
 
 
 @contextmanager
@@ -40,8 +49,8 @@ def comparison(database: Path) -> Iterator[tuple[Comparison, ManagerTarget]]:
         yield compared, target
 
 
-@examples(60)
-@given(before=sequences(40), after=sequences(30))
+@examples(80)
+@given(before=sequences(60), after=sequences(60))
 def test_the_manager_does_what_the_model_does(before: list[Burst], after: list[Burst]) -> None:
     """Answers, errors and all reads are the model's; also after the store was closed and opened again."""
     with store() as database:
@@ -57,8 +66,8 @@ def test_the_manager_does_what_the_model_does(before: list[Burst], after: list[B
             compared.compare_everything()
 
 
-@examples(50)
-@given(before=sequences(40), after=sequences(30), join=st.booleans())
+@examples(80)
+@given(before=sequences(60), after=sequences(60), join=st.booleans())
 def test_changes_make_what_is_read(before: list[Burst], after: list[Burst], join: bool) -> None:
     """All changes from the beginning on, or those after a state that was read, give exactly what turn/get gives; so do
     those of one session, of one response and of one turn."""
@@ -87,11 +96,9 @@ def test_changes_make_what_is_read(before: list[Burst], after: list[Burst], join
                 compared.compare_follower(narrow, only)
 
 
-@examples(7, shrink=False)
+@examples(6, shrink=False)
 @given(before=sequences(90, 30), after=sequences(90, 30), framing=st.sampled_from(["lines", "headers"]))
-def test_the_server_does_what_the_model_does(
-    before: list[Burst], after: list[Burst], framing: Framing
-) -> None:
+def test_the_server_does_what_the_model_does(before: list[Burst], after: list[Burst], framing: Framing) -> None:
     """The same over pipes, with a restart in between and operations that are sent without waiting for answers. Another
     process follows the store from the beginning on; a client of the new process is sent the past again."""
     with tempfile.TemporaryDirectory() as directory:

@@ -1,0 +1,159 @@
+"""Which file is meant, and what is made when it is first used."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wire import Wire, run_script, serving
+
+LIST = {"jsonrpc": "2.0", "id": 1, "method": "session/list"}
+INFO = {"jsonrpc": "2.0", "id": 2, "method": "server/info"}
+
+
+def store_of(directory: Path) -> Path:
+    return directory / ".ws" / "db.sqlite"
+
+
+def make_store(directory: Path) -> None:
+    run_script(directory, LIST, flags=("--workspace", str(directory)))
+    assert store_of(directory).exists()
+
+
+@pytest.mark.parametrize(
+    ("git", "stores", "start", "expected"),
+    [
+        (None, [], "a/b", "a/b"),
+        ("a", [], "a/b", "a"),
+        ("a", ["a"], "a/b/c", "a"),
+        ("a", ["a", "a/b"], "a/b/c", "a/b"),
+        ("a/b", ["a"], "a/b/c", "a/b"),
+        (None, ["a"], "a/b/c", "a"),
+        (None, [""], "a", "a"),
+    ],
+)
+def test_an_agent_that_starts_below_finds_the_store_of_the_editor(
+    tmp_path: Path, git: str | None, stores: list[str], start: str, expected: str
+) -> None:
+    """``tmp_path`` is the home directory here: nothing at or above it is ever a workspace."""
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    if git is not None:
+        (tmp_path / git / ".git").mkdir()
+    for name in stores:
+        make_store(tmp_path / name)
+    with serving(tmp_path / start, environment={"HOME": str(tmp_path)}) as wire:
+        wire.request("session/list")
+        found = wire.request("server/info")
+    assert found["workspace"] == str(tmp_path / expected)
+    assert store_of(tmp_path / expected).exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"workspaceFolders": [{"uri": "{b}", "name": "b"}], "rootUri": "{a}"}, "b"),
+        ({"rootUri": "{a}", "rootPath": "/nowhere"}, "a"),
+        ({"rootPath": "{path}", "rootUri": None}, "b"),
+        ({"workspaceFolders": None, "rootUri": None}, "workspace"),
+    ],
+)
+def test_initialize_names_the_workspace(workspace: Path, params: dict[str, Any], expected: str) -> None:
+    for name in "ab":
+        (workspace.parent / name).mkdir()
+    names = {"{a}": (workspace.parent / "a").as_uri(), "{b}": (workspace.parent / "b").as_uri()}
+    names["{path}"] = str(workspace.parent / "b")
+    with serving(workspace) as wire:
+        wire.initialize(**_filled(params, names))
+        wire.request("session/list")
+        assert wire.request("server/info")["workspace"] == str(workspace.parent / expected)
+    assert store_of(workspace.parent / expected).exists()
+
+
+def _filled(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, names) for item in value]
+    return names.get(value, value)
+
+
+def test_a_flag_wins_over_initialize(workspace: Path) -> None:
+    (workspace / "flag").mkdir()
+    with serving(workspace, "lines", "--workspace", "flag") as wire:
+        wire.initialize(rootUri=workspace.as_uri())
+        wire.request("session/create")
+    assert store_of(workspace / "flag").exists()
+    assert not store_of(workspace).exists()
+
+
+def test_what_is_made_is_private_and_kept_out_of_git(workspace: Path, wire: Wire) -> None:
+    wire.request("session/create")
+    made = {path.name: path.stat().st_mode & 0o777 for path in (workspace / ".ws").iterdir()}
+    assert made.pop(".gitignore") is not None
+    assert (workspace / ".ws" / ".gitignore").read_text() == "*\n"
+    assert made == {"db.sqlite": 0o600, "db.sqlite-wal": 0o600, "db.sqlite-shm": 0o600}
+    assert (workspace / ".ws").stat().st_mode & 0o777 == 0o700
+
+
+def test_nothing_is_made_before_a_store_is_used(workspace: Path) -> None:
+    run_script(workspace, INFO, {"jsonrpc": "2.0", "id": 3, "method": "server/health"})
+    assert not (workspace / ".ws").exists()
+
+
+@pytest.mark.parametrize("name", ["~/own.sqlite", "deep/er/own.sqlite"])
+def test_database_names_the_file_itself(workspace: Path, name: str) -> None:
+    home = workspace / "home"
+    home.mkdir()
+    run_script(workspace, LIST, flags=("--database", name))
+    expected = home / "own.sqlite" if name.startswith("~") else workspace / name
+    assert expected.exists()
+    assert not (workspace / ".ws").exists()
+
+
+def test_the_users_own_store_is_another(workspace: Path, wire: Wire) -> None:
+    here = wire.request("session/create", title="here")
+    there = wire.request("session/create", title="there", scope="system")
+    assert wire.request("session/list")["sessions"] == [here]
+    assert wire.request("session/list", scope="system")["sessions"] == [there]
+    assert wire.error("session/get", sessionId=there["id"])["code"] == -32010
+    assert (workspace / "home" / ".mandrake" / "db.sqlite").exists()
+    assert {store["scope"] for store in wire.request("server/info")["stores"]} == {"workspace", "system"}
+
+
+@pytest.mark.parametrize("uri", ["file:///elsewhere", "http://[bad", "nonsense", "untitled:x", "file:///a%00b"])
+def test_a_folder_that_is_not_the_clients_is_refused(wire: Wire, uri: str) -> None:
+    error = wire.error("session/list", workspace=uri)
+    assert (error["code"], error["data"]["kind"], error["data"]["workspace"]) == (-32014, "workspaceNotFound", uri)
+
+
+@pytest.mark.parametrize("name", ["with space", "ünï", "a%41b", "c#d?e"])
+def test_folders_of_any_name(workspace: Path, name: str) -> None:
+    folder = workspace / name
+    folder.mkdir()
+    with serving(workspace) as wire:
+        wire.initialize(rootUri=folder.as_uri())
+        wire.request("session/create", workspace=folder.as_uri())
+    assert store_of(folder).exists()
+
+
+def test_the_original_mandrakes_database_is_refused_by_name(workspace: Path, wire: Wire) -> None:
+    (workspace / ".ws").mkdir()
+    with closing(sqlite3.connect(store_of(workspace))) as connection:
+        connection.execute("CREATE TABLE sessions (id TEXT)")
+    before = store_of(workspace).read_bytes()
+    error = wire.error("session/create")
+    assert (error["code"], error["data"]["reason"]) == (-32013, "foreignDatabase")
+    assert "mandrake-sessions import" in error["message"]
+    assert error["data"]["path"] == str(store_of(workspace))
+    assert store_of(workspace).read_bytes() == before
+
+
+def test_a_workspace_that_cannot_hold_a_store_is_named(workspace: Path, wire: Wire) -> None:
+    (workspace / ".ws").write_text("a file")
+    error = wire.error("session/create")
+    assert (error["code"], error["data"]["reason"]) == (-32013, "createDirectory")
+    assert "Failed to create database directory" in error["message"]
