@@ -141,7 +141,7 @@ WRONG_VALUES: tuple[Any, ...] = (
 @dataclass(frozen=True)
 class Operation:
     """``about`` picks the entity; ``chunk`` is relative to the next one of the turn; ``spoilt``: a field and a value
-    that may break its rule; ``parts`` are those of a transaction; ``again``: a create sent before is sent once more."""
+    that may break its rule; ``parts`` are those of a transaction; ``again``: a create sent before is sent once more; ``twice``: so is the last call, whatever it was."""
 
     method: str
     about: int
@@ -181,21 +181,26 @@ _transactions = st.builds(
     parts=st.lists(st.one_of(*[_writes] * 12, _again, _strange), min_size=1, max_size=5).map(tuple),
 )
 Burst = list[Operation]
+Call = tuple[str, Params]
 KINDS = {name: (weight, _operation(name)) for name, weight in WEIGHTS.items()}
-KINDS |= {"again": (5, _again), "transaction/run": (12, _transactions)}
+KINDS |= {"again": (5, _again), "twice": (8, st.just(Operation("twice", 0))), "transaction/run": (12, _transactions)}
 _by_weight = [name for name, (weight, _) in KINDS.items() for _ in range(weight)]
-_VARIANTS = 90
+_VARIANTS = 60
 
 
 @cache
-def pool() -> list[dict[str, Operation]]:
-    """One operation of each kind, many times over. To be called once before a test draws from it."""
-    found: list[dict[str, Operation]] = []
+def pool() -> dict[str, list[Operation]]:
+    """Many operations of each kind. To be called once before a test draws from it."""
+    return {kind: _variants(strategy) for kind, (_, strategy) in KINDS.items()}
+
+
+def _variants(strategy: st.SearchStrategy[Operation]) -> list[Operation]:
+    found: list[Operation] = []
 
     @examples(_VARIANTS)
-    @given(st.fixed_dictionaries({name: strategy for name, (_, strategy) in KINDS.items()}))
-    def fill(drawn: dict[str, Operation]) -> None:
-        found.append(drawn)
+    @given(strategy)
+    def fill(operation: Operation) -> None:
+        found.append(operation)
 
     fill()
     return found
@@ -205,14 +210,14 @@ def pool() -> list[dict[str, Operation]]:
 def sequences(draw: st.DrawFn, longest: int, shortest: int = 0) -> list[Burst]:
     """Bursts of operations, each of which is sent without waiting for answers in between; most are of one."""
     every = pool()
-    variants = st.integers(0, min(len(every), 100) - 1)
+    variants = st.integers(0, 100)
     step = st.tuples(st.sampled_from(_by_weight), variants, abouts, st.integers(0, 3))
     length = draw(st.integers(shortest, longest))
     found: list[Burst] = []
     for kind, variant, about, place in draw(st.lists(step, min_size=length, max_size=length)):
         if place < 3 or not found:
             found.append([])
-        found[-1].append(replace(every[variant][kind], about=about))
+        found[-1].append(replace(every[kind][variant % len(every[kind])], about=about))
     return found
 
 
@@ -222,9 +227,12 @@ BEGINNING = [
 ]
 
 
-def concrete(operation: Operation, model: Reference, sent: list[tuple[str, Params]]) -> tuple[str, Params]:
-    """The method and params of an operation, with the store as the model has it. ``sent``: creates with own ids."""
-    if operation.method == "again":
+def concrete(operation: Operation, model: Reference, sent: list[Call]) -> Call:
+    """The method and params of an operation, with the store as the model has it. ``sent``: the calls until now."""
+    if operation.method == "twice" and sent:
+        return copy.deepcopy(sent[-1])
+    if operation.method in ("again", "twice"):
+        sent = [call for call in sent if call[0].endswith("/create") and "id" in call[1]]
         if not sent:
             return concrete(Operation("session/create", 0, {"id": OWN_IDS[0]}), model, sent)
         method, params = copy.deepcopy(sent[-1 - operation.about % len(sent)])
@@ -248,7 +256,7 @@ def concrete(operation: Operation, model: Reference, sent: list[tuple[str, Param
     return operation.method, params
 
 
-def _parts(operation: Operation, model: Reference, sent: list[tuple[str, Params]]) -> list[Params]:
+def _parts(operation: Operation, model: Reference, sent: list[Call]) -> list[Params]:
     """Each as the ones before it leave the store."""
     trial = model.copy()
     parts = []
