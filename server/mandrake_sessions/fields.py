@@ -109,3 +109,9 @@ class Piece(TypedDict, total=False):
     chunk: int
     current_tokens: int
     output_tokens: int
+
+
+class TurnPiece(Piece, total=False):
+    """A piece with the turn that it belongs to."""
+
+    turn_id: Required[str]

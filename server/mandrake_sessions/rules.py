@@ -248,6 +248,7 @@ TURN_UPDATE: Mapping[str, Rule] = {
 }
 
 PIECE: Mapping[str, Rule] = {
+    "turn_id": uuid,
     "content": long_text,
     "raw_response": long_text,
     "chunk": count,

@@ -85,7 +85,8 @@ class Comparison:
             yield from page[key]
             if page["nextCursor"] is None:
                 return
-            assert page[key] and page["nextCursor"] not in seen, f"{method}: this cursor leads nowhere"
+            assert page[key], f"{method}: an empty page has a cursor"
+            assert page["nextCursor"] not in seen, f"{method}: this cursor leads back"
             seen.add(page["nextCursor"])
             cursor = {"cursor": page["nextCursor"]}
 

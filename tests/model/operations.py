@@ -140,8 +140,9 @@ WRONG_VALUES: tuple[Any, ...] = (
 
 @dataclass(frozen=True)
 class Operation:
-    """``about`` picks the entity; ``chunk`` is relative to the next one of the turn; ``spoilt``: a field and a value
-    that may break its rule; ``parts`` are those of a transaction; ``again``: a create sent before is sent once more; ``twice``: so is the last call, whatever it was."""
+    """``about`` picks the entity; ``chunk`` is relative to the next one of the turn; ``loud``: its id is sent in capitals;
+    ``spoilt``: a field and a value that may break its rule; ``parts`` are those of a transaction. The method ``again``
+    sends a create once more, ``twice`` the last call, whatever it was."""
 
     method: str
     about: int

@@ -49,7 +49,7 @@ def comparison(database: Path) -> Iterator[tuple[Comparison, ManagerTarget]]:
         yield compared, target
 
 
-@examples(80)
+@examples(70)
 @given(before=sequences(60), after=sequences(60))
 def test_the_manager_does_what_the_model_does(before: list[Burst], after: list[Burst]) -> None:
     """Answers, errors and all reads are the model's; also after the store was closed and opened again."""
@@ -66,7 +66,7 @@ def test_the_manager_does_what_the_model_does(before: list[Burst], after: list[B
             compared.compare_everything()
 
 
-@examples(80)
+@examples(70)
 @given(before=sequences(60), after=sequences(60), join=st.booleans())
 def test_changes_make_what_is_read(before: list[Burst], after: list[Burst], join: bool) -> None:
     """All changes from the beginning on, or those after a state that was read, give exactly what turn/get gives; so do

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from mandrake_sessions.fields import TurnPiece
 from mandrake_sessions.handlers.context import StoreContext
 from mandrake_sessions.model import Appended, Deleted, Turn, TurnPage
 from mandrake_sessions.protocol.params import (
-    TurnAppend,
     TurnChange,
     TurnCreate,
     TurnGet,
@@ -19,7 +19,7 @@ def turn_create(context: StoreContext, params: TurnCreate) -> Turn:
     return context.manager.create_turn(**params)
 
 
-def turn_append(context: StoreContext, params: TurnAppend) -> Appended:
+def turn_append(context: StoreContext, params: TurnPiece) -> Appended:
     return context.manager.append_turn(**params)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
 from mandrake_sessions import rules
-from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
-from mandrake_sessions.fields import NewTurn, Piece, ToolCallFields, TurnUpdate
+from mandrake_sessions.errors import Conflict, InvalidValue, NotFound, SessionsError
+from mandrake_sessions.fields import NewTurn, Piece, ToolCallFields, TurnPiece, TurnUpdate
 from mandrake_sessions.limits import MAX_TEXT_BYTES
 from mandrake_sessions.model import (
     Appended,
@@ -23,7 +23,8 @@ from mandrake_sessions.model import (
 from mandrake_sessions.operations.base import Operations, check_same, create_hash
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, within_page
 from mandrake_sessions.store import changes, rounds, sessions, texts, tool_calls, turns
-from mandrake_sessions.store.transaction import Transaction, last_seq
+from mandrake_sessions.store.streams import PieceWriter, Stream, stream_of
+from mandrake_sessions.store.transaction import Transaction, last_seq, transaction
 from mandrake_sessions.store.turns import StoredTurn
 from mandrake_sessions.store.values import byte_length
 
@@ -65,24 +66,22 @@ class TurnOperations(Operations):
             Conflict: ``turnEnded``; ``chunkGap``, with the ordinal that is ``expected``.
             TooLarge: the text would be longer than 64 MiB.
         """
-        columns = rules.checked(rules.PIECE, piece)
-        if "content" not in columns and "raw_response" not in columns:
-            raise InvalidValue("content", "is missing; give content, raw_response or both")
-        turn_id = rules.uuid("turn_id", turn_id)
-        with self._write(appends_only=True) as tx:
-            stored = turns.get_turn(tx.connection, turn_id)
-            chunk = columns.get("chunk", stored.chunk_count)
-            if chunk < stored.chunk_count:
-                seq = changes.find_piece(tx.connection, stored.pk, chunk) or stored.seq
-                return Appended(turn_id, seq, chunk, stored.chunk_count)
-            if chunk > stored.chunk_count:
-                raise _chunk_gap(stored, chunk)
-            if stored.status is TurnStatus.INTERRUPTED:
-                stored = _change(tx, stored, {"status": TurnStatus.STREAMING.value, "stream_end_time": None}, {})
-            if stored.status is not TurnStatus.STREAMING:
-                raise _ended(stored, "its text is final")
-            seq = _append(tx, stored, chunk, columns)
-        return Appended(turn_id, seq, chunk, chunk + 1)
+        (outcome,) = self.append_pieces([{"turn_id": turn_id, **piece}])
+        if isinstance(outcome, SessionsError):
+            raise outcome
+        return outcome
+
+    def append_pieces(self, pieces: Iterable[TurnPiece], *, wait: bool = True) -> list[Appended | SessionsError]:
+        """Many pieces, of whatever turns, in one transaction; each one's receipt, or why it was not stored.
+
+        One that fails takes no other with it. With ``wait=False`` a lock of another process is ``Busy`` at once.
+        """
+        taken = [_checked_piece(piece) for piece in pieces]
+        with transaction(self._database(), self._settings, appends_only=True, wait=wait) as tx:
+            writer = PieceWriter(tx)
+            outcomes = [_append(tx, writer, piece) for piece in taken]
+            writer.flush()
+        return outcomes
 
     def update_turn(self, turn_id: str, *, include_text: bool = True, **fields: Unpack[TurnUpdate]) -> Turn:
         """Change what is given; ``content`` and ``raw_response`` replace the text. A turn that leaves ``streaming``
@@ -216,20 +215,53 @@ def _insert(tx: Transaction, detail: rounds.StoredRound, columns: dict[str, Any]
     return stored
 
 
-def _append(tx: Transaction, stored: StoredTurn, chunk: int, columns: Mapping[str, Any]) -> int:
-    content, raw_response = columns.get("content"), columns.get("raw_response")
-    standing = {
-        "current_tokens": columns.get("current_tokens", stored.current_tokens),
-        "output_tokens": columns.get("output_tokens", stored.output_tokens),
-        "content_bytes": _grown("content", stored.content_bytes, content),
-        "raw_response_bytes": _grown("raw_response", stored.raw_response_bytes, raw_response),
-    }
-    seq = changes.record_piece(tx, stored.pk, chunk, content, raw_response, standing)
-    total = standing["content_bytes"] + standing["raw_response_bytes"]
-    unfolded = chunk + 1 - stored.text.folded_chunks
-    if unfolded >= texts.FOLD_PIECES or total - stored.folded_bytes >= texts.FOLD_BYTES:
-        texts.fold(tx, stored.text, chunk + 1, total)
-    return seq
+def _checked_piece(piece: TurnPiece) -> dict[str, Any] | SessionsError:
+    """The piece as it is stored, or what is wrong with it; so the transaction has nothing left to check."""
+    try:
+        columns = rules.checked(rules.PIECE, piece)
+        if "content" not in columns and "raw_response" not in columns:
+            raise InvalidValue("content", "is missing; give content, raw_response or both")
+    except SessionsError as error:
+        return error
+    return columns
+
+
+def _append(tx: Transaction, writer: PieceWriter, piece: dict[str, Any] | SessionsError) -> Appended | SessionsError:
+    if isinstance(piece, SessionsError):
+        return piece
+    turn_id = piece["turn_id"]
+    try:
+        stream = stream_of(tx, turn_id)
+        chunk = piece.get("chunk", stream.chunk_count)
+        if chunk < stream.chunk_count:
+            writer.flush()
+            seq = changes.find_piece(tx.connection, stream.pk, chunk) or stream.seq
+            return Appended(turn_id, seq, chunk, stream.chunk_count)
+        if chunk > stream.chunk_count:
+            raise _chunk_gap(turn_id, stream.chunk_count, chunk)
+        if stream.status != TurnStatus.STREAMING:
+            stream = _resumed(tx, writer, turn_id)
+        content, raw_response = piece.get("content"), piece.get("raw_response")
+        sizes = (
+            _grown("content", stream.content_bytes, content),
+            _grown("raw_response", stream.raw_response_bytes, raw_response),
+        )
+        tokens = {name: piece[name] for name in ("current_tokens", "output_tokens") if name in piece}
+        writer.add(stream, content, raw_response, sizes, **tokens)
+    except SessionsError as error:
+        return error
+    return Appended(turn_id, stream.seq, chunk, chunk + 1)
+
+
+def _resumed(tx: Transaction, writer: PieceWriter, turn_id: str) -> Stream:
+    """The stream of an interrupted turn, taken up again. Raises Conflict for a turn that has ended."""
+    writer.flush()
+    stored = turns.get_turn(tx.connection, turn_id)
+    if stored.status is not TurnStatus.INTERRUPTED:
+        raise _ended(stored, "its text is final")
+    _change(tx, stored, {"status": TurnStatus.STREAMING.value, "stream_end_time": None}, {})
+    del tx.streams[turn_id]
+    return stream_of(tx, turn_id)
 
 
 def _grown(field: str, before: int, text: str | None) -> int:
@@ -279,7 +311,8 @@ def _change(
         return stored
     ends = stored.status is TurnStatus.STREAMING and "status" in moved
     if ends or new_texts:
-        texts.fold(tx, stored.text, stored.chunk_count, stored.content_bytes + stored.raw_response_bytes)
+        total = stored.content_bytes + stored.raw_response_bytes
+        texts.fold(tx, stored.pk, stored.text.folded_chunks, stored.chunk_count, total)
     return _record_change(tx, stored, {**moved, "updated_at": tx.now}, new_texts=new_texts)
 
 
@@ -314,11 +347,10 @@ def _ended(stored: StoredTurn, why: str, actual: str | None = None) -> Conflict:
     )
 
 
-def _chunk_gap(stored: StoredTurn, chunk: int) -> Conflict:
+def _chunk_gap(turn_id: str, expected: int, chunk: int) -> Conflict:
     return Conflict(
         "chunkGap",
-        f"turn {stored.id} has {stored.chunk_count} chunks, so the next is {stored.chunk_count}, not {chunk}; "
-        "send the missing ones first",
-        expected=stored.chunk_count,
+        f"turn {turn_id} has {expected} chunks, so the next is {expected}, not {chunk}; send the missing ones first",
+        expected=expected,
         actual=chunk,
     )

@@ -84,7 +84,7 @@ METHODS = _table(
         "A response, its turns, and whether one of them streams.",
     ),
     Method("turn/create", params.TurnCreate, model.Turn, WRITE, "Begin a turn, or store a whole one."),
-    Method("turn/append", params.TurnAppend, model.Appended, APPEND, "Store the next piece of a turn's text."),
+    Method("turn/append", fields.TurnPiece, model.Appended, APPEND, "Store the next piece of a turn's text."),
     Method("turn/update", params.TurnChange, model.Turn, WRITE, "Change or end a turn."),
     Method("turn/get", params.TurnGet, model.Turn, LONG_READ, "One turn."),
     Method("turn/delete", params.TurnId, model.Deleted, WRITE, "Delete a turn."),

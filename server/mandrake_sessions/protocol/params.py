@@ -8,7 +8,6 @@ from typing import Any, Literal, Required, TypedDict
 from mandrake_sessions.fields import (
     NewRound,
     NewTurn,
-    Piece,
     RequestUpdate,
     ResponseUpdate,
     SessionUpdate,
@@ -117,10 +116,6 @@ class ResponseStatusGet(RawChoice, total=False):
 
 class TurnCreate(NewTurn, TextChoice, total=False):
     response_id: Required[str]
-
-
-class TurnAppend(Piece, total=False):
-    turn_id: Required[str]
 
 
 class TurnChange(TurnUpdate, TextChoice, total=False):

@@ -34,35 +34,6 @@ WHERE f.seq > ? ORDER BY f.seq LIMIT ?
 _OF_ROUNDS = frozenset({ChangeKind.ROUND_CREATED, ChangeKind.ROUND_UPDATED})
 
 
-def record_piece(
-    tx: Transaction,
-    turn_pk: int,
-    chunk: int,
-    content: str | None,
-    raw_response: str | None,
-    standing: Mapping[str, int],
-) -> int:
-    """Store an appended piece; gives its seq. ``standing``: what the turn's tokens and sizes are with it."""
-    seq = tx.next_seq()
-    tx.execute(
-        "INSERT INTO feed (seq, at, kind, turn_pk, chunk, current_tokens, output_tokens, content_bytes,"
-        " raw_response_bytes, content, raw_response) VALUES (?, ?, 'appended', ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            seq,
-            tx.now,
-            turn_pk,
-            chunk,
-            standing["current_tokens"],
-            standing["output_tokens"],
-            standing["content_bytes"],
-            standing["raw_response_bytes"],
-            content,
-            raw_response,
-        ),
-    )
-    return seq
-
-
 def find_piece(connection: Connection, turn_pk: int, chunk: int) -> int | None:
     """The seq of a stored piece, or None where the feed no longer has it."""
     row = connection.execute("SELECT seq FROM feed WHERE turn_pk = ? AND chunk = ?", (turn_pk, chunk)).fetchone()

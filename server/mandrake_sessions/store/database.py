@@ -7,9 +7,10 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mandrake_sessions.errors import Busy, NotOpen, StorageFailure, StorageReason
+from mandrake_sessions.model import Change
 from mandrake_sessions.store.backup import create_private_file
 from mandrake_sessions.store.connect import connect, is_wal
 from mandrake_sessions.store.failures import storage_failure
@@ -48,6 +49,11 @@ class Database:
         self.lock = threading.RLock()
         self.running: Transaction | None = None
         self.synchronous = ""
+        # What is remembered of the file while nobody else writes to it: see `streams.py` and `_catch_up`.
+        self.data_version = -1
+        self.last_seq: int | None = None
+        self.streams: dict[str, Any] = {}
+        self.recent: list[Change] = []
         self.busy_retries = 0
         self.on_commit: list[Callable[[], None]] = []
         self.schema_version = user_version(writer)
@@ -55,6 +61,12 @@ class Database:
         self._idle_readers: list[sqlite3.Connection] = []
         self._reader_slots = threading.BoundedSemaphore(MAX_READERS)
         self._closed = False
+
+    def forget(self) -> None:
+        """What is remembered of the file may no longer be so."""
+        self.last_seq = None
+        self.streams.clear()
+        self.recent = []
 
     def count_retry(self) -> None:
         """The write lock was somebody else's once more."""

@@ -46,21 +46,19 @@ def insert_text(tx: Transaction, turn_pk: int, seq: int, content: str | None, ra
     insert(tx, "text", {"pk": seq, "turn_pk": turn_pk, "content": content, "raw_response": raw_response})
 
 
-def fold(tx: Transaction, place: TextPlace, chunk_count: int, total_bytes: int) -> None:
-    """Copy the pieces that are not folded yet into one row.
+def fold(tx: Transaction, turn_pk: int, folded_chunks: int, chunk_count: int, total_bytes: int) -> None:
+    """Copy the pieces from ``folded_chunks`` on into one row.
 
     ``chunk_count`` pieces there are in all, and ``total_bytes`` of text, both kinds together.
     """
-    if place.folded_chunks == chunk_count:
+    if folded_chunks == chunk_count:
         return
     rows = tx.execute(
         "SELECT seq, content, raw_response FROM feed WHERE turn_pk = ? AND chunk >= ? ORDER BY chunk",
-        (place.turn_pk, place.folded_chunks),
+        (turn_pk, folded_chunks),
     ).fetchall()
-    insert_text(tx, place.turn_pk, rows[-1][0], _joined(row[1] for row in rows), _joined(row[2] for row in rows))
-    tx.execute(
-        "UPDATE turn SET folded_chunks = ?, folded_bytes = ? WHERE pk = ?", (chunk_count, total_bytes, place.turn_pk)
-    )
+    insert_text(tx, turn_pk, rows[-1][0], _joined(row[1] for row in rows), _joined(row[2] for row in rows))
+    tx.execute("UPDATE turn SET folded_chunks = ?, folded_bytes = ? WHERE pk = ?", (chunk_count, total_bytes, turn_pk))
 
 
 def _joined(texts: Iterable[str | None]) -> str | None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mandrake_sessions.ids import now_ms
+from mandrake_sessions.model import Change
 from mandrake_sessions.store.database import Database, exclusive, refuse_writing, schema_too_new
 from mandrake_sessions.store.failures import translated
 from mandrake_sessions.store.immediate import immediate
@@ -20,16 +21,22 @@ Row = tuple[Any, ...]
 
 
 class Transaction:
-    """A running write transaction. ``now``: its time, the same for all that is written in it."""
+    """A running write transaction. ``now``: its time, the same for all that is written in it.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    ``changes`` are the appends in it, for listeners of this process; ``streams`` what is remembered between
+    transactions of the turns that they go to (see ``streams.py``).
+    """
+
+    def __init__(self, connection: sqlite3.Connection, last_seq: int | None, streams: dict[str, Any]) -> None:
         self.connection = connection
         self.execute = connection.execute
+        self.streams = streams
+        self.changes: list[Change] = []
         self.now = now_ms()
         self.thread = threading.get_ident()
         self.depth = 0
         self.lost: BaseException | None = None
-        self._seq: int | None = None
+        self._seq = last_seq
 
     @property
     def seq(self) -> int:
@@ -43,9 +50,11 @@ class Transaction:
         self._seq = self.seq + 1
         return self._seq
 
-    def forget_seq(self) -> None:
+    def forget(self) -> None:
         """After a savepoint was rolled back, its numbers are free again: nobody has seen them."""
         self._seq = None
+        self.streams.clear()
+        self.changes.clear()
 
 
 def last_seq(connection: sqlite3.Connection) -> int:
@@ -70,6 +79,8 @@ def transaction(
     """
     budget = settings.busy_timeout if wait else 0
     with exclusive(database, settings.busy_timeout), translated(database.path):
+        if not appends_only:
+            database.streams.clear()
         if database.running is not None:
             with _savepoint(database.running) as running:
                 yield running
@@ -78,14 +89,18 @@ def transaction(
             raise refuse_writing(database)
         _set_synchronous(database, settings.durability.synchronous(appends_only=appends_only))
         with immediate(database.writer, database.path, budget, database.count_retry):
-            _check_schema(database)
-            database.running = Transaction(database.writer)
+            _catch_up(database)
+            running = database.running = Transaction(database.writer, database.last_seq, database.streams)
             try:
-                yield database.running
-                if database.running.lost is not None:
-                    raise database.running.lost
+                yield running
+                if running.lost is not None:
+                    raise running.lost
+            except BaseException:
+                database.forget()
+                raise
             finally:
                 database.running = None
+        database.last_seq, database.recent = running.seq, running.changes
     for listener in list(database.on_commit):
         listener()
 
@@ -107,7 +122,7 @@ def _savepoint(running: Transaction) -> Iterator[Transaction]:
         else:
             # A full disk or a failed write has ended the whole transaction: nothing more may be written in it.
             running.lost = error
-        running.forget_seq()
+        running.forget()
         raise
     else:
         running.execute(f"RELEASE {name}")
@@ -122,14 +137,19 @@ def _set_synchronous(database: Database, synchronous: str) -> None:
         database.synchronous = synchronous
 
 
-def _check_schema(database: Database) -> None:
-    """Another window may have run a newer program since the file was opened; its schema may not be ours to write."""
-    version = user_version(database.writer)
-    if version == database.schema_version:
+def _catch_up(database: Database) -> None:
+    """Notice, under the write lock, what others have done to the file since: new numbers, maybe a new schema.
+
+    Another window may have run a newer program, whose schema may not be ours to write.
+    """
+    (version,) = database.writer.execute("PRAGMA data_version").fetchone()
+    if version == database.data_version:
         return
-    if version > latest_version() < lowest_programs(database.writer)[0]:
-        raise schema_too_new(database.path, version)
-    database.schema_version = version
+    schema = user_version(database.writer)
+    if schema > latest_version() < lowest_programs(database.writer)[0]:
+        raise schema_too_new(database.path, schema)
+    database.schema_version, database.data_version = schema, version
+    database.forget()
 
 
 class Pins(threading.local):
