@@ -157,3 +157,20 @@ def test_a_workspace_that_cannot_hold_a_store_is_named(workspace: Path, wire: Wi
     error = wire.error("session/create")
     assert (error["code"], error["data"]["reason"]) == (-32013, "createDirectory")
     assert "Failed to create database directory" in error["message"]
+
+
+def test_health_tells_of_a_store_before_and_after_it_is_used(workspace: Path, wire: Wire) -> None:
+    (before,) = wire.request("server/health")["stores"]
+    assert (before["open"], before["status"], before["storeId"]) == (False, "ok", None)
+    assert before["path"] == str(store_of(workspace))
+    wire.request("session/create")
+    (after,) = wire.request("server/health")["stores"]
+    assert (after["open"], after["status"], after["schemaVersion"], after["refCount"]) == (True, "ok", 1, 1)
+
+
+def test_health_says_why_a_store_is_down(workspace: Path, wire: Wire) -> None:
+    (workspace / ".ws").write_text("a file")
+    wire.error("session/create")
+    health = wire.request("server/health")
+    assert health["status"] == health["stores"][0]["status"] == "down"
+    assert "Failed to create database directory" in health["stores"][0]["lastError"]

@@ -140,7 +140,7 @@ WRONG_VALUES: tuple[Any, ...] = (
 
 @dataclass(frozen=True)
 class Operation:
-    """``about`` picks the entity; ``chunk`` is relative to the next one of the turn; ``loud``: its id is sent in capitals;
+    """``about`` picks the entity; ``chunk`` is relative to the next one of the turn; ``loud``: the id in capitals;
     ``spoilt``: a field and a value that may break its rule; ``parts`` are those of a transaction. The method ``again``
     sends a create once more, ``twice`` the last call, whatever it was."""
 

@@ -10,7 +10,6 @@ from mandrake_sessions import SessionManager
 from mandrake_sessions.connection.jsonrpc import decode, encode
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import StoreContext, Subscriptions
-from mandrake_sessions.model import Change
 from mandrake_sessions.protocol import notifications
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.errors import error_object, method_not_found
@@ -75,18 +74,15 @@ class ManagerTarget:
     def replay(self, since: int, *, join: bool, **scope: str) -> list[Message]:
         """The params of ``turn/updated`` that a subscription with ``since`` would be sent, pieces joined or not."""
         wanted = self.manager.turn_scope(**scope)
-        found: list[Change] = []
+        found: list[Message] = []
         while changes := self.manager.changes_since(since, limit=7):
             since = changes[-1].seq
             for change in changes:
-                if not notifications.concerns_turns(change) or not wanted.covers(change):
-                    continue
-                joined = notifications.joined_pieces(found[-1], change) if join and found else None
-                if joined is None:
-                    found.append(change)
-                else:
-                    found[-1] = joined
-        return [_as_sent(notifications.turn_updated("", change, raw=True, text=True)) for change in found]
+                if notifications.concerns_turns(change) and wanted.covers(change):
+                    params = _as_sent(notifications.turn_updated("", change, raw=True, text=True))
+                    joined = _joined(found[-1], params) if join and found else None
+                    found[-1:] = [joined] if joined is not None else [*found[-1:], params]
+        return found
 
 
 class Follower:
@@ -112,6 +108,14 @@ class Follower:
         for turn_id, (session_id, round_id) in self._where.items():
             if session_id == params["sessionId"] and params["roundId"] in (None, round_id):
                 self.turns.pop(turn_id, None)
+
+
+def _joined(first: Message, second: Message) -> Message | None:
+    """Two appends to one turn as one, under the seq of the second, as the contract lets them be."""
+    if not first["kind"] == second["kind"] == "appended" or first["turnId"] != second["turnId"]:
+        return None
+    texts = {name: first.get(name, "") + second.get(name, "") for name in ("content", "rawResponse")}
+    return second | {"firstChunk": first["firstChunk"]} | texts
 
 
 def _as_sent(params: Message) -> Message:

@@ -7,15 +7,32 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from mandrake_sessions.connection.jsonrpc import Id, encode, error_message, notification_message, result_message
+from mandrake_sessions.connection.jsonrpc import (
+    Id,
+    encode,
+    encode_value,
+    error_message,
+    notification_message,
+    result_message,
+)
 from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.stores import StorePlace
+from mandrake_sessions.model import Appended
 from mandrake_sessions.protocol.errors import error_object
 from mandrake_sessions.protocol.methods import Method
 
 logger = logging.getLogger(__name__)
 
 NOTIFICATION: Final = object()
+
+
+def encode_receipt(message_id: Id, receipt: Appended) -> bytes:
+    """What ``encode`` gives for the answer; the turn's id is a checked UUID, so nothing in it needs an escape."""
+    shown_id = message_id if type(message_id) is int else encode_value(message_id)
+    return (
+        f'{{"jsonrpc":"2.0","id":{shown_id},"result":{{"turnId":"{receipt.turn_id}","seq":{receipt.seq},'
+        f'"chunk":{receipt.chunk},"chunkCount":{receipt.chunk_count}}}}}'
+    ).encode("ascii")
 
 
 class Batch:
@@ -77,6 +94,11 @@ class Call:
     def succeed_encoded(self, answer: bytes) -> None:
         """Answer with what ``encode_result`` gave."""
         self._answer(answer)
+
+    def acknowledge(self, receipt: Appended) -> None:
+        """Answer an append. It is written by hand, since there are more of these than of all other answers: encoding
+        a dictionary takes four times as long."""
+        self._answer(encode_receipt(self.id, receipt) if self.is_request else b"")
 
     def fail(self, error: Exception) -> None:
         """Answer with an error; that of a notification goes to the log."""

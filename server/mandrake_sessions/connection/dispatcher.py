@@ -22,7 +22,8 @@ from mandrake_sessions.errors import Busy, Cancelled, SessionsError
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import StoreContext, SubscriptionContext
 from mandrake_sessions.manager import Pin, SessionManager
-from mandrake_sessions.protocol.converter import unstructure
+from mandrake_sessions.model import Appended
+from mandrake_sessions.protocol.converter import structure_params, unstructure
 from mandrake_sessions.protocol.methods import Access, Method
 from mandrake_sessions.protocol.stores import own_params, store_name
 from mandrake_sessions.waiting import backoff
@@ -72,7 +73,7 @@ class Dispatcher:
     def run(self) -> None:
         """Carry out what can be now, in order, and send the answers."""
         while self._queue and not self._outbound.is_full and self._step():
-            self._outbound.flush()
+            pass
         self._subscriptions.pump()
         self._close_left()
         self._outbound.flush()
@@ -163,10 +164,12 @@ class Dispatcher:
     def _write(self, manager: SessionManager, place: StorePlace) -> None:
         """One transaction for the writes at the head of the queue. Raises Busy, with the queue as it was."""
         group = self._group(place)
-        appends_only = all(_access(call) is Access.APPEND for call in group)
         try:
-            with manager.transaction(appends_only=appends_only, wait=False):
-                outcomes = [self._attempt(call, self._context(call, manager)) for call in group]
+            if all(_access(call) is Access.APPEND for call in group):
+                outcomes = self._append(group, manager)
+            else:
+                with manager.transaction(wait=False):
+                    outcomes = [self._attempt(call, self._context(call, manager)) for call in group]
         except Busy:
             raise
         except SessionsError as error:
@@ -174,7 +177,17 @@ class Dispatcher:
             return
         for call, outcome in zip(group, outcomes, strict=True):
             self._queue.popleft()
-            self._answer(call, outcome)
+            if isinstance(outcome, Appended):
+                call.acknowledge(outcome)
+            else:
+                self._answer(call, outcome)
+
+    def _append(self, group: list[Call], manager: SessionManager) -> list[Any]:
+        """Appends alone go to the manager together, which stores them with one statement."""
+        outcomes: list[Any] = [_piece(call) for call in group]
+        pieces = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+        receipts = iter(manager.append_pieces(pieces, wait=False))
+        return [outcome if isinstance(outcome, Exception) else next(receipts) for outcome in outcomes]
 
     def _group(self, place: StorePlace) -> list[Call]:
         """The writes to one store that nothing else stands between."""
@@ -270,6 +283,14 @@ class Dispatcher:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(min(delay, budget - call.waited), self.run)
         return False
+
+
+def _piece(call: Call) -> Any:
+    """The params of an append, or what is wrong with them."""
+    try:
+        return structure_params(own_params(call.params), _method(call).params)
+    except SessionsError as error:
+        return error
 
 
 def _as_seen_by(call: Call, error: BaseException) -> Exception:

@@ -27,6 +27,7 @@ def _finite(digits: str) -> float:
     return number
 
 
+_BLANK = " \t\r\n"
 _decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 _lenient = json.JSONDecoder()
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -45,12 +46,14 @@ class BrokenMessage(Exception):
 def decode(raw: bytes) -> Any:
     """The JSON value of a message. Raises BrokenMessage."""
     try:
-        text = raw.decode()
+        text = raw.decode().strip(_BLANK)
     except UnicodeDecodeError as error:
         reason = f"bad UTF-8 at byte {error.start}"
         raise BrokenMessage(parse_error(reason), salvage_id(raw)) from None
     try:
-        value = _decoder.decode(text)
+        value, end = _decoder.raw_decode(text)
+        if end != len(text):
+            raise ValueError(f"there is more after its end, at character {end}")
     except RecursionError:
         raise BrokenMessage(too_deep(), salvage_id(raw)) from None
     except ValueError as error:
@@ -129,6 +132,11 @@ def encode(message: dict[str, Any] | list[Any]) -> bytes:
     except UnicodeEncodeError:
         # A lone surrogate, in an id or an error that quotes what the client sent.
         return _ascii_encoder.encode(message).encode("ascii")
+
+
+def encode_value(value: Any) -> str:
+    """A value as ASCII JSON."""
+    return _ascii_encoder.encode(value)
 
 
 def result_message(message_id: Id, result: Any) -> dict[str, Any]:

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # More than this waiting to be read, and no further requests are read and no further changes are sent.
 HIGH_WATER = 1024 * 1024
+# So much is never held back to leave together with more.
+FLUSH_BYTES = 256 * 1024
 
 # What a pipe that polls as writable takes without blocking (POSIX).
 _PIPE_BUF = getattr(select, "PIPE_BUF", 512)
@@ -39,6 +41,7 @@ class Outbound:
         self._on_drained = on_drained
         self._on_closed = on_closed
         self._batch: list[bytes] = []
+        self._batch_bytes = 0
         self._queue: deque[bytes] = deque()
         self._waiting = 0
         self._changed = threading.Condition()
@@ -47,13 +50,17 @@ class Outbound:
         self._write_at_once = _immediate_writer(fd)
 
     def send(self, message: dict[str, Any] | list[Any]) -> None:
-        """Take a message; it leaves with the next ``flush``, after all that were taken before."""
+        """Take a message; it leaves with the next ``flush`` at the latest, after all that were taken before."""
         self.send_encoded(encode(message))
 
     def send_encoded(self, message: bytes) -> None:
         """The same for one that ``encode`` has made already."""
         assert self.framer is not None
-        self._batch.append(self.framer.wrap(message))
+        framed = self.framer.wrap(message)
+        self._batch.append(framed)
+        self._batch_bytes += len(framed)
+        if self._batch_bytes > FLUSH_BYTES:
+            self.flush()
 
     def flush(self) -> None:
         """Let go what was taken, in one write where that does not block."""
@@ -61,6 +68,7 @@ class Outbound:
             return
         data = b"".join(self._batch)
         self._batch.clear()
+        self._batch_bytes = 0
         with self._changed:
             if self._closed:
                 return

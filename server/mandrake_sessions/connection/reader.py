@@ -1,11 +1,14 @@
-"""The thread that reads: stdin may be a pipe, a file, a socket or a terminal, and only a thread can wait for all."""
+"""Reading: where the loop can wait for the input it does, so that no thread stands between; else a thread waits."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import stat
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from mandrake_sessions.connection.framing import Frame, Framer, FramingDetector
 
@@ -17,8 +20,11 @@ MAX_PENDING_BYTES = 8 * 1024 * 1024
 
 
 class Reader:
-    """Reads a file descriptor to its end. Each burst goes to ``on_frames`` at once, on the reader's thread; when
-    more than ``MAX_PENDING_BYTES`` of it are not ``done`` yet, or the door out is full, reading pauses.
+    """Reads a file descriptor to its end. Each burst goes to ``on_frames`` at once; while more than
+    ``MAX_PENDING_BYTES`` of what was handed over is not ``done``, or while it is paused, nothing is read.
+
+    All of it happens on the loop's thread, but for the reading itself where the loop cannot wait: a regular file, a
+    terminal, and everything on Windows.
     """
 
     def __init__(
@@ -29,16 +35,25 @@ class Reader:
         on_frames: Callable[[list[Frame]], None],
         on_end: Callable[[], None],
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._fd = fd
         self._detector = FramingDetector(max_message_bytes)
         self._framer: Framer | None = None
         self._on_framing = on_framing
         self._on_frames = on_frames
         self._on_end = on_end
-        self._changed = threading.Condition()
         self._pending = 0
         self._paused = False
-        self._thread = threading.Thread(target=self._run, name="mandrake-sessions-in", daemon=True)
+        self._ended = False
+        self._waiting = False
+        self._thread: threading.Thread | None = None
+        self._go_on = threading.Event()
+
+    def start(self) -> None:
+        if not _loop_can_wait(self._fd):
+            self._thread = threading.Thread(target=self._run, name="mandrake-sessions-in", daemon=True)
+            self._thread.start()
+        self._adjust()
 
     def set_max_message_bytes(self, max_bytes: int) -> None:
         """For the messages that are read from now on."""
@@ -46,38 +61,65 @@ class Reader:
         if self._framer is not None:
             self._framer.max_bytes = max_bytes
 
-    def start(self) -> None:
-        self._thread.start()
-
     def done(self, size: int) -> None:
         """So many bytes of frames have been carried out."""
-        with self._changed:
-            self._pending -= size
-            self._changed.notify_all()
+        self._pending -= size
+        self._adjust()
 
     def pause(self, paused: bool) -> None:
         """Read nothing more for now, or go on."""
-        with self._changed:
-            self._paused = paused
-            self._changed.notify_all()
+        self._paused = paused
+        self._adjust()
 
-    def _run(self) -> None:
-        try:
-            while data := self._read():
-                self._feed(data)
-            if self._framer is not None:
-                self._hand_over(list(self._framer.finish()))
-        finally:
-            self._on_end()
+    def _adjust(self) -> None:
+        """Wait for input, or stop waiting for it."""
+        wanted = not (self._paused or self._ended or self._pending > MAX_PENDING_BYTES)
+        if self._thread is not None:
+            (self._go_on.set if wanted else self._go_on.clear)()
+        elif wanted is not self._waiting:
+            self._waiting = wanted
+            if wanted:
+                self._loop.add_reader(self._fd, self._readable)
+            else:
+                self._loop.remove_reader(self._fd)
+
+    def _readable(self) -> None:
+        self._received(self._read())
 
     def _read(self) -> bytes:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._paused and self._pending <= MAX_PENDING_BYTES)
         try:
             return os.read(self._fd, READ_BYTES)
         except OSError as error:
             logger.warning("input ended: %s", error)
             return b""
+
+    def _run(self) -> None:
+        """The thread: one burst at a time, the next when the loop has taken it."""
+        data = b"more"
+        # The loop may have ended while this thread waited for a terminal.
+        with suppress(RuntimeError):
+            while data:
+                self._go_on.wait()
+                data = self._read()
+                taken = threading.Event()
+                self._loop.call_soon_threadsafe(self._take, data, taken)
+                taken.wait()
+
+    def _take(self, data: bytes, taken: threading.Event) -> None:
+        try:
+            self._received(data)
+        finally:
+            taken.set()
+
+    def _received(self, data: bytes) -> None:
+        if data:
+            self._feed(data)
+            return
+        self._ended = True
+        self._adjust()
+        if self._framer is not None:
+            self._hand_over(list(self._framer.finish()))
+        self._on_end()
 
     def _feed(self, data: bytes) -> None:
         if self._framer is None:
@@ -90,11 +132,17 @@ class Reader:
 
     def _hand_over(self, frames: list[Frame]) -> None:
         if frames:
-            with self._changed:
-                self._pending += sum(map(frame_size, frames))
+            self._pending += sum(map(frame_size, frames))
             self._on_frames(frames)
+            self._adjust()
 
 
 def frame_size(frame: Frame) -> int:
     """How many bytes a frame holds while it waits."""
     return len(frame) if isinstance(frame, bytes) else 0
+
+
+def _loop_can_wait(fd: int) -> bool:
+    """A terminal is left to a thread as well: waiting for it while in the background would stop the process."""
+    mode = os.fstat(fd).st_mode
+    return os.name != "nt" and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))

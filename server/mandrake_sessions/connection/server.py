@@ -57,8 +57,8 @@ class Server:
             stdin,
             settings.max_message_bytes,
             self._set_framer,
-            self._from_thread(self._receive),
-            self._from_thread(self._input_ended),
+            self._receive,
+            self._input_ended,
         )
         self._language = LanguageClient(self, given)
         self._service = ServiceContext(ServerService(self.stores))
@@ -72,7 +72,7 @@ class Server:
         self._handle_signals()
         self._reader.start()
         await self._finished
-        self._subscriptions.pump()
+        self._subscriptions.pump(look=True)
         self._outbound.flush()
         self._outbound.wait_until_sent(None if self._patient else FLUSH_SECONDS)
         self._subscriptions.close()

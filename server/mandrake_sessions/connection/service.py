@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from mandrake_sessions.connection.stores import StorePlace, Stores
-from mandrake_sessions.errors import SessionsError, StorageFailure, StorageReason
+from mandrake_sessions.errors import Busy, SessionsError, StorageFailure, StorageReason, StoreError
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.limits import MAX_JSON_DEPTH, MAX_LIMIT, MAX_TEXT_BYTES
 from mandrake_sessions.manager import SessionManager
@@ -29,13 +29,13 @@ class ServerService:
         self._stores = stores
 
     def health(self) -> Health:
-        stores = [_store_health(place, manager) for place, manager in self._stores.all_open().items()]
+        stores = [_store_health(place, found) for place, found in self._stores.known().items()]
         return Health(max((store.status for store in stores), key=_SEVERITY.index, default="ok"), stores)
 
     def info(self) -> Info:
         stores = [
-            StoreInfo(place.scope, place.workspace, place.path, _store_id(manager))
-            for place, manager in self._stores.all_open().items()
+            StoreInfo(place.scope, place.workspace, place.path, _store_id(found))
+            for place, found in self._stores.known().items()
         ]
         limits = Limits(self._stores.settings.max_message_bytes, MAX_TEXT_BYTES, MAX_JSON_DEPTH, MAX_LIMIT)
         return Info(
@@ -51,49 +51,52 @@ class ServerService:
         )
 
 
-def _store_id(manager: SessionManager) -> str | None:
+def _store_id(found: SessionManager | StoreError | None) -> str | None:
     try:
-        return manager.store_id()
+        return found.store_id() if isinstance(found, SessionManager) else None
     except SessionsError:
         return None
 
 
-def _store_health(place: StorePlace, manager: SessionManager) -> StoreHealth:
-    """A store as it answers now: reading its name is the check."""
+def _store_health(place: StorePlace, found: SessionManager | StoreError | None) -> StoreHealth:
+    """A store as it answers now: reading its name is the check. One that nobody has opened yet is well."""
     begun = time.perf_counter()
-    error: SessionsError | None = None
-    store_id = None
-    try:
-        store_id = manager.store_id()
-    except SessionsError as found:
-        error = found
+    error: SessionsError | None = found if isinstance(found, StoreError) else None
+    store_id = state = None
+    if isinstance(found, SessionManager):
+        try:
+            state = found.state()
+            store_id = found.store_id()
+        except SessionsError as failed:
+            error = failed
     took_ms = (time.perf_counter() - begun) * 1000
-    state = manager.state()
+    read_only = state is not None and state.read_only
     return StoreHealth(
         scope=place.scope,
         workspace=place.workspace,
         path=place.path,
         store_id=store_id,
-        open=error is None,
-        status=_status(error, state.read_only),
-        schema_version=state.schema_version,
-        ref_count=state.references,
+        open=state is not None and error is None,
+        status=_status(error, read_only),
+        schema_version=None if state is None else state.schema_version,
+        ref_count=0 if state is None else state.references,
         last_check_at=now_ms(),
         last_check_ms=round(took_ms, 3),
         wal_bytes=_size(place.path + "-wal"),
         db_bytes=_size(place.path),
         free_bytes=_free(place.path),
         reconnects=0,
-        busy_retries=state.busy_retries,
+        busy_retries=0 if state is None else state.busy_retries,
         last_error=None if error is None else str(error),
-        warnings=_warnings(state.read_only),
+        warnings=_warnings(read_only),
     )
 
 
 def _status(error: SessionsError | None, read_only: bool) -> str:
     if error is None:
         return "degraded" if read_only else "ok"
-    return "degraded" if isinstance(error, StorageFailure) and error.reason in _DEGRADED else "down"
+    passing = isinstance(error, Busy) or (isinstance(error, StorageFailure) and error.reason in _DEGRADED)
+    return "degraded" if passing else "down"
 
 
 def _warnings(read_only: bool) -> list[str]:
@@ -115,8 +118,11 @@ def _size(path: str) -> int:
 
 
 def _free(path: str) -> int | None:
-    """What is free on the disk that holds the file."""
+    """What is free on the disk that holds the file, or would."""
+    directory = Path(path).parent
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
     try:
-        return shutil.disk_usage(Path(path).parent).free
+        return shutil.disk_usage(directory).free
     except OSError:
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from mandrake_sessions.errors import StorageFailure, StorageReason, WorkspaceNotFound
+from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, WorkspaceNotFound
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.stores import StoreName
 from mandrake_sessions.settings import Settings
@@ -37,15 +37,19 @@ class Stores:
         self.settings = settings
         self._folders: list[str] | None = None
         self._default: Path | None = None
+        self._places: dict[StoreName, StorePlace] = {}
         self._open: dict[StorePlace, SessionManager] = {}
+        self._failed: dict[StorePlace, StoreError] = {}
         self._lock = threading.Lock()
 
     def set_folders(self, uris: list[str]) -> None:
         """The client's workspace folders, in its order; the first is the default."""
         self._folders = uris
+        self._places.clear()
 
     def change_folders(self, added: list[str], removed: list[str]) -> list[StorePlace]:
         """Folders came and went; gives the places that are open and no folder's any more."""
+        self._places.clear()
         gone = {path_of_uri(uri) for uri in removed}
         kept = [uri for uri in self._folders or [] if path_of_uri(uri) not in gone]
         self._folders = kept + [uri for uri in added if uri not in kept]
@@ -63,6 +67,12 @@ class Stores:
 
     def place(self, name: StoreName) -> StorePlace:
         """Where the named store is. Raises WorkspaceNotFound."""
+        found = self._places.get(name)
+        if found is None:
+            found = self._places[name] = self._find(name)
+        return found
+
+    def _find(self, name: StoreName) -> StorePlace:
         if name.scope == "system":
             return StorePlace("system", None, str(system_database()))
         default = self._default_folder()
@@ -82,12 +92,20 @@ class Stores:
             place.path, durability=self.settings.durability, busy_timeout=self.settings.busy_timeout
         )
         with self._lock:
-            _prepare_workspace(place)
-            manager.init()
+            try:
+                _prepare_workspace(place)
+                manager.init()
+            except StoreError as error:
+                self._failed[place] = error
+                raise
+            self._failed.pop(place, None)
             return self._open.setdefault(place, manager)
 
-    def all_open(self) -> dict[StorePlace, SessionManager]:
-        return dict(self._open)
+    def known(self) -> dict[StorePlace, SessionManager | StoreError | None]:
+        """Every store that was used, and the default one: its manager if it is open, else why it could not be opened,
+        or None if nobody has tried."""
+        found: dict[StorePlace, SessionManager | StoreError | None] = {self.place(StoreName()): None}
+        return {**found, **self._failed, **self._open}
 
     def close(self) -> None:
         while self._open:

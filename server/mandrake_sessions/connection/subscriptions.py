@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 from mandrake_sessions.connection.jsonrpc import notification_message
@@ -45,10 +45,21 @@ class Subscription:
         kinds = notifications.concerns_turns if self.turns else notifications.concerns_sessions
         return kinds(change) and self.scope.covers(change)
 
-    def joined(self, first: Change, second: Change) -> Change | None:
-        """Two neighbouring changes as one, where the contract lets them be."""
-        join = notifications.joined_pieces if self.turns else notifications.joined_updates
-        return join(first, second)
+    def runs(self, changes: list[Change]) -> Iterator[list[Change]]:
+        """The changes that concern it, neighbours that may be told as one together."""
+        key = notifications.turn_run if self.turns else notifications.session_run
+        run: list[Change] = []
+        for change in filter(self.concerns, changes):
+            if run and (key(change) is None or key(change) != key(run[-1])):
+                yield run
+                run = []
+            run.append(change)
+        if run:
+            yield run
+
+    def joined(self, run: list[Change]) -> Change:
+        """A run as one change, under the seq of its last."""
+        return notifications.joined_pieces(run) if self.turns and len(run) > 1 else run[-1]
 
     def message(self, change: Change, sessions: dict[str, Session]) -> dict[str, Any]:
         if self.turns:
@@ -86,20 +97,33 @@ class StoreFollower:
             self._timer.cancel()
         self._watch.close()
 
-    def pump(self) -> None:
-        """Send what was committed since, as far as the client reads: to all subscriptions in the order of ``seq``."""
+    def pump(self, *, look: bool = True) -> None:
+        """Send what was committed since, as far as the client reads: to all subscriptions in the order of ``seq``.
+
+        With ``look=False`` only what this process knows of is, which others' commits wait behind till the next look.
+        """
         self.is_behind = True
         while not self._outbound.is_full:
             behind = self._furthest_behind()
-            changes = self.manager.changes_since(behind[0].position, limit=READ_LIMIT) if behind else []
+            changes = self._changes_since(behind[0].position, look=look) if behind else []
             if not changes:
                 self.is_behind = False
                 return
-            sessions = self._sessions_of(changes) if any(not s.turns for s in behind) else {}
-            found = [(seq, m) for s in behind for seq, m in self._messages(s, changes, sessions)]
-            for _, message in sorted(found, key=lambda entry: entry[0]):
-                self._outbound.send(message)
-            self._outbound.flush()
+            self._send(behind, changes)
+
+    def _changes_since(self, seq: int, *, look: bool) -> list[Change]:
+        recent = self.manager.recent_changes(seq)
+        if recent is None or (look and not recent):
+            return self.manager.changes_since(seq, limit=READ_LIMIT)
+        return recent
+
+    def _send(self, behind: list[Subscription], changes: list[Change]) -> None:
+        sessions = self._sessions_of(changes) if any(not s.turns for s in behind) else {}
+        found = [entry for subscription in behind for entry in self._messages(subscription, changes, sessions)]
+        if len(behind) > 1:
+            found.sort(key=lambda entry: entry[0])
+        for _, message in found:
+            self._outbound.send(message)
 
     def end_all(self, reason: str) -> None:
         """Tell the client that nothing more comes."""
@@ -109,8 +133,11 @@ class StoreFollower:
 
     def _furthest_behind(self) -> list[Subscription]:
         """Those at the lowest position, which read on together."""
-        lowest = min((s.position for s in self.subscriptions.values()), default=None)
-        return [s for s in self.subscriptions.values() if s.position == lowest]
+        every = list(self.subscriptions.values())
+        if len(every) < 2:
+            return every
+        lowest = min(subscription.position for subscription in every)
+        return [subscription for subscription in every if subscription.position == lowest]
 
     def _sessions_of(self, changes: list[Change]) -> dict[str, Session]:
         ids = {change.session_id for change in changes if notifications.concerns_sessions(change)}
@@ -122,12 +149,9 @@ class StoreFollower:
         """What one subscription is told of these changes, each message with its seq; moves its position."""
         told: list[Change] = []
         ended = False
-        for change in filter(subscription.concerns, changes):
-            joined = subscription.joined(told[-1], change) if told else None
-            if joined is not None:
-                told.pop()
-            told.append(joined or change)
-            if ended := subscription.is_ended_by(change):
+        for run in subscription.runs(changes):
+            told.append(subscription.joined(run))
+            if ended := subscription.is_ended_by(run[-1]):
                 break
         subscription.position = told[-1].seq if ended else changes[-1].seq
         messages = [(change.seq, subscription.message(change, sessions)) for change in told]
@@ -144,7 +168,10 @@ class StoreFollower:
         try:
             if self._watch.moved():
                 self._quiet = 0
-                self.pump()
+                # Our own commits are heard of here as well; most often there is nothing behind them.
+                if any(s.position < self._watch.last_seq() for s in self.subscriptions.values()):
+                    self.pump()
+                    self._outbound.flush()
             else:
                 self._quiet += 1
         except SessionsError as error:
@@ -179,10 +206,14 @@ class ConnectionSubscriptions:
                 return True
         return False
 
-    def pump(self) -> None:
-        """Send what was committed, to every subscription; where reading fails it is tried again at the next look."""
+    def pump(self, *, look: bool = False) -> None:
+        """Send what this process committed, and with ``look`` what others did, to every subscription; where reading
+        fails it is tried again at the next look."""
         for follower in list(self._followers.values()):
-            self._try(follower.pump)
+            try:
+                follower.pump(look=look)
+            except SessionsError as error:
+                logger.warning("the feed could not be read, it will be tried again: %s", error)
         self._close_idle()
 
     @property
@@ -212,9 +243,3 @@ class ConnectionSubscriptions:
         for manager, follower in list(self._followers.items()):
             if not follower.subscriptions:
                 self._followers.pop(manager).close()
-
-    def _try(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except SessionsError as error:
-            logger.warning("the feed could not be read, it will be tried again: %s", error)

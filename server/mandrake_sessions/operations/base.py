@@ -11,7 +11,7 @@ from attrs import frozen
 
 from mandrake_sessions.errors import Conflict, NotOpen
 from mandrake_sessions.store.build import has_wal_reset_bug, sqlite_version
-from mandrake_sessions.store.database import Database, acquire, is_current, release
+from mandrake_sessions.store.database import Database, acquire, release
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.transaction import Pin, Transaction, snapshot, transaction
 from mandrake_sessions.store.values import digest
@@ -40,20 +40,20 @@ class Operations:
     def _open(self) -> None:
         with self._state:
             self._wanted_open = True
-            if self._held is None or not is_current(self._held):
+            if self._held is None or not self._held.is_usable:
                 self._held = acquire(self._path, self._settings.busy_timeout)
 
     def _close(self) -> None:
         with self._state:
             self._wanted_open = False
             held, self._held = self._held, None
-            if held is not None and is_current(held):
+            if held is not None and held.is_usable:
                 release(held)
 
     def _database(self) -> Database:
         """The open file. In a forked child it is opened anew: SQLite's connections do not survive a fork."""
         held = self._held
-        if held is not None and is_current(held):
+        if held is not None and held.is_usable:
             return held
         if not self._wanted_open:
             raise NotOpen(f"the store {self._path} is not open; call init(), or use `with SessionManager(…)`")

@@ -241,13 +241,9 @@ def _append(tx: Transaction, writer: PieceWriter, piece: dict[str, Any] | Sessio
             raise _chunk_gap(turn_id, stream.chunk_count, chunk)
         if stream.status != TurnStatus.STREAMING:
             stream = _resumed(tx, writer, turn_id)
-        content, raw_response = piece.get("content"), piece.get("raw_response")
-        sizes = (
-            _grown("content", stream.content_bytes, content),
-            _grown("raw_response", stream.raw_response_bytes, raw_response),
-        )
-        tokens = {name: piece[name] for name in ("current_tokens", "output_tokens") if name in piece}
-        writer.add(stream, content, raw_response, sizes, **tokens)
+        content_bytes = _grown("content", stream.content_bytes, piece.get("content"))
+        raw_response_bytes = _grown("raw_response", stream.raw_response_bytes, piece.get("raw_response"))
+        writer.add(stream, piece, content_bytes, raw_response_bytes)
     except SessionsError as error:
         return error
     return Appended(turn_id, stream.seq, chunk, chunk + 1)

@@ -9,7 +9,7 @@ from attrs import evolve
 from mandrake_sessions.model import Change, ChangeKind, Session
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.names import camel
-from mandrake_sessions.protocol.results import SessionUpdated, TurnUpdated
+from mandrake_sessions.protocol.results import SessionUpdated
 
 _TURN_KINDS = {
     ChangeKind.TURN_CREATED: "created",
@@ -44,56 +44,59 @@ def concerns_sessions(change: Change) -> bool:
     return change.kind in _SESSION_KINDS
 
 
-def joined_pieces(first: Change, second: Change) -> Change | None:
-    """Two appends to one turn as one, under the seq of the second; None where they cannot be one."""
-    if not first.kind is second.kind is ChangeKind.TURN_APPENDED or first.turn_id != second.turn_id:
-        return None
+def turn_run(change: Change) -> object:
+    """What neighbouring changes must share to be told as one ``turn/updated``: appends to one turn. None: nothing."""
+    return change.turn_id if change.kind is ChangeKind.TURN_APPENDED else None
+
+
+def session_run(change: Change) -> object:
+    """The same for ``session/updated``: what is told as ``updated`` of one session."""
+    return change.session_id if _SESSION_KINDS[change.kind] == "updated" else None
+
+
+def joined_pieces(run: list[Change]) -> Change:
+    """Appends to one turn as one, under the seq of the last."""
     return evolve(
-        second,
-        first_chunk=first.first_chunk,
-        content=_joined(first.content, second.content),
-        raw_response=_joined(first.raw_response, second.raw_response),
+        run[-1],
+        first_chunk=run[0].first_chunk,
+        content=_joined([change.content for change in run]),
+        raw_response=_joined([change.raw_response for change in run]),
     )
-
-
-def joined_updates(first: Change, second: Change) -> Change | None:
-    """Two changes of one session that both are told as ``updated``, as one."""
-    kinds = (_SESSION_KINDS.get(first.kind), _SESSION_KINDS.get(second.kind))
-    return second if kinds == ("updated", "updated") and first.session_id == second.session_id else None
 
 
 def turn_updated(subscription_id: str, change: Change, *, raw: bool, text: bool) -> dict[str, Any]:
     """The params of ``turn/updated``."""
-    shown_raw = raw and text
-    params: dict[str, Any] = unstructure(
-        TurnUpdated(
-            subscription_id=subscription_id,
-            seq=change.seq,
-            kind=_TURN_KINDS[change.kind],
-            session_id=change.session_id,
-            round_id=change.round_id,
-            response_id=change.response_id,
-            turn_id=change.turn_id,
-            index=change.index,
-            status=change.status,
-            first_chunk=change.first_chunk,
-            last_chunk=change.last_chunk,
-            content=change.content if text else None,
-            raw_response=change.raw_response if shown_raw else None,
-            current_tokens=change.current_tokens,
-            output_tokens=change.output_tokens,
-            tool_call_id=change.tool_call_id,
-        )
-    )
-    if change.turn is not None:
-        params["turn"] = unstructure(change.turn)
-        _leave_out(params["turn"], raw=shown_raw, text=text)
-    if change.changes is not None:
-        params["changes"] = {camel(name): unstructure(value) for name, value in change.changes.items()}
-        _leave_out(params["changes"], raw=shown_raw, text=text)
-    if change.kind is ChangeKind.TURN_APPENDED and text and change.content is None:
-        params["content"] = ""
+    params = {
+        "subscriptionId": subscription_id,
+        "seq": change.seq,
+        "kind": _TURN_KINDS[change.kind],
+        "sessionId": change.session_id,
+        "roundId": change.round_id,
+        "responseId": change.response_id,
+        "turnId": change.turn_id,
+        "index": change.index,
+        "status": change.status,
+    }
+    raw = raw and text
+    if change.kind is ChangeKind.TURN_APPENDED:
+        _add_piece(params, change, raw=raw, text=text)
+    elif change.turn is not None:
+        params["turn"] = _left_out(unstructure(change.turn), raw=raw, text=text)
+    elif change.changes is not None:
+        moved = {camel(name): unstructure(value) for name, value in change.changes.items()}
+        params["changes"] = _left_out(moved, raw=raw, text=text)
+    elif change.tool_call_id is not None:
+        params["toolCallId"] = change.tool_call_id
     return params
+
+
+def _add_piece(params: dict[str, Any], change: Change, *, raw: bool, text: bool) -> None:
+    params["firstChunk"], params["lastChunk"] = change.first_chunk, change.last_chunk
+    if text:
+        params["content"] = change.content or ""
+    if raw and change.raw_response is not None:
+        params["rawResponse"] = change.raw_response
+    params["currentTokens"], params["outputTokens"] = change.current_tokens, change.output_tokens
 
 
 def session_updated(subscription_id: str, change: Change, session: Session | None) -> dict[str, Any]:
@@ -112,12 +115,15 @@ def session_updated(subscription_id: str, change: Change, session: Session | Non
     return params
 
 
-def _joined(first: str | None, second: str | None) -> str | None:
-    return first if second is None else second if first is None else first + second
+def _joined(texts: list[str | None]) -> str | None:
+    present = [text for text in texts if text is not None]
+    return "".join(present) if present else None
 
 
-def _leave_out(turn: dict[str, Any], *, raw: bool, text: bool) -> None:
+def _left_out(turn: dict[str, Any], *, raw: bool, text: bool) -> dict[str, Any]:
+    """A turn, or changes of one, without the texts that were not asked for."""
     if not raw:
         turn.pop("rawResponse", None)
     if not text:
         turn.pop("content", None)
+    return turn

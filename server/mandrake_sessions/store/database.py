@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mandrake_sessions.errors import Busy, NotOpen, StorageFailure, StorageReason
@@ -54,19 +53,29 @@ class Database:
         self.last_seq: int | None = None
         self.streams: dict[str, Any] = {}
         self.recent: list[Change] = []
+        self.recent_after: int | None = None
         self.busy_retries = 0
         self.on_commit: list[Callable[[], None]] = []
         self.schema_version = user_version(writer)
         self._immutable = immutable
         self._idle_readers: list[sqlite3.Connection] = []
         self._reader_slots = threading.BoundedSemaphore(MAX_READERS)
-        self._closed = False
+        # False once it was closed, and in a forked child.
+        self.is_usable = True
+
+    def remember(self, done: Transaction, seq: int) -> None:
+        """What a transaction of this process has committed: the number of its last change, and the changes themselves
+        where they were appends alone."""
+        pieces = sum((change.last_chunk or 0) - (change.first_chunk or 0) + 1 for change in done.changes)
+        complete = done.seq_before is not None and seq - done.seq_before == pieces
+        self.recent, self.recent_after = (done.changes, done.seq_before) if complete else ([], None)
+        self.last_seq = seq
 
     def forget(self) -> None:
         """What is remembered of the file may no longer be so."""
         self.last_seq = None
         self.streams.clear()
-        self.recent = []
+        self.recent, self.recent_after = [], None
 
     def count_retry(self) -> None:
         """The write lock was somebody else's once more."""
@@ -82,7 +91,7 @@ class Database:
             raise
 
     def release_reader(self, reader: sqlite3.Connection) -> None:
-        if self._closed:
+        if not self.is_usable:
             reader.close()
         else:
             self._idle_readers.append(reader)
@@ -90,14 +99,14 @@ class Database:
 
     def connect_reader(self) -> sqlite3.Connection:
         """A read-only connection beside the pool, for who keeps it."""
-        if self._closed:
+        if not self.is_usable:
             raise NotOpen(f"the store {self.path} is closed")
         return connect(self.path, read_only=True, immutable=self._immutable)
 
     def close(self) -> None:
         """Close every connection; those that are still reading close when they are given back."""
         with self.lock:
-            self._closed = True
+            self.is_usable = False
             while self._idle_readers:
                 self._idle_readers.pop().close()
             self.writer.close()
@@ -151,11 +160,6 @@ def open_databases() -> list[Database]:
     """What is open in this process now."""
     with _lock:
         return list(_open.values())
-
-
-def is_current(database: Database) -> bool:
-    """Whether the database was opened by this process (not inherited over a fork) and is still open."""
-    return any(database is other for other in list(_open.values()))
 
 
 def _forget(database: Database) -> None:
@@ -296,20 +300,17 @@ def refuse_writing(database: Database) -> StorageFailure:
     )
 
 
-@contextmanager
-def exclusive(database: Database, budget: float) -> Iterator[None]:
-    """Hold the writer connection for this thread. Other threads of this process wait here, not in SQLite."""
+def lock(database: Database, budget: float) -> None:
+    """Take the writer connection for this thread. Other threads of this process wait here, not in SQLite."""
     if not database.lock.acquire(timeout=budget):
         raise Busy(database.path, round(budget * 1000), "another thread of this process")
-    try:
-        yield
-    finally:
-        database.lock.release()
 
 
 def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.Lock()
+    for database in _open.values():
+        database.is_usable = False
     _inherited.extend(_open.values())
     _open.clear()
 

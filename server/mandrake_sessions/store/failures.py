@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from mandrake_sessions.errors import Busy, Cancelled, SessionsError, StorageFailure, StorageReason
 
+_OUR_FAULTS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError)
 LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -41,17 +42,22 @@ def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") ->
     return StorageFailure(reason, f"{doing} {path}: {advice}", path)
 
 
+def raise_as_ours(error: BaseException, path: str) -> None:
+    """Raise one of SQLite's errors as a domain error; do nothing for any other.
+
+    A fault of our own SQL is not translated: that is a bug, not weather.
+    """
+    if not isinstance(error, sqlite3.Error) or isinstance(error, _OUR_FAULTS):
+        return
+    if primary_code(error) not in (0, sqlite3.SQLITE_ERROR):
+        raise storage_failure(error, path) from error
+
+
 @contextmanager
 def translated(path: str) -> Iterator[None]:
-    """Raise what SQLite says inside the block as a domain error.
-
-    A fault of our own SQL passes as it is: that is a bug, not weather.
-    """
+    """Raise what SQLite says inside the block as a domain error."""
     try:
         yield
-    except (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError):
-        raise
     except sqlite3.Error as error:
-        if primary_code(error) in (0, sqlite3.SQLITE_ERROR):
-            raise
-        raise storage_failure(error, path) from error
+        raise_as_ours(error, path)
+        raise

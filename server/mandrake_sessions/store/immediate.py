@@ -9,24 +9,40 @@ from contextlib import contextmanager
 from mandrake_sessions.store.retry import patiently
 
 
-@contextmanager
-def immediate(
-    connection: sqlite3.Connection, path: str, budget: float, on_busy: Callable[[], None] | None = None
-) -> Iterator[None]:
-    """Run the block in one transaction: committed when it ends, rolled back on any exception, Ctrl-C included.
+def begin(connection: sqlite3.Connection, path: str, budget: float, on_busy: Callable[[], None] | None = None) -> None:
+    """Begin a transaction that may write.
 
-    IMMEDIATE, always: a deferred transaction that turns from reading to writing fails at once with
-    SQLITE_BUSY_SNAPSHOT when another process wrote meanwhile, and no timeout helps.
+    IMMEDIATE, always: a deferred one that turns from reading to writing fails at once with SQLITE_BUSY_SNAPSHOT when
+    another process wrote meanwhile, and no timeout helps.
 
     Raises:
-        Busy: somebody held the write lock for ``budget`` seconds; the block was not entered.
+        Busy: somebody held the write lock for ``budget`` seconds.
     """
     patiently(lambda: connection.execute("BEGIN IMMEDIATE"), budget, path, on_busy)
+
+
+def commit(connection: sqlite3.Connection) -> None:
+    """End it. If that fails nothing of it is stored."""
     try:
-        yield
         connection.execute("COMMIT")
     except BaseException:
-        # Some errors (a full disk, say) have rolled back by themselves already.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        undo(connection)
         raise
+
+
+def undo(connection: sqlite3.Connection) -> None:
+    """Roll back, unless an error (a full disk, say) has done so already."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+@contextmanager
+def immediate(connection: sqlite3.Connection, path: str, budget: float) -> Iterator[None]:
+    """Run the block in one transaction: committed when it ends, rolled back on any exception, Ctrl-C included."""
+    begin(connection, path, budget)
+    try:
+        yield
+    except BaseException:
+        undo(connection)
+        raise
+    commit(connection)

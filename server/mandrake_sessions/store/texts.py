@@ -57,11 +57,11 @@ def fold(tx: Transaction, turn_pk: int, folded_chunks: int, chunk_count: int, to
         "SELECT seq, content, raw_response FROM feed WHERE turn_pk = ? AND chunk >= ? ORDER BY chunk",
         (turn_pk, folded_chunks),
     ).fetchall()
-    insert_text(tx, turn_pk, rows[-1][0], _joined(row[1] for row in rows), _joined(row[2] for row in rows))
+    insert_text(tx, turn_pk, rows[-1][0], joined(row[1] for row in rows), joined(row[2] for row in rows))
     tx.execute("UPDATE turn SET folded_chunks = ?, folded_bytes = ? WHERE pk = ?", (chunk_count, total_bytes, turn_pk))
 
 
-def _joined(texts: Iterable[str | None]) -> str | None:
+def joined(texts: Iterable[str | None]) -> str | None:
     """None where no piece had any."""
     present = [text for text in texts if text is not None]
     return "".join(present) if present else None

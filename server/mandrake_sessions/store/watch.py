@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mandrake_sessions.store.database import Database
 from mandrake_sessions.store.failures import translated
+from mandrake_sessions.store.transaction import last_seq
 
 
 class CommitWatch:
@@ -23,6 +24,11 @@ class CommitWatch:
             return False
         self._seen = version
         return True
+
+    def last_seq(self) -> int:
+        """The store's ``seq`` now."""
+        with translated(self._path):
+            return last_seq(self._connection)
 
     def close(self) -> None:
         self._connection.close()
