@@ -10,9 +10,11 @@ import os
 from collections.abc import Callable
 from types import TracebackType
 
+from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.feed import Listener, ListenerThread
 from mandrake_sessions.operations.feed import FeedOperations
 from mandrake_sessions.operations.history import HistoryOperations
+from mandrake_sessions.operations.leases import LeaseOperations
 from mandrake_sessions.operations.rounds import RoundOperations
 from mandrake_sessions.operations.sessions import SessionOperations
 from mandrake_sessions.operations.turns import TurnOperations
@@ -22,7 +24,9 @@ from mandrake_sessions.store.transaction import Pin
 __all__ = ["Durability", "Pin", "SessionManager"]
 
 
-class SessionManager(SessionOperations, RoundOperations, TurnOperations, HistoryOperations, FeedOperations):
+class SessionManager(
+    SessionOperations, RoundOperations, TurnOperations, HistoryOperations, FeedOperations, LeaseOperations
+):
     """One store of conversations. Any number of managers, threads and processes may have the same file open.
 
     ``db_path``: the SQLite file; it and its directory are made when it is opened. ``durability``: what a commit waits
@@ -62,15 +66,27 @@ class SessionManager(SessionOperations, RoundOperations, TurnOperations, History
             Busy: other processes held the file for the busy timeout.
         """
         self._open()
+        self._without_fail(self.interrupt_orphans)
 
     def close(self) -> None:
         """Close the store: listeners hear what is committed until now and nothing after. Does nothing if it is
-        closed. The file itself is closed with the last manager of this process that has it open."""
+        closed. The file itself is closed with the last manager of this process that has it open; turns that this
+        process still streams become ``interrupted`` then."""
         listeners, self._listeners = self._listeners, None
         if listeners is not None:
             self.off_commit(listeners.wake)
             listeners.stop()
         self._close()
+
+    def _last_words(self) -> None:
+        self._without_fail(self._interrupt_own)
+
+    def _without_fail(self, work: Callable[[], object]) -> None:
+        """Try what others will do if it cannot be done here."""
+        try:
+            work()
+        except SessionsError as error:
+            self._logger.warning("turns could not be marked as interrupted, others will: %s", error)
 
     def __enter__(self) -> SessionManager:
         self.init()

@@ -80,6 +80,20 @@ class Dispatcher:
         if self.is_idle:
             self._on_idle()
 
+    def interrupt_orphans(self) -> None:
+        """Mark the turns of processes that are gone; what a lock is in the way of is left for the next time."""
+        for manager in self._stores.open_managers():
+            try:
+                found = manager.interrupt_orphans(wait=False)
+            except Busy:
+                continue
+            except SessionsError as error:
+                logger.warning("turns of processes that are gone could not be looked for: %s", error)
+                continue
+            if found:
+                self._subscriptions.pump(look=True)
+                self._outbound.flush()
+
     def cancel(self, message_id: Any) -> None:
         """End a request that waits or reads; one that is done, or unknown, is let be."""
         for call in self._queue:

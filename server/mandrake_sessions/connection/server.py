@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 # From the wish to end to the end, in seconds: for what waits, then for a client that reads slowly.
 FINISH_SECONDS = 1.5
 FLUSH_SECONDS = 1.0
+SHORTEST_LEASE_LOOK = 0.05
 
 
 class Server:
@@ -71,6 +72,7 @@ class Server:
         """Serve until the end; gives the exit code. All is flushed and closed when it returns."""
         self._handle_signals()
         self._reader.start()
+        self._look_for_orphans()
         await self._finished
         self._subscriptions.pump(look=True)
         self._outbound.flush()
@@ -217,6 +219,11 @@ class Server:
         self._outbound.flush()
         if not self._finished.done():
             self._finished.set_result(None)
+
+    def _look_for_orphans(self) -> None:
+        """Mark the turns of processes that are gone, twice within the time that is promised."""
+        self._dispatcher.interrupt_orphans()
+        self._loop.call_later(max(self.settings.lease_seconds / 2, SHORTEST_LEASE_LOOK), self._look_for_orphans)
 
     def _handle_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -107,6 +107,9 @@ class Stores:
         found: dict[StorePlace, SessionManager | StoreError | None] = {self.place(StoreName()): None}
         return {**found, **self._failed, **self._open}
 
+    def open_managers(self) -> list[SessionManager]:
+        return list(self._open.values())
+
     def close(self) -> None:
         while self._open:
             _, manager = self._open.popitem()

@@ -43,12 +43,18 @@ class Operations:
             if self._held is None or not self._held.is_usable:
                 self._held = acquire(self._path, self._settings.busy_timeout)
 
+    def _last_words(self) -> None:
+        """Called before the file is closed by the last manager of this process."""
+
     def _close(self) -> None:
         with self._state:
             self._wanted_open = False
-            held, self._held = self._held, None
+            held = self._held
             if held is not None and held.is_usable:
+                if held.references == 1:
+                    self._last_words()
                 release(held)
+            self._held = None
 
     def _database(self) -> Database:
         """The open file. In a forked child it is opened anew: SQLite's connections do not survive a fork."""

@@ -97,7 +97,7 @@ class TurnOperations(Operations):
             stored = turns.get_turn(tx.connection, rules.uuid("turn_id", turn_id))
             new_texts: dict[str, str] = {name: columns.pop(name) for name in _TEXTS if name in columns}
             _check_status(stored, columns, tx.now)
-            stored = _change(tx, stored, columns, _replaced_texts(tx, stored, columns, new_texts))
+            stored = change_turn(tx, stored, columns, _replaced_texts(tx, stored, columns, new_texts))
             return turns.load_turn(tx.connection, stored, text=include_text)
 
     def get_turn(self, turn_id: str, *, include_text: bool = True) -> Turn:
@@ -202,11 +202,13 @@ def weigh_turns(connection: Any, found: list[StoredTurn], *, raw: bool, text: bo
 def _insert(tx: Transaction, detail: rounds.StoredRound, columns: dict[str, Any], given: bytes | None) -> StoredTurn:
     content, raw_response = columns.pop("content", ""), columns.pop("raw_response", "")
     calls = columns.pop("tool_calls", [])
-    columns.pop("detached", None)
+    detached = columns.pop("detached", False)
     columns |= {"content_bytes": byte_length(content), "raw_response_bytes": byte_length(raw_response)}
     columns["folded_bytes"] = columns["content_bytes"] + columns["raw_response_bytes"]
     if columns.get("status", TurnStatus.STREAMING) != TurnStatus.STREAMING:
         columns["stream_end_time"] = tx.now
+    elif not detached:
+        columns["lease"] = tx.own_lease_id()
     index = rounds.take_turn_index(tx, detail.pk)
     stored = turns.insert_turn(tx, detail.session_pk, detail.pk, index, columns, given)
     if content or raw_response:
@@ -255,7 +257,7 @@ def _resumed(tx: Transaction, writer: PieceWriter, turn_id: str) -> Stream:
     stored = turns.get_turn(tx.connection, turn_id)
     if stored.status is not TurnStatus.INTERRUPTED:
         raise _ended(stored, "its text is final")
-    _change(tx, stored, {"status": TurnStatus.STREAMING.value, "stream_end_time": None}, {})
+    change_turn(tx, stored, {"status": TurnStatus.STREAMING.value, "stream_end_time": None})
     del tx.streams[turn_id]
     return stream_of(tx, turn_id)
 
@@ -297,10 +299,10 @@ def _replaced_texts(
     return {}
 
 
-def _change(
-    tx: Transaction, stored: StoredTurn, columns: Mapping[str, Any], new_texts: Mapping[str, str]
+def change_turn(
+    tx: Transaction, stored: StoredTurn, columns: Mapping[str, Any], new_texts: Mapping[str, str] | None = None
 ) -> StoredTurn:
-    """Write what differs, if anything does, and record it."""
+    """Write what differs, if anything does, and record it; gives the turn as it is then."""
     present = stored.columns
     moved = {name: value for name, value in columns.items() if present[name] != value}
     if not moved and not new_texts:
@@ -309,6 +311,8 @@ def _change(
     if ends or new_texts:
         total = stored.content_bytes + stored.raw_response_bytes
         texts.fold(tx, stored.pk, stored.text.folded_chunks, stored.chunk_count, total)
+    if moved.get("status") == TurnStatus.STREAMING and stored.lease is not None:
+        moved["lease"] = tx.own_lease_id()
     return _record_change(tx, stored, {**moved, "updated_at": tx.now}, new_texts=new_texts)
 
 

@@ -13,6 +13,7 @@ from mandrake_sessions.model import Change
 from mandrake_sessions.store.backup import create_private_file
 from mandrake_sessions.store.connect import connect, is_wal
 from mandrake_sessions.store.failures import storage_failure
+from mandrake_sessions.store.leases import Lease, take_lease
 from mandrake_sessions.store.migrate import (
     APPLICATION_ID,
     check_ledger,
@@ -55,6 +56,7 @@ class Database:
         self.recent: list[Change] = []
         self.recent_after: int | None = None
         self.busy_retries = 0
+        self.lease: Lease | None = None
         self.on_commit: list[Callable[[], None]] = []
         self.schema_version = user_version(writer)
         self._immutable = immutable
@@ -76,6 +78,12 @@ class Database:
         self.last_seq = None
         self.streams.clear()
         self.recent, self.recent_after = [], None
+
+    def own_lease_id(self) -> str | None:
+        """The id of this process's lease, taken with the first turn that streams; None where there are no leases."""
+        if self.lease is None:
+            self.lease = take_lease(self.path)
+        return None if self.lease is None else self.lease.id
 
     def count_retry(self) -> None:
         """The write lock was somebody else's once more."""
@@ -110,6 +118,9 @@ class Database:
             while self._idle_readers:
                 self._idle_readers.pop().close()
             self.writer.close()
+            if self.lease is not None:
+                self.lease.release()
+                self.lease = None
 
 
 _lock = threading.Lock()
@@ -311,6 +322,8 @@ def _after_fork_in_child() -> None:
     _lock = threading.Lock()
     for database in _open.values():
         database.is_usable = False
+        if database.lease is not None:
+            database.lease.abandon()
     _inherited.extend(_open.values())
     _open.clear()
 

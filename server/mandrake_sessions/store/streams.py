@@ -25,7 +25,7 @@ _SELECT = """
 SELECT t.pk, t.status, coalesce(a.chunk + 1, t.chunk_count), coalesce(a.seq, t.seq),
        coalesce(a.current_tokens, t.current_tokens), coalesce(a.output_tokens, t.output_tokens),
        coalesce(a.content_bytes, t.content_bytes), coalesce(a.raw_response_bytes, t.raw_response_bytes),
-       t.folded_chunks, t.folded_bytes, s.id, r.id, p.id, t."index"
+       t.folded_chunks, t.folded_bytes, t.lease, s.id, r.id, p.id, t."index"
 FROM turn t
 JOIN session s ON s.pk = t.session_pk
 JOIN round r ON r.pk = t.round_pk
@@ -55,6 +55,7 @@ class Stream:
     raw_response_bytes: int
     folded_chunks: int
     folded_bytes: int
+    lease: str | None
     session_id: str
     round_id: str
     response_id: str
@@ -97,6 +98,10 @@ class PieceWriter:
         stream.output_tokens = piece.get("output_tokens", stream.output_tokens)
         stream.content_bytes, stream.raw_response_bytes = content_bytes, raw_response_bytes
         content, raw_response = piece.get("content"), piece.get("raw_response")
+        if stream.lease is not None and stream.lease != (own := self._tx.own_lease_id()):
+            # The turn belongs to whoever last appended to it.
+            stream.lease = own
+            self._tx.execute("UPDATE turn SET lease = ? WHERE pk = ?", (own, stream.pk))
         chunk, stream.chunk_count = stream.chunk_count, stream.chunk_count + 1
         seq = stream.seq = self._tx.next_seq()
         self._rows.append(

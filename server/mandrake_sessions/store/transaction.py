@@ -24,10 +24,12 @@ class Transaction:
     """A running write transaction. ``now``: its time, the same for all that is written in it.
 
     ``changes`` are the appends in it, for listeners of this process; ``streams`` what is remembered between
-    transactions of the turns that they go to (see ``streams.py``).
+    transactions of the turns that they go to (see ``streams.py``). ``own_lease_id`` gives this process's lease.
     """
 
-    def __init__(self, connection: sqlite3.Connection, last_seq: int | None, streams: dict[str, Any]) -> None:
+    def __init__(self, database: Database) -> None:
+        last_seq, connection, streams = database.last_seq, database.writer, database.streams
+        self.own_lease_id = database.own_lease_id
         self.connection = connection
         self.execute = connection.execute
         self.streams = streams
@@ -117,7 +119,7 @@ class _Outermost:
         except BaseException:
             undo(database.writer)
             raise
-        running = database.running = Transaction(database.writer, database.last_seq, database.streams)
+        running = database.running = Transaction(database)
         return running
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
