@@ -6,6 +6,7 @@
     ├── NotFound                no entity of that name
     ├── Conflict                the value is fine, but not with what is stored
     ├── Cancelled               the caller took the work back
+    ├── FeedPruned              what a listener has not heard yet is no longer kept
     ├── NotOpen                 the manager was not opened, or was closed
     ├── WorkspaceNotFound       a folder that the client never named
     └── StoreError              the file, not the request
@@ -77,6 +78,14 @@ class Conflict(SessionsError):
 
 class Cancelled(SessionsError):
     """The caller took the request back before it was done; nothing of it is stored."""
+
+
+class FeedPruned(SessionsError):
+    """Changes above ``seq`` are no longer kept; read the state anew."""
+
+    def __init__(self, seq: int) -> None:
+        super().__init__(f"changes above {seq} are no longer kept; subscribe anew and read the state")
+        self.seq = seq
 
 
 class NotOpen(SessionsError):

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.errors import FeedPruned, SessionsError
 from mandrake_sessions.model import Change
 from mandrake_sessions.operations.feed import FeedOperations
 
@@ -66,6 +66,9 @@ class ListenerThread:
                 moved = self._watch.moved()
                 if woken or moved:
                     self._deliver()
+            except FeedPruned as error:
+                self._logger.warning("listeners were too slow and missed changes: %s", error)
+                self._position = self._source.last_seq()
             except SessionsError as error:
                 self._logger.warning("the feed could not be read: %s", error)
             quiet = 0 if woken or moved else quiet + 1

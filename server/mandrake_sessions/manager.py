@@ -14,6 +14,7 @@ from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.feed import Listener, ListenerThread
 from mandrake_sessions.operations.feed import FeedOperations
 from mandrake_sessions.operations.history import HistoryOperations
+from mandrake_sessions.operations.housekeeping import Housekeeper, HousekeepingOperations
 from mandrake_sessions.operations.leases import LeaseOperations
 from mandrake_sessions.operations.rounds import RoundOperations
 from mandrake_sessions.operations.sessions import SessionOperations
@@ -21,11 +22,17 @@ from mandrake_sessions.operations.turns import TurnOperations
 from mandrake_sessions.store.settings import Durability, StoreSettings
 from mandrake_sessions.store.transaction import Pin
 
-__all__ = ["Durability", "Pin", "SessionManager"]
+__all__ = ["Durability", "Housekeeper", "Pin", "SessionManager"]
 
 
 class SessionManager(
-    SessionOperations, RoundOperations, TurnOperations, HistoryOperations, FeedOperations, LeaseOperations
+    SessionOperations,
+    RoundOperations,
+    TurnOperations,
+    HistoryOperations,
+    FeedOperations,
+    LeaseOperations,
+    HousekeepingOperations,
 ):
     """One store of conversations. Any number of managers, threads and processes may have the same file open.
 

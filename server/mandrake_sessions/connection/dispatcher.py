@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from mandrake_sessions.connection.call import Call
 from mandrake_sessions.connection.outbound import Outbound
@@ -21,7 +22,7 @@ from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.errors import Busy, Cancelled, SessionsError
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import StoreContext, SubscriptionContext
-from mandrake_sessions.manager import Pin, SessionManager
+from mandrake_sessions.manager import Housekeeper, Pin, SessionManager
 from mandrake_sessions.model import Appended
 from mandrake_sessions.protocol.converter import structure_params, unstructure
 from mandrake_sessions.protocol.methods import Access, Method
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 MAX_GROUP = 256
 # One reader connection is left for what the loop itself reads.
 MAX_LONG_READS = 3
+# How often idle work is looked for where none is known to be due.
+HOUSE_SECONDS = 5.0
 
 
 class Dispatcher:
@@ -51,6 +54,7 @@ class Dispatcher:
         self._reading: dict[Call, Pin] = {}
         self._opening: StorePlace | None = None
         self._leaving: set[StorePlace] = set()
+        self._housekeepers: WeakKeyDictionary[SessionManager, Housekeeper] = WeakKeyDictionary()
         self._delays: Iterator[float] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -93,6 +97,22 @@ class Dispatcher:
             if found:
                 self._subscriptions.pump(look=True)
                 self._outbound.flush()
+
+    def keep_house(self) -> float:
+        """One short step of idle work on each store; gives the seconds until the next is due."""
+        settings = self._stores.settings
+        pauses = [HOUSE_SECONDS]
+        for manager in self._stores.open_managers():
+            if manager not in self._housekeepers:
+                found = manager.housekeeper(settings.feed_max_bytes, settings.feed_max_age)
+                self._housekeepers[manager] = found
+            try:
+                pauses.append(self._housekeepers[manager].step(wait=False))
+            except Busy:
+                continue
+            except SessionsError as error:
+                logger.warning("idle work on a store failed, it will be tried again: %s", error)
+        return min(pauses)
 
     def cancel(self, message_id: Any) -> None:
         """End a request that waits or reads; one that is done, or unknown, is let be."""

@@ -73,6 +73,7 @@ class Server:
         self._handle_signals()
         self._reader.start()
         self._look_for_orphans()
+        self._keep_house()
         await self._finished
         self._subscriptions.pump(look=True)
         self._outbound.flush()
@@ -224,6 +225,10 @@ class Server:
         """Mark the turns of processes that are gone, twice within the time that is promised."""
         self._dispatcher.interrupt_orphans()
         self._loop.call_later(max(self.settings.lease_seconds / 2, SHORTEST_LEASE_LOOK), self._look_for_orphans)
+
+    def _keep_house(self) -> None:
+        """Idle work on the stores, a short step at a time."""
+        self._loop.call_later(self._dispatcher.keep_house(), self._keep_house)
 
     def _handle_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -14,7 +14,7 @@ from typing import Any
 
 from mandrake_sessions.connection.jsonrpc import notification_message
 from mandrake_sessions.connection.outbound import Outbound
-from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.errors import FeedPruned, SessionsError
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Change, ChangeKind, FeedStart, Scope, Session
@@ -105,7 +105,11 @@ class StoreFollower:
         self.is_behind = True
         while not self._outbound.is_full:
             behind = self._furthest_behind()
-            changes = self._changes_since(behind[0].position, look=look) if behind else []
+            try:
+                changes = self._changes_since(behind[0].position, look=look) if behind else []
+            except FeedPruned:
+                self._end(behind, "pruned")
+                continue
             if not changes:
                 self.is_behind = False
                 return
@@ -127,8 +131,11 @@ class StoreFollower:
 
     def end_all(self, reason: str) -> None:
         """Tell the client that nothing more comes."""
-        while self.subscriptions:
-            _, subscription = self.subscriptions.popitem()
+        self._end(list(self.subscriptions.values()), reason)
+
+    def _end(self, subscriptions: list[Subscription], reason: str) -> None:
+        for subscription in subscriptions:
+            del self.subscriptions[subscription.id]
             self._outbound.send(_ended(subscription, reason))
 
     def _furthest_behind(self) -> list[Subscription]:

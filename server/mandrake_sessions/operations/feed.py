@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mandrake_sessions import rules
-from mandrake_sessions.errors import InvalidValue
+from mandrake_sessions.errors import FeedPruned, InvalidValue
 from mandrake_sessions.model import Change, FeedStart, Scope, Session
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store import changes, rounds, sessions, turns
@@ -70,8 +70,14 @@ class FeedOperations(Operations):
             return FeedStart(start.store_id, start.seq, start.reset, sessions=found)
 
     def changes_since(self, seq: int, *, limit: int = 1000) -> list[Change]:
-        """Committed changes above ``seq``, this process's and others', in order; ``limit`` at the most."""
+        """Committed changes above ``seq``, this process's and others', in order; ``limit`` at the most.
+
+        Raises:
+            FeedPruned: not all of them are kept any more.
+        """
         with self._read() as connection:
+            if seq < changes.pruned_seq(connection):
+                raise FeedPruned(seq)
             return changes.read_changes(connection, seq, limit)
 
     def recent_changes(self, seq: int) -> list[Change] | None:

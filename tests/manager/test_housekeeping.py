@@ -1,0 +1,111 @@
+"""Pruning and giving space back: the feed stays within its bounds, and nothing but its past is lost."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from mandrake_sessions import SessionManager
+from mandrake_sessions.errors import FeedPruned
+from mandrake_sessions.model import Scope, TurnStatus
+from mandrake_sessions.operations.housekeeping import LATER
+
+
+def keep_house(manager: SessionManager, max_bytes: int = 1024, max_age: float = 1000.0) -> None:
+    housekeeper = manager.housekeeper(max_bytes, max_age)
+    for _ in range(10_000):
+        if housekeeper.step() == LATER:
+            return
+    raise AssertionError("the work never ends")
+
+
+def stream(manager: SessionManager, pieces: int, **fields: str) -> str:
+    session = manager.create_session(title="long")
+    turn = manager.create_turn(manager.create_round(session.id, content="?").response.id, **fields)  # type: ignore[arg-type]
+    for start in range(0, pieces, 500):
+        manager.append_pieces(
+            {"turn_id": turn.id, "content": f"{n} piece, ", "raw_response": "<>"}
+            for n in range(start, min(pieces, start + 500))
+        )
+    return turn.id
+
+
+def feed_rows(database: Path) -> int:
+    with closing(sqlite3.connect(database)) as connection:
+        return int(connection.execute("SELECT count(*) FROM feed").fetchone()[0])
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_what_was_streamed_outlives_its_pieces(manager: SessionManager, database: Path, ended: bool) -> None:
+    turn_id = stream(manager, 5000, content="begin ")
+    if ended:
+        manager.update_turn(turn_id, status=TurnStatus.COMPLETED)
+    before = manager.get_turn(turn_id)
+    keep_house(manager)
+    assert manager.get_turn(turn_id) == before
+    assert feed_rows(database) < 10
+    if not ended:
+        assert manager.append_turn(turn_id, content="on").chunk == 5000
+        assert manager.get_turn(turn_id).content == before.content + "on"
+    # A piece that the feed no longer holds is acknowledged all the same.
+    again = manager.append_turn(turn_id, content="0 piece, ", chunk=0)
+    assert (again.chunk, again.seq) == (0, manager.get_turn(turn_id).seq)
+
+
+def test_a_since_from_before_is_reset_and_one_that_is_kept_is_not(manager: SessionManager) -> None:
+    turn_id = stream(manager, 5000)
+    keep_house(manager)
+    last = manager.last_seq()
+    start = manager.follow_turns(Scope(), since=5)
+    assert (start.reset, start.seq, [turn.id for turn in start.turns]) == (True, last, [turn_id])
+    assert not manager.follow_turns(Scope(), since=last).reset
+    with pytest.raises(FeedPruned):
+        manager.changes_since(5)
+    seqs = [change.seq for change in manager.changes_since(last - 1)]
+    assert seqs == [last]
+    assert manager.create_session().seq == last + 1
+
+
+def test_changes_that_are_young_and_few_are_kept(manager: SessionManager, database: Path) -> None:
+    stream(manager, 100)
+    before = feed_rows(database)
+    keep_house(manager, max_bytes=10**6)
+    assert feed_rows(database) == before
+    keep_house(manager, max_bytes=10**6, max_age=0.0)
+    assert feed_rows(database) == 1
+
+
+def test_text_that_was_replaced_goes_with_the_change_that_named_it(manager: SessionManager, database: Path) -> None:
+    turn_id = stream(manager, 10, content="first", raw_response="raw")
+    manager.update_turn(turn_id, content="second")
+    manager.update_turn(turn_id, content="third", raw_response="rest")
+    expected = manager.get_turn(turn_id)
+    keep_house(manager)
+    keep_house(manager, max_age=0.0)
+    assert manager.get_turn(turn_id) == expected
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT content FROM text").fetchall() == [("third",)]
+
+
+def test_the_file_is_hardly_more_than_its_text(manager: SessionManager, database: Path) -> None:
+    turn_id = stream(manager, 60_000)
+    manager.update_turn(turn_id, status=TurnStatus.COMPLETED)
+    text = sum(len(t) for t in (manager.get_turn(turn_id).content or "", manager.get_turn(turn_id).raw_response or ""))
+    keep_house(manager)
+    assert not Path(f"{database}-wal").stat().st_size
+    assert database.stat().st_size < 1.3 * text + 300_000
+
+
+def test_deleting_gives_space_back(manager: SessionManager, database: Path) -> None:
+    keep_house(manager)
+    empty = database.stat().st_size
+    turn_id = stream(manager, 20_000)
+    session_id = manager.list_sessions().sessions[0].id
+    manager.update_turn(turn_id, status=TurnStatus.COMPLETED)
+    keep_house(manager)
+    assert database.stat().st_size > 3 * empty
+    manager.delete_session(session_id)
+    keep_house(manager)
+    assert database.stat().st_size < empty + 100_000
