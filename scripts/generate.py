@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from editor_methods import NEOVIM_FILE, neovim_methods
 from mandrake_sessions.protocol.reference import method_table, reference
 from mandrake_sessions.protocol.schema import json_schema
 
@@ -22,6 +23,7 @@ def generated() -> dict[Path, str]:
     return {
         ROOT / "docs" / "protocol.md": reference(),
         ROOT / "docs" / "protocol.schema.json": json.dumps(json_schema(), indent=2) + "\n",
+        ROOT / NEOVIM_FILE: neovim_methods(),
         readme: _with_table(readme.read_text(encoding="utf-8")),
     }
 

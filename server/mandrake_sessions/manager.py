@@ -21,8 +21,9 @@ from mandrake_sessions.operations.sessions import SessionOperations
 from mandrake_sessions.operations.turns import TurnOperations
 from mandrake_sessions.store.settings import Durability, StoreSettings
 from mandrake_sessions.store.transaction import Pin
+from mandrake_sessions.store.watch import CommitWatch
 
-__all__ = ["Durability", "Housekeeper", "Pin", "SessionManager"]
+__all__ = ["CommitWatch", "Durability", "Housekeeper", "Pin", "SessionManager"]
 
 
 class SessionManager(

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import FeedPruned
 from mandrake_sessions.model import Scope, TurnStatus

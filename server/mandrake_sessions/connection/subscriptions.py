@@ -1,18 +1,18 @@
 """Subscriptions of the connection: each a position in the feed of its store, and nothing more.
 
 Whenever something was committed the feed is read from there, and what a subscription is about is sent; where the
-client does not read, the position stays where it is. Other processes' commits are heard of by looking, at an interval
-that grows while nothing happens; without subscriptions nobody looks.
+client does not read, the position stays where it is. Others' commits are heard of by looking (see ``look.py``); without
+subscriptions nobody looks.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterator
 from typing import Any
 
 from mandrake_sessions.connection.jsonrpc import notification_message
+from mandrake_sessions.connection.look import Lookout
 from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.errors import FeedPruned, SessionsError
 from mandrake_sessions.ids import new_id
@@ -22,10 +22,6 @@ from mandrake_sessions.protocol import notifications
 
 logger = logging.getLogger(__name__)
 
-SHORTEST_LOOK = 0.002
-LONGEST_LOOK = 0.02
-# How many looks without news before the interval grows.
-PATIENCE = 200
 # How many changes are read at once.
 READ_LIMIT = 500
 
@@ -88,13 +84,10 @@ class StoreFollower:
         self.is_behind = False
         self._outbound = outbound
         self._watch = manager.watch()
-        self._quiet = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._look_again()
+        self._lookout = Lookout(self._watch, self._hear)
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._lookout.close()
         self._watch.close()
 
     def pump(self, *, look: bool = True) -> None:
@@ -167,23 +160,15 @@ class StoreFollower:
             messages.append((subscription.position, _ended(subscription, "deleted")))
         return messages
 
-    def _look_again(self) -> None:
-        delay = SHORTEST_LOOK if self._quiet < PATIENCE else LONGEST_LOOK
-        self._timer = asyncio.get_running_loop().call_later(delay, self._look)
-
-    def _look(self) -> None:
+    def _hear(self) -> None:
+        """Somebody has committed. Our own commits are heard of here too; most often there is nothing behind them."""
         try:
-            if self._watch.moved():
-                self._quiet = 0
-                # Our own commits are heard of here as well; most often there is nothing behind them.
-                if any(s.position < self._watch.last_seq() for s in self.subscriptions.values()):
-                    self.pump()
-                    self._outbound.flush()
-            else:
-                self._quiet += 1
+            now = self._watch.last_seq()
+            if any(subscription.position < now for subscription in self.subscriptions.values()):
+                self.pump()
+                self._outbound.flush()
         except SessionsError as error:
             logger.warning("the feed could not be read, it will be tried again: %s", error)
-        self._look_again()
 
 
 def _ended(subscription: Subscription, reason: str) -> dict[str, Any]:
