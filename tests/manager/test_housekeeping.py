@@ -49,7 +49,7 @@ def test_what_was_streamed_outlives_its_pieces(manager: SessionManager, database
     assert feed_rows(database) < 10
     if not ended:
         assert manager.append_turn(turn_id, content="on").chunk == 5000
-        assert manager.get_turn(turn_id).content == before.content + "on"
+        assert manager.get_turn(turn_id).content == f"{before.content}on"
     # A piece that the feed no longer holds is acknowledged all the same.
     again = manager.append_turn(turn_id, content="0 piece, ", chunk=0)
     assert (again.chunk, again.seq) == (0, manager.get_turn(turn_id).seq)
@@ -93,7 +93,8 @@ def test_text_that_was_replaced_goes_with_the_change_that_named_it(manager: Sess
 def test_the_file_is_hardly_more_than_its_text(manager: SessionManager, database: Path) -> None:
     turn_id = stream(manager, 60_000)
     manager.update_turn(turn_id, status=TurnStatus.COMPLETED)
-    text = sum(len(t) for t in (manager.get_turn(turn_id).content or "", manager.get_turn(turn_id).raw_response or ""))
+    turn = manager.get_turn(turn_id)
+    text = len(turn.content or "") + len(turn.raw_response or "")
     keep_house(manager)
     assert not Path(f"{database}-wal").stat().st_size
     assert database.stat().st_size < 1.3 * text + 300_000
