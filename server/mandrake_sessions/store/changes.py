@@ -31,6 +31,9 @@ LEFT JOIN response p ON p.pk = coalesce(t.round_pk, f.round_pk)
 WHERE f.seq > ? ORDER BY f.seq LIMIT ?
 """
 
+# So much text is read at once: what is read has to be held.
+READ_BYTES = 1024 * 1024
+
 _OF_ROUNDS = frozenset({ChangeKind.ROUND_CREATED, ChangeKind.ROUND_UPDATED})
 
 
@@ -110,8 +113,15 @@ def forget_session(tx: Transaction, session_pk: int) -> None:
 
 
 def read_changes(connection: Connection, after: int, limit: int) -> list[Change]:
-    """The committed changes with a seq above ``after``, in order, ``limit`` rows at the most."""
-    return [_change(connection, row) for row in connection.execute(_SELECT, (after, limit)).fetchall()]
+    """The committed changes with a seq above ``after``, in order: ``limit`` at the most, or about ``READ_BYTES``."""
+    found: list[Change] = []
+    size = 0
+    for row in connection.execute(_SELECT, (after, limit)):
+        found.append(_change(connection, row))
+        size += sum(len(value) for value in row if isinstance(value, str))
+        if size > READ_BYTES:
+            break
+    return found
 
 
 def store_id(connection: Connection) -> str:
