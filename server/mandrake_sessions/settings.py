@@ -65,7 +65,7 @@ class Settings:
     lease_seconds: float = _setting(
         _seconds, 5.0, "how soon other servers notice that a writing process is gone", "SECONDS"
     )
-    feed_max_bytes: int = _setting(_bytes, 16 * 1024 * 1024, "how much of the feed is kept for resuming", "BYTES")
+    feed_max_bytes: int = _setting(_bytes, 8 * 1024 * 1024, "how much of the feed is kept for resuming", "BYTES")
     feed_max_age: float = _setting(_seconds, 604_800.0, "how long a change is kept for resuming", "SECONDS")
     max_message_bytes: int = _setting(_bytes, 64 * 1024 * 1024, "the largest message that is read", "BYTES")
     log_level: str = _setting(_word(*LOG_LEVELS), "warning", "debug, info, warning or error", "WORD")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 DATABASE_NAME = "db.sqlite"
 WORKSPACE_DIRECTORY = ".ws"
@@ -69,7 +68,15 @@ def path_of_uri(uri: str) -> Path | None:
     if parts.scheme != "file" or "\0" in unquote(parts.path):
         return None
     host = f"//{parts.netloc}" if parts.netloc and parts.netloc != "localhost" else ""
-    return Path(host + url2pathname(parts.path))
+    return Path(host + _path_of(parts.path))
+
+
+def _path_of(quoted: str) -> str:
+    if os.name != "nt":
+        return unquote(quoted)
+    from urllib.request import url2pathname  # takes an HTTP client with it, so only where it does more than unquote
+
+    return url2pathname(quoted)
 
 
 def keep_out_of_git(directory: Path) -> None:

@@ -25,6 +25,7 @@ class Lookout:
         self._watch = watch
         self._news = news
         self._quiet = 0
+        self._own_commit_at = 0.0
         self._listening = False
         self._timer: asyncio.TimerHandle | None = None
         self._again()
@@ -34,8 +35,14 @@ class Lookout:
         if self._timer is not None:
             self._timer.cancel()
 
+    def own_commit(self) -> None:
+        """This process has just committed, and so has seen what others had before: a look can wait."""
+        self._own_commit_at = self._loop.time()
+
     def _look(self) -> None:
-        if self._watch.moved():
+        if self._loop.time() - self._own_commit_at < AWAKE_SECONDS:
+            self._quiet = 0
+        elif self._watch.moved():
             self._quiet = 0
             self._news()
         else:

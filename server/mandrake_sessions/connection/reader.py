@@ -14,7 +14,8 @@ from mandrake_sessions.connection.framing import Frame, Framer, FramingDetector
 
 logger = logging.getLogger(__name__)
 
-READ_BYTES = 256 * 1024
+# More than the C library keeps on its heap would be mapped and unmapped for every read.
+READ_BYTES = 64 * 1024
 # Frames that are read but not yet carried out may hold so much, or one message if that is more.
 MAX_PENDING_BYTES = 8 * 1024 * 1024
 

@@ -96,6 +96,8 @@ class StoreFollower:
         With ``look=False`` only what this process knows of is, which others' commits wait behind till the next look.
         """
         self.is_behind = True
+        if not look:
+            self._lookout.own_commit()
         while not self._outbound.is_full:
             behind = self._furthest_behind()
             try:

@@ -70,8 +70,8 @@ class FeedOperations(Operations):
             return FeedStart(start.store_id, start.seq, start.reset, sessions=found)
 
     def changes_since(self, seq: int, *, limit: int = 1000) -> list[Change]:
-        """Committed changes above ``seq``, this process's and others', in order: ``limit`` at the most, and not much more
-        than 1 MiB of text, but one at least where there is one.
+        """Committed changes above ``seq``, this process's and others', in order: ``limit`` at the most, and not much
+        more than 1 MiB of text, but one at least where there is one.
 
         Raises:
             FeedPruned: not all of them are kept any more.

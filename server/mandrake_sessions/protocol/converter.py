@@ -6,6 +6,7 @@ Structuring is strict because cattrs by itself is kind: it makes ``"['a']"`` of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal, get_args, get_origin, is_typeddict
 
 import attrs
@@ -41,7 +42,7 @@ def structure_params(value: dict[str, Any], params: Any) -> Any:
 
 def _explained(value: dict[str, Any], params: Any) -> Any:
     try:
-        return _detailed.structure(value, params)
+        return _detailed().structure(value, params)
     except (ClassValidationError, IterableValidationError) as error:
         raise _first_fault(error, "") from None
 
@@ -192,5 +193,9 @@ def _step(error: BaseException, path: str) -> str:
     return ""
 
 
+@cache
+def _detailed() -> Converter:
+    return _converter(detailed=True)
+
+
 _fast = _converter(detailed=False)
-_detailed = _converter(detailed=True)

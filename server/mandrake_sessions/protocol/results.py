@@ -1,4 +1,7 @@
-"""Results that are no entity of the store, and the notifications."""
+"""Results that are no entity of the store, and the notifications.
+
+Nobody compares or prints these; generating the methods for that would be a part of the program's start that is felt.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from attrs import frozen
 from mandrake_sessions.model import Response, Round, Session, Turn
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class TurnSubscription:
     """``turns``: the state at ``seq``; none where the subscription goes on from ``since``."""
 
@@ -20,7 +23,7 @@ class TurnSubscription:
     turns: list[Turn]
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class SessionSubscription:
     """``sessions``: the state at ``seq``; none where the subscription goes on from ``since``."""
 
@@ -31,19 +34,19 @@ class SessionSubscription:
     sessions: list[Session]
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Nothing:
     """An empty object."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class TransactionResults:
     """The result of each operation, in order."""
 
     results: list[Any]
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class StoreHealth:
     """One store that is or was open. ``status``: ok, degraded or down; times in milliseconds; sizes in bytes."""
 
@@ -66,7 +69,7 @@ class StoreHealth:
     warnings: list[str]
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Health:
     """``status`` is the worst of the stores'."""
 
@@ -74,7 +77,7 @@ class Health:
     stores: list[StoreHealth]
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class StoreInfo:
     scope: str
     workspace: str | None
@@ -82,7 +85,7 @@ class StoreInfo:
     store_id: str | None
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Limits:
     """What a message and its parts may be at the most: bytes, levels, rows."""
 
@@ -92,7 +95,7 @@ class Limits:
     max_limit: int
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Info:
     """What answers: its versions, process and stores."""
 
@@ -107,7 +110,7 @@ class Info:
     limits: Limits
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class TurnUpdated:
     """A committed change to a turn. Which of the last fields come depends on ``kind`` (created: ``turn``; appended:
     ``first_chunk`` to ``output_tokens``; updated: ``changes``; deleted: ``tool_call_id`` where only that went)."""
@@ -132,7 +135,7 @@ class TurnUpdated:
     tool_call_id: str | None = None
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class SessionUpdated:
     """A committed change to a session, or to a round or response of it."""
 
@@ -145,7 +148,7 @@ class SessionUpdated:
     response: Response | None = None
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class SubscriptionEnded:
     """The subscription sends nothing more. ``reason``: pruned, deleted or closed."""
 
@@ -154,7 +157,7 @@ class SubscriptionEnded:
     reason: str
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class TurnRejected:
     """An append that was sent as a notification and failed."""
 

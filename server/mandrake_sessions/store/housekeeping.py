@@ -14,7 +14,7 @@ from mandrake_sessions.store.turns import turn_by_pk
 # A row's number, ordinal, sizes and index entry, about.
 _ROW_BYTES = 90
 PRUNE_ROWS = 1000
-VACUUM_PAGES = 256
+VACUUM_PAGES = 1024
 
 
 @frozen

@@ -14,8 +14,6 @@ import sqlite3
 import uuid
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from attrs import frozen
@@ -69,7 +67,7 @@ def known_migrations() -> tuple[Migration, ...]:
     return read_migrations(_directory())
 
 
-def read_migrations(directory: Traversable) -> tuple[Migration, ...]:
+def read_migrations(directory: Path) -> tuple[Migration, ...]:
     """The migrations in a directory. Raises ValueError if one is missing, badly named or has no header."""
     found = sorted(
         (_read(entry) for entry in directory.iterdir() if entry.name.endswith(".sql")), key=lambda m: m.version
@@ -108,15 +106,15 @@ def lowest_programs(connection: sqlite3.Connection) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-def _directory() -> Traversable:
+def _directory() -> Path:
     """Inside the installed package, or at the top of a checkout (an editable install has no copy of its own)."""
-    packaged = files("mandrake_sessions") / "migrations"
+    packaged = Path(__file__).parents[1] / "migrations"
     if packaged.is_dir():
         return packaged
     return Path(__file__).parents[3] / "migrations"
 
 
-def _read(entry: Traversable) -> Migration:
+def _read(entry: Path) -> Migration:
     match = _NAME.fullmatch(entry.name)
     if match is None:
         raise ValueError(f"{entry.name}: a migration is named NNNN_name.sql")

@@ -1,0 +1,36 @@
+"""A page of ``session/list``, however many sessions there are."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+from benchmarks import fill
+from benchmarks.driver import Server, request
+from benchmarks.report import Options, Row, at_most, median, milliseconds
+
+FEW, PAGE, MANY = 10, 50, 100_000
+FILL_SECONDS = 45.0
+SAMPLES = 30
+
+
+def run(options: Options) -> list[Row]:
+    """Ten sessions do not fill a page; so the bound is for 50 against many, and the ten are shown beside."""
+    message = request(1, "session/list", {"limit": PAGE})
+    with ExitStack() as stack:
+        stores: dict[int, Server] = {}
+        for count in (FEW, PAGE, MANY):
+            directory = options.directory / str(count)
+            directory.mkdir()
+            server = stack.enter_context(Server(directory))
+            stores[fill.carry_out(server, fill.sessions(count), FILL_SECONDS)] = server
+        taken: dict[int, list[float]] = {count: [] for count in stores}
+        for _ in range(SAMPLES):
+            for count, server in stores.items():
+                begun = time.perf_counter()
+                server.exchange(message)
+                taken[count].append(time.perf_counter() - begun)
+    few, page, many = (median(found) for found in taken.values())
+    what = f"session/list of {PAGE}, {max(stores):,} sessions"
+    beside = f"{PAGE} sessions {milliseconds(page)}; {FEW}: {milliseconds(few)}"
+    return [Row(what, milliseconds(many), beside, many / page, at_most(1.25))]
