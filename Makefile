@@ -1,9 +1,9 @@
 # Each target does all of its own set-up: a virtual environment in .venv, from any Python >= 3.11 that is there.
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := server tests scripts
+SOURCES := server tests scripts benchmarks
 
-.PHONY: demo test check format docs clean
+.PHONY: demo test check bench format docs clean
 
 demo: $(VENV)/ready-to-run ## The main job: an agent streams a conversation, a watcher draws it.
 	$(BIN)/mandrake-sessions demo $(if $(WORKSPACE),--workspace "$(WORKSPACE)")
@@ -18,6 +18,9 @@ check: $(VENV)/ready-to-check ## Format, lint, types, import contracts, generate
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 	$(BIN)/python scripts/generate.py --check
 	$(MAKE) test
+
+bench: $(VENV)/ready-to-check ## Measure, side by side with others; the README's figures come from here.
+	$(BIN)/python -m benchmarks $(ARGS)
 
 format: $(VENV)/ready-to-check ## Format, and mend what the linter can mend.
 	-$(BIN)/ruff check --fix $(SOURCES)

@@ -1,22 +1,28 @@
-"""The names of methods and notifications for editor plugins, from the server's own table."""
+"""The names of methods and notifications for editor plugins, checked against the server's own table."""
 
 from __future__ import annotations
 
 import textwrap
 
-from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, PROTOCOL_VERSION
+from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS
 
 NEOVIM_FILE = "editors/neovim/lua/mandrake_sessions/methods.lua"
+USED = (
+    *("session/list", "session/history", "session/subscribe", "session/unsubscribe", "round/get"),
+    *("turn/subscribe", "turn/unsubscribe", "server/info", "server/health"),
+)
 
 
 def neovim_methods() -> str:
     """The text of ``NEOVIM_FILE``: a table with ``turn_append = "turn/append"`` for each, that knows no others."""
-    names = [*METHODS, *(notification.name for notification in NOTIFICATIONS)]
+    known = {*METHODS, *(notification.name for notification in NOTIFICATIONS)}
+    if gone := [name for name in USED if name not in known]:
+        raise ValueError(f"editors/neovim uses {', '.join(gone)}, which the server does not have")
     # With "=" for now, so that no line ends beside it.
-    fields = ", ".join(f'{name.replace("/", "_")}="{name}"' for name in names)
+    fields = ", ".join(f'{name.replace("/", "_")}="{name}"' for name in USED)
     lines = textwrap.wrap(
-        f"PROTOCOL_VERSION={PROTOCOL_VERSION}, {fields},",
-        width=90,
+        f"{fields},",
+        width=98,
         initial_indent="  ",
         subsequent_indent="  ",
         break_long_words=False,

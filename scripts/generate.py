@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from editor_methods import NEOVIM_FILE, neovim_methods
+
 from mandrake_sessions.protocol.reference import method_table, reference
 from mandrake_sessions.protocol.schema import json_schema
 
