@@ -282,3 +282,21 @@ def test_a_watcher_hears_another_process_at_once(workspace: Path) -> None:
                 time.sleep(0.6)  # long enough for the watcher to look less often
         told = watcher.notifications_until(last["seq"])
         assert "".join(params.get("content", "") for params in told) == "".join(map(str, range(20)))
+
+
+def test_others_are_heard_of_by_a_server_that_is_busy_with_its_own_client(workspace: Path) -> None:
+    """Neither reading nor writing without a pause may keep a watcher from hearing of another process."""
+    with serving(workspace) as agent, serving(workspace) as watcher:
+        conversation = Conversation(agent)
+        own = Conversation(watcher).turn()
+        subscription = watcher.request("turn/subscribe", sessionId=conversation.session)["subscriptionId"]
+        turn = conversation.turn()
+        for method, params in (("turn/append", {"turnId": own, "content": "x"}), ("request/get", {})):
+            if method == "request/get":
+                params = {"requestId": conversation.request}
+            posted = [watcher.post(method, **params) for _ in range(300)]
+            last = agent.request("turn/append", turnId=turn, content=method)
+            posted += [watcher.post(method, **params) for _ in range(300)]
+            assert watcher.notifications_until(last["seq"])[-1]["subscriptionId"] == subscription
+            for message_id in posted:
+                watcher.result(message_id)

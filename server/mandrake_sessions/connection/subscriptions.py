@@ -96,8 +96,6 @@ class StoreFollower:
         With ``look=False`` only what this process knows of is, which others' commits wait behind till the next look.
         """
         self.is_behind = True
-        if not look:
-            self._lookout.own_commit()
         while not self._outbound.is_full:
             behind = self._furthest_behind()
             try:
@@ -114,6 +112,8 @@ class StoreFollower:
         recent = self.manager.recent_changes(seq)
         if recent is None or (look and not recent):
             return self.manager.changes_since(seq, limit=READ_LIMIT)
+        if recent:
+            self._lookout.own_commit()
         return recent
 
     def _send(self, behind: list[Subscription], changes: list[Change]) -> None:
