@@ -36,7 +36,8 @@ MAX_GROUP = 256
 # One reader connection is left for what the loop itself reads.
 MAX_LONG_READS = 3
 # How often idle work is looked for where none is known to be due.
-HOUSE_SECONDS = 5.0
+HOUSE_SECONDS = 1.0
+BUSY_HOUSE_SECONDS = 0.1
 
 
 class Dispatcher:
@@ -109,7 +110,7 @@ class Dispatcher:
             try:
                 pauses.append(self._housekeepers[manager].step(wait=False))
             except Busy:
-                continue
+                pauses.append(BUSY_HOUSE_SECONDS)
             except SessionsError as error:
                 logger.warning("idle work on a store failed, it will be tried again: %s", error)
         return min(pauses)

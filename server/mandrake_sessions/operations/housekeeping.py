@@ -12,6 +12,7 @@ from mandrake_sessions.store import changes, housekeeping
 from mandrake_sessions.store.database import Database, lock
 from mandrake_sessions.store.failures import translated
 from mandrake_sessions.store.housekeeping import FeedSpan
+from mandrake_sessions.store.retry import patiently
 from mandrake_sessions.store.transaction import transaction
 
 SPAN_ROWS = 2000
@@ -41,27 +42,27 @@ class HousekeepingOperations(Operations):
         with transaction(self._database(), self._settings, wait=wait) as tx:
             return housekeeping.prune_feed(tx, through)
 
-    def give_back(self) -> bool:
+    def give_back(self, *, wait: bool = True) -> bool:
         """Give a bounded number of free pages back to the file system; whether there was anything to give."""
         with self._read() as connection:
             if not housekeeping.free_pages(connection):
                 return False
-        self._on_writer(housekeeping.give_back)
+        self._on_writer(housekeeping.give_back, wait=wait)
         return True
 
-    def checkpoint(self) -> None:
+    def checkpoint(self, *, wait: bool = True) -> None:
         """Empty the -wal, unless somebody reads from it just now."""
         wal = self._database().path + "-wal"
         if os.path.exists(wal) and os.path.getsize(wal):  # noqa: PTH110, PTH202
-            self._on_writer(housekeeping.checkpoint)
+            self._on_writer(housekeeping.checkpoint, wait=wait)
 
-    def _on_writer(self, work: Callable[[Database], None]) -> None:
+    def _on_writer(self, work: Callable[[Database], None], *, wait: bool) -> None:
         database = self._database()
         lock(database, self._settings.busy_timeout)
         try:
             with translated(database.path):
                 if database.running is None and database.read_only is None:
-                    work(database)
+                    patiently(lambda: work(database), self._settings.busy_timeout if wait else 0, database.path)
         finally:
             database.lock.release()
 
@@ -94,9 +95,9 @@ class Housekeeper:
             return SOON
         if self._quiet:
             return LATER
-        if self._operations.give_back():
+        if self._operations.give_back(wait=wait):
             return AT_ONCE
-        self._operations.checkpoint()
+        self._operations.checkpoint(wait=wait)
         self._quiet = True
         return LATER
 
