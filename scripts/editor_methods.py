@@ -14,7 +14,7 @@ USED = (
 
 
 def neovim_methods() -> str:
-    """The text of ``NEOVIM_FILE``: a table with ``turn_append = "turn/append"`` for each, that knows no others."""
+    """The text of ``NEOVIM_FILE``: a table with ``round_get = "round/get"`` for each in ``USED``."""
     known = {*METHODS, *(notification.name for notification in NOTIFICATIONS)}
     if gone := [name for name in USED if name not in known]:
         raise ValueError(f"editors/neovim uses {', '.join(gone)}, which the server does not have")

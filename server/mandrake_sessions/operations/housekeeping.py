@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
 
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store import changes, housekeeping
-from mandrake_sessions.store.database import Database, lock
+from mandrake_sessions.store.database import lock
 from mandrake_sessions.store.failures import translated
 from mandrake_sessions.store.housekeeping import FeedSpan
 from mandrake_sessions.store.retry import patiently
@@ -47,22 +46,20 @@ class HousekeepingOperations(Operations):
         with self._read() as connection:
             if not housekeeping.free_pages(connection):
                 return False
-        self._on_writer(housekeeping.give_back, wait=wait)
-        return True
+        with transaction(self._database(), self._settings, wait=wait) as tx:
+            return housekeeping.give_back(tx)
 
     def checkpoint(self, *, wait: bool = True) -> None:
         """Empty the -wal, unless somebody reads from it just now."""
-        wal = self._database().path + "-wal"
-        if os.path.exists(wal) and os.path.getsize(wal):  # noqa: PTH110, PTH202
-            self._on_writer(housekeeping.checkpoint, wait=wait)
-
-    def _on_writer(self, work: Callable[[Database], None], *, wait: bool) -> None:
         database = self._database()
+        wal = database.path + "-wal"
+        if database.read_only is not None or not (os.path.exists(wal) and os.path.getsize(wal)):  # noqa: PTH110, PTH202
+            return
         lock(database, self._settings.busy_timeout)
         try:
             with translated(database.path):
-                if database.running is None and database.read_only is None:
-                    patiently(lambda: work(database), self._settings.busy_timeout if wait else 0, database.path)
+                budget = self._settings.busy_timeout if wait else 0
+                patiently(lambda: housekeeping.checkpoint(database), budget, database.path)
         finally:
             database.lock.release()
 

@@ -14,7 +14,7 @@ from mandrake_sessions.store.turns import turn_by_pk
 # A row's number, ordinal, sizes and index entry, about.
 _ROW_BYTES = 90
 PRUNE_ROWS = 1000
-VACUUM_PAGES = 1024
+VACUUM_PAGES = 512
 
 
 @frozen
@@ -87,9 +87,13 @@ def free_pages(connection: Connection) -> int:
     return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
 
 
-def give_back(database: Database) -> None:
-    """Give some free pages back to the file system."""
-    database.writer.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+def give_back(tx: Transaction) -> bool:
+    """Give some free pages back to the file system; whether there were any."""
+    pages = min(free_pages(tx.connection), VACUUM_PAGES)
+    for _ in range(pages):
+        # One at a time: the pragma frees a page whenever it is stepped, and sqlite3 steps what gives no rows only once.
+        tx.execute("PRAGMA incremental_vacuum(1)")
+    return pages > 0
 
 
 def checkpoint(database: Database) -> None:
