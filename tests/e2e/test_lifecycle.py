@@ -296,3 +296,19 @@ def test_logs_go_to_a_file_and_hold_no_content(workspace: Path) -> None:
     assert "notification turn/append failed" in found
     assert all(line[:4].isdigit() for line in found.splitlines())
     assert wire.stderr == ""
+
+
+def test_a_signal_ends_a_server_that_waits_for_its_client_to_read_the_rest(workspace: Path) -> None:
+    """At the end of the input it would wait for ever, as it should; a signal is another matter."""
+    big = json.dumps(CREATE | {"params": {"metadata": {"a": "x" * 500_000}}}) + "\n"
+    (workspace / "in").write_text(big * 5)
+    with (workspace / "in").open("rb") as source:
+        process = subprocess.Popen(SERVER, stdin=source, stdout=subprocess.PIPE, cwd=workspace,
+                                   env=clean_environment(workspace))  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.read(1)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.terminate()
+    assert process.wait(4) == 0
+    process.stdout.close()

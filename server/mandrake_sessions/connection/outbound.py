@@ -85,10 +85,10 @@ class Outbound:
         """Whether so much waits that nothing more should be made for this client."""
         return self._waiting > HIGH_WATER
 
-    def wait_until_sent(self, timeout: float | None) -> bool:
-        """Block until all is written, or the client is gone; False if ``timeout`` seconds were not enough."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting or self._closed, timeout)
+    @property
+    def is_empty(self) -> bool:
+        """Whether all is written, or the client is gone."""
+        return not self._waiting
 
     def _try_now(self, data: bytes) -> int:
         try:

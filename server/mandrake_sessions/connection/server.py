@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 # From the wish to end to the end, in seconds: for what waits, then for a client that reads slowly.
 FINISH_SECONDS = 1.5
 FLUSH_SECONDS = 1.0
+SENT_LOOK = 0.01
 SHORTEST_LEASE_LOOK = 0.05
 
 
@@ -77,7 +78,7 @@ class Server:
         await self._finished
         self._subscriptions.pump(look=True)
         self._outbound.flush()
-        self._outbound.wait_until_sent(None if self._patient else FLUSH_SECONDS)
+        await self._sent()
         self._subscriptions.close()
         self._dispatcher.close()
         self.stores.close()
@@ -88,10 +89,19 @@ class Server:
         self._exit_code = exit_code
         self._patient = patient
         self._reader.pause(True)
-        if not self._ending and not patient:
-            self._loop.call_later(FINISH_SECONDS, self._out_of_time)
         self._ending = True
+        if not patient:
+            self._loop.call_later(FINISH_SECONDS, self._out_of_time)
         self._dispatcher.run()
+
+    async def _sent(self) -> None:
+        """Wait until the client has read what it was sent: a patient server for as long as that takes, though a signal
+        may change its mind."""
+        deadline = self._loop.time() + FLUSH_SECONDS
+        while not self._outbound.is_empty and (self._patient or self._loop.time() < deadline):
+            await asyncio.sleep(SENT_LOOK)
+            if self._patient:
+                deadline = self._loop.time() + FLUSH_SECONDS
 
     def apply(self, settings: Settings) -> None:
         """Take settings that the client has given; stores that are open already keep theirs."""
@@ -223,12 +233,16 @@ class Server:
 
     def _look_for_orphans(self) -> None:
         """Mark the turns of processes that are gone, twice within the time that is promised."""
-        self._dispatcher.interrupt_orphans()
         self._loop.call_later(max(self.settings.lease_seconds / 2, SHORTEST_LEASE_LOOK), self._look_for_orphans)
+        self._dispatcher.interrupt_orphans()
 
     def _keep_house(self) -> None:
         """Idle work on the stores, a short step at a time."""
-        self._loop.call_later(self._dispatcher.keep_house(), self._keep_house)
+        pause = 1.0
+        try:
+            pause = self._dispatcher.keep_house()
+        finally:
+            self._loop.call_later(pause, self._keep_house)
 
     def _handle_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -95,6 +95,8 @@ class StoreFollower:
 
         With ``look=False`` only what this process knows of is, which others' commits wait behind till the next look.
         """
+        # What a full door held back may be others' commits, of which nothing will remind us.
+        look = look or self.is_behind
         self.is_behind = True
         while not self._outbound.is_full:
             behind = self._furthest_behind()
