@@ -62,19 +62,31 @@ class ListenerThread:
         while not self._stopping:
             woken = self._wake.wait(SHORTEST_LOOK if quiet < PATIENCE else LONGEST_LOOK)
             self._wake.clear()
-            try:
-                moved = self._watch.moved()
-                if woken or moved:
-                    self._deliver()
-            except FeedPruned as error:
-                self._logger.warning("listeners were too slow and missed changes: %s", error)
-                self._position = self._source.last_seq()
-            except SessionsError as error:
-                self._logger.warning("the feed could not be read: %s", error)
-            quiet = 0 if woken or moved else quiet + 1
+            quiet = 0 if self._look(woken=woken) else quiet + 1
+        # What was committed after the last look, but before the end.
+        self._look(woken=True)
+
+    def _look(self, *, woken: bool) -> bool:
+        """Deliver what is new; whether there may have been anything."""
+        try:
+            news = self._watch.moved() or woken
+            if news:
+                self._deliver()
+        except SessionsError as error:
+            self._logger.warning("the feed could not be read: %s", error)
+            return woken
+        return news
+
+    def _changes(self) -> list[Change]:
+        try:
+            return self._source.changes_since(self._position)
+        except FeedPruned as error:
+            self._logger.warning("listeners were too slow and missed changes: %s", error)
+            self._position = self._source.last_seq()
+            return []
 
     def _deliver(self) -> None:
-        while changes := self._source.changes_since(self._position):
+        while changes := self._changes():
             for change in changes:
                 self._position = change.seq
                 with self._lock:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -345,3 +347,20 @@ def test_errors_hold_neither_sql_nor_a_path_of_the_code(wire: Wire) -> None:
     for method, params in [*((m, p) for m, p, _ in VALUES), ("turn/get", {"turnId": UNKNOWN}), ("nope", {})]:
         told = json.dumps(wire.error(method, **params))
         assert not any(word in told for word in ("Traceback", ".py", "SELECT", "INSERT", "sqlite3"))
+
+
+@pytest.mark.parametrize("pipelined", [1, 5])
+@pytest.mark.parametrize("method", ["turn/append", "session/create", "session/list", "session/get", "turn/subscribe"])
+def test_a_fault_that_nobody_foresaw_is_answered_too(workspace: Path, method: str, pipelined: int) -> None:
+    """Another program takes a table away: no method can do its work, and each request is told so, once."""
+    with serving(workspace) as wire:
+        conversation = Conversation(wire)
+        turn = conversation.turn(detached=True)
+        with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite")) as other:
+            other.execute("DROP TABLE feed")
+        params = {"turn/append": {"turnId": turn, "content": "x"}, "session/get": {"sessionId": conversation.session}}
+        for message_id in [wire.post(method, **params.get(method, {})) for _ in range(pipelined)]:
+            error = wire.answer(message_id)["error"]
+            assert (error["code"], error["data"]["kind"]) == (-32603, "internal")
+            assert error["data"]["incident"] in wire.stderr
+        assert wire.error("no/such/method")["code"] == -32601

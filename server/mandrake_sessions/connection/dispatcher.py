@@ -207,7 +207,7 @@ class Dispatcher:
                     outcomes = [self._attempt(call, self._context(call, manager)) for call in group]
         except Busy:
             raise
-        except SessionsError as error:
+        except Exception as error:
             self._fail_group(group, manager, error)
             return
         for call, outcome in zip(group, outcomes, strict=True):
@@ -240,7 +240,7 @@ class Dispatcher:
         except Exception as error:
             return error
 
-    def _fail_group(self, group: list[Call], manager: SessionManager, error: SessionsError) -> None:
+    def _fail_group(self, group: list[Call], manager: SessionManager, error: Exception) -> None:
         """The transaction as a whole failed. Each call is tried alone, so that a small one may still fit on a full
         disk, and each learns its own fate."""
         if len(group) == 1:
@@ -251,14 +251,20 @@ class Dispatcher:
             try:
                 with manager.transaction(wait=False):
                     outcome = self._attempt(call, self._context(call, manager))
-            except SessionsError as own_error:
+            except Exception as own_error:
                 outcome = own_error
             self._answer(call, outcome)
 
     def _read(self, manager: SessionManager, access: Access) -> bool:
         if access is Access.LONG_READ and len(self._reading) >= MAX_LONG_READS:
             return False
-        pin = manager.pin(wait=False)
+        try:
+            pin = manager.pin(wait=False)
+        except Busy:
+            raise
+        except Exception as error:
+            self._queue.popleft().fail(error)
+            return True
         call = self._queue.popleft()
         if access is Access.LONG_READ:
             self._read_beside(call, manager, pin)

@@ -40,14 +40,17 @@ class Lookout:
         self._own_commit_at = self._loop.time()
 
     def _look(self) -> None:
-        if self._loop.time() - self._own_commit_at < AWAKE_SECONDS:
-            self._quiet = 0
-        elif self._watch.moved():
-            self._quiet = 0
-            self._news()
-        else:
-            self._quiet += 1
-        self._again()
+        try:
+            if self._loop.time() - self._own_commit_at < AWAKE_SECONDS:
+                self._quiet = 0
+            elif self._watch.moved():
+                self._quiet = 0
+                self._news()
+            else:
+                self._quiet += 1
+        finally:
+            # Looking goes on whatever the news led to.
+            self._again()
 
     def _again(self) -> None:
         if self._timer is not None:

@@ -164,15 +164,21 @@ class StoreFollower:
             messages.append((subscription.position, _ended(subscription, "deleted")))
         return messages
 
-    def _hear(self) -> None:
-        """Somebody has committed. Our own commits are heard of here too; most often there is nothing behind them."""
+    def try_pump(self, *, look: bool) -> None:
+        """``pump``; what goes wrong with it must neither keep an answer back nor end the looking."""
         try:
-            now = self._watch.last_seq()
-            if any(subscription.position < now for subscription in self.subscriptions.values()):
-                self.pump()
-                self._outbound.flush()
+            self.pump(look=look)
         except SessionsError as error:
             logger.warning("the feed could not be read, it will be tried again: %s", error)
+        except Exception:
+            logger.exception("the feed could not be sent, it will be tried again")
+
+    def _hear(self) -> None:
+        """Somebody has committed. Our own commits are heard of here too; most often there is nothing behind them."""
+        now = self._watch.last_seq()
+        if any(subscription.position < now for subscription in self.subscriptions.values()):
+            self.try_pump(look=True)
+            self._outbound.flush()
 
 
 def _ended(subscription: Subscription, reason: str) -> dict[str, Any]:
@@ -206,10 +212,7 @@ class ConnectionSubscriptions:
         """Send what this process committed, and with ``look`` what others did, to every subscription; where reading
         fails it is tried again at the next look."""
         for follower in list(self._followers.values()):
-            try:
-                follower.pump(look=look)
-            except SessionsError as error:
-                logger.warning("the feed could not be read, it will be tried again: %s", error)
+            follower.try_pump(look=look)
         self._close_idle()
 
     @property

@@ -7,6 +7,7 @@ from sqlite3 import Connection
 from attrs import frozen
 
 from mandrake_sessions.store.database import Database
+from mandrake_sessions.store.rows import update
 from mandrake_sessions.store.texts import fold
 from mandrake_sessions.store.transaction import Transaction
 from mandrake_sessions.store.turns import turn_by_pk
@@ -67,9 +68,7 @@ def _fold_pieces_through(tx: Transaction, last: int) -> None:
         stored = turn_by_pk(tx.connection, turn_pk)
         total = stored.content_bytes + stored.raw_response_bytes
         # A piece that goes must not be the one that says how the turn stands.
-        columns = ", ".join(f"{name} = ?" for name in stored.standing())
-        tx.execute(f"UPDATE turn SET {columns} WHERE pk = ?", (*stored.standing().values(), turn_pk))
-        tx.execute("UPDATE turn SET seq = ? WHERE pk = ?", (stored.seq, turn_pk))
+        update(tx, "turn", turn_pk, {**stored.standing(), "seq": stored.seq})
         fold(tx, turn_pk, stored.text.folded_chunks, stored.chunk_count, total)
 
 
