@@ -143,6 +143,13 @@ class Wire:
                 return message
             self._kept.append(message)
 
+    def wait_for_log(self, text: str) -> None:
+        """Wait until the text stands in the log: stderr is read beside stdout, so it may come later than an answer."""
+        deadline = time.monotonic() + TIMEOUT
+        while text not in self.stderr:
+            assert time.monotonic() < deadline, f"{text!r} never came; stderr {self.stderr}"
+            time.sleep(0.01)
+
     def initialize(self, **params: Any) -> Message:
         given = {"processId": os.getpid(), "rootUri": None, "capabilities": {}} | params
         result: Message = self.request("initialize", **given)
