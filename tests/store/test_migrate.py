@@ -15,6 +15,7 @@ from mandrake_sessions.store import migrate
 from mandrake_sessions.store.migrate import Migration, known_migrations, read_migrations, statements
 
 HEADER = "-- minWriter: {}\n-- minReader: {}\n"
+OWN = len(known_migrations())
 
 
 def sql(database: Path, statement: str) -> list[tuple[object, ...]]:
@@ -114,7 +115,7 @@ def test_data_is_backed_up_before_it_is_migrated(database: Path, next_migration:
         assert manager.get_session(session.id) == session
     (backup,) = database.parent.glob("*.backup")
     assert sql(backup, "SELECT title FROM session") == [("kept",)]
-    assert sql(backup, "PRAGMA user_version") == [(1,)]
+    assert sql(backup, "PRAGMA user_version") == [(OWN,)]
     assert backup.stat().st_mode & 0o777 == 0o600
 
 
@@ -125,7 +126,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(database: Path, next_m
     with pytest.raises(StorageFailure, match="Failed to run migrations") as failed:
         open_once(database)
     assert failed.value.reason is StorageReason.MIGRATE
-    assert sql(database, "PRAGMA user_version") == [(1,)]
+    assert sql(database, "PRAGMA user_version") == [(OWN,)]
     assert ("colour",) not in sql(database, "SELECT name FROM pragma_table_info('session')")
 
 
@@ -139,7 +140,8 @@ def test_a_migration_that_breaks_a_reference_is_rolled_back(database: Path, next
 
 
 @pytest.mark.parametrize(
-    ("min_writer", "min_reader", "reads", "writes"), [(1, 1, True, True), (2, 1, True, False), (2, 2, False, False)]
+    ("min_writer", "min_reader", "reads", "writes"),
+    [(OWN, 1, True, True), (OWN + 1, 1, True, False), (OWN + 1, OWN + 1, False, False)],
 )
 def test_an_older_program_may_do_what_a_newer_schema_allows(
     database: Path,
@@ -157,7 +159,7 @@ def test_an_older_program_may_do_what_a_newer_schema_allows(
     monkeypatch.undo()
     old = SessionManager(database)
     if not reads:
-        with pytest.raises(StorageFailure, match="schema 2, this program knows 1") as refused:
+        with pytest.raises(StorageFailure, match=f"schema {OWN + 1}, this program knows {OWN}") as refused:
             old.init()
         assert refused.value.reason is StorageReason.SCHEMA_TOO_NEW
         return
@@ -166,15 +168,15 @@ def test_an_older_program_may_do_what_a_newer_schema_allows(
         if writes:
             old.create_session()
         else:
-            with pytest.raises(StorageFailure, match="schema 2, this program knows 1"):
+            with pytest.raises(StorageFailure, match=f"schema {OWN + 1}, this program knows {OWN}"):
                 old.create_session()
 
 
 def test_an_open_window_of_an_old_program_stops_writing_after_a_migration_that_cuts_it_off(database: Path) -> None:
     with SessionManager(database) as old:
         old.create_session(title="kept")
-        sql(database, "INSERT INTO migration VALUES (2, '0002_next.sql', '', 2, 1, 0, '9.0')")
-        sql(database, "PRAGMA user_version=2")
+        sql(database, f"INSERT INTO migration SELECT {OWN + 1}, 'next.sql', '', {OWN + 1}, 1, 0, '9.0'")
+        sql(database, f"PRAGMA user_version={OWN + 1}")
         with pytest.raises(StorageFailure) as refused:
             old.create_session()
         assert refused.value.reason is StorageReason.SCHEMA_TOO_NEW
@@ -209,7 +211,10 @@ def test_a_changed_migration_is_a_warning_in_use(database: Path, caplog: pytest.
         assert "was changed after it had been applied" in caplog.text
 
 
-RELEASED = {"0001_initial.sql": "f9c43bb920ffce746bd92945de52775b029eae3b085bfbb7fb5059b60179beaf"}
+RELEASED = {
+    "0001_initial.sql": "f9c43bb920ffce746bd92945de52775b029eae3b085bfbb7fb5059b60179beaf",
+    "0002_file_identity.sql": "617846603939a125d95dacb84279fe3bd8962490ea9c2d4f038cdda7efd4bb5f",
+}
 
 
 def test_the_migrations_that_were_released_are_as_they_were() -> None:

@@ -13,6 +13,7 @@ from mandrake_sessions.model import Change
 from mandrake_sessions.store.backup import create_private_file
 from mandrake_sessions.store.connect import connect, is_wal
 from mandrake_sessions.store.failures import storage_failure
+from mandrake_sessions.store.identity import FileIdentity, claim
 from mandrake_sessions.store.leases import Lease, take_lease
 from mandrake_sessions.store.migrate import (
     APPLICATION_ID,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from mandrake_sessions.store.transaction import Transaction
 
 MAX_READERS = 4
-
-FileIdentity = tuple[int, int]
 
 
 class Database:
@@ -232,6 +231,7 @@ def _open_for_writing(path: str, busy_timeout: float) -> Database:
         if (reason := _may_write(writer, path)) is not None:
             writer.close()
             return _open_read_only(path, reason)
+        claim(writer, path, busy_timeout)
         return Database(path, writer, immutable=False, read_only=None)
     except BaseException:
         writer.close()

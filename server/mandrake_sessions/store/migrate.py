@@ -156,7 +156,7 @@ def _apply(connection: sqlite3.Connection, path: str, migration: Migration, budg
             before = user_version(connection)
             if before >= migration.version:
                 return
-            if before > 0:
+            if before > 0 and _holds_data(connection):
                 back_up_before_migration(path, before)
             _execute(connection, migration)
     except (sqlite3.Error, ValueError, OSError) as error:
@@ -167,6 +167,10 @@ def _apply(connection: sqlite3.Connection, path: str, migration: Migration, budg
             f"Failed to run migrations: {migration.name} on {path}: {error}; the file is as it was before",
             path,
         ) from error
+
+
+def _holds_data(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM session)").fetchone()[0])
 
 
 def _execute(connection: sqlite3.Connection, migration: Migration) -> None:
