@@ -21,6 +21,12 @@ def system_database() -> Path:
     return (Path(home).expanduser() if home else Path.home() / ".mandrake") / DATABASE_NAME
 
 
+def own_directory(path: Path) -> Path | None:
+    """The directory that is a store's alone, if its file lies in one by default: `.ws`, or the user's own."""
+    parent = path.parent
+    return parent if parent.name == WORKSPACE_DIRECTORY or path == system_database() else None
+
+
 def find_workspace(directory: Path) -> Path:
     """The workspace of a program that was started in ``directory`` and told nothing else.
 
