@@ -8,6 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
+from mandrake_sessions.connection.metrics import Metrics
 from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.errors import Busy, SessionsError, StorageFailure, StorageReason, StoreError
 from mandrake_sessions.ids import now_ms
@@ -25,8 +26,9 @@ _DEGRADED = frozenset({StorageReason.FULL, StorageReason.READ_ONLY})
 class ServerService:
     """See ``handlers.context.Service``."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, metrics: Metrics) -> None:
         self._stores = stores
+        self._metrics = metrics
 
     def health(self) -> Health:
         stores = [_store_health(place, found) for place, found in self._stores.known().items()]
@@ -48,6 +50,7 @@ class ServerService:
             workspace=self._stores.workspace,
             stores=stores,
             limits=limits,
+            methods=self._metrics.statistics(),
         )
 
 
