@@ -181,7 +181,7 @@ def test_the_log_tells_the_life_of_a_server(workspace: Path, ending: str) -> Non
     log = workspace / "server.log"
     wire = Wire(workspace, "headers", "--log-level", "info", "--log-file", str(log))
     try:
-        wire.initialize()
+        wire.initialize(rootUri=workspace.as_uri())
         wire.request("session/create")
         store = wire.request("server/info")["stores"][0]
         version = wire.request("server/info")["version"]
@@ -200,7 +200,7 @@ def test_the_log_tells_the_life_of_a_server(workspace: Path, ending: str) -> Non
     assert messages_of(log) == [
         f"mandrake-sessions {version} begins: process {wire.process.pid}, in {workspace}",
         "the client speaks JSON-RPC by headers",
-        f"initialized: the workspace is {workspace}",
+        f"initialized with the workspace folders {workspace.as_uri()}",
         f"opened {store['path']}: schema {schema_of(Path(store['path']))}, storeId {store['storeId']}",
         f"ending with code 0: {why}",
         f"closing {store['path']}",

@@ -112,8 +112,9 @@ class LanguageClient:
         """What follows from a message that the language server has taken."""
         if name == "initialize":
             self._initialized = True
-            self._server.stores.set_folders(_folders(params))
-            logger.info("initialized: the workspace is %s", self._server.stores.workspace)
+            folders = _folders(params)
+            self._server.stores.set_folders(folders)
+            logger.info("initialized with the workspace folders %s", ", ".join(folders) or "none")
             if process_id := params.get("processId"):
                 self._watch_parent(process_id)
             # After the answer, before which LSP allows no trace.
