@@ -127,7 +127,7 @@ def test_a_request_that_waits_can_be_cancelled(wire: Wire, lock: Callable[[], sq
     assert len(wire.request("session/list")["sessions"]) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_in_order(workspace: Path, number: signal.Signals) -> None:
     wire = Wire(workspace)
     wire.request("session/create")
@@ -151,6 +151,25 @@ def test_a_signal_while_a_lock_is_held_answers_what_waits(
     assert wire.answer(waiting)["error"]["code"] == -32800
     assert wire.process.wait(3) == 0
     assert wire.unread() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once_and_nothing_is_lost(
+    workspace: Path, lock: Callable[[], sqlite3.Connection], number: signal.Signals
+) -> None:
+    wire = Wire(workspace, "lines", "--log-level", "info")
+    session = wire.request("session/create")
+    held = lock()
+    wire.post("session/create")
+    wire.request("server/health")
+    wire.process.send_signal(number)
+    wire.wait_for_log("ending")
+    wire.process.send_signal(number)
+    assert wire.process.wait(TIMEOUT) == -number
+    assert wire.unread() == []
+    held.execute("ROLLBACK")
+    with serving(workspace) as after:
+        assert after.request("session/list")["sessions"] == [session]
 
 
 def test_a_signal_ends_it_though_the_client_does_not_read(workspace: Path) -> None:

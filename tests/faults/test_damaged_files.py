@@ -6,6 +6,7 @@ import os
 import random
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def ask(wire: Wire, method: str, **params: Any) -> Any:
         return failed.data["reason"] if failed.kind == "storage" else failed.kind
 
 
-DAMAGE = {
+DAMAGE: dict[str, Callable[[Path], object]] = {
     "noise in the header": lambda path: overwrite(path, 16, b"\xff" * 84),
     "noise in the schema": lambda path: overwrite(path, 100, b"\xff" * 400),
     "no database": lambda path: path.write_bytes(b"not a database " * 1000),

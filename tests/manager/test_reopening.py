@@ -54,7 +54,7 @@ def test_listeners_hear_what_is_committed_to_the_new_file(database: Path) -> Non
             arrived.set()
 
     with SessionManager(database) as manager:
-        ids: list[str | None] = []
+        ids: list[str] = []
         manager.add_listener(listener)
         manager.create_session()
         database.unlink()
