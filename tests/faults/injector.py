@@ -4,7 +4,7 @@ SQLite does all of its file work through a table of C functions (its VFS). ``ins
 of those that write, so that every write, truncation, sync and deletion of the database, its -wal and its journal
 
 - is recorded in a trace file, if ``FAULTS_TRACE`` names one: a write, truncation or deletion before it is done, a
-  creation and a sync after. Each record is one ``write`` to a descriptor opened with ``O_APPEND``, so a kill loses none.
+  creation and a sync after. A record is one ``write`` to a descriptor opened with ``O_APPEND``: a kill loses none.
 - follows a plan, if ``FAULTS_PLAN`` names a file that holds one (see ``Plan``). The plan is looked at before each of
   them, so a test may change it at any time, by renaming another file over it. Counting begins anew with each plan.
 

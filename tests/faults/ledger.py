@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from wire import Ended, Message, Wire, apply_update
+from wire import Ended, Failed, Message, Wire, apply_update
 
 Params = dict[str, Any]
 # By id: the fields of an entity. A dictionary in it is never changed, only replaced.
@@ -342,6 +342,16 @@ class Client:
     def do(self, method: str, **params: Any) -> None:
         """Send one and wait for its answer. Raises Ended if the server is killed before it has answered."""
         self.burst([(method, params)])
+
+    def attempt(self, method: str, **params: Any) -> Failed | None:
+        """Send one that may be refused, and is not stored then; gives the refusal."""
+        try:
+            self.do(method, **params)
+        except Failed as failed:
+            self.ledger.writes.pop()
+            self.ledger.states.pop()
+            return failed
+        return None
 
     def burst(self, writes: list[tuple[str, Params]]) -> None:
         """Send many at once and read their answers. Raises Ended."""

@@ -320,7 +320,9 @@ def kill_at_some(workspace: Path, tmp_path: Path, state: State, base: bytes, ope
             found = read_state(wire)
             assert Ledger(state).find(found, 0, 0) == 0
             check_feed(wire, found)
-            check_sound(database(workspace))
+            for file in (database(workspace), *database(workspace).parent.glob("*.backup")):
+                check_sound(file)
+            assert not list(database(workspace).parent.glob("*unfinished*"))
     return kills
 
 
