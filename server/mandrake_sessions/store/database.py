@@ -212,6 +212,9 @@ def _open_database(path: str, busy_timeout: float) -> Database:
         return patiently(lambda: _open_once(path, busy_timeout), busy_timeout, path)
     except sqlite3.Error as error:
         raise storage_failure(error, path, "Failed to initialize database") from error
+    except OSError as error:
+        # No more files may be opened, say.
+        raise _cannot_open(path, error.strerror or str(error)) from error
 
 
 def _open_once(path: str, busy_timeout: float) -> Database:

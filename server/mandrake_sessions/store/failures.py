@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from mandrake_sessions.errors import Busy, Cancelled, SessionsError, StorageFail
 _OUR_FAULTS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError)
 LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _REASONS = {
     sqlite3.SQLITE_FULL: (StorageReason.FULL, "the disk is full; free some space and send it again"),
@@ -61,3 +64,16 @@ def translated(path: str) -> Iterator[None]:
     except sqlite3.Error as error:
         raise_as_ours(error, path)
         raise
+
+
+@contextmanager
+def lock_file_failures(path: str) -> Iterator[None]:
+    """Raise what the operating system says of a file or directory beside the database as a domain error, but for one
+    that is not there."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = StorageReason.FULL if error.errno in _NO_ROOM else StorageReason.OPEN
+        raise StorageFailure(reason, f"database {path}: a file beside it: {error.strerror}", path) from error
