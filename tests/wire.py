@@ -130,8 +130,10 @@ class Wire:
     def notifications_before(self, message_id: Any) -> list[Message]:
         """All that have come before the answer to a request, whatever their method; it must be no error."""
         self.result(message_id)
-        found = [message for message in self._kept if isinstance(message, dict) and "method" in message]
-        self._kept = [message for message in self._kept if message not in found]
+        found, kept = [], []
+        for message in self._kept:
+            (found if isinstance(message, dict) and "method" in message else kept).append(message)
+        self._kept = kept
         return found
 
     def next_message(self) -> Any:
