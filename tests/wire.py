@@ -130,7 +130,8 @@ class Wire:
     def notifications_before(self, message_id: Any) -> list[Message]:
         """All that have come before the answer to a request, whatever their method; it must be no error."""
         self.result(message_id)
-        found, kept = [], []
+        found: list[Message] = []
+        kept: list[Any] = []
         for message in self._kept:
             (found if isinstance(message, dict) and "method" in message else kept).append(message)
         self._kept = kept

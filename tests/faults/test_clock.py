@@ -1,4 +1,4 @@
-"""A clock that is set back, or forward, moves times and nothing else: order is by index and seq, and nothing is lost."""
+"""A clock that is set back or forward moves times and nothing else: order is by index and seq, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_order_is_by_seq_and_index_whatever_the_clock_says(workspace: Path, tmp_
     sessions: list[str] = []
     conversation = Conversation(chance)
     turn_id, create = conversation.turn()
-    with serving(workspace, "lines", **clock.options()) as wire:  # type: ignore[arg-type]
+    with serving(workspace, "lines", **clock.options()) as wire:
         client = Client(wire, ledger)
         for batch in (*conversation.create(), [create]):
             client.burst(batch)
@@ -66,7 +66,7 @@ def test_a_turn_never_ends_before_it_began(workspace: Path, tmp_path: Path) -> N
     conversation = Conversation(random.Random(2))
     ended, create_ended = conversation.turn()
     orphan, create_orphan = conversation.turn()
-    with serving(workspace, "lines", *look, **clock.options()) as wire:  # type: ignore[arg-type]
+    with serving(workspace, "lines", *look, **clock.options()) as wire:
         agent = Wire(workspace)
         client = Client(agent, Ledger())
         for batch in (*conversation.create(), [create_ended], [create_orphan]):
@@ -92,7 +92,7 @@ def test_a_jump_forward_prunes_the_feed_and_loses_no_text(workspace: Path, tmp_p
         for batch in (*conversation.create(), [create], pieces(chance, turn_id, 0, 300, 100)):
             client.burst(batch)
     clock.set(YEAR)
-    with serving(workspace, "lines", **clock.options()) as wire:  # type: ignore[arg-type]
+    with serving(workspace, "lines", **clock.options()) as wire:
         client = Client(wire, ledger)
         wire.request("session/list")
         wait_until_pruned(workspace)

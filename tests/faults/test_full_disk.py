@@ -1,12 +1,11 @@
-"""A full disk: what was acknowledged stays, what is refused is not there in part, reads go on, and with room again so do
-writes. So it is with any other write that fails.
+"""A full disk: what was acknowledged stays, what is refused is not there in part, reads go on, and with room again so
+do writes. So it is with any other write that fails.
 
 The disk is a small tmpfs of the server's own where one can be mounted, and SQLite told that there is no room elsewhere.
 """
 
 from __future__ import annotations
 
-import errno
 import random
 import shutil
 import sqlite3
@@ -88,11 +87,9 @@ class Tmpfs:
 
     def fill(self) -> None:
         with self._filler.open("ab", buffering=0) as filler:
-            try:
+            with pytest.raises(OSError, match="No space left"):
                 while True:
                     filler.write(bytes(4096))
-            except OSError as error:
-                assert error.errno == errno.ENOSPC
             filler.truncate(max(0, filler.tell() - 150_000))
 
     def free(self) -> None:
