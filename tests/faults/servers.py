@@ -26,15 +26,14 @@ _SERVE = (
     "from mandrake_sessions.cli import main; sys.exit(main())"
 )
 
-# How many times as much is tried, from other seeds: for a longer run by hand.
-TIMES = max(1, int(os.environ.get("MANDRAKE_SESSIONS_FAULTS", "1")))
+_TIMES = max(1, int(os.environ.get("MANDRAKE_SESSIONS_FAULTS", "1")))
 needs_injector = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
-patient = pytest.mark.timeout(120 * TIMES)
 
 
 def seeds(*given: int) -> list[int]:
-    """Always the same ones, so that a failure is a failure for everybody; more of them in a longer run."""
-    return [seed + 1000 * n for n in range(TIMES) for seed in given]
+    """Always the same ones, so that a failure is a failure for everybody. With ``MANDRAKE_SESSIONS_FAULTS=20`` in the
+    environment twenty times as many are tried."""
+    return [seed + 1000 * n for n in range(_TIMES) for seed in given]
 
 
 def with_module(name: str) -> tuple[str, ...]:

@@ -20,12 +20,11 @@ import pytest
 
 from faults.injector import SQLITE_FULL, SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE
 from faults.ledger import Client, Ledger, check_feed, read_state
-from faults.servers import Faulty, check_sound, faulty, needs_injector, patient, seeds
+from faults.servers import Faulty, check_sound, faulty, needs_injector, seeds
 from faults.work import Conversation, every_write, pieces, text
 from figures import record
 from wire import SERVER, Wire, serving
 
-pytestmark = [patient]
 SCHEMA_1 = Path(__file__).parents[1] / "store" / "fixtures" / "schema-1.sqlite"
 DISK_BYTES = 2_000_000
 

@@ -21,27 +21,23 @@ import pytest
 from faults.disk import Disk, Record, read_trace
 from faults.ledger import Client, Ledger, State, check_feed, read_state
 from faults.servers import (
-    TIMES,
     Faulty,
     check_sound,
     faulty,
     inspecting,
     needs_injector,
-    patient,
     seeds,
 )
 from faults.work import Batch, Conversation, every_write, mixed, pieces, transaction
 from figures import record
 from wire import TIMEOUT, Ended, Wire, apply_update, serving
 
-pytestmark = [needs_injector, patient]
-
 LOOK = ("--lease-seconds", "0.1")
 SCHEMA_1 = Path(__file__).parents[1] / "store" / "fixtures" / "schema-1.sqlite"
 # The moments of a recorded run that are looked at, those that are not drawn at random included.
-MOMENTS = 40 * TIMES
+MOMENTS = 40
 # Servers that are killed at an operation of the disk, in each test.
-KILLS = 10 * TIMES
+KILLS = 10
 
 
 def database(workspace: Path) -> Path:
@@ -138,6 +134,7 @@ class Killing:
             self.server.set_plan({})
 
 
+@needs_injector
 @pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside-another-server"])
 @pytest.mark.parametrize("work", [every_write, folds])
 @pytest.mark.parametrize("seed", seeds(2))
@@ -246,6 +243,7 @@ def look_at_kills(ledger: Ledger, records: list[Record], base: dict[str, bytes],
     return looks
 
 
+@needs_injector
 @pytest.mark.parametrize("seed", seeds(4))
 def test_whatever_a_kill_leaves_of_mixed_work_is_whole(workspace: Path, tmp_path: Path, seed: int) -> None:
     ledger = Ledger()
@@ -258,6 +256,7 @@ def test_whatever_a_kill_leaves_of_mixed_work_is_whole(workspace: Path, tmp_path
     record("killed in mixed work, from its record", moments=looks, of=len(records), pieces_lost=0)
 
 
+@needs_injector
 @pytest.mark.parametrize("seed", seeds(5))
 def test_whatever_a_kill_leaves_of_idle_work_is_whole(workspace: Path, tmp_path: Path, seed: int) -> None:
     """Pruning of the feed, giving pages back, and emptying the -wal."""
@@ -307,7 +306,7 @@ def wait_until_tidy(workspace: Path, server: Faulty) -> None:
 def kill_at_some(workspace: Path, tmp_path: Path, state: State, base: bytes, operations: int, seed: int) -> int:
     """Really kill a server that begins with these bytes, at some operations of the disk; the next one finds it all."""
     chance, kills = random.Random(seed), 0
-    for at in [1, *(chance.randrange(2, operations) for _ in range(4 * TIMES))]:
+    for at in [1, *(chance.randrange(2, operations) for _ in range(4))]:
         shutil.rmtree(workspace / ".ws")
         database(workspace).parent.mkdir()
         database(workspace).write_bytes(base)
@@ -338,9 +337,11 @@ def schema_1_state(tmp_path: Path) -> State:
         return read_state(wire)
 
 
+@needs_injector
+@pytest.mark.parametrize("seed", seeds(6))
 @pytest.mark.parametrize("old", [False, True], ids=["new-file", "migration"])
 def test_whatever_a_kill_leaves_of_a_first_start_is_made_whole_by_the_next(
-    workspace: Path, tmp_path: Path, old: bool
+    workspace: Path, tmp_path: Path, old: bool, seed: int
 ) -> None:
     base = SCHEMA_1.read_bytes() if old else b""
     state = schema_1_state(tmp_path) if old else {}
@@ -349,8 +350,8 @@ def test_whatever_a_kill_leaves_of_a_first_start_is_made_whole_by_the_next(
     with faulty(workspace, tmp_path / "control") as server:
         server.wire.request("session/list")
         records = read_trace(server.trace)
-    looks = look_at_kills(Ledger(state), records, {"db.sqlite": base}, random.Random(6))
-    kills = kill_at_some(workspace, tmp_path, state, base, len(records), seed=6)
+    looks = look_at_kills(Ledger(state), records, {"db.sqlite": base}, random.Random(seed))
+    kills = kill_at_some(workspace, tmp_path, state, base, len(records), seed)
     what = "a migration" if old else "the making of a file"
     record(f"killed in {what}, from its record", moments=looks, of=len(records))
     record(f"killed in {what}", kills=kills)

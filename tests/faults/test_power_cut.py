@@ -15,12 +15,12 @@ import pytest
 from faults.disk import FATES, Disk, Record, read_trace
 from faults.injector import WRITE
 from faults.ledger import Client, Ledger
-from faults.servers import TIMES, Inspector, faulty, inspecting, needs_injector, patient, seeds
+from faults.servers import Inspector, faulty, inspecting, needs_injector, seeds
 from faults.work import mixed
 from figures import record
 
-pytestmark = [needs_injector, patient]
-CUTS = 50 * TIMES
+pytestmark = needs_injector
+CUTS = 50
 
 
 def promised(ledger: Ledger, durability: str, at: int) -> int:

@@ -189,7 +189,7 @@ def test_a_client_that_goes_while_large_answers_wait_leaves_a_store_that_others_
         process = start(workspace)
         assert process.stdin is not None
         assert process.stdout is not None
-        reads: Batch = [("session/history", {"sessionId": conversation.session})] * 20
+        reads: Batch = [("session/history", {"sessionId": conversation.session})] * 6
         process.stdin.write(b"".join(frames("lines", reads)))
         mine = new_id(chance)
         write = frame("lines", {"jsonrpc": "2.0", "id": 99, "method": "session/create", "params": {"id": mine}})

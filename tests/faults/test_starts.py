@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from faults.ledger import new_id, read_state
-from faults.servers import check_sound, faulty, needs_injector, patient, seeds
+from faults.servers import check_sound, faulty, needs_injector, seeds
 from figures import record
 from wire import Ended, Wire, serving
 
-pytestmark = [patient]
 PROCESSES = 12
 MOMENTS = ("before", "half", "after")
 FLAGS = ("--busy-timeout", "60", "--lease-seconds", "3600")
