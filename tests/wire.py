@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +35,10 @@ class Failed(AssertionError):
         self.kind = error["data"]["kind"]
 
 
+class Ended(AssertionError):
+    """The server is gone, and what is waited for will not come."""
+
+
 class Wire:
     """One server process and its client."""
 
@@ -51,6 +55,8 @@ class Wire:
         self._messages: queue.Queue[Any] = queue.Queue()
         self._kept: list[Any] = []
         self._let_be: set[str] = set()
+        # Half a message, of a server that was killed while it wrote.
+        self._cut_off = b""
         self.process = subprocess.Popen(
             [*command, "serve", *flags] if command == SERVER else [*command, *flags],
             cwd=workspace,
@@ -122,6 +128,16 @@ class Wire:
             found.append(self.notification(method))
         return found
 
+    def notifications_before(self, message_id: Any) -> list[Message]:
+        """All that have come before the answer to a request, whatever their method; it must be no error."""
+        self.result(message_id)
+        found: list[Message] = []
+        kept: list[Any] = []
+        for message in self._kept:
+            (found if isinstance(message, dict) and "method" in message else kept).append(message)
+        self._kept = kept
+        return found
+
     def next_message(self) -> Any:
         """The next message of any kind."""
         return self.wait_for(lambda _: True)
@@ -139,7 +155,7 @@ class Wire:
                 raise AssertionError(f"nothing came; kept {self._kept}; stderr {self.stderr}") from None
             if message is None:
                 self._messages.put(None)
-                raise AssertionError(f"the server ended; kept {self._kept}; stderr {self.stderr}")
+                raise Ended(f"the server ended; kept {self._kept}; stderr {self.stderr}")
             if wanted(message):
                 return message
             self._kept.append(message)
@@ -167,6 +183,7 @@ class Wire:
             self.end_input()
             assert self.process.wait(TIMEOUT) == 0, self.stderr
         left = self.unread()
+        assert not self._cut_off, "the last message has no end"
         assert not left, f"{len(left)} messages were left unread: {left[:5]}"
 
     def unread(self) -> list[Any]:
@@ -191,7 +208,8 @@ class Wire:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(TIMEOUT)
-        self.end_input()
+        with suppress(BrokenPipeError):
+            self.end_input()
 
     @property
     def stderr(self) -> str:
@@ -201,6 +219,9 @@ class Wire:
         assert self.process.stdout is not None
         with self.process.stdout as stream:
             for body in _bodies(stream, self.framing):
+                if self.framing == "lines" and not body.endswith(b"\n"):
+                    self._cut_off = body
+                    break
                 self._messages.put(json.loads(body))
         self._messages.put(None)
 

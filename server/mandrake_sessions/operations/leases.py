@@ -47,5 +47,6 @@ def _interrupt(tx: Transaction, lease_id: str) -> int:
     turn_ids = leases.turn_ids_of_lease(tx.connection, lease_id)
     for turn_id in turn_ids:
         stored = turns.get_turn(tx.connection, turn_id)
-        change_turn(tx, stored, {"status": TurnStatus.INTERRUPTED.value, "stream_end_time": tx.now})
+        end_time = stored.end_time(tx.now)
+        change_turn(tx, stored, {"status": TurnStatus.INTERRUPTED.value, "stream_end_time": end_time})
     return len(turn_ids)

@@ -281,7 +281,7 @@ def _check_status(stored: StoredTurn, columns: dict[str, Any], now: int) -> None
         columns["stream_end_time"] = None
     elif stored.status is TurnStatus.STREAMING:
         if columns.get("stream_end_time") is None:
-            columns["stream_end_time"] = now
+            columns["stream_end_time"] = stored.end_time(now)
     elif "stream_end_time" in columns and columns["stream_end_time"] is None:
         raise Conflict("endTime", f"turn {stored.id} is {stored.status}, so its streamEndTime cannot be cleared")
 

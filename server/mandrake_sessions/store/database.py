@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, StorageReason
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.connect import connect
-from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours, os_failure
+from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours
 from mandrake_sessions.store.identity import DATABASE, Place
 from mandrake_sessions.store.leases import Lease, take_lease
 from mandrake_sessions.store.migrate import latest_version, user_version
@@ -91,9 +91,9 @@ class Database:
         if self.lease is None:
             try:
                 self.lease = take_lease(self.path)
-            except OSError as error:
-                self.failure = os_failure(error, self.path)
-                raise self.failure from error
+            except StorageFailure as failure:
+                self.failure = failure
+                raise
         return None if self.lease is None else self.lease.id
 
     def count_retry(self) -> None:

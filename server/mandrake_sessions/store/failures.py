@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mandrake_sessions.errors import Busy, Cancelled, SessionsError, StorageFailure, StorageReason
 
@@ -96,3 +98,15 @@ def os_failure(error: OSError, path: str) -> StorageFailure:
     """The domain error for what the operating system says of a file beside the database."""
     reason = _OS_REASONS.get(error.errno or 0, StorageReason.IO)
     return StorageFailure(reason, f"database {path}: {error.strerror or error} ({error.filename or 'lock'})", path)
+
+
+@contextmanager
+def os_failures(path: str) -> Iterator[None]:
+    """Raise what the operating system says of a file or directory beside the database as a domain error, but for one
+    that is not there."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise os_failure(error, path) from error

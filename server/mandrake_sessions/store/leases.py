@@ -15,6 +15,8 @@ from pathlib import Path
 from sqlite3 import Connection
 from types import ModuleType
 
+from mandrake_sessions.store.failures import os_failures
+
 fcntl: ModuleType | None
 try:
     import fcntl
@@ -48,8 +50,9 @@ class Lease:
 
 
 def take_lease(database_path: str) -> Lease | None:
-    """A new lease; None where there are no leases."""
-    return None if fcntl is None else Lease(database_path)
+    """A new lease; None where there are no leases. Raises StorageFailure."""
+    with os_failures(database_path):
+        return None if fcntl is None else Lease(database_path)
 
 
 def streaming_leases(connection: Connection) -> set[str]:
@@ -66,10 +69,11 @@ def turn_ids_of_lease(connection: Connection, lease_id: str) -> list[str]:
 @contextmanager
 def dead_lease(database_path: str, lease_id: str) -> Iterator[bool]:
     """Whether the process of a lease is gone. For the block nobody else can find the same; if it was dead, its file is
-    gone afterwards."""
+    gone afterwards. Raises StorageFailure."""
     path = _lock_file(database_path, lease_id)
     try:
-        handle = os.open(path, os.O_RDWR)
+        with os_failures(database_path):
+            handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         yield True
         return

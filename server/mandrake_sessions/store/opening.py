@@ -42,6 +42,9 @@ def open_database(path: str, settings: StoreSettings) -> Database:
         return patiently(lambda: _open_once(path, settings), settings.busy_timeout, path)
     except sqlite3.Error as error:
         raise storage_failure(error, path, "Failed to initialize database") from error
+    except OSError as error:
+        # No more files may be opened, say.
+        raise cannot_open(path, error.strerror or str(error)) from error
 
 
 def prepare(path: str, settings: StoreSettings, *, anew: bool) -> None:

@@ -94,6 +94,10 @@ class StoredTurn:
     def output_tokens(self) -> int:
         return int(self.row[23])
 
+    def end_time(self, now: int) -> int:
+        """When it ends, if it does so now: never before it began, though the clock may have been set back."""
+        return max(now, int(self.row[18]))
+
     @property
     def weight(self) -> int:
         """About how many bytes the turn takes in an answer, without its texts and tool calls."""
