@@ -84,3 +84,11 @@ def keep_out_of_git(directory: Path) -> None:
     ignore = directory / ".gitignore"
     if not ignore.exists():
         ignore.write_text("*\n")
+
+
+def prepare_directory(database: Path) -> None:
+    """Make ``.ws`` where the database is a workspace's usual one and not there yet, and keep it out of git. Raises
+    OSError."""
+    if database.parent.name == WORKSPACE_DIRECTORY and not database.exists():
+        database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keep_out_of_git(database.parent)

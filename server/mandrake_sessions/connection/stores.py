@@ -12,10 +12,9 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.stores import StoreName
 from mandrake_sessions.settings import Settings
 from mandrake_sessions.workspaces import (
-    WORKSPACE_DIRECTORY,
     find_workspace,
-    keep_out_of_git,
     path_of_uri,
+    prepare_directory,
     system_database,
     workspace_database,
 )
@@ -141,10 +140,7 @@ def _prepare_workspace(place: StorePlace) -> None:
     """Make ``.ws`` where the store is a workspace's usual one, and keep it out of git."""
     path = Path(place.path)
     try:
-        if path.parent.name != WORKSPACE_DIRECTORY or path.exists():
-            return
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keep_out_of_git(path.parent)
+        prepare_directory(path)
     except OSError as error:
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,

@@ -1,16 +1,17 @@
-"""Copies of a database, made by SQLite itself while others write."""
+"""Copies of a database that are kept beside it."""
 
 from __future__ import annotations
 
+import glob
 import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from mandrake_sessions.ids import now_ms
-from mandrake_sessions.store.connect import connect
+from mandrake_sessions.store.copying import copy_database
+from mandrake_sessions.store.partial import partial_file
 
 KEPT_BACKUPS = 3
+_BUSY_SECONDS = 5.0
 
 
 def create_private_file(path: str) -> bool:
@@ -26,20 +27,25 @@ def create_private_file(path: str) -> bool:
     return True
 
 
-def copy_database(source: str, destination: str) -> None:
-    """Copy a database to a new file. The source is read on a connection of its own: on the one that holds the
-    transaction ``Connection.backup`` would wait for itself."""
-    create_private_file(destination)
-    with closing(connect(source, read_only=True)) as reader, closing(sqlite3.connect(destination)) as writer:
-        reader.backup(writer)
-
-
 def back_up_before_migration(path: str, version: int) -> str:
     """Copy the file beside itself, named after the schema it has, and delete all but the newest such copies."""
-    destination = f"{path}.v{version}-{now_ms()}.backup"
-    copy_database(path, destination)
+    return _back_up_beside(path, f"v{version}", "v*")
+
+
+def back_up_before_repair(path: str) -> str:
+    """The same before something in it is put right; a damaged one is copied as it is."""
+    return _back_up_beside(path, "before-fix", "before-fix")
+
+
+def _back_up_beside(path: str, word: str, words: str) -> str:
     file = Path(path)
-    copies = sorted(file.parent.glob(f"{file.name}.v*-*.backup"), key=lambda copy: copy.stat().st_mtime_ns)
+    destination = f"{path}.{word}-{now_ms()}.backup"
+    with partial_file(str(file.parent), file.name) as partial:
+        copy_database(path, partial.path, _BUSY_SECONDS)
+        partial.publish(destination, replace=True)
+    copies = sorted(
+        file.parent.glob(f"{glob.escape(file.name)}.{words}-*.backup"), key=lambda copy: copy.stat().st_mtime_ns
+    )
     for old in copies[:-KEPT_BACKUPS]:
         old.unlink(missing_ok=True)
     return destination

@@ -1,0 +1,24 @@
+"""``mandrake-sessions backup DEST``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from mandrake_sessions.commands.shared import DONE, ended, plural, say, shown_progress, store_meant
+from mandrake_sessions.maintenance import back_up
+from mandrake_sessions.maintenance.checkup import size_text
+
+
+def run(options: Namespace) -> int:
+    """0: it is there, whole. 1: it could not be made. 2: DEST cannot be used."""
+    meant = store_meant(options)
+    return ended("backup", lambda: _back_up(options, meant.database, meant.busy_timeout))
+
+
+def _back_up(options: Namespace, database: str, busy_timeout: float) -> int:
+    with shown_progress() as progress:
+        made = back_up(
+            database, options.destination, replace=options.force, busy_timeout=busy_timeout, progress=progress
+        )
+    say(f"{database} → {made.path}: {plural(made.sessions, 'session')}, {size_text(made.size)}, verified")
+    return DONE
