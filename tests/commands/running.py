@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -104,6 +105,19 @@ def sql(database: Path, *statements: str) -> list[tuple[Any, ...]]:
         for statement in statements:
             rows = connection.execute(statement).fetchall()
     return rows
+
+
+def age(database: Path, title: str, days: float, *, pieces: bool = True) -> None:
+    """As if nobody had changed a session for so long, nor streamed to it unless not ``pieces``."""
+    then = int((time.time() - days * 86_400) * 1000)
+    with closing(sqlite3.connect(database, isolation_level=None, timeout=5)) as connection:
+        connection.execute("UPDATE session SET updated_at = ? WHERE title = ?", (then, title))
+        if pieces:
+            connection.execute(
+                "UPDATE feed SET at = ? WHERE turn_pk IN (SELECT t.pk FROM turn t JOIN session s ON s.pk = t.session_pk"
+                " WHERE s.title = ?)",
+                (then, title),
+            )
 
 
 def is_whole(database: Path) -> bool:

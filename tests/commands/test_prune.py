@@ -8,23 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from commands.running import content, fill, is_first_numbers, is_whole, run, sql, state, store_of, titles, writing
+from commands.running import age, content, fill, is_first_numbers, is_whole, run, state, store_of, titles, writing
 from mandrake_sessions import SessionManager
 from mandrake_sessions.maintenance import prune
 from wire import Conversation, serving
 
 DAY = 86_400_000
-
-
-def age(database: Path, title: str, days: float) -> None:
-    """As if nobody had touched it for so long."""
-    then = int(time.time() * 1000 - days * DAY)
-    own = f"SELECT pk FROM session WHERE title = '{title}'"
-    sql(
-        database,
-        f"UPDATE feed SET at = {then} WHERE turn_pk IN (SELECT pk FROM turn WHERE session_pk IN ({own}))",
-        f"UPDATE session SET updated_at = {then} WHERE title = '{title}'",
-    )
 
 
 @pytest.mark.parametrize(
@@ -82,8 +71,7 @@ def test_what_streams_or_has_streamed_lately_stays(workspace: Path) -> None:
         turn = streaming.turn(detached=True)
         wire.request("turn/append", turnId=turn, content="so far")
         age(database, "streams", 100)
-        then = int(time.time() * 1000 - 100 * DAY)
-        sql(database, f"UPDATE session SET updated_at = {then} WHERE title = 'pieces'")
+        age(database, "pieces", 100, pieces=False)
         assert "No session is that old." in run(workspace, "prune", "--older-than", "90d").out
         assert wire.request("turn/get", turnId=turn)["content"] == "so far"
     assert titles(database) == ["pieces", "streams"]
