@@ -12,7 +12,6 @@ from mandrake_sessions.commands.shared import (
     UNUSABLE,
     Meant,
     ended,
-    plural,
     say,
     say_json,
     shown_progress,
@@ -20,6 +19,7 @@ from mandrake_sessions.commands.shared import (
 )
 from mandrake_sessions.maintenance import Finding, Level, Repair, check_up, repair
 from mandrake_sessions.maintenance.checkup import is_damaged
+from mandrake_sessions.maintenance.words import plural
 
 
 def run(options: Namespace) -> int:

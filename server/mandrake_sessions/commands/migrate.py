@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from mandrake_sessions.commands.shared import DONE, FAILED, UNUSABLE, Meant, ended, plural, say, store_meant
+from mandrake_sessions.commands.shared import DONE, FAILED, UNUSABLE, Meant, ended, say, store_meant
 from mandrake_sessions.maintenance import migrate, schema
+from mandrake_sessions.maintenance.words import plural
 
 PENDING = 1
 

@@ -14,7 +14,6 @@ from mandrake_sessions.commands.shared import (
     DONE,
     Meant,
     ended,
-    plural,
     printable,
     say,
     say_json,
@@ -24,7 +23,7 @@ from mandrake_sessions.commands.shared import (
 from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.maintenance import Pruned, prune
-from mandrake_sessions.maintenance.checkup import size_text
+from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import PrunableSession
 from mandrake_sessions.settings import BadSetting

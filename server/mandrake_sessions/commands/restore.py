@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from mandrake_sessions.commands.shared import DONE, ended, plural, say, shown_progress, store_meant
+from mandrake_sessions.commands.shared import DONE, ended, say, shown_progress, store_meant
 from mandrake_sessions.maintenance import restore
+from mandrake_sessions.maintenance.words import plural
 
 
 def run(options: Namespace) -> int:

@@ -76,10 +76,6 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "·" for character in text)
 
 
-def plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
 @contextmanager
 def shown_progress() -> Iterator[Progress | None]:
     """Shows on stderr how far the block is, where that is a terminal; None elsewhere."""

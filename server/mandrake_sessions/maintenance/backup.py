@@ -41,8 +41,8 @@ def back_up(
         Busy: others held the store.
     """
     target = _target(database, destination)
-    _check_target(database, target, replace=replace)
     store = look_at(database, busy_timeout)
+    _check_target(database, target, replace=replace)
     with partial_file(str(target.parent), Path(database).stem) as partial:
         copy_database(database, partial.path, busy_timeout, progress)
         if progress is not None:

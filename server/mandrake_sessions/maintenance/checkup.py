@@ -14,6 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.store import checkup
 from mandrake_sessions.store.build import has_wal_reset_bug, sqlite_version
 from mandrake_sessions.store.copying import Progress
@@ -94,15 +95,6 @@ def is_damaged(findings: list[Finding]) -> bool:
     return any(f.check in ("file", "integrity") and f.level is Level.PROBLEM and f.cure is None for f in findings)
 
 
-def size_text(size: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
-
-
 def _program() -> Finding:
     text = f"mandrake-sessions {__version__}, Python {platform.python_version()}, SQLite {sqlite_version()}"
     if has_wal_reset_bug():
@@ -164,7 +156,7 @@ def _integrity(connection: Any, database: str) -> Finding:
         complaints = integrity(connection)
     if not complaints:
         return Finding("integrity", Level.OK, "every page and index is in order")
-    text = f"{len(complaints)} faults, the first: {complaints[0]}"
+    text = f"{plural(len(complaints), 'fault')}, the first: {complaints[0]}"
     if all(any(words in f" {complaint}" for words in _INDEX_COMPLAINTS) for complaint in complaints):
         return Finding("integrity", Level.PROBLEM, f"indexes only: {text}", Cure.INDEXES)
     return _damaged("integrity", database, text)
@@ -190,17 +182,17 @@ def _ledger(connection: Any, _database: str) -> Finding:
 
 def _rows(connection: Any, database: str) -> Finding:
     if incomplete := checkup.incomplete_rounds(connection):
-        text = f"{incomplete} rounds have no request or no response"
+        text = f"{plural(incomplete, 'round')} without a request or a response"
         return Finding("rows", Level.PROBLEM, text, advice=HOW_TO_RECOVER.format(path=database))
     if strays := checkup.stray_changes(connection):
-        return Finding("rows", Level.PROBLEM, f"{strays} changes in the feed are of what is gone", Cure.ROWS)
+        return Finding("rows", Level.PROBLEM, f"{plural(strays, 'change')} in the feed of what is gone", Cure.ROWS)
     return Finding("rows", Level.OK, "none is left of what is gone")
 
 
 def _counters(connection: Any, _database: str) -> Finding:
     counts, low = checkup.wrong_counts(connection), checkup.low_counters(connection)
     if counts or low:
-        text = f"{counts} sessions count their rounds wrongly, {low} counters would give an index twice"
+        text = f"wrong: {plural(counts, 'count')} of rounds, {low} of next indexes"
         return Finding("counters", Level.PROBLEM, text, Cure.COUNTERS)
     return Finding("counters", Level.OK, "each agrees with what it counts")
 
@@ -208,7 +200,7 @@ def _counters(connection: Any, _database: str) -> Finding:
 def _turns(connection: Any, database: str) -> Finding:
     dead = [lease for lease in streaming_leases(connection) if is_dead_lease(database, lease)]
     if orphans := sum(len(turn_ids_of_lease(connection, lease)) for lease in dead):
-        text = f"{orphans} stream for a process that is gone; the next server marks them as interrupted"
+        text = f"{plural(orphans, 'turn')} of a process that is gone: the next server marks such as interrupted"
         return Finding("turns", Level.WARNING, text, Cure.ORPHANS)
     return Finding("turns", Level.OK, "none streams for a process that is gone")
 
@@ -230,7 +222,9 @@ def _wal(database: str) -> Finding:
 
 def _leases(database: str) -> Finding:
     if dead := dead_lease_files(database):
-        return Finding("leases", Level.WARNING, f"{len(dead)} are of processes that are gone", Cure.LEASES)
+        return Finding(
+            "leases", Level.WARNING, f"{plural(len(dead), 'lock file')} of processes that are gone", Cure.LEASES
+        )
     return Finding("leases", Level.OK, "none is of a process that is gone")
 
 
@@ -301,7 +295,11 @@ def leftovers(database: str) -> list[str]:
 
 
 def _is_open(path: str) -> bool:
-    return os.name == "posix" and bool(os.stat(path).st_mode & 0o077)  # noqa: PTH116
+    try:
+        return os.name == "posix" and bool(os.stat(path).st_mode & 0o077)  # noqa: PTH116
+    except FileNotFoundError:
+        # A -wal goes with the last server that closes.
+        return False
 
 
 def _size(path: str) -> int:

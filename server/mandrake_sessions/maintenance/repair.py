@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -122,7 +123,8 @@ def _attempt(work: Callable[[], str]) -> Repair:
 
 def _close_to_others(database: str) -> str:
     for path in private_files(database):
-        Path(path).chmod(0o600)
+        with suppress(FileNotFoundError):
+            Path(path).chmod(0o600)
     for path in private_directories(database):
         Path(path).chmod(0o700)
     return f"closed {os.path.dirname(database)} and the files in it to others"  # noqa: PTH120

@@ -83,7 +83,7 @@ def check_whole(path: str) -> None:
     if complaints:
         raise StorageFailure(
             StorageReason.CORRUPT,
-            f"{path} is damaged ({len(complaints)} faults, the first: {complaints[0]}); use another backup",
+            f"{path} is damaged ({complaints[0]}); use another backup",
             path,
         )
 
