@@ -121,6 +121,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--" + setting.name.replace("_", "-"),
             metavar=setting.metadata["metavar"],
+            nargs="?" if setting.metadata["alone"] else None,
+            const=setting.metadata["alone"],
             help=f"{setting.metadata['help']}{default}",
         )
 

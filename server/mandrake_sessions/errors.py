@@ -12,6 +12,7 @@
     └── StoreError              the file, not the request
         ├── Busy                another process held the write lock for too long
         └── StorageFailure      opening, reading or writing failed; see StorageReason
+            └── FileMoved       … since its file was deleted, replaced or moved
 
 Every message says what was wrong, with what value, and what to do. ``protocol/errors.py`` gives each its code.
 """
@@ -127,3 +128,13 @@ class StorageFailure(StoreError):
     def __init__(self, reason: StorageReason, message: str, path: str) -> None:
         super().__init__(message, path)
         self.reason = reason
+
+
+class FileMoved(StorageFailure):
+    """The file was deleted, replaced or moved while it was open: what was asked was not done in the one that its name
+    leads to now. It is opened anew with the next call; try again."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            StorageReason.IO, f"database {path}: the file was deleted, replaced or moved just now; send it again", path
+        )

@@ -13,6 +13,7 @@ from types import TracebackType
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.feed import Listener, ListenerThread
 from mandrake_sessions.operations.feed import FeedOperations
+from mandrake_sessions.operations.health import HealthOperations
 from mandrake_sessions.operations.history import HistoryOperations
 from mandrake_sessions.operations.housekeeping import Housekeeper, HousekeepingOperations
 from mandrake_sessions.operations.leases import LeaseOperations
@@ -36,12 +37,17 @@ class SessionManager(
     FeedOperations,
     LeaseOperations,
     HousekeepingOperations,
+    HealthOperations,
 ):
     """One store of conversations. Any number of managers, threads and processes may have the same file open.
 
     ``db_path``: the SQLite file; it and its directory are made when it is opened. ``durability``: what a commit waits
-    for. ``busy_timeout``: seconds that a call may wait for the lock of another process. Every operation is committed
-    when it returns; ids are UUIDs in any case, times milliseconds since the epoch, costs USD.
+    for. ``busy_timeout``: seconds that a call may wait for the lock of another process. ``inside``: a directory that
+    the file must lie in, wherever links lead. ``allow_network_filesystem``: take a file that other machines may share,
+    which can damage it.
+
+    Every operation is committed when it returns; ids are UUIDs in any case, times milliseconds since the epoch, costs
+    USD. A file that is deleted, replaced or moved while it is open is opened anew by the next operation.
 
     Use it as a context manager, or call ``init`` and ``close``::
 
@@ -63,8 +69,12 @@ class SessionManager(
         *,
         durability: Durability | str = Durability.BALANCED,
         busy_timeout: float = 5.0,
+        inside: str | os.PathLike[str] | None = None,
+        allow_network_filesystem: bool = False,
     ) -> None:
-        super().__init__(os.fspath(db_path), StoreSettings(Durability(durability), busy_timeout))
+        directory = None if inside is None else os.fspath(inside)
+        settings = StoreSettings(Durability(durability), busy_timeout, directory, allow_network_filesystem)
+        super().__init__(os.fspath(db_path), settings)
         self._logger = logger or logging.getLogger("mandrake_sessions")
         self._listeners: ListenerThread | None = None
 

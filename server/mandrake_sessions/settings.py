@@ -39,6 +39,13 @@ def _bytes(value: Any) -> int:
     return number
 
 
+def _flag(value: Any) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if str(value).lower() not in known:
+        raise ValueError("must be true or false")
+    return known[str(value).lower()]
+
+
 def _word(*words: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         if value not in words:
@@ -48,8 +55,11 @@ def _word(*words: str) -> Callable[[Any], str]:
     return parse
 
 
-def _setting(parse: Callable[[Any], Any], default: Any, help_text: str, metavar: str) -> Any:
-    return field(default=default, metadata={"parse": parse, "help": help_text, "metavar": metavar})
+def _setting(
+    parse: Callable[[Any], Any], default: Any, help_text: str, metavar: str, *, alone: str | None = None
+) -> Any:
+    """``alone``: what its flag means without a value."""
+    return field(default=default, metadata={"parse": parse, "help": help_text, "metavar": metavar, "alone": alone})
 
 
 @frozen(kw_only=True)
@@ -67,6 +77,9 @@ class Settings:
     )
     feed_max_bytes: int = _setting(_bytes, 8 * 1024 * 1024, "how much of the feed is kept for resuming", "BYTES")
     feed_max_age: float = _setting(_seconds, 604_800.0, "how long a change is kept for resuming", "SECONDS")
+    allow_network_filesystem: bool = _setting(
+        _flag, False, "open a store that other machines may share, which can damage it", "true|false", alone="true"
+    )
     max_message_bytes: int = _setting(_bytes, 64 * 1024 * 1024, "the largest message that is read", "BYTES")
     log_level: str = _setting(_word(*LOG_LEVELS), "warning", "debug, info, warning or error", "WORD")
     log_file: str | None = _setting(_text, None, "where the log goes instead of stderr", "PATH")

@@ -21,6 +21,12 @@ def system_database() -> Path:
     return (Path(home).expanduser() if home else Path.home() / ".mandrake") / DATABASE_NAME
 
 
+def own_directory(path: Path) -> Path | None:
+    """The directory that is a store's alone, if its file lies in one by default: `.ws`, or the user's own."""
+    parent = path.parent
+    return parent if parent.name == WORKSPACE_DIRECTORY or path == system_database() else None
+
+
 def find_workspace(directory: Path) -> Path:
     """The workspace of a program that was started in ``directory`` and told nothing else.
 
@@ -86,9 +92,11 @@ def keep_out_of_git(directory: Path) -> None:
         ignore.write_text("*\n")
 
 
-def prepare_directory(database: Path) -> None:
+def prepare_directory(database: Path, *, parents: bool = True) -> None:
     """Make ``.ws`` where the database is a workspace's usual one and not there yet, and keep it out of git. Raises
     OSError."""
-    if database.parent.name == WORKSPACE_DIRECTORY and not database.exists():
-        database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keep_out_of_git(database.parent)
+    directory = database.parent
+    if directory.name != WORKSPACE_DIRECTORY or database.exists() or directory.is_symlink():
+        return
+    directory.mkdir(mode=0o700, parents=parents, exist_ok=True)
+    keep_out_of_git(directory)

@@ -57,7 +57,7 @@ def missing(database: Path) -> None:
     [
         (newer, "update mandrake-sessions"),
         (foreign, "is no store of this program"),
-        (damaged, "not a database"),
+        (damaged, "no database at all"),
         (missing, "there is no store at"),
     ],
 )

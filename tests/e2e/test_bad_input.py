@@ -351,16 +351,35 @@ def test_errors_hold_neither_sql_nor_a_path_of_the_code(wire: Wire) -> None:
 
 @pytest.mark.parametrize("pipelined", [1, 5])
 @pytest.mark.parametrize("method", ["turn/append", "session/create", "session/list", "session/get", "turn/subscribe"])
-def test_a_fault_that_nobody_foresaw_is_answered_too(workspace: Path, method: str, pipelined: int) -> None:
+def test_a_store_that_another_program_broke_is_told_of(workspace: Path, method: str, pipelined: int) -> None:
     """Another program takes a table away: no method can do its work, and each request is told so, once."""
     with serving(workspace) as wire:
         conversation = Conversation(wire)
         turn = conversation.turn(detached=True)
-        with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite")) as other:
-            other.execute("DROP TABLE feed")
+        other_program(workspace, "DROP TABLE feed")
         params = {"turn/append": {"turnId": turn, "content": "x"}, "session/get": {"sessionId": conversation.session}}
+        for message_id in [wire.post(method, **params.get(method, {})) for _ in range(pipelined)]:
+            error = wire.answer(message_id)["error"]
+            assert (error["code"], error["data"]["reason"]) == (-32013, "corrupt")
+        assert wire.notification("server/healthChanged")["status"] == "down"
+        assert wire.error("no/such/method")["code"] == -32601
+
+
+@pytest.mark.parametrize("pipelined", [1, 5])
+@pytest.mark.parametrize("method", ["turn/append", "session/create"])
+def test_a_fault_that_nobody_foresaw_is_answered_too(workspace: Path, method: str, pipelined: int) -> None:
+    with serving(workspace) as wire:
+        turn = Conversation(wire).turn(detached=True)
+        other_program(workspace, "CREATE TRIGGER no BEFORE INSERT ON feed BEGIN SELECT raise(ABORT, 'no'); END")
+        params = {"turn/append": {"turnId": turn, "content": "x"}}
         for message_id in [wire.post(method, **params.get(method, {})) for _ in range(pipelined)]:
             error = wire.answer(message_id)["error"]
             assert (error["code"], error["data"]["kind"]) == (-32603, "internal")
             wire.wait_for_log(error["data"]["incident"])
         assert wire.error("no/such/method")["code"] == -32601
+        assert wire.request("turn/get", turnId=turn)["content"] == ""
+
+
+def other_program(workspace: Path, statement: str) -> None:
+    with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite")) as other:
+        other.execute(statement)

@@ -150,6 +150,7 @@ def test_the_original_mandrakes_database_is_refused_by_name(workspace: Path, wir
     assert "mandrake-sessions import" in error["message"]
     assert error["data"]["path"] == str(store_of(workspace))
     assert store_of(workspace).read_bytes() == before
+    assert wire.notification("server/healthChanged")["status"] == "down"
 
 
 def test_a_workspace_that_cannot_hold_a_store_is_named(workspace: Path, wire: Wire) -> None:
@@ -157,6 +158,7 @@ def test_a_workspace_that_cannot_hold_a_store_is_named(workspace: Path, wire: Wi
     error = wire.error("session/create")
     assert (error["code"], error["data"]["reason"]) == (-32013, "createDirectory")
     assert "Failed to create database directory" in error["message"]
+    assert wire.notification("server/healthChanged")["status"] == "down"
 
 
 def test_health_tells_of_a_store_before_and_after_it_is_used(workspace: Path, wire: Wire) -> None:
@@ -165,12 +167,12 @@ def test_health_tells_of_a_store_before_and_after_it_is_used(workspace: Path, wi
     assert before["path"] == str(store_of(workspace))
     wire.request("session/create")
     (after,) = wire.request("server/health")["stores"]
-    assert (after["open"], after["status"], after["schemaVersion"], after["refCount"]) == (True, "ok", 1, 1)
+    assert (after["open"], after["status"], after["schemaVersion"], after["refCount"]) == (True, "ok", 2, 1)
 
 
 def test_health_says_why_a_store_is_down(workspace: Path, wire: Wire) -> None:
     (workspace / ".ws").write_text("a file")
     wire.error("session/create")
-    health = wire.request("server/health")
-    assert health["status"] == health["stores"][0]["status"] == "down"
-    assert "Failed to create database directory" in health["stores"][0]["lastError"]
+    for health in wire.request("server/health"), wire.notification("server/healthChanged"):
+        assert health["status"] == health["stores"][0]["status"] == "down"
+        assert "Failed to create database directory" in health["stores"][0]["lastError"]

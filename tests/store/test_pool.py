@@ -16,7 +16,7 @@ import pytest
 
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import NotOpen, StorageFailure, StorageReason
-from mandrake_sessions.store import database as pool
+from mandrake_sessions.store import pool
 from mandrake_sessions.store.migrate import known_migrations
 
 START = """

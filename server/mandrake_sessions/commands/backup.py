@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from mandrake_sessions.commands.shared import DONE, ended, say, shown_progress, store_meant
+from mandrake_sessions.commands.shared import DONE, ended, say, shown_progress
 from mandrake_sessions.maintenance import back_up
 from mandrake_sessions.maintenance.words import plural, size_text
 
 
 def run(options: Namespace) -> int:
     """0: it is there, whole. 1: it could not be made. 2: DEST cannot be used."""
-    meant = store_meant(options)
-    return ended("backup", lambda: _back_up(options, meant.database, meant.busy_timeout))
+    return ended(options, lambda meant: _back_up(options, meant.database, meant.busy_timeout))
 
 
 def _back_up(options: Namespace, database: str, busy_timeout: float) -> int:

@@ -15,7 +15,6 @@ from mandrake_sessions.commands.shared import (
     say,
     say_json,
     shown_progress,
-    store_meant,
 )
 from mandrake_sessions.maintenance import Finding, Level, Repair, check_up, repair
 from mandrake_sessions.maintenance.checkup import is_damaged
@@ -24,8 +23,7 @@ from mandrake_sessions.maintenance.words import plural
 
 def run(options: Namespace) -> int:
     """0: no problem (left). 1: there are some. 2: it could not be checked."""
-    meant = store_meant(options)
-    return ended("doctor", lambda: _doctor(options, meant), failed=UNUSABLE)
+    return ended(options, lambda meant: _doctor(options, meant), failed=UNUSABLE)
 
 
 def _doctor(options: Namespace, meant: Meant) -> int:

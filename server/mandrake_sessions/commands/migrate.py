@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from mandrake_sessions.commands.shared import DONE, FAILED, UNUSABLE, Meant, ended, say, store_meant
+from mandrake_sessions.commands.shared import DONE, FAILED, UNUSABLE, Meant, ended, say
 from mandrake_sessions.maintenance import migrate, schema
 from mandrake_sessions.maintenance.words import plural
 
@@ -14,10 +14,9 @@ PENDING = 1
 def run(options: Namespace) -> int:
     """0: the schema is current. With ``--check`` 1: migrations are pending; 2: it cannot be told. Without it 1: they
     could not be applied."""
-    meant = store_meant(options)
     if options.check:
-        return ended("migrate", lambda: _check(meant), failed=UNUSABLE)
-    return ended("migrate", lambda: _migrate(meant), failed=FAILED)
+        return ended(options, _check, failed=UNUSABLE)
+    return ended(options, _migrate, failed=FAILED)
 
 
 def _check(meant: Meant) -> int:

@@ -18,7 +18,6 @@ from mandrake_sessions.commands.shared import (
     say,
     say_json,
     shown_progress,
-    store_meant,
 )
 from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.ids import now_ms
@@ -45,9 +44,8 @@ def duration(text: str) -> int:
 
 def run(options: Namespace) -> int:
     """0: done, or nothing to do. 1: it failed, or was not wanted."""
-    meant = store_meant(options)
-    age = duration(options.older_than)
-    return ended("prune", lambda: _prune(options, meant, now_ms() - age))
+    before = now_ms() - duration(options.older_than)
+    return ended(options, lambda meant: _prune(options, meant, before))
 
 
 def _prune(options: Namespace, meant: Meant, before: int) -> int:

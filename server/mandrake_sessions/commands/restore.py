@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from mandrake_sessions.commands.shared import DONE, ended, say, shown_progress, store_meant
+from mandrake_sessions.commands.shared import DONE, ended, say, shown_progress
 from mandrake_sessions.maintenance import restore
 from mandrake_sessions.maintenance.words import plural
 
 
 def run(options: Namespace) -> int:
     """0: it is the store now. 1: it could not be, and all is as it was. 2: SRC cannot be used."""
-    meant = store_meant(options)
-    return ended("restore", lambda: _restore(options.source, meant.database, meant.busy_timeout))
+    return ended(options, lambda meant: _restore(options.source, meant.database, meant.busy_timeout))
 
 
 def _restore(source: str, database: str, busy_timeout: float) -> int:

@@ -8,6 +8,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -18,6 +19,8 @@ from mandrake_sessions.maintenance import Progress
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.stores import StoreName
 from mandrake_sessions.settings import Settings, from_environment, parse_setting
+from mandrake_sessions.store.filesystem import check_links
+from mandrake_sessions.workspaces import own_directory
 
 DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
 
@@ -30,8 +33,13 @@ class Meant:
     busy_timeout: float
 
 
-def store_meant(options: Namespace) -> Meant:
-    """From the flags, the environment and the working directory, as ``serve`` finds it. Raises BadSetting."""
+def _store_meant(options: Namespace) -> Meant:
+    """From the flags, the environment and the working directory, as ``serve`` finds it.
+
+    Raises:
+        BadSetting: a flag or variable has a value that it may not have.
+        StorageFailure: a link leads out of the store's own directory.
+    """
     flags = {
         name: parse_setting(name, value, f"--{name}")
         for name in ("workspace", "database")
@@ -39,13 +47,16 @@ def store_meant(options: Namespace) -> Meant:
     }
     settings = Settings(**{**from_environment(), **flags})
     place = Stores(settings).place(StoreName(options.scope))
+    directory = own_directory(Path(place.path)) if place.is_usual else None
+    check_links(place.path, None if directory is None else str(directory))
     return Meant(os.path.realpath(place.path), settings.busy_timeout)
 
 
-def ended(command: str, work: Callable[[], int], *, failed: int = FAILED) -> int:
-    """The exit code of a command's work. What it raises on purpose is one line on stderr."""
+def ended(options: Namespace, work: Callable[[Meant], int], *, failed: int = FAILED) -> int:
+    """The exit code of a command's work on the store that is meant. What it raises on purpose is one line on stderr."""
+    command: str = options.command
     try:
-        code = work()
+        code = work(_store_meant(options))
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has gone; what is left in the buffer must not be an error of its own at the end.

@@ -16,10 +16,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from mandrake_sessions.connection.call import Call
+from mandrake_sessions.connection.health import HealthMonitor
 from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
-from mandrake_sessions.errors import Busy, Cancelled, SessionsError
+from mandrake_sessions.errors import Busy, Cancelled, FileMoved, SessionsError
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import StoreContext, SubscriptionContext
 from mandrake_sessions.manager import Housekeeper, Pin, SessionManager
@@ -44,11 +45,17 @@ class Dispatcher:
     """The queue of one connection. ``on_idle`` is called whenever all that was received is answered."""
 
     def __init__(
-        self, stores: Stores, subscriptions: ConnectionSubscriptions, outbound: Outbound, on_idle: Callable[[], None]
+        self,
+        stores: Stores,
+        subscriptions: ConnectionSubscriptions,
+        outbound: Outbound,
+        monitor: HealthMonitor,
+        on_idle: Callable[[], None],
     ) -> None:
         self._stores = stores
         self._subscriptions = subscriptions
         self._outbound = outbound
+        self._monitor = monitor
         self._on_idle = on_idle
         self._queue: deque[Call] = deque()
         self._executor = ThreadPoolExecutor(MAX_LONG_READS + 1, thread_name_prefix="mandrake-sessions-read")
@@ -81,16 +88,26 @@ class Dispatcher:
             pass
         self._subscriptions.pump()
         self._close_left()
+        self._monitor.notice()
         self._outbound.flush()
         if self.is_idle:
             self._on_idle()
 
+    def look_after_files(self) -> None:
+        """Open anew what is no longer where it was, and try again what could not be opened."""
+        self._subscriptions.reopened()
+        for place, manager in self._stores.open_stores():
+            if not manager.is_in_place:
+                self._open(place)
+        for place in self._stores.failed_places():
+            self._open(place)
+
     def interrupt_orphans(self) -> None:
-        """Mark the turns of processes that are gone; what a lock is in the way of is left for the next time."""
-        for manager in self._stores.open_managers():
+        """Mark the turns of processes that are gone; what something is in the way of is left for the next time."""
+        for manager in self._managers_in_place():
             try:
                 found = manager.interrupt_orphans(wait=False)
-            except Busy:
+            except (Busy, FileMoved):
                 continue
             except SessionsError as error:
                 logger.warning("turns of processes that are gone could not be looked for: %s", error)
@@ -103,17 +120,21 @@ class Dispatcher:
         """One short step of idle work on each store; gives the seconds until the next is due."""
         settings = self._stores.settings
         pauses = [HOUSE_SECONDS]
-        for manager in self._stores.open_managers():
+        for manager in self._managers_in_place():
             if manager not in self._housekeepers:
                 found = manager.housekeeper(settings.feed_max_bytes, settings.feed_max_age)
                 self._housekeepers[manager] = found
             try:
                 pauses.append(self._housekeepers[manager].step(wait=False))
-            except Busy:
+            except (Busy, FileMoved):
                 pauses.append(BUSY_HOUSE_SECONDS)
             except SessionsError as error:
                 logger.warning("idle work on a store failed, it will be tried again: %s", error)
         return min(pauses)
+
+    def _managers_in_place(self) -> list[SessionManager]:
+        """Those that need not be opened anew first, which takes a thread."""
+        return [manager for _, manager in self._stores.open_stores() if manager.is_in_place]
 
     def cancel(self, message_id: Any) -> None:
         """End a request that waits or reads; one that is done, or unknown, is let be."""
@@ -162,6 +183,9 @@ class Dispatcher:
             self._write(manager, call.place)
         except Busy as error:
             return self._wait_for_lock(error)
+        except FileMoved:
+            self._open(call.place)
+            return False
         self._delays = None
         return True
 
@@ -177,6 +201,10 @@ class Dispatcher:
         """The calls that wait for a store that cannot be opened are answered with why."""
         self._opening = None
         error = opened.exception()
+        manager = opened.result() if error is None else None
+        if manager is not None:
+            self._housekeepers.pop(manager, None)
+        self._subscriptions.reopened()
         if error is not None:
             waiting = [call for call in self._queue if call.place == place and _access(call) is not Access.LEAVE]
             for call in waiting:
@@ -205,7 +233,7 @@ class Dispatcher:
             else:
                 with manager.transaction(wait=False):
                     outcomes = [self._attempt(call, self._context(call, manager)) for call in group]
-        except Busy:
+        except (Busy, FileMoved):
             raise
         except Exception as error:
             self._fail_group(group, manager, error)
@@ -260,7 +288,7 @@ class Dispatcher:
             return False
         try:
             pin = manager.pin(wait=False)
-        except Busy:
+        except (Busy, FileMoved):
             raise
         except Exception as error:
             self._queue.popleft().fail(error)

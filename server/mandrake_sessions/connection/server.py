@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -13,6 +15,7 @@ from typing import Any
 from mandrake_sessions.connection.call import NOTIFICATION, Batch, Call
 from mandrake_sessions.connection.dispatcher import Dispatcher
 from mandrake_sessions.connection.framing import Broken, Frame, Framer, TooLong
+from mandrake_sessions.connection.health import HealthMonitor
 from mandrake_sessions.connection.jsonrpc import BrokenMessage, decode, is_id, salvage_id
 from mandrake_sessions.connection.language import LanguageClient
 from mandrake_sessions.connection.outbound import Outbound
@@ -40,8 +43,12 @@ logger = logging.getLogger(__name__)
 # From the wish to end to the end, in seconds: for what waits, then for a client that reads slowly.
 FINISH_SECONDS = 1.5
 FLUSH_SECONDS = 1.0
+LAST_SECONDS = 2.8
 SENT_LOOK = 0.01
 SHORTEST_LEASE_LOOK = 0.05
+HEALTH_SECONDS = 1.0
+# What ends a server in order. A terminal that is closed hangs up.
+_ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 
 
 class Server:
@@ -54,7 +61,8 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._outbound = Outbound(stdout, self._from_thread(self._drained), self._from_thread(self._client_gone))
         self._subscriptions = ConnectionSubscriptions(self._outbound)
-        self._dispatcher = Dispatcher(self.stores, self._subscriptions, self._outbound, self._idle)
+        self._monitor = HealthMonitor(self.stores, self._tell)
+        self._dispatcher = Dispatcher(self.stores, self._subscriptions, self._outbound, self._monitor, self._idle)
         self._reader = Reader(
             stdin,
             settings.max_message_bytes,
@@ -63,7 +71,7 @@ class Server:
             self._input_ended,
         )
         self._language = LanguageClient(self, given)
-        self._service = ServiceContext(ServerService(self.stores))
+        self._service = ServiceContext(ServerService(self.stores, self._monitor))
         self._finished = self._loop.create_future()
         self._ending = False
         self._patient = False
@@ -75,11 +83,13 @@ class Server:
         self._reader.start()
         self._look_for_orphans()
         self._keep_house()
+        self._look_after_stores()
         await self._finished
         self._subscriptions.pump(look=True)
         self._outbound.flush()
         await self._sent()
         self._subscriptions.close()
+        self._monitor.close()
         self._dispatcher.close()
         self.stores.close()
         return self._exit_code
@@ -92,6 +102,7 @@ class Server:
         self._ending = True
         if not patient:
             self._loop.call_later(FINISH_SECONDS, self._out_of_time)
+            _end_anyway(LAST_SECONDS, exit_code)
         self._dispatcher.run()
 
     async def _sent(self) -> None:
@@ -118,6 +129,12 @@ class Server:
         """A message of the language server's own."""
         self._outbound.send(message)
         self._outbound.flush()
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        """A notification that nobody asked for: not before the client has said anything, since how it wants to be
+        spoken to is not known until then."""
+        if self._outbound.framer is not None:
+            self._outbound.send(message)
 
     def _from_thread(self, work: Callable[..., None]) -> Callable[..., None]:
         """The same work, on the loop's thread; nothing once the loop has ended."""
@@ -236,6 +253,16 @@ class Server:
         self._loop.call_later(max(self.settings.lease_seconds / 2, SHORTEST_LEASE_LOOK), self._look_for_orphans)
         self._dispatcher.interrupt_orphans()
 
+    def _look_after_stores(self) -> None:
+        """What happens to the files from outside is noticed, and told."""
+        self._loop.call_later(HEALTH_SECONDS, self._look_after_stores)
+        if self._ending:
+            return
+        self._dispatcher.look_after_files()
+        self._monitor.look()
+        self._monitor.look_through()
+        self._outbound.flush()
+
     def _keep_house(self) -> None:
         """Idle work on the stores, a short step at a time."""
         pause = 1.0
@@ -245,12 +272,28 @@ class Server:
             self._loop.call_later(pause, self._keep_house)
 
     def _handle_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _ENDING_SIGNALS:
             try:
-                self._loop.add_signal_handler(number, self.end)
+                self._loop.add_signal_handler(number, self._signalled)
             except NotImplementedError:
                 # Windows: the loop has no signal handlers, Python has.
-                signal.signal(number, lambda *_: self._from_thread(self.end)())
+                signal.signal(number, lambda *_: self._from_thread(self._signalled)())
+
+    def _signalled(self) -> None:
+        """End in order; a second signal ends at once, by the system's own hand, whatever the process is doing."""
+        for number in _ENDING_SIGNALS:
+            with suppress(NotImplementedError):
+                self._loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        self.end()
+
+
+def _end_anyway(seconds: float, exit_code: int) -> None:
+    """End the process after so long, even where a disk or a file system does not let go of one of its threads. What was
+    acknowledged is stored by then, and SQLite recovers from any end."""
+    timer = threading.Timer(seconds, os._exit, (exit_code,))
+    timer.daemon = True
+    timer.start()
 
 
 def serve(settings: Settings, given: frozenset[str], stdin: int, stdout: int) -> int:

@@ -13,6 +13,7 @@ from mandrake_sessions.protocol.stores import StoreName
 from mandrake_sessions.settings import Settings
 from mandrake_sessions.workspaces import (
     find_workspace,
+    own_directory,
     path_of_uri,
     prepare_directory,
     system_database,
@@ -22,11 +23,13 @@ from mandrake_sessions.workspaces import (
 
 @frozen
 class StorePlace:
-    """Where a store is: its scope, the workspace it belongs to, and its file."""
+    """Where a store is: its scope, the workspace it belongs to, and its file. ``is_usual``: the file was not named by
+    ``--database``, so its directory is ours."""
 
     scope: str
     workspace: str | None
     path: str
+    is_usual: bool = True
 
 
 class Stores:
@@ -39,6 +42,8 @@ class Stores:
         self._places: dict[StoreName, StorePlace] = {}
         self._open: dict[StorePlace, SessionManager] = {}
         self._failed: dict[StorePlace, StoreError] = {}
+        # Every one that was open once, so that one whose file went is not taken for a new one.
+        self._managers: dict[StorePlace, SessionManager] = {}
         self._lock = threading.Lock()
 
     def set_folders(self, uris: list[str]) -> None:
@@ -57,6 +62,8 @@ class Stores:
 
     def forget(self, place: StorePlace) -> SessionManager | None:
         """Take a store out, for its caller to close."""
+        self._failed.pop(place, None)
+        self._managers.pop(place, None)
         return self._open.pop(place, None)
 
     @property
@@ -76,29 +83,42 @@ class Stores:
             return StorePlace("system", None, str(system_database()))
         default = self._default_folder()
         folder = default if name.workspace is None else self._folder(name.workspace)
-        path = workspace_database(folder)
         if folder == default and self.settings.database is not None:
             path = Path(self.settings.database).expanduser().absolute()
-        return StorePlace("workspace", str(folder), str(path))
+            return StorePlace("workspace", str(folder), str(path), is_usual=False)
+        return StorePlace("workspace", str(folder), str(workspace_database(folder)))
 
     def opened(self, place: StorePlace) -> SessionManager | None:
         """The manager of a store that is open already."""
         return self._open.get(place)
 
     def open(self, place: StorePlace) -> SessionManager:
-        """Open a store; blocks, so not for the event loop's thread. Raises StoreError."""
-        manager = SessionManager(
-            place.path, durability=self.settings.durability, busy_timeout=self.settings.busy_timeout
-        )
+        """Open a store, or one anew whose file is no longer where it was; blocks, so not for the event loop's thread.
+
+        Raises:
+            StoreError: it cannot be opened; ``known`` tells so until it can.
+        """
         with self._lock:
+            manager = self._managers.get(place) or self._manager(place)
             try:
-                _prepare_workspace(place)
+                _prepare_workspace(place, anew=place in self._managers)
                 manager.init()
             except StoreError as error:
+                self._open.pop(place, None)
                 self._failed[place] = error
                 raise
             self._failed.pop(place, None)
-            return self._open.setdefault(place, manager)
+            self._open[place] = self._managers[place] = manager
+            return manager
+
+    def _manager(self, place: StorePlace) -> SessionManager:
+        return SessionManager(
+            place.path,
+            durability=self.settings.durability,
+            busy_timeout=self.settings.busy_timeout,
+            inside=own_directory(Path(place.path)) if place.is_usual else None,
+            allow_network_filesystem=self.settings.allow_network_filesystem,
+        )
 
     def known(self) -> dict[StorePlace, SessionManager | StoreError | None]:
         """Every store that was used, and the default one: its manager if it is open, else why it could not be opened,
@@ -106,13 +126,21 @@ class Stores:
         found: dict[StorePlace, SessionManager | StoreError | None] = {self.place(StoreName()): None}
         return {**found, **self._failed, **self._open}
 
-    def open_managers(self) -> list[SessionManager]:
-        return list(self._open.values())
+    def open_stores(self) -> list[tuple[StorePlace, SessionManager]]:
+        return list(self._open.items())
+
+    def failures(self) -> list[StoreError | None]:
+        """What is wrong with the stores: with each that could not be opened, and each that is open."""
+        return [*self._failed.values(), *(manager.failure for manager in self._open.values())]
+
+    def failed_places(self) -> list[StorePlace]:
+        """Stores that could not be opened the last time."""
+        return list(self._failed)
 
     def close(self) -> None:
-        while self._open:
-            _, manager = self._open.popitem()
-            manager.close()
+        self._open.clear()
+        while self._managers:
+            self._managers.popitem()[1].close()
 
     def _folder(self, uri: str) -> Path:
         path = path_of_uri(uri)
@@ -136,11 +164,12 @@ class Stores:
         return self._default
 
 
-def _prepare_workspace(place: StorePlace) -> None:
-    """Make ``.ws`` where the store is a workspace's usual one, and keep it out of git."""
+def _prepare_workspace(place: StorePlace, *, anew: bool) -> None:
+    """Make ``.ws`` where the store is a workspace's usual one, and keep it out of git. ``anew``: a workspace that was
+    moved away while its store was open is not made again."""
     path = Path(place.path)
     try:
-        prepare_directory(path)
+        prepare_directory(path, parents=not anew)
     except OSError as error:
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,

@@ -83,12 +83,32 @@ class StoreFollower:
         # Whether there is something committed that was not sent, because the client does not read.
         self.is_behind = False
         self._outbound = outbound
-        self._watch = manager.watch()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Begin to look at the file that the manager has open now."""
+        self._reconnects = self.manager.reconnects
+        self._store_id = self.manager.store_id()
+        self._watch = self.manager.watch()
         self._lookout = Lookout(self._watch, self._hear)
 
     def close(self) -> None:
         self._lookout.close()
         self._watch.close()
+
+    def reopened(self) -> None:
+        """The store may have been opened anew: another one ends the subscriptions, since their positions mean nothing
+        in it; for the same one they go on. Raises SessionsError."""
+        if not self.manager.is_in_place:
+            self.end_all("closed")
+        elif self.manager.reconnects != self._reconnects:
+            known = self._store_id
+            self.close()
+            self._follow()
+            self.is_behind = True
+            if self._store_id != known:
+                self.end_all("closed")
+                self._outbound.flush()
 
     def pump(self, *, look: bool = True) -> None:
         """Send what was committed since, as far as the client reads: to all subscriptions in the order of ``seq``.
@@ -111,6 +131,9 @@ class StoreFollower:
             self._send(behind, changes)
 
     def _changes_since(self, seq: int, *, look: bool) -> list[Change]:
+        if self.manager.reconnects != self._reconnects or not self.manager.is_in_place:
+            # What the positions mean in the file that is there now is not known until `reopened` has looked.
+            return []
         recent = self.manager.recent_changes(seq)
         if recent is None or (look and not recent):
             return self.manager.changes_since(seq, limit=READ_LIMIT)
@@ -213,6 +236,16 @@ class ConnectionSubscriptions:
         fails it is tried again at the next look."""
         for follower in list(self._followers.values()):
             follower.try_pump(look=look)
+        self._close_idle()
+
+    def reopened(self) -> None:
+        """A store was opened, maybe one anew; those that could not be are left."""
+        for manager, follower in list(self._followers.items()):
+            try:
+                follower.reopened()
+            except SessionsError as error:
+                logger.warning("subscriptions ended, since the store cannot be read: %s", error)
+                self.leave(manager)
         self._close_idle()
 
     @property

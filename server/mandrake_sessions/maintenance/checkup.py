@@ -18,7 +18,7 @@ from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.store import checkup
 from mandrake_sessions.store.build import has_wal_reset_bug, sqlite_version
 from mandrake_sessions.store.copying import Progress
-from mandrake_sessions.store.failures import translated
+from mandrake_sessions.store.failures import HOW_TO_RECOVER
 from mandrake_sessions.store.immediate import one_snapshot
 from mandrake_sessions.store.leases import dead_lease_files, is_dead_lease, streaming_leases, turn_ids_of_lease
 from mandrake_sessions.store.migrate import changed_migrations, latest_version
@@ -27,7 +27,7 @@ from mandrake_sessions.store.reading import reading
 from mandrake_sessions.store.restore import second_names
 from mandrake_sessions.store.verify import broken_references, check_ours, integrity, is_empty
 from mandrake_sessions.version import __version__
-from mandrake_sessions.workspaces import WORKSPACE_DIRECTORY, system_database
+from mandrake_sessions.workspaces import WORKSPACE_DIRECTORY, own_directory
 
 MIB = 1024 * 1024
 # A -wal is emptied when a store is idle; beyond this somebody has kept it from being.
@@ -37,10 +37,6 @@ FREE_PART = 0.25
 LITTLE_DISK = 16 * MIB
 
 _INDEX_COMPLAINTS = (" missing from index ", "wrong # of entries in index ", "non-unique entry in index ")
-HOW_TO_RECOVER = (
-    "restore a backup with `mandrake-sessions restore SRC`, or save what can be read: "
-    'sqlite3 {path} ".recover" | sqlite3 recovered.sqlite'
-)
 
 
 class Level(StrEnum):
@@ -121,11 +117,11 @@ def _inside(database: str, budget: float) -> Iterator[Finding]:
     except StorageFailure as failure:
         if failure.reason not in (StorageReason.CORRUPT, StorageReason.IO):
             raise
-        yield _damaged("file", database, str(failure))
+        yield _damaged("file", str(failure))
 
 
 def _contents(connection: Any, database: str, version: int) -> Iterator[Finding]:
-    whole = _integrity(connection, database)
+    whole = _integrity(connection)
     yield whole
     if whole.level is not Level.OK:
         return
@@ -133,8 +129,7 @@ def _contents(connection: Any, database: str, version: int) -> Iterator[Finding]
     if version > latest_version():
         return
     for check in _CONTENTS:
-        with translated(database):
-            yield check(connection, database)
+        yield check(connection, database)
 
 
 def _file(database: str) -> Finding:
@@ -151,19 +146,18 @@ def _schema(version: int) -> Finding:
     return Finding("schema", Level.WARNING, text, advice="update mandrake-sessions")
 
 
-def _integrity(connection: Any, database: str) -> Finding:
-    with translated(database):
-        complaints = integrity(connection)
+def _integrity(connection: Any) -> Finding:
+    complaints = integrity(connection)
     if not complaints:
         return Finding("integrity", Level.OK, "every page and index is in order")
     text = f"{plural(len(complaints), 'fault')}, the first: {complaints[0]}"
     if all(any(words in f" {complaint}" for words in _INDEX_COMPLAINTS) for complaint in complaints):
         return Finding("integrity", Level.PROBLEM, f"indexes only: {text}", Cure.INDEXES)
-    return _damaged("integrity", database, text)
+    return _damaged("integrity", text)
 
 
-def _damaged(check: str, database: str, text: str) -> Finding:
-    return Finding(check, Level.PROBLEM, text, advice=HOW_TO_RECOVER.format(path=database))
+def _damaged(check: str, text: str) -> Finding:
+    return Finding(check, Level.PROBLEM, text, advice=HOW_TO_RECOVER)
 
 
 def _references(connection: Any) -> Finding:
@@ -180,10 +174,10 @@ def _ledger(connection: Any, _database: str) -> Finding:
     return Finding("migrations", Level.OK, "as they were applied")
 
 
-def _rows(connection: Any, database: str) -> Finding:
+def _rows(connection: Any, _database: str) -> Finding:
     if incomplete := checkup.incomplete_rounds(connection):
         text = f"{plural(incomplete, 'round')} without a request or a response"
-        return Finding("rows", Level.PROBLEM, text, advice=HOW_TO_RECOVER.format(path=database))
+        return Finding("rows", Level.PROBLEM, text, advice=HOW_TO_RECOVER)
     if strays := checkup.stray_changes(connection):
         return Finding("rows", Level.PROBLEM, f"{plural(strays, 'change')} in the feed of what is gone", Cure.ROWS)
     return Finding("rows", Level.OK, "none is left of what is gone")
@@ -282,10 +276,9 @@ def private_files(database: str) -> list[str]:
 
 
 def private_directories(database: str) -> list[str]:
-    """The directory, where it is made by this program and for its files alone."""
-    directory = Path(database).parent
-    is_ours = directory.name == WORKSPACE_DIRECTORY or directory == system_database().parent
-    return [str(directory)] if is_ours else []
+    """The directory, where it is the store's alone."""
+    directory = own_directory(Path(database))
+    return [] if directory is None else [str(directory)]
 
 
 def leftovers(database: str) -> list[str]:

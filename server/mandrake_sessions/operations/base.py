@@ -7,24 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from attrs import frozen
-
-from mandrake_sessions.errors import Conflict, NotOpen
-from mandrake_sessions.store.build import has_wal_reset_bug, sqlite_version
-from mandrake_sessions.store.database import Database, acquire, release
+from mandrake_sessions.errors import Conflict, FileMoved, NotOpen, StorageReason
+from mandrake_sessions.store.database import Database
+from mandrake_sessions.store.permissions import may_write
+from mandrake_sessions.store.pool import acquire, release, reopen
 from mandrake_sessions.store.settings import StoreSettings
-from mandrake_sessions.store.transaction import Pin, Transaction, snapshot, transaction
+from mandrake_sessions.store.transaction import Pin, Transaction, reads_pinned, snapshot, transaction
 from mandrake_sessions.store.values import digest
-
-
-@frozen
-class StoreState:
-    """How an open store is. ``references``: managers of this process that have it open."""
-
-    schema_version: int
-    references: int
-    read_only: bool
-    busy_retries: int
 
 
 class Operations:
@@ -36,19 +25,34 @@ class Operations:
         self._state = threading.Lock()
         self._held: Database | None = None
         self._wanted_open = False
+        self._was_open = False
+        self._hooks: list[Callable[[], None]] = []
+        # How often the file was opened anew; and how often it was another one then.
+        self.reconnects = self.replacements = 0
 
     def _open(self) -> None:
         with self._state:
             self._wanted_open = True
-            if self._held is None or not self._held.is_usable:
-                self._held = acquire(self._path, self._settings.busy_timeout)
+            held = self._held
+            if held is not None and _is_current(held):
+                return
+            self._held = None
+            if held is None:
+                found = acquire(self._path, self._settings, anew=self._was_open)
+            else:
+                self.replacements += held.place.was_replaced
+                found = reopen(held, self._settings)
+                self.reconnects += 1
+            found.on_commit.extend(hook for hook in self._hooks if hook not in found.on_commit)
+            self._held = found
+            self._was_open = True
 
     def _last_words(self) -> None:
         """Called before the file is closed by the last manager of this process."""
 
     def _close(self) -> None:
         with self._state:
-            self._wanted_open = False
+            self._wanted_open = self._was_open = False
             held = self._held
             if held is not None and held.is_usable:
                 if held.references == 1:
@@ -56,13 +60,20 @@ class Operations:
                 release(held)
             self._held = None
 
-    def _database(self) -> Database:
-        """The open file. In a forked child it is opened anew: SQLite's connections do not survive a fork."""
+    def _database(self, *, wait: bool = True) -> Database:
+        """The open file. Where it is no longer what its name leads to, and in a forked child, it is opened anew.
+
+        Raises:
+            NotOpen: ``init`` was not called, or ``close`` was.
+            FileMoved: with ``wait=False``, where it would have to be opened anew, which may take its time.
+        """
         held = self._held
-        if held is not None and held.is_usable:
+        if held is not None and (held.running is not None or reads_pinned(held) or _is_current(held)):
             return held
         if not self._wanted_open:
             raise NotOpen(f"the store {self._path} is not open; call init(), or use `with SessionManager(…)`")
+        if not wait:
+            raise FileMoved(self._path)
         self._open()
         return self._database()
 
@@ -81,44 +92,39 @@ class Operations:
             Busy: another process held the lock for the busy timeout; the block was not entered.
             StorageFailure: the file cannot be written; nothing of the block is stored.
         """
-        with transaction(self._database(), self._settings, appends_only=appends_only, wait=wait):
+        with transaction(self._database(wait=wait), self._settings, appends_only=appends_only, wait=wait):
             yield
 
     def on_commit(self, hook: Callable[[], None]) -> None:
         """Call ``hook`` after every commit of this process to the file, on the thread that committed."""
         self._database().on_commit.append(hook)
+        self._hooks.append(hook)
 
     def off_commit(self, hook: Callable[[], None]) -> None:
         """Undo ``on_commit``; does nothing if the store was closed meanwhile."""
+        if hook in self._hooks:
+            self._hooks.remove(hook)
         held = self._held
         if held is not None and hook in held.on_commit:
             held.on_commit.remove(hook)
 
-    def state(self) -> StoreState:
-        """What is known of the open file without reading it."""
-        held = self._database()
-        return StoreState(held.schema_version, held.references, held.read_only is not None, held.busy_retries)
-
-    @staticmethod
-    def sqlite_version() -> str:
-        """The version of SQLite that this Python has."""
-        return sqlite_version()
-
-    @staticmethod
-    def has_wal_reset_bug() -> bool:
-        """Whether that version has the bug that can damage a file in rare races of a checkpoint with a writer."""
-        return has_wal_reset_bug()
-
     def pin(self, *, wait: bool = True) -> Pin:
         """A snapshot of the store as it is now. Reads inside ``with pin:``, in any thread, see that state. With
         ``wait=False`` a lock of another process is ``Busy`` at once."""
-        return Pin(self._database(), self._settings, wait=wait)
+        return Pin(self._database(wait=wait), self._settings, wait=wait)
 
     def _write(self, *, appends_only: bool = False) -> AbstractContextManager[Transaction]:
         return transaction(self._database(), self._settings, appends_only=appends_only)
 
     def _read(self) -> Any:
         return snapshot(self._database(), self._settings)
+
+
+def _is_current(held: Database) -> bool:
+    """Whether it is open, still what its name leads to, and not read-only for a reason that has gone."""
+    if not held.is_usable or not held.place.is_same:
+        return False
+    return held.read_only is not StorageReason.READ_ONLY or not may_write(held.path)
 
 
 def create_hash(given: Mapping[str, Any], columns: Mapping[str, Any], **parents: str) -> bytes | None:

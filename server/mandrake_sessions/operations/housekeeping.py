@@ -9,7 +9,6 @@ from mandrake_sessions.ids import now_ms
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store import changes, housekeeping
 from mandrake_sessions.store.database import lock
-from mandrake_sessions.store.failures import translated
 from mandrake_sessions.store.housekeeping import FeedSpan
 from mandrake_sessions.store.retry import patiently
 from mandrake_sessions.store.transaction import transaction
@@ -38,7 +37,7 @@ class HousekeepingOperations(Operations):
     def prune_feed(self, through: int, *, wait: bool = True) -> bool:
         """Delete some of the feed's oldest rows, none above ``through``; whether more are left. A subscriber from
         before them gets ``reset``."""
-        with transaction(self._database(), self._settings, wait=wait) as tx:
+        with transaction(self._database(wait=wait), self._settings, wait=wait) as tx:
             return housekeeping.prune_feed(tx, through)
 
     def give_back(self, *, wait: bool = True) -> bool:
@@ -46,18 +45,18 @@ class HousekeepingOperations(Operations):
         with self._read() as connection:
             if not housekeeping.free_pages(connection):
                 return False
-        with transaction(self._database(), self._settings, wait=wait) as tx:
+        with transaction(self._database(wait=wait), self._settings, wait=wait) as tx:
             return housekeeping.give_back(tx)
 
     def checkpoint(self, *, wait: bool = True) -> None:
         """Empty the -wal, unless somebody reads from it just now."""
-        database = self._database()
+        database = self._database(wait=wait)
         wal = database.path + "-wal"
-        if database.read_only is not None or not (os.path.exists(wal) and os.path.getsize(wal)):  # noqa: PTH110, PTH202
+        if database.read_only is not None or database.is_damaged or not (os.path.exists(wal) and os.path.getsize(wal)):  # noqa: PTH110, PTH202
             return
         lock(database, self._settings.busy_timeout)
         try:
-            with translated(database.path):
+            with database.translated():
                 budget = self._settings.busy_timeout if wait else 0
                 patiently(lambda: housekeeping.checkpoint(database), budget, database.path)
         finally:

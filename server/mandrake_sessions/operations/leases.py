@@ -18,8 +18,8 @@ class LeaseOperations(Operations):
     def interrupt_orphans(self, *, wait: bool = True) -> int:
         """Mark the turns of processes that are gone as ``interrupted``; gives how many. A process that is merely
         stopped or slow is not gone. With ``wait=False`` a lock of another process is ``Busy`` at once."""
-        database = self._database()
-        if database.read_only is not None:
+        database = self._database(wait=wait)
+        if database.read_only is not None or database.is_damaged:
             return 0
         with self._read() as connection:
             named = leases.streaming_leases(connection)
@@ -27,7 +27,7 @@ class LeaseOperations(Operations):
         return sum(self._interrupt_if_dead(lease_id, wait=wait) for lease_id in named - {own})
 
     def _interrupt_if_dead(self, lease_id: str, *, wait: bool) -> int:
-        database = self._database()
+        database = self._database(wait=wait)
         with leases.dead_lease(database.path, lease_id) as dead:
             if not dead:
                 return 0

@@ -18,6 +18,7 @@ from mandrake_sessions.store.rounds import StoredRound, round_by_pk
 from mandrake_sessions.store.rows import delete, insert
 from mandrake_sessions.store.transaction import Row, Transaction
 from mandrake_sessions.store.turns import StoredTurn
+from mandrake_sessions.store.values import decode_json, decode_word
 
 _SELECT = """
 SELECT f.seq, f.kind, f.session_pk, f.round_pk, f.turn_pk, f.chunk, f.current_tokens, f.output_tokens, f.content,
@@ -163,14 +164,14 @@ def _rows_with_tool_calls(connection: Connection, turn_pk: int) -> Iterator[tupl
     for seq, data in connection.execute(
         "SELECT seq, data FROM feed WHERE turn_pk = ? AND chunk IS NULL AND kind IN ('created', 'updated')", (turn_pk,)
     ).fetchall():
-        yield seq, json.loads(data)
+        yield seq, decode_json(data)
 
 
 def _change(connection: Connection, row: Row) -> Change:
-    kind = ChangeKind(row[1])
+    kind = decode_word(ChangeKind, row[1])
     if kind is ChangeKind.TURN_APPENDED:
         return _appended(row)
-    data = {} if row[10] is None else json.loads(row[10])
+    data = {} if row[10] is None else decode_json(row[10])
     where = {
         "seq": row[0],
         "kind": kind,
@@ -186,11 +187,11 @@ def _change(connection: Connection, row: Row) -> Change:
     if kind is ChangeKind.TURN_UPDATED:
         texts = {name: text for name, text in (("content", row[11]), ("raw_response", row[12])) if text is not None}
         changes = data["changes"] | texts
-        return Change(**where, status=TurnStatus(data["status"]), changes=_with_tool_calls(changes))
+        return Change(**where, status=decode_word(TurnStatus, data["status"]), changes=_with_tool_calls(changes))
     if kind is ChangeKind.TOOL_CALL_DELETED:
-        return Change(**where, status=TurnStatus(data["status"]), tool_call_id=data["tool_call_id"])
+        return Change(**where, status=decode_word(TurnStatus, data["status"]), tool_call_id=data["tool_call_id"])
     if kind is ChangeKind.TURN_DELETED:
-        return Change(**where | data | {"status": TurnStatus(data["status"])})
+        return Change(**where | data | {"status": decode_word(TurnStatus, data["status"])})
     if kind is ChangeKind.ROUND_DELETED:
         gone = Round(**data["round"])
         return Change(**where | {"round_id": gone.id, "response_id": None}, round=gone)
@@ -228,12 +229,12 @@ def _about(connection: Connection, kind: ChangeKind, round_pk: int | None) -> di
 
 def _turn_then(data: dict[str, Any], row: Row) -> Turn:
     fields = _with_tool_calls(data)
-    fields["status"] = TurnStatus(fields["status"])
+    fields["status"] = decode_word(TurnStatus, fields["status"])
     return Turn(**fields, content=row[11] or "", raw_response=row[12] or "")
 
 
 def _with_tool_calls(data: dict[str, Any]) -> dict[str, Any]:
     if "tool_calls" not in data:
         return data
-    calls = [ToolCall(**call | {"status": ToolCallStatus(call["status"])}) for call in data["tool_calls"]]
+    calls = [ToolCall(**call | {"status": decode_word(ToolCallStatus, call["status"])}) for call in data["tool_calls"]]
     return data | {"tool_calls": calls}

@@ -1,41 +1,41 @@
-"""Open files: one writer connection per database file and process, counted by reference, and a few for reading."""
+"""An open file: the connection that writes it, a few that read it, and what is known of it."""
 
 from __future__ import annotations
 
-import os
+import logging
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from mandrake_sessions.errors import Busy, NotOpen, StorageFailure, StorageReason
+from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, StorageReason
 from mandrake_sessions.model import Change
-from mandrake_sessions.store.backup import create_private_file
-from mandrake_sessions.store.connect import connect, is_wal
-from mandrake_sessions.store.failures import storage_failure
-from mandrake_sessions.store.identity import FileIdentity, claim
+from mandrake_sessions.store.connect import connect
+from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours, os_failure
+from mandrake_sessions.store.identity import DATABASE, Place
 from mandrake_sessions.store.leases import Lease, take_lease
-from mandrake_sessions.store.migrate import (
-    APPLICATION_ID,
-    check_ledger,
-    latest_version,
-    lowest_programs,
-    migrate,
-    user_version,
-)
-from mandrake_sessions.store.retry import patiently
-from mandrake_sessions.store.setup_lock import setup_lock
+from mandrake_sessions.store.migrate import latest_version, user_version
+from mandrake_sessions.store.rescue import rescue
 
 if TYPE_CHECKING:
     from mandrake_sessions.store.transaction import Transaction
 
-MAX_READERS = 4
+logger = logging.getLogger(__name__)
+
+# Three long reads, what the event loop reads itself, and one that looks through the whole file.
+MAX_READERS = 5
+# What a read that succeeds disproves; a write that does disproves everything.
+_PASSING = frozenset({StorageReason.IO, StorageReason.OPEN})
+# Writers of damaged files that could not be closed without writing: kept until the process ends.
+_unclosed: list[sqlite3.Connection] = []
 
 
 class Database:
     """An open file. ``running`` is the transaction of the thread that holds ``lock``.
 
-    ``read_only`` says why nothing may be written, or is None.
+    ``read_only`` says why nothing may be written, or is None; ``failure`` is what the last thing that went wrong with
+    the file was, until a write succeeds.
     """
 
     def __init__(
@@ -44,6 +44,8 @@ class Database:
         self.path = path
         self.writer = writer
         self.read_only = read_only
+        self.place = Place(path)
+        self.failure: StorageFailure | None = None
         self.references = 0
         self.lock = threading.RLock()
         self.running: Transaction | None = None
@@ -71,6 +73,8 @@ class Database:
         complete = done.seq_before is not None and seq - done.seq_before == pieces
         self.recent, self.recent_after = (done.changes, done.seq_before) if complete else ([], None)
         self.last_seq = seq
+        if self.failure is not None:
+            self.failure = None
 
     def forget(self) -> None:
         """What is remembered of the file may no longer be so."""
@@ -79,14 +83,83 @@ class Database:
         self.recent, self.recent_after = [], None
 
     def own_lease_id(self) -> str | None:
-        """The id of this process's lease, taken with the first turn that streams; None where there are no leases."""
+        """The id of this process's lease, taken with the first turn that streams; None where there are no leases.
+
+        Raises:
+            StorageFailure: its lock file cannot be made.
+        """
         if self.lease is None:
-            self.lease = take_lease(self.path)
+            try:
+                self.lease = take_lease(self.path)
+            except OSError as error:
+                self.failure = os_failure(error, self.path)
+                raise self.failure from error
         return None if self.lease is None else self.lease.id
 
     def count_retry(self) -> None:
         """The write lock was somebody else's once more."""
         self.busy_retries += 1
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Raise what SQLite says inside the block as a domain error, and remember it."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            self.raise_as_ours(error)
+            raise
+
+    def raise_as_ours(self, error: BaseException) -> None:
+        """Raise one of SQLite's errors as a domain error, and remember it; do nothing for any other error."""
+        ours = as_ours(error, self.path)
+        if isinstance(ours, StorageFailure) and not self.is_damaged:
+            self.failure = ours
+        if ours is not None:
+            raise ours from error
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether something in the file could not be read for what it is, so that nothing may be written any more."""
+        return self.failure is not None and self.failure.reason is StorageReason.CORRUPT
+
+    def could_read(self) -> None:
+        """A read has succeeded: what only passed by is forgotten."""
+        if self.failure is not None and self.failure.reason in _PASSING:
+            self.failure = None
+
+    def damaged(self, how: str) -> None:
+        """Remember what a check has found. Nothing is written from here on."""
+        self.failure = damage(self.path, how)
+
+    def check_writable(self) -> None:
+        """Called under ``lock`` before each transaction. Raises StorageFailure: the file may only be read."""
+        if self.is_damaged and self.read_only is not StorageReason.CORRUPT:
+            self._protect()
+        if self.read_only is not None:
+            raise self.refusal()
+
+    def refusal(self) -> StorageFailure:
+        """The error for a write to a file that may only be read."""
+        if self.read_only is StorageReason.SCHEMA_TOO_NEW:
+            return schema_too_new(self.path, self.schema_version)
+        if self.read_only is StorageReason.CORRUPT:
+            return self.failure or damage(self.path, "a check failed")
+        return StorageFailure(
+            StorageReason.READ_ONLY, f"{self.path} may only be read; check who owns it and its mode", self.path
+        )
+
+    def check_in_place(self) -> None:
+        """Called under ``lock`` after each commit, before it is acknowledged.
+
+        Raises:
+            FileMoved: what was committed is not in the file that the name leads to now.
+        """
+        if self.place.is_same:
+            return
+        lost = self.place.lost()
+        if DATABASE in lost:
+            raise FileMoved(self.path)
+        rescue(self.writer, self.path, lost)
 
     def acquire_reader(self) -> sqlite3.Connection:
         """A connection for reading, of this caller's alone until ``release_reader``. Waits while all are in use."""
@@ -114,6 +187,8 @@ class Database:
         """Close every connection; those that are still reading close when they are given back."""
         with self.lock:
             self.is_usable = False
+            if self.is_damaged and self.read_only is None:
+                self._protect()
             while self._idle_readers:
                 self._idle_readers.pop().close()
             self.writer.close()
@@ -121,174 +196,30 @@ class Database:
                 self.lease.release()
                 self.lease = None
 
-
-_lock = threading.Lock()
-_open: dict[FileIdentity, Database] = {}
-# Connections of the parent, kept from being collected in a forked child: closing them there would be a checkpoint by
-# a process that does not know of the parent's locks.
-_inherited: list[Database] = []
-
-
-def acquire(path: str, busy_timeout: float) -> Database:
-    """The open database of a file, whatever path names it; opened, made and migrated if it is not open yet.
-
-    Blocks while it opens. Each call must be paired with one of ``release``.
-
-    Raises:
-        StorageFailure: ``createDirectory``, ``open``, ``migrate``, ``foreignDatabase``, ``schemaTooNew``, ``corrupt``.
-        Busy: other processes held the file for ``busy_timeout`` seconds.
-    """
-    real = os.path.realpath(os.path.expanduser(path))  # noqa: PTH111
-    with _lock:
-        _prepare(real)
-        key = _identity(real)
-        database = _open.get(key)
-        if database is None:
-            database = _open[key] = _open_database(real, busy_timeout)
-        database.references += 1
-        return database
+    def _protect(self) -> None:
+        """Go on with a connection that cannot write. Closing the last one that can would copy the -wal into the file;
+        so the new one is there, and holds its shared lock, before the old one goes."""
+        old, self.read_only = self.writer, StorageReason.CORRUPT
+        try:
+            reader = connect(self.path, read_only=True, immutable=self._immutable)
+            reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.Error as error:
+            logger.warning("%s is too damaged to be opened again: %s", self.path, error)
+            _unclosed.append(old)
+            self.writer = sqlite3.connect(":memory:")
+            return
+        self.writer = reader
+        with suppress(sqlite3.Error):
+            old.close()
 
 
-def release(database: Database) -> None:
-    """Give back what ``acquire`` gave; the last one closes the file."""
-    with _lock:
-        database.references -= 1
-        if database.references == 0:
-            _forget(database)
-            database.close()
-
-
-def close_all() -> None:
-    """Close every file of this process, whoever still refers to it."""
-    with _lock:
-        for database in list(_open.values()):
-            _forget(database)
-            database.close()
-
-
-def open_databases() -> list[Database]:
-    """What is open in this process now."""
-    with _lock:
-        return list(_open.values())
-
-
-def _forget(database: Database) -> None:
-    for key, other in list(_open.items()):
-        if other is database:
-            del _open[key]
-
-
-def _identity(path: str) -> FileIdentity:
-    found = os.stat(path)  # noqa: PTH116
-    return found.st_dev, found.st_ino
-
-
-def _prepare(path: str) -> None:
-    """Make the directory and an empty file, private both, where there are none."""
-    directory = os.path.dirname(path)  # noqa: PTH120
-    try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)  # noqa: PTH103
-    except OSError as error:
-        raise StorageFailure(
-            StorageReason.CREATE_DIRECTORY,
-            f"Failed to create database directory {directory}: {error.strerror}; name another with --database",
-            path,
-        ) from error
-    try:
-        create_private_file(path)
-    except OSError as error:
-        raise _cannot_open(path, error.strerror or str(error)) from error
-
-
-def _cannot_open(path: str, why: str) -> StorageFailure:
+def damage(path: str, how: str) -> StorageFailure:
+    """The failure of a file in which a check has found something that cannot be."""
     return StorageFailure(
-        StorageReason.OPEN, f"Failed to initialize database {path}: {why}; check the path and its mode", path
+        StorageReason.CORRUPT,
+        f"database {path}: it is damaged ({how}), and not written to any more; {HOW_TO_RECOVER}",
+        path,
     )
-
-
-def _open_database(path: str, busy_timeout: float) -> Database:
-    try:
-        # As a whole, since until the file is in WAL mode any statement, even a COMMIT, may meet another's lock.
-        return patiently(lambda: _open_once(path, busy_timeout), busy_timeout, path)
-    except sqlite3.Error as error:
-        raise storage_failure(error, path, "Failed to initialize database") from error
-
-
-def _open_once(path: str, busy_timeout: float) -> Database:
-    if not os.access(path, os.W_OK):
-        return _open_read_only(path, StorageReason.READ_ONLY)
-    return _open_for_writing(path, busy_timeout)
-
-
-def _open_for_writing(path: str, busy_timeout: float) -> Database:
-    writer = connect(path)
-    try:
-        _check_identity(writer, path)
-        if user_version(writer) < latest_version() or not is_wal(writer):
-            with setup_lock(path, busy_timeout):
-                _set_up(writer, path, busy_timeout)
-        check_ledger(writer, path)
-        if (reason := _may_write(writer, path)) is not None:
-            writer.close()
-            return _open_read_only(path, reason)
-        claim(writer, path, busy_timeout)
-        return Database(path, writer, immutable=False, read_only=None)
-    except BaseException:
-        writer.close()
-        raise
-
-
-def _set_up(writer: sqlite3.Connection, path: str, busy_timeout: float) -> None:
-    # It takes effect only before the first table, and only before WAL.
-    writer.execute("PRAGMA auto_vacuum=INCREMENTAL")
-    migrate(writer, path, busy_timeout)
-    if not is_wal(writer) and _may_write(writer, path) is None:
-        writer.execute("PRAGMA journal_mode=WAL").fetchone()
-
-
-def _open_read_only(path: str, reason: StorageReason) -> Database:
-    """A WAL database cannot be read where its -shm can neither be found nor made, unless nobody can be writing it."""
-    immutable = not (os.access(os.path.dirname(path), os.W_OK) or os.path.exists(path + "-shm"))  # noqa: PTH110, PTH120
-    reader = connect(path, read_only=True, immutable=immutable)
-    try:
-        _check_identity(reader, path)
-        _may_write(reader, path)
-        return Database(path, reader, immutable=immutable, read_only=reason)
-    except BaseException:
-        reader.close()
-        raise
-
-
-def _check_identity(connection: sqlite3.Connection, path: str) -> None:
-    """Refuse, before anything is written, a file that is another program's."""
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    if application_id == APPLICATION_ID:
-        return
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if application_id != 0 or tables:
-        raise StorageFailure(
-            StorageReason.FOREIGN_DATABASE,
-            f"{path} is the database of another program; nothing was written to it. "
-            "Use `mandrake-sessions import` for the original Mandrake's, or name another file with --database",
-            path,
-        )
-
-
-def _may_write(connection: sqlite3.Connection, path: str) -> StorageReason | None:
-    """None if this program may write the file, the reason if it may only read it.
-
-    Raises:
-        StorageFailure: ``schemaTooNew``; not even that.
-    """
-    version, own = user_version(connection), latest_version()
-    if version == 0:
-        raise _cannot_open(path, "it is empty and may only be read")
-    if version <= own:
-        return None
-    min_writer, min_reader = lowest_programs(connection)
-    if own < min_reader:
-        raise schema_too_new(path, version)
-    return None if own >= min_writer else StorageReason.SCHEMA_TOO_NEW
 
 
 def schema_too_new(path: str, version: int) -> StorageFailure:
@@ -300,33 +231,7 @@ def schema_too_new(path: str, version: int) -> StorageFailure:
     )
 
 
-def refuse_writing(database: Database) -> StorageFailure:
-    """The error for a write to a file that may only be read."""
-    if database.read_only is StorageReason.SCHEMA_TOO_NEW:
-        return schema_too_new(database.path, database.schema_version)
-    return StorageFailure(
-        StorageReason.READ_ONLY,
-        f"{database.path} may only be read; check who owns it and its mode",
-        database.path,
-    )
-
-
 def lock(database: Database, budget: float) -> None:
     """Take the writer connection for this thread. Other threads of this process wait here, not in SQLite."""
     if not database.lock.acquire(timeout=budget):
         raise Busy(database.path, round(budget * 1000), "another thread of this process")
-
-
-def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.Lock()
-    for database in _open.values():
-        database.is_usable = False
-        if database.lease is not None:
-            database.lease.abandon()
-    _inherited.extend(_open.values())
-    _open.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -12,8 +12,9 @@ from mandrake_sessions.store.immediate import immediate
 
 FileIdentity = tuple[int, int]
 
-# The -wal and -shm belong to the file as its own pages do: whoever opens it without them sees another state.
-SIDECARS: Final = ("-wal", "-shm")
+DATABASE, WAL, SHM = "", "-wal", "-shm"
+# The -wal and -shm belong to the file as its own pages do: who opens it without them sees another state.
+SUFFIXES: Final = (DATABASE, WAL, SHM)
 # A directory's time moves in ticks of the kernel, 10 ms at the most: so shortly after a change (nanoseconds) another
 # one may not be seen in it.
 _TICK_NS = 50_000_000
@@ -35,13 +36,15 @@ class Place:
     """
 
     def __init__(self, path: str) -> None:
+        self.path = path
         self._directory = os.path.dirname(path)  # noqa: PTH120
-        self._names = (path, *(path + suffix for suffix in SIDECARS))
-        self._identities: list[FileIdentity | None] = [file_identity(path), None, None]
+        self._known: dict[str, FileIdentity | None] = dict.fromkeys(SUFFIXES)
+        self._known[DATABASE] = file_identity(path)
         self._unchanged: tuple[int, int, int] | None = None
 
+    @property
     def is_same(self) -> bool:
-        """Whether all is where it was; a -wal or -shm that was not there before may have come."""
+        """Whether all is where it was."""
         try:
             found = os.stat(self._directory)  # noqa: PTH116
         except OSError:
@@ -49,25 +52,28 @@ class Place:
         state = (found.st_mtime_ns, found.st_ino, found.st_dev)
         if state == self._unchanged:
             return True
-        # Known to be unchanged from here on only if a change after this line would be seen in the time.
         settled = time.time_ns() - found.st_mtime_ns > _TICK_NS
-        if not self._look():
+        if self.lost():
             return False
         self._unchanged = state if settled else None
         return True
 
-    def is_same_file(self) -> bool:
-        """Whether at least the database itself is where it was."""
-        return file_identity(self._names[0]) == self._identities[0]
+    @property
+    def was_replaced(self) -> bool:
+        """Whether the name of the database leads to nothing or to another file now."""
+        return file_identity(self.path) != self._known[DATABASE]
 
-    def _look(self) -> bool:
-        for position, name in enumerate(self._names):
-            found = file_identity(name)
-            if self._identities[position] is None:
-                self._identities[position] = found
-            elif found != self._identities[position]:
-                return False
-        return True
+    def lost(self) -> frozenset[str]:
+        """Which of ``SUFFIXES`` lead to nothing or to another file now. A -wal or -shm that is seen for the first time
+        is ours: SQLite makes them when it needs them, and deletes none while the database is open."""
+        lost = set()
+        for suffix, known in self._known.items():
+            found = file_identity(self.path + suffix)
+            if known is None:
+                self._known[suffix] = found
+            elif found != known:
+                lost.add(suffix)
+        return frozenset(lost)
 
 
 def claim(connection: sqlite3.Connection, path: str, budget: float) -> None:

@@ -17,7 +17,7 @@ from mandrake_sessions.errors import Busy, StorageFailure, StorageReason
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.copying import copy_database
-from mandrake_sessions.store.failures import DAMAGED, primary_code, storage_failure
+from mandrake_sessions.store.failures import primary_code, storage_failure
 from mandrake_sessions.store.housekeeping import empty_wal
 from mandrake_sessions.store.immediate import begin, immediate, undo
 from mandrake_sessions.store.migrate import APPLICATION_ID, migrate
@@ -25,6 +25,9 @@ from mandrake_sessions.store.partial import PartialFile, partial_file, sync_dire
 from mandrake_sessions.store.retry import lock_holder, patiently
 from mandrake_sessions.store.verify import is_empty
 from mandrake_sessions.waiting import backoff
+
+# A file of which SQLite says so cannot be locked.
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def prepare(path: str, budget: float) -> str:
@@ -131,7 +134,7 @@ def _connected(path: str) -> sqlite3.Connection | None:
     try:
         return connect(path)
     except sqlite3.Error as error:
-        if primary_code(error) in DAMAGED:
+        if primary_code(error) in _DAMAGED:
             return None
         raise storage_failure(error, path, "replacing") from error
 
@@ -141,7 +144,7 @@ def _take_over(old: sqlite3.Connection, path: str, budget: float) -> bool:
     try:
         _lock(old, path, budget)
     except sqlite3.Error as error:
-        if primary_code(error) in DAMAGED:
+        if primary_code(error) in _DAMAGED:
             return False
         raise storage_failure(error, path, "replacing") from error
     return True

@@ -27,7 +27,10 @@ class Durability(StrEnum):
 
 @frozen
 class StoreSettings:
-    """``busy_timeout``: seconds that a call may wait for another process's lock."""
+    """``busy_timeout``: seconds that a call may wait for another process's lock. ``inside``: the directory that the
+    file must lie in, wherever links lead. ``allow_network_filesystem``: take one that other machines may share."""
 
     durability: Durability = Durability.BALANCED
     busy_timeout: float = 5.0
+    inside: str | None = None
+    allow_network_filesystem: bool = False

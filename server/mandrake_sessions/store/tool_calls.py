@@ -11,7 +11,7 @@ from typing import Any
 from mandrake_sessions.model import ToolCall, ToolCallStatus
 from mandrake_sessions.store.rows import insert, update
 from mandrake_sessions.store.transaction import Row, Transaction
-from mandrake_sessions.store.values import decode_json
+from mandrake_sessions.store.values import decode_json, decode_word
 
 _DEFAULTS = {
     "status": ToolCallStatus.PENDING.value,
@@ -91,5 +91,5 @@ def _find(connection: Connection, turn_pk: int, call_id: str) -> Row | None:
 
 def _tool_call(row: Row) -> ToolCall:
     json_values = map(decode_json, row[5:9])
-    values: list[Any] = [*row[:5], *json_values, ToolCallStatus(row[9]), *row[10:12], decode_json(row[12])]
+    values: list[Any] = [*row[:5], *json_values, decode_word(ToolCallStatus, row[9]), *row[10:12], decode_json(row[12])]
     return ToolCall(*values)

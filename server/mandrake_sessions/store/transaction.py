@@ -10,8 +10,7 @@ from typing import Any
 
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.model import Change
-from mandrake_sessions.store.database import Database, lock, refuse_writing, schema_too_new
-from mandrake_sessions.store.failures import raise_as_ours, translated
+from mandrake_sessions.store.database import Database, lock, schema_too_new
 from mandrake_sessions.store.immediate import begin, commit, undo
 from mandrake_sessions.store.migrate import latest_version, lowest_programs, user_version
 from mandrake_sessions.store.retry import patiently
@@ -106,12 +105,12 @@ class _Outermost:
             return self._begin(database)
         except BaseException as error:
             database.lock.release()
-            raise_as_ours(error, database.path)
+            database.raise_as_ours(error)
             raise
 
     def _begin(self, database: Database) -> Transaction:
-        if database.read_only is not None:
-            raise refuse_writing(database)
+        if database.read_only is not None or database.failure is not None:
+            database.check_writable()
         _set_synchronous(database, self._synchronous)
         begin(database.writer, database.path, self._budget, database.count_retry)
         try:
@@ -129,7 +128,7 @@ class _Outermost:
             self._end(database, running, error)
         except BaseException as fault:
             database.forget()
-            raise_as_ours(fault, database.path)
+            database.raise_as_ours(fault)
             raise
         finally:
             database.lock.release()
@@ -143,13 +142,14 @@ class _Outermost:
             raise failed or RuntimeError("the transaction has ended already")
         seq = running.seq
         commit(database.writer)
+        database.check_in_place()
         database.remember(running, seq)
 
 
 @contextmanager
 def _savepoint(database: Database, running: Transaction) -> Iterator[Transaction]:
     """Part of a transaction that can fail without the rest."""
-    with translated(database.path), _part(running):
+    with database.translated(), _part(running):
         yield running
 
 
@@ -194,7 +194,8 @@ def _catch_up(database: Database) -> None:
         return
     schema = user_version(database.writer)
     if schema > latest_version() < lowest_programs(database.writer)[0]:
-        raise schema_too_new(database.path, schema)
+        database.failure = schema_too_new(database.path, schema)
+        raise database.failure
     database.schema_version, database.data_version = schema, version
     database.forget()
 
@@ -209,6 +210,11 @@ class Pins(threading.local):
 _pins = Pins()
 
 
+def reads_pinned(database: Database) -> bool:
+    """Whether this thread reads from a snapshot of the database that was taken before."""
+    return id(database) in _pins.connections
+
+
 @contextmanager
 def snapshot(database: Database, settings: StoreSettings) -> Iterator[sqlite3.Connection]:
     """One consistent state of the store, for any number of statements.
@@ -217,13 +223,13 @@ def snapshot(database: Database, settings: StoreSettings) -> Iterator[sqlite3.Co
     """
     pinned = _pins.connections.get(id(database))
     if pinned is not None:
-        with translated(database.path):
+        with database.translated():
             yield pinned
     elif (running := database.running) is not None and running.thread == threading.get_ident():
-        with translated(database.path):
+        with database.translated():
             yield running.connection
     else:
-        with Pin(database, settings) as pin, translated(database.path):
+        with Pin(database, settings) as pin, database.translated():
             yield pin.connection
 
 
@@ -237,7 +243,7 @@ class Pin:
         self._database = database
         self._state = threading.Lock()
         self._released = False
-        with translated(database.path):
+        with database.translated():
             self.connection = database.acquire_reader()
             try:
                 patiently(self._begin, settings.busy_timeout if wait else 0, database.path)

@@ -20,7 +20,7 @@ from mandrake_sessions.store.rows import insert, row_bytes, update
 from mandrake_sessions.store.texts import TextPlace, texts_of
 from mandrake_sessions.store.tool_calls import tool_calls_of
 from mandrake_sessions.store.transaction import Row, Transaction
-from mandrake_sessions.store.values import decode_json
+from mandrake_sessions.store.values import decode_json, decode_word
 
 # The columns of a turn that a change may move, by the names of Turn; what `differences` compares.
 _MOVABLE = (
@@ -80,7 +80,7 @@ class StoredTurn:
 
     @property
     def status(self) -> TurnStatus:
-        return TurnStatus(self.row[15])
+        return decode_word(TurnStatus, self.row[15])
 
     @property
     def chunk_count(self) -> int:
@@ -256,5 +256,13 @@ def _stored(row: Row) -> StoredTurn:
 
 
 def _turn(row: Row, calls: list[ToolCall]) -> Turn:
-    values: list[Any] = [*row[10:15], calls, TurnStatus(row[15]), *row[16:29], decode_json(row[29]), row[31], row[30]]
+    values: list[Any] = [
+        *row[10:15],
+        calls,
+        decode_word(TurnStatus, row[15]),
+        *row[16:29],
+        decode_json(row[29]),
+        row[31],
+        row[30],
+    ]
     return Turn(*values)

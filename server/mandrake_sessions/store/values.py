@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.limits import MAX_JSON_DEPTH
+from mandrake_sessions.store.failures import Unreadable
+
+W = TypeVar("W", bound=StrEnum)
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _decoder = json.JSONDecoder()
@@ -53,12 +57,25 @@ def _plain(path: str, value: Any, depth: int) -> Any:
 
 def decode_json(encoded: str) -> Any:
     """The value of what ``encode_json`` made; a fresh object each time."""
-    return {} if encoded == "{}" else _decoder.decode(encoded)
+    if encoded == "{}":
+        return {}
+    try:
+        return _decoder.decode(encoded)
+    except (json.JSONDecodeError, TypeError) as error:
+        raise Unreadable("a stored value is no JSON") from error
 
 
 def decode_optional_json(encoded: str | None) -> Any:
     """The same for a column that may be NULL."""
-    return None if encoded is None else _decoder.decode(encoded)
+    return None if encoded is None else decode_json(encoded)
+
+
+def decode_word(words: type[W], stored: str) -> W:
+    """A stored word of a list of words."""
+    try:
+        return words(stored)
+    except ValueError as error:
+        raise Unreadable(f"a stored word is none of {words.__name__}") from error
 
 
 def byte_length(text: str) -> int:

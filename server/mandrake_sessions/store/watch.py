@@ -7,10 +7,10 @@ import sys
 from contextlib import suppress
 
 from mandrake_sessions.store.database import Database
-from mandrake_sessions.store.failures import translated
 from mandrake_sessions.store.transaction import last_seq
 
-_IN_MODIFY = 0x2
+# Written to; unlinked (which changes the count of links); renamed.
+_IN_MODIFY, _IN_ATTRIB, _IN_MOVE_SELF = 0x2, 0x4, 0x800
 _IN_NONBLOCK, _IN_CLOEXEC = 0o4000, 0o2000000
 
 
@@ -23,8 +23,8 @@ class CommitWatch:
     """
 
     def __init__(self, database: Database) -> None:
-        self._path = database.path
-        with translated(self._path):
+        self._database = database
+        with database.translated():
             self._connection = database.connect_reader()
         self._seen = self._version()
         self.fileno = _inotify(f"{database.path}-wal") if sys.platform == "linux" else None
@@ -39,7 +39,7 @@ class CommitWatch:
 
     def last_seq(self) -> int:
         """The store's ``seq`` now."""
-        with translated(self._path):
+        with self._database.translated():
             return last_seq(self._connection)
 
     def drain(self) -> None:
@@ -56,7 +56,7 @@ class CommitWatch:
             self.fileno = None
 
     def _version(self) -> int:
-        with translated(self._path):
+        with self._database.translated():
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
 
@@ -68,7 +68,7 @@ def _inotify(path: str) -> int | None:
     handle: int = libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
     if handle < 0:
         return None
-    if libc.inotify_add_watch(handle, os.fsencode(path), _IN_MODIFY) < 0:
+    if libc.inotify_add_watch(handle, os.fsencode(path), _IN_MODIFY | _IN_ATTRIB | _IN_MOVE_SELF) < 0:
         os.close(handle)
         return None
     return handle

@@ -1,0 +1,147 @@
+"""How a store is: what is known without reading it, what a short read tells, and what looking through it all does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from attrs import frozen
+
+from mandrake_sessions.errors import NotOpen, StorageFailure
+from mandrake_sessions.operations.base import Operations
+from mandrake_sessions.store import changes
+from mandrake_sessions.store.build import has_wal_reset_bug, sqlite_version
+from mandrake_sessions.store.connect import JOURNAL_SIZE_LIMIT
+from mandrake_sessions.store.migrate import latest_version
+from mandrake_sessions.store.opening import CHECKED_AT_OPENING, find_damage
+from mandrake_sessions.store.permissions import open_to_others
+from mandrake_sessions.store.transaction import Pin
+
+# A -wal is emptied when nobody reads from it; at twice what SQLite cuts it to, somebody has not let go for long.
+WAL_DEBT = 2 * JOURNAL_SIZE_LIMIT
+# Bytes on the disk.
+NEARLY_FULL = 100 * 1024 * 1024
+
+
+@frozen
+class StoreState:
+    """How an open store is. ``references``: managers of this process that have it open; ``failure``: what went wrong
+    with the file last, until a write succeeds, or why nothing may be written to it; ``reconnects``: how often the file
+    was opened anew, ``replacements``: how often it was another one then."""
+
+    schema_version: int
+    references: int
+    busy_retries: int
+    reconnects: int
+    replacements: int
+    failure: StorageFailure | None
+
+
+class HealthOperations(Operations):
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the store is open, and its file still what its name leads to; one ``stat``."""
+        held = self._held
+        return held is not None and held.is_usable and held.place.is_same
+
+    def reopen(self) -> None:
+        """Open the store anew if its file is no longer what its name leads to, or may be written again. Blocks; else
+        the next operation does it. Raises as ``init`` does."""
+        self._open()
+
+    def state(self) -> StoreState:
+        """What is known of the open file without reading it. Raises NotOpen."""
+        held = self._held
+        if held is None or not held.is_usable:
+            raise NotOpen(f"the store {self._path} is not open")
+        return StoreState(
+            held.schema_version,
+            held.references,
+            held.busy_retries,
+            self.reconnects,
+            self.replacements,
+            held.failure if held.read_only is None else held.refusal(),
+        )
+
+    @property
+    def failure(self) -> StorageFailure | None:
+        """What went wrong with the file last, until a write succeeds; None where it is not open."""
+        return None if self._held is None else self._held.failure
+
+    def check(self) -> str:
+        """The store's ``storeId``, read now, which a broken file does not give. Raises StoreError, without waiting."""
+        database = self._database(wait=False)
+        with self.pin(wait=False) as pin, database.translated():
+            found = changes.store_id(pin.connection)
+        database.could_read()
+        return found
+
+    @property
+    def needs_looking_through(self) -> bool:
+        """Whether the file is so large that it was not looked through when it was opened."""
+        return os.path.getsize(self._path) > CHECKED_AT_OPENING  # noqa: PTH202
+
+    def look_through(self, pin: Pin) -> None:
+        """Look for damage in all of the file, on any thread; what is found ends all writing to it. Raises Cancelled
+        where the pin was interrupted."""
+        database = self._database()
+        with pin, database.translated():
+            found = find_damage(pin.connection)
+        if found is not None:
+            database.damaged(found)
+
+    @staticmethod
+    def sqlite_version() -> str:
+        """The version of SQLite that this Python has."""
+        return sqlite_version()
+
+
+def file_size(path: str) -> int:
+    """Bytes; 0 where there is no such file."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def free_bytes(path: str) -> int | None:
+    """What is free on the disk that holds the file, or would."""
+    directory = Path(path).parent
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
+    try:
+        return shutil.disk_usage(directory).free
+    except OSError:
+        return None
+
+
+def build_warnings() -> list[str]:
+    """What is wrong with the program's own parts, whatever the store."""
+    if not has_wal_reset_bug():
+        return []
+    return [
+        f"SQLite {sqlite_version()} has the WAL-reset bug, which can damage a file in rare races; "
+        "use a Python with 3.51.3, 3.50.7, 3.44.6 or newer"
+    ]
+
+
+def file_warnings(path: str, schema_version: int | None, *, own_directory: bool) -> list[str]:
+    """What does not stop a store but should be looked at, each with what to do. ``own_directory``: whether its
+    directory is the store's alone."""
+    found = [
+        f"{name} may be used by others than its owner (mode {mode:o}); chmod go= it, or mandrake-sessions doctor --fix"
+        for name, mode in open_to_others(path, own_directory=own_directory).items()
+    ]
+    if (wal_bytes := file_size(path + "-wal")) > WAL_DEBT:
+        found.append(
+            f"the -wal has grown to {wal_bytes} bytes, since somebody reads from it all the time; close who does"
+        )
+    if schema_version is not None and schema_version != latest_version():
+        found.append(
+            f"the file has schema {schema_version}, this program knows {latest_version()}; "
+            + ("it is not migrated" if schema_version < latest_version() else "update mandrake-sessions")
+        )
+    if (free := free_bytes(path)) is not None and free < NEARLY_FULL:
+        found.append(f"the disk is nearly full, {free} bytes are free; make room")
+    return found

@@ -1,0 +1,115 @@
+"""Where a database must not lie: on a file system that is shared by network, and where links lead elsewhere.
+
+WAL needs memory that all processes share, and locks that all of them see; across a network neither is so, and SQLite
+damages the file without an error (its documentation: "Use Of Memory-Mapped Files", "How To Corrupt").
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from mandrake_sessions.errors import StorageFailure, StorageReason
+
+_NETWORK = frozenset(
+    {
+        *("9p", "acfs", "afs", "beegfs", "ceph", "cifs", "coda", "cvmfs", "davfs", "gfs", "gfs2", "glusterfs", "gpfs"),
+        *("lustre", "ncp", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "smb3", "smbfs", "vmhgfs", "webdav"),
+        *("fuse.ceph", "fuse.davfs2", "fuse.gcsfuse", "fuse.glusterfs", "fuse.juicefs", "fuse.rclone", "fuse.s3fs"),
+        *("fuse.smbnetfs", "fuse.sshfs"),
+    }
+)
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+# As macOS' mount prints them: `//me@host/share on /Volumes/share (smbfs, nodev)`.
+_MOUNT_LINE = re.compile(r".* on (/.*) \((\w+)[,)]")
+
+
+def check_filesystem(path: str) -> None:
+    """Refuse a file system that is shared by network.
+
+    Raises:
+        StorageFailure: ``unsupportedFilesystem``.
+    """
+    kind = kind_of(os.path.dirname(path), mounts())  # noqa: PTH120
+    if kind in _NETWORK:
+        raise unsupported(path, f"it lies on a network file system ({kind})")
+
+
+def unsupported(path: str, why: str) -> StorageFailure:
+    return StorageFailure(
+        StorageReason.UNSUPPORTED_FILESYSTEM,
+        f"{path}: {why}, where several processes would damage it; use a local disk (--database PATH), "
+        "or --allow-network-filesystem if no other machine ever opens it",
+        path,
+    )
+
+
+def mounts() -> list[tuple[str, str]]:
+    """The mount points of this process, with the kind of each; empty where they cannot be told (Windows)."""
+    try:
+        if sys.platform == "darwin":
+            printed = subprocess.run(["/sbin/mount"], capture_output=True, text=True, check=True, timeout=5).stdout
+            return parse_mount(printed.splitlines())
+        return parse_mountinfo(Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines())
+    except (OSError, subprocess.SubprocessError):
+        return []
+
+
+def parse_mountinfo(lines: Iterable[str]) -> list[tuple[str, str]]:
+    """From Linux' ``/proc/self/mountinfo`` (proc(5)): the mount point is the fifth field, the kind the first after the
+    dash."""
+    found = []
+    for line in lines:
+        before, dash, after = line.partition(" - ")
+        fields = before.split(" ")
+        if dash and len(fields) > 4 and after:
+            point = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[4])
+            found.append((point, after.split(" ")[0]))
+    return found
+
+
+def parse_mount(lines: Iterable[str]) -> list[tuple[str, str]]:
+    """From what macOS' ``mount`` prints."""
+    return [(match[1], match[2]) for line in lines if (match := _MOUNT_LINE.fullmatch(line) or _MOUNT_LINE.match(line))]
+
+
+def kind_of(directory: str, mounted: list[tuple[str, str]]) -> str | None:
+    """The kind of the file system that a directory is on: of the deepest mount above it, the last where several lie
+    over each other."""
+    kind, depth = None, -1
+    for point, name in mounted:
+        inside = directory == point or directory.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= depth:
+            kind, depth = name, len(point)
+    return kind
+
+
+def check_links(path: str, inside: str | None) -> None:
+    """Refuse links that somebody else may have laid: a -wal, -shm or -run that is one, and with ``inside`` (a
+    directory) a database that lies elsewhere, such as a checked-out ``.ws/db.sqlite`` that leads to another store.
+
+    Raises:
+        StorageFailure: ``open``.
+    """
+    for suffix in ("-wal", "-shm", "-run"):
+        if os.path.islink(path + suffix):  # noqa: PTH114
+            raise _linked(path, path + suffix)
+    if inside is None:
+        return
+    if os.path.islink(inside):  # noqa: PTH114
+        raise _linked(path, inside)
+    if os.path.realpath(path) != os.path.join(os.path.realpath(inside), os.path.basename(path)):  # noqa: PTH118, PTH119
+        raise _linked(path, path)
+
+
+def _linked(path: str, link: str) -> StorageFailure:
+    return StorageFailure(
+        StorageReason.OPEN,
+        f"Failed to initialize database {path}: {link} is a symbolic link; "
+        "remove it, or name the file that is meant with --database",
+        path,
+    )

@@ -1,0 +1,209 @@
+"""Opening a file: whose it is, whether it may be written, whether it is whole, and bringing it to the schema."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.store.backup import create_private_file
+from mandrake_sessions.store.connect import connect, is_wal
+from mandrake_sessions.store.database import Database, damage, schema_too_new
+from mandrake_sessions.store.failures import storage_failure
+from mandrake_sessions.store.filesystem import check_filesystem, check_links
+from mandrake_sessions.store.identity import SHM, WAL, claim
+from mandrake_sessions.store.migrate import (
+    APPLICATION_ID,
+    check_ledger,
+    latest_version,
+    lowest_programs,
+    migrate,
+    user_version,
+)
+from mandrake_sessions.store.permissions import may_write
+from mandrake_sessions.store.retry import patiently
+from mandrake_sessions.store.settings import StoreSettings
+from mandrake_sessions.store.setup_lock import setup_lock
+
+# A file of up to so many bytes is looked through before anything is written to it; that takes about 1 ms a megabyte.
+# A larger one is looked through in the background.
+CHECKED_AT_OPENING = 4 * 1024 * 1024
+
+
+def open_database(path: str, settings: StoreSettings) -> Database:
+    """Open a file, made and migrated where need be. Blocks for up to the busy timeout.
+
+    Raises:
+        StorageFailure, Busy: see ``pool.acquire``.
+    """
+    try:
+        # As a whole, since until the file is in WAL mode any statement, even a COMMIT, may meet another's lock.
+        return patiently(lambda: _open_once(path, settings), settings.busy_timeout, path)
+    except sqlite3.Error as error:
+        raise storage_failure(error, path, "Failed to initialize database") from error
+
+
+def prepare(path: str, settings: StoreSettings, *, anew: bool) -> None:
+    """Make the directory and an empty file, private both, where there are none; see ``pool.acquire``."""
+    if not settings.allow_network_filesystem:
+        check_filesystem(path)
+    check_links(path, settings.inside)
+    directory = os.path.dirname(path)  # noqa: PTH120
+    try:
+        (_make_last if anew else _make_all)(directory)
+    except OSError as error:
+        raise StorageFailure(
+            StorageReason.CREATE_DIRECTORY,
+            f"Failed to create database directory {directory}: {error.strerror}; name another with --database",
+            path,
+        ) from error
+    if not os.path.exists(path):  # noqa: PTH110
+        with setup_lock(path, settings.busy_timeout, demanded=not settings.allow_network_filesystem):
+            _make_file(path)
+
+
+def _make_file(path: str) -> None:
+    """An empty file. A -wal or -shm that is there was that of a file that is gone: what is in them must not be taken
+    for part of this one. Who opens the file uses new ones; so one process at a time does this, before there is a file.
+    """
+    try:
+        if not os.path.exists(path):  # noqa: PTH110
+            for suffix in (WAL, SHM):
+                Path(path + suffix).unlink(missing_ok=True)
+            create_private_file(path)
+    except OSError as error:
+        raise cannot_open(path, error.strerror or str(error)) from error
+
+
+def _make_all(directory: str) -> None:
+    os.makedirs(directory, mode=0o700, exist_ok=True)  # noqa: PTH103
+
+
+def _make_last(directory: str) -> None:
+    if not os.path.isdir(directory):  # noqa: PTH112
+        os.mkdir(directory, mode=0o700)  # noqa: PTH102
+
+
+def cannot_open(path: str, why: str) -> StorageFailure:
+    return StorageFailure(
+        StorageReason.OPEN, f"Failed to initialize database {path}: {why}; check the path and its mode", path
+    )
+
+
+def _open_once(path: str, settings: StoreSettings) -> Database:
+    _check_wal_has_file(path)
+    if not may_write(path):
+        return _open_read_only(path, StorageReason.READ_ONLY)
+    return _open_for_writing(path, settings)
+
+
+def _check_wal_has_file(path: str) -> None:
+    """A file that was cut to nothing looks like a new one, and SQLite would delete the -wal beside it."""
+    if os.path.getsize(path) == 0 and _size(path + WAL) > 0:  # noqa: PTH202
+        raise damage(path, "it was emptied, but its -wal was not")
+
+
+def _size(path: str) -> int:
+    return os.path.getsize(path) if os.path.exists(path) else 0  # noqa: PTH110, PTH202
+
+
+def _open_for_writing(path: str, settings: StoreSettings) -> Database:
+    writer = connect(path)
+    try:
+        _check_identity(writer, path)
+        if (found := _find_damage(writer, path)) is not None:
+            return _open_damaged(path, found)
+        if user_version(writer) < latest_version() or not is_wal(writer):
+            with setup_lock(path, settings.busy_timeout, demanded=not settings.allow_network_filesystem):
+                _set_up(writer, path, settings.busy_timeout)
+        check_ledger(writer, path)
+        if (reason := _reason_not_to_write(writer, path)) is not None:
+            writer.close()
+            return _open_read_only(path, reason)
+        claim(writer, path, settings.busy_timeout)
+        return Database(path, writer, immutable=False, read_only=None)
+    except BaseException:
+        writer.close()
+        raise
+
+
+def _set_up(writer: sqlite3.Connection, path: str, busy_timeout: float) -> None:
+    # It takes effect only before the first table, and only before WAL.
+    writer.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    migrate(writer, path, busy_timeout)
+    if not is_wal(writer) and _reason_not_to_write(writer, path) is None:
+        writer.execute("PRAGMA journal_mode=WAL").fetchone()
+
+
+def _find_damage(connection: sqlite3.Connection, path: str) -> str | None:
+    """What is wrong with the file, as far as that is seen before it is used."""
+    size = os.path.getsize(path)  # noqa: PTH202
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    if size < pages * page_size and not _size(path + WAL):
+        return f"it has {size} bytes of {pages * page_size}"
+    return find_damage(connection) if size <= CHECKED_AT_OPENING else None
+
+
+def find_damage(connection: sqlite3.Connection) -> str | None:
+    """Look through the whole file (a second a gigabyte, and more from a slow disk); what is wrong with it, or None."""
+    try:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        if storage_failure(error, "").__class__ is not StorageFailure:
+            raise
+        return str(error)
+    return None if found == "ok" else str(found).splitlines()[-1]
+
+
+def _open_damaged(path: str, found: str) -> Database:
+    """For reading what can still be read."""
+    database = _open_read_only(path, StorageReason.CORRUPT)
+    database.damaged(found)
+    return database
+
+
+def _open_read_only(path: str, reason: StorageReason) -> Database:
+    """A WAL database cannot be read where its -shm can neither be found nor made, unless nobody can be writing it."""
+    immutable = not (os.access(os.path.dirname(path), os.W_OK) or os.path.exists(path + "-shm"))  # noqa: PTH110, PTH120
+    reader = connect(path, read_only=True, immutable=immutable)
+    try:
+        _check_identity(reader, path)
+        _reason_not_to_write(reader, path)
+        return Database(path, reader, immutable=immutable, read_only=reason)
+    except BaseException:
+        reader.close()
+        raise
+
+
+def _check_identity(connection: sqlite3.Connection, path: str) -> None:
+    """Refuse, before anything is written, a file that is another program's."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if application_id == APPLICATION_ID:
+        return
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application_id != 0 or tables:
+        raise StorageFailure(
+            StorageReason.FOREIGN_DATABASE,
+            f"{path} is the database of another program; nothing was written to it. "
+            "Use `mandrake-sessions import` for the original Mandrake's, or name another file with --database",
+            path,
+        )
+
+
+def _reason_not_to_write(connection: sqlite3.Connection, path: str) -> StorageReason | None:
+    """None if this program may write the file, the reason if it may only read it.
+
+    Raises:
+        StorageFailure: ``schemaTooNew``; not even that.
+    """
+    version, own = user_version(connection), latest_version()
+    if version == 0:
+        raise cannot_open(path, "it is empty and may only be read")
+    if version <= own:
+        return None
+    min_writer, min_reader = lowest_programs(connection)
+    if own < min_reader:
+        raise schema_too_new(path, version)
+    return None if own >= min_writer else StorageReason.SCHEMA_TOO_NEW

@@ -1,0 +1,34 @@
+"""Who may read a store: its owner alone, and what to say where that is not so."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from mandrake_sessions.store.identity import SUFFIXES
+
+FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def open_to_others(path: str, *, own_directory: bool) -> dict[str, int]:
+    """The files of a store that others than their owner may use, each with its mode; its directory too, where that is
+    the store's own. Nothing where modes mean nothing (Windows)."""
+    if os.name == "nt":
+        return {}
+    paths = [path + suffix for suffix in SUFFIXES]
+    if own_directory:
+        paths.append(os.path.dirname(path))  # noqa: PTH120
+    return {path: mode for path in paths if (mode := _mode(path)) & _OTHERS}
+
+
+def may_write(path: str) -> bool:
+    """Whether the file, and beside it a -wal, may be written by this process."""
+    return os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK)  # noqa: PTH120
+
+
+def _mode(path: str) -> int:
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)  # noqa: PTH116
+    except OSError:
+        return 0

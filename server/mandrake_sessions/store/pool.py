@@ -1,0 +1,125 @@
+"""Open files: one database per file and process, counted by reference, whatever path names it."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from mandrake_sessions.errors import FileMoved
+from mandrake_sessions.store.database import Database
+from mandrake_sessions.store.identity import DATABASE, FileIdentity, file_identity
+from mandrake_sessions.store.leases import Lease
+from mandrake_sessions.store.opening import open_database, prepare
+from mandrake_sessions.store.rescue import rescue
+from mandrake_sessions.store.settings import StoreSettings
+
+_lock = threading.Lock()
+_open: dict[FileIdentity, Database] = {}
+# Connections of the parent, kept from being collected in a forked child: closing them there would be a checkpoint by
+# a process that does not know of the parent's locks.
+_inherited: list[Database] = []
+
+
+def acquire(path: str, settings: StoreSettings, *, anew: bool = False) -> Database:
+    """The open database of a file, whatever path names it; opened, made and migrated if it is not open yet.
+
+    Blocks while it opens. Each call must be paired with one of ``release``. With ``anew`` the directory above the
+    file's must be there: a workspace that was moved away while its store was open is not made again.
+
+    Raises:
+        StorageFailure: ``createDirectory``, ``open``, ``migrate``, ``foreignDatabase``, ``schemaTooNew``, ``corrupt``,
+            ``unsupportedFilesystem``.
+        Busy: other processes held the file for the busy timeout.
+    """
+    with _lock:
+        return _acquire(_real(path), settings, anew=anew)
+
+
+def reopen(database: Database, settings: StoreSettings) -> Database:
+    """Open anew what is no longer where it was: what its name leads to now, made if that is nothing. In place of
+    ``release`` and ``acquire``; raises as ``acquire`` does, and then the reference is gone.
+
+    What only a deleted -wal held is saved before, and a file that was moved gets what was not in it yet. The lease of
+    this process goes on where the file is still the same.
+    """
+    with _lock:
+        lease = _retire(database) if database.is_usable else None
+        opened = _acquire(database.path, settings, anew=True)
+        if lease is not None:
+            opened.lease = lease
+        return opened
+
+
+def _retire(database: Database) -> Lease | None:
+    """Close a database under those who use it; they come for a new one. Gives its lease, if that still holds."""
+    _forget(database)
+    lost = database.place.lost()
+    lease = None
+    with database.lock:
+        if DATABASE not in lost:
+            lease, database.lease = database.lease, None
+        if lost and not database.is_damaged and database.read_only is None:
+            with database.translated():
+                rescue(database.writer, database.path, lost)
+        database.close()
+    return lease
+
+
+def _acquire(path: str, settings: StoreSettings, *, anew: bool) -> Database:
+    prepare(path, settings, anew=anew)
+    key = file_identity(path)
+    if key is None:
+        raise FileMoved(path)
+    database = _open.get(key)
+    if database is None:
+        database = _open[key] = open_database(path, settings)
+    database.references += 1
+    return database
+
+
+def _real(path: str) -> str:
+    return os.path.realpath(os.path.expanduser(path))  # noqa: PTH111
+
+
+def release(database: Database) -> None:
+    """Give back what ``acquire`` gave; the last one closes the file."""
+    with _lock:
+        database.references -= 1
+        if database.references == 0:
+            _forget(database)
+            database.close()
+
+
+def close_all() -> None:
+    """Close every file of this process, whoever still refers to it."""
+    with _lock:
+        for database in list(_open.values()):
+            _forget(database)
+            database.close()
+
+
+def open_databases() -> list[Database]:
+    """What is open in this process now."""
+    with _lock:
+        return list(_open.values())
+
+
+def _forget(database: Database) -> None:
+    for key, other in list(_open.items()):
+        if other is database:
+            del _open[key]
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+    for database in _open.values():
+        database.is_usable = False
+        if database.lease is not None:
+            database.lease.abandon()
+    _inherited.extend(_open.values())
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
