@@ -30,7 +30,12 @@ def _doctor(options: Namespace, meant: Meant) -> int:
     found = _check_up(meant)
     repairs: list[Repair] = []
     if options.fix and any(finding.cure for finding in found):
-        repairs = repair(meant.database, found, busy_timeout=meant.busy_timeout)
+        repairs = repair(
+            meant.database,
+            found,
+            busy_timeout=meant.busy_timeout,
+            allow_network_filesystem=meant.allow_network_filesystem,
+        )
         found = _check_up(meant)
     if options.json:
         listed = {"findings": [asdict(finding) for finding in found], "repairs": [asdict(done) for done in repairs]}

@@ -30,7 +30,11 @@ def _check(meant: Meant) -> int:
 
 
 def _migrate(meant: Meant) -> int:
-    done = migrate(meant.database, busy_timeout=meant.busy_timeout)
+    done = migrate(
+        meant.database,
+        busy_timeout=meant.busy_timeout,
+        allow_network_filesystem=meant.allow_network_filesystem,
+    )
     if done.pending:
         say(f"{meant.database}: schema {done.version} → {done.latest}: {', '.join(done.pending)}")
     else:

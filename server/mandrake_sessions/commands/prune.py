@@ -55,7 +55,7 @@ def _prune(options: Namespace, meant: Meant, before: int) -> int:
             f"there is no store at {meant.database}; name one with --workspace or --database",
             meant.database,
         )
-    with SessionManager(meant.database, busy_timeout=meant.busy_timeout) as manager:
+    with _opened(meant) as manager:
         found = manager.untouched_sessions(before, archived=options.archived)
         if options.dry_run or not found:
             _list(found, options)
@@ -67,6 +67,14 @@ def _prune(options: Namespace, meant: Meant, before: int) -> int:
             done = prune(manager, meant.database, found, before, archived=options.archived, progress=progress)
     _tell(done, options)
     return DONE
+
+
+def _opened(meant: Meant) -> SessionManager:
+    return SessionManager(
+        meant.database,
+        busy_timeout=meant.busy_timeout,
+        allow_network_filesystem=meant.allow_network_filesystem,
+    )
 
 
 def _is_wanted(found: list[PrunableSession], options: Namespace) -> bool:

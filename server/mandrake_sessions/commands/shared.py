@@ -27,10 +27,12 @@ DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
 
 @frozen
 class Meant:
-    """The store that a command is about: its file, and how long others' locks are waited for."""
+    """The store that a command is about: its file, how long others' locks are waited for, and whether it may lie where
+    other machines share it."""
 
     database: str
     busy_timeout: float
+    allow_network_filesystem: bool
 
 
 def _store_meant(options: Namespace) -> Meant:
@@ -49,7 +51,7 @@ def _store_meant(options: Namespace) -> Meant:
     place = Stores(settings).place(StoreName(options.scope))
     directory = own_directory(Path(place.path)) if place.is_usual else None
     check_links(place.path, None if directory is None else str(directory))
-    return Meant(os.path.realpath(place.path), settings.busy_timeout)
+    return Meant(os.path.realpath(place.path), settings.busy_timeout, settings.allow_network_filesystem)
 
 
 def ended(options: Namespace, work: Callable[[Meant], int], *, failed: int = FAILED) -> int:

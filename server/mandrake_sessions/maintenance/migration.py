@@ -31,11 +31,12 @@ def schema(database: str, *, busy_timeout: float = 5.0) -> Schema:
     return Schema(version, latest_version(), pending_migrations(version))
 
 
-def migrate(database: str, *, busy_timeout: float = 5.0) -> Schema:
+def migrate(database: str, *, busy_timeout: float = 5.0, allow_network_filesystem: bool = False) -> Schema:
     """Do it; gives what there was to do. A file with data is copied beside itself before. Raises what ``schema``
     does, and StorageFailure (``migrate``) with the file as it was."""
     before = schema(database, busy_timeout=busy_timeout)
     if before.pending:
-        with SessionManager(database, busy_timeout=busy_timeout):
+        manager = SessionManager(database, busy_timeout=busy_timeout, allow_network_filesystem=allow_network_filesystem)
+        with manager:
             pass
     return before

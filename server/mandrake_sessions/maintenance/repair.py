@@ -37,13 +37,20 @@ class Repair:
     text: str
 
 
-def repair(database: str, findings: list[Finding], *, busy_timeout: float = 5.0) -> list[Repair]:
+def repair(
+    database: str,
+    findings: list[Finding],
+    *,
+    busy_timeout: float = 5.0,
+    allow_network_filesystem: bool = False,
+) -> list[Repair]:
     """Put right what ``check_up`` has found, as far as that is safe. Before the database itself is written to, it is
     copied beside itself; a file whose tables are damaged is not written to at all."""
     cures = {finding.cure for finding in findings}
     repairs = [_attempt(partial(work, database)) for cure, work in _OUTSIDE.items() if cure in cures]
     if cures & _INSIDE.keys() and not is_damaged(findings):
-        repairs += _repair_inside(database, cures, busy_timeout)
+        surgeon = _Surgeon(database, busy_timeout=busy_timeout, allow_network_filesystem=allow_network_filesystem)
+        repairs += _repair_inside(database, cures, surgeon)
     return repairs
 
 
@@ -99,19 +106,18 @@ _INSIDE: dict[Cure, Callable[[_Surgeon], str]] = {
 }
 
 
-def _repair_inside(database: str, cures: set[Cure | None], busy_timeout: float) -> list[Repair]:
+def _repair_inside(database: str, cures: set[Cure | None], surgeon: _Surgeon) -> list[Repair]:
     backup = _attempt(lambda: f"copied it as it was to {back_up_before_repair(database)}")
     if not backup.done:
         return [backup]
-    manager = _Surgeon(database, busy_timeout=busy_timeout)
     try:
-        manager.init()
+        surgeon.init()
         works = [work for cure, work in _INSIDE.items() if cure in cures]
-        return [backup, *(_attempt(partial(work, manager)) for work in works)]
+        return [backup, *(_attempt(partial(work, surgeon)) for work in works)]
     except SessionsError as error:
         return [backup, Repair(False, str(error))]
     finally:
-        manager.close()
+        surgeon.close()
 
 
 def _attempt(work: Callable[[], str]) -> Repair:
