@@ -177,6 +177,10 @@ class Wire:
         self._messages.put(None)
         return left
 
+    def forget(self) -> None:
+        """What ``unread`` gave has been looked at."""
+        self._kept.clear()
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(TIMEOUT)

@@ -136,7 +136,7 @@ def _serve(options: argparse.Namespace) -> int:
     given: dict[str, Any] = {**from_environment(), **flags}
     settings = Settings(**given)
     try:
-        start_logging(settings.log_level, settings.log_file)
+        start_logging(settings.log_level, settings.log_file, settings.log_max_bytes)
     except OSError as error:
         raise BadSetting(f"--log-file {settings.log_file}: {error.strerror}") from None
     # Integers of any size that a message can reasonably hold are stored and given back as they are.

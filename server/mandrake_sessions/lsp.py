@@ -49,21 +49,21 @@ class LanguageAdapter:
         if call.is_request and name in REQUESTS:
             message["id"] = own_id = next(self._ids)
             self._calls[own_id] = (name, call)
-        else:
-            call.succeed(None)
         try:
             structured = self._server.protocol.structure_message(message)
         except Exception as error:
             self._calls.pop(message.get("id", 0), None)
             raise InvalidParams("", f"is not what LSP says of {name}: {_first_line(error)}") from None
         self._server.protocol.handle_message(structured)
+        if not call.is_request or name not in REQUESTS:
+            call.succeed(None)
 
     def response(self, message: dict[str, Any]) -> None:
         """The client's answer to a request that pygls sent."""
         try:
             self._server.protocol.handle_message(self._server.protocol.structure_message(message))
         except Exception as error:
-            logger.warning("a response could not be read: %s", _first_line(error))
+            _log_failure("a response could not be read", error)
 
     def _written(self, data: bytes) -> None:
         message = json.loads(data)
@@ -84,7 +84,7 @@ class _Server(LanguageServer):
     """pygls' own habit is to show every error of the server in the editor, with its insides."""
 
     def report_server_error(self, error: Exception, source: Any) -> None:
-        logger.warning("the language server: %s: %s", source.__name__, _first_line(error))
+        _log_failure(f"the language server: {source.__name__}", error)
 
 
 class _Writer:
@@ -122,6 +122,12 @@ def _add_experimental(result: dict[str, Any]) -> None:
     }
     workspace = result["capabilities"].setdefault("workspace", {})
     workspace["workspaceFolders"] = {"supported": True, "changeNotifications": True}
+
+
+def _log_failure(what: str, error: Exception) -> None:
+    """What an exception of pygls' says may quote the message."""
+    logger.warning("%s: %s", what, type(error).__name__)
+    logger.debug("%s: %s", what, error)
 
 
 def _first_line(error: Exception) -> str:

@@ -75,7 +75,7 @@ class SessionManager(
         directory = None if inside is None else os.fspath(inside)
         settings = StoreSettings(Durability(durability), busy_timeout, directory, allow_network_filesystem)
         super().__init__(os.fspath(db_path), settings)
-        self._logger = logger or logging.getLogger("mandrake_sessions")
+        self._logger = logger or logging.getLogger(__name__)
         self._listeners: ListenerThread | None = None
 
     def init(self) -> None:
@@ -85,7 +85,10 @@ class SessionManager(
             StorageFailure: it cannot be made, opened or migrated; see ``reason``.
             Busy: other processes held the file for the busy timeout.
         """
+        was_open = self._held is not None
         self._open()
+        if not was_open and self._logger.isEnabledFor(logging.INFO):
+            self._log_opened()
         self._without_fail(self.interrupt_orphans)
 
     def close(self) -> None:
@@ -96,7 +99,16 @@ class SessionManager(
         if listeners is not None:
             self.off_commit(listeners.wake)
             listeners.stop()
+        if self._held is not None:
+            self._logger.info("closing %s", self._path)
         self._close()
+
+    def _log_opened(self) -> None:
+        try:
+            store_id = self.store_id()
+        except SessionsError as error:
+            store_id = f"unknown: {error}"
+        self._logger.info("opened %s: schema %d, storeId %s", self._path, self.state().schema_version, store_id)
 
     def _last_words(self) -> None:
         self._without_fail(self._interrupt_own)

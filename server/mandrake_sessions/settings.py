@@ -83,6 +83,7 @@ class Settings:
     max_message_bytes: int = _setting(_bytes, 64 * 1024 * 1024, "the largest message that is read", "BYTES")
     log_level: str = _setting(_word(*LOG_LEVELS), "warning", "debug, info, warning or error", "WORD")
     log_file: str | None = _setting(_text, None, "where the log goes instead of stderr", "PATH")
+    log_max_bytes: int = _setting(_bytes, 10 * 1024 * 1024, "when a log file is rotated; 3 old ones are kept", "BYTES")
 
 
 def setting_fields() -> tuple[Attribute[Any], ...]:

@@ -24,7 +24,11 @@ NOT_SENT_YET = {"server/healthChanged"}
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _VOLATILE = {
     "path", "workspace", "pid", "sqliteVersion", "pythonVersion", "lastCheckAt", "lastCheckMs", "walBytes", "dbBytes",
-    "freeBytes", "version", "incident", "busyRetries",
+    "freeBytes", "version", "incident", "busyRetries", "totalMs", "maxMs",
+}  # fmt: skip
+_NUMBERS = {
+    "<time>", "<pid>", "<lastCheckAt>", "<lastCheckMs>", "<walBytes>", "<dbBytes>", "<freeBytes>", "<busyRetries>",
+    "<totalMs>", "<maxMs>",
 }  # fmt: skip
 
 Exchange = dict[str, Any]
@@ -58,6 +62,9 @@ class Recorder:
         self.exchanges.setdefault(method, []).append(self._normal(exchange))
 
     def _normal(self, value: Any, key: str = "") -> Any:
+        if key == "methods":
+            # One stands for all, so that the file stays as it is when the conversation grows.
+            value = {"session/create": value["session/create"]}
         if isinstance(value, dict):
             return {name: self._normal(item, name) for name, item in value.items()}
         if key == "warnings":
@@ -178,5 +185,4 @@ def _with_clocks(value: Any) -> Any:
         return {name: _with_clocks(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_with_clocks(item) for item in value]
-    numbers = {"<time>", "<pid>", "<lastCheckAt>", "<lastCheckMs>", "<walBytes>", "<dbBytes>", "<freeBytes>"}
-    return 0 if value in numbers or value == "<busyRetries>" else value
+    return 0 if value in _NUMBERS else value

@@ -15,8 +15,10 @@ from mandrake_sessions.connection.jsonrpc import (
     notification_message,
     result_message,
 )
+from mandrake_sessions.connection.metrics import Metrics
 from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.stores import StorePlace
+from mandrake_sessions.connection.trace import Trace, shown_name
 from mandrake_sessions.model import Appended
 from mandrake_sessions.protocol.errors import error_object
 from mandrake_sessions.protocol.methods import Method
@@ -33,6 +35,15 @@ def encode_receipt(message_id: Id, receipt: Appended) -> bytes:
         f'{{"jsonrpc":"2.0","id":{shown_id},"result":{{"turnId":"{receipt.turn_id}","seq":{receipt.seq},'
         f'"chunk":{receipt.chunk},"chunkCount":{receipt.chunk_count}}}}}'
     ).encode("ascii")
+
+
+class Exit:
+    """Where answers leave, and who watches them: the same for every call of a connection."""
+
+    def __init__(self, outbound: Outbound, metrics: Metrics, trace: Trace) -> None:
+        self.outbound = outbound
+        self.metrics = metrics
+        self.trace = trace
 
 
 class Batch:
@@ -53,19 +64,22 @@ class Batch:
 
 
 class Call:
-    """A request or notification. ``arrived`` is on the monotonic clock."""
+    """A request or notification. ``arrived`` is on the monotonic clock; ``name`` is the method's as it was sent, empty
+    for a message that names none."""
 
     def __init__(
         self,
         message_id: Any,
+        name: str,
         method: Method | None,
         params: Any,
-        outbound: Outbound,
+        leave: Exit,
         batch: Batch | None,
         on_answered: Callable[[], None],
     ) -> None:
         self.id: Id = None if message_id is NOTIFICATION else message_id
         self.is_request = message_id is not NOTIFICATION
+        self.name = name
         self.method = method
         self.params = params
         self.arrived = time.monotonic()
@@ -73,7 +87,7 @@ class Call:
         # Which store it is about, or why none could be found; set when it is queued.
         self.place: StorePlace | None = None
         self.failed: Exception | None = None
-        self._outbound = outbound
+        self._exit = leave
         self._batch = batch
         self._on_answered = on_answered
 
@@ -106,13 +120,14 @@ class Call:
             return
         described = error_object(error)
         if self.is_request:
-            self._answer(encode(error_message(self.id, described)))
+            self._answer(encode(error_message(self.id, described)), failed=True)
             return
-        name = "" if self.method is None else self.method.name
-        logger.warning("notification %s failed: %s", name, described["message"])
-        self._answer(b"")
-        if name == "turn/append":
-            self._outbound.send(notification_message("turn/rejected", self._rejected(described)))
+        # What went wrong is told in the server's words; the whole message may quote what was sent.
+        logger.warning("notification %s failed: %s", shown_name(self.name), _why(described["data"]))
+        logger.debug("notification %s failed: %s", self.name, described["message"])
+        self._answer(b"", failed=True)
+        if self.name == "turn/append":
+            self._exit.outbound.send(notification_message("turn/rejected", self._rejected(described)))
 
     def _rejected(self, error: dict[str, Any]) -> dict[str, Any]:
         """An append that nobody waits for must not be lost in silence (protocol, section 4)."""
@@ -124,12 +139,23 @@ class Call:
             "error": error,
         }
 
-    def _answer(self, answer: bytes) -> None:
+    def _answer(self, answer: bytes, *, failed: bool = False) -> None:
         if self.answered:
             return
         self.answered = True
         self._on_answered()
+        leave = self._exit
+        seconds = time.monotonic() - self.arrived
+        leave.metrics.answered(self.name, seconds, failed=failed)
         if self._batch is not None:
             self._batch.add(answer or None)
         elif answer:
-            self._outbound.send_encoded(answer)
+            leave.outbound.send_encoded(answer)
+        if leave.trace.is_on:
+            leave.trace.answered(self, seconds, len(answer), failed=failed)
+
+
+def _why(data: dict[str, Any]) -> str:
+    """What went wrong, in the server's own words."""
+    kind = str(data["kind"])
+    return f"{kind}: {data['reason']}" if kind in ("conflict", "storage") else kind

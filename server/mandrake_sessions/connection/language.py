@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mandrake_sessions.connection.call import Call
+from mandrake_sessions.connection.client_log import ClientLog
+from mandrake_sessions.connection.outbound import Outbound
+from mandrake_sessions.connection.trace import LEVELS
 from mandrake_sessions.protocol.errors import InvalidParams, invalid_request
 from mandrake_sessions.settings import BadSetting, with_options
 
@@ -41,9 +44,10 @@ PARENT_LOOK_SECONDS = 1.0
 class LanguageClient:
     """The client, as far as it speaks LSP."""
 
-    def __init__(self, server: Server, given: frozenset[str]) -> None:
+    def __init__(self, server: Server, given: frozenset[str], outbound: Outbound) -> None:
         self._server = server
         self._given = given
+        self._log = ClientLog(outbound)
         self._adapter: LanguageAdapter | None = None
         self._initialized = False
         self.is_shut_down = False
@@ -55,7 +59,11 @@ class LanguageClient:
         """A request or notification of LSP's."""
         if name == "exit":
             call.succeed(None)
-            self._server.end(0 if self.is_shut_down else 1)
+            self._server.end(0 if self.is_shut_down else 1, why="the client said exit")
+            return
+        if name == "$/setTrace":
+            self._set_trace(params.get("value") if isinstance(params, dict) else None)
+            call.succeed(None)
             return
         if name in REQUESTS and not call.is_request:
             logger.warning("ignored %s, which is a request, sent as a notification", name)
@@ -66,8 +74,12 @@ class LanguageClient:
         if name == "workspace/didChangeWorkspaceFolders" and not self._initialized:
             raise invalid_request("the server is not initialized yet")
         self._prepare(name, params)
-        self._load().receive(name, call, params)
+        self._load().receive(name, call, _without_trace(params))
         self._after(name, params)
+
+    def close(self) -> None:
+        """Tell the client nothing more of the log."""
+        self._log.end()
 
     def response(self, message: dict[str, Any]) -> None:
         """The client's answer to a request of the language server's."""
@@ -100,9 +112,16 @@ class LanguageClient:
         """What follows from a message that the language server has taken."""
         if name == "initialize":
             self._initialized = True
-            self._server.stores.set_folders(_folders(params))
+            folders = _folders(params)
+            self._server.stores.set_folders(folders)
+            logger.info("initialized with the workspace folders %s", ", ".join(folders) or "none")
             if process_id := params.get("processId"):
                 self._watch_parent(process_id)
+            # After the answer, before which LSP allows no trace.
+            if "trace" in params:
+                self._set_trace(params["trace"])
+        elif name == "initialized" and self._initialized:
+            self._log.begin()
         elif name == "shutdown":
             self.is_shut_down = True
         elif name == "workspace/didChangeWorkspaceFolders":
@@ -111,13 +130,24 @@ class LanguageClient:
             gone = self._server.stores.change_folders(_uris(event.get("added")), _uris(event.get("removed")))
             self._server.leave_stores(gone)
 
+    def _set_trace(self, level: Any) -> None:
+        """A level that nobody knows must cost no client its connection: the trace stays as it is."""
+        if isinstance(level, str) and level in LEVELS:
+            self._server.trace.set_level(level)
+        else:
+            logger.warning("ignored a level of trace that is none of %s", ", ".join(LEVELS))
+
     def _watch_parent(self, process_id: int) -> None:
         """End when the process that started us is gone (LSP: ``processId``)."""
         if _is_alive(process_id):
             asyncio.get_running_loop().call_later(PARENT_LOOK_SECONDS, self._watch_parent, process_id)
         else:
-            logger.warning("the parent process %d is gone; ending", process_id)
-            self._server.end(0)
+            self._server.end(0, why=f"the parent process {process_id} is gone")
+
+
+def _without_trace(params: dict[str, Any]) -> dict[str, Any]:
+    """The trace is ours, and the language server would refuse levels that it does not know."""
+    return {name: value for name, value in params.items() if name != "trace"}
 
 
 def _check_initialize(params: dict[str, Any]) -> None:

@@ -10,19 +10,22 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from mandrake_sessions.connection.call import NOTIFICATION, Batch, Call
+from mandrake_sessions.connection.call import NOTIFICATION, Batch, Call, Exit
 from mandrake_sessions.connection.dispatcher import Dispatcher
 from mandrake_sessions.connection.framing import Broken, Frame, Framer, TooLong
 from mandrake_sessions.connection.health import HealthMonitor
 from mandrake_sessions.connection.jsonrpc import BrokenMessage, decode, is_id, salvage_id
-from mandrake_sessions.connection.language import LanguageClient
+from mandrake_sessions.connection.language import LSP_METHODS, LanguageClient
+from mandrake_sessions.connection.metrics import Metrics
 from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.reader import Reader, frame_size
 from mandrake_sessions.connection.service import ServerService
 from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
+from mandrake_sessions.connection.trace import Trace
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import ServiceContext
 from mandrake_sessions.logs import start_logging
@@ -37,9 +40,11 @@ from mandrake_sessions.protocol.errors import (
 from mandrake_sessions.protocol.methods import METHODS, Access
 from mandrake_sessions.protocol.stores import own_params
 from mandrake_sessions.settings import Settings
+from mandrake_sessions.version import __version__
 
 logger = logging.getLogger(__name__)
 
+CANCEL = "$/cancelRequest"
 # From the wish to end to the end, in seconds: for what waits, then for a client that reads slowly.
 FINISH_SECONDS = 1.5
 FLUSH_SECONDS = 1.0
@@ -60,6 +65,9 @@ class Server:
         self._given = given
         self._loop = asyncio.get_running_loop()
         self._outbound = Outbound(stdout, self._from_thread(self._drained), self._from_thread(self._client_gone))
+        metrics = Metrics((*METHODS, *LSP_METHODS, CANCEL))
+        self.trace = Trace(self._outbound)
+        self._exit = Exit(self._outbound, metrics, self.trace)
         self._subscriptions = ConnectionSubscriptions(self._outbound)
         self._monitor = HealthMonitor(self.stores, self._tell)
         self._dispatcher = Dispatcher(self.stores, self._subscriptions, self._outbound, self._monitor, self._idle)
@@ -70,8 +78,8 @@ class Server:
             self._receive,
             self._input_ended,
         )
-        self._language = LanguageClient(self, given)
-        self._service = ServiceContext(ServerService(self.stores, self._monitor))
+        self._language = LanguageClient(self, given, self._outbound)
+        self._service = ServiceContext(ServerService(self.stores, self._monitor, metrics))
         self._finished = self._loop.create_future()
         self._ending = False
         self._patient = False
@@ -79,6 +87,8 @@ class Server:
 
     async def run(self) -> int:
         """Serve until the end; gives the exit code. All is flushed and closed when it returns."""
+        logger.info("mandrake-sessions %s begins: process %d, in %s", __version__, os.getpid(), _directory())
+        self._loop.set_exception_handler(_log_uncaught)
         self._handle_signals()
         self._reader.start()
         self._look_for_orphans()
@@ -91,11 +101,14 @@ class Server:
         self._subscriptions.close()
         self._monitor.close()
         self._dispatcher.close()
+        self._language.close()
         self.stores.close()
+        logger.info("ended with code %d", self._exit_code)
         return self._exit_code
 
-    def end(self, exit_code: int = 0, *, patient: bool = False) -> None:
+    def end(self, exit_code: int = 0, *, patient: bool = False, why: str = "a signal") -> None:
         """Finish what was received, then end. ``patient``: for as long as that, and the reading of it, takes."""
+        logger.info("ending with code %d: %s", exit_code, why)
         self._exit_code = exit_code
         self._patient = patient
         self._reader.pause(True)
@@ -118,8 +131,8 @@ class Server:
         """Take settings that the client has given; stores that are open already keep theirs."""
         self.settings = self.stores.settings = settings
         self._reader.set_max_message_bytes(settings.max_message_bytes)
-        if not {"log_level", "log_file"} <= self._given:
-            start_logging(settings.log_level, settings.log_file)
+        if not {"log_level", "log_file", "log_max_bytes"} <= self._given:
+            start_logging(settings.log_level, settings.log_file, settings.log_max_bytes)
 
     def leave_stores(self, places: list[StorePlace]) -> None:
         """Workspace folders went: their subscriptions end and their stores close, once what came before is done."""
@@ -147,6 +160,7 @@ class Server:
 
     def _set_framer(self, framer: Framer) -> None:
         self._outbound.framer = framer
+        logger.info("the client speaks JSON-RPC by %s", framer.name)
 
     def _receive(self, frames: list[Frame]) -> None:
         for frame in frames:
@@ -154,7 +168,7 @@ class Server:
             try:
                 self._receive_value(_value(frame, self.settings.max_message_bytes), release)
             except BrokenMessage as broken:
-                Call(broken.id, None, {}, self._outbound, None, release).fail(broken.error)
+                Call(broken.id, "", None, {}, self._exit, None, release).fail(broken.error)
         self._dispatcher.run()
 
     def _receive_value(self, value: Any, release: Callable[[], None]) -> None:
@@ -173,17 +187,22 @@ class Server:
         fault = _envelope_fault(message)
         if fault is not None:
             found = message.get("id") if isinstance(message, dict) else None
-            Call(found if is_id(found) else None, None, {}, self._outbound, batch, release).fail(invalid_request(fault))
+            refused = Call(found if is_id(found) else None, "", None, {}, self._exit, batch, release)
+            refused.fail(invalid_request(fault))
             return
         name = message.get("method")
         if name is None:
-            Call(NOTIFICATION, None, {}, self._outbound, batch, release).succeed(None)
+            release()
+            if batch is not None:
+                batch.add(None)
             self._respond(message)
             return
         given = message.get("params")
         params = {} if given is None else given
         method = METHODS.get(name)
-        call = Call(message.get("id", NOTIFICATION), method, params, self._outbound, batch, release)
+        call = Call(message.get("id", NOTIFICATION), name, method, params, self._exit, batch, release)
+        if self.trace.is_on:
+            self.trace.received(call)
         try:
             self._route(name, call, params)
         except Exception as error:
@@ -212,7 +231,7 @@ class Server:
 
     def _other(self, name: str, call: Call, params: Any) -> None:
         """A method that is not in our table: LSP's, or nobody's."""
-        if name == "$/cancelRequest":
+        if name == CANCEL:
             self._dispatcher.cancel(params.get("id") if isinstance(params, dict) else None)
             call.succeed(None)
         elif self._language.knows(name):
@@ -235,12 +254,12 @@ class Server:
 
     def _input_ended(self) -> None:
         if not self._ending:
-            self.end(patient=True)
+            self.end(patient=True, why="the input has ended")
 
     def _client_gone(self) -> None:
         """Nobody reads the answers any more; what has been received is still carried out."""
         if not self._ending:
-            self.end(self._exit_code)
+            self.end(self._exit_code, why="the client has closed its end")
 
     def _out_of_time(self) -> None:
         self._dispatcher.abandon()
@@ -294,6 +313,18 @@ def _end_anyway(seconds: float, exit_code: int) -> None:
     timer = threading.Timer(seconds, os._exit, (exit_code,))
     timer.daemon = True
     timer.start()
+
+
+def _directory() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError as error:
+        return f"no directory: {error.strerror}"
+
+
+def _log_uncaught(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """asyncio's own habit is to log the arguments too, which are what the client said."""
+    logger.error("the event loop went on after an error that nobody caught", exc_info=context.get("exception"))
 
 
 def serve(settings: Settings, given: frozenset[str], stdin: int, stdout: int) -> int:

@@ -6,6 +6,7 @@ import os
 import platform
 
 from mandrake_sessions.connection.health import HealthMonitor
+from mandrake_sessions.connection.metrics import Metrics
 from mandrake_sessions.connection.stores import Stores
 from mandrake_sessions.errors import SessionsError, StoreError
 from mandrake_sessions.limits import MAX_JSON_DEPTH, MAX_LIMIT, MAX_TEXT_BYTES
@@ -20,9 +21,10 @@ NAME = "mandrake-sessions"
 class ServerService:
     """See ``handlers.context.Service``."""
 
-    def __init__(self, stores: Stores, monitor: HealthMonitor) -> None:
+    def __init__(self, stores: Stores, monitor: HealthMonitor, metrics: Metrics) -> None:
         self._stores = stores
         self._monitor = monitor
+        self._metrics = metrics
 
     def health(self) -> Health:
         return self._monitor.health()
@@ -43,6 +45,7 @@ class ServerService:
             workspace=self._stores.workspace,
             stores=stores,
             limits=limits,
+            methods=self._metrics.statistics(),
         )
 
 

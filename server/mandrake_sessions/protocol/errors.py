@@ -191,6 +191,8 @@ _DESCRIPTIONS: dict[type[Exception], Callable[[Any], _Description]] = {
 def _internal(error: Exception) -> dict[str, Any]:
     incident = str(uuid.uuid4())
     logger.error("incident %s", incident, exc_info=error)
+    # What an exception says may quote what was sent.
+    logger.debug("incident %s: %s", incident, error)
     return {
         "code": INTERNAL_ERROR,
         "message": f"an internal error; its traceback stands in the server's log under {incident}",

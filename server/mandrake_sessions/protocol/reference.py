@@ -116,7 +116,7 @@ def _type(kind: Any) -> str:
     if origin is list:
         return f"array of {_type(arguments[0])}"
     if origin is dict:
-        return "object"
+        return "object" if arguments[1] is Any else f"object of {_type(arguments[1])} by name"
     if issubclass(kind, Enum):
         return " or ".join(f'`"{member.value}"`' for member in kind)
     return f"[{kind.__name__}](#{kind.__name__.lower()})"

@@ -96,8 +96,19 @@ class Limits:
 
 
 @frozen(eq=False, repr=False)
+class MethodStatistics:
+    """How often a method was called and failed, and its milliseconds from arrival to answer: of all, of the longest."""
+
+    count: int
+    errors: int
+    total_ms: float
+    max_ms: float
+
+
+@frozen(eq=False, repr=False)
 class Info:
-    """What answers: its versions, process and stores."""
+    """What answers: its versions, process and stores. ``methods``: those that this client has called, by name, LSP's
+    as well; those that there are not are counted together as ``unknown``."""
 
     name: str
     version: str
@@ -108,6 +119,7 @@ class Info:
     workspace: str | None
     stores: list[StoreInfo]
     limits: Limits
+    methods: dict[str, MethodStatistics]
 
 
 @frozen(eq=False, repr=False)

@@ -54,7 +54,8 @@ def schema_of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin is list:
         return {"type": "array", "items": schema_of(arguments[0], definitions)}
     if origin is dict:
-        return {"type": "object"}
+        values = schema_of(arguments[1], definitions)
+        return {"type": "object"} | ({"additionalProperties": values} if values else {})
     if issubclass(kind, Enum):
         return {"enum": [member.value for member in kind]}
     return _reference(kind, definitions)

@@ -1,0 +1,247 @@
+"""What a server tells of its own work: figures in server/info, LSP's trace, warnings in the editor."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wire import SERVER, Conversation, Framing, Message, Wire, clean_environment, run_script, serving
+
+MARK = "b7MARKED"
+INITIALIZE = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"processId": None, "capabilities": {}}}
+UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+def methods(wire: Wire) -> dict[str, Message]:
+    found: dict[str, Message] = wire.request("server/info")["methods"]
+    return found
+
+
+def counts(wire: Wire) -> dict[str, tuple[int, int]]:
+    """Calls and errors by method."""
+    return {name: (figures["count"], figures["errors"]) for name, figures in methods(wire).items()}
+
+
+def test_calls_and_errors_are_counted_by_method(wire: Wire) -> None:
+    turn = Conversation(wire).turn()
+    for chunk in (0, 1, 7):
+        wire.answer(wire.post("turn/append", turnId=turn, content="a", chunk=chunk))
+    wire.notify("turn/append", turnId=turn, content="a")
+    wire.notify("turn/append", turnId=UNKNOWN, content="a")
+    wire.notification("turn/rejected")
+    wire.error("session/get", sessionId=UNKNOWN)
+    assert counts(wire) == {
+        "session/create": (1, 0),
+        "round/create": (1, 0),
+        "turn/create": (1, 0),
+        "turn/append": (5, 2),
+        "session/get": (1, 1),
+    }
+
+
+def test_a_server_that_was_asked_nothing_has_no_figures_but_its_own(wire: Wire) -> None:
+    assert methods(wire) == {}
+    assert counts(wire) == {"server/info": (1, 0)}
+
+
+def test_names_that_there_are_not_are_counted_together(wire: Wire) -> None:
+    for number in range(100):
+        wire.error(f"session/number-{number}")
+        wire.notify(f"$/number-{number}")
+    wire.send({"jsonrpc": "2.0", "id": "bad", "method": 5})
+    assert wire.answer("bad")["error"]["code"] == -32600
+    assert counts(wire) == {"unknown": (201, 101)}
+
+
+def test_lsp_batches_and_cancellations_are_counted_and_answers_are_not(wire: Wire) -> None:
+    wire.initialize()
+    wire.notify("$/cancelRequest", id=99)
+    wire.send({"jsonrpc": "2.0", "id": 5, "result": None})
+    wire.send([{"jsonrpc": "2.0", "id": n, "method": "session/create"} for n in ("a", "b")]
+              + [{"jsonrpc": "2.0", "id": 7, "result": None}])  # fmt: skip
+    assert [answer["id"] for answer in wire.next_message()] == ["a", "b"]
+    assert counts(wire) == {
+        "initialize": (1, 0),
+        "initialized": (1, 0),
+        "$/cancelRequest": (1, 0),
+        "session/create": (2, 0),
+    }
+
+
+def test_the_time_is_counted_from_arrival_to_answer(workspace: Path) -> None:
+    with serving(workspace, "lines", "--busy-timeout", "0.2") as wire:
+        wire.request("session/create")
+        with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert wire.error("session/create")["data"]["kind"] == "busy"
+        figures = methods(wire)["session/create"]
+        assert (figures["count"], figures["errors"]) == (2, 1)
+        assert figures["totalMs"] > figures["maxMs"] >= 200
+
+
+def trace_of(wire: Wire, count: int) -> list[Message]:
+    """The next messages of the trace; what is measured in them becomes N."""
+    found = [wire.notification("$/logTrace") for _ in range(count)]
+    return [{name: re.sub(r"\d+\.\d ms|\d+ bytes", "N", text) for name, text in params.items()} for params in found]
+
+
+def test_a_trace_tells_what_was_received_and_answered(workspace: Path, framing: Framing) -> None:
+    with serving(workspace, framing) as wire:
+        wire.initialize(trace="messages")
+        assert trace_of(wire, 2) == [
+            {"message": "Received notification 'initialized'."},
+            {"message": "Notification 'initialized' succeeded in N."},
+        ]
+        wire.request("session/create", title=MARK)
+        wire.error("session/get", sessionId=MARK)
+        wire.notify("$/setTrace", value="verbose")
+        wire.request("session/list", query=MARK)
+        wire.notify("$/setTrace", value="off")
+        wire.request("session/list", query=MARK)
+        assert trace_of(wire, 9) == [
+            {"message": "Received request 'session/create - (2)'."},
+            {"message": "Sent response 'session/create - (2)', it succeeded in N."},
+            {"message": "Received request 'session/get - (3)'."},
+            {"message": "Sent response 'session/get - (3)', it failed in N."},
+            {"message": "Received notification '$/setTrace'."},
+            {"message": "Notification '$/setTrace' succeeded in N."},
+            {"message": "Received request 'session/list - (4)'.", "verbose": "Params: N"},
+            {"message": "Sent response 'session/list - (4)', it succeeded in N.", "verbose": "Response: N"},
+            {"message": "Received notification '$/setTrace'.", "verbose": "Params: N"},
+        ]
+
+
+def test_an_answer_comes_before_its_trace(wire: Wire) -> None:
+    wire.notify("$/setTrace", value="messages")
+    wire.post("session/list")
+    assert [wire.next_message().get("method") for _ in range(4)] == ["$/logTrace"] * 2 + [None, "$/logTrace"]
+
+
+def test_there_is_no_trace_of_the_trace(wire: Wire) -> None:
+    """A client that echoes what it hears must not be echoed."""
+    wire.notify("$/setTrace", value="messages")
+    trace_of(wire, 1)
+    wire.notify("$/logTrace", message="Received request")
+    wire.notify("$/setTrace", value="off")
+    assert trace_of(wire, 1) == [{"message": "Received notification '$/setTrace'."}]
+
+
+@pytest.mark.parametrize("value", ["loud", "", 5, None, ["messages"], {"messages": 1}])
+def test_a_level_that_nobody_knows_leaves_the_trace_as_it_is(workspace: Path, value: Any) -> None:
+    with serving(workspace) as wire:
+        wire.initialize(trace=value)
+        wire.request("session/list")
+        wire.notify("$/setTrace", value="messages")
+        trace_of(wire, 1)
+        wire.notify("$/setTrace", value=value)
+        wire.request("session/list")
+        assert len(trace_of(wire, 4)) == 4
+        wire.notify("$/setTrace", value="off")
+        trace_of(wire, 1)
+        assert wire.notification("window/logMessage")["message"].startswith("ignored a level of trace")
+
+
+def test_the_compact_trace_of_a_client_library_is_one_of_messages(wire: Wire) -> None:
+    wire.initialize(trace="compact")
+    assert trace_of(wire, 2)[0] == {"message": "Received notification 'initialized'."}
+
+
+def test_long_names_and_ids_are_cut(wire: Wire) -> None:
+    wire.notify("$/setTrace", value="verbose")
+    wire.send({"jsonrpc": "2.0", "id": "i" * 10_000, "method": "m" * 10_000})
+    assert wire.answer("i" * 10_000)["error"]["code"] == -32601
+    for params in (wire.notification("$/logTrace") for _ in range(3)):
+        assert len(params["message"]) < 400
+
+
+def test_an_editor_is_told_of_warnings_and_errors(workspace: Path, framing: Framing) -> None:
+    with serving(workspace, framing) as wire:
+        wire.initialize()
+        wire.notify("turn/append", turnId=MARK, content=MARK)
+        assert wire.notification("window/logMessage") == {
+            "type": 2, "message": "notification turn/append failed: invalidParams",
+        }  # fmt: skip
+        wire.notification("turn/rejected")
+        wire.request("session/create", title=MARK)
+        with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite")) as database:
+            database.execute("PRAGMA foreign_keys = OFF")
+            database.execute("DROP TABLE session")
+        incident = wire.error("session/list")["data"]["incident"]
+        assert wire.notification("window/logMessage") == {"type": 1, "message": f"incident {incident}"}
+
+
+def test_an_editor_is_told_of_what_threads_log(workspace: Path) -> None:
+    """A history is read on another thread, and so is what goes wrong with it."""
+    with serving(workspace) as wire:
+        wire.initialize()
+        session = Conversation(wire).session
+        with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite")) as database:
+            database.execute("PRAGMA foreign_keys = OFF")
+            database.execute("DROP TABLE round")
+        incident = wire.error("session/history", sessionId=session)["data"]["incident"]
+        assert wire.notification("window/logMessage") == {"type": 1, "message": f"incident {incident}"}
+
+
+def test_a_script_hears_nothing_of_the_log(workspace: Path) -> None:
+    failing = {"jsonrpc": "2.0", "method": "session/get", "params": {"sessionId": UNKNOWN}}
+    assert run_script(workspace, failing, failing) == []
+    assert run_script(workspace, {"jsonrpc": "2.0", "method": "initialized"}, failing) == []
+    assert [message["id"] for message in run_script(workspace, INITIALIZE, failing)] == [1]
+
+
+FLOOD = 20_000
+
+
+def told_while_nobody_reads(workspace: Path, first: Message, flood: Message) -> list[Message]:
+    """An editor that asks for more than waits in the door, then sends the same notification very often, and reads only
+    when all of it is sent; what it has read then, without its first answers."""
+    process = subprocess.Popen([*SERVER, "serve"], cwd=workspace, env=clean_environment(workspace),
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    def line(message: Message) -> bytes:
+        return json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n"
+
+    with process, process.stdin, process.stdout:
+        create = {"id": 2, "method": "session/create", "params": {"metadata": {"a": "x" * 100_000}}}
+        process.stdin.write(line(INITIALIZE) + line({"method": "initialized"}) + line(create))
+        process.stdin.flush()
+        answers = [json.loads(process.stdout.readline()) for _ in range(2)]
+        get = {"id": 3, "method": "session/get", "params": {"sessionId": answers[1]["result"]["id"]}}
+        process.stdin.write(line(first) + line(get) * 30)
+        process.stdin.write(line(flood) * FLOOD)
+        process.stdin.flush()
+        kept: list[Message] = []
+        while sum(message.get("id") == 3 for message in kept) < 30:
+            kept.append(json.loads(process.stdout.readline()))
+        process.stdin.write(line({"method": "$/last"}))
+        process.stdin.close()
+        kept += [json.loads(rest) for rest in process.stdout]
+    assert process.returncode == 0
+    return kept
+
+
+def test_a_trace_that_nobody_reads_has_gaps_and_says_so(workspace: Path) -> None:
+    first = {"method": "$/setTrace", "params": {"value": "verbose"}}
+    told = told_while_nobody_reads(workspace, first, {"method": "$/again"})
+    trace = [message["params"]["message"] for message in told if message.get("method") == "$/logTrace"]
+    left_out = [int(found[1]) for text in trace if (found := re.search(r" (\d+) messages of this trace", text))]
+    assert sum(left_out) > FLOOD
+    # Each is received and answered, but for the request that begins the trace, of which only the end is told.
+    assert len(trace) + sum(left_out) == 1 + 2 * (30 + FLOOD + 1)
+
+
+def test_warnings_that_nobody_reads_are_dropped(workspace: Path) -> None:
+    bad = {"method": "$/setTrace", "params": {"value": "loud"}}
+    told = told_while_nobody_reads(workspace, bad, bad)
+    warnings = [message for message in told if message.get("method") == "window/logMessage"]
+    assert 0 < len(warnings) < FLOOD
+    assert len(told) == 30 + len(warnings)
