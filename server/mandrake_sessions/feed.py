@@ -26,10 +26,10 @@ class ListenerThread:
         self._logger = logger
         self._wake = threading.Event()
         self._stopping = False
+        self._failing = False
         self._lock = threading.Lock()
         self._listeners: dict[object, tuple[int, Listener]] = {}
-        self._position = source.last_seq()
-        self._watch = source.watch()
+        self._begin()
         self._thread = threading.Thread(target=self._run, name="mandrake-sessions-feed", daemon=True)
         self._thread.start()
 
@@ -66,15 +66,40 @@ class ListenerThread:
         # What was committed after the last look, but before the end.
         self._look(woken=True)
 
+    def _begin(self) -> None:
+        """Follow the file that is open now, from now on."""
+        self._position = self._source.last_seq()
+        self._store_id = self._source.store_id()
+        self._watch = self._source.watch()
+        self._reconnects = self._source.reconnects
+
+    def _begin_anew(self) -> None:
+        """The file was no longer where it was. Positions in another one mean nothing."""
+        position, store_id = self._position, self._store_id
+        self._watch.close()
+        self._begin()
+        self._position = position
+        if self._store_id != store_id:
+            self._position = self._source.reopened_at
+            self._logger.warning("listeners hear of another store from now on: the file was deleted or replaced")
+            with self._lock:
+                self._listeners = {key: (0, listener) for key, (_, listener) in self._listeners.items()}
+
     def _look(self, *, woken: bool) -> bool:
         """Deliver what is new; whether there may have been anything."""
         try:
+            if not self._source.is_in_place or self._source.reconnects != self._reconnects:
+                self._begin_anew()
+                woken = True
             news = self._watch.moved() or woken
             if news:
                 self._deliver()
         except SessionsError as error:
-            self._logger.warning("the feed could not be read: %s", error)
+            if not self._failing:
+                self._logger.warning("the feed cannot be read, it will be tried again: %s", error)
+            self._failing = True
             return woken
+        self._failing = False
         return news
 
     def _changes(self) -> list[Change]:

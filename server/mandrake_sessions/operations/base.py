@@ -12,7 +12,7 @@ from mandrake_sessions.store.database import Database
 from mandrake_sessions.store.permissions import may_write
 from mandrake_sessions.store.pool import acquire, release, reopen
 from mandrake_sessions.store.settings import StoreSettings
-from mandrake_sessions.store.transaction import Pin, Transaction, reads_pinned, snapshot, transaction
+from mandrake_sessions.store.transaction import Pin, Transaction, last_seq, reads_pinned, snapshot, transaction
 from mandrake_sessions.store.values import digest
 
 
@@ -29,6 +29,8 @@ class Operations:
         self._hooks: list[Callable[[], None]] = []
         # How often the file was opened anew; and how often it was another one then.
         self.reconnects = self.replacements = 0
+        # The `seq` of the file that was opened anew, before anything was written to it here.
+        self.reopened_at = 0
 
     def _open(self) -> None:
         with self._state:
@@ -46,6 +48,8 @@ class Operations:
             found.on_commit.extend(hook for hook in self._hooks if hook not in found.on_commit)
             self._held = found
             self._was_open = True
+            with found.translated():
+                self.reopened_at = last_seq(found.writer)
 
     def _last_words(self) -> None:
         """Called before the file is closed by the last manager of this process."""
@@ -76,6 +80,17 @@ class Operations:
             raise FileMoved(self._path)
         self._open()
         return self._database()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the store is open, and its file still what its name leads to; one ``stat``."""
+        held = self._held
+        return held is not None and held.is_usable and held.place.is_same
+
+    def reopen(self) -> None:
+        """Open the store anew if its file is no longer what its name leads to, or may be written again. Blocks; else
+        the next operation does it. Raises as ``init`` does."""
+        self._open()
 
     @contextmanager
     def transaction(self, *, appends_only: bool = False, wait: bool = True) -> Iterator[None]:

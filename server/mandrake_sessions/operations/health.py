@@ -39,17 +39,6 @@ class StoreState:
 
 
 class HealthOperations(Operations):
-    @property
-    def is_in_place(self) -> bool:
-        """Whether the store is open, and its file still what its name leads to; one ``stat``."""
-        held = self._held
-        return held is not None and held.is_usable and held.place.is_same
-
-    def reopen(self) -> None:
-        """Open the store anew if its file is no longer what its name leads to, or may be written again. Blocks; else
-        the next operation does it. Raises as ``init`` does."""
-        self._open()
-
     def state(self) -> StoreState:
         """What is known of the open file without reading it. Raises NotOpen."""
         held = self._held
@@ -72,6 +61,8 @@ class HealthOperations(Operations):
     def check(self) -> str:
         """The store's ``storeId``, read now, which a broken file does not give. Raises StoreError, without waiting."""
         database = self._database(wait=False)
+        if file_size(database.path) == 0:
+            database.damaged("it was emptied")
         with self.pin(wait=False) as pin, database.translated():
             found = changes.store_id(pin.connection)
         database.could_read()

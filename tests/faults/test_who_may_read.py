@@ -1,0 +1,116 @@
+"""Who may read a store, and what a checked-out directory may not lead to."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from wire import TIMEOUT, Conversation, Wire, run_script, serving
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes and links are another thing there")
+
+SECRET = "xyzzy-plugh-"
+
+
+def store_of(workspace: Path) -> Path:
+    return workspace / ".ws" / "db.sqlite"
+
+
+def files_of(workspace: Path) -> list[Path]:
+    return [path for path in (workspace / ".ws").rglob("*") if path.is_file()]
+
+
+def test_everything_that_is_made_is_the_owners_alone(workspace: Path) -> None:
+    with serving(workspace) as wire:
+        Conversation(wire).turn()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (workspace / ".ws").rglob("*")}
+        assert (workspace / ".ws").stat().st_mode & 0o777 == 0o700
+        assert {name for name in modes if name.startswith("db.sqlite")} >= {
+            "db.sqlite",
+            "db.sqlite-wal",
+            "db.sqlite-run",
+        }
+        modes.pop(".gitignore")
+        assert {name: mode for name, mode in modes.items() if mode & 0o077} == {}
+        assert wire.request("server/health")["stores"][0]["warnings"] == build_warnings(wire)
+
+
+def build_warnings(wire: Wire) -> list[str]:
+    """What this machine's SQLite is warned of, which is none of the test's business."""
+    return [w for w in wire.request("server/health")["stores"][0]["warnings"] if w.startswith("SQLite ")]
+
+
+@pytest.mark.parametrize(("name", "mode"), [("db.sqlite", 0o644), ("db.sqlite", 0o660), (".", 0o755)])
+def test_what_others_may_read_is_warned_of(workspace: Path, name: str, mode: int) -> None:
+    run_script(workspace, {"jsonrpc": "2.0", "id": 1, "method": "session/create"})
+    (workspace / ".ws" / name).chmod(mode)
+    with serving(workspace) as wire:
+        wire.request("session/list")
+        health = wire.request("server/health")
+        assert health["status"] == "ok"
+        assert any(f"mode {mode:o}" in warning for warning in health["stores"][0]["warnings"])
+        wire.wait_for_log("may be used by others")
+
+
+def lay(workspace: Path, link: str, target: Path) -> None:
+    path = workspace / link
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(target, target_is_directory=target.is_dir())
+
+
+@pytest.mark.parametrize(
+    "link", [".ws", ".ws/db.sqlite", ".ws/db.sqlite-wal", ".ws/db.sqlite-shm", ".ws/db.sqlite-run"]
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_links_out_of_the_workspace_are_not_followed(workspace: Path, tmp_path: Path, link: str, there: bool) -> None:
+    """A repository that is checked out may hold such links; what they lead to is neither read nor written."""
+    victim = tmp_path / "victim"
+    if there and (link == ".ws" or link.endswith("-run")):
+        victim.mkdir()
+    elif there:
+        with closing(sqlite3.connect(victim)) as connection:
+            connection.execute("CREATE TABLE secret (text)")
+    before = victim.read_bytes() if victim.is_file() else None
+    lay(workspace, link, victim)
+    with serving(workspace) as wire:
+        error = wire.error("session/create")
+        assert (error["code"], error["data"]["reason"]) == (-32013, "open")
+        assert "symbolic link" in error["message"]
+        assert wire.notification("server/healthChanged")["status"] == "down"
+    assert victim.exists() is there
+    if victim.is_dir():
+        assert list(victim.iterdir()) == []
+    elif there:
+        assert victim.read_bytes() == before
+
+
+def test_a_file_that_was_named_may_be_a_link(workspace: Path, tmp_path: Path) -> None:
+    """`--database` says what is meant."""
+    (tmp_path / "real").mkdir()
+    lay(workspace, "link.sqlite", tmp_path / "real" / "db.sqlite")
+    (tmp_path / "real" / "db.sqlite").touch(mode=0o600)
+    with serving(workspace, "lines", "--database", str(workspace / "link.sqlite")) as wire:
+        wire.request("session/create")
+    assert (tmp_path / "real" / "db.sqlite").stat().st_size > 0
+
+
+def test_deleted_text_is_gone_from_all_files_soon(workspace: Path) -> None:
+    """Overwritten in the database, and gone from the -wal with the next checkpoint, while the server runs on."""
+    with serving(workspace, "lines", "--feed-max-bytes", "1024") as wire:
+        conversation = Conversation(wire, title=SECRET + "title", metadata={"m": SECRET + "metadata"})
+        wire.request("request/update", requestId=conversation.request, content=SECRET + "request")
+        turn = conversation.turn(content=SECRET + "created")
+        for n in range(50):
+            wire.request("turn/append", turnId=turn, content=f"{SECRET}{n}", rawResponse=f"{SECRET}raw{n}")
+        wire.request("toolCall/upsert", turnId=turn, toolCall={"id": "1", "arguments": {"a": SECRET}})
+        assert any(SECRET.encode() in path.read_bytes() for path in files_of(workspace))
+        wire.request("session/delete", sessionId=conversation.session)
+        deadline = time.monotonic() + TIMEOUT
+        while found := [path.name for path in files_of(workspace) if SECRET.encode() in path.read_bytes()]:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.2)

@@ -1,0 +1,64 @@
+"""What a program that embeds the manager sees when its file is deleted or replaced."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from mandrake_sessions import SessionManager
+from mandrake_sessions.errors import NotFound
+from mandrake_sessions.model import Change
+
+NEW = "00000000-0000-4000-8000-%012d"
+
+
+def test_a_deleted_file_is_made_anew_by_the_next_operation(database: Path) -> None:
+    with SessionManager(database) as manager:
+        old, store_id = manager.create_session(), manager.store_id()
+        shutil.rmtree(database.parent)
+        new = manager.create_session()
+        assert (new.seq, manager.reconnects, manager.replacements) == (1, 1, 1)
+        assert manager.store_id() != store_id
+        with pytest.raises(NotFound):
+            manager.get_session(old.id)
+
+
+def test_two_managers_go_on_in_the_same_new_file(database: Path) -> None:
+    with SessionManager(database) as first, SessionManager(database) as second:
+        database.unlink()
+        session = first.create_session()
+        assert second.get_session(session.id) == session
+        assert second.state().references == first.state().references == 2
+
+
+def test_a_transaction_whose_file_goes_meanwhile_is_refused_or_done_in_the_new_one(database: Path) -> None:
+    """It never says that it stored what is in no file that is found."""
+    with SessionManager(database) as manager:
+        manager.create_session()
+        with pytest.raises(Exception, match="send it again"), manager.transaction():
+            manager.create_session(title="lost")
+            shutil.rmtree(database.parent)
+        assert manager.list_sessions().sessions == []
+
+
+def test_listeners_hear_what_is_committed_to_the_new_file(database: Path) -> None:
+    heard: list[str | None] = []
+    arrived = threading.Event()
+
+    def listener(change: Change) -> None:
+        heard.append(change.session_id)
+        if len(heard) >= 2 and heard[-2:] == ids:
+            arrived.set()
+
+    with SessionManager(database) as manager:
+        ids: list[str | None] = []
+        manager.add_listener(listener)
+        manager.create_session()
+        database.unlink()
+        ids = [NEW % 1, NEW % 2]
+        for session_id in ids:
+            manager.create_session(id=session_id)
+        assert arrived.wait(10), heard
