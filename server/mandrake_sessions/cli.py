@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from mandrake_sessions.connection.streams import claim_standard_streams
@@ -47,11 +48,71 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="watch an agent's conversation being stored", description=_DEMO)
     demo.add_argument("--workspace", metavar="PATH", default=".", help="the directory that the agent looks at")
     demo.set_defaults(run=_demo)
+    for add in (_add_doctor, _add_backup, _add_restore, _add_migrate, _add_prune):
+        add(commands)
     return parser
 
 
 _SERVE = "Serve one client on stdin and stdout: JSON-RPC 2.0, by lines or with LSP's headers, whichever it speaks."
 _DEMO = "An agent without a language model looks at a directory and streams what it finds; a watcher draws it, live."
+
+
+_DOCTOR = (
+    "Look at everything about a store, and say what is wrong. "
+    "Exit code 0: no problem (warnings are none), 1: some (left), 2: it could not be checked."
+)
+_BACKUP = "Copy a store, as it is at one moment, to one verified file, while servers write to it."
+_RESTORE = (
+    "Make a copy of a backup the store, verified, while servers run; what was the store before is kept beside it."
+)
+_MIGRATE = (
+    "Bring a store to the schema of this program, after a backup; its next use does the same. "
+    "With --check, exit code 0: it is current, 1: migrations are pending, 2: it cannot be told."
+)
+_PRUNE = "Delete sessions that nobody has changed or streamed to for long, and give their space back."
+
+
+def _add_command(commands: Any, name: str, help_text: str, description: str) -> argparse.ArgumentParser:
+    """A command about one store, which is carried out by the module of its name."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=description)
+    parser.add_argument("--workspace", metavar="PATH", help="the workspace's directory")
+    parser.add_argument("--database", metavar="PATH", help="the file of the workspace's store itself")
+    parser.add_argument(
+        "--scope", choices=("workspace", "system"), default="workspace", help="system: the user's own store"
+    )
+    parser.set_defaults(run=_command, command=name)
+    return parser
+
+
+def _add_doctor(commands: Any) -> None:
+    doctor = _add_command(commands, "doctor", "look for what is wrong with a store", _DOCTOR)
+    doctor.add_argument("--fix", action="store_true", help="put right what is safe to, after a backup")
+    doctor.add_argument("--json", action="store_true", help="report for a program")
+
+
+def _add_backup(commands: Any) -> None:
+    backup = _add_command(commands, "backup", "copy a store while it is in use", _BACKUP)
+    backup.add_argument("destination", metavar="DEST", help="a file, or a directory for a file named after the time")
+    backup.add_argument("--force", action="store_true", help="replace DEST if it is there already")
+
+
+def _add_restore(commands: Any) -> None:
+    restore = _add_command(commands, "restore", "make a backup the store again", _RESTORE)
+    restore.add_argument("source", metavar="SRC", help="a backup")
+
+
+def _add_migrate(commands: Any) -> None:
+    migrate = _add_command(commands, "migrate", "bring a store to the schema of this program", _MIGRATE)
+    migrate.add_argument("--check", action="store_true", help="say what would be done, and write nothing")
+
+
+def _add_prune(commands: Any) -> None:
+    prune = _add_command(commands, "prune", "delete old sessions", _PRUNE)
+    prune.add_argument("--older-than", metavar="DURATION", required=True, help="such as 30m, 12h, 90d or 6w")
+    prune.add_argument("--archived", action="store_true", help="only sessions that are archived")
+    prune.add_argument("--dry-run", action="store_true", help="list them with their sizes, and delete nothing")
+    prune.add_argument("--yes", action="store_true", help="do not ask, on a terminal either")
+    prune.add_argument("--json", action="store_true", help="report for a program")
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +151,10 @@ def _demo(options: argparse.Namespace) -> int:
     from mandrake_sessions.demo import run_demo
 
     return run_demo(options.workspace)
+
+
+def _command(options: argparse.Namespace) -> int:
+    return int(import_module(f"mandrake_sessions.commands.{options.command}").run(options))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from mandrake_sessions.operations.health import HealthOperations
 from mandrake_sessions.operations.history import HistoryOperations
 from mandrake_sessions.operations.housekeeping import Housekeeper, HousekeepingOperations
 from mandrake_sessions.operations.leases import LeaseOperations
+from mandrake_sessions.operations.pruning import PruningOperations
 from mandrake_sessions.operations.rounds import RoundOperations
 from mandrake_sessions.operations.sessions import SessionOperations
 from mandrake_sessions.operations.turns import TurnOperations
@@ -28,6 +29,7 @@ __all__ = ["CommitWatch", "Durability", "Housekeeper", "Pin", "SessionManager"]
 
 
 class SessionManager(
+    PruningOperations,
     SessionOperations,
     RoundOperations,
     TurnOperations,

@@ -248,6 +248,30 @@ class Deleted:
 
 
 @frozen
+class PrunableSession:
+    """A session that nobody has changed for long. ``last_change``: milliseconds since the epoch; sizes in bytes:
+    requests and texts of turns, raw responses, tool calls, metadata and titles, and what the feed keeps of it.
+    """
+
+    id: str
+    title: str | None
+    archived: bool
+    last_change: int
+    round_count: int
+    texts_bytes: int
+    raw_responses_bytes: int
+    tool_calls_bytes: int
+    metadata_bytes: int
+    feed_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        sizes = (self.texts_bytes, self.raw_responses_bytes, self.tool_calls_bytes, self.metadata_bytes)
+        return sum(sizes) + self.feed_bytes
+
+
+@frozen
 class ToolCallCounts:
     tool_calls: int = 1
 

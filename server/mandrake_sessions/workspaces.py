@@ -90,3 +90,13 @@ def keep_out_of_git(directory: Path) -> None:
     ignore = directory / ".gitignore"
     if not ignore.exists():
         ignore.write_text("*\n")
+
+
+def prepare_directory(database: Path, *, parents: bool = True) -> None:
+    """Make ``.ws`` where the database is a workspace's usual one and not there yet, and keep it out of git. Raises
+    OSError."""
+    directory = database.parent
+    if directory.name != WORKSPACE_DIRECTORY or database.exists() or directory.is_symlink():
+        return
+    directory.mkdir(mode=0o700, parents=parents, exist_ok=True)
+    keep_out_of_git(directory)

@@ -50,6 +50,20 @@ def test_from_python(workspace: Path) -> None:
     ]  # fmt: skip
 
 
+def test_keeping_it_in_good_order(workspace: Path) -> None:
+    run(["sh", "-ec", example("pipe")], workspace)
+    told = run(["sh", "-ec", example("keep")], workspace)
+    for part in (
+        ": 1 session, ",
+        "verified\n",
+        "ok       integrity ",
+        "is current",
+        "No session is that old.",
+        "storeId",
+    ):
+        assert part in told
+
+
 def test_every_link_leads_somewhere() -> None:
     root = Path(__file__).parents[2]
     for target in re.findall(r"\]\((?!http)([^)#]+)", README):

@@ -12,11 +12,10 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.stores import StoreName
 from mandrake_sessions.settings import Settings
 from mandrake_sessions.workspaces import (
-    WORKSPACE_DIRECTORY,
     find_workspace,
-    keep_out_of_git,
     own_directory,
     path_of_uri,
+    prepare_directory,
     system_database,
     workspace_database,
 )
@@ -170,10 +169,7 @@ def _prepare_workspace(place: StorePlace, *, anew: bool) -> None:
     moved away while its store was open is not made again."""
     path = Path(place.path)
     try:
-        if path.parent.name != WORKSPACE_DIRECTORY or path.exists() or path.parent.is_symlink():
-            return
-        path.parent.mkdir(mode=0o700, parents=not anew, exist_ok=True)
-        keep_out_of_git(path.parent)
+        prepare_directory(path, parents=not anew)
     except OSError as error:
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,

@@ -1,17 +1,17 @@
-"""Copies of a database, made by SQLite itself while others write."""
+"""Copies of a database that are kept beside it."""
 
 from __future__ import annotations
 
+import glob
 import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from mandrake_sessions.ids import now_ms
-from mandrake_sessions.store.connect import connect
+from mandrake_sessions.store.copying import copy_database
+from mandrake_sessions.store.partial import partial_file
 
 KEPT_BACKUPS = 3
-_UNFINISHED = ".unfinished-backup"
+_BUSY_SECONDS = 5.0
 
 
 def create_private_file(path: str) -> bool:
@@ -27,31 +27,25 @@ def create_private_file(path: str) -> bool:
     return True
 
 
-def copy_database(source: str, destination: str) -> None:
-    """Copy a database to a new file. The source is read on a connection of its own: on the one that holds the
-    transaction ``Connection.backup`` would wait for itself."""
-    create_private_file(destination)
-    try:
-        with closing(connect(source, read_only=True)) as reader, closing(sqlite3.connect(destination)) as writer:
-            reader.backup(writer)
-    except BaseException:
-        # On a full disk half a copy would be in the way, and nobody could tell it from a whole one.
-        Path(destination).unlink(missing_ok=True)
-        raise
-
-
 def back_up_before_migration(path: str, version: int) -> str:
-    """Copy the file beside itself, named after the schema it has, and delete all but the newest such copies.
+    """Copy the file beside itself, named after the schema it has, and delete all but the newest such copies."""
+    return _back_up_beside(path, f"v{version}", "v*")
 
-    What has the name of a copy is a whole one."""
-    destination = f"{path}.v{version}-{now_ms()}.backup"
+
+def back_up_before_repair(path: str) -> str:
+    """The same before something in it is put right; a damaged one is copied as it is."""
+    return _back_up_beside(path, "before-fix", "before-fix")
+
+
+def _back_up_beside(path: str, word: str, words: str) -> str:
     file = Path(path)
-    # Left by a process that was killed; whoever migrates holds the lock, so it is nobody's.
-    for unfinished in file.parent.glob(f"{file.name}{_UNFINISHED}*"):
-        unfinished.unlink(missing_ok=True)
-    copy_database(path, path + _UNFINISHED)
-    Path(path + _UNFINISHED).replace(destination)
-    copies = sorted(file.parent.glob(f"{file.name}.v*-*.backup"), key=lambda copy: copy.stat().st_mtime_ns)
+    destination = f"{path}.{word}-{now_ms()}.backup"
+    with partial_file(str(file.parent), file.name) as partial:
+        copy_database(path, partial.path, _BUSY_SECONDS)
+        partial.publish(destination, replace=True)
+    copies = sorted(
+        file.parent.glob(f"{glob.escape(file.name)}.{words}-*.backup"), key=lambda copy: copy.stat().st_mtime_ns
+    )
     for old in copies[:-KEPT_BACKUPS]:
         old.unlink(missing_ok=True)
     return destination

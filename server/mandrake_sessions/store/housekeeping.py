@@ -98,4 +98,9 @@ def give_back(tx: Transaction) -> bool:
 def checkpoint(database: Database) -> None:
     """Copy the -wal into the file and make it empty, unless somebody reads from it just now: it never shrinks by
     itself."""
-    database.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    empty_wal(database.writer)
+
+
+def empty_wal(connection: Connection) -> None:
+    """The same with any connection that may write."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

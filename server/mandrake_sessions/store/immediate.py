@@ -1,4 +1,6 @@
-"""BEGIN IMMEDIATE … COMMIT on one connection: what ``transaction()`` and the migrations stand on."""
+"""BEGIN IMMEDIATE … COMMIT on one connection: what ``transaction()`` and the migrations stand on; and a snapshot to
+read from.
+"""
 
 from __future__ import annotations
 
@@ -46,3 +48,27 @@ def immediate(connection: sqlite3.Connection, path: str, budget: float) -> Itera
         undo(connection)
         raise
     commit(connection)
+
+
+@contextmanager
+def one_snapshot(connection: sqlite3.Connection, path: str, budget: float) -> Iterator[None]:
+    """Read one state of the file for the whole block, whatever others commit meanwhile.
+
+    Raises:
+        Busy: others held the file for ``budget`` seconds.
+    """
+    patiently(lambda: _begin_reading(connection), budget, path)
+    try:
+        yield
+    finally:
+        undo(connection)
+
+
+def _begin_reading(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN")
+    try:
+        # A deferred transaction takes its snapshot with its first read.
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except BaseException:
+        undo(connection)
+        raise

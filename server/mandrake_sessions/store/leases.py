@@ -8,6 +8,7 @@ stopped or the machine sleeps. So there is no pid to be reused, no clock, and no
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,8 @@ try:
     import fcntl
 except ImportError:  # Windows: there turns belong to nobody, and wait for whoever takes them up.
     fcntl = None
+
+_YOUNG_SECONDS = 1.0
 
 
 class Lease:
@@ -70,15 +73,22 @@ def turn_ids_of_lease(connection: Connection, lease_id: str) -> list[str]:
 def dead_lease(database_path: str, lease_id: str) -> Iterator[bool]:
     """Whether the process of a lease is gone. For the block nobody else can find the same; if it was dead, its file is
     gone afterwards. Raises StorageFailure."""
-    path = _lock_file(database_path, lease_id)
+    with dead_file(_lock_file(database_path, lease_id)) as dead:
+        yield dead
+
+
+@contextmanager
+def dead_file(path: Path) -> Iterator[bool]:
+    """Whether nobody holds the lock of a file, or it is not there. For the block nobody else can find the same; if it
+    was dead, it is gone afterwards."""
     try:
-        with os_failures(database_path):
+        with os_failures(str(path)):
             handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         yield True
         return
     try:
-        dead = _try_lock(handle)
+        dead = try_lock(handle)
         yield dead
         if dead:
             path.unlink(missing_ok=True)
@@ -86,7 +96,8 @@ def dead_lease(database_path: str, lease_id: str) -> Iterator[bool]:
         os.close(handle)
 
 
-def _try_lock(handle: int) -> bool:
+def try_lock(handle: int) -> bool:
+    """Take the ``flock`` of an open file, if nobody else has it."""
     if fcntl is None:
         return False
     try:
@@ -94,6 +105,45 @@ def _try_lock(handle: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def is_dead(path: Path) -> bool:
+    """Whether nobody holds the lock of a file, or it is not there; nothing is changed."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        return try_lock(handle)
+    finally:
+        os.close(handle)
+
+
+def dead_lease_files(database_path: str) -> list[Path]:
+    """Lock files whose process is gone. One that was made a moment ago may be about to be locked."""
+    young = time.time() - _YOUNG_SECONDS
+    found = sorted(Path(f"{database_path}-run").glob("*.lock"))
+    return [path for path in found if _made_at(path) < young and is_dead(path)]
+
+
+def _made_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def is_dead_lease(database_path: str, lease_id: str) -> bool:
+    """Whether the process of a lease that a turn names is gone; nothing is changed."""
+    return fcntl is not None and is_dead(_lock_file(database_path, lease_id))
+
+
+def remove_if_empty(database_path: str) -> None:
+    """Take the directory of the lock files away with the last of them."""
+    with suppress(OSError):
+        Path(f"{database_path}-run").rmdir()
 
 
 def _lock_file(database_path: str, lease_id: str) -> Path:

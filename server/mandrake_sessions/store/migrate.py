@@ -82,8 +82,14 @@ def latest_version() -> int:
     return known_migrations()[-1].version
 
 
-def migrate(connection: sqlite3.Connection, path: str, budget: float) -> None:
+def pending_migrations(version: int) -> list[str]:
+    """The names of those that a file of this schema version lacks."""
+    return [migration.name for migration in known_migrations() if migration.version > version]
+
+
+def migrate(connection: sqlite3.Connection, path: str, budget: float, *, keeps_backup: bool = True) -> None:
     """Apply what is missing, each migration in a transaction of its own. Does nothing on a current or newer file.
+    With ``keeps_backup`` a file that holds data is copied beside itself before.
 
     Raises:
         StorageFailure: ``migrate``, with the file as it was before the migration that failed.
@@ -91,7 +97,7 @@ def migrate(connection: sqlite3.Connection, path: str, budget: float) -> None:
     """
     for migration in known_migrations():
         if user_version(connection) < migration.version:
-            _apply(connection, path, migration, budget)
+            _apply(connection, path, migration, budget, keeps_backup=keeps_backup)
 
 
 def user_version(connection: sqlite3.Connection) -> int:
@@ -150,13 +156,15 @@ def _checked(statement: str) -> str:
     return statement
 
 
-def _apply(connection: sqlite3.Connection, path: str, migration: Migration, budget: float) -> None:
+def _apply(
+    connection: sqlite3.Connection, path: str, migration: Migration, budget: float, *, keeps_backup: bool
+) -> None:
     try:
         with immediate(connection, path, budget):
             before = user_version(connection)
             if before >= migration.version:
                 return
-            if before > 0 and _holds_data(connection):
+            if keeps_backup and before > 0 and _holds_data(connection):
                 back_up_before_migration(path, before)
             _execute(connection, migration)
     except (sqlite3.Error, ValueError, OSError) as error:

@@ -1,0 +1,79 @@
+"""``mandrake-sessions doctor [--fix]``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from attrs import asdict
+
+from mandrake_sessions.commands.shared import (
+    DONE,
+    FAILED,
+    UNUSABLE,
+    Meant,
+    ended,
+    say,
+    say_json,
+    shown_progress,
+)
+from mandrake_sessions.maintenance import Finding, Level, Repair, check_up, repair
+from mandrake_sessions.maintenance.checkup import is_damaged
+from mandrake_sessions.maintenance.words import plural
+
+
+def run(options: Namespace) -> int:
+    """0: no problem (left). 1: there are some. 2: it could not be checked."""
+    return ended(options, lambda meant: _doctor(options, meant), failed=UNUSABLE)
+
+
+def _doctor(options: Namespace, meant: Meant) -> int:
+    found = _check_up(meant)
+    repairs: list[Repair] = []
+    if options.fix and any(finding.cure for finding in found):
+        repairs = repair(
+            meant.database,
+            found,
+            busy_timeout=meant.busy_timeout,
+            allow_network_filesystem=meant.allow_network_filesystem,
+        )
+        found = _check_up(meant)
+    if options.json:
+        listed = {"findings": [asdict(finding) for finding in found], "repairs": [asdict(done) for done in repairs]}
+        say_json({"database": meant.database, **listed})
+    else:
+        _report(found, repairs, fixed=options.fix)
+    return FAILED if _count(found, Level.PROBLEM) else DONE
+
+
+def _check_up(meant: Meant) -> list[Finding]:
+    with shown_progress() as progress:
+        return check_up(meant.database, busy_timeout=meant.busy_timeout, progress=progress)
+
+
+def _report(found: list[Finding], repairs: list[Repair], *, fixed: bool) -> None:
+    for done in repairs:
+        say(f"{'fixed' if done.done else 'not fixed'}: {done.text}")
+    for finding in found:
+        say(f"{finding.level:<8} {finding.check:<12} {finding.text}")
+    say()
+    problems, warnings = _count(found, Level.PROBLEM), _count(found, Level.WARNING)
+    if not problems and not warnings:
+        say("All is well.")
+        return
+    say(f"{plural(problems, 'problem')}, {plural(warnings, 'warning')}.")
+    for advice in _advice(found, fixed=fixed):
+        say(f"- {advice}")
+
+
+def _advice(found: list[Finding], *, fixed: bool) -> list[str]:
+    """What to do next, each thing once."""
+    advice = [finding.advice for finding in found if finding.advice is not None]
+    if is_damaged(found):
+        advice.insert(0, "the tables are damaged: nothing is written to the file by --fix")
+    if not fixed and any(finding.cure for finding in found):
+        advice.insert(0, "`mandrake-sessions doctor --fix` puts right what can be, after a backup")
+    return list(dict.fromkeys(advice))
+
+
+def _count(found: list[Finding], level: Level) -> int:
+    return sum(finding.level is level for finding in found)

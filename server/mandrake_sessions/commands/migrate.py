@@ -1,0 +1,42 @@
+"""``mandrake-sessions migrate [--check]``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from mandrake_sessions.commands.shared import DONE, FAILED, UNUSABLE, Meant, ended, say
+from mandrake_sessions.maintenance import migrate, schema
+from mandrake_sessions.maintenance.words import plural
+
+PENDING = 1
+
+
+def run(options: Namespace) -> int:
+    """0: the schema is current. With ``--check`` 1: migrations are pending; 2: it cannot be told. Without it 1: they
+    could not be applied."""
+    if options.check:
+        return ended(options, _check, failed=UNUSABLE)
+    return ended(options, _migrate, failed=FAILED)
+
+
+def _check(meant: Meant) -> int:
+    found = schema(meant.database, busy_timeout=meant.busy_timeout)
+    if not found.pending:
+        say(f"{meant.database}: schema {found.version} is current")
+        return DONE
+    waiting = f"{plural(len(found.pending), 'migration')} pending: {', '.join(found.pending)}"
+    say(f"{meant.database}: schema {found.version}, {waiting}")
+    return PENDING
+
+
+def _migrate(meant: Meant) -> int:
+    done = migrate(
+        meant.database,
+        busy_timeout=meant.busy_timeout,
+        allow_network_filesystem=meant.allow_network_filesystem,
+    )
+    if done.pending:
+        say(f"{meant.database}: schema {done.version} → {done.latest}: {', '.join(done.pending)}")
+    else:
+        say(f"{meant.database}: schema {done.version} is current")
+    return DONE

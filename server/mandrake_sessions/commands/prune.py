@@ -1,0 +1,125 @@
+"""``mandrake-sessions prune --older-than DURATION``."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+
+from attrs import asdict
+
+from mandrake_sessions.commands.shared import (
+    DONE,
+    Meant,
+    ended,
+    printable,
+    say,
+    say_json,
+    shown_progress,
+)
+from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.ids import now_ms
+from mandrake_sessions.maintenance import Pruned, prune
+from mandrake_sessions.maintenance.words import plural, size_text
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.model import PrunableSession
+from mandrake_sessions.settings import BadSetting
+
+_SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_TITLE_WIDTH = 40
+
+
+def duration(text: str) -> int:
+    """Milliseconds, of a duration such as ``90d``. Raises BadSetting."""
+    match = re.fullmatch(r"([1-9]\d{0,8})([mhdw])", text)
+    if match is None:
+        raise BadSetting(
+            f"--older-than: {text!r} is no duration; give a number and a unit, such as"
+            " 30m (minutes), 12h (hours), 90d (days) or 6w (weeks)"
+        )
+    return int(match[1]) * _SECONDS[match[2]] * 1000
+
+
+def run(options: Namespace) -> int:
+    """0: done, or nothing to do. 1: it failed, or was not wanted."""
+    before = now_ms() - duration(options.older_than)
+    return ended(options, lambda meant: _prune(options, meant, before))
+
+
+def _prune(options: Namespace, meant: Meant, before: int) -> int:
+    if not Path(meant.database).is_file():
+        raise StorageFailure(
+            StorageReason.OPEN,
+            f"there is no store at {meant.database}; name one with --workspace or --database",
+            meant.database,
+        )
+    with _opened(meant) as manager:
+        found = manager.untouched_sessions(before, archived=options.archived)
+        if options.dry_run or not found:
+            _list(found, options)
+            return DONE
+        if not _is_wanted(found, options):
+            say("Nothing was deleted.")
+            return DONE
+        with shown_progress() as progress:
+            done = prune(manager, meant.database, found, before, archived=options.archived, progress=progress)
+    _tell(done, options)
+    return DONE
+
+
+def _opened(meant: Meant) -> SessionManager:
+    return SessionManager(
+        meant.database,
+        busy_timeout=meant.busy_timeout,
+        allow_network_filesystem=meant.allow_network_filesystem,
+    )
+
+
+def _is_wanted(found: list[PrunableSession], options: Namespace) -> bool:
+    """Ask, where there is somebody who can answer."""
+    if options.yes or not sys.stdin.isatty():
+        return True
+    size = size_text(sum(session.total_bytes for session in found))
+    sys.stderr.write(f"Delete {plural(len(found), 'session')} ({size}) for good? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _list(found: list[PrunableSession], options: Namespace) -> None:
+    if options.json:
+        _say_json(found, None)
+        return
+    for session in found:
+        say(_line(session))
+    size = size_text(sum(session.total_bytes for session in found))
+    say(f"{plural(len(found), 'session')} would be deleted, {size}" if found else "No session is that old.")
+
+
+def _line(session: PrunableSession) -> str:
+    day = time.strftime("%Y-%m-%d", time.localtime(session.last_change / 1000))
+    title = printable(session.title or "(no title)")[:_TITLE_WIDTH]
+    parts = {
+        "texts": session.texts_bytes,
+        "raw responses": session.raw_responses_bytes,
+        "tool calls": session.tool_calls_bytes,
+        "metadata": session.metadata_bytes,
+        "feed": session.feed_bytes,
+    }
+    sizes = ", ".join(f"{name} {size_text(size)}" for name, size in parts.items() if size)
+    return f"{session.id}  {day}  {title:<{_TITLE_WIDTH}}  {size_text(session.total_bytes):>9} ({sizes})"
+
+
+def _tell(done: Pruned, options: Namespace) -> None:
+    if options.json:
+        _say_json(done.sessions, done)
+        return
+    before, after = size_text(done.bytes_before), size_text(done.bytes_after)
+    say(f"{plural(len(done.sessions), 'session')} deleted; the file had {before} and has {after}")
+
+
+def _say_json(sessions: list[PrunableSession], done: Pruned | None) -> None:
+    listed = [asdict(session) | {"total_bytes": session.total_bytes} for session in sessions]
+    sizes = {} if done is None else {"bytes_before": done.bytes_before, "bytes_after": done.bytes_after}
+    say_json({"deleted": done is not None, "sessions": listed, **sizes})

@@ -1,0 +1,23 @@
+"""``mandrake-sessions restore SRC``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from mandrake_sessions.commands.shared import DONE, ended, say, shown_progress
+from mandrake_sessions.maintenance import restore
+from mandrake_sessions.maintenance.words import plural
+
+
+def run(options: Namespace) -> int:
+    """0: it is the store now. 1: it could not be, and all is as it was. 2: SRC cannot be used."""
+    return ended(options, lambda meant: _restore(options.source, meant.database, meant.busy_timeout))
+
+
+def _restore(source: str, database: str, busy_timeout: float) -> int:
+    with shown_progress() as progress:
+        made = restore(source, database, busy_timeout=busy_timeout, progress=progress)
+    say(f"{source} → {made.path}: {plural(made.sessions, 'session')}, verified; its storeId is {made.store_id}")
+    if made.previous is not None:
+        say(f"what was there before: {made.previous}")
+    return DONE

@@ -1,0 +1,30 @@
+"""What is done to a store as a whole, for programs: nothing here prints or asks.
+
+``database`` is always the path of the file, ``busy_timeout`` the seconds that others' locks are waited for.
+"""
+
+from mandrake_sessions.maintenance.backup import Backup, back_up
+from mandrake_sessions.maintenance.checkup import Finding, Level, check_up
+from mandrake_sessions.maintenance.migration import Schema, migrate, schema
+from mandrake_sessions.maintenance.prune import Pruned, prune
+from mandrake_sessions.maintenance.repair import Repair, repair
+from mandrake_sessions.maintenance.restore import Restored, restore
+from mandrake_sessions.store.copying import Progress
+
+__all__ = [
+    "Backup",
+    "Finding",
+    "Level",
+    "Progress",
+    "Pruned",
+    "Repair",
+    "Restored",
+    "Schema",
+    "back_up",
+    "check_up",
+    "migrate",
+    "prune",
+    "repair",
+    "restore",
+    "schema",
+]

@@ -1,0 +1,89 @@
+"""A copy of a store, made while servers write to it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from attrs import frozen
+
+from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason
+from mandrake_sessions.store.copying import Progress, copy_database
+from mandrake_sessions.store.partial import PartialFile, partial_file
+from mandrake_sessions.store.verify import check_whole, look_at
+
+
+@frozen
+class Backup:
+    """A copy that was made. ``size`` in bytes."""
+
+    path: str
+    size: int
+    sessions: int
+    store_id: str
+
+
+def back_up(
+    database: str,
+    destination: str,
+    *,
+    replace: bool = False,
+    busy_timeout: float = 5.0,
+    progress: Progress | None = None,
+) -> Backup:
+    """Copy a store, as it is at one moment, to one file that is verified and on the disk when this returns. A
+    ``destination`` that is a directory gets a file named after the store and the time.
+
+    Raises:
+        InvalidValue: the destination is there already and not to be replaced, is the store itself, or is in use.
+        StorageFailure: there is no store, or reading or writing failed; nothing is left of the copy.
+        Busy: others held the store.
+    """
+    target = _target(database, destination)
+    store = look_at(database, busy_timeout)
+    _check_target(database, target, replace=replace)
+    with partial_file(str(target.parent), Path(database).stem) as partial:
+        copy_database(database, partial.path, busy_timeout, progress)
+        if progress is not None:
+            progress("verifying", 0, 0)
+        check_whole(partial.path)
+        copied = look_at(partial.path, busy_timeout)
+        if copied.store_id != store.store_id:
+            raise StorageFailure(
+                StorageReason.IO, f"{database} was replaced while it was copied; back it up again", database
+            )
+        size = os.stat(partial.path).st_size  # noqa: PTH116
+        _publish(partial, target, replace=replace)
+    return Backup(str(target), size, copied.sessions, copied.store_id)
+
+
+def _publish(partial: PartialFile, target: Path, *, replace: bool) -> None:
+    try:
+        partial.publish(str(target), replace=replace)
+    except FileExistsError:
+        raise _is_taken(target) from None
+
+
+def _target(database: str, destination: str) -> Path:
+    given = Path(destination).expanduser().absolute()
+    if not given.is_dir():
+        return given
+    return given / f"{Path(database).stem}-{time.strftime('%Y%m%d-%H%M%S')}.sqlite"
+
+
+def _check_target(database: str, target: Path, *, replace: bool) -> None:
+    if not target.parent.is_dir():
+        raise InvalidValue("DEST", f"there is no directory {target.parent}; make it first")
+    if not target.exists():
+        return
+    if target.samefile(database):
+        raise InvalidValue("DEST", f"{target} is the store itself; name another file")
+    if not replace:
+        raise _is_taken(target)
+    if Path(f"{target}-wal").exists():
+        raise InvalidValue("DEST", f"{target} is in use as a store (it has a -wal); name another file")
+
+
+def _is_taken(target: Path) -> InvalidValue:
+    return InvalidValue("DEST", f"{target} is there already; name another file, or replace it with --force")

@@ -1,0 +1,302 @@
+"""Everything about a store that can be looked at from outside, without changing it."""
+
+from __future__ import annotations
+
+import glob
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.maintenance.words import plural, size_text
+from mandrake_sessions.store import checkup
+from mandrake_sessions.store.build import has_wal_reset_bug, sqlite_version
+from mandrake_sessions.store.copying import Progress
+from mandrake_sessions.store.failures import HOW_TO_RECOVER
+from mandrake_sessions.store.immediate import one_snapshot
+from mandrake_sessions.store.leases import dead_lease_files, is_dead_lease, streaming_leases, turn_ids_of_lease
+from mandrake_sessions.store.migrate import changed_migrations, latest_version
+from mandrake_sessions.store.partial import dead_partials
+from mandrake_sessions.store.reading import reading
+from mandrake_sessions.store.restore import second_names
+from mandrake_sessions.store.verify import broken_references, check_ours, integrity, is_empty
+from mandrake_sessions.version import __version__
+from mandrake_sessions.workspaces import WORKSPACE_DIRECTORY, own_directory
+
+MIB = 1024 * 1024
+# A -wal is emptied when a store is idle; beyond this somebody has kept it from being.
+WAL_DEBT = 16 * MIB
+# Free pages are given back when a store is idle; more than this part of the file, and more than a mebibyte, is a debt.
+FREE_PART = 0.25
+LITTLE_DISK = 16 * MIB
+
+_INDEX_COMPLAINTS = (" missing from index ", "wrong # of entries in index ", "non-unique entry in index ")
+
+
+class Level(StrEnum):
+    """How bad a finding is: a ``WARNING`` harms nobody yet."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+class Cure(StrEnum):
+    """What ``repair`` can do about a finding."""
+
+    PERMISSIONS = "permissions"
+    GITIGNORE = "gitignore"
+    LEASES = "leases"
+    LEFTOVERS = "leftovers"
+    INDEXES = "indexes"
+    ROWS = "rows"
+    COUNTERS = "counters"
+    ORPHANS = "orphans"
+    FREE_PAGES = "freePages"
+    WAL = "wal"
+
+
+@frozen
+class Finding:
+    """What one check has found. ``cure``: how it can be put right, or None; ``advice``: what else can be done."""
+
+    check: str
+    level: Level
+    text: str
+    cure: Cure | None = None
+    advice: str | None = None
+
+
+def check_up(database: str, *, busy_timeout: float = 5.0, progress: Progress | None = None) -> list[Finding]:
+    """Look at all of it. Works beside running servers, and on files that are damaged or may only be read.
+
+    Raises:
+        StorageFailure: there is no such file, or it is not ours: there is nothing to be said of it.
+        Busy: others held it.
+    """
+    if progress is not None:
+        progress("checking", 0, 0)
+    found = [_program(), *_inside(database, busy_timeout)]
+    return [*found, *(check(database) for check in _OUTSIDE)]
+
+
+def is_damaged(findings: list[Finding]) -> bool:
+    """Whether tables of the file are damaged, so that nothing should be written to it."""
+    return any(f.check in ("file", "integrity") and f.level is Level.PROBLEM and f.cure is None for f in findings)
+
+
+def _program() -> Finding:
+    text = f"mandrake-sessions {__version__}, Python {platform.python_version()}, SQLite {sqlite_version()}"
+    if has_wal_reset_bug():
+        return Finding(
+            "program",
+            Level.WARNING,
+            f"{text}: this SQLite can, in rare races, damage a file",
+            advice="use a Python with SQLite 3.51.3 or newer",
+        )
+    return Finding("program", Level.OK, text)
+
+
+def _inside(database: str, budget: float) -> Iterator[Finding]:
+    """What is seen by reading it."""
+    try:
+        with reading(database) as connection, one_snapshot(connection, database, budget):
+            if is_empty(connection):
+                yield Finding("file", Level.WARNING, f"{database} is empty: its first use makes it a store")
+                return
+            version = check_ours(connection, database)
+            yield _file(database)
+            yield _schema(version)
+            yield from _contents(connection, database, version)
+    except StorageFailure as failure:
+        if failure.reason not in (StorageReason.CORRUPT, StorageReason.IO):
+            raise
+        yield _damaged("file", str(failure))
+
+
+def _contents(connection: Any, database: str, version: int) -> Iterator[Finding]:
+    whole = _integrity(connection)
+    yield whole
+    if whole.level is not Level.OK:
+        return
+    yield _references(connection)
+    if version > latest_version():
+        return
+    for check in _CONTENTS:
+        yield check(connection, database)
+
+
+def _file(database: str) -> Finding:
+    return Finding("file", Level.OK, f"{database}, {size_text(os.stat(database).st_size)}")  # noqa: PTH116
+
+
+def _schema(version: int) -> Finding:
+    if version == latest_version():
+        return Finding("schema", Level.OK, f"version {version}, that of this program")
+    if version < latest_version():
+        text = f"version {version}, this program's is {latest_version()}; the next use migrates it"
+        return Finding("schema", Level.WARNING, text, advice="`mandrake-sessions migrate` does it now")
+    text = f"version {version} is newer than this program's, {latest_version()}: its contents were not looked at"
+    return Finding("schema", Level.WARNING, text, advice="update mandrake-sessions")
+
+
+def _integrity(connection: Any) -> Finding:
+    complaints = integrity(connection)
+    if not complaints:
+        return Finding("integrity", Level.OK, "every page and index is in order")
+    text = f"{plural(len(complaints), 'fault')}, the first: {complaints[0]}"
+    if all(any(words in f" {complaint}" for words in _INDEX_COMPLAINTS) for complaint in complaints):
+        return Finding("integrity", Level.PROBLEM, f"indexes only: {text}", Cure.INDEXES)
+    return _damaged("integrity", text)
+
+
+def _damaged(check: str, text: str) -> Finding:
+    return Finding(check, Level.PROBLEM, text, advice=HOW_TO_RECOVER)
+
+
+def _references(connection: Any) -> Finding:
+    broken = broken_references(connection)
+    if broken:
+        return Finding("references", Level.PROBLEM, ", ".join(broken), Cure.ROWS)
+    return Finding("references", Level.OK, "every row belongs to one that is there")
+
+
+def _ledger(connection: Any, _database: str) -> Finding:
+    if changed := changed_migrations(connection):
+        text = f"{', '.join(changed)}: not as it was when it was applied to this file"
+        return Finding("migrations", Level.WARNING, text, advice="use the mandrake-sessions that made this store")
+    return Finding("migrations", Level.OK, "as they were applied")
+
+
+def _rows(connection: Any, _database: str) -> Finding:
+    if incomplete := checkup.incomplete_rounds(connection):
+        text = f"{plural(incomplete, 'round')} without a request or a response"
+        return Finding("rows", Level.PROBLEM, text, advice=HOW_TO_RECOVER)
+    if strays := checkup.stray_changes(connection):
+        return Finding("rows", Level.PROBLEM, f"{plural(strays, 'change')} in the feed of what is gone", Cure.ROWS)
+    return Finding("rows", Level.OK, "none is left of what is gone")
+
+
+def _counters(connection: Any, _database: str) -> Finding:
+    counts, low = checkup.wrong_counts(connection), checkup.low_counters(connection)
+    if counts or low:
+        text = f"wrong: {plural(counts, 'count')} of rounds, {low} of next indexes"
+        return Finding("counters", Level.PROBLEM, text, Cure.COUNTERS)
+    return Finding("counters", Level.OK, "each agrees with what it counts")
+
+
+def _turns(connection: Any, database: str) -> Finding:
+    dead = [lease for lease in streaming_leases(connection) if is_dead_lease(database, lease)]
+    if orphans := sum(len(turn_ids_of_lease(connection, lease)) for lease in dead):
+        text = f"{plural(orphans, 'turn')} of a process that is gone: the next server marks such as interrupted"
+        return Finding("turns", Level.WARNING, text, Cure.ORPHANS)
+    return Finding("turns", Level.OK, "none streams for a process that is gone")
+
+
+def _free_pages(connection: Any, _database: str) -> Finding:
+    space = checkup.space(connection)
+    text = f"{size_text(space.free)} of {size_text(space.total)} are free"
+    if space.free > max(FREE_PART * space.total, MIB):
+        return Finding("free pages", Level.WARNING, text, Cure.FREE_PAGES)
+    return Finding("free pages", Level.OK, text)
+
+
+def _wal(database: str) -> Finding:
+    size = _size(database + "-wal")
+    if size > WAL_DEBT:
+        return Finding("wal", Level.WARNING, f"{size_text(size)} are not in the file yet", Cure.WAL)
+    return Finding("wal", Level.OK, size_text(size))
+
+
+def _leases(database: str) -> Finding:
+    if dead := dead_lease_files(database):
+        return Finding(
+            "leases", Level.WARNING, f"{plural(len(dead), 'lock file')} of processes that are gone", Cure.LEASES
+        )
+    return Finding("leases", Level.OK, "none is of a process that is gone")
+
+
+def _permissions(database: str) -> Finding:
+    if files := [path for path in private_files(database) if _is_open(path)]:
+        return Finding("permissions", Level.PROBLEM, f"others may read {', '.join(files)}", Cure.PERMISSIONS)
+    if any(_is_open(path) for path in private_directories(database)):
+        text = f"others may look into {os.path.dirname(database)}"  # noqa: PTH120
+        return Finding("permissions", Level.WARNING, text, Cure.PERMISSIONS)
+    return Finding("permissions", Level.OK, "its owner alone may read it")
+
+
+def _gitignore(database: str) -> Finding:
+    directory = Path(database).parent
+    if directory.name == WORKSPACE_DIRECTORY and not (directory / ".gitignore").exists():
+        return Finding("git", Level.WARNING, f"{directory} has no .gitignore: it may get committed", Cure.GITIGNORE)
+    return Finding("git", Level.OK, "it is kept out" if directory.name == WORKSPACE_DIRECTORY else "not a workspace's")
+
+
+def _disk(database: str) -> Finding:
+    free = shutil.disk_usage(os.path.dirname(database)).free  # noqa: PTH120
+    text = f"{size_text(free)} are free"
+    if free < LITTLE_DISK:
+        return Finding("disk", Level.PROBLEM, text, advice="free some space")
+    if free < _size(database):
+        return Finding("disk", Level.WARNING, f"{text}: no room for a backup beside the file", advice="free some space")
+    return Finding("disk", Level.OK, text)
+
+
+def _leftovers(database: str) -> Finding:
+    if found := leftovers(database):
+        text = f"{', '.join(found)}: left by a backup or restore that was killed"
+        return Finding("leftovers", Level.WARNING, text, Cure.LEFTOVERS)
+    return Finding("leftovers", Level.OK, "none")
+
+
+_CONTENTS: tuple[Callable[[Any, str], Finding], ...] = (_ledger, _rows, _counters, _turns, _free_pages)
+_OUTSIDE: tuple[Callable[[str], Finding], ...] = (
+    _wal,
+    _leases,
+    _permissions,
+    _gitignore,
+    _disk,
+    _leftovers,
+)
+
+
+def private_files(database: str) -> list[str]:
+    """The store's files that are there, copies beside it included."""
+    file = Path(database)
+    named = [database, database + "-wal", database + "-shm"]
+    return [path for path in named if os.path.exists(path)] + [  # noqa: PTH110
+        str(copy) for copy in sorted(file.parent.glob(f"{glob.escape(file.name)}.*.backup"))
+    ]
+
+
+def private_directories(database: str) -> list[str]:
+    """The directory, where it is the store's alone."""
+    directory = own_directory(Path(database))
+    return [] if directory is None else [str(directory)]
+
+
+def leftovers(database: str) -> list[str]:
+    """Files beside the store that a killed backup, migration or restore has left, and nobody writes any more."""
+    file = Path(database)
+    return [*dead_partials(str(file.parent), file.stem), *second_names(database)]
+
+
+def _is_open(path: str) -> bool:
+    try:
+        return os.name == "posix" and bool(os.stat(path).st_mode & 0o077)  # noqa: PTH116
+    except FileNotFoundError:
+        # A -wal goes with the last server that closes.
+        return False
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,75 @@
+"""A backup made the store again, while servers run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import frozen
+
+from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason
+from mandrake_sessions.store.copying import Progress, copy_database
+from mandrake_sessions.store.migrate import latest_version
+from mandrake_sessions.store.partial import partial_file
+from mandrake_sessions.store.restore import prepare, put_in_place
+from mandrake_sessions.store.verify import check_whole, look_at, too_new
+from mandrake_sessions.workspaces import prepare_directory
+
+
+@frozen
+class Restored:
+    """What is the store now. ``previous``: the file that was it, or None; ``schema_version`` is the backup's own."""
+
+    path: str
+    store_id: str
+    sessions: int
+    schema_version: int
+    previous: str | None
+
+
+def restore(source: str, database: str, *, busy_timeout: float = 5.0, progress: Progress | None = None) -> Restored:
+    """Make a copy of ``source`` the store, with a new ``store_id``: what subscribers remember of the numbers of its
+    changes means nothing there. The file that was the store before is kept beside it. ``source`` stays as it is.
+
+    Raises:
+        InvalidValue: the source is the store itself.
+        StorageFailure: the source is no whole store, or too new; the store cannot be replaced. All is as it was.
+        Busy: others held the store, or the source.
+    """
+    given, target = str(Path(source).expanduser().absolute()), Path(database).resolve()
+    if target.exists() and Path(given).exists() and target.samefile(given):
+        raise InvalidValue("SRC", f"{given} is the store itself; name a backup")
+    facts = look_at(given, busy_timeout)
+    if facts.schema_version > latest_version():
+        raise too_new(given, facts.schema_version)
+    _prepare_directory(target)
+    with partial_file(str(target.parent), target.name) as partial:
+        copy_database(given, partial.path, busy_timeout, progress)
+        _verify(partial.path, given, progress)
+        store_id = prepare(partial.path, busy_timeout)
+        if facts.schema_version < latest_version():
+            _verify(partial.path, given, progress)
+        sessions = look_at(partial.path, busy_timeout).sessions
+        previous = put_in_place(partial, str(target), busy_timeout)
+    return Restored(str(target), store_id, sessions, facts.schema_version, previous)
+
+
+def _verify(copy: str, source: str, progress: Progress | None) -> None:
+    """The copy is checked instead of the source: it has the same pages, and nobody else's writes between them."""
+    if progress is not None:
+        progress("verifying", 0, 0)
+    try:
+        check_whole(copy)
+    except StorageFailure as failure:
+        raise StorageFailure(failure.reason, str(failure).replace(copy, source), source) from failure
+
+
+def _prepare_directory(target: Path) -> None:
+    try:
+        prepare_directory(target)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageFailure(
+            StorageReason.CREATE_DIRECTORY,
+            f"Failed to create database directory {target.parent}: {error.strerror}; name another with --database",
+            str(target),
+        ) from error

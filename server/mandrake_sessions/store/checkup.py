@@ -1,0 +1,126 @@
+"""SQL that finds what does not belong together in a file, and puts it right."""
+
+from __future__ import annotations
+
+import sqlite3
+from sqlite3 import Connection
+
+from attrs import frozen
+
+from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.model import ChangeKind
+from mandrake_sessions.store import changes, sessions
+from mandrake_sessions.store.transaction import Transaction
+
+# Rows of the feed that name something that is gone. What tells of a deletion names it on purpose.
+_STRAY_CHANGES = f"""
+FROM feed WHERE seq < (SELECT max(seq) FROM feed) AND (
+    turn_pk IS NOT NULL AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.pk = feed.turn_pk)
+    OR session_pk IS NOT NULL AND kind <> '{ChangeKind.SESSION_DELETED.value}'
+       AND NOT EXISTS (SELECT 1 FROM session s WHERE s.pk = feed.session_pk)
+    OR round_pk IS NOT NULL AND NOT EXISTS (SELECT 1 FROM round r WHERE r.pk = feed.round_pk))
+"""
+_INCOMPLETE_ROUNDS = """
+FROM round r WHERE NOT EXISTS (SELECT 1 FROM request q WHERE q.pk = r.pk)
+                OR NOT EXISTS (SELECT 1 FROM response p WHERE p.pk = r.pk)
+"""
+_WRONG_COUNTS = """
+FROM session s WHERE s.round_count <> (SELECT count(*) FROM round r WHERE r.session_pk = s.pk)
+"""
+# Tables with a counter for the indexes of another's rows: the next index may not have been given already.
+_LOW_COUNTERS = (
+    """UPDATE session SET next_round_index = (SELECT max("index") + 1 FROM round WHERE session_pk = session.pk)
+    WHERE next_round_index <= (SELECT max("index") FROM round WHERE session_pk = session.pk)""",
+    """UPDATE response SET next_turn_index = (SELECT max("index") + 1 FROM turn WHERE round_pk = response.pk)
+    WHERE next_turn_index <= (SELECT max("index") FROM turn WHERE round_pk = response.pk)""",
+)
+_LOW_COUNTER_ROWS = """
+SELECT (SELECT count(*) FROM session
+        WHERE next_round_index <= (SELECT max("index") FROM round WHERE session_pk = session.pk))
+     + (SELECT count(*) FROM response
+        WHERE next_turn_index <= (SELECT max("index") FROM turn WHERE round_pk = response.pk))
+"""
+# Repairs hold the write lock for so many rows at a time.
+STEP_ROWS = 1000
+
+
+@frozen
+class Space:
+    """Bytes of the file, and those of them that hold nothing."""
+
+    total: int
+    free: int
+
+
+def stray_changes(connection: Connection) -> int:
+    """Rows of the feed whose session, round or turn is gone."""
+    return _count(connection, f"SELECT count(*) {_STRAY_CHANGES}")
+
+
+def incomplete_rounds(connection: Connection) -> int:
+    """Rounds without their request or response."""
+    return _count(connection, f"SELECT count(*) {_INCOMPLETE_ROUNDS}")
+
+
+def wrong_counts(connection: Connection) -> int:
+    """Sessions that say to have other than their number of rounds."""
+    return _count(connection, f"SELECT count(*) {_WRONG_COUNTS}")
+
+
+def low_counters(connection: Connection) -> int:
+    """Counters that would give an index for the second time."""
+    return _count(connection, _LOW_COUNTER_ROWS)
+
+
+def space(connection: Connection) -> Space:
+    page = _count(connection, "PRAGMA page_size")
+    return Space(_count(connection, "PRAGMA page_count") * page, _count(connection, "PRAGMA freelist_count") * page)
+
+
+def delete_strays(tx: Transaction) -> int:
+    """Delete some of the rows that belong to nothing; gives how many, 0 when there are none left."""
+    return _delete_unreferenced(tx) or _delete_stray_changes(tx)
+
+
+def mend_counts(tx: Transaction) -> int:
+    """Count the rounds of some sessions anew, which is told as a change of the session; gives how many."""
+    pks = [pk for (pk,) in tx.execute(f"SELECT s.pk {_WRONG_COUNTS} LIMIT ?", (STEP_ROWS,))]
+    for pk in pks:
+        seq = tx.next_seq()
+        sessions.recount_rounds(tx, pk)
+        sessions.update_session(tx, pk, {}, seq)
+        changes.record_session_change(tx, seq, ChangeKind.SESSION_UPDATED, pk)
+    return len(pks)
+
+
+def raise_counters(tx: Transaction) -> int:
+    """Set counters above what they have given; gives how many."""
+    return sum(tx.execute(statement).rowcount for statement in _LOW_COUNTERS)
+
+
+def rebuild_indexes(tx: Transaction) -> None:
+    """Make every index anew from its table. Raises StorageFailure where a table has what its index forbids."""
+    try:
+        tx.execute("REINDEX")
+    except sqlite3.IntegrityError as error:
+        (path,) = (row[2] for row in tx.execute("PRAGMA database_list") if row[1] == "main")
+        raise StorageFailure(
+            StorageReason.CORRUPT, f"the indexes of {path} cannot be made anew ({error}); restore a backup", path
+        ) from error
+
+
+def _delete_unreferenced(tx: Transaction) -> int:
+    """Rows whose parent is gone; what hangs from them goes with them."""
+    rows = tx.execute('SELECT DISTINCT "table", rowid FROM pragma_foreign_key_check LIMIT ?', (STEP_ROWS,)).fetchall()
+    for table, rowid in rows:
+        tx.execute(f'DELETE FROM "{table}" WHERE rowid = ?', (rowid,))
+    return len(rows)
+
+
+def _delete_stray_changes(tx: Transaction) -> int:
+    return tx.execute(f"DELETE FROM feed WHERE seq IN (SELECT seq {_STRAY_CHANGES} LIMIT ?)", (STEP_ROWS,)).rowcount
+
+
+def _count(connection: Connection, statement: str) -> int:
+    (found,) = connection.execute(statement).fetchone()
+    return int(found)

@@ -1,0 +1,53 @@
+"""One database copied to another file by SQLite itself, while others write."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+from mandrake_sessions.store.immediate import one_snapshot
+from mandrake_sessions.store.reading import reading
+
+# What is done, how much of it, and of how much; of 0 where that is not known.
+Progress = Callable[[str, int, int], None]
+
+# 4 MiB at a time, between which Ctrl-C is heard and progress shown.
+_STEP_PAGES = 1024
+
+
+def copy_database(source: str, destination: str, budget: float, progress: Progress | None = None) -> None:
+    """Copy a database over an empty file, which is one self-contained file then, not in WAL mode, and not yet synced.
+
+    The source is read on a connection of its own (on the one that holds a transaction ``Connection.backup`` would wait
+    for itself), in one snapshot: without that, each commit of another process begins the copy anew, and beside a busy
+    writer it would never end.
+
+    Raises:
+        StorageFailure: either file cannot be read or written; ``full``, ``corrupt`` …
+        Busy: others held the source for ``budget`` seconds.
+    """
+    with reading(source) as reader, one_snapshot(reader, source, budget):
+        with closing(_new(destination)) as writer:
+            # It is nobody's yet: a crash leaves a file that is thrown away.
+            writer.execute("PRAGMA journal_mode=OFF").fetchone()
+            writer.execute("PRAGMA synchronous=OFF")
+            reader.backup(writer, pages=_STEP_PAGES, progress=_told(progress))
+        with closing(_new(destination)) as writer:
+            # Exclusive: so it needs no -shm to leave WAL mode, which came with the pages.
+            writer.execute("PRAGMA locking_mode=EXCLUSIVE").fetchone()
+            writer.execute("PRAGMA synchronous=OFF")
+            writer.execute("PRAGMA journal_mode=DELETE").fetchone()
+
+
+def _new(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, timeout=0)
+
+
+def _told(progress: Progress | None) -> Callable[[int, int, int], None]:
+    def step(_status: int, remaining: int, total: int) -> None:
+        # Called without a progress too: what runs here, in Python, is where Ctrl-C is heard.
+        if progress is not None:
+            progress("copying", total - remaining, total)
+
+    return step

@@ -1,0 +1,62 @@
+"""A look at a file from outside: it is neither made, set up, migrated nor changed."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from typing import TypeVar
+
+from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.store.connect import connect
+from mandrake_sessions.store.failures import storage_failure
+
+T = TypeVar("T")
+
+
+@contextmanager
+def reading(path: str) -> Iterator[sqlite3.Connection]:
+    """A read-only connection, closed afterwards. What SQLite says inside the block is raised as a domain error.
+
+    Raises:
+        StorageFailure: ``open``, where there is no such file, among others.
+    """
+    if not os.path.isfile(path):  # noqa: PTH113
+        raise StorageFailure(
+            StorageReason.OPEN, f"there is no store at {path}; name one with --workspace or --database", path
+        )
+    had_wal = os.path.exists(path + "-wal")  # noqa: PTH110
+    # A file in WAL mode cannot be read where its -shm can neither be found nor made, unless nobody can be writing it.
+    immutable = not (os.access(os.path.dirname(path), os.W_OK) or os.path.exists(path + "-shm"))  # noqa: PTH110, PTH120
+    try:
+        with closing(connect(path, read_only=True, immutable=immutable)) as connection:
+            yield connection
+    except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+        # A fault of our own, and no weather.
+        raise
+    except sqlite3.Error as error:
+        raise storage_failure(error, path) from error
+    finally:
+        if not had_wal:
+            _tidy_up(path)
+
+
+def interruptible(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
+    """What ``work`` returns; Ctrl-C ends it in the middle of a statement, which would wait for its end otherwise."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(work)
+        try:
+            return running.result()
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
+
+
+def _tidy_up(path: str) -> None:
+    """Take away the empty -wal and -shm that a look has made: a read-only connection leaves them, one that may write
+    takes them along if it is the last."""
+    if os.path.exists(path + "-wal") and os.access(path, os.W_OK):  # noqa: PTH110
+        with suppress(sqlite3.Error), closing(connect(path)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()

@@ -1,0 +1,183 @@
+"""``backup``: one whole file or none, while others write and however it ends."""
+
+from __future__ import annotations
+
+import random
+import re
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from commands.running import (
+    content,
+    end,
+    fill,
+    foreign,
+    is_first_numbers,
+    is_whole,
+    mode,
+    names,
+    noise,
+    run,
+    sql,
+    start,
+    state,
+    store_id,
+    store_of,
+    titles,
+    writing,
+)  # fmt: skip
+from wire import SERVER, clean_environment
+
+
+def test_a_backup_is_one_whole_private_file_and_leaves_nothing_else(workspace: Path) -> None:
+    database = store_of(workspace)
+    fill(database, "one", "two")
+    before = state(database.parent)
+    done = run(workspace, "backup", "copy.sqlite")
+    copy = workspace / "copy.sqlite"
+    assert re.search(rf"→ {copy}: 2 sessions, [\d.]+ kB, verified", done.out)
+    assert names(workspace) == [".git", ".ws", "copy.sqlite"]
+    assert state(database.parent) == before
+    assert mode(copy) == 0o600
+    assert is_whole(copy)
+    assert sql(copy, "PRAGMA journal_mode") == [("delete",)]
+    assert names(workspace) == [".git", ".ws", "copy.sqlite"]
+    assert sql(copy, "SELECT store_id FROM store") == [(store_id(database),)]
+
+
+def test_a_directory_gets_a_file_named_after_the_time(workspace: Path) -> None:
+    fill(store_of(workspace), "one")
+    (workspace / "kept").mkdir()
+    run(workspace, "backup", "kept")
+    (name,) = names(workspace / "kept")
+    assert re.fullmatch(r"db-\d{8}-\d{6}\.sqlite", name)
+
+
+def test_the_users_own_store(workspace: Path) -> None:
+    fill(workspace / "home" / ".mandrake" / "db.sqlite", "own")
+    run(workspace, "backup", "--scope", "system", "copy.sqlite")
+    assert titles(workspace / "copy.sqlite") == ["own"]
+
+
+def taken(workspace: Path) -> None:
+    fill(store_of(workspace), "one")
+    (workspace / "copy.sqlite").write_text("precious")
+
+
+def no_store(workspace: Path) -> None:
+    pass
+
+
+def others(workspace: Path) -> None:
+    foreign(store_of(workspace))
+
+
+def damaged(workspace: Path) -> None:
+    fill(store_of(workspace), "one", text=100_000)
+    for place in range(4096, store_of(workspace).stat().st_size, 4096):
+        noise(store_of(workspace), place, 200)
+
+
+def usual(workspace: Path) -> None:
+    fill(store_of(workspace), "one")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "destination", "code", "complaint"),
+    [
+        (taken, "copy.sqlite", 2, "is there already; name another file, or replace it with --force"),
+        (usual, ".ws/db.sqlite", 2, "is the store itself"),
+        (usual, "nowhere/copy.sqlite", 2, "there is no directory"),
+        (no_store, "copy.sqlite", 1, "there is no store at"),
+        (others, "copy.sqlite", 1, "is no store of this program"),
+        (damaged, "copy.sqlite", 1, "damaged"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_line_and_leaves_nothing(
+    workspace: Path, prepare: Callable[[Path], None], destination: str, code: int, complaint: str
+) -> None:
+    prepare(workspace)
+    before = names(workspace)
+    done = run(workspace, "backup", destination, code=code)
+    assert complaint in done.err
+    assert done.err.startswith("mandrake-sessions backup: ")
+    assert done.err.count("\n") == 1
+    assert names(workspace) == before
+
+
+def test_force_replaces_a_backup(workspace: Path) -> None:
+    taken(workspace)
+    run(workspace, "backup", "--force", "copy.sqlite")
+    assert titles(workspace / "copy.sqlite") == ["one"]
+
+
+def test_force_does_not_replace_a_store_in_use(workspace: Path) -> None:
+    fill(store_of(workspace), "one")
+    with writing(workspace / "other.sqlite"):
+        assert "is in use" in run(workspace, "backup", "--force", "other.sqlite", code=2).err
+
+
+def test_a_writer_never_makes_it_begin_anew(workspace: Path) -> None:
+    """Each copy ends, is one moment of the store, and that no earlier than its beginning."""
+    database = store_of(workspace)
+    fill(database, *(f"{n}" for n in range(20)), text=1_000_000)
+    with writing(database) as writer:
+        for n in range(3):
+            stored = writer.stored()
+            run(workspace, "backup", f"{n}.sqlite")
+            copied = content(workspace / f"{n}.sqlite", writer.turn)
+            assert is_first_numbers(copied)
+            assert copied.count(" ") >= stored
+
+
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
+def test_ended_at_any_moment_it_leaves_a_whole_file_or_none(workspace: Path, by: signal.Signals) -> None:
+    database = store_of(workspace)
+    fill(database, *(f"{n}" for n in range(20)), text=1_000_000)
+    began = time.monotonic()
+    run(workspace, "backup", "first.sqlite")
+    usual_time = time.monotonic() - began
+    chance = random.Random(by)
+    made = 0
+    for n in range(8):
+        copy = workspace / f"{n}.sqlite"
+        process = start(workspace, "backup", copy)
+        time.sleep(chance.uniform(0.2, 1.1) * usual_time)
+        code = end(process, by)
+        if copy.exists():
+            made += 1
+            assert is_whole(copy)
+        elif by == signal.SIGINT:
+            # It may have been the interpreter's own start that was interrupted.
+            assert code in (130, -signal.SIGINT, 1)
+        if by == signal.SIGINT:
+            assert not list(workspace.glob("*.partial*"))
+    # Nobody cleans up after kill -9 but the next backup.
+    run(workspace, "backup", "last.sqlite")
+    assert not list(workspace.glob("*.partial*"))
+    assert len(list(workspace.glob("*.sqlite"))) == made + 2
+    assert is_whole(database)
+
+
+def test_a_full_disk_leaves_nothing(workspace: Path) -> None:
+    fill(store_of(workspace), "one", text=5_000_000)
+    limit = 1_000_000
+    done = subprocess.run(
+        [*SERVER, "backup", "copy.sqlite"],
+        cwd=workspace,
+        env=clean_environment(workspace),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert names(workspace) == [".git", ".ws"]

@@ -1,0 +1,88 @@
+"""On a terminal: progress is shown, and what deletes asks first."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import subprocess
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+from commands.running import TIMEOUT, age, fill, store_of, titles
+from wire import SERVER, clean_environment
+
+
+def on_a_terminal(workspace: Path, *arguments: str, answer: str = "", question: str = "") -> tuple[int, str]:
+    """Run a command with a terminal for its three streams, which answers when the question comes; gives its exit code
+    and all that it showed."""
+    own, its = pty.openpty()
+    process = subprocess.Popen(
+        [*SERVER, *arguments],
+        cwd=workspace,
+        env=clean_environment(workspace) | {"TERM": "xterm", "COLUMNS": "100"},
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        # Its controlling terminal: so a Ctrl-C typed there is a signal.
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(its)
+    shown, deadline = b"", time.monotonic() + TIMEOUT
+    try:
+        while time.monotonic() < deadline:
+            if select.select([own], [], [], 0.1)[0]:
+                try:
+                    shown += os.read(own, 65536)
+                except OSError:  # Linux says so at the end.
+                    break
+            if answer and question.encode() in shown:
+                os.write(own, answer.encode())
+                answer = ""
+        return process.wait(TIMEOUT), shown.decode()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(own)
+
+
+def test_a_backup_shows_how_far_it_is(workspace: Path) -> None:
+    fill(store_of(workspace), "one", text=30_000_000)
+    code, shown = on_a_terminal(workspace, "backup", "copy.sqlite")
+    assert code == 0
+    assert "copying" in shown
+    assert "verifying" in shown
+    assert "verified" in shown.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y\n", []), ("n\n", ["old"]), ("\n", ["old"])])
+def test_pruning_asks(workspace: Path, answer: str, left: list[str]) -> None:
+    fill(store_of(workspace), "old")
+    age(store_of(workspace), "old", 100)
+    question = "Delete 1 session"
+    code, shown = on_a_terminal(workspace, "prune", "--older-than", "90d", answer=answer, question=question)
+    assert code == 0
+    assert question in shown
+    assert titles(store_of(workspace)) == left
+
+
+def test_pruning_asks_not_where_it_was_told_yes(workspace: Path) -> None:
+    fill(store_of(workspace), "old")
+    age(store_of(workspace), "old", 100)
+    code, shown = on_a_terminal(workspace, "prune", "--older-than", "90d", "--yes")
+    assert (code, titles(store_of(workspace))) == (0, [])
+    assert "[y/N]" not in shown
+
+
+def test_ctrl_c_at_the_question_deletes_nothing(workspace: Path) -> None:
+    fill(store_of(workspace), "old")
+    age(store_of(workspace), "old", 100)
+    code, shown = on_a_terminal(workspace, "prune", "--older-than", "90d", answer="\x03", question="[y/N]")
+    assert code == 130
+    assert "stopped" in shown
+    assert titles(store_of(workspace)) == ["old"]
