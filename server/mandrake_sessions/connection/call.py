@@ -105,7 +105,8 @@ class Call:
         self._answer(encode_receipt(self.id, receipt) if self.is_request else b"")
 
     def fail(self, error: Exception) -> None:
-        """Answer with an error; that of a notification goes to the log."""
+        """Answer with an error; that of a notification goes to the log, which its message, where it quotes what the
+        client sent, may not above debug level."""
         if self.answered:
             return
         described = error_object(error)
@@ -113,7 +114,8 @@ class Call:
             self._answer(encode(error_message(self.id, described)))
             return
         name = "" if self.method is None else self.method.name
-        logger.warning("notification %s failed: %s", name, described["message"])
+        logger.warning("notification %s failed: %s", name, described["data"]["kind"])
+        logger.debug("the notification's fault: %s", described["message"])
         self._answer(b"")
         if name == "turn/append":
             self._outbound.send(notification_message("turn/rejected", self._rejected(described)))
