@@ -177,6 +177,13 @@ class Wire:
         self._messages.put(None)
         return left
 
+    def forget(self) -> None:
+        """Let go what has come and nobody asked for."""
+        self._kept.clear()
+        while self._messages.get(timeout=TIMEOUT) is not None:
+            pass
+        self._messages.put(None)
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(TIMEOUT)
