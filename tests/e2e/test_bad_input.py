@@ -27,6 +27,8 @@ def envelope(**changes: Any) -> bytes:
 BROKEN: dict[str, tuple[bytes, Any, int, str]] = {
     "no JSON": (b"{oops", None, -32700, "parse"),
     "half a message, its id first": (b'{"jsonrpc":"2.0","id":7,"method":', 7, -32700, "parse"),
+    "an id that is cut off": (b'{"jsonrpc":"2.0","id":12', None, -32700, "parse"),
+    "an id that is no number": (b'{"jsonrpc":"2.0","id":01,"method":"m"}', None, -32700, "parse"),
     "bad UTF-8": (b'{"jsonrpc":"2.0","id":"x","method":"\xff"}', "x", -32700, "parse"),
     "NaN": (b'{"jsonrpc":"2.0","id":3,"method":"session/create","params":{"metadata":{"a":NaN}}}', 3, -32700, "parse"),
     "beyond a double": (b'{"jsonrpc":"2.0","id":3,"method":"m","params":{"a":1e999}}', 3, -32700, "parse"),
