@@ -42,7 +42,7 @@ class Stream:
         made = generate.message(rng, rng.choice((f"m{number}", number, f"m{rng.randrange(number + 1)}", 0.5)))
         dice = rng.random()
         if dice < 0.1:
-            body = generate.encoded(rng, creation(f"c{number}"))
+            body = generate.encoded(rng, creation(f"creation {number}"))
             self._take(body, body)
             self.counted["creations"] += 1
             return
@@ -170,7 +170,7 @@ def check_store(workspace: Path, stream: Stream, answers: list[Any]) -> None:
     """Those sessions are there that were acknowledged, and beside them at the most those nobody was told of."""
     flat = [answer for message in answers for answer in (message if isinstance(message, list) else [message])]
     made = {answer["result"]["id"] for answer in flat if "roundCount" in (answer.get("result") or {})}
-    wanted = {one for one in stream.expected if not one.batch and any(key.startswith('"c') for key in one.ids)}
+    wanted = {one for one in stream.expected if not one.batch and any(key.startswith('"creation ') for key in one.ids)}
     answered = {canonical(answer["id"]) for answer in flat if "result" in answer}
     assert {key for one in wanted if len(one.ids) == 1 for key in one.ids} <= answered
     listed = {row["id"] for row in all_pages(workspace, "session/list", "sessions", archived=None)}
