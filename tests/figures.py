@@ -1,4 +1,4 @@
-"""Figures of a test run, for docs/reliability.md: one JSON line each, where the environment asks for them."""
+"""What tests have counted (kills survived, inputs tried), kept for the table in ``docs/reliability.md``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 
 
 def record(name: str, **figures: int | float | str) -> None:
-    """Append ``{"name": …, **figures}`` to the file named by MANDRAKE_SESSIONS_FIGURES; nothing where it is not set."""
+    """Add a line to the file that ``MANDRAKE_SESSIONS_FIGURES`` names, and print it; without the variable, print alone.
+
+    One write to a descriptor opened with ``O_APPEND``: tests that run in parallel may share the file.
+    """
+    line = json.dumps({"name": name, **figures})
+    print(line)
     path = os.environ.get("MANDRAKE_SESSIONS_FIGURES")
-    if not path:
-        return
-    line = json.dumps({"name": name, **figures}) + "\n"
-    descriptor = os.open(Path(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        # One write, so that lines of tests that run at once stay whole.
-        os.write(descriptor, line.encode())
-    finally:
-        os.close(descriptor)
+    if path is not None:
+        handle = os.open(Path(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(handle, line.encode() + b"\n")
+        finally:
+            os.close(handle)

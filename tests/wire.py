@@ -178,11 +178,8 @@ class Wire:
         return left
 
     def forget(self) -> None:
-        """Let go what has come and nobody asked for."""
+        """What ``unread`` gave has been looked at."""
         self._kept.clear()
-        while self._messages.get(timeout=TIMEOUT) is not None:
-            pass
-        self._messages.put(None)
 
     def kill(self) -> None:
         self.process.kill()
