@@ -190,7 +190,7 @@ def test_fuzz_calls(tmp_path: Path, framing: Framing) -> None:
         shutil.rmtree(workspace)
         return counted
 
-    run_cases(f"fuzzed calls, {framing}", 4, case)
+    run_cases(f"fuzzed calls, {framing}", 2, case)
 
 
 def _burst(rng: random.Random, wire: Wire, believer: Believer, burst: int) -> Counter[str]:
