@@ -55,7 +55,7 @@ class InvalidValue(SessionsError):
 
 
 class TooLarge(InvalidValue):
-    """A text or message is beyond its limit."""
+    """A text, metadata or list of operations is beyond its limit."""
 
 
 class NotFound(SessionsError):

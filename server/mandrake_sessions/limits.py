@@ -1,4 +1,4 @@
-"""Bounds that more than one layer keeps to."""
+"""Bounds that more than one layer keeps to; ``server/info`` tells them, the README says what happens beyond each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from typing import Final
 MAX_JSON_DEPTH: Final = 128
 # Each of a turn's two texts, in UTF-8.
 MAX_TEXT_BYTES: Final = 64 * 1024 * 1024
+# A metadata object as it is stored: JSON without blanks, in UTF-8. Lists and pages give it with every row.
+MAX_METADATA_BYTES: Final = 8 * 1024 * 1024
 # Rows that a page may be asked for.
 MAX_LIMIT: Final = 1000
 # Digits of an integer: converting is quadratic, so one long number must not stop the server.
 MAX_INTEGER_DIGITS: Final = 50_000
+# Subscriptions of a connection: each commit is matched against all of them.
+MAX_SUBSCRIPTIONS: Final = 1024
+# Operations of a transaction, which holds the write lock against every other process until its end.
+MAX_OPERATIONS: Final = 10_000
+# Messages of a JSON-RPC batch: each may take an answer, all of which are held until the last is there.
+MAX_BATCH: Final = 10_000
+# Messages that are received and not yet answered, and what they hold together (or one message, if that is more): beyond
+# that nothing more is read.
+MAX_PENDING: Final = 10_000
+MAX_PENDING_BYTES: Final = 8 * 1024 * 1024

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from mandrake_sessions.errors import InvalidValue, TooLarge
-from mandrake_sessions.limits import MAX_TEXT_BYTES
+from mandrake_sessions.limits import MAX_METADATA_BYTES, MAX_TEXT_BYTES
 from mandrake_sessions.model import ResponseStatus, ToolCallStatus, TurnStatus
 from mandrake_sessions.store.values import byte_length, encode_json
 
@@ -136,6 +136,14 @@ def json_object(path: str, value: Any) -> str:
     return encode_json(path, value)
 
 
+def metadata(path: str, value: Any) -> str:
+    """An object of the client's own, bounded since every list and page carries it."""
+    result = json_object(path, value)
+    if len(result) * 4 > MAX_METADATA_BYTES and byte_length(result) > MAX_METADATA_BYTES:
+        raise TooLarge(path, "metadata may be at most 8 MiB as JSON; keep what is long in a turn's text")
+    return result
+
+
 def json_array(path: str, value: Any) -> str:
     if not isinstance(value, list):
         raise InvalidValue(path, f"must be an array, not {_kind(value)}")
@@ -188,7 +196,7 @@ SESSION: Mapping[str, Rule] = {
     "external_id": optional(text),
     "title": optional(text),
     "description": optional(text),
-    "metadata": json_object,
+    "metadata": metadata,
     "archived": boolean,
 }
 
@@ -198,7 +206,7 @@ ROUND: Mapping[str, Rule] = {
     "response_id": uuid,
     "content": text,
     "blocks": optional(json_array),
-    "metadata": json_object,
+    "metadata": metadata,
 }
 
 REQUEST: Mapping[str, Rule] = {"content": text, "blocks": optional(json_array)}
@@ -218,7 +226,7 @@ TOOL_CALL: Mapping[str, Rule] = {
     "status": one_of(ToolCallStatus),
     "start_time": optional(count),
     "end_time": optional(count),
-    "metadata": json_object,
+    "metadata": metadata,
 }
 
 TURN: Mapping[str, Rule] = {
@@ -230,7 +238,7 @@ TURN: Mapping[str, Rule] = {
     "status": one_of(TurnStatus),
     "error": optional(text),
     "model": optional(text),
-    "metadata": json_object,
+    "metadata": metadata,
     "stream_end_time": optional(count),
     "current_tokens": count,
     "expected_tokens": optional(count),

@@ -321,7 +321,7 @@ def kill_at_some(workspace: Path, tmp_path: Path, state: State, base: bytes, ope
             check_feed(wire, found)
             for file in (database(workspace), *database(workspace).parent.glob("*.backup")):
                 check_sound(file)
-            assert not list(database(workspace).parent.glob("*unfinished*"))
+            assert not list(database(workspace).parent.glob("*.partial*"))
     return kills
 
 

@@ -47,11 +47,12 @@ class Exit:
 
 
 class Batch:
-    """The answers of a JSON-RPC batch, which leave together when the last is there."""
+    """The answers of a JSON-RPC batch, which leave together when the last is there; ``on_answered`` is called then."""
 
-    def __init__(self, outbound: Outbound, expected: int) -> None:
+    def __init__(self, outbound: Outbound, expected: int, on_answered: Callable[[], None]) -> None:
         self._outbound = outbound
         self._missing = expected
+        self._on_answered = on_answered
         self._answers: list[bytes] = []
 
     def add(self, answer: bytes | None) -> None:
@@ -59,7 +60,10 @@ class Batch:
         self._missing -= 1
         if answer is not None:
             self._answers.append(answer)
-        if self._missing == 0 and self._answers:
+        if self._missing:
+            return
+        self._on_answered()
+        if self._answers:
             self._outbound.send_encoded(b"[" + b",".join(self._answers) + b"]")
 
 
@@ -115,7 +119,8 @@ class Call:
         self._answer(encode_receipt(self.id, receipt) if self.is_request else b"")
 
     def fail(self, error: Exception) -> None:
-        """Answer with an error; that of a notification goes to the log."""
+        """Answer with an error; that of a notification goes to the log, which its message, where it quotes what the
+        client sent, may not above debug level."""
         if self.answered:
             return
         described = error_object(error)

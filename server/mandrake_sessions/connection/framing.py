@@ -19,6 +19,8 @@ _MAX_LENGTH_DIGITS = 15
 _BLANK = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
 _CONTENT_LENGTH = b"content-length"
+_HEADER_END = re.compile(rb"\r?\n\r?\n")
+_NEWLINE = ord("\n")
 
 
 @frozen
@@ -63,7 +65,9 @@ class LineFramer:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self._parts: list[bytes] = []
+        # Of the line so far, without the blanks it began with; and of that up to its last byte that is none.
         self._size = 0
+        self._filled = 0
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         *lines, rest = data.split(b"\n")
@@ -79,18 +83,22 @@ class LineFramer:
         return message + b"\n"
 
     def _add(self, part: bytes) -> None:
-        """Past the limit only the length goes on being counted."""
-        if self._size <= self.max_bytes:
+        """Past the limit only the length goes on being counted. Blanks around a message are not of it."""
+        if not self._size:
+            part = part.lstrip(_BLANK)
+        if part and self._size <= self.max_bytes:
             self._parts.append(part)
+        if filled := len(part.rstrip(_BLANK)):
+            self._filled = self._size + filled
         self._size += len(part)
 
     def _take(self) -> Iterator[Frame]:
         line = b"".join(self._parts)
-        size, self._parts, self._size = self._size, [], 0
-        if size > self.max_bytes and len(line.rstrip(_BLANK)) > self.max_bytes:
-            yield TooLong(size, line[:PREFIX_BYTES])
-        elif line := line.strip(_BLANK):
-            yield line
+        filled, self._parts, self._size, self._filled = self._filled, [], 0, 0
+        if filled > self.max_bytes:
+            yield TooLong(filled, line[:PREFIX_BYTES])
+        elif filled:
+            yield line[:filled]
 
 
 class HeaderFramer:
@@ -143,10 +151,12 @@ class HeaderFramer:
     def _read_header(self) -> Iterator[Frame]:
         blank = len(self._buffer) - len(self._buffer.lstrip(_BLANK))
         del self._buffer[:blank]
-        end = re.search(rb"\r?\n\r?\n", self._buffer)
+        end = _HEADER_END.search(self._buffer, 0, MAX_HEADER_BYTES)
         if end is None:
-            if len(self._buffer) > MAX_HEADER_BYTES:
+            if len(self._buffer) >= MAX_HEADER_BYTES:
                 self._lost = True
+                self._mid_line = self._buffer[MAX_HEADER_BYTES - 1] != _NEWLINE
+                del self._buffer[:MAX_HEADER_BYTES]
                 yield Broken(f"a header block of more than {MAX_HEADER_BYTES} bytes")
             return
         length = _content_length(bytes(self._buffer[: end.start()]))

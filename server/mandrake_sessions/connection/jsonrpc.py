@@ -86,7 +86,9 @@ def salvage_id(raw: bytes) -> Id:
             key, position = _lenient.raw_decode(text, position)
             value, position = _lenient.raw_decode(text, _expect(text, position, ":"))
             if key == "id":
-                return value if is_id(value) else None
+                # What follows a number says that it is whole: 12 may be the beginning of 123, or of 12x.
+                whole = isinstance(value, str) or text[_skip_blanks(text, position)] in ",}"
+                return value if whole and is_id(value) else None
             position = _expect(text, position, ",")
     except (ValueError, RecursionError, IndexError):
         return None

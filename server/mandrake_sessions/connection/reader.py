@@ -11,18 +11,17 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from mandrake_sessions.connection.framing import Frame, Framer, FramingDetector
+from mandrake_sessions.limits import MAX_PENDING, MAX_PENDING_BYTES
 
 logger = logging.getLogger(__name__)
 
 # More than the C library keeps on its heap would be mapped and unmapped for every read.
 READ_BYTES = 64 * 1024
-# Frames that are read but not yet carried out may hold so much, or one message if that is more.
-MAX_PENDING_BYTES = 8 * 1024 * 1024
 
 
 class Reader:
-    """Reads a file descriptor to its end. Each burst goes to ``on_frames`` at once; while more than
-    ``MAX_PENDING_BYTES`` of what was handed over is not ``done``, or while it is paused, nothing is read.
+    """Reads a file descriptor to its end. Each burst goes to ``on_frames`` at once; while ``MAX_PENDING`` messages of
+    what was handed over, or more than ``MAX_PENDING_BYTES``, are not ``done``, or while it is paused, nothing is read.
 
     All of it happens on the loop's thread, but for the reading itself where the loop cannot wait: a regular file, a
     terminal, and everything on Windows.
@@ -44,6 +43,7 @@ class Reader:
         self._on_frames = on_frames
         self._on_end = on_end
         self._pending = 0
+        self._pending_bytes = 0
         self._paused = False
         self._ended = False
         self._waiting = False
@@ -62,9 +62,14 @@ class Reader:
         if self._framer is not None:
             self._framer.max_bytes = max_bytes
 
-    def done(self, size: int) -> None:
-        """So many bytes of frames have been carried out."""
-        self._pending -= size
+    def found(self, messages: int) -> None:
+        """A frame that was handed over turned out to hold so many messages, not one."""
+        self._pending += messages - 1
+
+    def done(self, size: int, messages: int = 1) -> None:
+        """A frame of so many bytes has been carried out, with all the messages in it."""
+        self._pending -= messages
+        self._pending_bytes -= size
         self._adjust()
 
     def pause(self, paused: bool) -> None:
@@ -74,7 +79,8 @@ class Reader:
 
     def _adjust(self) -> None:
         """Wait for input, or stop waiting for it."""
-        wanted = not (self._paused or self._ended or self._pending > MAX_PENDING_BYTES)
+        full = self._pending >= MAX_PENDING or self._pending_bytes > MAX_PENDING_BYTES
+        wanted = not (self._paused or self._ended or full)
         if self._thread is not None:
             (self._go_on.set if wanted else self._go_on.clear)()
         elif wanted is not self._waiting:
@@ -133,7 +139,8 @@ class Reader:
 
     def _hand_over(self, frames: list[Frame]) -> None:
         if frames:
-            self._pending += sum(map(frame_size, frames))
+            self._pending += len(frames)
+            self._pending_bytes += sum(map(frame_size, frames))
             self._on_frames(frames)
             self._adjust()
 

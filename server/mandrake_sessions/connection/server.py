@@ -28,10 +28,12 @@ from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.connection.trace import Trace
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import ServiceContext
+from mandrake_sessions.limits import MAX_BATCH
 from mandrake_sessions.logs import start_logging
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.errors import (
     InvalidParams,
+    batch_too_large,
     invalid_request,
     message_too_large,
     method_not_found,
@@ -164,22 +166,28 @@ class Server:
 
     def _receive(self, frames: list[Frame]) -> None:
         for frame in frames:
-            release = partial(self._reader.done, frame_size(frame))
+            size = frame_size(frame)
+            release = partial(self._reader.done, size)
             try:
-                self._receive_value(_value(frame, self.settings.max_message_bytes), release)
+                value = _value(frame, self.settings.max_message_bytes)
+                if isinstance(value, list):
+                    self._receive_batch(value, size)
+                else:
+                    self._accept(value, None, release)
             except BrokenMessage as broken:
                 Call(broken.id, "", None, {}, self._exit, None, release).fail(broken.error)
         self._dispatcher.run()
 
-    def _receive_value(self, value: Any, release: Callable[[], None]) -> None:
-        if not isinstance(value, list):
-            self._accept(value, None, release)
-            return
-        if not value:
+    def _receive_batch(self, messages: list[Any], size: int) -> None:
+        """Raises BrokenMessage for one that is answered as a whole."""
+        count = len(messages)
+        if not count:
             raise BrokenMessage(invalid_request("an empty batch"))
-        batch = Batch(self._outbound, len(value))
-        release()
-        for message in value:
+        if count > MAX_BATCH:
+            raise BrokenMessage(batch_too_large(count, MAX_BATCH))
+        self._reader.found(count)
+        batch = Batch(self._outbound, count, partial(self._reader.done, size, count))
+        for message in messages:
             self._accept(message, batch, lambda: None)
 
     def _accept(self, message: Any, batch: Batch | None, release: Callable[[], None]) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 
+from mandrake_sessions import limits
 from mandrake_sessions.connection.health import HealthMonitor
 from mandrake_sessions.connection.metrics import Metrics
 from mandrake_sessions.connection.stores import Stores
 from mandrake_sessions.errors import SessionsError, StoreError
-from mandrake_sessions.limits import MAX_JSON_DEPTH, MAX_LIMIT, MAX_TEXT_BYTES
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.methods import PROTOCOL_VERSION
 from mandrake_sessions.protocol.results import Health, Info, Limits, StoreInfo
@@ -34,7 +34,6 @@ class ServerService:
             StoreInfo(place.scope, place.workspace, place.path, _store_id(found))
             for place, found in self._stores.known().items()
         ]
-        limits = Limits(self._stores.settings.max_message_bytes, MAX_TEXT_BYTES, MAX_JSON_DEPTH, MAX_LIMIT)
         return Info(
             name=NAME,
             version=__version__,
@@ -44,9 +43,25 @@ class ServerService:
             pid=os.getpid(),
             workspace=self._stores.workspace,
             stores=stores,
-            limits=limits,
+            limits=_limits(self._stores.settings.max_message_bytes),
             methods=self._metrics.statistics(),
         )
+
+
+def _limits(max_message_bytes: int) -> Limits:
+    return Limits(
+        max_message_bytes=max_message_bytes,
+        max_text_bytes=limits.MAX_TEXT_BYTES,
+        max_metadata_bytes=limits.MAX_METADATA_BYTES,
+        max_depth=limits.MAX_JSON_DEPTH,
+        max_integer_digits=limits.MAX_INTEGER_DIGITS,
+        max_limit=limits.MAX_LIMIT,
+        max_subscriptions=limits.MAX_SUBSCRIPTIONS,
+        max_operations=limits.MAX_OPERATIONS,
+        max_batch=limits.MAX_BATCH,
+        max_pending=limits.MAX_PENDING,
+        max_pending_bytes=limits.MAX_PENDING_BYTES,
+    )
 
 
 def _store_id(found: SessionManager | StoreError | None) -> str | None:

@@ -14,8 +14,9 @@ from typing import Any
 from mandrake_sessions.connection.jsonrpc import notification_message
 from mandrake_sessions.connection.look import Lookout
 from mandrake_sessions.connection.outbound import Outbound
-from mandrake_sessions.errors import FeedPruned, SessionsError
+from mandrake_sessions.errors import Conflict, FeedPruned, SessionsError
 from mandrake_sessions.ids import new_id
+from mandrake_sessions.limits import MAX_SUBSCRIPTIONS
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Change, ChangeKind, FeedStart, Scope, Session
 from mandrake_sessions.protocol import notifications
@@ -209,6 +210,16 @@ def _ended(subscription: Subscription, reason: str) -> dict[str, Any]:
     return notification_message("subscription/ended", params)
 
 
+def _too_many(count: int) -> Conflict:
+    return Conflict(
+        "tooManySubscriptions",
+        f"this connection has {count} subscriptions, and may have no more; end one with turn/unsubscribe or "
+        "session/unsubscribe, or follow a wider scope with one",
+        expected=MAX_SUBSCRIPTIONS,
+        actual=count + 1,
+    )
+
+
 class ConnectionSubscriptions:
     """All subscriptions of the connection; see ``handlers.context.Subscriptions``."""
 
@@ -266,6 +277,9 @@ class ConnectionSubscriptions:
             self._followers.popitem()[1].close()
 
     def _add(self, manager: SessionManager, subscription: Subscription) -> str:
+        count = sum(len(follower.subscriptions) for follower in self._followers.values())
+        if count >= MAX_SUBSCRIPTIONS:
+            raise _too_many(count)
         if manager not in self._followers:
             self._followers[manager] = StoreFollower(manager, self._outbound)
         self._followers[manager].subscriptions[subscription.id] = subscription

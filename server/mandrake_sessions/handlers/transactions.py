@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mandrake_sessions.errors import TooLarge
 from mandrake_sessions.handlers.context import StoreContext
+from mandrake_sessions.limits import MAX_OPERATIONS
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.errors import InvalidParams, OperationFailed, method_not_found
 from mandrake_sessions.protocol.methods import METHODS, OPERATIONS
@@ -14,6 +16,9 @@ from mandrake_sessions.protocol.stores import DEFAULT_STORE, own_params, store_n
 
 
 def transaction_run(context: StoreContext, params: TransactionRun) -> TransactionResults:
+    count = len(params["operations"])
+    if count > MAX_OPERATIONS:
+        raise TooLarge("operations", f"{count} operations; a transaction may have at most {MAX_OPERATIONS}")
     appends_only = all(operation["method"] == "turn/append" for operation in params["operations"])
     with context.manager.transaction(appends_only=appends_only):
         return TransactionResults(

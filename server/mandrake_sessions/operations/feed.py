@@ -114,7 +114,7 @@ def _start(connection: Any, since: int | None, store_id: str | None) -> FeedStar
     own_id, seq = changes.store_id(connection), last_seq(connection)
     if since is None:
         return FeedStart(own_id, seq, reset=False)
-    kept = changes.pruned_seq(connection) <= since <= seq and store_id in (None, own_id)
+    kept = changes.pruned_seq(connection) <= rules.count("since", since) <= seq and store_id in (None, own_id)
     return FeedStart(own_id, since, reset=False) if kept else FeedStart(own_id, seq, reset=True)
 
 

@@ -32,13 +32,17 @@ WORKSPACE_NOT_FOUND = -32014
 ERRORS = (
     (PARSE_ERROR, "parse", "the message is no JSON"),
     (INVALID_REQUEST, "invalidRequest", "it is no JSON-RPC 2.0 message, or came after `shutdown`"),
-    (INVALID_REQUEST, "tooLarge", "the message or a text is beyond its limit"),
+    (INVALID_REQUEST, "tooLarge", "the message, a text, metadata, a batch or a transaction is beyond its limit"),
     (METHOD_NOT_FOUND, "methodNotFound", "there is no such method: `method`"),
     (INVALID_PARAMS, "invalidParams", "`path` says where, `reason` what is wrong"),
     (INTERNAL_ERROR, "internal", "a fault of the server: `incident` stands in its log beside the traceback"),
     (REQUEST_CANCELLED, "cancelled", "`$/cancelRequest`, or the server had to end"),
     (NOT_FOUND, "notFound", "no `entity` with that `id`"),
-    (CONFLICT, "conflict", "`reason`: idInUse, externalIdInUse, turnEnded, chunkGap, endTime; `expected`, `actual`"),
+    (
+        CONFLICT,
+        "conflict",
+        "`reason`: idInUse, externalIdInUse, turnEnded, chunkGap, endTime, tooManySubscriptions; `expected`, `actual`",
+    ),
     (BUSY, "busy", "another process held the lock: `waitedMs`, `holder`; retryable"),
     (STORAGE, "storage", "the file: `reason`, `path`"),
     (WORKSPACE_NOT_FOUND, "workspaceNotFound", "`workspace` is no folder of this client"),
@@ -86,6 +90,15 @@ def message_too_large(size: int, limit: int) -> RpcError:
         INVALID_REQUEST,
         "tooLarge",
         f"a message of {size} bytes; at most {limit} are read, raise --max-message-bytes or send it in pieces",
+        limit=limit,
+    )
+
+
+def batch_too_large(size: int, limit: int) -> RpcError:
+    return RpcError(
+        INVALID_REQUEST,
+        "tooLarge",
+        f"a batch of {size} messages; at most {limit} are taken, none of these was carried out; send several batches",
         limit=limit,
     )
 

@@ -87,12 +87,19 @@ class StoreInfo:
 
 @frozen(eq=False, repr=False)
 class Limits:
-    """What a message and its parts may be at the most: bytes, levels, rows."""
+    """What a message and its parts, and a connection, may have at the most: bytes, levels, digits, rows, counts."""
 
     max_message_bytes: int
     max_text_bytes: int
+    max_metadata_bytes: int
     max_depth: int
+    max_integer_digits: int
     max_limit: int
+    max_subscriptions: int
+    max_operations: int
+    max_batch: int
+    max_pending: int
+    max_pending_bytes: int
 
 
 @frozen(eq=False, repr=False)
