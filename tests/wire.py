@@ -205,10 +205,6 @@ class Wire:
         """What ``unread`` gave has been looked at."""
         self._kept.clear()
 
-    def forget(self) -> None:
-        """What ``unread`` gave has been looked at."""
-        self._kept.clear()
-
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(TIMEOUT)
