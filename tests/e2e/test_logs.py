@@ -17,7 +17,7 @@ import pytest
 
 from mandrake_sessions.protocol.methods import METHODS
 from mandrake_sessions.protocol.schema import parameter_types
-from wire import TIMEOUT, Conversation, Wire, clean_environment, serving
+from wire import TIMEOUT, Conversation, Wire, break_table, clean_environment, serving
 
 MARK = "b7MARKED"
 LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (\d+) (DEBUG|INFO|WARNING|ERROR) (\S+) (.*)")
@@ -221,10 +221,11 @@ def test_no_content_stands_in_the_log_above_debug_level(workspace: Path) -> None
         wire.initialize()
         use_well(wire)
         misuse(wire)
+        for table in ("session", "round", "text"):
+            break_table(workspace, table)
+        misuse(wire)
         with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite")) as database:
-            for table in ("session", "round", "text"):
-                database.execute("PRAGMA foreign_keys = OFF")
-                database.execute(f"DROP TABLE {table}")
+            database.execute("DROP TABLE feed")
         misuse(wire)
         wire.request("server/health")
         told = drain(wire)

@@ -12,7 +12,17 @@ from typing import Any
 
 import pytest
 
-from wire import SERVER, Conversation, Framing, Message, Wire, clean_environment, run_script, serving
+from wire import (
+    SERVER,
+    Conversation,
+    Framing,
+    Message,
+    Wire,
+    break_table,
+    clean_environment,
+    run_script,
+    serving,
+)
 
 MARK = "b7MARKED"
 INITIALIZE = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"processId": None, "capabilities": {}}}
@@ -170,9 +180,7 @@ def test_an_editor_is_told_of_warnings_and_errors(workspace: Path, framing: Fram
         }  # fmt: skip
         wire.notification("turn/rejected")
         wire.request("session/create", title=MARK)
-        with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite")) as database:
-            database.execute("PRAGMA foreign_keys = OFF")
-            database.execute("DROP TABLE session")
+        break_table(workspace, "session")
         incident = wire.error("session/list")["data"]["incident"]
         assert wire.notification("window/logMessage") == {"type": 1, "message": f"incident {incident}"}
 
@@ -182,9 +190,7 @@ def test_an_editor_is_told_of_what_threads_log(workspace: Path) -> None:
     with serving(workspace) as wire:
         wire.initialize()
         session = Conversation(wire).session
-        with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite")) as database:
-            database.execute("PRAGMA foreign_keys = OFF")
-            database.execute("DROP TABLE round")
+        break_table(workspace, "round")
         incident = wire.error("session/history", sessionId=session)["data"]["incident"]
         assert wire.notification("window/logMessage") == {"type": 1, "message": f"incident {incident}"}
 

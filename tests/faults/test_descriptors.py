@@ -116,6 +116,7 @@ def test_turns_of_a_dead_process_are_found_once_files_can_be_opened_again(worksp
 def test_a_server_that_starts_with_few_answers_or_says_why_it_does_not(workspace: Path, limit: int) -> None:
     command = ("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", sys.executable, "-m", "mandrake_sessions", "serve")
     wire = Wire(workspace, command=command)
+    wire.let_be("server/healthChanged")
     try:
         wire.send_bytes(b'{"jsonrpc":"2.0","id":1,"method":"session/create"}\n')
         wire.end_input()

@@ -68,7 +68,7 @@ def test_a_new_file_that_another_process_holds_is_waited_for(workspace: Path, mo
     (workspace / ".ws").mkdir(mode=0o700)
     with holding(workspace, f"PRAGMA locking_mode={mode}", "BEGIN EXCLUSIVE") as other, serving(workspace) as wire:
         waiting = wire.post("session/create")
-        threading.Timer(0.3, other.execute, ["ROLLBACK"]).start()
+        threading.Timer(0.3, other.close).start()
         assert wire.result(waiting)["id"]
 
 

@@ -4,6 +4,7 @@ whether it opens the file after that or has it open."""
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mandrake_sessions.store.migrate import latest_version
-from wire import Conversation, Wire, serving
+from wire import TIMEOUT, Conversation, Wire, serving
 
 NEWER = latest_version() + 1
 
@@ -78,6 +79,7 @@ def test_a_file_for_newer_writers_is_read_and_not_written(migrated: object, stor
     data = wire.error("turn/append", turnId=turn["id"], content="by the old program")["data"]
     assert (data["kind"], data["reason"]) == ("storage", "schemaTooNew")
     assert text_of(wire) == "so far, and more"
+    assert wire.notification("server/healthChanged")["status"] == "down"
     with closing(sqlite3.connect(stored)) as connection:
         assert connection.execute("SELECT count(*) FROM session").fetchone() == (1,)
 
@@ -93,17 +95,28 @@ def test_a_file_for_newer_readers_is_not_opened_and_not_touched(workspace: Path,
         for method in ("session/list", "session/create", "turn/subscribe"):
             data = wire.error(method)["data"]
             assert (data["kind"], data["reason"]) == ("storage", "schemaTooNew")
-        health = wire.request("server/health")
-        assert (health["status"], health["stores"][0]["status"]) == ("down", "down")
-        assert str(NEWER) in health["stores"][0]["lastError"]
+        for health in wire.request("server/health"), wire.notification("server/healthChanged"):
+            assert (health["status"], health["stores"][0]["status"]) == ("down", "down")
+            assert str(NEWER) in health["stores"][0]["lastError"]
     assert stored.read_bytes() == before
 
 
-def test_an_open_window_does_not_write_into_a_file_for_newer_readers(workspace: Path, stored: Path) -> None:
+@pytest.mark.parametrize("write", [True, False])
+def test_an_open_window_leaves_a_file_for_newer_readers_alone(workspace: Path, stored: Path, write: bool) -> None:
+    """At once where it would write; what it would read it could misunderstand, so it notices that by itself."""
     with serving(workspace) as wire:
         wire.request("session/list")
         migrate_as_a_newer_program(stored, NEWER, NEWER)
-        data = wire.error("session/create")["data"]
-        assert (data["kind"], data["reason"]) == ("storage", "schemaTooNew")
+        if write:
+            data = wire.error("session/create")["data"]
+            assert (data["kind"], data["reason"]) == ("storage", "schemaTooNew")
+        told = wire.notification("server/healthChanged")["stores"][0]
+        assert (told["status"], str(NEWER) in told["lastError"]) == ("down", True)
+        wire.let_be("server/healthChanged")
+        wire.request("server/health")
+        deadline = time.monotonic() + TIMEOUT
+        while "result" in (answer := wire.answer(wire.post("session/list"))):
+            assert time.monotonic() < deadline
+        assert answer["error"]["data"]["reason"] == "schemaTooNew"
     with closing(sqlite3.connect(stored)) as connection:
         assert connection.execute("SELECT count(*) FROM session").fetchone() == (1,)

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from wire import SERVER, TIMEOUT, Conversation, Message, Wire, apply_update, clean_environment, serving
+from wire import SERVER, TIMEOUT, Conversation, Message, Wire, apply_update, break_table, clean_environment, serving
 
 STOCK = (sys.executable, str(Path(__file__).with_name("stock_server.py")))
 
@@ -323,12 +323,10 @@ def test_stock_sends_a_traceback_with_its_paths_to_the_client(workspace: Path) -
 
 
 def test_ours_sends_an_incident_and_keeps_the_traceback_in_the_log(workspace: Path) -> None:
-    """An honest internal error: another program has dropped a table under the server."""
+    """An honest internal error: another program has put something strange in the place of a table."""
     with connected(workspace, SERVER) as ours:
         session_id = ours.request("session/create")["id"]
-        with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite")) as database:
-            database.execute("PRAGMA foreign_keys = OFF")
-            database.execute("DROP TABLE session")
+        break_table(workspace, "session")
         for method, params in (
             ("session/list", {}),
             ("session/create", {}),
@@ -389,6 +387,7 @@ def test_ours_tells_nothing_of_its_insides_in_any_error(workspace: Path, tmp_pat
             error = ours.error("session/create")
             assert (error["code"], error["data"]["kind"]) == (-32013, "storage")
             assert not INSIDES.search(json.dumps(error).replace("db.sqlite", "")), error
+            assert ours.notification("server/healthChanged")["status"] == "down"
 
 
 # --- Headers ----------------------------------------------------------------------------------------------------------

@@ -15,11 +15,10 @@ from attrs import frozen
 
 from mandrake_sessions.connection.stores import Stores
 from mandrake_sessions.errors import InvalidValue, SessionsError
-from mandrake_sessions.maintenance import Progress
+from mandrake_sessions.maintenance import Progress, check_links
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.stores import StoreName
 from mandrake_sessions.settings import Settings, from_environment, parse_setting
-from mandrake_sessions.store.filesystem import check_links
 from mandrake_sessions.workspaces import own_directory
 
 DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
@@ -104,7 +103,9 @@ def shown_progress() -> Iterator[Progress | None]:
         task = bar.add_task("", total=None)
 
         def show(doing: str, done: int, total: int) -> None:
-            bar.update(task, description=doing, completed=done, total=total or None)
+            # However short a phase is, it is shown.
+            begins = doing != bar.tasks[task].description
+            bar.update(task, description=doing, completed=done, total=total or None, refresh=begins)
 
         yield show
 

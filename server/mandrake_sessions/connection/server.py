@@ -268,6 +268,8 @@ class Server:
         """Nobody reads the answers any more; what has been received is still carried out."""
         if not self._ending:
             self.end(self._exit_code, why="the client has closed its end")
+        # What waited for the client to read waits no longer.
+        self._dispatcher.run()
 
     def _out_of_time(self) -> None:
         self._dispatcher.abandon()

@@ -10,6 +10,7 @@ from mandrake_sessions.maintenance.prune import Pruned, prune
 from mandrake_sessions.maintenance.repair import Repair, repair
 from mandrake_sessions.maintenance.restore import Restored, restore
 from mandrake_sessions.store.copying import Progress
+from mandrake_sessions.store.filesystem import check_links
 
 __all__ = [
     "Backup",
@@ -21,6 +22,7 @@ __all__ = [
     "Restored",
     "Schema",
     "back_up",
+    "check_links",
     "check_up",
     "migrate",
     "prune",

@@ -83,9 +83,9 @@ class Operations:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the store is open, and its file still what its name leads to; one ``stat``."""
+        """Whether the store is open, and need not be opened anew; one ``stat`` where it may be written."""
         held = self._held
-        return held is not None and held.is_usable and held.place.is_same
+        return held is not None and _is_current(held)
 
     def reopen(self) -> None:
         """Open the store anew if its file is no longer what its name leads to, or may be written again. Blocks; else
@@ -137,7 +137,7 @@ class Operations:
 
 def _is_current(held: Database) -> bool:
     """Whether it is open, still what its name leads to, and not read-only for a reason that has gone."""
-    if not held.is_usable or not held.place.is_same:
+    if not held.is_usable or held.is_cut_off or not held.place.is_same:
         return False
     return held.read_only is not StorageReason.READ_ONLY or not may_write(held.path)
 

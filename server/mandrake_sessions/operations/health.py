@@ -65,6 +65,7 @@ class HealthOperations(Operations):
             database.damaged("it was emptied")
         with self.pin(wait=False) as pin, database.translated():
             found = changes.store_id(pin.connection)
+            database.notice_schema(pin.connection)
         database.could_read()
         return found
 

@@ -15,7 +15,7 @@ from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours
 from mandrake_sessions.store.identity import DATABASE, Place
 from mandrake_sessions.store.leases import Lease, take_lease
-from mandrake_sessions.store.migrate import latest_version, user_version
+from mandrake_sessions.store.migrate import latest_version, lowest_programs, user_version
 from mandrake_sessions.store.rescue import rescue
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class Database:
         self._immutable = immutable
         self._idle_readers: list[sqlite3.Connection] = []
         self._reader_slots = threading.BoundedSemaphore(MAX_READERS)
+        # True once a newer program has migrated the file beyond what this one can read: opening it anew will say so.
+        self.is_cut_off = False
         # False once it was closed, and in a forked child.
         self.is_usable = True
 
@@ -130,6 +132,15 @@ class Database:
     def damaged(self, how: str) -> None:
         """Remember what a check has found. Nothing is written from here on."""
         self.failure = damage(self.path, how)
+
+    def notice_schema(self, connection: sqlite3.Connection) -> None:
+        """Another window may have run a newer program, whose schema may not be ours to write, or even to read."""
+        self.schema_version = version = user_version(connection)
+        if version > latest_version():
+            min_writer, min_reader = lowest_programs(connection)
+            self.is_cut_off = latest_version() < min_reader
+            if latest_version() < min_writer:
+                self.failure = schema_too_new(self.path, version)
 
     def check_writable(self) -> None:
         """Called under ``lock`` before each transaction. Raises StorageFailure: the file may only be read."""

@@ -7,6 +7,7 @@ of processes may start at once on one file. The files state who may still use a 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import re
@@ -21,7 +22,7 @@ from attrs import frozen
 from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.store.backup import back_up_before_migration
-from mandrake_sessions.store.failures import is_locked
+from mandrake_sessions.store.failures import is_locked, primary_code
 from mandrake_sessions.store.immediate import immediate
 from mandrake_sessions.version import __version__
 
@@ -171,10 +172,16 @@ def _apply(
         if isinstance(error, sqlite3.Error) and is_locked(error):
             raise
         raise StorageFailure(
-            StorageReason.MIGRATE,
+            StorageReason.FULL if _is_full(error) else StorageReason.MIGRATE,
             f"Failed to run migrations: {migration.name} on {path}: {error}; the file is as it was before",
             path,
         ) from error
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_FULL
 
 
 def _holds_data(connection: sqlite3.Connection) -> bool:

@@ -21,6 +21,7 @@ from mandrake_sessions.store.migrate import (
     migrate,
     user_version,
 )
+from mandrake_sessions.store.partial import sync_directory
 from mandrake_sessions.store.permissions import may_write
 from mandrake_sessions.store.retry import patiently
 from mandrake_sessions.store.settings import StoreSettings
@@ -75,6 +76,9 @@ def _make_file(path: str) -> None:
             for suffix in (WAL, SHM):
                 Path(path + suffix).unlink(missing_ok=True)
             create_private_file(path)
+            directory = os.path.dirname(path)  # noqa: PTH120
+            # SQLite sees to what is in the directory, but not to the directory's own name, which may be new too.
+            sync_directory(os.path.dirname(directory))  # noqa: PTH120
     except OSError as error:
         raise cannot_open(path, error.strerror or str(error)) from error
 

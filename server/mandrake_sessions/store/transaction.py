@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from mandrake_sessions.errors import StorageReason
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.model import Change
-from mandrake_sessions.store.database import Database, lock, schema_too_new
+from mandrake_sessions.store.database import Database, lock
 from mandrake_sessions.store.immediate import begin, commit, undo
-from mandrake_sessions.store.migrate import latest_version, lowest_programs, user_version
 from mandrake_sessions.store.retry import patiently
 from mandrake_sessions.store.settings import StoreSettings
 
@@ -185,18 +185,14 @@ def _set_synchronous(database: Database, synchronous: str) -> None:
 
 
 def _catch_up(database: Database) -> None:
-    """Notice, under the write lock, what others have done to the file since: new numbers, maybe a new schema.
-
-    Another window may have run a newer program, whose schema may not be ours to write.
-    """
+    """Notice, under the write lock, what others have done to the file since: new numbers, maybe a new schema."""
     (version,) = database.writer.execute("PRAGMA data_version").fetchone()
     if version == database.data_version:
         return
-    schema = user_version(database.writer)
-    if schema > latest_version() < lowest_programs(database.writer)[0]:
-        database.failure = schema_too_new(database.path, schema)
+    database.notice_schema(database.writer)
+    if database.failure is not None and database.failure.reason is StorageReason.SCHEMA_TOO_NEW:
         raise database.failure
-    database.schema_version, database.data_version = schema, version
+    database.data_version = version
     database.forget()
 
 
