@@ -83,6 +83,8 @@ class StoreFollower:
         self.subscriptions: dict[str, Subscription] = {}
         # Whether there is something committed that was not sent, because the client does not read.
         self.is_behind = False
+        # Whether the last try to read it failed, so that nothing is known to wait for the client.
+        self.is_stuck = False
         self._outbound = outbound
         self._follow()
 
@@ -190,8 +192,10 @@ class StoreFollower:
 
     def try_pump(self, *, look: bool) -> None:
         """``pump``; what goes wrong with it must neither keep an answer back nor end the looking."""
+        self.is_stuck = True
         try:
             self.pump(look=look)
+            self.is_stuck = False
         except SessionsError as error:
             logger.warning("the feed could not be read, it will be tried again: %s", error)
         except Exception:
@@ -262,7 +266,7 @@ class ConnectionSubscriptions:
     @property
     def are_behind(self) -> bool:
         """Whether the client still has to read what was committed before it could be sent all of it."""
-        return any(follower.is_behind for follower in self._followers.values())
+        return any(follower.is_behind and not follower.is_stuck for follower in self._followers.values())
 
     def leave(self, manager: SessionManager) -> None:
         """The store is about to be closed: its subscriptions end."""
