@@ -20,7 +20,7 @@ from mandrake_sessions.connection.health import HealthMonitor
 from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
-from mandrake_sessions.errors import Busy, Cancelled, FileMoved, SessionsError
+from mandrake_sessions.errors import Busy, Cancelled, FileMoved, SessionsError, StoreError
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import StoreContext, SubscriptionContext
 from mandrake_sessions.manager import Housekeeper, Pin, SessionManager
@@ -63,6 +63,7 @@ class Dispatcher:
         self._opening: StorePlace | None = None
         self._leaving: set[StorePlace] = set()
         self._housekeepers: WeakKeyDictionary[SessionManager, Housekeeper] = WeakKeyDictionary()
+        self._suspicious = False
         self._delays: Iterator[float] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -88,7 +89,9 @@ class Dispatcher:
             pass
         self._subscriptions.pump()
         self._close_left()
-        self._monitor.notice()
+        if self._suspicious or not self._monitor.all_is_well:
+            self._suspicious = False
+            self._monitor.notice()
         self._outbound.flush()
         if self.is_idle:
             self._on_idle()
@@ -209,7 +212,7 @@ class Dispatcher:
             waiting = [call for call in self._queue if call.place == place and _access(call) is not Access.LEAVE]
             for call in waiting:
                 self._queue.remove(call)
-                call.fail(_as_seen_by(call, error))
+                self._fail(call, _as_seen_by(call, error))
         self.run()
 
     def _close_left(self) -> None:
@@ -272,7 +275,7 @@ class Dispatcher:
         """The transaction as a whole failed. Each call is tried alone, so that a small one may still fit on a full
         disk, and each learns its own fate."""
         if len(group) == 1:
-            self._queue.popleft().fail(error)
+            self._fail(self._queue.popleft(), error)
             return
         for call in group:
             self._queue.popleft()
@@ -291,7 +294,7 @@ class Dispatcher:
         except (Busy, FileMoved):
             raise
         except Exception as error:
-            self._queue.popleft().fail(error)
+            self._fail(self._queue.popleft(), error)
             return True
         call = self._queue.popleft()
         if access is Access.LONG_READ:
@@ -321,17 +324,22 @@ class Dispatcher:
         if error is None:
             call.succeed_encoded(done.result())
         else:
-            call.fail(_as_seen_by(call, error))
+            self._fail(call, _as_seen_by(call, error))
         self.run()
 
     def _answer(self, call: Call, outcome: Any) -> None:
         if isinstance(outcome, Exception):
-            call.fail(outcome)
+            self._fail(call, outcome)
             return
         try:
             call.succeed(outcome)
         except Exception as error:
             call.fail(error)
+
+    def _fail(self, call: Call, error: Exception) -> None:
+        """Answer with an error; if it is the store's own, its health is looked at before the answers leave."""
+        self._suspicious = self._suspicious or isinstance(error, StoreError)
+        call.fail(error)
 
     def _context(self, call: Call, manager: SessionManager) -> StoreContext:
         return StoreContext(store_name(call.params), manager, self._subscriptions)
@@ -341,7 +349,7 @@ class Dispatcher:
         call = self._queue[0]
         budget = self._stores.settings.busy_timeout
         if call.waited >= budget:
-            self._queue.popleft().fail(_as_seen_by(call, busy))
+            self._fail(self._queue.popleft(), _as_seen_by(call, busy))
             return True
         if self._delays is None:
             self._delays = backoff(budget)

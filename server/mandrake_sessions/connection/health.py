@@ -34,6 +34,8 @@ class HealthMonitor:
         self._send = send
         self._told: dict[StorePlace, tuple[str, int]] = {}
         self._failures: list[StoreError | None] = []
+        # Whether nothing was wrong with any store when they were looked at last.
+        self.all_is_well = True
         self._warned: set[str] = set()
         self._searches: dict[SessionManager, _Search] = {}
 
@@ -43,7 +45,7 @@ class HealthMonitor:
         return Health(max((store.status for store in stores), key=_SEVERITY.index, default="ok"), stores)
 
     def notice(self) -> None:
-        """Look if something failed, or works again, since the last time; hardly any work if not."""
+        """Look if something failed, or works again, since the last time."""
         failures = self._stores.failures()
         if failures != self._failures:
             self._failures = failures
@@ -55,6 +57,7 @@ class HealthMonitor:
         if not all(manager.is_in_place for _, manager in self._stores.open_stores()):
             return
         health = self.health()
+        self.all_is_well = health.status == "ok"
         now = {}
         for place, store in zip(self._stores.known(), health.stores, strict=True):
             now[place] = (store.status, store.reconnects)
