@@ -13,7 +13,7 @@ from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, S
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours
-from mandrake_sessions.store.identity import DATABASE, Place
+from mandrake_sessions.store.identity import DATABASE, SHM, Place
 from mandrake_sessions.store.leases import Lease, take_lease
 from mandrake_sessions.store.migrate import latest_version, lowest_programs, user_version
 from mandrake_sessions.store.rescue import rescue
@@ -168,7 +168,7 @@ class Database:
         if self.place.is_same:
             return
         lost = self.place.lost()
-        if DATABASE in lost:
+        if DATABASE in lost or SHM in lost:
             raise FileMoved(self.path)
         rescue(self.writer, self.path, lost)
 
