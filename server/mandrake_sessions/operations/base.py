@@ -39,12 +39,12 @@ class Operations:
             if held is not None and _is_current(held):
                 return
             self._held = None
+            self.reconnects += self._was_open
             if held is None:
                 found = acquire(self._path, self._settings, anew=self._was_open)
             else:
                 self.replacements += held.place.was_replaced
                 found = reopen(held, self._settings)
-                self.reconnects += 1
             found.on_commit.extend(hook for hook in self._hooks if hook not in found.on_commit)
             self._held = found
             self._was_open = True
@@ -81,14 +81,6 @@ class Operations:
         self._open()
         return self._database()
 
-    def _database_to_write(self, *, wait: bool) -> Database:
-        """The same for a transaction. Where nobody waits, its COMMIT is what shows that the file is no longer where it
-        was; who has a loop does the work again then, so looking before too would be a `stat` for nothing."""
-        held = self._held
-        if not wait and held is not None and held.is_usable and held.read_only is None and not held.is_cut_off:
-            return held
-        return self._database(wait=wait)
-
     @property
     def is_in_place(self) -> bool:
         """Whether the store is open, and need not be opened anew; one ``stat`` where it may be written."""
@@ -115,7 +107,7 @@ class Operations:
             Busy: another process held the lock for the busy timeout; the block was not entered.
             StorageFailure: the file cannot be written; nothing of the block is stored.
         """
-        with transaction(self._database_to_write(wait=wait), self._settings, appends_only=appends_only, wait=wait):
+        with transaction(self._database(wait=wait), self._settings, appends_only=appends_only, wait=wait):
             yield
 
     def on_commit(self, hook: Callable[[], None]) -> None:

@@ -77,7 +77,7 @@ class TurnOperations(Operations):
         One that fails takes no other with it. With ``wait=False`` a lock of another process is ``Busy`` at once.
         """
         taken = [_checked_piece(piece) for piece in pieces]
-        with transaction(self._database_to_write(wait=wait), self._settings, appends_only=True, wait=wait) as tx:
+        with transaction(self._database(wait=wait), self._settings, appends_only=True, wait=wait) as tx:
             writer = PieceWriter(tx)
             outcomes = [_append(tx, writer, piece) for piece in taken]
             writer.flush()

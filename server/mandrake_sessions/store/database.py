@@ -13,7 +13,7 @@ from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, S
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours
-from mandrake_sessions.store.identity import DATABASE, SHM, Place
+from mandrake_sessions.store.identity import DATABASE, Place
 from mandrake_sessions.store.leases import Lease, take_lease
 from mandrake_sessions.store.migrate import latest_version, lowest_programs, user_version
 from mandrake_sessions.store.rescue import rescue
@@ -65,6 +65,9 @@ class Database:
         self._reader_slots = threading.BoundedSemaphore(MAX_READERS)
         # True once a newer program has migrated the file beyond what this one can read: opening it anew will say so.
         self.is_cut_off = False
+        # Whether what a lost -wal held was saved, and where, if that is not the file itself.
+        self.is_rescued = False
+        self.rescued_copy: str | None = None
         # False once it was closed, and in a forked child.
         self.is_usable = True
 
@@ -168,9 +171,16 @@ class Database:
         if self.place.is_same:
             return
         lost = self.place.lost()
-        if DATABASE in lost or SHM in lost:
+        if DATABASE in lost:
             raise FileMoved(self.path)
-        rescue(self.writer, self.path, lost)
+        self.rescue(lost)
+
+    def rescue(self, lost: frozenset[str]) -> None:
+        """Save what only a -wal holds that is no longer found under its name; once, as nothing is written after."""
+        if lost and not self.is_rescued and not self.is_damaged and self.read_only is None:
+            self.is_rescued = True
+            with self.translated():
+                self.rescued_copy = rescue(self.writer, self.path, lost)
 
     def acquire_reader(self) -> sqlite3.Connection:
         """A connection for reading, of this caller's alone until ``release_reader``. Waits while all are in use."""

@@ -10,7 +10,7 @@ from mandrake_sessions.store.database import Database
 from mandrake_sessions.store.identity import DATABASE, FileIdentity, file_identity
 from mandrake_sessions.store.leases import Lease
 from mandrake_sessions.store.opening import open_database, prepare
-from mandrake_sessions.store.rescue import rescue
+from mandrake_sessions.store.rescue import drop_needless_copy
 from mandrake_sessions.store.settings import StoreSettings
 
 _lock = threading.Lock()
@@ -44,7 +44,11 @@ def reopen(database: Database, settings: StoreSettings) -> Database:
     """
     with _lock:
         lease = _retire(database) if database.is_usable else None
+        copy, database.rescued_copy = database.rescued_copy, None
         opened = _acquire(database.path, settings, anew=True)
+        if copy is not None:
+            with opened.translated():
+                drop_needless_copy(copy, opened.writer, database.path)
         if lease is not None:
             opened.lease = lease
         return opened
@@ -58,9 +62,7 @@ def _retire(database: Database) -> Lease | None:
     with database.lock:
         if DATABASE not in lost:
             lease, database.lease = database.lease, None
-        if lost and not database.is_damaged and database.read_only is None:
-            with database.translated():
-                rescue(database.writer, database.path, lost)
+        database.rescue(lost)
         database.close()
     return lease
 

@@ -18,32 +18,47 @@ from mandrake_sessions.store.identity import DATABASE, SHM, WAL
 
 logger = logging.getLogger(__name__)
 
+# The history and its last change: two files that agree in both hold the same.
+_IDENTITY = "SELECT store_id, (SELECT max(seq) FROM feed) FROM store"
 
-def rescue(writer: sqlite3.Connection, path: str, lost: frozenset[str]) -> None:
-    """Put what a deleted -wal holds where it is found again. ``writer`` is in no transaction, and is to be closed next.
+
+def rescue(writer: sqlite3.Connection, path: str, lost: frozenset[str]) -> str | None:
+    """Put what a lost -wal holds where it is found again. ``writer`` is in no transaction, and is to be closed soon.
 
     With the -shm still there all processes share their locks, so the -wal can be copied into the database as ever. If
     that went too, others may have begun new ones, and writing old pages over theirs would damage the file: then what
-    this process sees becomes a file of its own.
+    this process sees becomes a file of its own, whose path is given.
     """
     if DATABASE in lost:
         # The -wal and -shm that are open belong to the file that is open, wherever it is now. If it was deleted this
         # does no harm.
         with suppress(sqlite3.OperationalError):
             writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    elif SHM in lost:
-        _copy(writer, path)
-    elif _size(path + WAL):
+        return None
+    if SHM in lost:
+        return _copy(writer, path)
+    if _size(path + WAL):
         # Another process was first: it has done this, and has written since.
         logger.warning("%s-wal was replaced; what it held was saved by who replaced it", path)
+        return None
+    _busy, frames, copied = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    logger.warning("%s-wal was deleted while the database was open; what it held is saved", path)
+    return _copy(writer, path) if copied < frames else None
+
+
+def drop_needless_copy(copy: str, opened: sqlite3.Connection, path: str) -> None:
+    """Say where the copy is; or delete it if all of it is in the database that is open now, since SQLite copies the
+    -wal when the last connection of all closes."""
+    with closing(sqlite3.connect(copy)) as connection:
+        needless = connection.execute(_IDENTITY).fetchone() == opened.execute(_IDENTITY).fetchone()
+    if needless:
+        Path(copy).unlink()
+        logger.warning("%s-shm was deleted while the database was open; nothing was lost", path)
     else:
-        _busy, frames, copied = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        logger.warning("%s-wal was deleted while the database was open; what it held is saved", path)
-        if copied < frames:
-            _copy(writer, path)
+        logger.warning("%s-shm was deleted while the database was open; what was in it is kept as %s", path, copy)
 
 
-def _copy(writer: sqlite3.Connection, path: str) -> None:
+def _copy(writer: sqlite3.Connection, path: str) -> str | None:
     destination = f"{path}.rescued-{now_ms()}.backup"
     create_private_file(destination)
     with closing(sqlite3.connect(destination)) as copy:
@@ -51,12 +66,10 @@ def _copy(writer: sqlite3.Connection, path: str) -> None:
         copy.execute("PRAGMA journal_mode=DELETE").fetchone()
         whole = copy.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
     if whole:
-        logger.warning(
-            "%s-shm was deleted while the database was open; what was in it is kept as %s", path, destination
-        )
-    else:
-        Path(destination).unlink()
-        logger.error("%s-shm was deleted while the database was open, and what was in it could not be saved", path)
+        return destination
+    Path(destination).unlink()
+    logger.error("%s-shm was deleted while the database was open, and what was in it could not be saved", path)
+    return None
 
 
 def _size(path: str) -> int:
