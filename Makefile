@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := server tests scripts benchmarks
 
-.PHONY: demo test check bench format docs clean
+.PHONY: demo test check bench reliability format docs clean
 
 demo: $(VENV)/ready-to-run ## The main job: an agent streams a conversation, a watcher draws it.
 	$(BIN)/mandrake-sessions demo $(if $(WORKSPACE),--workspace "$(WORKSPACE)")
@@ -22,6 +22,13 @@ check: $(VENV)/ready-to-check ## Format, lint, types, import contracts, generate
 bench: $(VENV)/ready-to-check ## Measure, side by side with others; the README's figures come from here.
 	$(BIN)/python -m benchmarks $(ARGS)
 
+COUNTING := faults hostile commands e2e/test_leases.py e2e/test_lifecycle.py e2e/test_slow_readers.py e2e/test_logs.py
+reliability: $(VENV)/ready-to-check ## Run the tests that count what they try, and write docs/reliability.md.
+	rm -rf .reliability && mkdir .reliability
+	MANDRAKE_SESSIONS_FIGURES=$(CURDIR)/.reliability/figures.jsonl $(BIN)/pytest -n auto \
+		--junitxml .reliability/report.xml $(addprefix tests/,$(COUNTING))
+	$(BIN)/python scripts/reliability.py .reliability/report.xml .reliability/figures.jsonl
+
 format: $(VENV)/ready-to-check ## Format, and mend what the linter can mend.
 	-$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
@@ -38,4 +45,4 @@ $(VENV)/ready-to-check: $(VENV)/ready-to-run
 	@touch $@
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .reliability dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

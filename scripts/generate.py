@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from editor_methods import NEOVIM_FILE, neovim_methods
+from reliability import check_tests
 
 from mandrake_sessions.protocol.reference import method_table, reference
 from mandrake_sessions.protocol.schema import json_schema
@@ -41,6 +42,7 @@ def stale() -> list[Path]:
 
 
 def main() -> int:
+    check_tests()
     if "--check" in sys.argv[1:]:
         for path in stale():
             sys.stderr.write(f"{path.relative_to(ROOT)} is not current; run `make docs`\n")

@@ -32,6 +32,7 @@ from commands.running import (
     titles,
     writing,
 )  # fmt: skip
+from figures import record
 from wire import SERVER, clean_environment
 
 
@@ -163,6 +164,7 @@ def test_ended_at_any_moment_it_leaves_a_whole_file_or_none(workspace: Path, by:
     assert not list(workspace.glob("*.partial*"))
     assert len(list(workspace.glob("*.sqlite"))) == made + 2
     assert is_whole(database)
+    record("ended while it made a backup", ended=8, backups_whole=made)
 
 
 def test_a_full_disk_leaves_nothing(workspace: Path) -> None:

@@ -32,6 +32,7 @@ from commands.running import (
     store_of,
     titles,
 )
+from figures import record
 from mandrake_sessions import SessionManager
 from mandrake_sessions.store.migrate import known_migrations
 from wire import serving
@@ -207,6 +208,7 @@ def test_killed_at_any_moment_the_store_is_the_old_or_the_restored_one(workspace
     run(workspace, "restore", "backup.sqlite")
     usual_time = time.monotonic() - began
     chance = random.Random(4)
+    kills = restored = 0
     for _ in range(6):
         for path in database.parent.iterdir():
             path.unlink()
@@ -222,11 +224,13 @@ def test_killed_at_any_moment_the_store_is_the_old_or_the_restored_one(workspace
             assert len(listed) == 10 + is_old
             info = wire.request("server/info")["stores"][0]["storeId"]
             assert (info == old) == is_old
+            kills, restored = kills + 1, restored + (not is_old)
             wire.request("session/create", title="it works")
         if list(database.parent.glob("*.partial*")) or list(database.parent.glob("*.replaced*")):
             run(workspace, "doctor", "--fix")
         assert not list(database.parent.glob("*.partial*"))
         assert all(not kept.samefile(database) for kept in database.parent.glob("*.backup"))
+    record("ended while it restored", ended=kills, restored=restored, whole=kills)
 
 
 def test_ctrl_c_leaves_nothing_half_done(workspace: Path) -> None:
@@ -254,6 +258,7 @@ def end_after(workspace: Path, seconds: float) -> int:
 def test_a_running_server_goes_on_on_the_restored_file(workspace: Path, backup: Path) -> None:
     database = store_of(workspace)
     with serving(workspace) as wire:
+        wire.let_be("server/healthChanged")
         assert len(wire.request("session/list")["sessions"]) == 2
         before = wire.request("server/info")["stores"][0]["storeId"]
         wire.request("session/create", title="before")

@@ -1,0 +1,220 @@
+"""Write docs/reliability.md: what is promised, which test holds it, and the figures that its last run gave.
+
+``make reliability`` runs the tests that count, and then this.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+from attrs import frozen
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "reliability.md"
+
+
+@frozen
+class Promise:
+    """``test``: a file of tests/, or one test in it; ``figure``: how the names of its figures begin."""
+
+    text: str
+    test: str
+    figure: str | None = None
+
+
+PARTS = {
+    "A process ends": (
+        Promise(
+            "A server killed at any operation of the disk, in each kind of write, loses nothing that it acknowledged",
+            "faults/test_kill.py::test_a_server_killed_at_any_operation_of_the_disk_loses_nothing",
+            "killed at an operation of the disk",
+        ),
+        Promise(
+            "… at a random moment while it streams", "faults/test_kill.py", "killed at a random moment of a stream"
+        ),
+        Promise(
+            "… while it folds, prunes, gives space back, checkpoints", "faults/test_kill.py", "killed in idle work"
+        ),
+        Promise("… while it migrates an older file", "faults/test_kill.py", "killed in a migration"),
+        Promise("… while it makes a new file", "faults/test_kill.py", "killed in the making of a file"),
+        Promise("… at any operation in between, with any work", "faults/test_kill.py", "killed in mixed work"),
+        Promise(
+            "A backup that is ended at any moment leaves a whole file or none",
+            "commands/test_backup.py::test_ended_at_any_moment_it_leaves_a_whole_file_or_none",
+            "ended while it made a backup",
+        ),
+        Promise(
+            "A restore that is killed at any moment leaves the old store or the new one, whole",
+            "commands/test_restore.py::test_killed_at_any_moment_the_store_is_the_old_or_the_restored_one",
+            "ended while it restored",
+        ),
+        Promise("What the killed process streamed becomes `interrupted`, and goes on", "e2e/test_leases.py"),
+        Promise("A process that is merely stopped loses nothing", "faults/test_processes.py", "stopped in the middle"),
+        Promise(
+            "A second signal ends it at once, without damage",
+            "e2e/test_lifecycle.py::test_a_second_signal_ends_it_at_once_and_nothing_is_lost",
+        ),
+        Promise(
+            "Twelve processes may start at once, on a new file and on an old one",
+            "faults/test_starts.py",
+            "started at once",
+        ),
+        Promise("… and be killed while they do", "faults/test_starts.py", "killed while starting"),
+    ),
+    "The machine ends": (
+        Promise(
+            "`full`: a power cut loses nothing that was acknowledged", "faults/test_power_cut.py", "power cut, full"
+        ),
+        Promise("`balanced`: it loses the last appends at the most", "faults/test_power_cut.py", "power cut, balanced"),
+        Promise("`normal`: it loses the last writes at the most", "faults/test_power_cut.py", "power cut, normal"),
+        Promise("A clock that is set back or forward changes no order and loses nothing", "faults/test_clock.py"),
+    ),
+    "The disk and the system fail": (
+        Promise(
+            "A full disk refuses what does not fit, keeps what was stored, and goes on when there is room",
+            "faults/test_full_disk.py",
+            "full disk",
+        ),
+        Promise(
+            "A write or a sync that fails is an error, and the next one works",
+            "faults/test_full_disk.py",
+            "write that fails",
+        ),
+        Promise(
+            "Out of file descriptors: a `storage` error, and on when there are some",
+            "faults/test_descriptors.py",
+            "file descriptors",
+        ),
+        Promise("What may only be read is read, and written again when it may be", "faults/test_read_only.py"),
+        Promise("A network file system, and one without locks, is refused", "faults/test_filesystems.py"),
+    ),
+    "Others touch the file": (
+        Promise("A lock of another program is waited for, then named", "faults/test_locks.py"),
+        Promise(
+            "A file that is deleted, replaced or moved is opened anew, and that is said", "faults/test_moved_files.py"
+        ),
+        Promise("A deleted -wal loses nothing", "faults/test_moved_files.py::test_a_deleted_wal_loses_nothing"),
+        Promise(
+            "A damaged file is told of, read where it can be, and not written to",
+            "faults/test_damaged_files.py",
+            "noise",
+        ),
+        Promise("An old program leaves a file alone that a newer one cut it off from", "faults/test_newer_schema.py"),
+        Promise(
+            "What was stored while a restore replaced the file is in the old one, which is kept, or in the new one",
+            "commands/test_restore.py::test_what_others_were_told_is_stored_is_in_the_file_before_or_in_the_restored_one",
+        ),
+    ),
+    "The client is hostile, or gone": (
+        Promise(
+            "Each JSON type in each field of each method is answered once, never `internal`",
+            "hostile/test_every_type_everywhere.py",
+            "each type in each field",
+        ),
+        Promise(
+            "Broken messages and bytes are answered as an independent oracle says",
+            "hostile/test_fuzz_messages.py",
+            "fuzzed messages",
+        ),
+        Promise("Random calls leave exactly what was acknowledged", "hostile/test_fuzz_calls.py", "fuzzed calls"),
+        Promise("Input without end costs bounded memory", "hostile/test_endless.py"),
+        Promise("Each limit holds, on both sides", "hostile/test_limits.py"),
+        Promise(
+            "What waits behind a lock is bounded, and answered in order",
+            "hostile/test_limits.py",
+            "requests behind a lock",
+        ),
+        Promise("A client that does not read blocks nobody", "e2e/test_slow_readers.py"),
+        Promise(
+            "A client that closes its pipe in the middle of a message leaves a whole store", "faults/test_processes.py"
+        ),
+    ),
+    "Who may read": (
+        Promise(
+            "Files are the owner's alone, links out of `.ws` are refused, deleted text is gone from all files",
+            "faults/test_who_may_read.py",
+        ),
+        Promise(
+            "No content of a conversation stands in the log",
+            "e2e/test_logs.py::test_no_content_stands_in_the_log_above_debug_level",
+        ),
+    ),
+}
+
+HEAD = """\
+# Reliability
+
+What is promised, the tests under `tests/` that hold it, and what their last run gave: how many passed, and what they
+counted. They run in `make check`; `make reliability` runs them again and writes this page. With
+`MANDRAKE_SESSIONS_FAULTS=20` twenty times as many kills and power cuts are tried, with `MANDRAKE_SESSIONS_FUZZ_SECONDS=600`
+the fuzzing goes on for ten minutes.
+
+What is not promised: SQLite has no checksums, so noise inside a text that leaves the file's structure whole goes
+unnoticed. A write that failed with `io` may have reached the -wal: after a kill it can be there, whole, though it was
+not acknowledged.
+"""
+
+
+def passed_tests(report: Path) -> Counter[str]:
+    """How many cases passed, of each file of tests/ and of each test in it, from a JUnit report."""
+    passed: Counter[str] = Counter()
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        if not len(case):
+            file = case.attrib["classname"].replace(".", "/").removeprefix("tests/") + ".py"
+            passed[file] += 1
+            passed[f"{file}::{case.attrib['name'].partition('[')[0]}"] += 1
+    return passed
+
+
+def figures_by_name(lines: Iterator[str]) -> dict[str, list[dict[str, object]]]:
+    found: dict[str, list[dict[str, object]]] = {}
+    for line in lines:
+        figures = json.loads(line)
+        found.setdefault(figures.pop("name"), []).append(figures)
+    return found
+
+
+def total(found: dict[str, list[dict[str, object]]], begin: str | None) -> str:
+    """The sums of all figures whose name begins so, such as ``; kills 37, pieces lost 0``."""
+    sums: Counter[str] = Counter()
+    for name, runs in found.items():
+        if begin is not None and name.startswith(begin):
+            for key, value in ((key, value) for figures in runs for key, value in figures.items()):
+                if isinstance(value, int) and key != "first_seed":
+                    sums[key] += value
+    shown = ", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in sums.items())
+    return f"; {shown}" if shown else ""
+
+
+def page(passed: Counter[str], found: dict[str, list[dict[str, object]]]) -> str:
+    parts = [HEAD]
+    for title, promises in PARTS.items():
+        rows = [f"| {p.text} | {_shown(p.test)} | {passed[p.test]} passed{total(found, p.figure)} |" for p in promises]
+        parts.append("\n".join([f"## {title}\n", "| promise | held by | last run |", "|---|---|---|", *rows, ""]))
+    return "\n".join(parts)
+
+
+def _shown(test: str) -> str:
+    file, _, name = test.partition("::")
+    return f"`{file}`" + (f" `{name}`" if name else "")
+
+
+def check_tests() -> None:
+    """Raises ValueError for a test that is not there."""
+    for promise in (promise for promises in PARTS.values() for promise in promises):
+        file, _, name = promise.test.partition("::")
+        path = ROOT / "tests" / file
+        if not path.exists() or (name and f"def {name}(" not in path.read_text(encoding="utf-8")):
+            raise ValueError(f"{promise.test} is named as holding a promise, and is not there")
+
+
+if __name__ == "__main__":
+    check_tests()
+    with Path(sys.argv[2]).open(encoding="utf-8") as lines:
+        figures = figures_by_name(lines)
+    PAGE.write_text(page(passed_tests(Path(sys.argv[1])), figures), encoding="utf-8")
