@@ -7,17 +7,18 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from mandrake_sessions import Durability, SessionManager
-from mandrake_sessions.errors import Busy, NotFound
+from mandrake_sessions.errors import Busy, NotFound, StorageFailure
 from mandrake_sessions.model import Change
 from mandrake_sessions.waiting import LONGEST_DELAY, backoff
 
 PACKAGE = Path(__file__).parents[2] / "server" / "mandrake_sessions"
+SESSION = "00000000-0000-4000-8000-%012d"
 
 
 @pytest.fixture
@@ -96,6 +97,42 @@ def test_a_lock_that_is_given_back_in_time_is_waited_for(manager: SessionManager
     assert manager.create_session().seq == 1
     timer.join()
     assert manager.state().busy_retries > 0
+
+
+def test_who_does_not_wait_does_not_wait_for_another_thread_either(manager: SessionManager) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with manager.transaction():
+            inside.set()
+            go_on.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert inside.wait(10)
+        with pytest.raises(Busy, match="another thread"), manager.transaction(wait=False):
+            pass
+        assert thread.is_alive()
+    finally:
+        go_on.set()
+        thread.join()
+
+
+def test_a_transaction_that_meets_damage_is_not_stored(database: Path) -> None:
+    """Whatever else was in it; and nothing is written after it."""
+    with SessionManager(database) as manager:
+        detail = manager.create_round(manager.create_session(id=SESSION % 1).id, content="")
+        turn = manager.create_turn(detail.response.id)
+        with closing(sqlite3.connect(database, isolation_level=None)) as other:
+            other.execute("UPDATE turn SET status = 'noise'")
+        with pytest.raises(StorageFailure, match="damaged"), manager.transaction():
+            manager.create_session(id=SESSION % 2)
+            with suppress(StorageFailure):
+                manager.get_turn(turn.id)
+        with pytest.raises(StorageFailure, match="damaged"):
+            manager.create_session(id=SESSION % 3)
+        assert [session.id for session in manager.list_sessions().sessions] == [SESSION % 1]
 
 
 def test_reads_go_on_while_another_process_writes(manager: SessionManager, locked: sqlite3.Connection) -> None:

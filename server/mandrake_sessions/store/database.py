@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 # Three long reads, what the event loop reads itself, and one that looks through the whole file.
 MAX_READERS = 5
-# What a read that succeeds disproves; a write that does disproves everything.
+# What a read that succeeds disproves; a write that does disproves everything but damage.
 _PASSING = frozenset({StorageReason.IO, StorageReason.OPEN})
 # Writers of damaged files that could not be closed without writing: kept until the process ends.
 _unclosed: list[sqlite3.Connection] = []
@@ -73,12 +73,12 @@ class Database:
 
     def remember(self, done: Transaction, seq: int) -> None:
         """What a transaction of this process has committed: the number of its last change, and the changes themselves
-        where they were appends alone."""
+        where they were appends alone. Damage that was found meanwhile, by another thread, stays found."""
         pieces = sum((change.last_chunk or 0) - (change.first_chunk or 0) + 1 for change in done.changes)
         complete = done.seq_before is not None and seq - done.seq_before == pieces
         self.recent, self.recent_after = (done.changes, done.seq_before) if complete else ([], None)
         self.last_seq = seq
-        if self.failure is not None:
+        if self.failure is not None and not self.is_damaged:
             self.failure = None
 
     def forget(self) -> None:

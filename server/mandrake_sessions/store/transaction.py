@@ -73,8 +73,8 @@ def transaction(
     """The write transaction of this thread: a new one, or a savepoint in the one that runs already.
 
     After the block has ended it is committed, as durable as the settings say, and ``on_commit`` was called; after an
-    exception nothing of the block is stored. With ``wait=False`` a lock held by another process is ``Busy`` at once,
-    for an event loop, which waits by other means.
+    exception nothing of the block is stored. With ``wait=False`` a lock held by another process or
+    thread is ``Busy`` at once, for an event loop, which waits by other means.
 
     Raises:
         Busy: the lock could not be had within the busy timeout.
@@ -95,12 +95,11 @@ class _Outermost:
     def __init__(self, database: Database, settings: StoreSettings, *, appends_only: bool, wait: bool) -> None:
         self._database = database
         self._synchronous = settings.durability.synchronous(appends_only=appends_only)
-        self._busy_timeout = settings.busy_timeout
         self._budget = settings.busy_timeout if wait else 0
 
     def __enter__(self) -> Transaction:
         database = self._database
-        lock(database, self._busy_timeout)
+        lock(database, self._budget)
         try:
             return self._begin(database)
         except BaseException as error:
@@ -140,6 +139,10 @@ class _Outermost:
         if failed is not None or running is None:
             undo(database.writer)
             raise failed or RuntimeError("the transaction has ended already")
+        if database.failure is not None and database.is_damaged:
+            # Part of it met what cannot be: the rest may stand on that.
+            undo(database.writer)
+            raise database.failure
         seq = running.seq
         commit(database.writer)
         database.check_in_place()
