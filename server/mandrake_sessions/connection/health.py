@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mandrake_sessions.connection.jsonrpc import notification_message
 from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.errors import Busy, SessionsError, StorageFailure, StorageReason, StoreError
+from mandrake_sessions.files import file_size
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.manager import Pin, SessionManager
-from mandrake_sessions.operations.health import StoreState, build_warnings, file_size, file_warnings, free_bytes
+from mandrake_sessions.operations.health import StoreState, build_warnings, file_warnings, free_bytes
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.results import Health, StoreHealth
 
@@ -41,8 +42,7 @@ class HealthMonitor:
 
     def health(self) -> Health:
         """As it is now."""
-        stores = [_store_health(place, found) for place, found in self._stores.known().items()]
-        return Health(max((store.status for store in stores), key=_SEVERITY.index, default="ok"), stores)
+        return _health(self._stores.known())
 
     def notice(self) -> None:
         """Look if something failed, or works again, since the last time."""
@@ -56,10 +56,12 @@ class HealthMonitor:
         anew nothing is known yet."""
         if not all(manager.is_in_place for _, manager in self._stores.open_stores()):
             return
-        health = self.health()
+        # Asked for once: another thread may open one more meanwhile.
+        known = self._stores.known()
+        health = _health(known)
         self.all_is_well = health.status == "ok"
         now = {}
-        for place, store in zip(self._stores.known(), health.stores, strict=True):
+        for place, store in zip(known, health.stores, strict=True):
             now[place] = (store.status, store.reconnects)
             self._warn(store)
         if any(now[place] != self._told.get(place, ("ok", 0)) for place in now):
@@ -115,6 +117,11 @@ class _Search:
             self._manager.look_through(pin)
         except SessionsError as error:
             logger.info("the store was not looked through for damage: %s", error)
+
+
+def _health(known: Mapping[StorePlace, SessionManager | StoreError | None]) -> Health:
+    stores = [_store_health(place, found) for place, found in known.items()]
+    return Health(max((store.status for store in stores), key=_SEVERITY.index, default="ok"), stores)
 
 
 def _store_health(place: StorePlace, found: SessionManager | StoreError | None) -> StoreHealth:

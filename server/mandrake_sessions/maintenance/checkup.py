@@ -14,6 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.files import file_size
 from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.store import checkup
 from mandrake_sessions.store.build import has_wal_reset_bug, sqlite_version
@@ -133,7 +134,7 @@ def _contents(connection: Any, database: str, version: int) -> Iterator[Finding]
 
 
 def _file(database: str) -> Finding:
-    return Finding("file", Level.OK, f"{database}, {size_text(os.stat(database).st_size)}")  # noqa: PTH116
+    return Finding("file", Level.OK, f"{database}, {size_text(file_size(database))}")
 
 
 def _schema(version: int) -> Finding:
@@ -208,7 +209,7 @@ def _free_pages(connection: Any, _database: str) -> Finding:
 
 
 def _wal(database: str) -> Finding:
-    size = _size(database + "-wal")
+    size = file_size(database + "-wal")
     if size > WAL_DEBT:
         return Finding("wal", Level.WARNING, f"{size_text(size)} are not in the file yet", Cure.WAL)
     return Finding("wal", Level.OK, size_text(size))
@@ -243,7 +244,7 @@ def _disk(database: str) -> Finding:
     text = f"{size_text(free)} are free"
     if free < LITTLE_DISK:
         return Finding("disk", Level.PROBLEM, text, advice="free some space")
-    if free < _size(database):
+    if free < file_size(database):
         return Finding("disk", Level.WARNING, f"{text}: no room for a backup beside the file", advice="free some space")
     return Finding("disk", Level.OK, text)
 
@@ -293,10 +294,3 @@ def _is_open(path: str) -> bool:
     except FileNotFoundError:
         # A -wal goes with the last server that closes.
         return False
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116
-    except FileNotFoundError:
-        return 0

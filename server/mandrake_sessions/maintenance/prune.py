@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 
 from attrs import frozen
 
+from mandrake_sessions.files import file_size
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import PrunableSession
 from mandrake_sessions.store.copying import Progress
@@ -70,5 +70,4 @@ def _pause(began: float) -> float:
 
 
 def _size(database: str) -> int:
-    paths = (database, database + "-wal")
-    return sum(os.stat(path).st_size for path in paths if os.path.exists(path))  # noqa: PTH110, PTH116
+    return file_size(database) + file_size(database + "-wal")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from attrs import frozen
 
 from mandrake_sessions.errors import NotOpen, StorageFailure
+from mandrake_sessions.files import file_size
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store import changes
 from mandrake_sessions.store.build import has_wal_reset_bug, sqlite_version
@@ -72,7 +72,7 @@ class HealthOperations(Operations):
     @property
     def needs_looking_through(self) -> bool:
         """Whether the file is so large that it was not looked through when it was opened."""
-        return os.path.getsize(self._path) > CHECKED_AT_OPENING  # noqa: PTH202
+        return file_size(self._path) > CHECKED_AT_OPENING
 
     def look_through(self, pin: Pin) -> None:
         """Look for damage in all of the file, on any thread; what is found ends all writing to it. Raises Cancelled
@@ -87,14 +87,6 @@ class HealthOperations(Operations):
     def sqlite_version() -> str:
         """The version of SQLite that this Python has."""
         return sqlite_version()
-
-
-def file_size(path: str) -> int:
-    """Bytes; 0 where there is no such file."""
-    try:
-        return Path(path).stat().st_size
-    except OSError:
-        return 0
 
 
 def free_bytes(path: str) -> int | None:
@@ -120,14 +112,15 @@ def build_warnings() -> list[str]:
 
 def file_warnings(path: str, schema_version: int | None, *, own_directory: bool) -> list[str]:
     """What does not stop a store but should be looked at, each with what to do. ``own_directory``: whether its
-    directory is the store's alone."""
+    directory is the store's alone. While nothing else is wrong they read the same, so that each is logged once."""
     found = [
         f"{name} may be used by others than its owner (mode {mode:o}); chmod go= it, or mandrake-sessions doctor --fix"
         for name, mode in open_to_others(path, own_directory=own_directory).items()
     ]
-    if (wal_bytes := file_size(path + "-wal")) > WAL_DEBT:
+    if file_size(path + "-wal") > WAL_DEBT:
         found.append(
-            f"the -wal has grown to {wal_bytes} bytes, since somebody reads from it all the time; close who does"
+            f"the -wal has grown to more than {WAL_DEBT} bytes, since somebody reads from it all the time; "
+            "close who does"
         )
     if schema_version is not None and schema_version != latest_version():
         found.append(
@@ -135,5 +128,5 @@ def file_warnings(path: str, schema_version: int | None, *, own_directory: bool)
             + ("it is not migrated" if schema_version < latest_version() else "update mandrake-sessions")
         )
     if (free := free_bytes(path)) is not None and free < NEARLY_FULL:
-        found.append(f"the disk is nearly full, {free} bytes are free; make room")
+        found.append(f"the disk is nearly full, less than {NEARLY_FULL} bytes are free; make room")
     return found

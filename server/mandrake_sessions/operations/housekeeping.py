@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 
+from mandrake_sessions.files import file_size
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store import changes, housekeeping
@@ -51,13 +51,12 @@ class HousekeepingOperations(Operations):
     def checkpoint(self, *, wait: bool = True) -> None:
         """Empty the -wal, unless somebody reads from it just now."""
         database = self._database(wait=wait)
-        wal = database.path + "-wal"
-        if database.read_only is not None or database.is_damaged or not (os.path.exists(wal) and os.path.getsize(wal)):  # noqa: PTH110, PTH202
+        if database.read_only is not None or database.is_damaged or not file_size(database.path + "-wal"):
             return
-        lock(database, self._settings.busy_timeout)
+        budget = self._settings.busy_timeout if wait else 0
+        lock(database, budget)
         try:
             with database.translated():
-                budget = self._settings.busy_timeout if wait else 0
                 patiently(lambda: housekeeping.checkpoint(database), budget, database.path)
         finally:
             database.lock.release()

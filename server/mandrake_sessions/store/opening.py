@@ -7,12 +7,14 @@ import sqlite3
 from pathlib import Path
 
 from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.files import file_size
 from mandrake_sessions.store.backup import create_private_file
 from mandrake_sessions.store.connect import connect, is_wal
 from mandrake_sessions.store.database import Database, damage, schema_too_new
 from mandrake_sessions.store.failures import storage_failure
 from mandrake_sessions.store.filesystem import check_filesystem, check_links
 from mandrake_sessions.store.identity import SHM, WAL, claim
+from mandrake_sessions.store.immediate import one_snapshot
 from mandrake_sessions.store.migrate import (
     APPLICATION_ID,
     check_ledger,
@@ -107,19 +109,16 @@ def _open_once(path: str, settings: StoreSettings) -> Database:
 
 def _check_wal_has_file(path: str) -> None:
     """A file that was cut to nothing looks like a new one, and SQLite would delete the -wal beside it."""
-    if os.path.getsize(path) == 0 and _size(path + WAL) > 0:  # noqa: PTH202
+    # In this order: a file that another process has just set up has something in it before it has a -wal.
+    if file_size(path + WAL) > 0 and file_size(path) == 0:
         raise damage(path, "it was emptied, but its -wal was not")
-
-
-def _size(path: str) -> int:
-    return os.path.getsize(path) if os.path.exists(path) else 0  # noqa: PTH110, PTH202
 
 
 def _open_for_writing(path: str, settings: StoreSettings) -> Database:
     writer = connect(path)
     try:
         _check_identity(writer, path)
-        if (found := _find_damage(writer, path)) is not None:
+        if (found := _find_damage(writer, path, settings.busy_timeout)) is not None:
             return _open_damaged(path, found)
         if user_version(writer) < latest_version() or not is_wal(writer):
             with setup_lock(path, settings.busy_timeout, demanded=not settings.allow_network_filesystem):
@@ -143,14 +142,16 @@ def _set_up(writer: sqlite3.Connection, path: str, busy_timeout: float) -> None:
         writer.execute("PRAGMA journal_mode=WAL").fetchone()
 
 
-def _find_damage(connection: sqlite3.Connection, path: str) -> str | None:
+def _find_damage(connection: sqlite3.Connection, path: str, budget: float) -> str | None:
     """What is wrong with the file, as far as that is seen before it is used."""
-    size = os.path.getsize(path)  # noqa: PTH202
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
-    if size < pages * page_size and not _size(path + WAL):
-        return f"it has {size} bytes of {pages * page_size}"
-    return find_damage(connection) if size <= CHECKED_AT_OPENING else None
+    # From a snapshot: what it needs, others can neither cut from the file nor take away with the -wal.
+    with one_snapshot(connection, path, budget):
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        size = file_size(path)
+        if size < pages * page_size and not file_size(path + WAL):
+            return f"it has {size} bytes of {pages * page_size}"
+        return find_damage(connection) if size <= CHECKED_AT_OPENING else None
 
 
 def find_damage(connection: sqlite3.Connection) -> str | None:

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from mandrake_sessions.errors import Busy, StorageFailure, StorageReason
+from mandrake_sessions.files import file_size
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.copying import copy_database
@@ -169,17 +170,10 @@ def _begin_with_empty_wal(old: sqlite3.Connection, path: str, budget: float) -> 
     """Begin, if nobody has committed or read in between what would be lost with the -wal."""
     patiently(lambda: empty_wal(old), budget, path)
     begin(old, path, budget)
-    if _size(path + "-wal") == 0:
+    if file_size(path + "-wal") == 0:
         return True
     undo(old)
     return False
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116
-    except FileNotFoundError:
-        return 0
 
 
 def _keep(path: str, kept: str, budget: float, *, is_held: bool) -> None:
