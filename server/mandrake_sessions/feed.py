@@ -68,16 +68,16 @@ class ListenerThread:
 
     def _begin(self) -> None:
         """Follow the file that is open now, from now on."""
-        self._position = self._source.last_seq()
-        self._store_id = self._source.store_id()
-        self._watch = self._source.watch()
-        self._reconnects = self._source.reconnects
+        # All of it or, where something cannot be read, nothing: what is tried again begins where this one did.
+        reconnects, position = self._source.reconnects, self._source.last_seq()
+        store_id, watch = self._source.store_id(), self._source.watch()
+        self._reconnects, self._position, self._store_id, self._watch = reconnects, position, store_id, watch
 
     def _begin_anew(self) -> None:
         """The file was no longer where it was. Positions in another one mean nothing."""
-        position, store_id = self._position, self._store_id
-        self._watch.close()
+        position, store_id, watch = self._position, self._store_id, self._watch
         self._begin()
+        watch.close()
         self._position = position
         if self._store_id != store_id:
             self._position = self._source.reopened_at

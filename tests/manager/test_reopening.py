@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mandrake_sessions import SessionManager
-from mandrake_sessions.errors import NotFound
+from mandrake_sessions.errors import NotFound, StorageFailure
 from mandrake_sessions.model import Change
 
 NEW = "00000000-0000-4000-8000-%012d"
@@ -61,4 +61,29 @@ def test_listeners_hear_what_is_committed_to_the_new_file(database: Path) -> Non
         ids = [NEW % 1, NEW % 2]
         for session_id in ids:
             manager.create_session(id=session_id)
+        assert arrived.wait(10), heard
+
+
+def test_listeners_go_on_when_the_first_tries_to_open_the_store_anew_failed(database: Path) -> None:
+    """Whoever succeeds at last: the listeners' own thread, or an operation."""
+    heard: list[str | None] = []
+    arrived = threading.Event()
+
+    def listener(change: Change) -> None:
+        heard.append(change.session_id)
+        if change.session_id == NEW % 2:
+            arrived.set()
+
+    home = database.parent / "a" / "b"
+    elsewhere = database.parent / "elsewhere"
+    with SessionManager(home / database.name) as manager:
+        manager.add_listener(listener)
+        manager.create_session(id=NEW % 1)
+        home.parent.rename(elsewhere)
+        with pytest.raises(StorageFailure, match="database directory"):
+            manager.reopen()
+        elsewhere.rename(home.parent)
+        manager.reopen()
+        assert manager.reconnects == 1
+        manager.create_session(id=NEW % 2)
         assert arrived.wait(10), heard

@@ -39,12 +39,13 @@ class Operations:
             if held is not None and _is_current(held):
                 return
             self._held = None
-            self.reconnects += self._was_open
             if held is None:
                 found = acquire(self._path, self._settings, anew=self._was_open)
             else:
                 self.replacements += held.place.was_replaced
                 found = reopen(held, self._settings)
+            # Once, however many tries that took.
+            self.reconnects += self._was_open
             found.on_commit.extend(hook for hook in self._hooks if hook not in found.on_commit)
             self._held = found
             self._was_open = True
