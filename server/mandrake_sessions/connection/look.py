@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
+from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.manager import CommitWatch
+
+logger = logging.getLogger(__name__)
 
 # Seconds between looks while there is news, and for how many looks without any that goes on.
 AWAKE_SECONDS = 0.0015
@@ -27,6 +31,7 @@ class Lookout:
         self._quiet = 0
         self._own_commit_at = 0.0
         self._listening = False
+        self._failing = False
         self._timer: asyncio.TimerHandle | None = None
         self._again()
 
@@ -48,6 +53,13 @@ class Lookout:
                 self._news()
             else:
                 self._quiet += 1
+            self._failing = False
+        except SessionsError as error:
+            # Like a look without news, so that those that follow are seldom.
+            self._quiet += 1
+            if not self._failing:
+                logger.warning("the store could not be looked at for news, it will be tried again: %s", error)
+            self._failing = True
         finally:
             # Looking goes on whatever the news led to.
             self._again()
