@@ -225,7 +225,7 @@ class Dispatcher:
                 manager.close()
 
     def _is_needed(self, place: StorePlace) -> bool:
-        return any(call.place == place for call in (*self._queue, *self._reading))
+        return place == self._opening or any(call.place == place for call in (*self._queue, *self._reading))
 
     def _write(self, manager: SessionManager, place: StorePlace) -> None:
         """One transaction for the writes at the head of the queue. Raises Busy, with the queue as it was."""
@@ -273,17 +273,19 @@ class Dispatcher:
 
     def _fail_group(self, group: list[Call], manager: SessionManager, error: Exception) -> None:
         """The transaction as a whole failed. Each call is tried alone, so that a small one may still fit on a full
-        disk, and each learns its own fate."""
+        disk, and each learns its own fate. Raises Busy and FileMoved, with those that wait left in the queue."""
         if len(group) == 1:
             self._fail(self._queue.popleft(), error)
             return
         for call in group:
-            self._queue.popleft()
             try:
                 with manager.transaction(wait=False):
                     outcome = self._attempt(call, self._context(call, manager))
+            except (Busy, FileMoved):
+                raise
             except Exception as own_error:
                 outcome = own_error
+            self._queue.popleft()
             self._answer(call, outcome)
 
     def _read(self, manager: SessionManager, access: Access) -> bool:

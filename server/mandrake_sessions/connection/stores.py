@@ -58,7 +58,7 @@ class Stores:
         kept = [uri for uri in self._folders or [] if path_of_uri(uri) not in gone]
         self._folders = kept + [uri for uri in added if uri not in kept]
         wanted = {str(path) for path in self._known()}
-        return [place for place in self._open if place.workspace is not None and place.workspace not in wanted]
+        return [place for place, _ in self.open_stores() if place.workspace not in (None, *wanted)]
 
     def forget(self, place: StorePlace) -> SessionManager | None:
         """Take a store out, for its caller to close."""
@@ -127,11 +127,12 @@ class Stores:
         return {**found, **self._failed, **self._open}
 
     def open_stores(self) -> list[tuple[StorePlace, SessionManager]]:
+        """As they are at this moment: a thread that opens one may add to them."""
         return list(self._open.items())
 
     def failures(self) -> list[StoreError | None]:
         """What is wrong with the stores: with each that could not be opened, and each that is open."""
-        return [*self._failed.values(), *(manager.failure for manager in self._open.values())]
+        return [*self._failed.values(), *(manager.failure for _, manager in self.open_stores())]
 
     def failed_places(self) -> list[StorePlace]:
         """Stores that could not be opened the last time."""
