@@ -74,7 +74,7 @@ def parse_mountinfo(lines: Iterable[str]) -> list[tuple[str, str]]:
 
 def parse_mount(lines: Iterable[str]) -> list[tuple[str, str]]:
     """From what macOS' ``mount`` prints."""
-    return [(match[1], match[2]) for line in lines if (match := _MOUNT_LINE.fullmatch(line) or _MOUNT_LINE.match(line))]
+    return [(match[1], match[2]) for line in lines if (match := _MOUNT_LINE.match(line))]
 
 
 def kind_of(directory: str, mounted: list[tuple[str, str]]) -> str | None:
