@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -87,3 +92,38 @@ def test_listeners_go_on_when_the_first_tries_to_open_the_store_anew_failed(data
         assert manager.reconnects == 1
         manager.create_session(id=NEW % 2)
         assert arrived.wait(10), heard
+
+
+def test_a_deleted_wal_is_kept_as_a_copy_where_another_process_is_at_its_checkpoint(database: Path) -> None:
+    """The database is not known to have what the -wal held, then."""
+    with SessionManager(database) as manager:
+        manager.create_session(id=NEW % 1)
+        with checkpoint_lock(database):
+            Path(f"{database}-wal").unlink()
+            # While another process has the -wal that is gone, who opens the file anew cannot read it.
+            with suppress(StorageFailure):
+                manager.create_session(id=NEW % 2)
+        copies = list(database.parent.glob(f"{database.name}.rescued-*.backup"))
+    assert copies
+    with closing(sqlite3.connect(copies[0])) as connection:
+        assert connection.execute("SELECT id FROM session ORDER BY pk").fetchall() == [(NEW % 1,)]
+
+
+@contextmanager
+def checkpoint_lock(database: Path) -> Iterator[None]:
+    """Another process that has the database open holds SQLite's lock for checkpoints (its file format, "WAL-index
+    locks")."""
+    script = """
+import fcntl, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT count(*) FROM session").fetchone()
+with open(sys.argv[1] + "-shm", "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX, 1, 121)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    command = [sys.executable, "-c", script, str(database)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        yield

@@ -7,11 +7,11 @@ so the sooner they are given up, after their content is safe, the better.
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
+from mandrake_sessions.files import file_size
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.store.backup import create_private_file
 from mandrake_sessions.store.identity import DATABASE, SHM, WAL
@@ -37,25 +37,34 @@ def rescue(writer: sqlite3.Connection, path: str, lost: frozenset[str]) -> str |
         return None
     if SHM in lost:
         return _copy(writer, path)
-    if _size(path + WAL):
+    if file_size(path + WAL):
         # Another process was first: it has done this, and has written since.
         logger.warning("%s-wal was replaced; what it held was saved by who replaced it", path)
         return None
     _busy, frames, copied = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if copied < frames or frames < 0:
+        # Somebody still reads from an older state or (then there are no figures) is at the same work.
+        return _copy(writer, path)
     logger.warning("%s-wal was deleted while the database was open; what it held is saved", path)
-    return _copy(writer, path) if copied < frames else None
+    return None
 
 
 def drop_needless_copy(copy: str, opened: sqlite3.Connection, path: str) -> None:
     """Say where the copy is; or delete it if all of it is in the database that is open now, since SQLite copies the
     -wal when the last connection of all closes."""
     with closing(sqlite3.connect(copy)) as connection:
-        needless = connection.execute(_IDENTITY).fetchone() == opened.execute(_IDENTITY).fetchone()
+        kept = connection.execute(_IDENTITY).fetchone()
+    needless = False
+    # A database that cannot be read has not been shown to have it.
+    with suppress(sqlite3.Error):
+        needless = opened.execute(_IDENTITY).fetchone() == kept
     if needless:
         Path(copy).unlink()
-        logger.warning("%s-shm was deleted while the database was open; nothing was lost", path)
+        logger.warning("the -wal or -shm of %s was deleted while the database was open; nothing was lost", path)
     else:
-        logger.warning("%s-shm was deleted while the database was open; what was in it is kept as %s", path, copy)
+        logger.warning(
+            "the -wal or -shm of %s was deleted while the database was open; what was in it is kept as %s", path, copy
+        )
 
 
 def _copy(writer: sqlite3.Connection, path: str) -> str | None:
@@ -68,12 +77,7 @@ def _copy(writer: sqlite3.Connection, path: str) -> str | None:
     if whole:
         return destination
     Path(destination).unlink()
-    logger.error("%s-shm was deleted while the database was open, and what was in it could not be saved", path)
+    logger.error(
+        "the -wal or -shm of %s was deleted while the database was open, and what was in it could not be saved", path
+    )
     return None
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116
-    except OSError:
-        return 0
