@@ -27,8 +27,6 @@ logger = logging.getLogger(__name__)
 MAX_READERS = 5
 # What a read that succeeds disproves; a write that does disproves everything but damage.
 _PASSING = frozenset({StorageReason.IO, StorageReason.OPEN})
-# Writers of damaged files that could not be closed without writing: kept until the process ends.
-_unclosed: list[sqlite3.Connection] = []
 
 
 class Database:
@@ -226,12 +224,20 @@ class Database:
             reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         except sqlite3.Error as error:
             logger.warning("%s is too damaged to be opened again: %s", self.path, error)
-            _unclosed.append(old)
+            _keep_for_ever(old)
             self.writer = sqlite3.connect(":memory:")
             return
         self.writer = reader
         with suppress(sqlite3.Error):
             old.close()
+
+
+def _keep_for_ever(writer: sqlite3.Connection) -> None:
+    """Leave it to the end of the process. A list would not do: modules are emptied when the interpreter ends, and what
+    is collected then is closed, which writes the -wal into the file."""
+    import ctypes  # only a process with a damaged file pays for it
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(writer))
 
 
 def damage(path: str, how: str) -> StorageFailure:
