@@ -61,7 +61,7 @@ class HealthOperations(Operations):
     def check(self) -> str:
         """The store's ``storeId``, read now, which a broken file does not give. Raises StoreError, without waiting."""
         database = self._database(wait=False)
-        if file_size(database.path) == 0:
+        if not file_size(database.path) and database.place.is_same:
             database.damaged("it was emptied")
         with self.pin(wait=False) as pin, database.translated():
             found = changes.store_id(pin.connection)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, StorageReason
+from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, StorageReason, StoreError
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours
@@ -171,14 +171,18 @@ class Database:
         lost = self.place.lost()
         if DATABASE in lost:
             raise FileMoved(self.path)
-        self.rescue(lost)
+        try:
+            self.rescue(lost)
+        except StoreError as error:
+            # It is committed, and must not look as if it were not. It is tried again when the file is opened anew.
+            logger.error("%s: what its lost -wal holds could not be saved yet: %s", self.path, error)
 
     def rescue(self, lost: frozenset[str]) -> None:
         """Save what only a -wal holds that is no longer found under its name; once, as nothing is written after."""
         if lost and not self.is_rescued and not self.is_damaged and self.read_only is None:
-            self.is_rescued = True
             with self.translated():
                 self.rescued_copy = rescue(self.writer, self.path, lost)
+            self.is_rescued = True
 
     def acquire_reader(self) -> sqlite3.Connection:
         """A connection for reading, of this caller's alone until ``release_reader``. Waits while all are in use."""

@@ -15,6 +15,8 @@ from mandrake_sessions.store.settings import StoreSettings
 
 _lock = threading.Lock()
 _open: dict[FileIdentity, Database] = {}
+# Leases of files that were closed to be opened anew: the process goes on to stream what it streams.
+_leases: dict[str, Lease] = {}
 # Connections of the parent, kept from being collected in a forked child: closing them there would be a checkpoint by
 # a process that does not know of the parent's locks.
 _inherited: list[Database] = []
@@ -43,28 +45,27 @@ def reopen(database: Database, settings: StoreSettings) -> Database:
     this process goes on where the file is still the same.
     """
     with _lock:
-        lease = _retire(database) if database.is_usable else None
+        if database.is_usable:
+            _retire(database)
         copy, database.rescued_copy = database.rescued_copy, None
         opened = _acquire(database.path, settings, anew=True)
         if copy is not None:
             with opened.translated():
                 drop_needless_copy(copy, opened.writer, database.path)
-        if lease is not None:
-            opened.lease = lease
         return opened
 
 
-def _retire(database: Database) -> Lease | None:
-    """Close a database under those who use it; they come for a new one. Gives its lease, if that still holds."""
+def _retire(database: Database) -> None:
+    """Close a database under those who use it; they come for a new one."""
     _forget(database)
     lost = database.place.lost()
-    lease = None
     with database.lock:
-        if DATABASE not in lost:
-            lease, database.lease = database.lease, None
-        database.rescue(lost)
-        database.close()
-    return lease
+        if DATABASE not in lost and database.lease is not None:
+            _leases[database.path], database.lease = database.lease, None
+        try:
+            database.rescue(lost)
+        finally:
+            database.close()
 
 
 def _acquire(path: str, settings: StoreSettings, *, anew: bool) -> Database:
@@ -75,6 +76,7 @@ def _acquire(path: str, settings: StoreSettings, *, anew: bool) -> Database:
     database = _open.get(key)
     if database is None:
         database = _open[key] = open_database(path, settings)
+        database.lease = _leases.pop(path, None)
     database.references += 1
     return database
 
