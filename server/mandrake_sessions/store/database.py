@@ -175,7 +175,7 @@ class Database:
             self.rescue(lost)
         except StoreError as error:
             # It is committed, and must not look as if it were not. It is tried again when the file is opened anew.
-            logger.error("%s: what its lost -wal holds could not be saved yet: %s", self.path, error)
+            logger.warning("%s: what its lost -wal holds could not be saved yet: %s", self.path, error)
 
     def rescue(self, lost: frozenset[str]) -> None:
         """Save what only a -wal holds that is no longer found under its name; once, as nothing is written after."""
