@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import resource
@@ -89,12 +90,18 @@ def usual(workspace: Path) -> None:
     fill(store_of(workspace), "one")
 
 
+def no_file(workspace: Path) -> None:
+    usual(workspace)
+    os.mkfifo(workspace / "pipe")
+
+
 @pytest.mark.parametrize(
     ("prepare", "destination", "code", "complaint"),
     [
         (taken, "copy.sqlite", 2, "is there already; name another file, or replace it with --force"),
         (usual, ".ws/db.sqlite", 2, "is the store itself"),
         (usual, "nowhere/copy.sqlite", 2, "there is no directory"),
+        (no_file, "pipe", 2, "that is no file"),
         (no_store, "copy.sqlite", 1, "there is no store at"),
         (others, "copy.sqlite", 1, "is no store of this program"),
         (damaged, "copy.sqlite", 1, "damaged"),
@@ -116,6 +123,13 @@ def test_force_replaces_a_backup(workspace: Path) -> None:
     taken(workspace)
     run(workspace, "backup", "--force", "copy.sqlite")
     assert titles(workspace / "copy.sqlite") == ["one"]
+
+
+def test_force_does_not_replace_a_device(workspace: Path) -> None:
+    """Nothing but a file is taken away for a file: `--force /dev/null` as root would be everybody's loss."""
+    no_file(workspace)
+    assert "that is no file" in run(workspace, "backup", "--force", "pipe", code=2).err
+    assert (workspace / "pipe").is_fifo()
 
 
 def test_force_does_not_replace_a_store_in_use(workspace: Path) -> None:
