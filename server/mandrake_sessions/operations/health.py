@@ -125,9 +125,10 @@ def file_warnings(path: str, schema_version: int | None, *, own_directory: bool)
         f"{name} may be used by others than its owner (mode {mode:o}); chmod go= it, or mandrake-sessions doctor --fix"
         for name, mode in open_to_others(path, own_directory=own_directory).items()
     ]
-    if (wal_bytes := file_size(path + "-wal")) > WAL_DEBT:
+    # The figures stand beside them (``walBytes``, ``freeBytes``): a warning that moves with them is told again and again.
+    if file_size(path + "-wal") > WAL_DEBT:
         found.append(
-            f"the -wal has grown to {wal_bytes} bytes, since somebody reads from it all the time; close who does"
+            f"the -wal has grown beyond {WAL_DEBT} bytes, since somebody reads from it all the time; close who does"
         )
     if schema_version is not None and schema_version != latest_version():
         found.append(
@@ -135,5 +136,5 @@ def file_warnings(path: str, schema_version: int | None, *, own_directory: bool)
             + ("it is not migrated" if schema_version < latest_version() else "update mandrake-sessions")
         )
     if (free := free_bytes(path)) is not None and free < NEARLY_FULL:
-        found.append(f"the disk is nearly full, {free} bytes are free; make room")
+        found.append(f"the disk is nearly full, less than {NEARLY_FULL} bytes are free; make room")
     return found
