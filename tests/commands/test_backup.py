@@ -6,6 +6,7 @@ import os
 import random
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -179,6 +180,29 @@ def test_ended_at_any_moment_it_leaves_a_whole_file_or_none(workspace: Path, by:
     assert len(list(workspace.glob("*.sqlite"))) == made + 2
     assert is_whole(database)
     record("ended while it made a backup", ended=8, backups_whole=made)
+
+
+def test_the_disk_that_is_full_is_named(workspace: Path) -> None:
+    """That of the copy, and not that of the store."""
+    fill(store_of(workspace), "one", text=5_000_000)
+    small = workspace / "small"
+    small.mkdir()
+    mount = 'mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@"'
+    if not shutil.which("unshare"):
+        pytest.skip("there are no mount namespaces here")
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount, small, *SERVER, "backup", small],
+        cwd=workspace,
+        env=clean_environment(workspace),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if not done.stderr.startswith("mandrake-sessions"):
+        pytest.skip(f"nothing may be mounted here: {done.stderr}")
+    assert done.returncode == 1
+    assert f"no room for a copy in {small}" in done.stderr
 
 
 def test_a_full_disk_leaves_nothing(workspace: Path) -> None:
