@@ -24,11 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")
-    options = parser.parse_args(given)
+    # Not parse_args: what it says of unknown flags has the usage of the whole program and not of the command.
+    options, unknown = parser.parse_known_args(given)
+    command: argparse.ArgumentParser = options.parser
+    if unknown:
+        command.error(f"unknown arguments: {' '.join(unknown)}")
     try:
         return int(options.run(options))
     except BadSetting as error:
-        parser.error(str(error))
+        command.error(str(error))
     except KeyboardInterrupt:
         return 130
 
@@ -44,10 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve the client on stdin and stdout", description=_SERVE)
     _add_settings(serve)
-    serve.set_defaults(run=_serve)
+    serve.set_defaults(run=_serve, parser=serve)
     demo = commands.add_parser("demo", help="watch an agent's conversation being stored", description=_DEMO)
     demo.add_argument("--workspace", metavar="PATH", default=".", help="the directory that the agent looks at")
-    demo.set_defaults(run=_demo)
+    demo.set_defaults(run=_demo, parser=demo)
     for add in (_add_doctor, _add_backup, _add_restore, _add_migrate, _add_prune):
         add(commands)
     return parser
@@ -80,7 +84,7 @@ def _add_command(commands: Any, name: str, help_text: str, description: str) -> 
     parser.add_argument(
         "--scope", choices=("workspace", "system"), default="workspace", help="system: the user's own store"
     )
-    parser.set_defaults(run=_command, command=name)
+    parser.set_defaults(run=_command, command=name, parser=parser)
     return parser
 
 
@@ -117,7 +121,8 @@ def _add_prune(commands: Any) -> None:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     for setting in setting_fields():
-        default = "" if setting.default is None else f" (default: {setting.default})"
+        word = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
+        default = "" if setting.default is None else f" (default: {word})"
         parser.add_argument(
             "--" + setting.name.replace("_", "-"),
             metavar=setting.metadata["metavar"],
@@ -138,7 +143,7 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         start_logging(settings.log_level, settings.log_file, settings.log_max_bytes)
     except OSError as error:
-        raise BadSetting(f"--log-file {settings.log_file}: {error.strerror}") from None
+        raise BadSetting("--log-file", f"{settings.log_file}: {error.strerror}") from None
     # Integers of any size that a message can reasonably hold are stored and given back as they are.
     sys.set_int_max_str_digits(MAX_INTEGER_DIGITS)
     stdin, stdout = claim_standard_streams()

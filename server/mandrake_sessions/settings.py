@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import Attribute, evolve, field, fields, frozen
 
@@ -12,11 +12,18 @@ from mandrake_sessions.manager import Durability
 from mandrake_sessions.protocol.names import camel
 
 ENVIRONMENT_PREFIX = "MANDRAKE_SESSIONS_"
+N = TypeVar("N", int, float)
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class BadSetting(ValueError):
-    """A setting's value is not one that it may have."""
+    """A setting's value is not one that it may have. ``source`` is where it came from."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"{source}: {reason}")
+        self.source = source
+        self.reason = reason
 
 
 def _text(value: Any) -> str:
@@ -26,17 +33,25 @@ def _text(value: Any) -> str:
 
 
 def _seconds(value: Any) -> float:
-    number = float(value)
-    if isinstance(value, bool) or not 0 <= number <= 10**9:
+    number = _number(float, value)
+    if number is None or not 0 <= number <= 10**9:
         raise ValueError("must be a number of seconds from 0 to 10^9")
     return number
 
 
 def _bytes(value: Any) -> int:
-    number = int(value)
-    if isinstance(value, bool | float) or not 1024 <= number <= 2**31:
+    number = None if isinstance(value, float) else _number(int, value)
+    if number is None or not 1024 <= number <= 2**31:
         raise ValueError("must be a number of bytes from 1024 to 2^31")
     return number
+
+
+def _number(kind: Callable[[Any], N], value: Any) -> N | None:
+    """None for what is no number."""
+    try:
+        return None if isinstance(value, bool) else kind(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _flag(value: Any) -> bool:
@@ -94,8 +109,8 @@ def parse_setting(name: str, value: Any, source: str) -> Any:
     """The value of one setting. Raises BadSetting, naming where the value came from."""
     try:
         return getattr(fields(Settings), name).metadata["parse"](value)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise BadSetting(f"{source}: {value!r}: {error}") from None
+    except ValueError as error:
+        raise BadSetting(source, f"{value!r}: {error}") from None
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:

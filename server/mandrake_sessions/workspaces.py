@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -87,9 +88,9 @@ def _path_of(quoted: str) -> str:
 
 def keep_out_of_git(directory: Path) -> None:
     """Put a ``.gitignore`` of ``*`` beside a workspace's store, so that nobody commits a conversation by accident."""
-    ignore = directory / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
+    # "x" writes to nothing that is there, not through a link that leads to nothing either: a repository may bring one.
+    with suppress(FileExistsError), (directory / ".gitignore").open("x") as file:
+        file.write("*\n")
 
 
 def prepare_directory(database: Path, *, parents: bool = True) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -89,12 +91,18 @@ def usual(workspace: Path) -> None:
     fill(store_of(workspace), "one")
 
 
+def no_file(workspace: Path) -> None:
+    usual(workspace)
+    os.mkfifo(workspace / "pipe")
+
+
 @pytest.mark.parametrize(
     ("prepare", "destination", "code", "complaint"),
     [
         (taken, "copy.sqlite", 2, "is there already; name another file, or replace it with --force"),
         (usual, ".ws/db.sqlite", 2, "is the store itself"),
         (usual, "nowhere/copy.sqlite", 2, "there is no directory"),
+        (no_file, "pipe", 2, "that is no file"),
         (no_store, "copy.sqlite", 1, "there is no store at"),
         (others, "copy.sqlite", 1, "is no store of this program"),
         (damaged, "copy.sqlite", 1, "damaged"),
@@ -116,6 +124,13 @@ def test_force_replaces_a_backup(workspace: Path) -> None:
     taken(workspace)
     run(workspace, "backup", "--force", "copy.sqlite")
     assert titles(workspace / "copy.sqlite") == ["one"]
+
+
+def test_force_does_not_replace_a_device(workspace: Path) -> None:
+    """Nothing but a file is taken away for a file: `--force /dev/null` as root would be everybody's loss."""
+    no_file(workspace)
+    assert "that is no file" in run(workspace, "backup", "--force", "pipe", code=2).err
+    assert (workspace / "pipe").is_fifo()
 
 
 def test_force_does_not_replace_a_store_in_use(workspace: Path) -> None:
@@ -165,6 +180,29 @@ def test_ended_at_any_moment_it_leaves_a_whole_file_or_none(workspace: Path, by:
     assert len(list(workspace.glob("*.sqlite"))) == made + 2
     assert is_whole(database)
     record("ended while it made a backup", ended=8, backups_whole=made)
+
+
+def test_the_disk_that_is_full_is_named(workspace: Path) -> None:
+    """That of the copy, and not that of the store."""
+    fill(store_of(workspace), "one", text=5_000_000)
+    small = workspace / "small"
+    small.mkdir()
+    mount = 'mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@"'
+    if not shutil.which("unshare"):
+        pytest.skip("there are no mount namespaces here")
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount, small, *SERVER, "backup", small],
+        cwd=workspace,
+        env=clean_environment(workspace),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if not done.stderr.startswith("mandrake-sessions"):
+        pytest.skip(f"nothing may be mounted here: {done.stderr}")
+    assert done.returncode == 1
+    assert f"no room for a copy in {small}" in done.stderr
 
 
 def test_a_full_disk_leaves_nothing(workspace: Path) -> None:

@@ -89,10 +89,6 @@ def test_a_backup_of_an_old_schema_is_migrated(workspace: Path) -> None:
     assert len(names(store_of(workspace).parent)) == 3
 
 
-def missing(path: Path) -> None:
-    pass
-
-
 def empty(path: Path) -> None:
     path.touch()
 
@@ -122,9 +118,8 @@ def newer(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (missing, "there is no store at"),
         (empty, "is no store of this program"),
-        (not_a_database, "no database at all"),
+        (not_a_database, "no database at all; name another backup"),
         (foreign, "is no store of this program"),
         (damaged, "damaged"),
         (dangling, "damaged"),
@@ -141,6 +136,13 @@ def test_what_is_no_whole_backup_changes_nothing(workspace: Path, make: Callable
     assert str(workspace / "source.sqlite") in done.err
     assert done.err.count("\n") == 1
     assert state(database.parent) == before
+
+
+@pytest.mark.parametrize("name", ["missing.sqlite", "."])
+def test_what_is_no_file_is_no_backup(workspace: Path, name: str) -> None:
+    fill(store_of(workspace), "one")
+    assert f"there is no file {workspace / name}; name a backup" in run(workspace, "restore", name, code=2).err
+    assert titles(store_of(workspace)) == ["one"]
 
 
 def test_the_store_itself_is_no_backup(workspace: Path, backup: Path) -> None:

@@ -238,10 +238,15 @@ def test_it_ends_with_the_process_that_initialize_names(workspace: Path) -> None
 
 
 def test_a_request_to_initialize_that_is_wrong_is_answered(wire: Wire) -> None:
-    error = wire.error("initialize", capabilities=5)
-    assert (error["code"], error["data"]["kind"]) == (-32602, "invalidParams")
+    for wrong in {"capabilities": 5}, {}:
+        error = wire.error("initialize", **wrong)
+        assert (error["code"], error["data"]["kind"]) == (-32602, "invalidParams")
+        assert error["data"]["path"] == "params.capabilities"
     error = wire.error("initialize", capabilities={}, initializationOptions={"durability": "maybe"})
     assert error["code"] == -32602
+    assert error["data"]["path"] == "params.initializationOptions.durability"
+    error = wire.error("initialize", capabilities={}, initializationOptions={"busyTimeout": "soon"})
+    assert error["data"]["reason"] == "'soon': must be a number of seconds from 0 to 10^9"
     wire.initialize()
     assert wire.error("initialize", capabilities={})["code"] == -32600
 

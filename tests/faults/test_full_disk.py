@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -181,6 +182,19 @@ def test_a_full_disk_refuses_and_loses_nothing(workspace: Path, tmp_path: Path, 
         with disk.serving() as other:
             assert read_state(other) == found
     record("full disk", disk=type(disk).__name__, stored=stored, refused=refused, pieces_lost=0)
+
+
+def test_idle_work_that_fails_every_second_is_told_of_once(workspace: Path, tmp_path: Path) -> None:
+    with tmpfs(workspace, tmp_path) as (disk, wire):
+        wire.request("session/create")
+        disk.fill()
+        while "error" not in wire.answer(wire.post("session/create", title="x" * 50_000)):
+            pass
+        wire.wait_for_log("idle work on a store failed")
+        time.sleep(2.5)
+        assert wire.stderr.count("idle work on a store failed") == 1
+        disk.free()
+        wire.let_be("server/healthChanged")
 
 
 @needs_injector

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from faults.mounts import switch
-from wire import Conversation, serving
+from wire import SERVER, Conversation, Wire, serving
 
 
 def fill(workspace: Path) -> str:
@@ -27,6 +29,32 @@ def test_a_file_that_may_only_be_read_is_read(workspace: Path, mode: int) -> Non
         assert wire.request("session/get", sessionId=session)["title"] == "kept"
         assert wire.error("session/create")["data"]["reason"] == "readOnly"
         wire.let_be("server/healthChanged")
+
+
+def bound_by_modes() -> tuple[str, ...]:
+    """What begins the command of a server that modes bind, for root too."""
+    if os.name == "nt":
+        pytest.skip("modes are another thing there")
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("root cannot be bound by modes here")
+    return ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--")
+
+
+def test_a_file_that_may_be_written_again_is_not_held_up_by_what_reading_it_left_behind(workspace: Path) -> None:
+    """SQLite gives the -wal and -shm the file's mode, and a reader leaves them there."""
+    session = fill(workspace)
+    store = workspace / ".ws" / "db.sqlite"
+    command = (*bound_by_modes(), *SERVER, "serve")
+    store.chmod(0o400)
+    with closing(Wire(workspace, command=command)) as wire:
+        assert wire.request("session/get", sessionId=session)["title"] == "kept"
+        wire.let_be("server/healthChanged")
+    store.chmod(0o600)
+    with closing(Wire(workspace, command=command)) as wire:
+        assert wire.request("session/create")["id"]
+        assert wire.request("server/health")["status"] == "ok"
 
 
 def test_a_directory_that_may_only_be_read_is_read_and_written_again_when_it_may_be(workspace: Path) -> None:

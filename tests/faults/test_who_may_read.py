@@ -80,13 +80,27 @@ def test_links_out_of_the_workspace_are_not_followed(workspace: Path, tmp_path: 
     with serving(workspace) as wire:
         error = wire.error("session/create")
         assert (error["code"], error["data"]["reason"]) == (-32013, "open")
-        assert "symbolic link" in error["message"]
+        named = f"link in {workspace / '.ws'}" if link == ".ws/db.sqlite" else f"{workspace / link} is a symbolic link"
+        assert named in error["message"]
         assert wire.notification("server/healthChanged")["status"] == "down"
     assert victim.exists() is there
     if victim.is_dir():
         assert list(victim.iterdir()) == []
     elif there:
         assert victim.read_bytes() == before
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_gitignore_that_is_a_link_is_let_be(workspace: Path, tmp_path: Path, there: bool) -> None:
+    """A repository may bring it; what it leads to is neither written nor made."""
+    victim = tmp_path / "victim"
+    if there:
+        victim.write_text("precious")
+    lay(workspace, ".ws/.gitignore", victim)
+    with serving(workspace) as wire:
+        wire.request("session/create")
+    assert victim.exists() is there
+    assert not there or victim.read_text() == "precious"
 
 
 def test_a_file_that_was_named_may_be_a_link(workspace: Path, tmp_path: Path) -> None:

@@ -36,8 +36,9 @@ def duration(text: str) -> int:
     match = re.fullmatch(r"([1-9]\d{0,8})([mhdw])", text)
     if match is None:
         raise BadSetting(
-            f"--older-than: {text!r} is no duration; give a number and a unit, such as"
-            " 30m (minutes), 12h (hours), 90d (days) or 6w (weeks)"
+            "--older-than",
+            f"{text!r} is no duration; give a number and a unit, such as"
+            " 30m (minutes), 12h (hours), 90d (days) or 6w (weeks)",
         )
     return int(match[1]) * _SECONDS[match[2]] * 1000
 

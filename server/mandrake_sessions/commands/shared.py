@@ -117,6 +117,9 @@ def _in_wire_case(value: Any) -> Any:
 
 
 def _told(command: str, error: Exception, code: int) -> int:
-    text = " ".join(str(error).split())
+    told = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        told = f"{error.filename}: {error.strerror}"
+    text = " ".join(told.split())
     sys.stderr.write(f"mandrake-sessions {command}: {text}\n")
     return code

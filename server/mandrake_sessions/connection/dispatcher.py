@@ -63,6 +63,8 @@ class Dispatcher:
         self._opening: StorePlace | None = None
         self._leaving: set[StorePlace] = set()
         self._housekeepers: WeakKeyDictionary[SessionManager, Housekeeper] = WeakKeyDictionary()
+        # What idle work on a store failed with last; it is told once, not every second.
+        self._house_failures: WeakKeyDictionary[SessionManager, str] = WeakKeyDictionary()
         self._suspicious = False
         self._delays: Iterator[float] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -129,10 +131,13 @@ class Dispatcher:
                 self._housekeepers[manager] = found
             try:
                 pauses.append(self._housekeepers[manager].step(wait=False))
+                self._house_failures.pop(manager, None)
             except (Busy, FileMoved):
                 pauses.append(BUSY_HOUSE_SECONDS)
             except SessionsError as error:
-                logger.warning("idle work on a store failed, it will be tried again: %s", error)
+                if self._house_failures.get(manager) != str(error):
+                    self._house_failures[manager] = str(error)
+                    logger.warning("idle work on a store failed, it will be tried again: %s", error)
         return min(pauses)
 
     def _managers_in_place(self) -> list[SessionManager]:

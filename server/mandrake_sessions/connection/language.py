@@ -15,7 +15,7 @@ from mandrake_sessions.connection.call import Call
 from mandrake_sessions.connection.client_log import ClientLog
 from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.trace import LEVELS
-from mandrake_sessions.protocol.errors import InvalidParams, invalid_request
+from mandrake_sessions.protocol.errors import InvalidParams, out_of_turn
 from mandrake_sessions.settings import BadSetting, with_options
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ class LanguageClient:
             call.succeed(None)
             return
         if name == "initialize" and self._initialized:
-            raise invalid_request("the server is initialized already")
+            raise out_of_turn("the server is initialized already")
         if name == "workspace/didChangeWorkspaceFolders" and not self._initialized:
-            raise invalid_request("the server is not initialized yet")
+            raise out_of_turn("the server is not initialized yet; send initialize first")
         self._prepare(name, params)
         self._load().receive(name, call, _without_trace(params))
         self._after(name, params)
@@ -105,8 +105,11 @@ class LanguageClient:
             if isinstance(options, dict):
                 try:
                     self._server.apply(with_options(self._server.settings, self._given, options))
-                except (BadSetting, OSError) as error:
-                    raise InvalidParams("initializationOptions", str(error)) from None
+                except BadSetting as error:
+                    raise InvalidParams(error.source, error.reason) from None
+                except OSError as error:
+                    reason = error.strerror or str(error)
+                    raise InvalidParams("initializationOptions.logFile", reason) from None
 
     def _after(self, name: str, params: dict[str, Any]) -> None:
         """What follows from a message that the language server has taken."""
@@ -151,7 +154,9 @@ def _without_trace(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_initialize(params: dict[str, Any]) -> None:
-    """What cattrs would bend into shape. Raises InvalidParams."""
+    """What cattrs would bend into shape, or refuse without saying what. Raises InvalidParams."""
+    if not isinstance(params.get("capabilities"), dict):
+        raise InvalidParams("capabilities", "must be an object; {} will do")
     for name, kinds, word in (
         ("rootUri", str, "a URI"),
         ("rootPath", str, "a path"),

@@ -37,6 +37,7 @@ from mandrake_sessions.protocol.errors import (
     invalid_request,
     message_too_large,
     method_not_found,
+    out_of_turn,
     parse_error,
 )
 from mandrake_sessions.protocol.methods import METHODS, Access
@@ -227,7 +228,7 @@ class Server:
         """To whoever carries it out. What this raises is the answer to the call."""
         method = call.method
         if self._language.is_shut_down and call.is_request:
-            call.fail(invalid_request("the server was shut down"))
+            call.fail(out_of_turn("the server was shut down; only exit is left"))
         elif method is None:
             self._other(name, call, params)
         elif not isinstance(params, dict):

@@ -79,6 +79,8 @@ def _check_target(database: str, target: Path, *, replace: bool) -> None:
         return
     if target.samefile(database):
         raise InvalidValue("DEST", f"{target} is the store itself; name another file")
+    if not target.is_file():
+        raise InvalidValue("DEST", f"{target} is a device, or some other thing that is no file; name another file")
     if not replace:
         raise _is_taken(target)
     if Path(f"{target}-wal").exists():

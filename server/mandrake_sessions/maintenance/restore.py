@@ -11,7 +11,7 @@ from mandrake_sessions.store.copying import Progress, copy_database
 from mandrake_sessions.store.migrate import latest_version
 from mandrake_sessions.store.partial import partial_file
 from mandrake_sessions.store.restore import prepare, put_in_place
-from mandrake_sessions.store.verify import check_whole, look_at, too_new
+from mandrake_sessions.store.verify import Facts, check_whole, look_at, too_new
 from mandrake_sessions.workspaces import prepare_directory
 
 
@@ -31,14 +31,14 @@ def restore(source: str, database: str, *, busy_timeout: float = 5.0, progress: 
     changes means nothing there. The file that was the store before is kept beside it. ``source`` stays as it is.
 
     Raises:
-        InvalidValue: the source is the store itself.
+        InvalidValue: the source is no file, or the store itself.
         StorageFailure: the source is no whole store, or too new; the store cannot be replaced. All is as it was.
         Busy: others held the store, or the source.
     """
     given, target = str(Path(source).expanduser().absolute()), Path(database).resolve()
     if target.exists() and Path(given).exists() and target.samefile(given):
         raise InvalidValue("SRC", f"{given} is the store itself; name a backup")
-    facts = look_at(given, busy_timeout)
+    facts = _look_at(given, busy_timeout)
     if facts.schema_version > latest_version():
         raise too_new(given, facts.schema_version)
     _prepare_directory(target)
@@ -51,6 +51,20 @@ def restore(source: str, database: str, *, busy_timeout: float = 5.0, progress: 
         sessions = look_at(partial.path, busy_timeout).sessions
         previous = put_in_place(partial, str(target), busy_timeout)
     return Restored(str(target), store_id, sessions, facts.schema_version, previous)
+
+
+def _look_at(source: str, busy_timeout: float) -> Facts:
+    if not Path(source).is_file():
+        raise InvalidValue("SRC", f"there is no file {source}; name a backup")
+    try:
+        return look_at(source, busy_timeout)
+    except StorageFailure as failure:
+        if failure.reason is not StorageReason.CORRUPT:
+            raise
+        # What is said of a damaged store, to restore a backup, is what is being tried.
+        raise StorageFailure(
+            failure.reason, f"{source} is damaged, or no database at all; name another backup", source
+        ) from failure
 
 
 def _verify(copy: str, source: str, progress: Progress | None) -> None:

@@ -117,10 +117,10 @@ def file_warnings(path: str, schema_version: int | None, *, own_directory: bool)
         f"{name} may be used by others than its owner (mode {mode:o}); chmod go= it, or mandrake-sessions doctor --fix"
         for name, mode in open_to_others(path, own_directory=own_directory).items()
     ]
+    # The figures stand beside them (``walBytes``, ``freeBytes``): a warning that moved would be told again and again.
     if file_size(path + "-wal") > WAL_DEBT:
         found.append(
-            f"the -wal has grown to more than {WAL_DEBT} bytes, since somebody reads from it all the time; "
-            "close who does"
+            f"the -wal has grown beyond {WAL_DEBT} bytes, since somebody reads from it all the time; close who does"
         )
     if schema_version is not None and schema_version != latest_version():
         found.append(

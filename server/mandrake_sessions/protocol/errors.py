@@ -85,6 +85,11 @@ def invalid_request(reason: str) -> RpcError:
     return RpcError(INVALID_REQUEST, "invalidRequest", f"not a JSON-RPC request: {reason}")
 
 
+def out_of_turn(reason: str) -> RpcError:
+    """A request that is in order, at a time when it is not."""
+    return RpcError(INVALID_REQUEST, "invalidRequest", reason)
+
+
 def message_too_large(size: int, limit: int) -> RpcError:
     return RpcError(
         INVALID_REQUEST,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
+from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.store.failures import primary_code
 from mandrake_sessions.store.immediate import one_snapshot
 from mandrake_sessions.store.reading import reading
 
@@ -27,7 +30,7 @@ def copy_database(source: str, destination: str, budget: float, progress: Progre
         StorageFailure: either file cannot be read or written; ``full``, ``corrupt`` …
         Busy: others held the source for ``budget`` seconds.
     """
-    with reading(source) as reader, one_snapshot(reader, source, budget):
+    with reading(source) as reader, one_snapshot(reader, source, budget), _full_disk_told(destination):
         with closing(_new(destination)) as writer:
             # It is nobody's yet: a crash leaves a file that is thrown away.
             writer.execute("PRAGMA journal_mode=OFF").fetchone()
@@ -38,6 +41,22 @@ def copy_database(source: str, destination: str, budget: float, progress: Progre
             writer.execute("PRAGMA locking_mode=EXCLUSIVE").fetchone()
             writer.execute("PRAGMA synchronous=OFF")
             writer.execute("PRAGMA journal_mode=DELETE").fetchone()
+
+
+@contextmanager
+def _full_disk_told(destination: str) -> Iterator[None]:
+    """The source is only read, so the disk that is full is the copy's."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if primary_code(error) != sqlite3.SQLITE_FULL:
+            raise
+        directory = os.path.dirname(destination)  # noqa: PTH120
+        raise StorageFailure(
+            StorageReason.FULL,
+            f"there is no room for a copy in {directory}: the disk is full; free some space",
+            destination,
+        ) from error
 
 
 def _new(path: str) -> sqlite3.Connection:

@@ -97,19 +97,19 @@ def check_links(path: str, inside: str | None) -> None:
     """
     for suffix in ("-wal", "-shm", "-run"):
         if os.path.islink(path + suffix):  # noqa: PTH114
-            raise _linked(path, path + suffix)
+            raise _linked(path, f"{path + suffix} is a symbolic link")
     if inside is None:
         return
     if os.path.islink(inside):  # noqa: PTH114
-        raise _linked(path, inside)
-    if os.path.realpath(path) != os.path.join(os.path.realpath(inside), os.path.basename(path)):  # noqa: PTH118, PTH119
-        raise _linked(path, path)
+        raise _linked(path, f"{inside} is a symbolic link")
+    real = os.path.realpath(path)
+    if real != os.path.join(os.path.realpath(inside), os.path.basename(path)):  # noqa: PTH118, PTH119
+        raise _linked(real, f"a symbolic link in {inside} leads to it")
 
 
-def _linked(path: str, link: str) -> StorageFailure:
+def _linked(path: str, why: str) -> StorageFailure:
     return StorageFailure(
         StorageReason.OPEN,
-        f"Failed to initialize database {path}: {link} is a symbolic link; "
-        "remove it, or name the file that is meant with --database",
+        f"Failed to initialize database {path}: {why}; remove it, or name the file that is meant with --database",
         path,
     )

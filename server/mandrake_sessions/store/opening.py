@@ -24,7 +24,7 @@ from mandrake_sessions.store.migrate import (
     user_version,
 )
 from mandrake_sessions.store.partial import sync_directory
-from mandrake_sessions.store.permissions import may_write
+from mandrake_sessions.store.permissions import may_write, open_to_writing
 from mandrake_sessions.store.retry import patiently
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.setup_lock import setup_lock
@@ -115,6 +115,7 @@ def _check_wal_has_file(path: str) -> None:
 
 
 def _open_for_writing(path: str, settings: StoreSettings) -> Database:
+    open_to_writing(path)
     writer = connect(path)
     try:
         _check_identity(writer, path)

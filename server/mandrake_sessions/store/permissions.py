@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
+from pathlib import Path
 
-from mandrake_sessions.store.identity import SUFFIXES
+from mandrake_sessions.store.identity import SHM, SUFFIXES, WAL
 
 FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -25,6 +27,15 @@ def open_to_others(path: str, *, own_directory: bool) -> dict[str, int]:
 def may_write(path: str) -> bool:
     """Whether the file, and beside it a -wal, may be written by this process."""
     return os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK)  # noqa: PTH120
+
+
+def open_to_writing(path: str) -> None:
+    """Let the -wal and -shm of a file that may be written be written too, where they are ours. SQLite made them with
+    the file's mode of then; readers of a file that could only be read leave them behind."""
+    for beside in (path + WAL, path + SHM):
+        if _mode(beside) and not os.access(beside, os.W_OK):
+            with suppress(PermissionError):
+                Path(beside).chmod(FILE_MODE)
 
 
 def _mode(path: str) -> int:
