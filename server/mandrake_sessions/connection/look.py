@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
+from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.manager import CommitWatch
+
+logger = logging.getLogger(__name__)
 
 # Seconds between looks while there is news, and for how many looks without any that goes on.
 AWAKE_SECONDS = 0.0015
@@ -48,6 +52,9 @@ class Lookout:
                 self._news()
             else:
                 self._quiet += 1
+        except SessionsError as error:
+            logger.warning("others' commits cannot be looked for, it will be tried again: %s", error)
+            self._quiet = AWAKE_LOOKS
         finally:
             # Looking goes on whatever the news led to.
             self._again()

@@ -38,12 +38,16 @@ class Operations:
             held = self._held
             if held is not None and _is_current(held):
                 return
-            self._held = None
             if held is None:
                 found = acquire(self._path, self._settings, anew=self._was_open)
             else:
+                # It stays held until it is closed: a thread in a transaction goes on with it, which this one waits for.
                 self.replacements += held.place.was_replaced
-                found = reopen(held, self._settings)
+                try:
+                    found = reopen(held, self._settings)
+                except BaseException:
+                    self._held = None
+                    raise
                 self.reconnects += 1
             found.on_commit.extend(hook for hook in self._hooks if hook not in found.on_commit)
             self._held = found
@@ -85,7 +89,7 @@ class Operations:
         """The same for a transaction. Where nobody waits, its COMMIT is what shows that the file is no longer where it
         was; who has a loop does the work again then, so looking before too would be a `stat` for nothing."""
         held = self._held
-        if not wait and held is not None and held.is_usable and held.read_only is None and not held.is_cut_off:
+        if not wait and held is not None and held.is_writable_in_place:
             return held
         return self._database(wait=wait)
 

@@ -65,6 +65,8 @@ class Database:
         self._reader_slots = threading.BoundedSemaphore(MAX_READERS)
         # True once a newer program has migrated the file beyond what this one can read: opening it anew will say so.
         self.is_cut_off = False
+        # True once what only a deleted -wal or -shm held was saved: nothing is written before it is opened anew.
+        self.is_rescued = False
         # False once it was closed, and in a forked child.
         self.is_usable = True
 
@@ -124,6 +126,11 @@ class Database:
         """Whether something in the file could not be read for what it is, so that nothing may be written any more."""
         return self.failure is not None and self.failure.reason is StorageReason.CORRUPT
 
+    @property
+    def is_writable_in_place(self) -> bool:
+        """Whether it may be written, as far as is known without a look at the file's name."""
+        return self.is_usable and self.read_only is None and not self.is_cut_off and not self.is_rescued
+
     def could_read(self) -> None:
         """A read has succeeded: what only passed by is forgotten."""
         if self.failure is not None and self.failure.reason in _PASSING:
@@ -171,6 +178,7 @@ class Database:
         if DATABASE in lost:
             raise FileMoved(self.path)
         rescue(self.writer, self.path, lost)
+        self.is_rescued = True
 
     def acquire_reader(self) -> sqlite3.Connection:
         """A connection for reading, of this caller's alone until ``release_reader``. Waits while all are in use."""
@@ -217,7 +225,7 @@ class Database:
         except sqlite3.Error as error:
             logger.warning("%s is too damaged to be opened again: %s", self.path, error)
             _unclosed.append(old)
-            self.writer = sqlite3.connect(":memory:")
+            self.writer = sqlite3.connect(":memory:", check_same_thread=False)
             return
         self.writer = reader
         with suppress(sqlite3.Error):

@@ -58,10 +58,18 @@ def _retire(database: Database) -> Lease | None:
     with database.lock:
         if DATABASE not in lost:
             lease, database.lease = database.lease, None
-        if lost and not database.is_damaged and database.read_only is None:
-            with database.translated():
-                rescue(database.writer, database.path, lost)
-        database.close()
+        try:
+            if lost and not database.is_rescued and not database.is_damaged and database.read_only is None:
+                with database.translated():
+                    rescue(database.writer, database.path, lost)
+        except BaseException:
+            if lease is not None:
+                lease.release()
+            raise
+        finally:
+            # Whatever came of it: while one connection is open, SQLite has the next one share its -shm, though that
+            # was deleted and other processes use another one, which damages the file.
+            database.close()
     return lease
 
 
