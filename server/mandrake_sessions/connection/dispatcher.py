@@ -182,7 +182,8 @@ class Dispatcher:
             self._answer(self._queue.popleft(), self._attempt(call, context))
             return True
         manager = self._stores.opened(call.place)
-        if manager is None:
+        if manager is None or self._opening == call.place:
+            # A transaction that began now would have what is closed on the other thread.
             self._open(call.place)
             return False
         try:
@@ -201,6 +202,9 @@ class Dispatcher:
         if self._opening is not None:
             return
         self._opening = place
+        manager = self._stores.opened(place)
+        if manager is not None:
+            self._subscriptions.let_go(manager)
         loop = asyncio.get_running_loop()
         opened = self._executor.submit(self._stores.open, place)
         opened.add_done_callback(lambda done: loop.call_soon_threadsafe(self._opened, place, done))

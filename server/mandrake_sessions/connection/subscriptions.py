@@ -99,6 +99,11 @@ class StoreFollower:
         self._lookout.close()
         self._watch.close()
 
+    def let_go(self) -> None:
+        """Close what looks at the file, which is to be opened anew: see ``opening.py``. ``reopened`` looks again."""
+        self.close()
+        self._reconnects = -1
+
     def reopened(self) -> None:
         """The store may have been opened anew: another one ends the subscriptions, since their positions mean nothing
         in it; for the same one they go on. Raises SessionsError."""
@@ -252,6 +257,11 @@ class ConnectionSubscriptions:
         for follower in list(self._followers.values()):
             follower.try_pump(look=look)
         self._close_idle()
+
+    def let_go(self, manager: SessionManager) -> None:
+        """The store is about to be opened anew, and must not be looked at until ``reopened``."""
+        if manager in self._followers:
+            self._followers[manager].let_go()
 
     def reopened(self) -> None:
         """A store was opened, maybe one anew; those that could not be are left."""

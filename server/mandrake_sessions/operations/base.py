@@ -38,12 +38,16 @@ class Operations:
             held = self._held
             if held is not None and _is_current(held):
                 return
-            self._held = None
             if held is None:
                 found = acquire(self._path, self._settings, anew=self._was_open)
             else:
+                # It stays held until it is closed: a thread in a transaction goes on with it, which this one waits for.
                 self.replacements += held.place.was_replaced
-                found = reopen(held, self._settings)
+                try:
+                    found = reopen(held, self._settings)
+                except BaseException:
+                    self._held = None
+                    raise
             # Once, however many tries that took.
             self.reconnects += self._was_open
             found.on_commit.extend(hook for hook in self._hooks if hook not in found.on_commit)

@@ -229,7 +229,7 @@ class Database:
         except sqlite3.Error as error:
             logger.warning("%s is too damaged to be opened again: %s", self.path, error)
             _keep_for_ever(old)
-            self.writer = sqlite3.connect(":memory:")
+            self.writer = sqlite3.connect(":memory:", check_same_thread=False)
             return
         self.writer = reader
         with suppress(sqlite3.Error):

@@ -129,10 +129,23 @@ def _open_for_writing(path: str, settings: StoreSettings) -> Database:
             writer.close()
             return _open_read_only(path, reason)
         claim(writer, path, settings.busy_timeout)
+        _check_sidecars(path)
         return Database(path, writer, immutable=False, read_only=None)
     except BaseException:
         writer.close()
         raise
+
+
+def _check_sidecars(path: str) -> None:
+    """SQLite shares one -shm among the connections of a process. While one from before the -shm was deleted is open (of
+    a long read, say) a new one would use the deleted file, and damage the database beside processes that use another.
+
+    Raises what ``patiently`` waits for: such a connection is soon closed.
+    """
+    if not all(os.path.exists(path + suffix) for suffix in (WAL, SHM)):  # noqa: PTH110
+        busy = sqlite3.OperationalError("this process still reads from a -wal or -shm that was deleted")
+        busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise busy
 
 
 def _set_up(writer: sqlite3.Connection, path: str, busy_timeout: float) -> None:

@@ -65,6 +65,8 @@ def _retire(database: Database) -> None:
         try:
             database.rescue(lost)
         finally:
+            # Whatever came of it: while one connection is open, SQLite has the next one share its -shm, though that
+            # was deleted and other processes use another one, which damages the file.
             database.close()
 
 

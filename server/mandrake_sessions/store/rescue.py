@@ -70,10 +70,15 @@ def drop_needless_copy(copy: str, opened: sqlite3.Connection, path: str) -> None
 def _copy(writer: sqlite3.Connection, path: str) -> str | None:
     destination = f"{path}.rescued-{now_ms()}.backup"
     create_private_file(destination)
-    with closing(sqlite3.connect(destination)) as copy:
-        writer.backup(copy)
-        copy.execute("PRAGMA journal_mode=DELETE").fetchone()
-        whole = copy.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
+    try:
+        with closing(sqlite3.connect(destination)) as copy:
+            writer.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE").fetchone()
+            whole = copy.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
+    except sqlite3.Error:
+        # The disk is full, say: half a copy is none.
+        Path(destination).unlink()
+        raise
     if whole:
         return destination
     Path(destination).unlink()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from mandrake_sessions.errors import StorageReason
+from mandrake_sessions.errors import FileMoved, StorageReason
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.database import Database, lock
@@ -108,6 +108,9 @@ class _Outermost:
             raise
 
     def _begin(self, database: Database) -> Transaction:
+        if not database.is_usable:
+            # Another thread has found, while this one waited for it, that the file has to be opened anew.
+            raise FileMoved(database.path)
         if database.read_only is not None or database.failure is not None:
             database.check_writable()
         _set_synchronous(database, self._synchronous)
@@ -256,7 +259,7 @@ class Pin:
             # A deferred transaction takes its snapshot with its first read.
             last_seq(self.connection)
         except BaseException:
-            self.connection.execute("ROLLBACK")
+            undo(self.connection)
             raise
 
     def __enter__(self) -> Pin:
