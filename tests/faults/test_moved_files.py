@@ -168,6 +168,7 @@ def test_a_deleted_wal_loses_nothing(workspace: Path, servers: int) -> None:
         others = [Wire(workspace) for _ in range(servers - 1)]
         for wire in [first, *others]:
             wire.request("turn/append", turnId=turn, content="a")
+        first.request("turn/subscribe", turnId=turn)
         wal = Path(f"{store_of(workspace)}-wal")
         assert wal.stat().st_size > 0
         wal.unlink()
@@ -176,6 +177,9 @@ def test_a_deleted_wal_loses_nothing(workspace: Path, servers: int) -> None:
         for wire in [first, *others]:
             got = wire.request("turn/get", turnId=turn)
             assert (got["content"], got["status"]) == ("a" * servers + "b" * servers, "streaming")
+        heard = ""
+        while len(heard) < servers:
+            heard += first.notification()["content"]
         for wire in [*others, first]:
             told = wire.notification("server/healthChanged")["stores"][0]
             assert (told["status"], told["reconnects"]) == ("ok", 1)

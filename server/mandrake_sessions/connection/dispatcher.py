@@ -218,6 +218,7 @@ class Dispatcher:
             self._housekeepers.pop(manager, None)
         self._subscriptions.reopened()
         if error is not None:
+            self._subscriptions.leave(self._stores.once_opened(place))
             waiting = [call for call in self._queue if call.place == place and _access(call) is not Access.LEAVE]
             for call in waiting:
                 self._queue.remove(call)

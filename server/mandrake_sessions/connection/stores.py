@@ -92,6 +92,10 @@ class Stores:
         """The manager of a store that is open already."""
         return self._open.get(place)
 
+    def once_opened(self, place: StorePlace) -> SessionManager | None:
+        """The manager of a store that was open, and may have failed to open anew."""
+        return self._managers.get(place)
+
     def open(self, place: StorePlace) -> SessionManager:
         """Open a store, or one anew whose file is no longer where it was; blocks, so not for the event loop's thread.
 

@@ -107,9 +107,7 @@ class StoreFollower:
     def reopened(self) -> None:
         """The store may have been opened anew: another one ends the subscriptions, since their positions mean nothing
         in it; for the same one they go on. Raises SessionsError."""
-        if not self.manager.is_in_place:
-            self.end_all("closed")
-        elif self.manager.reconnects != self._reconnects:
+        if self.manager.is_in_place and self.manager.reconnects != self._reconnects:
             known = self._store_id
             self.close()
             self._follow()
@@ -278,9 +276,9 @@ class ConnectionSubscriptions:
         """Whether the client still has to read what was committed before it could be sent all of it."""
         return any(follower.is_behind and not follower.is_stuck for follower in self._followers.values())
 
-    def leave(self, manager: SessionManager) -> None:
-        """The store is about to be closed: its subscriptions end."""
-        follower = self._followers.pop(manager, None)
+    def leave(self, manager: SessionManager | None) -> None:
+        """The store is about to be closed, or could not be opened anew: its subscriptions end."""
+        follower = None if manager is None else self._followers.pop(manager, None)
         if follower is not None:
             follower.end_all("closed")
             follower.close()
