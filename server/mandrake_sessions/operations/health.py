@@ -16,6 +16,7 @@ from mandrake_sessions.store.connect import JOURNAL_SIZE_LIMIT
 from mandrake_sessions.store.migrate import latest_version
 from mandrake_sessions.store.opening import CHECKED_AT_OPENING, find_damage
 from mandrake_sessions.store.permissions import open_to_others
+from mandrake_sessions.store.rescue import rescued_copies
 from mandrake_sessions.store.transaction import Pin
 
 # A -wal is emptied when nobody reads from it; at twice what SQLite cuts it to, somebody has not let go for long.
@@ -122,6 +123,10 @@ def file_warnings(path: str, schema_version: int | None, *, own_directory: bool)
         found.append(
             f"the -wal has grown beyond {WAL_DEBT} bytes, since somebody reads from it all the time; close who does"
         )
+    found.extend(
+        f"{kept} holds what a -wal held that was deleted; see what is in it with --database, then restore or delete it"
+        for kept in rescued_copies(path)
+    )
     if schema_version is not None and schema_version != latest_version():
         found.append(
             f"the file has schema {schema_version}, this program knows {latest_version()}; "

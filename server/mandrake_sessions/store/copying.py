@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.store.failures import primary_code
@@ -41,6 +41,14 @@ def copy_database(source: str, destination: str, budget: float, progress: Progre
             writer.execute("PRAGMA locking_mode=EXCLUSIVE").fetchone()
             writer.execute("PRAGMA synchronous=OFF")
             writer.execute("PRAGMA journal_mode=DELETE").fetchone()
+            _mark_as_copy(writer)
+
+
+def _mark_as_copy(connection: sqlite3.Connection) -> None:
+    """Let it be no file that the original could be taken for, whatever inode it is given: put in the place of the store
+    it is another one. A schema from before this was known has no column for it, a damaged file may have no table."""
+    with suppress(sqlite3.DatabaseError):
+        connection.execute("UPDATE store SET file_id = 'a copy'")
 
 
 @contextmanager

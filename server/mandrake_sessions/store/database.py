@@ -115,6 +115,9 @@ class Database:
     def raise_as_ours(self, error: BaseException) -> None:
         """Raise one of SQLite's errors as a domain error, and remember it; do nothing for any other error."""
         ours = as_ours(error, self.path)
+        if isinstance(ours, StorageFailure) and not self.place.is_same:
+            # Whatever was read or written, it was not the whole of what belongs together.
+            raise FileMoved(self.path) from error
         if isinstance(ours, StorageFailure) and not self.is_damaged:
             self.failure = ours
         if ours is not None:

@@ -63,6 +63,11 @@ class Place:
         """Whether the name of the database leads to nothing or to another file now."""
         return file_identity(self.path) != self._known[DATABASE]
 
+    def is_ours(self, suffix: str) -> bool:
+        """Whether the name of the database with this suffix leads to what it led to when that was seen first."""
+        known = self._known[suffix]
+        return known is not None and file_identity(self.path + suffix) == known
+
     def lost(self) -> frozenset[str]:
         """Which of ``SUFFIXES`` lead to nothing or to another file now. A -wal or -shm that is seen for the first time
         is ours: SQLite makes them when it needs them, and deletes none while the database is open."""

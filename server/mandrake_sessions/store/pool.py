@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
+import time
+from pathlib import Path
 
 from mandrake_sessions.errors import FileMoved
 from mandrake_sessions.store.database import Database
-from mandrake_sessions.store.identity import DATABASE, FileIdentity, file_identity
+from mandrake_sessions.store.identity import DATABASE, SHM, WAL, FileIdentity, Place, file_identity
 from mandrake_sessions.store.leases import Lease
 from mandrake_sessions.store.opening import open_database, prepare
 from mandrake_sessions.store.rescue import drop_needless_copy
 from mandrake_sessions.store.settings import StoreSettings
+
+# So long after one server has noticed that a -wal or -shm is gone, all have: each looks once a second.
+ALL_LEFT_SECONDS = 1.5
+APART_SECONDS = 0.3
 
 _lock = threading.Lock()
 _open: dict[FileIdentity, Database] = {}
@@ -50,15 +57,21 @@ def reopen(database: Database, settings: StoreSettings) -> Database:
         copy, database.rescued_copy = database.rescued_copy, None
         opened = _acquire(database.path, settings, anew=True)
         if copy is not None:
-            with opened.translated():
-                drop_needless_copy(copy, opened.writer, database.path)
+            drop_needless_copy(copy, opened.writer, database.path)
         return opened
 
 
 def _retire(database: Database) -> None:
-    """Close a database under those who use it; they come for a new one."""
+    """Close a database under those who use it; they come for a new one.
+
+    Where its -wal or -shm were lost, every server on it leaves it before any comes back: the last to close it copies
+    what the old -wal still holds into it, which SQLite does while nobody else has the database open.
+    """
     _forget(database)
     lost = database.place.lost()
+    if lost and DATABASE not in lost:
+        # Two that close at the same moment each see the other, and then neither copies it.
+        time.sleep(random.uniform(0, APART_SECONDS))
     with database.lock:
         if DATABASE not in lost and database.lease is not None:
             _leases[database.path], database.lease = database.lease, None
@@ -68,6 +81,18 @@ def _retire(database: Database) -> None:
             # Whatever came of it: while one connection is open, SQLite has the next one share its -shm, though that
             # was deleted and other processes use another one, which damages the file.
             database.close()
+    if lost:
+        _remove_old_sidecars(database.place, lost)
+    if lost and DATABASE not in lost:
+        time.sleep(ALL_LEFT_SECONDS)
+
+
+def _remove_old_sidecars(place: Place, lost: frozenset[str]) -> None:
+    """Whoever opens the name next must not take what belonged to what is lost for a part of what is there now: SQLite
+    would, as it goes by their names. A -wal whose -shm alone was lost is whole, and is read anew."""
+    for suffix, belongs_to in ((WAL, {DATABASE}), (SHM, {DATABASE, WAL})):
+        if belongs_to & lost and place.is_ours(suffix):
+            Path(place.path + suffix).unlink(missing_ok=True)
 
 
 def _acquire(path: str, settings: StoreSettings, *, anew: bool) -> Database:

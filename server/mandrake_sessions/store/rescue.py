@@ -6,7 +6,9 @@ so the sooner they are given up, after their content is safe, the better.
 
 from __future__ import annotations
 
+import glob
 import logging
+import os
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
@@ -18,8 +20,8 @@ from mandrake_sessions.store.identity import DATABASE, SHM, WAL
 
 logger = logging.getLogger(__name__)
 
-# The history and its last change: two files that agree in both hold the same.
-_IDENTITY = "SELECT store_id, (SELECT max(seq) FROM feed) FROM store"
+# The history and one change in it: where two files agree in both, they hold the same up to there.
+_CHANGE = "SELECT store_id, seq, at, feed.kind, session_pk, turn_pk, chunk FROM feed, store"
 
 
 def rescue(writer: sqlite3.Connection, path: str, lost: frozenset[str]) -> str | None:
@@ -49,15 +51,20 @@ def rescue(writer: sqlite3.Connection, path: str, lost: frozenset[str]) -> str |
     return None
 
 
+def rescued_copies(path: str) -> list[str]:
+    """What ``rescue`` has kept beside a database."""
+    file = Path(path)
+    return sorted(str(found) for found in file.parent.glob(f"{glob.escape(file.name)}.rescued-*.backup"))
+
+
 def drop_needless_copy(copy: str, opened: sqlite3.Connection, path: str) -> None:
     """Say where the copy is; or delete it if all of it is in the database that is open now, since SQLite copies the
     -wal when the last connection of all closes."""
-    with closing(sqlite3.connect(copy)) as connection:
-        kept = connection.execute(_IDENTITY).fetchone()
     needless = False
-    # A database that cannot be read has not been shown to have it.
-    with suppress(sqlite3.Error):
-        needless = opened.execute(_IDENTITY).fetchone() == kept
+    # What cannot be read has not been shown to be in both.
+    with suppress(sqlite3.Error), closing(sqlite3.connect(copy)) as connection:
+        last = connection.execute(f"{_CHANGE} ORDER BY seq DESC LIMIT 1").fetchone()
+        needless = last is None or opened.execute(f"{_CHANGE} WHERE seq = ?", (last[1],)).fetchone() == last
     if needless:
         Path(copy).unlink()
         logger.warning("the -wal or -shm of %s was deleted while the database was open; nothing was lost", path)
@@ -68,7 +75,8 @@ def drop_needless_copy(copy: str, opened: sqlite3.Connection, path: str) -> None
 
 
 def _copy(writer: sqlite3.Connection, path: str) -> str | None:
-    destination = f"{path}.rescued-{now_ms()}.backup"
+    # Others rescue at the same moment.
+    destination = f"{path}.rescued-{now_ms()}-{os.getpid()}.backup"
     create_private_file(destination)
     try:
         with closing(sqlite3.connect(destination)) as copy:
