@@ -98,7 +98,10 @@ PARTS = {
         Promise(
             "A file that is deleted, replaced or moved is opened anew, and that is said", "faults/test_moved_files.py"
         ),
-        Promise("A deleted -wal loses nothing", "faults/test_moved_files.py::test_a_deleted_wal_loses_nothing"),
+        Promise(
+            "A deleted -wal or -shm loses nothing",
+            "faults/test_moved_files.py::test_a_deleted_wal_or_shm_loses_nothing",
+        ),
         Promise(
             "A damaged file is told of, read where it can be, and not written to",
             "faults/test_damaged_files.py",
