@@ -6,7 +6,6 @@ so the sooner they are given up, after their content is safe, the better.
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
 import sqlite3
@@ -52,9 +51,14 @@ def rescue(writer: sqlite3.Connection, path: str, lost: frozenset[str]) -> str |
 
 
 def rescued_copies(path: str) -> list[str]:
-    """What ``rescue`` has kept beside a database."""
-    file = Path(path)
-    return sorted(str(found) for found in file.parent.glob(f"{glob.escape(file.name)}.rescued-*.backup"))
+    """What ``rescue`` has kept beside a database, as far as the directory can be listed now."""
+    begin = os.path.basename(path) + ".rescued-"  # noqa: PTH119
+    directory = os.path.dirname(path)  # noqa: PTH120
+    try:
+        names = os.listdir(directory)  # noqa: PTH208
+    except OSError:
+        return []
+    return sorted(os.path.join(directory, name) for name in names if name.startswith(begin))  # noqa: PTH118
 
 
 def drop_needless_copy(copy: str, opened: sqlite3.Connection, path: str) -> None:
