@@ -153,10 +153,9 @@ HEAD = """\
 # Reliability
 
 What is promised, the tests under `tests/` that hold it, and what their last run gave: how many passed, and what they
-counted. They run in `make check`; `make reliability` runs them again and writes this page. With
-`MANDRAKE_SESSIONS_FAULTS=20` twenty times as many kills and power cuts are tried, with
-`MANDRAKE_SESSIONS_FUZZ_SECONDS=600`
-the fuzzing goes on for ten minutes.
+counted. They run in `make check`; `make reliability` runs them again and writes this page. By hand, with
+`MANDRAKE_SESSIONS_FAULTS=20`, twenty times as many kills and power cuts are tried, and with
+`MANDRAKE_SESSIONS_FUZZ_SECONDS=600` ten minutes are fuzzed.
 
 What is not promised: SQLite has no checksums, so noise inside a text that leaves the file's structure whole goes
 unnoticed. A write that failed with `io` may have reached the -wal: after a kill it can be there, whole, though it was
