@@ -23,6 +23,8 @@ Message = dict[str, Any]
 
 SERVER = (sys.executable, "-m", "mandrake_sessions")
 TIMEOUT = 20.0
+# A database with data, of the oldest schema that was released.
+OLDEST_SCHEMA = Path(__file__).parent / "store" / "fixtures" / "schema-1.sqlite"
 
 
 class Failed(AssertionError):
@@ -259,6 +261,11 @@ def serving(workspace: Path, framing: Framing = "lines", *flags: str, **options:
         wire.kill()
         raise
     wire.close()
+
+
+def store_of(workspace: Path) -> Path:
+    """The database of a workspace."""
+    return workspace / ".ws" / "db.sqlite"
 
 
 def break_table(workspace: Path, table: str) -> None:

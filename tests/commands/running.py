@@ -19,6 +19,7 @@ from attrs import frozen
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import TurnStatus
 from wire import SERVER, clean_environment
+from wire import store_of as store_of
 
 TIMEOUT = 60.0
 
@@ -64,10 +65,6 @@ def start(workspace: Path, *arguments: str | Path) -> subprocess.Popen[bytes]:
 def end(process: subprocess.Popen[bytes], by: signal.Signals) -> int:
     process.send_signal(by)
     return process.wait(TIMEOUT)
-
-
-def store_of(workspace: Path) -> Path:
-    return workspace / ".ws" / "db.sqlite"
 
 
 def fill(database: Path, *titles: str, text: int = 1000) -> list[str]:

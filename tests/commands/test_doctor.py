@@ -31,9 +31,8 @@ from commands.running import (
     writing,
 )
 from mandrake_sessions import SessionManager
-from wire import serving
+from wire import OLDEST_SCHEMA, serving
 
-OLDEST = Path(__file__).parents[1] / "store" / "fixtures" / "schema-1.sqlite"
 CHECKS = [
     "program", "file", "schema", "integrity", "references", "migrations", "rows", "counters", "turns", "free pages",
     "wal", "leases", "permissions", "git", "disk", "leftovers",
@@ -146,7 +145,7 @@ def killed_restore(database: Path) -> None:
 
 
 def old_schema(database: Path) -> None:
-    shutil.copy(OLDEST, database)
+    shutil.copy(OLDEST_SCHEMA, database)
     database.chmod(0o600)
 
 

@@ -10,15 +10,15 @@ import pytest
 
 from commands.running import fill, foreign, noise, run, sql, state, store_of, titles
 from mandrake_sessions.store.migrate import known_migrations
+from wire import OLDEST_SCHEMA
 
-OLDEST = Path(__file__).parents[1] / "store" / "fixtures" / "schema-1.sqlite"
 LATEST = len(known_migrations())
 
 
 def test_an_old_file_is_named_then_migrated_then_current(workspace: Path) -> None:
     database = store_of(workspace)
     database.parent.mkdir()
-    shutil.copy(OLDEST, database)
+    shutil.copy(OLDEST_SCHEMA, database)
     before = state(database.parent)
     pending = run(workspace, "migrate", "--check", code=1).out
     assert f"schema 1, {LATEST - 1} migration" in pending

@@ -35,9 +35,7 @@ from commands.running import (
 from figures import record
 from mandrake_sessions import SessionManager
 from mandrake_sessions.store.migrate import known_migrations
-from wire import serving
-
-OLDEST = Path(__file__).parents[1] / "store" / "fixtures" / "schema-1.sqlite"
+from wire import OLDEST_SCHEMA, serving
 
 
 @pytest.fixture
@@ -83,7 +81,7 @@ def test_where_there_was_no_store_its_directory_is_made_as_ever(workspace: Path,
 
 def test_a_backup_of_an_old_schema_is_migrated(workspace: Path) -> None:
     fill(store_of(workspace), "one")
-    run(workspace, "restore", OLDEST)
+    run(workspace, "restore", OLDEST_SCHEMA)
     assert sql(store_of(workspace), "PRAGMA user_version") == [(len(known_migrations()),)]
     assert titles(store_of(workspace)) == ["A talk"]
     assert len(names(store_of(workspace).parent)) == 3

@@ -9,14 +9,10 @@ from typing import Any
 
 import pytest
 
-from wire import Wire, run_script, serving
+from wire import Wire, run_script, serving, store_of
 
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "session/list"}
 INFO = {"jsonrpc": "2.0", "id": 2, "method": "server/info"}
-
-
-def store_of(directory: Path) -> Path:
-    return directory / ".ws" / "db.sqlite"
 
 
 def make_store(directory: Path) -> None:

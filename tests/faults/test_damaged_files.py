@@ -14,13 +14,9 @@ from typing import Any
 import pytest
 
 from figures import record
-from wire import TIMEOUT, Conversation, Failed, Wire, run_script, serving
+from wire import TIMEOUT, Conversation, Failed, Wire, run_script, serving, store_of
 
 PAGE = 4096
-
-
-def store_of(workspace: Path) -> Path:
-    return workspace / ".ws" / "db.sqlite"
 
 
 def fill(workspace: Path, rounds: int = 12) -> dict[str, str]:

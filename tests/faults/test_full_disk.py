@@ -24,9 +24,8 @@ from faults.ledger import Client, Ledger, check_feed, read_state
 from faults.servers import Faulty, check_sound, faulty, needs_injector, seeds
 from faults.work import Conversation, every_write, pieces, text
 from figures import record
-from wire import SERVER, Wire, serving
+from wire import OLDEST_SCHEMA, SERVER, Wire, serving
 
-SCHEMA_1 = Path(__file__).parents[1] / "store" / "fixtures" / "schema-1.sqlite"
 DISK_BYTES = 2_000_000
 
 
@@ -230,7 +229,7 @@ def test_a_store_that_cannot_be_made_is_made_once_there_is_room(workspace: Path,
 def test_a_migration_without_room_leaves_the_file_as_it_was(workspace: Path, tmp_path: Path, room: int) -> None:
     database = workspace / ".ws" / "db.sqlite"
     database.parent.mkdir()
-    shutil.copy(SCHEMA_1, database)
+    shutil.copy(OLDEST_SCHEMA, database)
     with faulty(workspace, tmp_path / "control", plan={"room": room}) as server:
         for _ in range(3):
             error = server.wire.error("session/list")

@@ -30,10 +30,9 @@ from faults.servers import (
 )
 from faults.work import Batch, Conversation, every_write, mixed, pieces, transaction
 from figures import record
-from wire import TIMEOUT, Ended, Wire, apply_update, serving
+from wire import OLDEST_SCHEMA, TIMEOUT, Ended, Wire, apply_update, serving
 
 LOOK = ("--lease-seconds", "0.1")
-SCHEMA_1 = Path(__file__).parents[1] / "store" / "fixtures" / "schema-1.sqlite"
 # The moments of a recorded run that are looked at, those that are not drawn at random included.
 MOMENTS = 40
 # Servers that are killed at an operation of the disk, in each test.
@@ -332,7 +331,7 @@ def schema_1_state(tmp_path: Path) -> State:
     """What the old file holds, as the program reads it once it is migrated."""
     twin = tmp_path / "twin"
     database(twin).parent.mkdir(parents=True)
-    shutil.copy(SCHEMA_1, database(twin))
+    shutil.copy(OLDEST_SCHEMA, database(twin))
     with serving(twin, "lines", "--database", str(database(twin))) as wire:
         return read_state(wire)
 
@@ -343,7 +342,7 @@ def schema_1_state(tmp_path: Path) -> State:
 def test_whatever_a_kill_leaves_of_a_first_start_is_made_whole_by_the_next(
     workspace: Path, tmp_path: Path, old: bool, seed: int
 ) -> None:
-    base = SCHEMA_1.read_bytes() if old else b""
+    base = OLDEST_SCHEMA.read_bytes() if old else b""
     state = schema_1_state(tmp_path) if old else {}
     database(workspace).parent.mkdir()
     database(workspace).write_bytes(base)

@@ -10,11 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wire import Conversation, Message, Wire, run_script, serving
-
-
-def store_of(workspace: Path) -> Path:
-    return workspace / ".ws" / "db.sqlite"
+from wire import OLDEST_SCHEMA, Conversation, Message, Wire, run_script, serving, store_of
 
 
 def is_whole(database: Path) -> bool:
@@ -105,12 +101,11 @@ def replace_with_another(workspace: Path, other: Path) -> None:
 
 
 def test_a_replaced_file_is_opened_and_migrated(workspace: Path) -> None:
-    released = Path(__file__).parents[1] / "store" / "fixtures" / "schema-1.sqlite"
     with serving(workspace) as wire:
         begun = wire.request("session/subscribe")
         wire.request("session/create", title="before")
         wire.notification("session/updated")
-        replace_with_another(workspace, released)
+        replace_with_another(workspace, OLDEST_SCHEMA)
         assert wire.notification("subscription/ended")["reason"] == "closed"
         (session,) = wire.request("session/list")["sessions"]
         assert session["title"] == "A talk"

@@ -12,19 +12,18 @@ import pytest
 from faults.ledger import new_id, read_state
 from faults.servers import check_sound, faulty, needs_injector, seeds
 from figures import record
-from wire import Ended, Wire, serving
+from wire import OLDEST_SCHEMA, Ended, Wire, serving
 
 PROCESSES = 12
 MOMENTS = ("before", "half", "after")
 FLAGS = ("--busy-timeout", "60", "--lease-seconds", "3600")
-SCHEMA_1 = Path(__file__).parents[1] / "store" / "fixtures" / "schema-1.sqlite"
 
 
 def prepare(workspace: Path, old: bool) -> None:
     """A file of the first schema with a session in it, or none."""
     if old:
         (workspace / ".ws").mkdir()
-        shutil.copy(SCHEMA_1, workspace / ".ws" / "db.sqlite")
+        shutil.copy(OLDEST_SCHEMA, workspace / ".ws" / "db.sqlite")
 
 
 def start(workspace: Path, stack: ExitStack, titles: list[str]) -> list[tuple[Wire, int]]:

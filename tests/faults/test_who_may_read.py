@@ -17,10 +17,6 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes and links are ano
 SECRET = "xyzzy-plugh-"
 
 
-def store_of(workspace: Path) -> Path:
-    return workspace / ".ws" / "db.sqlite"
-
-
 def files_of(workspace: Path) -> list[Path]:
     return [path for path in (workspace / ".ws").rglob("*") if path.is_file()]
 

@@ -80,10 +80,10 @@ class HealthMonitor:
             search.end()
 
     def _warn(self, store: StoreHealth) -> None:
-        for warning in store.warnings:
-            if warning not in self._warned and warning not in build_warnings():
-                self._warned.add(warning)
-                logger.warning("%s: %s", store.path, warning)
+        known = self._warned.union(build_warnings())
+        for warning in [warning for warning in store.warnings if warning not in known]:
+            self._warned.add(warning)
+            logger.warning("%s: %s", store.path, warning)
 
 
 class _Search:

@@ -24,6 +24,7 @@ from mandrake_sessions.store.immediate import one_snapshot
 from mandrake_sessions.store.leases import dead_lease_files, is_dead_lease, streaming_leases, turn_ids_of_lease
 from mandrake_sessions.store.migrate import changed_migrations, latest_version
 from mandrake_sessions.store.partial import dead_partials
+from mandrake_sessions.store.permissions import mode_for_others
 from mandrake_sessions.store.reading import reading
 from mandrake_sessions.store.restore import second_names
 from mandrake_sessions.store.verify import broken_references, check_ours, integrity, is_empty
@@ -224,9 +225,9 @@ def _leases(database: str) -> Finding:
 
 
 def _permissions(database: str) -> Finding:
-    if files := [path for path in private_files(database) if _is_open(path)]:
+    if files := [path for path in private_files(database) if mode_for_others(path)]:
         return Finding("permissions", Level.PROBLEM, f"others may read {', '.join(files)}", Cure.PERMISSIONS)
-    if any(_is_open(path) for path in private_directories(database)):
+    if any(mode_for_others(path) for path in private_directories(database)):
         text = f"others may look into {os.path.dirname(database)}"  # noqa: PTH120
         return Finding("permissions", Level.WARNING, text, Cure.PERMISSIONS)
     return Finding("permissions", Level.OK, "its owner alone may read it")
@@ -286,11 +287,3 @@ def leftovers(database: str) -> list[str]:
     """Files beside the store that a killed backup, migration or restore has left, and nobody writes any more."""
     file = Path(database)
     return [*dead_partials(str(file.parent), file.stem), *second_names(database)]
-
-
-def _is_open(path: str) -> bool:
-    try:
-        return os.name == "posix" and bool(os.stat(path).st_mode & 0o077)  # noqa: PTH116
-    except FileNotFoundError:
-        # A -wal goes with the last server that closes.
-        return False

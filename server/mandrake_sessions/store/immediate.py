@@ -57,18 +57,19 @@ def one_snapshot(connection: sqlite3.Connection, path: str, budget: float) -> It
     Raises:
         Busy: others held the file for ``budget`` seconds.
     """
-    patiently(lambda: _begin_reading(connection), budget, path)
+    patiently(lambda: begin_reading(connection), budget, path)
     try:
         yield
     finally:
         undo(connection)
 
 
-def _begin_reading(connection: sqlite3.Connection) -> None:
+def begin_reading(connection: sqlite3.Connection) -> None:
+    """Take a snapshot now, which lasts until the transaction is undone. Does not wait for locks."""
     connection.execute("BEGIN")
     try:
         # A deferred transaction takes its snapshot with its first read.
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
     except BaseException:
         undo(connection)
         raise

@@ -24,7 +24,7 @@ from mandrake_sessions.store.migrate import (
     user_version,
 )
 from mandrake_sessions.store.partial import sync_directory
-from mandrake_sessions.store.permissions import may_write, open_to_writing
+from mandrake_sessions.store.permissions import may_not_share, may_write, open_to_writing
 from mandrake_sessions.store.retry import patiently
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.setup_lock import setup_lock
@@ -188,8 +188,7 @@ def _open_damaged(path: str, found: str) -> Database:
 
 
 def _open_read_only(path: str, reason: StorageReason) -> Database:
-    """A WAL database cannot be read where its -shm can neither be found nor made, unless nobody can be writing it."""
-    immutable = not (os.access(os.path.dirname(path), os.W_OK) or os.path.exists(path + "-shm"))  # noqa: PTH110, PTH120
+    immutable = may_not_share(path)
     reader = connect(path, read_only=True, immutable=immutable)
     try:
         _check_identity(reader, path)

@@ -15,18 +15,29 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 def open_to_others(path: str, *, own_directory: bool) -> dict[str, int]:
     """The files of a store that others than their owner may use, each with its mode; its directory too, where that is
-    the store's own. Nothing where modes mean nothing (Windows)."""
-    if os.name == "nt":
-        return {}
+    the store's own."""
     paths = [path + suffix for suffix in SUFFIXES]
     if own_directory:
         paths.append(os.path.dirname(path))  # noqa: PTH120
-    return {path: mode for path in paths if (mode := _mode(path)) & _OTHERS}
+    return {path: mode for path in paths if (mode := mode_for_others(path))}
+
+
+def mode_for_others(path: str) -> int:
+    """The mode of a file or directory that others than its owner may use; 0 for one that they may not, for one that is
+    not there, and where modes mean nothing (Windows)."""
+    mode = 0 if os.name == "nt" else _mode(path)
+    return mode if mode & _OTHERS else 0
 
 
 def may_write(path: str) -> bool:
     """Whether the file, and beside it a -wal, may be written by this process."""
     return os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK)  # noqa: PTH120
+
+
+def may_not_share(path: str) -> bool:
+    """Whether a database in WAL mode can only be read as one that nobody writes: its -shm can neither be found nor
+    made, so nobody can be writing it."""
+    return not (os.access(os.path.dirname(path), os.W_OK) or os.path.exists(path + SHM))  # noqa: PTH110, PTH120
 
 
 def open_to_writing(path: str) -> None:

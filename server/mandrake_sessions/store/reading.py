@@ -12,6 +12,7 @@ from typing import TypeVar
 from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.failures import storage_failure
+from mandrake_sessions.store.permissions import may_not_share
 
 T = TypeVar("T")
 
@@ -28,10 +29,8 @@ def reading(path: str) -> Iterator[sqlite3.Connection]:
             StorageReason.OPEN, f"there is no store at {path}; name one with --workspace or --database", path
         )
     had_wal = os.path.exists(path + "-wal")  # noqa: PTH110
-    # A file in WAL mode cannot be read where its -shm can neither be found nor made, unless nobody can be writing it.
-    immutable = not (os.access(os.path.dirname(path), os.W_OK) or os.path.exists(path + "-shm"))  # noqa: PTH110, PTH120
     try:
-        with closing(connect(path, read_only=True, immutable=immutable)) as connection:
+        with closing(connect(path, read_only=True, immutable=may_not_share(path))) as connection:
             yield connection
     except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
         # A fault of our own, and no weather.

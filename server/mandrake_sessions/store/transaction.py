@@ -12,7 +12,7 @@ from mandrake_sessions.errors import FileMoved, StorageReason
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.database import Database, lock
-from mandrake_sessions.store.immediate import begin, commit, undo
+from mandrake_sessions.store.immediate import begin, begin_reading, commit, undo
 from mandrake_sessions.store.retry import patiently
 from mandrake_sessions.store.settings import StoreSettings
 
@@ -248,19 +248,11 @@ class Pin:
         with database.translated():
             self.connection = database.acquire_reader()
             try:
-                patiently(self._begin, settings.busy_timeout if wait else 0, database.path)
+                budget = settings.busy_timeout if wait else 0
+                patiently(lambda: begin_reading(self.connection), budget, database.path)
             except BaseException:
                 database.release_reader(self.connection)
                 raise
-
-    def _begin(self) -> None:
-        self.connection.execute("BEGIN")
-        try:
-            # A deferred transaction takes its snapshot with its first read.
-            last_seq(self.connection)
-        except BaseException:
-            undo(self.connection)
-            raise
 
     def __enter__(self) -> Pin:
         _pins.connections[id(self._database)] = self.connection
