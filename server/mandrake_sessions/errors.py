@@ -130,6 +130,23 @@ class StorageFailure(StoreError):
         self.reason = reason
 
 
+class Unreadable(StorageFailure):
+    """Something in the file is not what this program could have stored: one value, one row, one table. It alone is
+    affected; the store stays open and writable. ``entity`` is its word (``session``, ``table`` …), ``entity_id`` its
+    id or name.
+    """
+
+    def __init__(self, entity: str, entity_id: str, why: str, path: str = "") -> None:
+        super().__init__(
+            StorageReason.CORRUPT,
+            f"{entity} {entity_id} cannot be read: {why}. The rest of the store is not affected. "
+            "Run `mandrake-sessions doctor --fix`, which mends it after a backup",
+            path,
+        )
+        self.entity = entity
+        self.entity_id = entity_id
+
+
 class FileMoved(StorageFailure):
     """The file was deleted, replaced or moved while it was open: what was asked was not done in the one that its name
     leads to now. It is opened anew with the next call; try again."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from figures import record
-from wire import TIMEOUT, Conversation, Failed, Wire, run_script, serving, store_of
+from wire import TIMEOUT, Conversation, Failed, Wire, serving, store_of
 
 PAGE = 4096
 
@@ -203,18 +203,3 @@ def test_a_restored_file_is_taken_up_without_a_restart(workspace: Path, tmp_path
         wire.let_be("server/healthChanged")
     with closing(sqlite3.connect(store_of(workspace))) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-
-
-def test_what_another_program_changed_beyond_recognition_is_damage(workspace: Path) -> None:
-    """A value that this program could not have stored."""
-    run_script(workspace, {"jsonrpc": "2.0", "id": 1, "method": "session/create"})
-    for statement in (
-        "UPDATE session SET metadata = '{'",
-        "UPDATE session SET metadata = '{}', title = CAST(x'ff41' AS TEXT)",
-    ):
-        with closing(sqlite3.connect(store_of(workspace), isolation_level=None)) as connection:
-            connection.execute(statement)
-        with serving(workspace) as wire:
-            assert ask(wire, "session/list") == "corrupt"
-            assert ask(wire, "session/create") == "corrupt"
-            assert wire.notification("server/healthChanged")["status"] == "down"

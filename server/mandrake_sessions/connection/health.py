@@ -10,7 +10,7 @@ from typing import Any
 
 from mandrake_sessions.connection.jsonrpc import notification_message
 from mandrake_sessions.connection.stores import StorePlace, Stores
-from mandrake_sessions.errors import Busy, SessionsError, StorageFailure, StorageReason, StoreError
+from mandrake_sessions.errors import Busy, SessionsError, StorageFailure, StorageReason, StoreError, Unreadable
 from mandrake_sessions.files import file_size
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.manager import Pin, SessionManager
@@ -170,7 +170,7 @@ def _state(manager: SessionManager, error: SessionsError | None) -> tuple[StoreS
 def _status(error: SessionsError | None) -> str:
     if error is None:
         return "ok"
-    passing = isinstance(error, Busy) or (isinstance(error, StorageFailure) and error.reason in _DEGRADED)
+    passing = isinstance(error, Busy | Unreadable) or (isinstance(error, StorageFailure) and error.reason in _DEGRADED)
     return "degraded" if passing else "down"
 
 

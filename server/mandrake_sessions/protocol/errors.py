@@ -44,7 +44,7 @@ ERRORS = (
         "`reason`: idInUse, externalIdInUse, turnEnded, chunkGap, endTime, tooManySubscriptions; `expected`, `actual`",
     ),
     (BUSY, "busy", "another process held the lock: `waitedMs`, `holder`; retryable"),
-    (STORAGE, "storage", "the file: `reason`, `path`"),
+    (STORAGE, "storage", "the file: `reason`, `path`; with `entity` and `id` it is about that entity alone"),
     (WORKSPACE_NOT_FOUND, "workspaceNotFound", "`workspace` is no folder of this client"),
 )
 
@@ -193,6 +193,11 @@ _DESCRIPTIONS: dict[type[Exception], Callable[[Any], _Description]] = {
     errors.Busy: _busy,
     errors.FileMoved: lambda error: _Description(
         STORAGE, "storage", {"reason": error.reason.value, "path": error.path}, retryable=True
+    ),
+    errors.Unreadable: lambda error: _Description(
+        STORAGE,
+        "storage",
+        {"reason": error.reason.value, "path": error.path, "entity": error.entity, "id": error.entity_id},
     ),
     errors.StorageFailure: lambda error: _Description(
         STORAGE, "storage", {"reason": error.reason.value, "path": error.path}

@@ -13,12 +13,14 @@ from typing import Any
 
 from attrs import asdict
 
+from mandrake_sessions.errors import NotFound
 from mandrake_sessions.model import Change, ChangeKind, Round, ToolCall, ToolCallStatus, Turn, TurnStatus
+from mandrake_sessions.store.feed_values import check_change
 from mandrake_sessions.store.rounds import StoredRound, round_by_pk
 from mandrake_sessions.store.rows import delete, insert
 from mandrake_sessions.store.transaction import Row, Transaction
 from mandrake_sessions.store.turns import StoredTurn
-from mandrake_sessions.store.values import decode_json, decode_word
+from mandrake_sessions.store.values import OddValue, decode_json, decode_word
 
 _SELECT = """
 SELECT f.seq, f.kind, f.session_pk, f.round_pk, f.turn_pk, f.chunk, f.current_tokens, f.output_tokens, f.content,
@@ -29,8 +31,8 @@ LEFT JOIN text x ON x.pk = f.seq AND f.kind IN ('created', 'updated')
 LEFT JOIN session s ON s.pk = coalesce(t.session_pk, f.session_pk)
 LEFT JOIN round r ON r.pk = coalesce(t.round_pk, f.round_pk)
 LEFT JOIN response p ON p.pk = coalesce(t.round_pk, f.round_pk)
-WHERE f.seq > ? ORDER BY f.seq LIMIT ?
 """
+_ABOVE = "WHERE f.seq > ? ORDER BY f.seq LIMIT ?"
 
 # So much text is read at once: what is read has to be held.
 READ_BYTES = 1024 * 1024
@@ -117,12 +119,33 @@ def read_changes(connection: Connection, after: int, limit: int) -> list[Change]
     """The committed changes with a seq above ``after``, in order: ``limit`` at the most, or about ``READ_BYTES``."""
     found: list[Change] = []
     size = 0
-    for row in connection.execute(_SELECT, (after, limit)):
-        found.append(_change(connection, row))
+    for row in connection.execute(_SELECT + _ABOVE, (after, limit)):
+        found.append(_read_change(connection, row))
         size += sum(len(value) for value in row if isinstance(value, str))
         if size > READ_BYTES:
             break
     return found
+
+
+def unreadable(connection: Connection) -> Iterator[tuple[int, str]]:
+    """The rows of the feed, but for pieces, that could not be sent to a subscriber: the seq of each, and why."""
+    for row in connection.execute(f"{_SELECT} WHERE f.kind <> 'appended' ORDER BY f.seq"):
+        try:
+            _read_change(connection, row)
+        except OddValue as error:
+            yield row[0], str(error)
+
+
+def _read_change(connection: Connection, row: Row) -> Change:
+    """The change of a row. Raises OddValue: it is not one that could have been recorded."""
+    try:
+        change = _change(connection, row)
+        check_change(change)
+    except OddValue:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, NotFound) as error:
+        raise OddValue(f"its data is not that of a change of this kind ({type(error).__name__})") from error
+    return change
 
 
 def store_id(connection: Connection) -> str:

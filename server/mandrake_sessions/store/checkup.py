@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from sqlite3 import Connection
 
 from attrs import frozen
@@ -26,6 +27,12 @@ FROM round r WHERE NOT EXISTS (SELECT 1 FROM request q WHERE q.pk = r.pk)
 """
 _WRONG_COUNTS = """
 FROM session s WHERE s.round_count <> (SELECT count(*) FROM round r WHERE r.session_pk = s.pk)
+"""
+_FIRST_REQUESTS = """
+SELECT s.pk, s.preview, (
+    SELECT substr(CAST(q.content AS BLOB), 1, ?) FROM round r JOIN request q ON q.pk = r.pk
+    WHERE r.session_pk = s.pk ORDER BY r."index" LIMIT 1)
+FROM session s
 """
 # Tables with a counter for the indexes of another's rows: the next index may not have been given already.
 _LOW_COUNTERS = (
@@ -65,6 +72,15 @@ def incomplete_rounds(connection: Connection) -> int:
 def wrong_counts(connection: Connection) -> int:
     """Sessions that say to have other than their number of rounds."""
     return _count(connection, f"SELECT count(*) {_WRONG_COUNTS}")
+
+
+def wrong_previews(connection: Connection) -> Iterator[int]:
+    """The pks of sessions whose preview is not the beginning of their first request."""
+    for pk, preview, first in connection.execute(_FIRST_REQUESTS, (sessions.PREVIEW_LENGTH * 4,)):
+        # The substr() of an empty blob is NULL, as is that of no request at all.
+        content = (first or b"").decode(errors="ignore")
+        if (preview or "") != sessions.preview_of(content):
+            yield pk
 
 
 def low_counters(connection: Connection) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, StorageReason, StoreError
+from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, StorageReason, StoreError, Unreadable
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours
@@ -17,6 +17,7 @@ from mandrake_sessions.store.identity import DATABASE, Place
 from mandrake_sessions.store.leases import Lease, take_lease
 from mandrake_sessions.store.migrate import latest_version, lowest_programs, user_version
 from mandrake_sessions.store.rescue import rescue
+from mandrake_sessions.store.values import OddValue
 
 if TYPE_CHECKING:
     from mandrake_sessions.store.transaction import Transaction
@@ -108,7 +109,7 @@ class Database:
         """Raise what SQLite says inside the block as a domain error, and remember it."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OddValue) as error:
             self.raise_as_ours(error)
             raise
 
@@ -118,7 +119,7 @@ class Database:
         if isinstance(ours, StorageFailure) and not self.place.is_same:
             # Whatever was read or written, it was not the whole of what belongs together.
             raise FileMoved(self.path) from error
-        if isinstance(ours, StorageFailure) and not self.is_damaged:
+        if isinstance(ours, StorageFailure) and not isinstance(ours, Unreadable) and not self.is_damaged:
             self.failure = ours
         if ours is not None:
             raise ours from error

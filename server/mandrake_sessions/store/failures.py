@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import logging
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mandrake_sessions.errors import Busy, Cancelled, SessionsError, StorageFailure, StorageReason
+from mandrake_sessions.errors import Busy, Cancelled, SessionsError, StorageFailure, StorageReason, Unreadable
+from mandrake_sessions.store.values import OddValue
 
-_OUR_FAULTS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError)
+logger = logging.getLogger(__name__)
+
+_OUR_FAULTS = (sqlite3.ProgrammingError, sqlite3.InterfaceError)
 LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 HOW_TO_RECOVER = (
@@ -34,9 +39,10 @@ _NO_LOCKS = frozenset(
         sqlite3.SQLITE_NOLFS,
     }
 )
-# What SQLite says where a table, or a part of one, that the schema has is gone, and what sqlite3 says of a text that
-# is none.
-_DAMAGED_MESSAGES = ("no such table", "no such column", "Could not decode to UTF-8")
+# What SQLite says where a table, or a part of one, that the schema has is gone.
+_GONE = re.compile(r"no such (table|column): (?:main\.)?(\S+)")
+# What sqlite3 says of a text that is none.
+_NO_TEXT = "Could not decode to UTF-8"
 
 _OS_REASONS = {
     errno.ENOSPC: StorageReason.FULL,
@@ -51,16 +57,8 @@ _OS_REASONS = {
 }
 
 
-class Unreadable(sqlite3.DatabaseError):
-    """A stored value is not one that this program could have stored."""
-
-    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-
-
 def primary_code(error: sqlite3.Error) -> int:
     """The primary result code (the low byte of an extended one); 0 for an error that SQLite itself did not give."""
-    if str(error).startswith(_DAMAGED_MESSAGES):
-        return sqlite3.SQLITE_CORRUPT
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
@@ -87,11 +85,29 @@ def as_ours(error: BaseException, path: str) -> SessionsError | None:
 
     A fault of our own SQL is not translated: that is a bug, not weather.
     """
+    if isinstance(error, OddValue):
+        return Unreadable("value", "of the database", str(error), path)
     if not isinstance(error, sqlite3.Error) or isinstance(error, _OUR_FAULTS):
         return None
+    if (odd := _odd_content(error, path)) is not None:
+        return odd
     if primary_code(error) in (0, sqlite3.SQLITE_ERROR):
         return None
     return storage_failure(error, path)
+
+
+def _odd_content(error: sqlite3.Error, path: str) -> Unreadable | None:
+    """What only what the file holds can bring about, though SQLite itself finds nothing wrong with the file."""
+    if gone := _GONE.match(str(error)):
+        return Unreadable(gone[1], gone[2], f"the {gone[1]} is gone from the database", path)
+    if str(error).startswith(_NO_TEXT):
+        return Unreadable("value", "of the database", "it is not UTF-8 text", path)
+    if isinstance(error, sqlite3.IntegrityError):
+        # Each statement keeps to the constraints as long as the rows agree with each other.
+        logger.warning("%s: %s", path, error)
+        table = str(error).rpartition(": ")[2].partition(".")[0]
+        return Unreadable("table", table, f"rows of it contradict each other ({error})", path)
+    return None
 
 
 def os_failure(error: OSError, path: str) -> StorageFailure:

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 # "MAND": what `file` and we recognise the database by.
 APPLICATION_ID = 0x4D414E44
 
-_LEDGER = """
+LEDGER = """
 CREATE TABLE IF NOT EXISTS migration (
     version INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
@@ -189,7 +189,7 @@ def _holds_data(connection: sqlite3.Connection) -> bool:
 
 
 def _execute(connection: sqlite3.Connection, migration: Migration) -> None:
-    connection.execute(_LEDGER)
+    connection.execute(LEDGER)
     for statement in statements(migration.sql):
         connection.execute(statement)
     if broken := connection.execute("PRAGMA foreign_key_check").fetchall():

@@ -13,7 +13,7 @@ from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Order, Request, Response, ResponseStatus, Round, RoundDetail
 from mandrake_sessions.store.rows import insert, row_bytes
 from mandrake_sessions.store.transaction import Row, Transaction
-from mandrake_sessions.store.values import decode_json, decode_optional_json, decode_word
+from mandrake_sessions.store.values import decode_json, decode_word, optional
 
 # The names of the fields, and numbers.
 _FRAME_BYTES = 800
@@ -159,7 +159,7 @@ def _stored(row: Row) -> StoredRound:
     round_values: list[Any] = [*row[:5], decode_json(row[5]), *row[6:8]]
     detail = RoundDetail(
         Round(*round_values),
-        Request(request_id, round_id, row[8], decode_optional_json(row[9]), *row[10:12]),
+        Request(request_id, round_id, row[8], optional(decode_json)(row[9]), *row[10:12]),
         Response(response_id, round_id, decode_word(ResponseStatus, row[12]), *row[13:17]),
     )
     return StoredRound(row[17], row[18], row[19], _FRAME_BYTES + row_bytes(row), detail)

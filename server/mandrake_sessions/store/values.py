@@ -1,21 +1,44 @@
-"""Values as columns hold them: JSON as text, texts by their length in UTF-8."""
+"""Values as columns hold them: JSON as text, texts by their length in UTF-8.
+
+What is read back is data: anybody may have written it. So each value is checked where it is read; ``columns.py`` says
+which column may hold what.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.limits import MAX_JSON_DEPTH
-from mandrake_sessions.store.failures import Unreadable
 
 W = TypeVar("W", bound=StrEnum)
+# From a stored value to what it means; raises OddValue.
+Decoder = Callable[[Any], Any]
+
+# The largest number that a `seq`, an index or a count of pieces may have: the next one must still be a number, for
+# SQLite and in a JSON reader that keeps them as doubles.
+MAX_NUMBER = 2**53 - 1
+MAX_INTEGER = 2**63 - 1
+
+_UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+
+
+class OddValue(ValueError):
+    """A stored value is not one that this program could have stored; the message says what it is instead."""
+
+
+def _no_constant(name: str) -> Any:
+    raise OddValue(f"has {name}, which is not JSON")
+
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_decoder = json.JSONDecoder()
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def encode_json(path: str, value: Any) -> str:
@@ -56,26 +79,141 @@ def _plain(path: str, value: Any, depth: int) -> Any:
 
 
 def decode_json(encoded: str) -> Any:
-    """The value of what ``encode_json`` made; a fresh object each time."""
+    """The value of what ``encode_json`` made; a fresh object each time. Raises OddValue."""
     if encoded == "{}":
         return {}
+    if not isinstance(encoded, str):
+        raise OddValue("is not UTF-8 text")
+    if encoded.count("[") + encoded.count("{") > MAX_JSON_DEPTH and _depth(encoded) > MAX_JSON_DEPTH:
+        raise OddValue(f"is nested deeper than {MAX_JSON_DEPTH}")
     try:
-        return _decoder.decode(encoded)
-    except (json.JSONDecodeError, TypeError) as error:
-        raise Unreadable("a stored value is no JSON") from error
+        decoded = _decoder.decode(encoded)
+        if "\\u" in encoded:
+            # An escaped lone surrogate is valid JSON, and a text that cannot be sent.
+            _encoder.encode(decoded).encode()
+    except OddValue:
+        raise
+    except ValueError as error:
+        raise OddValue("is not valid JSON") from error
+    return decoded
 
 
-def decode_optional_json(encoded: str | None) -> Any:
-    """The same for a column that may be NULL."""
-    return None if encoded is None else decode_json(encoded)
+def _depth(encoded: str) -> int:
+    """How deep a JSON text is nested, without recursion."""
+    depth = deepest = 0
+    in_string = escaped = False
+    for character in encoded:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif character == "\\":
+                escaped = True
+            elif character == '"':
+                in_string = False
+        elif character == '"':
+            in_string = True
+        elif character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
 
 
-def decode_word(words: type[W], stored: str) -> W:
-    """A stored word of a list of words."""
+def decode_object(encoded: str) -> dict[str, Any]:
+    decoded = decode_json(encoded)
+    if not isinstance(decoded, dict):
+        raise OddValue("is not a JSON object")
+    return decoded
+
+
+def decode_array(encoded: str) -> list[Any]:
+    decoded = decode_json(encoded)
+    if not isinstance(decoded, list):
+        raise OddValue("is not a JSON array")
+    return decoded
+
+
+def decode_word(words: type[W], stored: Any) -> W:
+    """A stored word of a list of words. Raises OddValue."""
     try:
         return words(stored)
-    except ValueError as error:
-        raise Unreadable(f"a stored word is none of {words.__name__}") from error
+    except ValueError:
+        raise OddValue(f"is {shown(stored)}, not one of {', '.join(words)}") from None
+
+
+def word_of(words: type[W]) -> Decoder:
+    return lambda stored: decode_word(words, stored)
+
+
+def optional(decode: Decoder) -> Decoder:
+    """The same for a column that may be NULL."""
+    return lambda stored: None if stored is None else decode(stored)
+
+
+def decode_text(stored: Any) -> str:
+    if not isinstance(stored, str):
+        raise OddValue("is not UTF-8 text" if isinstance(stored, bytes) else "is missing")
+    return stored
+
+
+def decode_name(stored: Any) -> str:
+    if decode_text(stored) == "":
+        raise OddValue("is empty")
+    return str(stored)
+
+
+def decode_uuid(stored: Any) -> str:
+    if not is_uuid(stored):
+        raise OddValue(f"is {shown(stored)}, not a UUID")
+    return str(stored)
+
+
+def is_uuid(stored: Any) -> bool:
+    """Whether it is an id as this program stores them. Nothing else may ever become part of a path."""
+    return isinstance(stored, str) and _UUID.fullmatch(stored) is not None
+
+
+def decode_integer(stored: Any) -> int:
+    """A count, or a time in milliseconds, that a client may have given: from 0, as large as SQLite can hold."""
+    return _integer(stored, 0, MAX_INTEGER)
+
+
+def decode_number(stored: Any) -> int:
+    """An index, or a count that this program goes on counting."""
+    return _integer(stored, 0, MAX_NUMBER)
+
+
+def decode_seq(stored: Any) -> int:
+    return _integer(stored, 1, MAX_NUMBER)
+
+
+def _integer(stored: Any, lowest: int, highest: int) -> int:
+    if type(stored) is not int:
+        raise OddValue(f"is {shown(stored)}, not an integer")
+    if not lowest <= stored <= highest:
+        raise OddValue(f"is {stored}, not a number from {lowest} to {highest}")
+    return stored
+
+
+def decode_cost(stored: Any) -> float:
+    if type(stored) not in (int, float) or not 0 <= stored < math.inf:
+        raise OddValue(f"is {shown(stored)}, not a number from 0")
+    return float(stored)
+
+
+def decode_bytes(stored: Any) -> bytes:
+    if not isinstance(stored, bytes):
+        raise OddValue("is not a blob")
+    return stored
+
+
+def shown(stored: Any) -> str:
+    """A stored value as a message may quote it."""
+    if stored is None:
+        return "missing"
+    text = ascii(stored)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def byte_length(text: str) -> int:

@@ -1,0 +1,70 @@
+"""Whether what a store holds makes sense: the one check that ``doctor``, ``backup``, ``restore`` and the tests use.
+
+SQLite's own checks say whether pages, indexes and references are in order. This one says whether the rows mean what the
+program means by them: that every value can be read, that no piece of a text is missing, that counters and positions
+agree with what they count and point to. It only reads, row by row, in time that grows with the file and in memory that
+does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from sqlite3 import Connection
+
+from mandrake_sessions.store import deep_rules
+from mandrake_sessions.store.deep_columns import unreadable_changes, unreadable_values
+from mandrake_sessions.store.problems import Mend, Problem
+from mandrake_sessions.store.schema import missing_parts
+
+__all__ = ["Mend", "Problem", "deep_check"]
+
+
+def deep_check(connection: Connection) -> list[Problem]:
+    """What is wrong with the contents of a store whose pages are in order; empty where nothing is.
+
+    ``connection`` reads one state of the file; a schema newer than this program's is for the caller to refuse. Ctrl-C
+    ends it between two rows.
+    """
+    with _undecoded_texts_as_bytes(connection):
+        missing = missing_parts(connection)
+        found = [*missing.problems]
+        if missing.tables:
+            # The other rules read several tables: what they would say of a table that is gone is said already.
+            return found
+        for check in _CHECKS:
+            found.extend(check(connection))
+    return found
+
+
+_CHECKS: tuple[Callable[[Connection], Iterator[Problem]], ...] = (
+    unreadable_values,
+    deep_rules.store_row,
+    deep_rules.ledger,
+    deep_rules.relations,
+    deep_rules.numbers,
+    deep_rules.counters,
+    deep_rules.ends,
+    deep_rules.pieces,
+    deep_rules.texts,
+    deep_rules.feed,
+    unreadable_changes,
+)
+
+
+@contextmanager
+def _undecoded_texts_as_bytes(connection: Connection) -> Iterator[None]:
+    """A text that is not UTF-8 must not end the check, so it comes as bytes, which no text column may hold."""
+    before = connection.text_factory
+    connection.text_factory = _text_or_bytes
+    try:
+        yield
+    finally:
+        connection.text_factory = before
+
+
+def _text_or_bytes(stored: bytes) -> str | bytes:
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored
