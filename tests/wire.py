@@ -312,8 +312,10 @@ def apply_update(turns: dict[str, Message], params: Message) -> None:
     turn_id, kind = params["turnId"], params["kind"]
     if kind == "created":
         turns[turn_id] = params["turn"]
-    elif kind == "deleted" and "toolCallId" not in params:
+    elif kind == "deleted":
         turns.pop(turn_id, None)
+    elif kind in ("roundDeleted", "sessionDeleted"):
+        _check_ids_of_deletion(params)
     elif (turn := turns.get(turn_id)) is not None:
         if params["seq"] <= turn["seq"]:
             return
@@ -326,12 +328,20 @@ def apply_update(turns: dict[str, Message], params: Message) -> None:
                 turn[count] = params.get(count, turn[count])
             turn["chunkCount"] = params["lastChunk"] + 1
         elif kind == "updated":
-            changes = dict(params["changes"])
-            for call in changes.pop("toolCalls", []):
-                _upsert(turn["toolCalls"], call)
-            turn.update(changes)
+            turn.update(params["changes"])
+        elif kind == "toolCallUpdated":
+            _upsert(turn["toolCalls"], params["toolCall"])
+            turn.update(params["changes"])
         else:
+            assert kind == "toolCallDeleted", params
             turn["toolCalls"] = [call for call in turn["toolCalls"] if call["id"] != params["toolCallId"]]
+            turn.update(params["changes"])
+
+
+def _check_ids_of_deletion(params: Message) -> None:
+    """A round or session that is gone: all below it is null. Which turns were in it is for the client to know."""
+    below = ["responseId", "turnId", "index", "status"] + ["roundId"] * (params["kind"] == "sessionDeleted")
+    assert [params[name] for name in below] == [None] * len(below), params
 
 
 def _upsert(calls: list[Message], call: Message) -> None:

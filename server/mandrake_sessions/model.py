@@ -176,11 +176,13 @@ class HistoryRound(Round):
 
 @frozen
 class SessionPage:
-    """Sessions, last changed first; ``seq`` is the store's at the moment of reading."""
+    """Sessions, last changed first; ``seq`` is the store's at the moment of reading. The three pages name the store:
+    its ``store_id`` is null, and ``seq`` 0, while nothing has been written yet."""
 
     sessions: list[Session]
     next_cursor: str | None
     seq: int
+    store_id: str | None
 
 
 @frozen
@@ -190,6 +192,7 @@ class RoundPage:
     rounds: list[Round]
     next_cursor: str | None
     seq: int
+    store_id: str | None
 
 
 @frozen
@@ -199,6 +202,7 @@ class TurnPage:
     turns: list[Turn]
     next_cursor: str | None
     seq: int
+    store_id: str | None
 
 
 @frozen
@@ -209,6 +213,7 @@ class History:
     rounds: list[HistoryRound]
     next_cursor: str | None
     seq: int
+    store_id: str | None
 
 
 @frozen
@@ -219,6 +224,7 @@ class ResponseProgress:
     response: Response
     turns: list[Turn]
     seq: int
+    store_id: str | None
 
 
 @frozen
@@ -282,7 +288,8 @@ class ToolCallDeleted:
 
 
 class ChangeKind(StrEnum):
-    """What a change did; the words are stored in the feed."""
+    """What a change did. The words are stored in the feed, except ``requestUpdated`` and ``toolCallUpdated``: their
+    rows keep the words that programs of before 0.3.1 know."""
 
     SESSION_CREATED = "sessionCreated"
     SESSION_UPDATED = "sessionUpdated"
@@ -290,11 +297,13 @@ class ChangeKind(StrEnum):
     ROUND_CREATED = "roundCreated"
     ROUND_UPDATED = "roundUpdated"
     ROUND_DELETED = "roundDeleted"
+    REQUEST_UPDATED = "requestUpdated"
     RESPONSE_UPDATED = "responseUpdated"
     TURN_CREATED = "created"
     TURN_APPENDED = "appended"
     TURN_UPDATED = "updated"
     TURN_DELETED = "deleted"
+    TOOL_CALL_UPDATED = "toolCallUpdated"
     TOOL_CALL_DELETED = "toolCallDeleted"
 
 
@@ -303,9 +312,9 @@ class Change:
     """One committed change. Which of the last fields are set depends on ``kind``:
 
     ``turn`` (created, as it was then), ``first_chunk`` to ``output_tokens`` (appended: just the new text),
-    ``changes`` (updated: every field that differs; a tool call as ``tool_calls`` with the whole call),
-    ``tool_call_id`` (its deletion), ``round`` and ``response`` (what it is about, as it is now; a deleted round as it
-    was). The ids are ``None`` below what was deleted.
+    ``changes`` (updated, and with a tool call: every field of the turn itself that differs), ``tool_call`` (the whole
+    call, new or changed), ``tool_call_id`` (its deletion), ``round``, ``request`` and ``response`` (what it is about,
+    as it is now). The ids are ``None`` below what was deleted.
     """
 
     seq: int
@@ -324,8 +333,10 @@ class Change:
     current_tokens: int | None = None
     output_tokens: int | None = None
     changes: JsonObject | None = None
+    tool_call: ToolCall | None = None
     tool_call_id: str | None = None
     round: Round | None = None
+    request: Request | None = None
     response: Response | None = None
 
 

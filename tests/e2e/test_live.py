@@ -185,11 +185,12 @@ def test_what_is_deleted_is_told_and_ends_what_was_about_it(
     level = delete.partition("/")[0]
     wire.request(delete, **{f"{level}Id": ids[f"{level}Id"]})
     told = wire.notification()
-    assert told["kind"] == "deleted"
+    assert told["kind"] == {"turn": "deleted"}.get(level, f"{level}Deleted")
     below = {"session": ["roundId", "responseId", "turnId"], "round": ["responseId", "turnId"], "turn": []}[level]
     for name in ("sessionId", "roundId", "responseId", "turnId"):
         expected = {**ids, "responseId": conversation.response}[name]
         assert told[name] == (None if name in below else expected), name
+    assert (told["index"], told["status"]) == ((0, "streaming") if level == "turn" else (None, None))
     if ended:
         end = wire.notification("subscription/ended")
         assert end == {"subscriptionId": subscription, "seq": told["seq"], "reason": "deleted"}
@@ -210,15 +211,19 @@ def test_a_session_is_told_of_all_that_moves_it(wire: Wire) -> None:
     wire.request("session/delete", sessionId=session)
     told = [wire.notification("session/updated") for _ in range(8)]
     assert [params["kind"] for params in told] == [
-        "roundCreated", "roundUpdated", "updated", "updated", "responseUpdated", "roundDeleted", "updated", "deleted",
+        "roundCreated", "roundUpdated", "requestUpdated", "updated", "responseUpdated", "roundDeleted", "updated",
+        "deleted",
     ]  # fmt: skip
-    assert told[0]["round"] == made["round"]
+    assert (told[0]["round"], told[0]["response"]) == (made["round"], made["response"])
+    assert (told[0]["request"]["content"], told[2]["request"]["content"]) == ("?", "!")
     assert told[4]["response"]["status"] == "completed"
-    assert told[5]["round"]["id"] == made["round"]["id"]
-    assert [("session" in params, "round" in params, "response" in params) for params in told] == [
-        (True, True, False), (True, True, False), (True, False, False), (True, False, False), (True, False, True),
-        (True, True, False), (True, False, False), (False, False, False),
+    parts = ("roundId", "session", "round", "request", "response")
+    assert [[name for name in parts if name in params] for params in told] == [
+        ["roundId", "session", "round", "request", "response"], ["roundId", "session", "round"],
+        ["roundId", "session", "request"], ["session"], ["roundId", "session", "response"], ["roundId", "session"],
+        ["session"], [],
     ]  # fmt: skip
+    assert {params["roundId"] for params in told if "roundId" in params} == {made["round"]["id"]}
     assert all(params["session"]["seq"] == params["seq"] for params in told[:-1])
     assert wire.notification("subscription/ended")["reason"] == "deleted"
 

@@ -30,7 +30,7 @@ UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 def methods(wire: Wire) -> dict[str, Message]:
-    found: dict[str, Message] = wire.request("server/info")["methods"]
+    found: dict[str, Message] = wire.request("server/info")["calls"]
     return found
 
 

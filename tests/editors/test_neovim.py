@@ -332,6 +332,10 @@ def test_what_is_deleted_goes(nvim: Neovim, wire: Wire) -> None:
     other = wire.request("round/create", sessionId=talk.session, content="Second question")
     wire.request("turn/create", responseId=other["response"]["id"], content="answer")
     nvim.shows("answer")
+    wire.request("request/update", requestId=other["request"]["id"], content="Second question, better put")
+    nvim.shows("> ## Second question, better put")
+    wire.request("toolCall/upsert", turnId=drop, toolCall={"id": "c", "title": "Call of another name"})
+    nvim.shows("Call of another name")
     wire.request("toolCall/delete", turnId=drop, toolCallId="c")
     nvim.shows("Call", times=0)
     wire.request("turn/delete", turnId=drop)
@@ -370,7 +374,7 @@ def test_checkhealth(nvim: Neovim, wire: Wire) -> None:
     nvim.run("MandrakeSessions")
     nvim.shows("One")
     nvim.run("checkhealth mandrake_sessions")
-    nvim.until(lambda: any("protocol 1" in line for line in nvim.lines))
+    nvim.until(lambda: any("protocol 2" in line for line in nvim.lines))
     assert not [line for line in nvim.lines if "ERROR" in line], nvim.lines
     assert any("db.sqlite: ok" in line for line in nvim.lines), nvim.lines
 

@@ -238,7 +238,7 @@ def test_a_history_takes_as_many_statements_however_long_it_is(
         pin.connection.set_trace_callback(statements.append)
         assert len(manager.history(session.id, limit=count).rounds) == count
         pin.connection.set_trace_callback(None)
-    assert len(statements) == 9
+    assert len(statements) == 10
 
 
 def test_a_history_is_one_snapshot(manager: SessionManager, session: Session) -> None:

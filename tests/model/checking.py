@@ -81,6 +81,7 @@ class Comparison:
         while True:
             page = self.read(method, limit=limit, **params, **cursor)
             assert page["seq"] == self._store_seq, f"{method}: a page at {page['seq']}, not {self._store_seq}"
+            assert page["storeId"] == self._store_id, f"{method}: a page of the store {page['storeId']}"
             assert len(page[key]) == limit or (page["nextCursor"] is None and len(page[key]) < limit), page
             yield from page[key]
             if page["nextCursor"] is None:
@@ -92,7 +93,8 @@ class Comparison:
 
     def compare_everything(self) -> None:
         """Every read there is, of all that the model holds and of what it holds no more."""
-        self._store_seq = self.seq()
+        page = self.read("session/list", limit=1)
+        self._store_seq, self._store_id = page["seq"], page["storeId"]
         assert self._store_seq >= self.model.ledger.last, "the store's seq is below one that was given"
         self._compare_sessions()
         for session in self.model.sessions:
@@ -156,7 +158,7 @@ class Comparison:
         self._same(dict(each.response), "response/get", responseId=each.response["id"])
         response_id = _id(each.response["id"])
         for raw in (False, True):
-            wanted = status_view(each, raw=raw) | {"seq": self._store_seq}
+            wanted = status_view(each, raw=raw) | {"seq": self._store_seq, "storeId": self._store_id}
             self._same(wanted, "response/status", responseId=response_id, includeRaw=raw)
             turns = [turn_view(turn, raw=raw) for turn in each.turns]
             for limit in (2 - raw, 50):

@@ -248,6 +248,9 @@ def concrete(operation: Operation, model: Reference, sent: list[Call]) -> Call:
         params[name] = _pick(name.removesuffix("Id"), operation.about, model)
         if operation.chunk is not None:
             params["chunk"] = max(0, _chunk_count(model, params[name]) + operation.chunk)
+            if operation.chunk == -1:
+                # The last piece, sent again as it was; any other is sent again with another text.
+                params |= _last_piece(model, params[name])
         if operation.loud:
             params[name] = params[name].upper()
     if operation.spoilt is not None:
@@ -291,6 +294,14 @@ def _ids(entity: str, model: Reference) -> list[str]:
         every = [getattr(each, part)["id"] for _, each in model.rounds()]
     known = [entity_id if isinstance(entity_id, str) else entity_id.value for entity_id in every]
     return [entity_id for entity_id in known if entity_id is not None]
+
+
+def _last_piece(model: Reference, turn_id: str) -> Params:
+    try:
+        content, raw_response = model.turn(turn_id)[2].pieces[-1]
+    except (Refused, IndexError):
+        return {}
+    return {"content": content, "rawResponse": raw_response}
 
 
 def _chunk_count(model: Reference, turn_id: str) -> int:

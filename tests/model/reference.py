@@ -182,13 +182,16 @@ class Turn:
     raw: str
     made_by: str | None
     chunks: list[Seq] = field(default_factory=list)
+    # The two texts of each chunk.
+    pieces: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def status(self) -> str:
         return str(self.fields["status"])
 
     def copy(self) -> Turn:
-        return replace(self, fields=dict(self.fields), calls=dict(self.calls), chunks=list(self.chunks))
+        chunks, pieces = list(self.chunks), list(self.pieces)
+        return replace(self, fields=dict(self.fields), calls=dict(self.calls), chunks=chunks, pieces=pieces)
 
 
 @dataclass(eq=False)
@@ -286,13 +289,12 @@ class Reference:
         self._least += 1
         return Seq(self.ledger, self._least - 1)
 
-    def _touch(self, session: Session, turn: Turn | None = None, *, changed: bool, clock: bool = True) -> Seq | None:
+    def _touch(self, session: Session, turn: Turn | None = None, *, changed: bool) -> Seq | None:
         """Something in the session happened. Where it may have been no change at all, seqs may stand or move."""
         seq = self._next() if changed else None
         for fields in (session.fields, *([turn.fields] if turn else [])):
             fields["seq"] = seq or Seq(self.ledger, fields["seq"].known)
-            if fields is session.fields or clock:
-                fields["updatedAt"] = Clock()
+            fields["updatedAt"] = Clock()
         return seq
 
     # ---- sessions
@@ -424,7 +426,10 @@ class Reference:
         session, _, turn = self.turn(given["turnId"])
         count = len(turn.chunks)
         chunk = given.get("chunk", count)
+        piece = (given.get("content", ""), given.get("rawResponse", ""))
         if chunk < count:
+            if piece != turn.pieces[chunk]:
+                raise Refused("conflict")
             return _receipt(turn, chunk)
         if chunk > count:
             raise Refused("conflict", expected=count)
@@ -438,6 +443,7 @@ class Reference:
         turn.fields |= {name: given[name] for name in ("currentTokens", "outputTokens") if name in given}
         turn.fields["seq"] = self._next()
         turn.chunks.append(turn.fields["seq"])
+        turn.pieces.append(piece)
         return _receipt(turn, chunk)
 
     def _turn_update(self, given: Params) -> Any:
@@ -483,8 +489,7 @@ class Reference:
         session, _, turn = self.turn(given["turnId"])
         if turn.calls.pop(given["toolCallId"], None) is None:
             raise Refused("notFound", entity="toolCall", id=given["toolCallId"])
-        # The notification of it says no time, so the turn's own does not move.
-        self._touch(session, turn, changed=True, clock=False)
+        self._touch(session, turn, changed=True)
         return {"deleted": {"toolCalls": 1}}
 
     # ---- what all have in common

@@ -104,7 +104,8 @@ class Follower:
             self._where[params["turnId"]] = (params["sessionId"], params["roundId"])
             apply_update(self.turns, params)
             return
-        assert params["kind"] == "deleted", params
+        assert params["kind"] in ("roundDeleted", "sessionDeleted"), params
+        apply_update(self.turns, params)
         for turn_id, (session_id, round_id) in self._where.items():
             if session_id == params["sessionId"] and params["roundId"] in (None, round_id):
                 self.turns.pop(turn_id, None)

@@ -60,9 +60,9 @@ class Recorder:
         self.exchanges.setdefault(method, []).append(self._normal(exchange))
 
     def _normal(self, value: Any, key: str = "") -> Any:
-        if key == "methods":
-            # One stands for all, so that the file stays as it is when the conversation grows.
-            value = {"session/create": value["session/create"]}
+        if key in ("calls", "methods"):
+            # One stands for all, so that the file stays as it is when the conversation or the protocol grows.
+            value = {"session/create": value["session/create"]} if key == "calls" else value[:1]
         if isinstance(value, dict):
             return {name: self._normal(item, name) for name, item in value.items()}
         if key == "warnings":
@@ -89,6 +89,7 @@ def _converse(record: Recorder) -> None:
     calls = [{"id": "call-1", "title": "ls", "kind": "read", "arguments": {"path": "."}, "startTime": 1}]
     turn = record("turn/create", responseId=response, content="It ", toolCalls=calls, model="m", expectedTokens=9)["id"]
     record("turn/append", turnId=turn, content="is.", rawResponse="{}", chunk=0, currentTokens=2)
+    record("turn/append", turnId=turn, content="was.", chunk=0)
     record("turn/append", turnId=turn, content="is.", chunk=7)
     record("toolCall/upsert", turnId=turn, toolCall={"id": "call-1", "status": "completed", "response": ["a"]})
     record("toolCall/delete", turnId=turn, toolCallId="call-1")
@@ -98,7 +99,7 @@ def _converse(record: Recorder) -> None:
     _delete(record, session, round_id, response, turn, following)
     record("server/health")
     # There is a file where the user's own store would have its directory.
-    record.wire.error("session/list", scope="system")
+    record.wire.error("session/create", scope="system")
     record("server/info")
 
 

@@ -563,7 +563,7 @@ def test_ours_tells_its_methods_in_experimental_capabilities(workspace: Path) ->
     with connected(workspace, SERVER) as ours:
         result = ours.initialize()
         told = result["capabilities"]["experimental"]["mandrakeSessions"]
-        assert told["protocolVersion"] == 1
+        assert told["protocolVersion"] == 2
         assert {"session/create", "turn/append", "transaction/run", "server/health"} <= set(told["methods"])
         assert {"turn/updated", "session/updated", "subscription/ended"} <= set(told["notifications"])
         assert result["serverInfo"]["name"] == "mandrake-sessions"

@@ -11,7 +11,7 @@ from mandrake_sessions.connection.metrics import Metrics
 from mandrake_sessions.connection.stores import Stores
 from mandrake_sessions.errors import SessionsError, StoreError
 from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.protocol.methods import PROTOCOL_VERSION
+from mandrake_sessions.protocol.methods import METHODS, PROTOCOL_VERSION
 from mandrake_sessions.protocol.results import Health, Info, Limits, StoreInfo
 from mandrake_sessions.version import __version__
 
@@ -44,7 +44,8 @@ class ServerService:
             workspace=self._stores.workspace,
             stores=stores,
             limits=_limits(self._stores.settings.max_message_bytes),
-            methods=self._metrics.statistics(),
+            methods=list(METHODS),
+            calls=self._metrics.statistics(),
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from statistics import median
-from typing import Any
 
 from mandrake_sessions.demo.client import Message, Notification
 
@@ -73,7 +72,11 @@ class Watched:
             if kind == "appended":
                 self._append(turn, params, received_us)
             else:
-                _update(turn, params["changes"])
+                turn.update(params["changes"])
+            if kind == "toolCallUpdated":
+                _put(turn["toolCalls"], params["toolCall"])
+            elif kind == "toolCallDeleted":
+                turn["toolCalls"] = [call for call in turn["toolCalls"] if call["id"] != params["toolCallId"]]
 
     def _append(self, turn: Message, params: Message, received_us: int) -> None:
         turn["content"] += params["content"]
@@ -84,7 +87,7 @@ class Watched:
             self.latencies_ms.append((received_us - json.loads(line)["sentAtUs"]) / 1000)
 
 
-def _update(turn: Message, changes: Message) -> None:
-    calls: dict[str, Any] = {call["id"]: call for call in turn["toolCalls"]}
-    calls |= {call["id"]: call for call in changes.get("toolCalls", [])}
-    turn.update(changes, toolCalls=list(calls.values()))
+def _put(calls: list[Message], call: Message) -> None:
+    """In place of the one with its id, or at the end."""
+    known = {other["id"]: other for other in calls}
+    calls[:] = (known | {call["id"]: call}).values()

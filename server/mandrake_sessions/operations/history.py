@@ -12,7 +12,7 @@ from mandrake_sessions.model import History, HistoryResponse, HistoryRound, Orde
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.operations.turns import weigh_turns
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, within_page
-from mandrake_sessions.store import rounds, sessions, turns
+from mandrake_sessions.store import changes, rounds, sessions, turns
 from mandrake_sessions.store.rounds import StoredRound
 from mandrake_sessions.store.transaction import last_seq
 from mandrake_sessions.store.turns import StoredTurn
@@ -50,7 +50,7 @@ class HistoryOperations(Operations):
             )
             shown = [turn for stored in page for turn in heads.get(stored.pk, ())]
             loaded = turns.load_turns(connection, shown, text=include_text, raw=include_raw)
-            seq = last_seq(connection)
+            seq, store_id = last_seq(connection), changes.store_id(connection)
         more = len(page) < len(pks)
         position = page[-1].detail.round.index if more else 0
         return History(
@@ -58,6 +58,7 @@ class HistoryOperations(Operations):
             _assembled(page, loaded),
             encode_cursor("history", [session_id, order], position) if more else None,
             seq,
+            store_id,
         )
 
 

@@ -63,10 +63,10 @@ class RoundOperations(Operations):
         with self._read() as connection:
             session = sessions.get_session(connection, session_id)
             found = list(rounds.list_rounds(connection, session.pk, after, limit + 1))
-            seq = last_seq(connection)
+            seq, store_id = last_seq(connection), changes.store_id(connection)
         page = [stored.detail.round for stored in within_page(found[:limit], lambda stored: stored.weight)]
         more = len(page) < len(found)
-        return RoundPage(page, encode_cursor("rounds", session_id, page[-1].index) if more else None, seq)
+        return RoundPage(page, encode_cursor("rounds", session_id, page[-1].index) if more else None, seq, store_id)
 
     def update_round(self, round_id: str, *, metadata: JsonObject) -> RoundDetail:
         """Replace the metadata. Raises NotFound."""
@@ -97,7 +97,7 @@ class RoundOperations(Operations):
         columns = rules.checked(rules.REQUEST, fields)
         with self._write() as tx:
             stored = rounds.get_round_of_request(tx.connection, rules.uuid("request_id", request_id))
-            detail = _change_part(tx, stored, "request", columns, ChangeKind.SESSION_UPDATED)
+            detail = _change_part(tx, stored, "request", columns, ChangeKind.REQUEST_UPDATED)
             sessions.recount_rounds(tx, stored.session_pk)
             return detail.request
 

@@ -70,10 +70,10 @@ class SessionOperations(Operations):
         limit = check_limit(limit)
         with self._read() as connection:
             found = sessions.list_sessions(connection, wanted, before, limit + 1)
-            seq = last_seq(connection)
+            seq, store_id = last_seq(connection), changes.store_id(connection)
         page = [stored.session for stored in within_page(found[:limit], lambda stored: stored.weight)]
         more = len(page) < len(found)
-        return SessionPage(page, encode_cursor("sessions", key, page[-1].seq) if more else None, seq)
+        return SessionPage(page, encode_cursor("sessions", key, page[-1].seq) if more else None, seq, store_id)
 
     def update_session(self, session_id: str, **fields: Unpack[SessionUpdate]) -> Session:
         """Change what is given. ``archived`` sets or clears ``archived_at``.

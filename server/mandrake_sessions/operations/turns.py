@@ -63,7 +63,8 @@ class TurnOperations(Operations):
 
         Raises:
             NotFound: no such turn.
-            Conflict: ``turnEnded``; ``chunkGap``, with the ordinal that is ``expected``.
+            Conflict: ``turnEnded``; ``chunkGap``, with the ordinal that is ``expected``; ``chunkDiffers``: the piece
+                that is stored under this ordinal, and still kept, has another text.
             TooLarge: the text would be longer than 64 MiB.
         """
         (outcome,) = self.append_pieces([{"turn_id": turn_id, **piece}])
@@ -136,9 +137,9 @@ class TurnOperations(Operations):
             weights = weigh_turns(connection, found, raw=include_raw, text=include_text)
             page = within_page(found[:limit], lambda turn: weights[turn.pk])
             loaded = turns.load_turns(connection, page, text=include_text, raw=include_raw)
-            seq = last_seq(connection)
+            seq, store_id = last_seq(connection), changes.store_id(connection)
         more = len(page) < len(found)
-        return TurnPage(loaded, encode_cursor("turns", response_id, page[-1].index) if more else None, seq)
+        return TurnPage(loaded, encode_cursor("turns", response_id, page[-1].index) if more else None, seq, store_id)
 
     def latest_turn(self, response_id: str, *, include_text: bool = True) -> Turn | None:
         """The turn of the highest index, None where there is no turn. Raises NotFound for the response."""
@@ -155,9 +156,9 @@ class TurnOperations(Operations):
             stored = rounds.get_round_of_response(connection, rules.uuid("response_id", response_id))
             found = turns.list_turns(connection, stored.pk, None, -1)
             loaded = turns.load_turns(connection, found, text=include_text, raw=include_raw)
-            seq = last_seq(connection)
+            seq, store_id = last_seq(connection), changes.store_id(connection)
         complete = all(turn.status is not TurnStatus.STREAMING for turn in loaded)
-        return ResponseProgress(complete, stored.detail.response, loaded, seq)
+        return ResponseProgress(complete, stored.detail.response, loaded, seq, store_id)
 
     def upsert_tool_call(self, turn_id: str, tool_call: ToolCallFields) -> ToolCall:
         """Store a tool call of a turn; fields that are left out are kept. Raises NotFound for the turn."""
@@ -180,9 +181,8 @@ class TurnOperations(Operations):
             if not tool_calls.delete_tool_call(tx, stored.pk, tool_call_id):
                 raise NotFound("toolCall", tool_call_id)
             seq = tx.next_seq()
-            # The change says nothing but the call's id, so nothing else of the turn may move (updated_at).
-            turns.update_turn(tx, stored, {}, seq)
-            changes.record_tool_call_deleted(tx, seq, stored, tool_call_id)
+            after = turns.update_turn(tx, stored, {"updated_at": tx.now}, seq)
+            changes.record_tool_call_deleted(tx, seq, after, tool_call_id, turns.differences(stored, after))
             sessions.update_session(tx, stored.session_pk, {}, seq)
         return ToolCallDeleted()
 
@@ -237,8 +237,7 @@ def _append(tx: Transaction, writer: PieceWriter, piece: dict[str, Any] | Sessio
         chunk = piece.get("chunk", stream.chunk_count)
         if chunk < stream.chunk_count:
             writer.flush()
-            seq = changes.find_piece(tx.connection, stream.pk, chunk) or stream.seq
-            return Appended(turn_id, seq, chunk, stream.chunk_count)
+            return _acknowledge_again(tx, stream, piece, chunk)
         if chunk > stream.chunk_count:
             raise _chunk_gap(turn_id, stream.chunk_count, chunk)
         if stream.status != TurnStatus.STREAMING:
@@ -249,6 +248,23 @@ def _append(tx: Transaction, writer: PieceWriter, piece: dict[str, Any] | Sessio
     except SessionsError as error:
         return error
     return Appended(turn_id, stream.seq, chunk, chunk + 1)
+
+
+def _acknowledge_again(tx: Transaction, stream: Stream, piece: Mapping[str, Any], chunk: int) -> Appended:
+    """The receipt of a piece that is stored already. Raises Conflict where it is still kept and has another text."""
+    stored = changes.find_piece(tx.connection, stream.pk, chunk)
+    if stored is None:
+        return Appended(stream.turn_id, stream.seq, chunk, stream.chunk_count)
+    seq, content, raw_response = stored
+    if (piece.get("content") or "", piece.get("raw_response") or "") != (content or "", raw_response or ""):
+        raise Conflict(
+            "chunkDiffers",
+            f"chunk {chunk} of turn {stream.turn_id} is stored with another text; nothing was changed. "
+            f"The next chunk of this turn is {stream.chunk_count}",
+            expected=stream.chunk_count,
+            actual=chunk,
+        )
+    return Appended(stream.turn_id, seq, chunk, stream.chunk_count)
 
 
 def _resumed(tx: Transaction, writer: PieceWriter, turn_id: str) -> Stream:

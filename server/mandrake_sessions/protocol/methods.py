@@ -10,7 +10,7 @@ from attrs import frozen
 from mandrake_sessions import fields, model
 from mandrake_sessions.protocol import params, results
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class Access(Enum):

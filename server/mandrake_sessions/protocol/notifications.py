@@ -16,9 +16,10 @@ _TURN_KINDS = {
     ChangeKind.TURN_APPENDED: "appended",
     ChangeKind.TURN_UPDATED: "updated",
     ChangeKind.TURN_DELETED: "deleted",
-    ChangeKind.TOOL_CALL_DELETED: "deleted",
-    ChangeKind.ROUND_DELETED: "deleted",
-    ChangeKind.SESSION_DELETED: "deleted",
+    ChangeKind.TOOL_CALL_UPDATED: "toolCallUpdated",
+    ChangeKind.TOOL_CALL_DELETED: "toolCallDeleted",
+    ChangeKind.ROUND_DELETED: "roundDeleted",
+    ChangeKind.SESSION_DELETED: "sessionDeleted",
 }
 # What moves a session's updatedAt for another reason than its own kinds is told as `updated`.
 _SESSION_KINDS = {
@@ -28,12 +29,25 @@ _SESSION_KINDS = {
     ChangeKind.ROUND_CREATED: "roundCreated",
     ChangeKind.ROUND_UPDATED: "roundUpdated",
     ChangeKind.ROUND_DELETED: "roundDeleted",
+    ChangeKind.REQUEST_UPDATED: "requestUpdated",
     ChangeKind.RESPONSE_UPDATED: "responseUpdated",
     ChangeKind.TURN_CREATED: "updated",
     ChangeKind.TURN_UPDATED: "updated",
     ChangeKind.TURN_DELETED: "updated",
+    ChangeKind.TOOL_CALL_UPDATED: "updated",
     ChangeKind.TOOL_CALL_DELETED: "updated",
 }
+
+
+_OF_ROUNDS = frozenset(
+    {
+        ChangeKind.ROUND_CREATED,
+        ChangeKind.ROUND_UPDATED,
+        ChangeKind.ROUND_DELETED,
+        ChangeKind.REQUEST_UPDATED,
+        ChangeKind.RESPONSE_UPDATED,
+    }
+)
 
 
 def concerns_turns(change: Change) -> bool:
@@ -85,6 +99,8 @@ def turn_updated(subscription_id: str, change: Change, *, raw: bool, text: bool)
     elif change.changes is not None:
         moved = {camel(name): unstructure(value) for name, value in change.changes.items()}
         params["changes"] = _left_out(moved, raw=raw, text=text)
+    if change.tool_call is not None:
+        params["toolCall"] = unstructure(change.tool_call)
     elif change.tool_call_id is not None:
         params["toolCallId"] = change.tool_call_id
     return params
@@ -107,8 +123,10 @@ def session_updated(subscription_id: str, change: Change, session: Session | Non
             seq=change.seq,
             kind=_SESSION_KINDS[change.kind],
             session_id=change.session_id,
+            round_id=change.round_id if change.kind in _OF_ROUNDS else None,
             session=session,
             round=change.round,
+            request=change.request,
             response=change.response,
         )
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from mandrake_sessions.model import Response, Round, Session, Turn
+from mandrake_sessions.model import Request, Response, Round, Session, ToolCall, Turn
 
 
 @frozen(eq=False, repr=False)
@@ -114,8 +114,8 @@ class MethodStatistics:
 
 @frozen(eq=False, repr=False)
 class Info:
-    """What answers: its versions, process and stores. ``methods``: those that this client has called, by name, LSP's
-    as well; those that there are not are counted together as ``unknown``."""
+    """What answers: its versions, process and stores. ``methods``: the names of those that it has. ``calls``: those
+    that this client has called, by name, LSP's as well; unknown ones are counted together as ``unknown``."""
 
     name: str
     version: str
@@ -126,13 +126,16 @@ class Info:
     workspace: str | None
     stores: list[StoreInfo]
     limits: Limits
-    methods: dict[str, MethodStatistics]
+    methods: list[str]
+    calls: dict[str, MethodStatistics]
 
 
 @frozen(eq=False, repr=False)
 class TurnUpdated:
     """A committed change to a turn. Which of the last fields come depends on ``kind`` (created: ``turn``; appended:
-    ``first_chunk`` to ``output_tokens``; updated: ``changes``; deleted: ``tool_call_id`` where only that went)."""
+    ``first_chunk`` to ``output_tokens``; updated: ``changes``; toolCallUpdated: ``tool_call`` and ``changes``;
+    toolCallDeleted: ``tool_call_id`` and ``changes``). Other kinds: deleted (the turn), roundDeleted, sessionDeleted;
+    in these the ids below what was deleted, ``index`` and ``status`` are null."""
 
     subscription_id: str
     seq: int
@@ -151,19 +154,24 @@ class TurnUpdated:
     current_tokens: int | None = None
     output_tokens: int | None = None
     changes: dict[str, Any] | None = None
+    tool_call: ToolCall | None = None
     tool_call_id: str | None = None
 
 
 @frozen(eq=False, repr=False)
 class SessionUpdated:
-    """A committed change to a session, or to a round or response of it."""
+    """A committed change to a session, or to a round, request or response of it. ``kind``: created, updated, deleted,
+    roundCreated (with ``round``, ``request`` and ``response``), roundUpdated, roundDeleted, requestUpdated,
+    responseUpdated; those about a round have its ``round_id``. ``session`` is missing where it was deleted."""
 
     subscription_id: str
     seq: int
     kind: str
     session_id: str
+    round_id: str | None = None
     session: Session | None = None
     round: Round | None = None
+    request: Request | None = None
     response: Response | None = None
 
 

@@ -11,7 +11,7 @@ import attrs
 
 from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.model import Session, Turn
-from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, Method
+from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, PROTOCOL_VERSION, Method
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.params import StoreParams
 
@@ -33,7 +33,7 @@ def json_schema() -> dict[str, Any]:
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "The wire contract of mandrake-sessions, version 1",
+        "title": f"The wire contract of mandrake-sessions, version {PROTOCOL_VERSION}",
         "methods": methods,
         "notifications": notifications,
         "$defs": dict(sorted(definitions.items())),

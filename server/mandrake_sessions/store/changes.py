@@ -14,7 +14,7 @@ from typing import Any
 from attrs import asdict
 
 from mandrake_sessions.errors import NotFound
-from mandrake_sessions.model import Change, ChangeKind, Round, ToolCall, ToolCallStatus, Turn, TurnStatus
+from mandrake_sessions.model import Change, ChangeKind, ToolCall, ToolCallStatus, Turn, TurnStatus
 from mandrake_sessions.store.feed_values import check_change
 from mandrake_sessions.store.rounds import StoredRound, round_by_pk
 from mandrake_sessions.store.rows import delete, insert
@@ -37,13 +37,23 @@ _ABOVE = "WHERE f.seq > ? ORDER BY f.seq LIMIT ?"
 # So much text is read at once: what is read has to be held.
 READ_BYTES = 1024 * 1024
 
-_OF_ROUNDS = frozenset({ChangeKind.ROUND_CREATED, ChangeKind.ROUND_UPDATED})
+# Which parts of its round a change carries, as they are now.
+_PARTS = {
+    ChangeKind.ROUND_CREATED: ("round", "request", "response"),
+    ChangeKind.ROUND_UPDATED: ("round",),
+    ChangeKind.REQUEST_UPDATED: ("request",),
+    ChangeKind.RESPONSE_UPDATED: ("response",),
+}
+# The stored words of these: a request's is `sessionUpdated`, with the round.
+_WITH_PARTS = frozenset({*_PARTS, ChangeKind.SESSION_UPDATED}) - {ChangeKind.REQUEST_UPDATED}
 
 
-def find_piece(connection: Connection, turn_pk: int, chunk: int) -> int | None:
-    """The seq of a stored piece, or None where the feed no longer has it."""
-    row = connection.execute("SELECT seq FROM feed WHERE turn_pk = ? AND chunk = ?", (turn_pk, chunk)).fetchone()
-    return None if row is None else int(row[0])
+def find_piece(connection: Connection, turn_pk: int, chunk: int) -> tuple[int, str | None, str | None] | None:
+    """The seq and the two texts of a stored piece, or None where the feed no longer has it."""
+    found: tuple[int, str | None, str | None] | None = connection.execute(
+        "SELECT seq, content, raw_response FROM feed WHERE turn_pk = ? AND chunk = ?", (turn_pk, chunk)
+    ).fetchone()
+    return found
 
 
 def record_turn_created(tx: Transaction, stored: StoredTurn, turn: Turn) -> None:
@@ -63,10 +73,12 @@ def record_turn_updated(
     _record(tx, seq, ChangeKind.TURN_UPDATED, {"status": stored.status, "changes": data}, turn_pk=stored.pk)
 
 
-def record_tool_call_deleted(tx: Transaction, seq: int, stored: StoredTurn, call_id: str) -> None:
-    """Also takes the call out of what the feed tells of the turn's past."""
+def record_tool_call_deleted(
+    tx: Transaction, seq: int, stored: StoredTurn, call_id: str, changes: Mapping[str, Any]
+) -> None:
+    """Also takes the call out of what the feed tells of the turn's past. ``changes``: what moved in the turn."""
     _forget_tool_call(tx, stored.pk, call_id)
-    data = {"status": stored.status, "tool_call_id": call_id}
+    data = {"status": stored.status, "tool_call_id": call_id, "changes": dict(changes)}
     _record(tx, seq, ChangeKind.TOOL_CALL_DELETED, data, turn_pk=stored.pk)
 
 
@@ -75,7 +87,10 @@ def record_session_change(tx: Transaction, seq: int, kind: ChangeKind, session_p
 
 
 def record_round_change(tx: Transaction, seq: int, kind: ChangeKind, stored: StoredRound) -> None:
-    """A change to a round that is there, or to its response."""
+    """A change to a round that is there, to its request or its response."""
+    if kind is ChangeKind.REQUEST_UPDATED:
+        # The word for it before 0.3.1, whose programs must still be able to read the feed: `_change` tells them apart.
+        kind = ChangeKind.SESSION_UPDATED
     _record(tx, seq, kind, None, session_pk=stored.session_pk, round_pk=stored.pk)
 
 
@@ -84,7 +99,9 @@ def record_session_deleted(tx: Transaction, seq: int, session_pk: int, session_i
 
 
 def record_round_deleted(tx: Transaction, seq: int, stored: StoredRound) -> None:
-    data = {"session_id": stored.detail.round.session_id, "round": asdict(stored.detail.round)}
+    # Programs of before 0.3.1 read a whole round here. Its metadata is the client's content, and is gone.
+    gone = asdict(stored.detail.round) | {"metadata": {}}
+    data = {"session_id": stored.detail.round.session_id, "round": gone}
     _record(tx, seq, ChangeKind.ROUND_DELETED, data, session_pk=stored.session_pk)
 
 
@@ -120,8 +137,9 @@ def read_changes(connection: Connection, after: int, limit: int) -> list[Change]
     found: list[Change] = []
     size = 0
     for row in connection.execute(_SELECT + _ABOVE, (after, limit)):
-        found.append(_read_change(connection, row))
-        size += sum(len(value) for value in row if isinstance(value, str))
+        change, weight = _read_change(connection, row)
+        found.append(change)
+        size += sum(len(value) for value in row if isinstance(value, str)) + weight
         if size > READ_BYTES:
             break
     return found
@@ -136,16 +154,18 @@ def unreadable(connection: Connection) -> Iterator[tuple[int, str]]:
             yield row[0], str(error)
 
 
-def _read_change(connection: Connection, row: Row) -> Change:
-    """The change of a row. Raises OddValue: it is not one that could have been recorded."""
+def _read_change(connection: Connection, row: Row) -> tuple[Change, int]:
+    """The change of a row, and about how many bytes of its round it carries. Raises OddValue: it is not one that could
+    have been recorded."""
     try:
-        change = _change(connection, row)
+        stored = _round_of(connection, row)
+        change = _change(row, stored)
         check_change(change)
     except OddValue:
         raise
     except (AttributeError, IndexError, KeyError, TypeError, NotFound) as error:
         raise OddValue(f"its data is not that of a change of this kind ({type(error).__name__})") from error
-    return change
+    return change, 0 if stored is None else stored.weight
 
 
 def store_id(connection: Connection) -> str:
@@ -190,7 +210,13 @@ def _rows_with_tool_calls(connection: Connection, turn_pk: int) -> Iterator[tupl
         yield seq, decode_json(data)
 
 
-def _change(connection: Connection, row: Row) -> Change:
+def _round_of(connection: Connection, row: Row) -> StoredRound | None:
+    """The round that a change carries parts of."""
+    return round_by_pk(connection, row[3]) if row[3] is not None and row[1] in _WITH_PARTS else None
+
+
+def _change(row: Row, stored: StoredRound | None) -> Change:
+    """The change of a row. ``stored``: what ``_round_of`` gave for it."""
     kind = decode_word(ChangeKind, row[1])
     if kind is ChangeKind.TURN_APPENDED:
         return _appended(row)
@@ -208,17 +234,30 @@ def _change(connection: Connection, row: Row) -> Change:
         turn = _turn_then(data, row)
         return Change(**where, status=turn.status, turn=turn)
     if kind is ChangeKind.TURN_UPDATED:
-        texts = {name: text for name, text in (("content", row[11]), ("raw_response", row[12])) if text is not None}
-        changes = data["changes"] | texts
-        return Change(**where, status=decode_word(TurnStatus, data["status"]), changes=_with_tool_calls(changes))
+        return _turn_updated(data, row, where)
     if kind is ChangeKind.TOOL_CALL_DELETED:
-        return Change(**where, status=decode_word(TurnStatus, data["status"]), tool_call_id=data["tool_call_id"])
+        # A row of before 0.3.1 has no changes.
+        known = {"tool_call_id": data["tool_call_id"], "changes": data.get("changes", {})}
+        return Change(**where, status=decode_word(TurnStatus, data["status"]), **known)
     if kind is ChangeKind.TURN_DELETED:
         return Change(**where | data | {"status": decode_word(TurnStatus, data["status"])})
     if kind is ChangeKind.ROUND_DELETED:
-        gone = Round(**data["round"])
-        return Change(**where | {"round_id": gone.id, "response_id": None}, round=gone)
-    return Change(**where, **_about(connection, kind, row[3]))
+        return Change(**where | {"round_id": data["round"]["id"], "response_id": None})
+    if kind is ChangeKind.SESSION_UPDATED and stored is not None:
+        kind = where["kind"] = ChangeKind.REQUEST_UPDATED
+    parts = {} if stored is None else {part: getattr(stored.detail, part) for part in _PARTS[kind]}
+    return Change(**where, **parts)
+
+
+def _turn_updated(data: dict[str, Any], row: Row, where: dict[str, Any]) -> Change:
+    """A change to a turn's own fields, or to one of its tool calls: the stored word is the same."""
+    texts = {name: text for name, text in (("content", row[11]), ("raw_response", row[12])) if text is not None}
+    status, changes = decode_word(TurnStatus, data["status"]), data["changes"] | texts
+    calls = _decode_tool_calls(changes.pop("tool_calls", []))
+    if not calls:
+        return Change(**where, status=status, changes=changes)
+    kind = ChangeKind.TOOL_CALL_UPDATED
+    return Change(**where | {"kind": kind}, status=status, changes=changes, tool_call=calls[0])
 
 
 def _appended(row: Row) -> Change:
@@ -240,24 +279,11 @@ def _appended(row: Row) -> Change:
     )
 
 
-def _about(connection: Connection, kind: ChangeKind, round_pk: int | None) -> dict[str, Any]:
-    """The round or response that a change is about, as it is now."""
-    if round_pk is None:
-        return {}
-    detail = round_by_pk(connection, round_pk).detail
-    if kind is ChangeKind.RESPONSE_UPDATED:
-        return {"response": detail.response}
-    return {"round": detail.round} if kind in _OF_ROUNDS else {}
-
-
 def _turn_then(data: dict[str, Any], row: Row) -> Turn:
-    fields = _with_tool_calls(data)
-    fields["status"] = decode_word(TurnStatus, fields["status"])
+    calls = _decode_tool_calls(data["tool_calls"])
+    fields = data | {"status": decode_word(TurnStatus, data["status"]), "tool_calls": calls}
     return Turn(**fields, content=row[11] or "", raw_response=row[12] or "")
 
 
-def _with_tool_calls(data: dict[str, Any]) -> dict[str, Any]:
-    if "tool_calls" not in data:
-        return data
-    calls = [ToolCall(**call | {"status": decode_word(ToolCallStatus, call["status"])}) for call in data["tool_calls"]]
-    return data | {"tool_calls": calls}
+def _decode_tool_calls(calls: list[dict[str, Any]]) -> list[ToolCall]:
+    return [ToolCall(**call | {"status": decode_word(ToolCallStatus, call["status"])}) for call in calls]

@@ -34,8 +34,8 @@ def check_change(change: Change) -> None:
         _check_turn(change.turn)
     if change.changes is not None:
         _check_changes(change.changes)
-    if (tool_call := getattr(change, "tool_call", None)) is not None:
-        _check_tool_call(tool_call)
+    if change.tool_call is not None:
+        _check_tool_call(change.tool_call)
 
 
 def _anything(_stored: Any) -> None:
@@ -59,9 +59,14 @@ _NEEDED: Final[Mapping[ChangeKind, tuple[str, ...]]] = {
     ChangeKind.TURN_CREATED: (*_PLACE, "turn"),
     ChangeKind.TURN_APPENDED: (*_PLACE, "first_chunk", "last_chunk"),
     ChangeKind.TURN_UPDATED: (*_PLACE, "changes"),
+    ChangeKind.TOOL_CALL_UPDATED: (*_PLACE, "tool_call", "changes"),
     ChangeKind.TOOL_CALL_DELETED: (*_PLACE, "tool_call_id"),
     ChangeKind.TURN_DELETED: _PLACE,
     ChangeKind.ROUND_DELETED: ("round_id",),
+    ChangeKind.ROUND_CREATED: ("round_id", "round", "request", "response"),
+    ChangeKind.ROUND_UPDATED: ("round_id", "round"),
+    ChangeKind.REQUEST_UPDATED: ("round_id", "request"),
+    ChangeKind.RESPONSE_UPDATED: ("round_id", "response"),
 }
 _FIELDS: Final[Mapping[str, Decoder]] = {
     "round_id": optional(decode_text),
@@ -109,10 +114,7 @@ def _check_turn(turn: Turn) -> None:
 def _check_changes(changes: Any) -> None:
     _object(changes)
     for name, value in changes.items():
-        if name == "tool_calls":
-            for call in value:
-                _check_tool_call(call)
-        elif name in _TURN:
+        if name in _TURN and name != "tool_calls":
             _check(name, _TURN[name], value)
         else:
             raise OddValue(f"has a field {shown(name)}, which a turn does not have")

@@ -95,19 +95,24 @@ function Session:add(block, order)
   self:render(block, text)
 end
 
+local function heading(request) return "> ## " .. request.content:gsub("\n", "\n> ") end
+
 function Session:add_round(round, request, response)
-  local order, text = round.index * MAX_TURNS, "> ## " .. request.content:gsub("\n", "\n> ")
-  self:add({ id = round.id, kind = "request", content = text, toolCalls = {}, status = response.status,
+  local order = round.index * MAX_TURNS
+  self:add({ id = round.id, kind = "request", content = heading(request), toolCalls = {}, status = response.status,
     error = response.stopReason }, order)
   for _, turn in ipairs(response.turns or {}) do self:add(turn, order + turn.index + 1) end
 end
 
+--- A call that is new or changed, or the id of one that was deleted.
+function Session:change_call(block, call, deleted)
+  local place = 1
+  while block.toolCalls[place] and block.toolCalls[place].id ~= (deleted or call.id) do place = place + 1 end
+  if call then block.toolCalls[place] = call else table.remove(block.toolCalls, place) end
+  self:render(block, self:text(block))
+end
+
 function Session:change(block, changes)
-  for _, call in ipairs(changes.toolCalls or {}) do
-    local place = 1
-    while block.toolCalls[place] and block.toolCalls[place].id ~= call.id do place = place + 1 end
-    block.toolCalls[place] = call
-  end
   block.status = changes.status or block.status
   block.error = changes.error or changes.stopReason or block.error
   self:render(block, changes.content or self:text(block))
@@ -116,24 +121,27 @@ end
 function Session:apply(queue)
   for i, params in ipairs(queue) do
     local kind, block = params.kind, self.by_id[params.turnId]
-    local round_id = params.roundId or params.round and params.round.id
-    local round = self.by_id[round_id or params.response and params.response.roundId]
-    if kind == "deleted" or kind == "roundDeleted" then return self:reload() end
-    if (kind == "created" or kind == "roundCreated") and round_id and not round then
-      -- Its request, which is not in the notification, is asked for; what came after it waits.
+    local round = self.by_id[params.roundId]
+    if kind:lower():find("deleted") and kind ~= "toolCallDeleted" then return self:reload() end
+    if kind == "created" and params.roundId and not round then
+      -- A turn came before its round, which the other subscription tells of: ask for it; what came after it waits.
       self.loaded, self.queue = false, vim.list_slice(queue, i)
-      return self:request(methods.round_get, { roundId = round_id }, function(found)
+      return self:request(methods.round_get, { roundId = params.roundId }, function(found)
         self:edit(function() self:add_round(found.round, found.request, found.response) end)
         self:resume()
       end)
     end
     if params.session then self:name(params.session.title) end
-    if params.response and round then self:change(round, params.response) end
+    if kind == "roundCreated" then self:add_round(params.round, params.request, params.response) end
+    if kind == "requestUpdated" and round then self:render(round, heading(params.request)) end
+    if kind == "responseUpdated" and round then self:change(round, params.response) end
     if params.turn then self:add(params.turn, round.order + params.turn.index + 1) end
     if block and params.seq > block.seq then
       block.seq = params.seq
       if kind == "appended" then self:append(block, params.content) end
       if kind == "updated" then self:change(block, params.changes) end
+      if kind == "toolCallUpdated" then self:change_call(block, params.toolCall) end
+      if kind == "toolCallDeleted" then self:change_call(block, nil, params.toolCallId) end
     end
   end
 end
