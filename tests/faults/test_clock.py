@@ -111,3 +111,36 @@ def wait_until_pruned(workspace: Path) -> None:
         while connection.execute("SELECT pruned_seq FROM store").fetchone() == (0,):
             assert time.monotonic() < deadline, "the feed was never pruned"
             time.sleep(0.05)
+
+
+def test_no_time_lies_before_its_entity(workspace: Path, tmp_path: Path) -> None:
+    """A year back between each creation and what follows: updates, ends, archiving, interruption."""
+    clock = Clock(tmp_path)
+    with serving(workspace, "lines", **clock.options()) as wire:
+        session = wire.request("session/create")["id"]
+        made = wire.request("round/create", sessionId=session, content="?")
+        response = made["response"]["id"]
+        turns = [wire.request("turn/create", responseId=response)["id"] for _ in range(4)]
+        clock.set(-YEAR)
+        found = [
+            wire.request("session/update", sessionId=session, archived=True),
+            wire.request("round/update", roundId=made["round"]["id"], metadata={"a": 1})["round"],
+            wire.request("request/update", requestId=made["request"]["id"], content="!"),
+            wire.request("response/update", responseId=response, status="error"),
+            wire.request("turn/update", turnId=turns[0], status="completed"),
+            wire.request("turn/update", turnId=turns[1], content="x"),
+        ]
+        wire.request("toolCall/upsert", turnId=turns[2], toolCall={"id": "a"})
+        wire.request("toolCall/upsert", turnId=turns[3], toolCall={"id": "a"})
+        wire.request("toolCall/delete", turnId=turns[3], toolCallId="a")
+        given = wire.request("turn/update", turnId=turns[0], streamEndTime=5)
+        assert given["streamEndTime"] == 5, "a time that the client gives is kept as it is"
+        assert wire.request("session/update", sessionId=session, archived=False)["archivedAt"] is None
+    with serving(workspace, "lines", **clock.options()) as wire:
+        found += [wire.request("turn/get", turnId=turn_id) for turn_id in turns[1:]]
+        found += [wire.request("session/get", sessionId=session)]
+    for entity in found:
+        times = {name: entity.get(name) for name in ("updatedAt", "endTime", "streamEndTime", "archivedAt")}
+        early = {name: time for name, time in times.items() if time is not None and time < entity["createdAt"]}
+        assert not early, f"{early} before {entity}"
+    assert [turn["status"] for turn in found[6:9]] == ["interrupted"] * 3

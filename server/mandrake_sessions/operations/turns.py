@@ -23,7 +23,7 @@ from mandrake_sessions.model import (
 from mandrake_sessions.operations.base import Operations, check_same, create_hash
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, within_page
 from mandrake_sessions.store import changes, rounds, sessions, texts, tool_calls, turns
-from mandrake_sessions.store.streams import PieceWriter, Stream, stream_of
+from mandrake_sessions.store.streams import PieceWriter, Stream
 from mandrake_sessions.store.transaction import Transaction, last_seq, transaction
 from mandrake_sessions.store.turns import StoredTurn
 from mandrake_sessions.store.values import byte_length
@@ -233,17 +233,19 @@ def _append(tx: Transaction, writer: PieceWriter, piece: dict[str, Any] | Sessio
         return piece
     turn_id = piece["turn_id"]
     try:
-        stream = stream_of(tx, turn_id)
+        stream = writer.stream(turn_id)
         chunk = piece.get("chunk", stream.chunk_count)
         if chunk < stream.chunk_count:
             writer.flush()
             return _acknowledge_again(tx, stream, piece, chunk)
         if chunk > stream.chunk_count:
             raise _chunk_gap(turn_id, stream.chunk_count, chunk)
-        if stream.status != TurnStatus.STREAMING:
-            stream = _resumed(tx, writer, turn_id)
+        if stream.status in FINAL:
+            raise _ended(turns.get_turn(tx.connection, turn_id), "its text is final")
         content_bytes = _grown("content", stream.content_bytes, piece.get("content"))
         raw_response_bytes = _grown("raw_response", stream.raw_response_bytes, piece.get("raw_response"))
+        if stream.status != TurnStatus.STREAMING:
+            stream = _resumed(tx, writer, turn_id)
         writer.add(stream, piece, content_bytes, raw_response_bytes)
     except SessionsError as error:
         return error
@@ -268,14 +270,12 @@ def _acknowledge_again(tx: Transaction, stream: Stream, piece: Mapping[str, Any]
 
 
 def _resumed(tx: Transaction, writer: PieceWriter, turn_id: str) -> Stream:
-    """The stream of an interrupted turn, taken up again. Raises Conflict for a turn that has ended."""
+    """The stream of an interrupted turn, taken up again."""
     writer.flush()
     stored = turns.get_turn(tx.connection, turn_id)
-    if stored.status is not TurnStatus.INTERRUPTED:
-        raise _ended(stored, "its text is final")
     change_turn(tx, stored, {"status": TurnStatus.STREAMING.value, "stream_end_time": None})
     del tx.streams[turn_id]
-    return stream_of(tx, turn_id)
+    return writer.stream(turn_id)
 
 
 def _grown(field: str, before: int, text: str | None) -> int:
@@ -325,8 +325,7 @@ def change_turn(
         return stored
     ends = stored.status is TurnStatus.STREAMING and "status" in moved
     if ends or new_texts:
-        total = stored.content_bytes + stored.raw_response_bytes
-        texts.fold(tx, stored.pk, stored.text.folded_chunks, stored.chunk_count, total)
+        texts.fold(tx, stored.pk, stored.text.folded_chunks, stored.standing())
     if moved.get("status") == TurnStatus.STREAMING and stored.lease is not None:
         moved["lease"] = tx.own_lease_id()
     return _record_change(tx, stored, {**moved, "updated_at": tx.now}, new_texts=new_texts)

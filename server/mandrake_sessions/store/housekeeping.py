@@ -2,81 +2,152 @@
 
 from __future__ import annotations
 
+import time
 from sqlite3 import Connection
 
 from attrs import frozen
 
+from mandrake_sessions.model import ChangeKind, TurnStatus
+from mandrake_sessions.store.changes import pruned_seq, store_id
 from mandrake_sessions.store.database import Database
-from mandrake_sessions.store.rows import update
 from mandrake_sessions.store.texts import fold
-from mandrake_sessions.store.transaction import Transaction
+from mandrake_sessions.store.transaction import Transaction, last_seq
 from mandrake_sessions.store.turns import turn_by_pk
 
 # A row's number, ordinal, sizes and index entry, about.
 _ROW_BYTES = 90
+# One step of pruning deletes, or folds, about so much at the most; and one row at least.
 PRUNE_ROWS = 1000
+PRUNE_BYTES = 1024 * 1024
 VACUUM_PAGES = 512
+VACUUM_SECONDS = 0.02
+
+# In bytes: length() of a text counts characters, and ends at a NUL. Replaced text is kept for the feed alone.
+_SIZE = f"""
+{_ROW_BYTES} + coalesce(length(CAST(f.content AS BLOB)), 0) + coalesce(length(CAST(f.raw_response AS BLOB)), 0)
++ coalesce(length(CAST(f.data AS BLOB)), 0) + CASE WHEN f.kind = '{ChangeKind.TURN_UPDATED}' THEN coalesce((
+    SELECT coalesce(length(CAST(x.content AS BLOB)), 0) + coalesce(length(CAST(x.raw_response AS BLOB)), 0)
+    FROM text x WHERE x.pk = f.seq), 0) ELSE 0 END
+"""
+# What they were recorded for took other rows of the feed with it.
+_DELETIONS = frozenset(
+    {ChangeKind.TURN_DELETED, ChangeKind.ROUND_DELETED, ChangeKind.SESSION_DELETED, ChangeKind.TOOL_CALL_DELETED}
+)
 
 
 @frozen
 class FeedSpan:
-    """Some neighbouring rows of the feed: the last of them, when that was made, and their size in bytes, about."""
+    """Some neighbouring rows of the feed: the last of them, the latest time that one was made at, their size in bytes,
+    about, and whether one of them tells of a deletion."""
 
     last_seq: int
     at: int
     size: int
     rows: int
+    deletes: bool
 
 
-def measure_feed(connection: Connection, after: int, rows: int) -> FeedSpan | None:
-    """The next ``rows`` rows above a seq; None where there are none."""
-    last_seq, at, size, count = connection.execute(
-        "SELECT max(seq), max(at), sum(size), count(*) FROM (SELECT seq, at, coalesce(length(content), 0)"
-        " + coalesce(length(raw_response), 0) + coalesce(length(data), 0) AS size"
-        " FROM feed WHERE seq > ? ORDER BY seq LIMIT ?)",
-        (after, rows),
-    ).fetchone()
-    return None if last_seq is None else FeedSpan(last_seq, at, size + count * _ROW_BYTES, count)
+@frozen
+class FeedExtent:
+    """Which feed it is, and the seqs between which it holds anything."""
+
+    store_id: str
+    pruned_seq: int
+    last_seq: int
+
+
+def feed_extent(connection: Connection) -> FeedExtent:
+    return FeedExtent(store_id(connection), pruned_seq(connection), last_seq(connection))
+
+
+def measure_feed(connection: Connection, after: int, rows: int, size: int) -> FeedSpan | None:
+    """The next rows above a seq: as many as make ``size`` bytes, ``rows`` at the most; None where there are none."""
+    found = connection.execute(
+        f"SELECT f.seq, f.at, f.kind, {_SIZE} FROM feed f WHERE f.seq > ? ORDER BY f.seq LIMIT ?", (after, rows)
+    )
+    last = latest = total = count = 0
+    deletes = False
+    for seq, at, kind, row_size in found:
+        last, latest = seq, max(latest, at)
+        total += row_size
+        count += 1
+        deletes = deletes or kind in _DELETIONS
+        if total >= size:
+            break
+    return FeedSpan(last, latest, total, count, deletes) if count else None
 
 
 def prune_feed(tx: Transaction, through: int) -> bool:
-    """Delete the oldest rows of the feed, ``PRUNE_ROWS`` at the most and none above ``through``; whether more are left
-    to delete. What pieces there are of turns is folded before; the newest row stays, so no seq is given twice."""
-    rows = tx.execute(
-        "SELECT seq, turn_pk, kind FROM feed WHERE seq <= ? AND seq < (SELECT max(seq) FROM feed) ORDER BY seq LIMIT ?",
-        (through, PRUNE_ROWS),
-    ).fetchall()
-    if not rows:
+    """Delete some of the oldest rows of the feed, none above ``through``; whether more are left to delete.
+
+    Before a piece goes, the turn's row accounts for it. The newest row stays, so no seq is given twice.
+    """
+    last, newest_chunks, updated, more = _oldest_rows(tx, through)
+    if not last:
         return False
-    last = rows[-1][0]
-    _fold_pieces_through(tx, last)
+    for turn_pk, chunk in newest_chunks.items():
+        _account_for(tx, turn_pk, chunk)
     tx.execute("DELETE FROM feed WHERE seq <= ?", (last,))
     tx.execute("UPDATE store SET pruned_seq = ?", (last,))
-    for turn_pk in {turn_pk for _, turn_pk, kind in rows if kind == "updated"}:
+    for turn_pk in updated:
         _delete_replaced_text(tx, turn_pk, last)
-    return len(rows) == PRUNE_ROWS
+    return more
 
 
-def _fold_pieces_through(tx: Transaction, last: int) -> None:
-    """Pieces that are in the feed alone would be lost with it."""
-    unfolded = tx.execute(
-        "SELECT DISTINCT t.pk FROM turn t JOIN feed f ON f.turn_pk = t.pk AND f.chunk >= t.folded_chunks"
-        " WHERE t.status = 'streaming' AND f.seq <= ?",
-        (last,),
-    ).fetchall()
-    for (turn_pk,) in unfolded:
-        stored = turn_by_pk(tx.connection, turn_pk)
-        total = stored.content_bytes + stored.raw_response_bytes
-        # A piece that goes must not be the one that says how the turn stands.
-        update(tx, "turn", turn_pk, {**stored.standing(), "seq": stored.seq})
-        fold(tx, turn_pk, stored.text.folded_chunks, stored.chunk_count, total)
+def _oldest_rows(tx: Transaction, through: int) -> tuple[int, dict[int, int], set[int], bool]:
+    """What one step takes: the last seq (0: nothing), the newest piece of each turn that goes, the turns of which a
+    change goes that may have replaced text, and whether rows are left for another step."""
+    last = size = count = 0
+    newest_chunks: dict[int, int] = {}
+    updated: set[int] = set()
+    for seq, turn_pk, kind, chunk, row_size in tx.execute(
+        f"SELECT f.seq, f.turn_pk, f.kind, f.chunk, {_SIZE} FROM feed f"
+        " WHERE f.seq <= ? AND f.seq < (SELECT max(seq) FROM feed) ORDER BY f.seq",
+        (through,),
+    ):
+        if count >= PRUNE_ROWS or size >= PRUNE_BYTES:
+            return last, newest_chunks, updated, True
+        last, size, count = seq, size + row_size, count + 1
+        if chunk is not None and turn_pk is not None:
+            if turn_pk not in newest_chunks:
+                size += _unfolded_bytes(tx, turn_pk)
+            newest_chunks[turn_pk] = max(chunk, newest_chunks.get(turn_pk, chunk))
+        elif kind == ChangeKind.TURN_UPDATED and turn_pk is not None:
+            updated.add(turn_pk)
+    return last, newest_chunks, updated, False
+
+
+def _unfolded_bytes(tx: Transaction, turn_pk: int) -> int:
+    """How much folding the turn would copy, about."""
+    row = tx.execute(
+        "SELECT f.content_bytes + f.raw_response_bytes - t.folded_bytes FROM turn t JOIN feed f ON f.turn_pk = t.pk"
+        " WHERE t.pk = ? AND t.status = 'streaming' AND f.chunk >= t.folded_chunks ORDER BY f.chunk DESC LIMIT 1",
+        (turn_pk,),
+    ).fetchone()
+    return 0 if row is None else max(0, row[0] or 0)
+
+
+def _account_for(tx: Transaction, turn_pk: int, chunk: int) -> None:
+    """Make the row of a turn account for its pieces up to ``chunk``, if it does not do so already. Release 0.3.0
+    left folded pieces that their row does not account for."""
+    row = tx.execute("SELECT chunk_count, folded_chunks, status FROM turn WHERE pk = ?", (turn_pk,)).fetchone()
+    if row is None or row[2] != TurnStatus.STREAMING or chunk < min(row[0], row[1]):
+        return
+    stored = turn_by_pk(tx.connection, turn_pk)
+    fold(tx, turn_pk, stored.text.folded_chunks, stored.standing())
 
 
 def _delete_replaced_text(tx: Transaction, turn_pk: int, last: int) -> None:
     """Text that was replaced, once the feed no longer names it."""
+    for text in ("content", "raw_response"):
+        tx.execute(
+            f"UPDATE text SET {text} = NULL WHERE turn_pk = ?1 AND pk <= ?2 AND {text} IS NOT NULL"
+            f" AND pk < (SELECT {text}_pk FROM turn WHERE pk = ?1)",
+            (turn_pk, last),
+        )
     tx.execute(
         "DELETE FROM text WHERE turn_pk = ? AND pk <= ?"
-        " AND pk < (SELECT min(content_pk, raw_response_pk) FROM turn WHERE pk = text.turn_pk)",
+        " AND coalesce(content, '') = '' AND coalesce(raw_response, '') = ''",
         (turn_pk, last),
     )
 
@@ -89,9 +160,12 @@ def free_pages(connection: Connection) -> int:
 def give_back(tx: Transaction) -> bool:
     """Give some free pages back to the file system; whether there were any."""
     pages = min(free_pages(tx.connection), VACUUM_PAGES)
+    end = time.monotonic() + VACUUM_SECONDS
     for _ in range(pages):
         # One at a time: the pragma frees a page whenever it is stepped, and sqlite3 steps what gives no rows only once.
         tx.execute("PRAGMA incremental_vacuum(1)")
+        if time.monotonic() > end:
+            break
     return pages > 0
 
 

@@ -9,6 +9,15 @@ from typing import Any
 from mandrake_sessions.store.transaction import Row, Transaction
 from mandrake_sessions.store.values import byte_length
 
+# Times that the store gives by itself. The clock may be set back, and still none lies before its entity's creation.
+_OWN_TIMES = {
+    "session": {"updated_at", "archived_at"},
+    "round": {"updated_at"},
+    "request": {"updated_at"},
+    "response": {"updated_at", "end_time"},
+    "turn": {"updated_at"},
+}
+
 
 def insert(tx: Transaction, table: str, row: Mapping[str, Any]) -> None:
     """Insert one row; the keys are column names, from our own code alone."""
@@ -16,7 +25,7 @@ def insert(tx: Transaction, table: str, row: Mapping[str, Any]) -> None:
 
 
 def update(tx: Transaction, table: str, pk: int, columns: Mapping[str, Any]) -> None:
-    """Set columns of the row with this pk."""
+    """Set columns of the row with this pk; a time of the store's own is its entity's creation at the earliest."""
     if columns:
         tx.execute(_update_sql(table, tuple(columns)), (*columns.values(), pk))
 
@@ -48,5 +57,9 @@ def _insert_sql(table: str, columns: tuple[str, ...]) -> str:
 
 @cache
 def _update_sql(table: str, columns: tuple[str, ...]) -> str:
-    assignments = ", ".join(f'"{column}" = ?' for column in columns)
+    own_times = _OWN_TIMES.get(table, ())
+    # The scalar max() of NULL is NULL, so a time can be cleared.
+    assignments = ", ".join(
+        f'"{column}" = {"max(created_at, ?)" if column in own_times else "?"}' for column in columns
+    )
     return f"UPDATE {table} SET {assignments} WHERE pk = ?"

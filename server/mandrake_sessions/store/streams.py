@@ -15,23 +15,31 @@ from attrs import define
 
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.model import Change, ChangeKind, TurnStatus
-from mandrake_sessions.store.texts import FOLD_BYTES, FOLD_PIECES, fold, joined
+from mandrake_sessions.store.rows import update
+from mandrake_sessions.store.texts import (
+    CHUNK_COUNT,
+    CONTENT_BYTES,
+    LAST_PIECE,
+    RAW_RESPONSE_BYTES,
+    fold,
+    is_fold_due,
+    joined,
+)
 from mandrake_sessions.store.transaction import Transaction
 
 # Streams that are remembered; a process rarely has more than a few.
 MAX_STREAMS = 1000
 
-_SELECT = """
-SELECT t.pk, t.status, coalesce(a.chunk + 1, t.chunk_count), coalesce(a.seq, t.seq),
+_SELECT = f"""
+SELECT t.pk, t.status, {CHUNK_COUNT}, coalesce(a.seq, t.seq),
        coalesce(a.current_tokens, t.current_tokens), coalesce(a.output_tokens, t.output_tokens),
-       coalesce(a.content_bytes, t.content_bytes), coalesce(a.raw_response_bytes, t.raw_response_bytes),
+       {CONTENT_BYTES}, {RAW_RESPONSE_BYTES},
        t.folded_chunks, t.folded_bytes, t.lease, s.id, r.id, p.id, t."index"
 FROM turn t
 JOIN session s ON s.pk = t.session_pk
 JOIN round r ON r.pk = t.round_pk
 JOIN response p ON p.pk = t.round_pk
-LEFT JOIN feed a ON t.status = 'streaming' AND a.seq = (
-    SELECT f.seq FROM feed f WHERE f.turn_pk = t.pk AND f.chunk >= t.chunk_count ORDER BY f.chunk DESC LIMIT 1)
+{LAST_PIECE}
 WHERE t.id = ?
 """
 _INSERT = (
@@ -64,19 +72,18 @@ class Stream:
     @property
     def is_fold_due(self) -> bool:
         unfolded_bytes = self.content_bytes + self.raw_response_bytes - self.folded_bytes
-        return self.chunk_count - self.folded_chunks >= FOLD_PIECES or unfolded_bytes >= FOLD_BYTES
+        return is_fold_due(self.chunk_count - self.folded_chunks, unfolded_bytes)
 
-
-def stream_of(tx: Transaction, turn_id: str) -> Stream:
-    """The stream of a turn, remembered or read. Raises NotFound."""
-    streams: dict[str, Stream] = tx.streams
-    found = streams.get(turn_id)
-    if found is None:
-        found = _read(tx.connection, turn_id)
-        if len(streams) >= MAX_STREAMS:
-            streams.clear()
-        streams[turn_id] = found
-    return found
+    def standing(self) -> dict[str, Any]:
+        """What pieces have moved, as columns of the turn's row."""
+        return {
+            "seq": self.seq,
+            "chunk_count": self.chunk_count,
+            "current_tokens": self.current_tokens,
+            "output_tokens": self.output_tokens,
+            "content_bytes": self.content_bytes,
+            "raw_response_bytes": self.raw_response_bytes,
+        }
 
 
 class PieceWriter:
@@ -91,6 +98,18 @@ class PieceWriter:
         self._told: Stream | None = None
         self._texts: list[str | None] = []
         self._raw_texts: list[str | None] = []
+
+    def stream(self, turn_id: str) -> Stream:
+        """The stream of a turn, remembered or read. Raises NotFound."""
+        streams: dict[str, Stream] = self._tx.streams
+        found = streams.get(turn_id)
+        if found is None:
+            if len(streams) >= MAX_STREAMS:
+                # What is forgotten may be read again at once, so the file has to hold its pieces.
+                self.flush()
+                streams.clear()
+            found = streams[turn_id] = _read(self._tx.connection, turn_id)
+        return found
 
     def add(self, stream: Stream, piece: Mapping[str, Any], content_bytes: int, raw_response_bytes: int) -> None:
         """The next piece of a turn, and the lengths of its two texts with it."""
@@ -125,7 +144,10 @@ class PieceWriter:
         self._raw_texts.append(raw_response)
         if stream.is_fold_due:
             self.flush()
-            fold_stream(self._tx, stream)
+            _fold(self._tx, stream)
+        elif chunk == stream.folded_chunks:
+            # The row then says that there are pieces, so that a feed that lost them all does not go unnoticed.
+            update(self._tx, "turn", stream.pk, stream.standing())
 
     def flush(self) -> None:
         """Insert what was taken."""
@@ -144,11 +166,10 @@ class PieceWriter:
             self._texts, self._raw_texts = [], []
 
 
-def fold_stream(tx: Transaction, stream: Stream) -> None:
-    """Fold the pieces of a stream that are not folded yet."""
-    total = stream.content_bytes + stream.raw_response_bytes
-    fold(tx, stream.pk, stream.folded_chunks, stream.chunk_count, total)
-    stream.folded_chunks, stream.folded_bytes = stream.chunk_count, total
+def _fold(tx: Transaction, stream: Stream) -> None:
+    fold(tx, stream.pk, stream.folded_chunks, stream.standing())
+    stream.folded_chunks = stream.chunk_count
+    stream.folded_bytes = stream.content_bytes + stream.raw_response_bytes
 
 
 def _read(connection: Connection, turn_id: str) -> Stream:

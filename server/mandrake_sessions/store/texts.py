@@ -3,22 +3,45 @@
 A piece is one row of the feed. Every ``FOLD_PIECES`` pieces (or ``FOLD_BYTES``) the append that completes them copies
 them into one row of ``text``, as does the end of the turn; so an append costs the same however long the turn is, no
 fold holds the lock for long, and reading a turn touches few rows. Pieces stay in the feed for those who follow it.
+
+A turn's row accounts for everything that is folded, and pieces in the feed account for the rest. So every fold also
+writes the turn's standing (``chunk_count``, tokens, lengths, ``seq``) into its row: the feed may lose any piece that is
+folded.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from sqlite3 import Connection
+from typing import Any
 
 from attrs import frozen
 
-from mandrake_sessions.store.rows import insert
+from mandrake_sessions.store.rows import insert, update
 from mandrake_sessions.store.transaction import Transaction
 
 FOLD_PIECES = 1024
 FOLD_BYTES = 256 * 1024
+
+
+def _length(text: str) -> str:
+    return (
+        f"CASE WHEN a.seq IS NULL AND t.folded_chunks > t.chunk_count THEN ("
+        f"SELECT coalesce(sum(length(CAST(x.{text} AS BLOB))), 0) FROM text x"
+        f" WHERE x.turn_pk = t.pk AND x.pk >= t.{text}_pk) ELSE coalesce(a.{text}_bytes, t.{text}_bytes) END"
+    )
+
+
+# How a turn stands: its row `t`, with its last piece `a` laid over it. Release 0.3.0 folded pieces without writing the
+# standing, and could prune the last of them: of such a turn the text that is there says how long it is.
+LAST_PIECE = """
+LEFT JOIN feed a ON t.status = 'streaming' AND a.seq = (
+    SELECT f.seq FROM feed f WHERE f.turn_pk = t.pk AND f.chunk >= t.chunk_count ORDER BY f.chunk DESC LIMIT 1)
+"""
+CHUNK_COUNT = "max(coalesce(a.chunk + 1, t.chunk_count), t.folded_chunks)"
+CONTENT_BYTES, RAW_RESPONSE_BYTES = _length("content"), _length("raw_response")
 
 
 @frozen
@@ -46,19 +69,28 @@ def insert_text(tx: Transaction, turn_pk: int, seq: int, content: str | None, ra
     insert(tx, "text", {"pk": seq, "turn_pk": turn_pk, "content": content, "raw_response": raw_response})
 
 
-def fold(tx: Transaction, turn_pk: int, folded_chunks: int, chunk_count: int, total_bytes: int) -> None:
-    """Copy the pieces from ``folded_chunks`` on into one row.
+def fold(tx: Transaction, turn_pk: int, folded_chunks: int, standing: Mapping[str, Any]) -> None:
+    """Copy the pieces from ``folded_chunks`` on into one row, and write into the turn's row how it stands.
 
-    ``chunk_count`` pieces there are in all, and ``total_bytes`` of text, both kinds together.
+    ``standing``: the columns ``seq``, ``chunk_count``, ``current_tokens``, ``output_tokens``, ``content_bytes`` and
+    ``raw_response_bytes``, all pieces included.
     """
-    if folded_chunks == chunk_count:
-        return
-    rows = tx.execute(
-        "SELECT seq, content, raw_response FROM feed WHERE turn_pk = ? AND chunk >= ? ORDER BY chunk",
-        (turn_pk, folded_chunks),
-    ).fetchall()
-    insert_text(tx, turn_pk, rows[-1][0], joined(row[1] for row in rows), joined(row[2] for row in rows))
-    tx.execute("UPDATE turn SET folded_chunks = ?, folded_bytes = ? WHERE pk = ?", (chunk_count, total_bytes, turn_pk))
+    columns = dict(standing)
+    if folded_chunks < standing["chunk_count"]:
+        rows = tx.execute(
+            "SELECT seq, content, raw_response FROM feed WHERE turn_pk = ? AND chunk >= ? ORDER BY chunk",
+            (turn_pk, folded_chunks),
+        ).fetchall()
+        if rows:
+            insert_text(tx, turn_pk, rows[-1][0], joined(row[1] for row in rows), joined(row[2] for row in rows))
+        columns["folded_chunks"] = standing["chunk_count"]
+        columns["folded_bytes"] = standing["content_bytes"] + standing["raw_response_bytes"]
+    update(tx, "turn", turn_pk, columns)
+
+
+def is_fold_due(pieces: int, size: int) -> bool:
+    """Whether so many unfolded pieces, of so many bytes together, are to be folded now."""
+    return pieces >= FOLD_PIECES or size >= FOLD_BYTES
 
 
 def joined(texts: Iterable[str | None]) -> str | None:

@@ -1,7 +1,7 @@
 """SQL of turns, without their text (see ``texts.py``).
 
-While a turn streams, its last piece in the feed says what the appends since its last other change have moved; every
-read of a turn lays that over its row.
+While a turn streams, its last piece in the feed says what the appends since its last fold or other change have moved;
+every read of a turn lays that over its row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import ToolCall, Turn, TurnStatus
 from mandrake_sessions.store.rows import insert, row_bytes, update
-from mandrake_sessions.store.texts import TextPlace, texts_of
+from mandrake_sessions.store.texts import (
+    CHUNK_COUNT,
+    CONTENT_BYTES,
+    LAST_PIECE,
+    RAW_RESPONSE_BYTES,
+    TextPlace,
+    texts_of,
+)
 from mandrake_sessions.store.tool_calls import tool_calls_of
 from mandrake_sessions.store.transaction import Row, Transaction
 from mandrake_sessions.store.values import decode_json, decode_word
@@ -29,20 +36,19 @@ _MOVABLE = (
     "chunk_count", "metadata", "updated_at",
 )  # fmt: skip
 
-_SELECT = """
+_SELECT = f"""
 SELECT t.pk, t.session_pk, t.round_pk, t.folded_chunks, t.content_pk, t.raw_response_pk,
-       coalesce(a.content_bytes, t.content_bytes), coalesce(a.raw_response_bytes, t.raw_response_bytes),
+       {CONTENT_BYTES}, {RAW_RESPONSE_BYTES},
        t.lease, t.create_hash,
        t.id, coalesce(a.seq, t.seq), p.id, t."index",
        t.kind, t.status, t.error, t.model, t.stream_start_time, t.stream_end_time,
        coalesce(a.current_tokens, t.current_tokens), t.expected_tokens, t.input_tokens,
        coalesce(a.output_tokens, t.output_tokens), t.cache_read_tokens, t.cache_write_tokens,
-       t.input_cost, t.output_cost, coalesce(a.chunk + 1, t.chunk_count), t.metadata, t.updated_at, t.created_at,
+       t.input_cost, t.output_cost, {CHUNK_COUNT}, t.metadata, t.updated_at, t.created_at,
        t.folded_bytes
 FROM turn t
 JOIN response p ON p.pk = t.round_pk
-LEFT JOIN feed a ON t.status = 'streaming' AND a.seq = (
-    SELECT f.seq FROM feed f WHERE f.turn_pk = t.pk AND f.chunk >= t.chunk_count ORDER BY f.chunk DESC LIMIT 1)
+{LAST_PIECE}
 """
 _FIRST_MOVABLE = 14
 # The names of the fields, and numbers.
@@ -116,6 +122,7 @@ class StoredTurn:
     def standing(self) -> dict[str, Any]:
         """What pieces have moved, as columns: every change but an append writes it into the row."""
         return {
+            "seq": self.seq,
             "chunk_count": self.chunk_count,
             "current_tokens": self.current_tokens,
             "output_tokens": self.output_tokens,
