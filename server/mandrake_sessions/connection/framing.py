@@ -56,6 +56,9 @@ class Framer(Protocol):
     def wrap(self, message: bytes) -> bytes:
         """A message as it is sent; its JSON is on one line."""
 
+    def around(self, size: int) -> tuple[bytes, bytes]:
+        """What ``wrap`` puts before and after a message of so many bytes."""
+
 
 class LineFramer:
     """Newline-delimited JSON: one message a line, LF or CRLF, blank lines skipped; a last line needs no LF."""
@@ -81,6 +84,9 @@ class LineFramer:
 
     def wrap(self, message: bytes) -> bytes:
         return message + b"\n"
+
+    def around(self, size: int) -> tuple[bytes, bytes]:
+        return b"", b"\n"
 
     def _add(self, part: bytes) -> None:
         """Past the limit only the length goes on being counted. Blanks around a message are not of it."""
@@ -134,6 +140,9 @@ class HeaderFramer:
 
     def wrap(self, message: bytes) -> bytes:
         return b"Content-Length: %d\r\n\r\n%b" % (len(message), message)
+
+    def around(self, size: int) -> tuple[bytes, bytes]:
+        return b"Content-Length: %d\r\n\r\n" % size, b""
 
     def _step(self) -> Iterator[Frame]:
         if self._skipping is not None:

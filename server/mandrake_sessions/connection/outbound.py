@@ -1,7 +1,8 @@
 """The one door out: every message to the client leaves here, in order, and nobody waits for the client to read.
 
 What can be written at once without blocking is; the rest waits for a thread that may block. Nothing sets O_NONBLOCK:
-stdout may be shared with other processes, and theirs would change too.
+stdout may be shared with other processes, and theirs would change too. Where another has set it, a full pipe is a slow
+reader like any other.
 """
 
 from __future__ import annotations
@@ -13,36 +14,46 @@ import select
 import socket
 import stat
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mandrake_sessions.connection.framing import Framer
 from mandrake_sessions.connection.jsonrpc import encode
+from mandrake_sessions.connection.spool import Encoded, Spooled
 
 logger = logging.getLogger(__name__)
 
 # More than this waiting to be read, and no further requests are read and no further changes are sent.
 HIGH_WATER = 1024 * 1024
-# So much is never held back to leave together with more.
+# So much is never held back to leave together with more; a message of more is not copied to join others.
 FLUSH_BYTES = 256 * 1024
+# So much is taken from a file, or handed to the system, at once.
+WRITE_BYTES = 256 * 1024
 
 # What a pipe that polls as writable takes without blocking (POSIX).
 _PIPE_BUF = getattr(select, "PIPE_BUF", 512)
+# What tells that the other end was closed, and not that writing has failed.
+_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
+# Where there is no poll(): how often a descriptor that does not block is tried, in seconds.
+_TRY_SECONDS = 0.01
 
 
 class Outbound:
     """Messages on their way to one file descriptor. ``on_drained`` is called, from any thread, when what waited has
-    fallen below the high-water mark; ``on_closed`` when the client has closed its end."""
+    fallen below the high-water mark; ``on_closed`` when the client has closed its end, or nothing can be written."""
 
     def __init__(self, fd: int, on_drained: Callable[[], None], on_closed: Callable[[], None]) -> None:
         self.framer: Framer | None = None
+        # Why nothing can be written any more, where that is not that the client has closed its end.
+        self.failure: OSError | None = None
         self._fd = fd
         self._on_drained = on_drained
         self._on_closed = on_closed
         self._batch: list[bytes] = []
         self._batch_bytes = 0
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[Encoded | memoryview] = deque()
         self._waiting = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -53,12 +64,29 @@ class Outbound:
         """Take a message; it leaves with the next ``flush`` at the latest, after all that were taken before."""
         self.send_encoded(encode(message))
 
-    def send_encoded(self, message: bytes) -> None:
-        """The same for one that ``encode`` has made already."""
+    def send_encoded(self, message: Encoded) -> None:
+        """The same for one that is JSON already."""
         assert self.framer is not None
+        if isinstance(message, Spooled) or len(message) > FLUSH_BYTES:
+            self.send_parts((message,))
+            return
         framed = self.framer.wrap(message)
         self._batch.append(framed)
         self._batch_bytes += len(framed)
+        if self._batch_bytes > FLUSH_BYTES:
+            self.flush()
+
+    def send_parts(self, parts: Sequence[Encoded]) -> None:
+        """The same for one in parts. Long ones are not copied: messages that share one take the memory of one."""
+        assert self.framer is not None
+        before, after = self.framer.around(sum(map(len, parts)))
+        for part in (before, *parts, after):
+            if isinstance(part, Spooled) or len(part) > FLUSH_BYTES:
+                self.flush()
+                self._enqueue(part)
+            else:
+                self._batch.append(part)
+                self._batch_bytes += len(part)
         if self._batch_bytes > FLUSH_BYTES:
             self.flush()
 
@@ -69,16 +97,7 @@ class Outbound:
         data = b"".join(self._batch)
         self._batch.clear()
         self._batch_bytes = 0
-        with self._changed:
-            if self._closed:
-                return
-            if not self._waiting:
-                data = data[self._try_now(data) :]
-            if data:
-                self._queue.append(data)
-                self._waiting += len(data)
-                self._start_thread()
-                self._changed.notify_all()
+        self._enqueue(data)
 
     @property
     def is_full(self) -> bool:
@@ -89,6 +108,19 @@ class Outbound:
     def is_empty(self) -> bool:
         """Whether all is written, or the client is gone."""
         return not self._waiting
+
+    def _enqueue(self, data: Encoded) -> None:
+        with self._changed:
+            left: Encoded | memoryview = data
+            if not self._closed and not self._waiting and isinstance(data, bytes):
+                left = memoryview(data)[self._try_now(data) :]
+            if self._closed:
+                _let_go(data)
+            elif len(left):
+                self._queue.append(left)
+                self._waiting += len(left)
+                self._start_thread()
+                self._changed.notify_all()
 
     def _try_now(self, data: bytes) -> int:
         try:
@@ -108,32 +140,70 @@ class Outbound:
                 self._changed.wait_for(lambda: self._queue)
                 data = self._queue[0]
             try:
-                written = os.write(self._fd, data)
+                self._write_out(data)
             except OSError as error:
                 with self._changed:
                     self._close(error)
                 return
             with self._changed:
+                if self._closed:
+                    return
+                self._queue.popleft()
+            _let_go(data)
+
+    def _write_out(self, data: Encoded | memoryview) -> None:
+        """One after the other in steps, however long the client takes for each. Raises OSError."""
+        left = len(data)
+        view = memoryview(b"" if isinstance(data, Spooled) else data)
+        while left:
+            if not view and isinstance(data, Spooled):
+                view = memoryview(data.read(min(left, WRITE_BYTES)))
+            written = self._write_patiently(view[:WRITE_BYTES])
+            view = view[written:]
+            left -= written
+            with self._changed:
                 was_full = self.is_full
                 self._waiting -= written
-                if written < len(data):
-                    self._queue[0] = data[written:]
-                else:
-                    self._queue.popleft()
-                self._changed.notify_all()
                 drained = was_full and not self.is_full
             if drained:
                 self._on_drained()
 
+    def _write_patiently(self, data: memoryview) -> int:
+        """What a descriptor takes that may block, or that somebody made not to."""
+        while True:
+            try:
+                return os.write(self._fd, data)
+            except BlockingIOError:
+                _wait_until_writable(self._fd)
+
     def _close(self, error: OSError) -> None:
         """The client has closed its end, or the file is full: whatever is left has no reader."""
-        if error.errno != errno.EPIPE:
-            logger.warning("output ended: %s", error)
+        if self._closed:
+            return
+        if error.errno not in _GONE:
+            self.failure = error
+            logger.error("output ended, answers are lost from here on: %s", error)
         self._closed = True
         self._waiting = 0
+        for data in self._queue:
+            _let_go(data)
         self._queue.clear()
         self._changed.notify_all()
         self._on_closed()
+
+
+def _let_go(data: Encoded | memoryview) -> None:
+    if isinstance(data, Spooled):
+        data.close()
+
+
+def _wait_until_writable(fd: int) -> None:
+    if not hasattr(select, "poll"):
+        time.sleep(_TRY_SECONDS)
+        return
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    poll.poll()
 
 
 def _immediate_writer(fd: int) -> Callable[[bytes], int]:
@@ -152,16 +222,21 @@ def _immediate_writer(fd: int) -> Callable[[bytes], int]:
 
 
 def _write_file(fd: int, data: bytes) -> int:
-    written = 0
-    while written < len(data):
-        written += os.write(fd, data[written:])
-    return written
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    return len(data)
 
 
 def _write_pipe(fd: int, poll: select.poll, data: bytes) -> int:
+    """Another process that writes to the pipe may take the room between the poll and the write; only where the pipe
+    does not block is that an error."""
     written = 0
-    while written < len(data) and poll.poll(0):
-        written += os.write(fd, data[written : written + _PIPE_BUF])
+    try:
+        while written < len(data) and poll.poll(0):
+            written += os.write(fd, data[written : written + _PIPE_BUF])
+    except BlockingIOError:
+        pass
     return written
 
 

@@ -53,6 +53,8 @@ FINISH_SECONDS = 1.5
 FLUSH_SECONDS = 1.0
 LAST_SECONDS = 2.8
 SENT_LOOK = 0.01
+# The exit code where answers could not be written (sysexits.h: an error of input or output).
+OUTPUT_FAILED = 74
 SHORTEST_LEASE_LOOK = 0.05
 HEALTH_SECONDS = 1.0
 # What ends a server in order. A terminal that is closed hangs up.
@@ -106,6 +108,8 @@ class Server:
         self._dispatcher.close()
         self._language.close()
         self.stores.close()
+        if self._outbound.failure is not None:
+            self._exit_code = OUTPUT_FAILED
         logger.info("ended with code %d", self._exit_code)
         return self._exit_code
 
@@ -268,7 +272,9 @@ class Server:
     def _client_gone(self) -> None:
         """Nobody reads the answers any more; what has been received is still carried out."""
         if not self._ending:
-            self.end(self._exit_code, why="the client has closed its end")
+            failed = self._outbound.failure is not None
+            why = "its output cannot be written" if failed else "the client has closed its end"
+            self.end(OUTPUT_FAILED if failed else self._exit_code, why=why)
         # What waited for the client to read waits no longer.
         self._dispatcher.run()
 

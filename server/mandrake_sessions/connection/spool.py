@@ -1,0 +1,188 @@
+"""Encoded messages of any length: in memory while they are short, in a file without a name beyond.
+
+What waits for a slow client then takes no memory, and the snapshot that an answer was read from is given back as soon
+as it is encoded, so that nobody who reads slowly keeps the -wal from shrinking.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterable
+from typing import IO
+
+from mandrake_sessions.errors import StorageFailure, StorageReason
+
+logger = logging.getLogger(__name__)
+
+# An encoded message of more than this is written to a file.
+MEMORY_BYTES = 1024 * 1024
+# Where there is no file to be had, a message may be as long as this in memory.
+WITHOUT_FILE_BYTES = 64 * 1024 * 1024
+_COPY_BYTES = 256 * 1024
+
+
+class Spooled:
+    """A message in a file. Its one reader takes it from the beginning to the end, and closes it."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file = file
+        self._size = size
+        file.seek(0)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most ``size``. Raises OSError."""
+        data = self._file.read(size)
+        if not data and size:
+            raise OSError("the file of an answer is shorter than it was written")
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+
+Encoded = bytes | Spooled
+
+
+class Spool:
+    """Takes a message piece by piece. ``directory``: where its file is made first, that of the store: it is on a disk,
+    where the system's own for such files may be in memory."""
+
+    def __init__(self, directory: str | None = None) -> None:
+        self.size = 0
+        self._parts: list[bytes] = []
+        self._file: IO[bytes] | None = None
+        self._places = [place for place in (directory, tempfile.gettempdir()) if place is not None]
+
+    def write(self, part: bytes) -> None:
+        """Raises StorageFailure (``full``) where a long message fits nowhere."""
+        self.size += len(part)
+        if self._file is not None:
+            self._write_to_file(part)
+            return
+        self._parts.append(part)
+        if self.size > MEMORY_BYTES:
+            self._leave_memory()
+
+    def finish(self) -> Encoded:
+        """The whole, once; nothing may be written after it."""
+        if self._file is None:
+            parts, self._parts = self._parts, []
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        file, self._file = self._file, None
+        return Spooled(file, self.size)
+
+    def discard(self) -> None:
+        """Let go what was written; for a message that is not to be sent after all."""
+        self._parts = []
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def add(self, message: Encoded) -> None:
+        """Write what another spool has finished, and close it."""
+        if isinstance(message, bytes):
+            self.write(message)
+            return
+        try:
+            left = len(message)
+            while left:
+                part = message.read(min(left, _COPY_BYTES))
+                left -= len(part)
+                self.write(part)
+        finally:
+            message.close()
+
+    def _write_to_file(self, part: bytes) -> None:
+        assert self._file is not None
+        try:
+            _write_all(self._file, part)
+        except OSError as error:
+            self._move(part, error)
+
+    def _leave_memory(self) -> None:
+        """Go on in a file; where none can be made, in memory up to a bound."""
+        self._file = self._next_file()
+        if self._file is not None:
+            whole, self._parts = b"".join(self._parts), []
+            self._write_to_file(whole)
+        elif self.size > WITHOUT_FILE_BYTES:
+            raise _no_room()
+
+    def _move(self, part: bytes, error: OSError) -> None:
+        """The disk is full: what is there already goes to the next place, or back into memory."""
+        assert self._file is not None
+        logger.warning("an answer cannot be kept in a file while it is made, it goes elsewhere: %s", error.strerror)
+        full, done = self._file, self.size - len(part)
+        self._file = None
+        full.seek(0)
+        while (found := self._next_file()) is not None:
+            try:
+                _copy(full, found, done)
+                _write_all(found, part)
+            except OSError:
+                found.close()
+                full.seek(0)
+                continue
+            full.close()
+            self._file = found
+            return
+        if self.size > WITHOUT_FILE_BYTES:
+            full.close()
+            raise _no_room()
+        self._parts = [full.read(done), part]
+        full.close()
+
+    def _next_file(self) -> IO[bytes] | None:
+        while self._places:
+            place = self._places.pop(0)
+            try:
+                # Where the system can, a file that never has a name, so that nothing moves in the directory.
+                return tempfile.TemporaryFile(buffering=0, dir=place)
+            except OSError:
+                continue
+        return None
+
+
+def spooled(parts: Iterable[bytes], directory: str | None = None) -> Encoded:
+    """All parts as one message; what was taken is let go where they raise."""
+    spool = Spool(directory)
+    try:
+        for part in parts:
+            spool.write(part)
+        return spool.finish()
+    except BaseException:
+        spool.discard()
+        raise
+
+
+def discard(message: Encoded) -> None:
+    """Let go a message that is not sent."""
+    if isinstance(message, Spooled):
+        message.close()
+
+
+def _write_all(file: IO[bytes], part: bytes) -> None:
+    view = memoryview(part)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _copy(source: IO[bytes], target: IO[bytes], size: int) -> None:
+    while size:
+        part = source.read(min(size, _COPY_BYTES))
+        size -= len(part)
+        _write_all(target, part)
+
+
+def _no_room() -> StorageFailure:
+    place = tempfile.gettempdir()
+    return StorageFailure(
+        StorageReason.FULL,
+        f"an answer of more than {WITHOUT_FILE_BYTES} bytes fits neither on the disk of the store nor into {place}; "
+        "free some space, or read it a page at a time (turn/list, session/history)",
+        place,
+    )
