@@ -49,16 +49,17 @@ def decode_cursor(cursor: str | None, list_name: str, key: Any) -> int | None:
     raise _not_of_this_list(cursor)
 
 
-def within_page(items: Iterable[T], size: Callable[[T], int]) -> list[T]:
-    """The first items that fit into a page of about 8 MiB, but one at least."""
+def take_page(items: Iterable[T], size: Callable[[T], int], limit: int) -> tuple[list[T], bool]:
+    """The first items that fit into a page of ``limit`` rows and about 8 MiB, but one at least; and whether there are
+    more. Items are taken one by one, and at the most one that is not given."""
     kept: list[T] = []
     total = 0
     for item in items:
         total += size(item)
-        if kept and total > PAGE_BYTES:
-            break
+        if kept and (len(kept) == limit or total > PAGE_BYTES):
+            return kept, True
         kept.append(item)
-    return kept
+    return kept, False
 
 
 def _digest(list_name: str, key: Any) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
+from mandrake_sessions.connection.answers import carry_through, encode_answer
 from mandrake_sessions.connection.jsonrpc import (
     Id,
     encode,
@@ -17,6 +19,7 @@ from mandrake_sessions.connection.jsonrpc import (
 )
 from mandrake_sessions.connection.metrics import Metrics
 from mandrake_sessions.connection.outbound import Outbound
+from mandrake_sessions.connection.spool import Encoded, Spool, discard
 from mandrake_sessions.connection.stores import StorePlace
 from mandrake_sessions.connection.trace import Trace, shown_name
 from mandrake_sessions.model import Appended
@@ -47,24 +50,27 @@ class Exit:
 
 
 class Batch:
-    """The answers of a JSON-RPC batch, which leave together when the last is there; ``on_answered`` is called then."""
+    """The answers of a JSON-RPC batch, which leave together when the last is there; ``on_answered`` is called then.
+    Until then they are kept as a long answer is, in a file beyond 1 MiB."""
 
     def __init__(self, outbound: Outbound, expected: int, on_answered: Callable[[], None]) -> None:
         self._outbound = outbound
         self._missing = expected
         self._on_answered = on_answered
-        self._answers: list[bytes] = []
+        self._answers = Spool()
 
-    def add(self, answer: bytes | None) -> None:
+    def add(self, answer: Encoded | None) -> None:
         """One message of the batch is done; None where it was a notification."""
         self._missing -= 1
         if answer is not None:
-            self._answers.append(answer)
+            self._answers.write(b"," if self._answers.size else b"[")
+            self._answers.add(answer)
         if self._missing:
             return
         self._on_answered()
-        if self._answers:
-            self._outbound.send_encoded(b"[" + b",".join(self._answers) + b"]")
+        if self._answers.size:
+            self._answers.write(b"]")
+            self._outbound.send_encoded(self._answers.finish())
 
 
 class Call:
@@ -103,13 +109,18 @@ class Call:
     def succeed(self, result: Any) -> None:
         """Answer with a JSON value."""
         if not self.answered:
-            self.succeed_encoded(self.encode_result(result))
+            self._answer(encode(result_message(self.id, result)) if self.is_request else b"")
 
-    def encode_result(self, result: Any) -> bytes:
-        """The whole answer, for ``succeed_encoded``; may be called on another thread."""
-        return encode(result_message(self.id, result)) if self.is_request else b""
+    def encode_result(self, result: Any) -> Encoded:
+        """The whole answer to what a handler gave, for ``succeed_encoded``. Rows of it are read, and operations of a
+        transaction carried out, here: so it is called inside the pin or transaction. May be called on another thread.
+        """
+        if not self.is_request:
+            carry_through(result)
+            return b""
+        return encode_answer(self.id, result, None if self.place is None else str(Path(self.place.path).parent))
 
-    def succeed_encoded(self, answer: bytes) -> None:
+    def succeed_encoded(self, answer: Encoded) -> None:
         """Answer with what ``encode_result`` gave."""
         self._answer(answer)
 
@@ -144,8 +155,9 @@ class Call:
             "error": error,
         }
 
-    def _answer(self, answer: bytes, *, failed: bool = False) -> None:
+    def _answer(self, answer: Encoded, *, failed: bool = False) -> None:
         if self.answered:
+            discard(answer)
             return
         self.answered = True
         self._on_answered()

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from mandrake_sessions.connection.call import Call
 from mandrake_sessions.connection.health import HealthMonitor
 from mandrake_sessions.connection.outbound import Outbound
+from mandrake_sessions.connection.spool import Encoded
 from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.errors import Busy, Cancelled, FileMoved, SessionsError, StoreError
@@ -25,7 +26,7 @@ from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import StoreContext, SubscriptionContext
 from mandrake_sessions.manager import Housekeeper, Pin, SessionManager
 from mandrake_sessions.model import Appended
-from mandrake_sessions.protocol.converter import structure_params, unstructure
+from mandrake_sessions.protocol.converter import structure_params
 from mandrake_sessions.protocol.methods import Access, Method
 from mandrake_sessions.protocol.stores import own_params, store_name
 from mandrake_sessions.waiting import backoff
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 # A group of writes shares one BEGIN IMMEDIATE and one COMMIT; its bound bounds how long the lock is held.
 MAX_GROUP = 256
+# So many bytes of answers end a group too: they are held until its COMMIT.
+GROUP_BYTES = 1024 * 1024
 # One reader connection is left for what the loop itself reads.
 MAX_LONG_READS = 3
 # How often idle work is looked for where none is known to be due.
@@ -245,18 +248,30 @@ class Dispatcher:
                 outcomes = self._append(group, manager)
             else:
                 with manager.transaction(wait=False):
-                    outcomes = [self._attempt(call, self._context(call, manager)) for call in group]
+                    outcomes = self._carry_out(group, manager)
         except (Busy, FileMoved):
             raise
         except Exception as error:
             self._fail_group(group, manager, error)
             return
-        for call, outcome in zip(group, outcomes, strict=True):
+        # Those that the group had no room for are left in the queue.
+        for call, outcome in zip(group, outcomes, strict=False):
             self._queue.popleft()
             if isinstance(outcome, Appended):
                 call.acknowledge(outcome)
             else:
                 self._answer(call, outcome)
+
+    def _carry_out(self, group: list[Call], manager: SessionManager) -> list[Any]:
+        """The encoded results of the first of a group, or their exceptions: of as many as there is room for."""
+        outcomes: list[Any] = []
+        weight = 0
+        for call in group:
+            outcome = self._attempt(call, self._context(call, manager))
+            outcomes.append(outcome)
+            if not isinstance(outcome, Exception) and (weight := weight + len(outcome)) > GROUP_BYTES:
+                break
+        return outcomes
 
     def _append(self, group: list[Call], manager: SessionManager) -> list[Any]:
         """Appends alone go to the manager together, which stores them with one statement."""
@@ -275,9 +290,10 @@ class Dispatcher:
         return group
 
     def _attempt(self, call: Call, context: Any) -> Any:
-        """The result, or the exception; what the call had written is undone by then, and nothing of the others'."""
+        """The encoded result, or the exception; what the call had written is undone by then, and nothing of the
+        others'."""
         try:
-            return unstructure(carry_out(context, _method(call), own_params(call.params)))
+            return call.encode_result(carry_out(context, _method(call), own_params(call.params)))
         except Exception as error:
             return error
 
@@ -322,15 +338,15 @@ class Dispatcher:
         self._reading[call] = pin
         loop = asyncio.get_running_loop()
 
-        def read() -> bytes:
+        def read() -> Encoded:
             with pin:
                 context = self._context(call, manager)
-                return call.encode_result(unstructure(carry_out(context, _method(call), own_params(call.params))))
+                return call.encode_result(carry_out(context, _method(call), own_params(call.params)))
 
         done = self._executor.submit(read)
         done.add_done_callback(lambda finished: loop.call_soon_threadsafe(self._was_read, call, finished))
 
-    def _was_read(self, call: Call, done: Future[bytes]) -> None:
+    def _was_read(self, call: Call, done: Future[Encoded]) -> None:
         del self._reading[call]
         error = done.exception()
         if error is None:
@@ -342,11 +358,8 @@ class Dispatcher:
     def _answer(self, call: Call, outcome: Any) -> None:
         if isinstance(outcome, Exception):
             self._fail(call, outcome)
-            return
-        try:
-            call.succeed(outcome)
-        except Exception as error:
-            call.fail(error)
+        else:
+            call.succeed_encoded(outcome)
 
     def _fail(self, call: Call, error: Exception) -> None:
         """Answer with an error; if it is the store's own, its health is looked at before the answers leave."""

@@ -85,7 +85,7 @@ class LineFramer:
     def wrap(self, message: bytes) -> bytes:
         return message + b"\n"
 
-    def around(self, size: int) -> tuple[bytes, bytes]:
+    def around(self, size: int) -> tuple[bytes, bytes]:  # noqa: ARG002
         return b"", b"\n"
 
     def _add(self, part: bytes) -> None:

@@ -16,4 +16,4 @@ def response_update(context: StoreContext, params: ResponseChange) -> Response:
 
 
 def response_status(context: StoreContext, params: ResponseStatusGet) -> ResponseProgress:
-    return context.manager.response_status(**params)
+    return context.manager.response_status(**params, lazily=True)

@@ -20,7 +20,7 @@ def round_update(context: StoreContext, params: RoundChange) -> RoundDetail:
 
 
 def round_list(context: StoreContext, params: RoundList) -> RoundPage:
-    return context.manager.list_rounds(**params)
+    return context.manager.list_rounds(**params, lazily=True)
 
 
 def round_delete(context: StoreContext, params: RoundDelete) -> Deleted:

@@ -17,7 +17,7 @@ def session_get(context: StoreContext, params: SessionGet) -> Session:
 
 
 def session_list(context: StoreContext, params: SessionList) -> SessionPage:
-    return context.manager.list_sessions(**params)
+    return context.manager.list_sessions(**params, lazily=True)
 
 
 def session_update(context: StoreContext, params: SessionChange) -> Session:
@@ -29,4 +29,4 @@ def session_delete(context: StoreContext, params: SessionId) -> Deleted:
 
 
 def session_history(context: StoreContext, params: SessionHistory) -> History:
-    return context.manager.history(**params)
+    return context.manager.history(**params, lazily=True)

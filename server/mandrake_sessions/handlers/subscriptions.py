@@ -14,7 +14,12 @@ def turn_subscribe(context: StoreContext, params: TurnSubscribe) -> TurnSubscrip
     )
     raw, text = params.get("include_raw", False), params.get("include_text", True)
     start = context.manager.follow_turns(
-        scope, since=params.get("since"), store_id=params.get("store_id"), include_raw=raw, include_text=text
+        scope,
+        since=params.get("since"),
+        store_id=params.get("store_id"),
+        include_raw=raw,
+        include_text=text,
+        lazily=True,
     )
     subscription_id = context.subscriptions.follow_turns(context.manager, scope, start, raw=raw, text=text)
     return TurnSubscription(subscription_id, start.store_id, start.seq, start.reset, start.turns)
@@ -23,7 +28,7 @@ def turn_subscribe(context: StoreContext, params: TurnSubscribe) -> TurnSubscrip
 def session_subscribe(context: StoreContext, params: SessionSubscribe) -> SessionSubscription:
     scope = context.manager.turn_scope(session_id=params.get("session_id"))
     start = context.manager.follow_sessions(
-        scope.session_id, since=params.get("since"), store_id=params.get("store_id")
+        scope.session_id, since=params.get("since"), store_id=params.get("store_id"), lazily=True
     )
     subscription_id = context.subscriptions.follow_sessions(context.manager, scope, start)
     return SessionSubscription(subscription_id, start.store_id, start.seq, start.reset, start.sessions)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from mandrake_sessions.errors import TooLarge
 from mandrake_sessions.handlers.context import StoreContext
 from mandrake_sessions.limits import MAX_OPERATIONS
-from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.errors import InvalidParams, OperationFailed, method_not_found
 from mandrake_sessions.protocol.methods import METHODS, OPERATIONS
 from mandrake_sessions.protocol.params import Operation, TransactionRun
@@ -19,11 +19,17 @@ def transaction_run(context: StoreContext, params: TransactionRun) -> Transactio
     count = len(params["operations"])
     if count > MAX_OPERATIONS:
         raise TooLarge("operations", f"{count} operations; a transaction may have at most {MAX_OPERATIONS}")
-    appends_only = all(operation["method"] == "turn/append" for operation in params["operations"])
+    results: Any = _results(context, params["operations"])
+    return TransactionResults(results)
+
+
+def _results(context: StoreContext, operations: list[Operation]) -> Iterator[Any]:
+    """The operations are carried out while their results are asked for, so that no more than one is held: what is not
+    asked for to the end is undone."""
+    appends_only = all(operation["method"] == "turn/append" for operation in operations)
     with context.manager.transaction(appends_only=appends_only):
-        return TransactionResults(
-            [_run(context, position, operation) for position, operation in enumerate(params["operations"])]
-        )
+        for position, operation in enumerate(operations):
+            yield _run(context, position, operation)
 
 
 def _run(context: StoreContext, position: int, operation: Operation) -> Any:
@@ -39,6 +45,6 @@ def _run(context: StoreContext, position: int, operation: Operation) -> Any:
         given = operation.get("params", {})
         if store_name(given) not in (DEFAULT_STORE, context.store):
             raise InvalidParams(f"operations[{position}].params", "a transaction is in one store; name it there")
-        return unstructure(carry_out(context, METHODS[name], own_params(given)))
+        return carry_out(context, METHODS[name], own_params(given))
     except Exception as error:
         raise OperationFailed(position, error) from error

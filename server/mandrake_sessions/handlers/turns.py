@@ -24,11 +24,11 @@ def turn_append(context: StoreContext, params: TurnPiece) -> Appended:
 
 
 def turn_update(context: StoreContext, params: TurnChange) -> Turn:
-    return context.manager.update_turn(**params)
+    return context.manager.update_turn(**params, lazily=True)
 
 
 def turn_get(context: StoreContext, params: TurnGet) -> Turn:
-    return context.manager.get_turn(**params)
+    return context.manager.get_turn(**params, lazily=True)
 
 
 def turn_delete(context: StoreContext, params: TurnId) -> Deleted:
@@ -36,8 +36,8 @@ def turn_delete(context: StoreContext, params: TurnId) -> Deleted:
 
 
 def turn_list(context: StoreContext, params: TurnList) -> TurnPage:
-    return context.manager.list_turns(**params)
+    return context.manager.list_turns(**params, lazily=True)
 
 
 def turn_latest(context: StoreContext, params: TurnLatest) -> Turn | None:
-    return context.manager.latest_turn(**params)
+    return context.manager.latest_turn(**params, lazily=True)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+from attrs import evolve
 
 from mandrake_sessions.errors import Conflict, FileMoved, NotOpen, StorageReason
+from mandrake_sessions.model import Turn
+from mandrake_sessions.store import turns
 from mandrake_sessions.store.database import Database
 from mandrake_sessions.store.permissions import may_write
 from mandrake_sessions.store.pool import acquire, release, reopen
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.transaction import Pin, Transaction, last_seq, reads_pinned, snapshot, transaction
 from mandrake_sessions.store.values import digest
+
+T = TypeVar("T")
 
 
 class Operations:
@@ -138,6 +144,31 @@ class Operations:
 
     def _read(self) -> Any:
         return snapshot(self._database(), self._settings)
+
+    def _while_asked(self, rows: Iterable[T]) -> Iterator[T]:
+        """Rows that are read while they are asked for, in the pinned snapshot or the transaction of this thread."""
+        with self._read():
+            yield from rows
+
+    def _turns(
+        self, connection: Any, found: Iterable[turns.StoredTurn], *, text: bool, raw: bool = True, lazily: bool
+    ) -> Any:
+        """The turns with what hangs from them: a list or, lazily, an iterator; so are the tool calls of each then,
+        where there is much of them, to be taken before the next turn is."""
+        if not lazily:
+            return turns.load_turns(connection, list(found), text=text, raw=raw)
+        return self._while_asked(map(self._as_asked, turns.each_turn(connection, found, text=text, raw=raw)))
+
+    def _turn(self, connection: Any, stored: turns.StoredTurn, *, text: bool, lazily: bool) -> Turn:
+        turn: Turn = next(iter(self._turns(connection, [stored], text=text, lazily=lazily)))
+        return turn
+
+    def _as_asked(self, turn: Turn) -> Turn:
+        calls: Any = turn.tool_calls
+        if isinstance(calls, list):
+            return turn
+        guarded: Any = self._while_asked(calls)
+        return evolve(turn, tool_calls=guarded)
 
 
 def _is_current(held: Database) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from mandrake_sessions import rules
@@ -46,20 +47,27 @@ class FeedOperations(Operations):
         store_id: str | None = None,
         include_raw: bool = False,
         include_text: bool = True,
+        lazily: bool = False,
     ) -> FeedStart:
         """Where to begin following the turns of ``scope``, without a gap: from ``since`` on where that is kept, else
         from the state given, which is that at ``seq`` (a turn or a response: those turns; wider: those that stream).
+        With ``lazily``, inside a ``pin``, the state is an iterator that reads it while it is used.
         """
         with self._read() as connection:
             start = _start(connection, since, store_id)
             if since is not None and not start.reset:
                 return start
             found = _turns_in(connection, scope)
-            loaded = turns.load_turns(connection, found, text=include_text, raw=include_raw)
+            loaded = self._turns(connection, found, text=include_text, raw=include_raw, lazily=lazily)
             return FeedStart(start.store_id, start.seq, start.reset, turns=loaded)
 
     def follow_sessions(
-        self, session_id: str | None = None, *, since: int | None = None, store_id: str | None = None
+        self,
+        session_id: str | None = None,
+        *,
+        since: int | None = None,
+        store_id: str | None = None,
+        lazily: bool = False,
     ) -> FeedStart:
         """The same for sessions: the one, or the 50 last changed of a whole store. Raises NotFound."""
         with self._read() as connection:
@@ -67,7 +75,10 @@ class FeedOperations(Operations):
             found = _sessions_in(connection, session_id)
             if since is not None and not start.reset:
                 return start
-            return FeedStart(start.store_id, start.seq, start.reset, sessions=found)
+            listed: Any = self._while_asked(found)
+            if not lazily:
+                listed = list(listed)
+            return FeedStart(start.store_id, start.seq, start.reset, sessions=listed)
 
     def changes_since(self, seq: int, *, limit: int = 1000) -> list[Change]:
         """Committed changes above ``seq``, this process's and others', in order: ``limit`` at the most, and not much
@@ -118,9 +129,9 @@ def _start(connection: Any, since: int | None, store_id: str | None) -> FeedStar
     return FeedStart(own_id, since, reset=False) if kept else FeedStart(own_id, seq, reset=True)
 
 
-def _turns_in(connection: Any, scope: Scope) -> list[turns.StoredTurn]:
+def _turns_in(connection: Any, scope: Scope) -> Iterator[turns.StoredTurn]:
     if scope.turn_id is not None:
-        return [turns.get_turn(connection, scope.turn_id)]
+        return iter([turns.get_turn(connection, scope.turn_id)])
     if scope.response_id is not None:
         stored = rounds.get_round_of_response(connection, scope.response_id)
         return turns.list_turns(connection, stored.pk, None, -1)
@@ -129,8 +140,8 @@ def _turns_in(connection: Any, scope: Scope) -> list[turns.StoredTurn]:
     return turns.streaming_turns(connection)
 
 
-def _sessions_in(connection: Any, session_id: str | None) -> list[Session]:
+def _sessions_in(connection: Any, session_id: str | None) -> Iterator[Session]:
     if session_id is not None:
-        return [sessions.get_session(connection, rules.uuid("session_id", session_id)).session]
+        return iter([sessions.get_session(connection, rules.uuid("session_id", session_id)).session])
     newest = sessions.list_sessions(connection, sessions.SessionFilter(archived=None), None, FIRST_SESSIONS)
-    return [stored.session for stored in newest]
+    return (row.session for row in newest)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from attrs import asdict
 
 from mandrake_sessions import rules
 from mandrake_sessions.errors import InvalidValue
-from mandrake_sessions.model import History, HistoryResponse, HistoryRound, Order, Turn
+from mandrake_sessions.model import History, HistoryResponse, HistoryRound, Order
 from mandrake_sessions.operations.base import Operations
-from mandrake_sessions.operations.turns import weigh_turns
-from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, within_page
+from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
 from mandrake_sessions.store import changes, rounds, sessions, turns
-from mandrake_sessions.store.rounds import StoredRound
+from mandrake_sessions.store.rounds import RoundRow
 from mandrake_sessions.store.transaction import last_seq
-from mandrake_sessions.store.turns import StoredTurn
+
+# So many rounds, or about so many bytes of them, are read together.
+_READ_ROUNDS = 100
+_READ_BYTES = 1024 * 1024
+
+# A round's row with about how many bytes the round takes in an answer, its turns included.
+_Weighed = tuple[RoundRow, int]
 
 
 class HistoryOperations(Operations):
@@ -28,11 +35,14 @@ class HistoryOperations(Operations):
         order: Order = "asc",
         include_raw: bool = False,
         include_text: bool = True,
+        lazily: bool = False,
     ) -> History:
         """A page of rounds with all that hangs from them: one consistent snapshot, read in a number of statements
-        that does not depend on how many rounds there are.
+        that depends on how many bytes there are, and not on how many rounds.
 
-        ``order``: ``asc`` is the oldest round first. Raises NotFound.
+        ``order``: ``asc`` is the oldest round first. With ``lazily``, inside a ``pin``, the rounds are an iterator that
+        reads them while it is used; so are the turns of a round where they are long, to be taken before the next round
+        is. Raises NotFound.
         """
         if order not in ("asc", "desc"):
             raise InvalidValue("order", f"must be asc or desc, not {order!r}")
@@ -41,53 +51,68 @@ class HistoryOperations(Operations):
         limit = check_limit(limit)
         with self._read() as connection:
             session = sessions.get_session(connection, session_id)
-            pks = rounds.list_round_pks(connection, session.pk, after, limit + 1, order)
-            heads = _by_round(turns.turns_of_rounds(connection, pks[:limit]))
-            weights = _weigh(connection, heads, raw=include_raw, text=include_text)
-            page = within_page(
-                rounds.list_rounds(connection, session.pk, after, min(limit, len(pks)), order),
-                lambda stored: weights.get(stored.pk, 0) + stored.weight,
-            )
-            shown = [turn for stored in page for turn in heads.get(stored.pk, ())]
-            loaded = turns.load_turns(connection, shown, text=include_text, raw=include_raw)
+            found = rounds.list_rounds(connection, session.pk, after, limit + 1, order)
+            weighed = _weighed(connection, found, text=include_text, raw=include_raw)
+            page, more = take_page(weighed, lambda entry: entry[1], limit)
             seq, store_id = last_seq(connection), changes.store_id(connection)
-        more = len(page) < len(pks)
-        position = page[-1].detail.round.index if more else 0
+            shown: Any = self._while_asked(
+                self._rounds(connection, page, text=include_text, raw=include_raw, lazily=lazily)
+            )
+            if not lazily:
+                shown = list(shown)
+        position = page[-1][0].index if more else 0
         return History(
             session.session,
-            _assembled(page, loaded),
+            shown,
             encode_cursor("history", [session_id, order], position) if more else None,
             seq,
             store_id,
         )
 
+    def _rounds(
+        self, connection: Any, page: list[_Weighed], *, text: bool, raw: bool, lazily: bool
+    ) -> Iterator[HistoryRound]:
+        for few, size in _few(page):
+            found = turns.turns_of_rounds(connection, [row.pk for row in few])
+            if len(few) == 1 and size > _READ_BYTES:
+                yield _assembled(few[0], self._turns(connection, found, text=text, raw=raw, lazily=lazily))
+                continue
+            by_response: dict[str, list[Any]] = defaultdict(list)
+            for turn in turns.load_turns(connection, list(found), text=text, raw=raw):
+                by_response[turn.response_id].append(turn)
+            for row in few:
+                yield _assembled(row, by_response)
 
-def _by_round(found: list[StoredTurn]) -> dict[int, list[StoredTurn]]:
-    heads: dict[int, list[StoredTurn]] = {}
-    for turn in found:
-        heads.setdefault(turn.round_pk, []).append(turn)
-    return heads
+
+def _weighed(connection: Any, found: Iterable[RoundRow], *, text: bool, raw: bool) -> Iterator[_Weighed]:
+    """Each round with its weight, a few read ahead at a time."""
+    for few, _ in _few((row, row.weight) for row in found):
+        sizes = turns.turn_bytes(connection, [row.pk for row in few], text=text, raw=raw)
+        for row in few:
+            yield row, row.weight + sizes.get(row.pk, 0)
 
 
-def _weigh(connection: Any, heads: dict[int, list[StoredTurn]], *, raw: bool, text: bool) -> dict[int, int]:
-    """About how many bytes the turns of each round take."""
-    every = [turn for round_turns in heads.values() for turn in round_turns]
-    weights = weigh_turns(connection, every, raw=raw, text=text)
-    return {pk: sum(weights[turn.pk] for turn in round_turns) for pk, round_turns in heads.items()}
+def _few(page: Iterable[_Weighed]) -> Iterator[tuple[list[RoundRow], int]]:
+    """Neighbours that are read together, and what they weigh together; one that is heavy comes alone."""
+    few: list[RoundRow] = []
+    size = 0
+    for row, weight in page:
+        if few and (size + weight > _READ_BYTES or len(few) == _READ_ROUNDS):
+            yield few, size
+            few, size = [], 0
+        few.append(row)
+        size += weight
+    if few:
+        yield few, size
 
 
-def _assembled(page: list[StoredRound], loaded: list[Turn]) -> list[HistoryRound]:
-    by_response: dict[str, list[Turn]] = {}
-    for turn in loaded:
-        by_response.setdefault(turn.response_id, []).append(turn)
-    return [
-        HistoryRound(
-            **asdict(stored.detail.round, recurse=False),
-            request=stored.detail.request,
-            response=HistoryResponse(
-                **asdict(stored.detail.response, recurse=False),
-                turns=by_response.get(stored.detail.response.id, []),
-            ),
-        )
-        for stored in page
-    ]
+def _assembled(row: RoundRow, found: Any) -> HistoryRound:
+    """``found``: its turns, or those of several rounds by their response's id."""
+    detail = row.detail
+    if isinstance(found, dict):
+        found = found.get(detail.response.id, [])
+    return HistoryRound(
+        **asdict(detail.round, recurse=False),
+        request=detail.request,
+        response=HistoryResponse(**asdict(detail.response, recurse=False), turns=found),
+    )

@@ -19,7 +19,7 @@ from mandrake_sessions.model import (
     RoundPage,
 )
 from mandrake_sessions.operations.base import Operations, check_same, create_hash, id_in_use
-from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, within_page
+from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
 from mandrake_sessions.store import changes, rounds, sessions, turns
 from mandrake_sessions.store.rows import differs, update
 from mandrake_sessions.store.transaction import Transaction, last_seq
@@ -55,18 +55,23 @@ class RoundOperations(Operations):
         with self._read() as connection:
             return rounds.get_round(connection, rules.uuid("round_id", round_id)).detail
 
-    def list_rounds(self, session_id: str, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None) -> RoundPage:
-        """The rounds of a session by index. Raises NotFound."""
+    def list_rounds(
+        self, session_id: str, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None, lazily: bool = False
+    ) -> RoundPage:
+        """The rounds of a session by index. With ``lazily`` the page is an iterator that makes its rounds while it is
+        used. Raises NotFound."""
         session_id = rules.uuid("session_id", session_id)
         after = decode_cursor(cursor, "rounds", session_id)
         limit = check_limit(limit)
         with self._read() as connection:
             session = sessions.get_session(connection, session_id)
-            found = list(rounds.list_rounds(connection, session.pk, after, limit + 1))
+            found = rounds.list_rounds(connection, session.pk, after, limit + 1)
+            page, more = take_page(found, lambda row: row.weight, limit)
             seq, store_id = last_seq(connection), changes.store_id(connection)
-        page = [stored.detail.round for stored in within_page(found[:limit], lambda stored: stored.weight)]
-        more = len(page) < len(found)
-        return RoundPage(page, encode_cursor("rounds", session_id, page[-1].index) if more else None, seq, store_id)
+            listed: Any = self._while_asked(row.detail.round for row in page)
+            if not lazily:
+                listed = list(listed)
+        return RoundPage(listed, encode_cursor("rounds", session_id, page[-1].index) if more else None, seq, store_id)
 
     def update_round(self, round_id: str, *, metadata: JsonObject) -> RoundDetail:
         """Replace the metadata. Raises NotFound."""
@@ -80,8 +85,9 @@ class RoundOperations(Operations):
         following = rules.boolean("following", following)
         with self._write() as tx:
             first = rounds.get_round(tx.connection, rules.uuid("round_id", round_id))
-            gone = [first, *(rounds.following_rounds(tx.connection, first) if following else ())]
-            turn_count = sum(_delete_round(tx, stored) for stored in gone)
+            following_pks = rounds.following_rounds(tx.connection, first) if following else []
+            gone = [first.pk, *following_pks]
+            turn_count = sum(_delete_round(tx, rounds.round_by_pk(tx.connection, pk)) for pk in gone)
             sessions.recount_rounds(tx, first.session_pk)
             sessions.update_session(tx, first.session_pk, {}, tx.seq)
         return Deleted(Counts(0, len(gone), len(gone), len(gone), turn_count))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
 from mandrake_sessions import rules
 from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
 from mandrake_sessions.fields import NewSession, SessionUpdate
 from mandrake_sessions.model import ChangeKind, Counts, Deleted, Session, SessionPage
 from mandrake_sessions.operations.base import Operations, check_same, create_hash
-from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, within_page
+from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
 from mandrake_sessions.store import changes, sessions, turns
 from mandrake_sessions.store.rows import differs
 from mandrake_sessions.store.transaction import Transaction, last_seq
@@ -56,9 +56,11 @@ class SessionOperations(Operations):
         query: str | None = None,
         parent_id: str | None = None,
         streaming: bool | None = None,
+        lazily: bool = False,
     ) -> SessionPage:
         """Sessions, last changed first. ``archived=None`` gives both kinds; ``query`` is looked for in title,
-        description and preview, in any case; ``parent_id`` gives the forks of a session."""
+        description and preview, in any case; ``parent_id`` gives the forks of a session. With ``lazily`` the page
+        is an iterator that makes its sessions while it is used."""
         wanted = sessions.SessionFilter(
             archived if archived is None else rules.boolean("archived", archived),
             None if query is None else rules.text("query", query).casefold(),
@@ -70,10 +72,12 @@ class SessionOperations(Operations):
         limit = check_limit(limit)
         with self._read() as connection:
             found = sessions.list_sessions(connection, wanted, before, limit + 1)
+            page, more = take_page(found, lambda row: row.weight, limit)
             seq, store_id = last_seq(connection), changes.store_id(connection)
-        page = [stored.session for stored in within_page(found[:limit], lambda stored: stored.weight)]
-        more = len(page) < len(found)
-        return SessionPage(page, encode_cursor("sessions", key, page[-1].seq) if more else None, seq, store_id)
+            listed: Any = self._while_asked(row.session for row in page)
+            if not lazily:
+                listed = list(listed)
+        return SessionPage(listed, encode_cursor("sessions", key, page[-1].seq) if more else None, seq, store_id)
 
     def update_session(self, session_id: str, **fields: Unpack[SessionUpdate]) -> Session:
         """Change what is given. ``archived`` sets or clears ``archived_at``.

@@ -21,7 +21,7 @@ from mandrake_sessions.model import (
     TurnStatus,
 )
 from mandrake_sessions.operations.base import Operations, check_same, create_hash
-from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, within_page
+from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
 from mandrake_sessions.store import changes, rounds, sessions, texts, tool_calls, turns
 from mandrake_sessions.store.streams import PieceWriter, Stream
 from mandrake_sessions.store.transaction import Transaction, last_seq, transaction
@@ -84,9 +84,11 @@ class TurnOperations(Operations):
             writer.flush()
         return outcomes
 
-    def update_turn(self, turn_id: str, *, include_text: bool = True, **fields: Unpack[TurnUpdate]) -> Turn:
+    def update_turn(
+        self, turn_id: str, *, include_text: bool = True, lazily: bool = False, **fields: Unpack[TurnUpdate]
+    ) -> Turn:
         """Change what is given; ``content`` and ``raw_response`` replace the text. A turn that leaves ``streaming``
-        gets its ``stream_end_time``, and its text is final then.
+        gets its ``stream_end_time``, and its text is final then. ``lazily``: see ``get_turn``; in a transaction.
 
         Raises:
             NotFound: no such turn.
@@ -99,13 +101,14 @@ class TurnOperations(Operations):
             new_texts: dict[str, str] = {name: columns.pop(name) for name in _TEXTS if name in columns}
             _check_status(stored, columns, tx.now)
             stored = change_turn(tx, stored, columns, _replaced_texts(tx, stored, columns, new_texts))
-            return turns.load_turn(tx.connection, stored, text=include_text)
+            return self._turn(tx.connection, stored, text=include_text, lazily=lazily)
 
-    def get_turn(self, turn_id: str, *, include_text: bool = True) -> Turn:
-        """Raises NotFound."""
+    def get_turn(self, turn_id: str, *, include_text: bool = True, lazily: bool = False) -> Turn:
+        """With ``lazily``, inside a ``pin``, many tool calls are an iterator that reads them while it is used. Raises
+        NotFound."""
         with self._read() as connection:
             stored = turns.get_turn(connection, rules.uuid("turn_id", turn_id))
-            return turns.load_turn(connection, stored, text=include_text)
+            return self._turn(connection, stored, text=include_text, lazily=lazily)
 
     def delete_turn(self, turn_id: str) -> Deleted:
         """Delete a turn with its tool calls and text, in the feed too. Raises NotFound."""
@@ -126,38 +129,42 @@ class TurnOperations(Operations):
         cursor: str | None = None,
         include_raw: bool = False,
         include_text: bool = True,
+        lazily: bool = False,
     ) -> TurnPage:
-        """The turns of a response by index. Raises NotFound."""
+        """The turns of a response by index. With ``lazily``, inside a ``pin``, they are an iterator that reads them
+        while it is used. Raises NotFound."""
         response_id = rules.uuid("response_id", response_id)
         after = decode_cursor(cursor, "turns", response_id)
         limit = check_limit(limit)
         with self._read() as connection:
             stored = rounds.get_round_of_response(connection, response_id)
             found = turns.list_turns(connection, stored.pk, after, limit + 1)
-            weights = weigh_turns(connection, found, raw=include_raw, text=include_text)
-            page = within_page(found[:limit], lambda turn: weights[turn.pk])
-            loaded = turns.load_turns(connection, page, text=include_text, raw=include_raw)
+            weighed = turns.weighed(connection, found, text=include_text, raw=include_raw)
+            weighed_page, more = take_page(weighed, lambda entry: entry[1], limit)
+            page = [turn for turn, _ in weighed_page]
+            loaded = self._turns(connection, page, text=include_text, raw=include_raw, lazily=lazily)
             seq, store_id = last_seq(connection), changes.store_id(connection)
-        more = len(page) < len(found)
         return TurnPage(loaded, encode_cursor("turns", response_id, page[-1].index) if more else None, seq, store_id)
 
-    def latest_turn(self, response_id: str, *, include_text: bool = True) -> Turn | None:
-        """The turn of the highest index, None where there is no turn. Raises NotFound for the response."""
+    def latest_turn(self, response_id: str, *, include_text: bool = True, lazily: bool = False) -> Turn | None:
+        """The turn of the highest index, None where there is no turn. ``lazily``: see ``get_turn``. Raises NotFound for
+        the response."""
         with self._read() as connection:
             stored = rounds.get_round_of_response(connection, rules.uuid("response_id", response_id))
             latest = turns.latest_turn(connection, stored.pk)
-            return None if latest is None else turns.load_turn(connection, latest, text=include_text)
+            return None if latest is None else self._turn(connection, latest, text=include_text, lazily=lazily)
 
     def response_status(
-        self, response_id: str, *, include_raw: bool = False, include_text: bool = True
+        self, response_id: str, *, include_raw: bool = False, include_text: bool = True, lazily: bool = False
     ) -> ResponseProgress:
-        """A response with all its turns, and whether none of them streams. Raises NotFound."""
+        """A response with all its turns, and whether none of them streams. ``lazily``: see ``list_turns``. Raises
+        NotFound."""
         with self._read() as connection:
             stored = rounds.get_round_of_response(connection, rules.uuid("response_id", response_id))
             found = turns.list_turns(connection, stored.pk, None, -1)
-            loaded = turns.load_turns(connection, found, text=include_text, raw=include_raw)
+            loaded = self._turns(connection, found, text=include_text, raw=include_raw, lazily=lazily)
             seq, store_id = last_seq(connection), changes.store_id(connection)
-        complete = all(turn.status is not TurnStatus.STREAMING for turn in loaded)
+            complete = not turns.is_streaming(connection, stored.pk)
         return ResponseProgress(complete, stored.detail.response, loaded, seq, store_id)
 
     def upsert_tool_call(self, turn_id: str, tool_call: ToolCallFields) -> ToolCall:
@@ -185,18 +192,6 @@ class TurnOperations(Operations):
             changes.record_tool_call_deleted(tx, seq, after, tool_call_id, turns.differences(stored, after))
             sessions.update_session(tx, stored.session_pk, {}, seq)
         return ToolCallDeleted()
-
-
-def weigh_turns(connection: Any, found: list[StoredTurn], *, raw: bool, text: bool) -> dict[int, int]:
-    """About how many bytes each turn takes in an answer."""
-    calls = tool_calls.tool_call_bytes(connection, [turn.pk for turn in found])
-    return {
-        turn.pk: turn.weight
-        + calls.get(turn.pk, 0)
-        + (turn.content_bytes if text else 0)
-        + (turn.raw_response_bytes if raw and text else 0)
-        for turn in found
-    }
 
 
 def _insert(tx: Transaction, detail: rounds.StoredRound, columns: dict[str, Any], given: bytes | None) -> StoredTurn:

@@ -157,7 +157,7 @@ def _typed_dict_hook(converter: Converter, *, detailed: bool) -> Callable[[Any],
 def _entity_hook(converter: Converter) -> Callable[[Any], Callable[[Any], Any]]:
     def hook(kind: Any) -> Callable[[Any], Any]:
         names = {
-            field.name: override(rename=camel(field.name), omit_if_default=_may_be_left_out(kind, field))
+            field.name: override(rename=camel(field.name), omit_if_default=may_be_left_out(kind, field))
             for field in attrs.fields(kind)
         }
         return make_dict_unstructure_fn(kind, converter, **names)  # type: ignore[arg-type]
@@ -165,7 +165,7 @@ def _entity_hook(converter: Converter) -> Callable[[Any], Callable[[Any], Any]]:
     return hook
 
 
-def _may_be_left_out(kind: Any, field: Any) -> bool:
+def may_be_left_out(kind: Any, field: Any) -> bool:
     """Texts that were not asked for are left out, not null; so are the parts that a kind of notification lacks."""
     return field.default is None and (kind is Turn or kind.__module__.endswith(".results"))
 

@@ -42,6 +42,32 @@ class StoredRound:
     detail: RoundDetail
 
 
+@frozen
+class RoundRow:
+    """A round's row with its request and response, its JSON not decoded yet, which may take many times as much
+    memory."""
+
+    row: Row
+
+    @property
+    def pk(self) -> int:
+        return int(self.row[17])
+
+    @property
+    def index(self) -> int:
+        return int(self.row[4])
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes they take in an answer."""
+        return _FRAME_BYTES + row_bytes(self.row)
+
+    @property
+    def detail(self) -> RoundDetail:
+        """Fresh entities each time."""
+        return _stored(self.row).detail
+
+
 def insert_round(
     tx: Transaction, session_pk: int, index: int, columns: Mapping[str, Any], create_hash: bytes | None
 ) -> StoredRound:
@@ -98,29 +124,23 @@ def id_in_use(connection: Connection, table: str, entity_id: str) -> bool:
 
 def list_rounds(
     connection: Connection, session_pk: int, after: int | None, limit: int, order: Order = "asc"
-) -> Iterator[StoredRound]:
+) -> Iterator[RoundRow]:
     """By index, those beyond ``after`` in that order; each read when it is asked for."""
     condition, values, direction = _beyond(after, order)
     rows = connection.execute(
         f'{_SELECT} WHERE r.session_pk = ? {condition} ORDER BY r."index" {direction} LIMIT ?',
         (session_pk, *values, limit),
     )
-    return map(_stored, rows)
+    return map(RoundRow, rows)
 
 
-def list_round_pks(connection: Connection, session_pk: int, after: int | None, limit: int, order: Order) -> list[int]:
-    """The pks of what ``list_rounds`` would give, without reading a text."""
-    condition, values, direction = _beyond(after, order)
+def following_rounds(connection: Connection, stored: StoredRound) -> list[int]:
+    """The pks of the rounds after this one."""
     rows = connection.execute(
-        f'SELECT pk FROM round r WHERE session_pk = ? {condition} ORDER BY "index" {direction} LIMIT ?',
-        (session_pk, *values, limit),
+        'SELECT pk FROM round WHERE session_pk = ? AND "index" > ? ORDER BY "index"',
+        (stored.session_pk, stored.detail.round.index),
     )
     return [row[0] for row in rows]
-
-
-def following_rounds(connection: Connection, stored: StoredRound) -> list[StoredRound]:
-    """The rounds after this one."""
-    return list(list_rounds(connection, stored.session_pk, stored.detail.round.index, -1))
 
 
 def take_turn_index(tx: Transaction, round_pk: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from sqlite3 import Connection
 from typing import Any
 
@@ -36,6 +36,27 @@ class StoredSession:
     create_hash: bytes | None
     weight: int
     session: Session
+
+
+@frozen
+class SessionRow:
+    """A session's row, its JSON not decoded yet, which may take many times as much memory."""
+
+    row: Row
+
+    @property
+    def seq(self) -> int:
+        return int(self.row[1])
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes in an answer."""
+        return _FRAME_BYTES + row_bytes(self.row)
+
+    @property
+    def session(self) -> Session:
+        """A fresh entity each time."""
+        return _stored(self.row).session
 
 
 @frozen
@@ -134,15 +155,16 @@ def preview_of(content: str) -> str:
 
 def list_sessions(
     connection: Connection, wanted: SessionFilter, before_seq: int | None, limit: int
-) -> list[StoredSession]:
-    """Last changed first, those changed before ``before_seq``. One range of one index, but for ``query``."""
+) -> Iterator[SessionRow]:
+    """Last changed first, those changed before ``before_seq``; each read when it is asked for. One range of one index,
+    but for ``query``."""
     conditions, values = _conditions(wanted)
     if before_seq is not None:
         conditions.append("s.seq < ?")
         values.append(before_seq)
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     rows = connection.execute(f"{_SELECT} {where} ORDER BY s.seq DESC LIMIT ?", (*values, limit))
-    return [_stored(row) for row in rows]
+    return map(SessionRow, rows)
 
 
 def _conditions(wanted: SessionFilter) -> tuple[list[str], list[Any]]:

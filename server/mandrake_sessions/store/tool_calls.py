@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from sqlite3 import Connection
 from typing import Any
 
@@ -24,8 +24,8 @@ _DEFAULTS = {
 _TEXTS = (
     "id", "title", "kind", "server_name", "method_name", "arguments", "response", "content", "locations", "metadata",
 )  # fmt: skip
-# length() of a text counts characters and ends at a NUL; of a blob it counts bytes.
-_BYTES = " + ".join(f"coalesce(length(CAST({text} AS BLOB)), 0)" for text in _TEXTS) + " + 300"
+# Of a row `c`. length() of a text counts characters and ends at a NUL; of a blob it counts bytes.
+TOOL_CALL_BYTES = " + ".join(f"coalesce(length(CAST(c.{text} AS BLOB)), 0)" for text in _TEXTS) + " + 300"
 
 _SELECT = """
 SELECT id, title, kind, server_name, method_name, arguments, response, content, locations, status, start_time,
@@ -73,11 +73,17 @@ def tool_calls_of(connection: Connection, turn_pks: Iterable[int]) -> dict[int, 
     return calls
 
 
+def each_tool_call(connection: Connection, turn_pk: int) -> Iterator[ToolCall]:
+    """The calls of one turn, each read when it is asked for."""
+    for row in connection.execute(f"{_SELECT} WHERE turn_pk = ? ORDER BY pk", (turn_pk,)):
+        yield _tool_call(row)
+
+
 def tool_call_bytes(connection: Connection, turn_pks: Iterable[int]) -> dict[int, int]:
     """About how many bytes the calls of each turn take in an answer."""
     return dict(
         connection.execute(
-            f"SELECT turn_pk, sum({_BYTES}) FROM tool_call"
+            f"SELECT turn_pk, sum({TOOL_CALL_BYTES}) FROM tool_call c"
             " WHERE turn_pk IN (SELECT value FROM json_each(?)) GROUP BY turn_pk",
             (json.dumps(list(turn_pks)),),
         ).fetchall()

@@ -7,7 +7,7 @@ every read of a turn lays that over its row.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from sqlite3 import Connection
 from typing import Any
 
@@ -25,7 +25,7 @@ from mandrake_sessions.store.texts import (
     TextPlace,
     texts_of,
 )
-from mandrake_sessions.store.tool_calls import tool_calls_of
+from mandrake_sessions.store.tool_calls import TOOL_CALL_BYTES, each_tool_call, tool_call_bytes, tool_calls_of
 from mandrake_sessions.store.transaction import Row, Transaction
 from mandrake_sessions.store.values import decode_json, decode_word
 
@@ -53,6 +53,10 @@ JOIN response p ON p.pk = t.round_pk
 _FIRST_MOVABLE = 14
 # The names of the fields, and numbers.
 _FRAME_BYTES = 700
+# So many turns, or about so many bytes of them, are read together: a turn at a time takes three statements, and all of
+# them at once as much memory as there is text.
+_READ_TURNS = 200
+_READ_BYTES = 1024 * 1024
 
 
 @frozen
@@ -204,33 +208,62 @@ def delete_turn(tx: Transaction, pk: int) -> None:
     tx.execute("DELETE FROM turn WHERE pk = ?", (pk,))
 
 
-def list_turns(connection: Connection, round_pk: int, after: int | None, limit: int) -> list[StoredTurn]:
-    """The turns of a response by index, those beyond ``after``."""
+def list_turns(connection: Connection, round_pk: int, after: int | None, limit: int) -> Iterator[StoredTurn]:
+    """The turns of a response by index, those beyond ``after``; each read when it is asked for."""
     rows = connection.execute(
         f'{_SELECT} WHERE t.round_pk = ? AND t."index" > ? ORDER BY t."index" LIMIT ?',
         (round_pk, -1 if after is None else after, limit),
     )
-    return [_stored(row) for row in rows]
+    return map(_stored, rows)
 
 
 def latest_turn(connection: Connection, round_pk: int) -> StoredTurn | None:
     return _one(connection, 'WHERE t.round_pk = ? ORDER BY t."index" DESC LIMIT 1', round_pk)
 
 
-def turns_of_rounds(connection: Connection, round_pks: Iterable[int]) -> list[StoredTurn]:
-    """The turns of many rounds in one statement, by round and index."""
+def is_streaming(connection: Connection, round_pk: int) -> bool:
+    """Whether a turn of a response streams now."""
+    row = connection.execute(
+        "SELECT 1 FROM turn WHERE round_pk = ? AND status = 'streaming' LIMIT 1", (round_pk,)
+    ).fetchone()
+    return row is not None
+
+
+def turn_bytes(connection: Connection, round_pks: Iterable[int], *, text: bool, raw: bool) -> dict[int, int]:
+    """About how many bytes the turns of each round take in an answer, pieces that are not folded yet left out; no text is
+    read for that."""
+    texts = "0" if not text else "t.content_bytes + t.raw_response_bytes" if raw else "t.content_bytes"
+    wanted = json.dumps(list(round_pks))
+    heads = connection.execute(
+        f"SELECT t.round_pk, sum({_FRAME_BYTES} + length(CAST(t.metadata AS BLOB)) + {texts}) FROM turn t"
+        " WHERE t.round_pk IN (SELECT value FROM json_each(?)) GROUP BY t.round_pk",
+        (wanted,),
+    )
+    weights = {round_pk: int(size) for round_pk, size in heads}
+    calls = connection.execute(
+        f"SELECT t.round_pk, sum({TOOL_CALL_BYTES}) FROM turn t JOIN tool_call c ON c.turn_pk = t.pk"
+        " WHERE t.round_pk IN (SELECT value FROM json_each(?)) GROUP BY t.round_pk",
+        (wanted,),
+    )
+    for round_pk, size in calls:
+        weights[round_pk] = weights.get(round_pk, 0) + int(size)
+    return weights
+
+
+def turns_of_rounds(connection: Connection, round_pks: Iterable[int]) -> Iterator[StoredTurn]:
+    """The turns of many rounds in one statement, by round and index; each read when it is asked for."""
     rows = connection.execute(
         f'{_SELECT} WHERE t.round_pk IN (SELECT value FROM json_each(?)) ORDER BY t.round_pk, t."index"',
         (json.dumps(list(round_pks)),),
     )
-    return [_stored(row) for row in rows]
+    return map(_stored, rows)
 
 
-def streaming_turns(connection: Connection, session_pk: int | None = None) -> list[StoredTurn]:
-    """The turns that stream now, of one session or of all, oldest first."""
+def streaming_turns(connection: Connection, session_pk: int | None = None) -> Iterator[StoredTurn]:
+    """The turns that stream now, of one session or of all, oldest first; each read when it is asked for."""
     condition, values = ("", ()) if session_pk is None else ("AND t.session_pk = ?", (session_pk,))
     rows = connection.execute(f"{_SELECT} WHERE t.status = 'streaming' {condition} ORDER BY t.pk", values)
-    return [_stored(row) for row in rows]
+    return map(_stored, rows)
 
 
 def turn_pks_of(connection: Connection, column: str, pk: int) -> list[int]:
@@ -251,9 +284,61 @@ def load_turns(connection: Connection, stored: list[StoredTurn], *, text: bool =
     ]
 
 
+def weighed(
+    connection: Connection, found: Iterable[StoredTurn], *, text: bool, raw: bool
+) -> Iterator[tuple[StoredTurn, int]]:
+    """Each turn with about how many bytes it takes in an answer, a few read ahead at a time."""
+    for some in _few(found):
+        calls = tool_call_bytes(connection, [turn.pk for turn in some])
+        for turn in some:
+            texts = (turn.content_bytes + (turn.raw_response_bytes if raw else 0)) if text else 0
+            yield turn, turn.weight + calls.get(turn.pk, 0) + texts
+
+
+def each_turn(
+    connection: Connection, found: Iterable[StoredTurn], *, text: bool = True, raw: bool = True
+) -> Iterator[Turn]:
+    """What ``load_turns`` gives, read while it is asked for: about 1 MiB at a time, or one turn. The tool calls of a
+    turn that has more of them than that are read while they are asked for as well, before the next turn is."""
+    together: list[StoredTurn] = []
+    size = 0
+    for turn, weight in weighed(connection, found, text=text, raw=raw):
+        if together and (size + weight > _READ_BYTES or len(together) == _READ_TURNS):
+            yield from load_turns(connection, together, text=text, raw=raw)
+            together, size = [], 0
+        if weight > _READ_BYTES:
+            yield _long_turn(connection, turn, text=text, raw=raw)
+            continue
+        together.append(turn)
+        size += weight
+    yield from load_turns(connection, together, text=text, raw=raw)
+
+
 def load_turn(connection: Connection, stored: StoredTurn, *, text: bool = True) -> Turn:
     """One of them, with both texts or with none."""
     return load_turns(connection, [stored], text=text)[0]
+
+
+def _long_turn(connection: Connection, stored: StoredTurn, *, text: bool, raw: bool) -> Turn:
+    calls: Any = each_tool_call(connection, stored.pk)
+    turn = _turn(stored.row, calls)
+    if not text:
+        return turn
+    ((content, raw_response),) = texts_of(connection, [stored.text], raw=raw)
+    return evolve(turn, content=content, raw_response=raw_response if raw else None)
+
+
+def _few(found: Iterable[StoredTurn]) -> Iterator[list[StoredTurn]]:
+    few: list[StoredTurn] = []
+    size = 0
+    for turn in found:
+        few.append(turn)
+        size += turn.weight
+        if size > _READ_BYTES or len(few) == _READ_TURNS:
+            yield few
+            few, size = [], 0
+    if few:
+        yield few
 
 
 def _one(connection: Connection, where: str, value: str | int) -> StoredTurn | None:

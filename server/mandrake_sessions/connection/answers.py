@@ -1,0 +1,168 @@
+"""Results as JSON, piece by piece: rows one after the other as they are read, long texts in slices.
+
+So an answer of any length takes little memory while it is made, and no piece keeps the interpreter busy for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, get_args, get_origin
+
+import attrs
+
+from mandrake_sessions.connection.jsonrpc import Id, encode, encode_value, result_message
+from mandrake_sessions.connection.spool import Encoded, spooled
+from mandrake_sessions.model import Turn
+from mandrake_sessions.protocol.converter import may_be_left_out, unstructure
+from mandrake_sessions.protocol.names import camel
+
+# Characters; a text of more is encoded in slices of so many.
+SLICE = 256 * 1024
+# So many levels below a result, its own fields and those of the entities in it, may hold long texts.
+_LEVELS = 2
+
+
+def encode_answer(message_id: Id, result: Any, directory: str | None = None) -> Encoded:
+    """The whole answer, for a result that may hold iterators of entities. ``directory``: see ``Spool``."""
+    if not _holds_rows(result):
+        plain = unstructure(result)
+        if not _is_long(plain, _LEVELS):
+            return encode(result_message(message_id, plain))
+        return spooled(_answer(message_id, _plain_parts(plain)), directory)
+    return spooled(_answer(message_id, _parts(result)), directory)
+
+
+def carry_through(result: Any) -> None:
+    """Take all rows of a result that nobody wants to see: taking them may be what carries it out."""
+    if _holds_rows(result):
+        for _ in _parts(result):
+            pass
+
+
+def _answer(message_id: Id, result: Iterator[bytes]) -> Iterator[bytes]:
+    yield f'{{"jsonrpc":"2.0","id":{encode_value(message_id)},"result":'.encode("ascii")
+    yield from result
+    yield b"}"
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    """The JSON of an entity, of a row of anything, or of many."""
+    if isinstance(value, Iterator) or (isinstance(value, list) and value and attrs.has(type(value[0]))):
+        yield from _list_parts(value)
+    elif _holds_rows(value):
+        yield from _entity_parts(value)
+    else:
+        yield from _plain_parts(unstructure(value))
+
+
+def _list_parts(rows: Any) -> Iterator[bytes]:
+    before = b"["
+    try:
+        for row in rows:
+            yield before
+            yield from _parts(row)
+            before = b","
+    finally:
+        if isinstance(rows, Iterator) and hasattr(rows, "close"):
+            rows.close()
+    yield b"[]" if before == b"[" else b"]"
+
+
+def _entity_parts(entity: Any) -> Iterator[bytes]:
+    """What is plain first, in one piece where it is short, then what is made of rows."""
+    rows = _rows_of(entity)
+    if isinstance(entity, Turn):
+        plain = unstructure(attrs.evolve(entity, tool_calls=[]))
+        del plain["toolCalls"]
+    else:
+        plain = {
+            camel(field.name): unstructure(value)
+            for field in attrs.fields(type(entity))
+            if field.name not in rows
+            and not ((value := getattr(entity, field.name)) is None and may_be_left_out(type(entity), field))
+        }
+    yield from _object_parts(plain, rows, entity)
+
+
+def _object_parts(plain: dict[str, Any], rows: tuple[str, ...], entity: Any) -> Iterator[bytes]:
+    last = b"{}"
+    for number, part in enumerate(_plain_parts(plain)):
+        if number:
+            yield last
+        last = part
+    # All but its brace.
+    yield last[:-1]
+    before = b"," if plain else b""
+    for name in rows:
+        yield before + b'"' + camel(name).encode() + b'":'
+        yield from _parts(getattr(entity, name))
+        before = b","
+    yield b"}"
+
+
+def _plain_parts(value: Any, levels: int = _LEVELS) -> Iterator[bytes]:
+    """The JSON of a JSON value. The last part of an object ends with its brace."""
+    if isinstance(value, str) and len(value) > SLICE:
+        yield b'"'
+        for start in range(0, len(value), SLICE):
+            yield encode_text(value[start : start + SLICE])
+        yield b'"'
+        return
+    long = [name for name, item in value.items() if _is_long(item, levels - 1)] if _may_hold(value, levels) else []
+    if not long:
+        yield encode(value)
+        return
+    short = {name: item for name, item in value.items() if name not in long}
+    yield encode(short)[:-1]
+    before = "," if short else ""
+    for name in long:
+        yield f"{before}{encode_value(name)}:".encode("ascii")
+        yield from _plain_parts(value[name], levels - 1)
+        before = ","
+    yield b"}"
+
+
+def encode_text(text: str) -> bytes:
+    """The inside of a JSON string."""
+    return encode(text)[1:-1]  # type: ignore[arg-type]
+
+
+def _may_hold(value: Any, levels: int) -> bool:
+    return isinstance(value, dict) and levels > 0
+
+
+def _is_long(value: Any, levels: int) -> bool:
+    if isinstance(value, str):
+        return len(value) > SLICE
+    return _may_hold(value, levels) and any(_is_long(item, levels - 1) for item in value.values())
+
+
+def _holds_rows(value: Any) -> bool:
+    return attrs.has(type(value)) and bool(_rows_of(value))
+
+
+def _rows_of(entity: Any) -> tuple[str, ...]:
+    """The fields that are made of rows. A turn's tool calls are only where there are many."""
+    if isinstance(entity, Turn):
+        calls: Any = entity.tool_calls
+        return () if isinstance(calls, list) else ("tool_calls",)
+    kind: Any = type(entity)
+    return _row_fields(kind)
+
+
+@cache
+def _row_fields(kind: Any) -> tuple[str, ...]:
+    """The fields of a type whose values are lists of entities or results, or entities that have such."""
+    attrs.resolve_types(kind)
+    return tuple(field.name for field in attrs.fields(kind) if _is_made_of_rows(field.type))
+
+
+def _is_made_of_rows(kind: Any) -> bool:
+    if get_origin(kind) is list:
+        (item,) = get_args(kind)
+        return item is Any or bool(attrs.has(item))
+    if kind is Turn or not isinstance(kind, type):
+        return False
+    known: Any = kind
+    return bool(attrs.has(kind) and _row_fields(known))
