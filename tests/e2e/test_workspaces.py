@@ -163,7 +163,7 @@ def test_health_tells_of_a_store_before_and_after_it_is_used(workspace: Path, wi
     assert before["path"] == str(store_of(workspace))
     wire.request("session/create")
     (after,) = wire.request("server/health")["stores"]
-    assert (after["open"], after["status"], after["schemaVersion"], after["refCount"]) == (True, "ok", 2, 1)
+    assert (after["open"], after["status"], after["schemaVersion"], after["refCount"]) == (True, "ok", 3, 1)
 
 
 def test_health_says_why_a_store_is_down(workspace: Path, wire: Wire) -> None:

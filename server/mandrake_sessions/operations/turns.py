@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
+from attrs import evolve
+
 from mandrake_sessions import rules
 from mandrake_sessions.errors import Conflict, InvalidValue, NotFound, SessionsError
 from mandrake_sessions.fields import NewTurn, Piece, ToolCallFields, TurnPiece, TurnUpdate
@@ -53,9 +55,11 @@ class TurnOperations(Operations):
                 return turns.load_turn(tx.connection, existing, text=include_text)
             stored = _insert(tx, rounds.get_round_of_response(tx.connection, response_id), columns, given)
             turn = turns.load_turn(tx.connection, stored, text=include_text)
-            changes.record_turn_created(tx, stored, turn)
-            sessions.update_session(tx, stored.session_pk, {}, stored.seq)
-        return turn
+            seq = changes.record_turn_created(tx, stored, turn)
+            if seq > stored.seq:
+                turns.update_turn(tx, stored, {}, seq)
+            sessions.update_session(tx, stored.session_pk, {}, seq)
+        return evolve(turn, seq=seq)
 
     def append_turn(self, turn_id: str, **piece: Unpack[Piece]) -> Appended:
         """Store the next piece of a turn's text. With ``chunk``, its ordinal, it can be sent again: a piece that is

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from sqlite3 import Connection
 from typing import Any
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.model import Change, ChangeKind, ToolCall, ToolCallStatus, Turn, TurnStatus
@@ -36,6 +36,8 @@ _ABOVE = "WHERE f.seq > ? ORDER BY f.seq LIMIT ?"
 
 # So much text is read at once: what is read has to be held.
 READ_BYTES = 1024 * 1024
+# Deleting a tool call rewrites the row of the feed that it stands in, so a row holds few.
+CALLS_AT_CREATION = 100
 
 # Which parts of its round a change carries, as they are now.
 _PARTS = {
@@ -56,11 +58,16 @@ def find_piece(connection: Connection, turn_pk: int, chunk: int) -> tuple[int, s
     return found
 
 
-def record_turn_created(tx: Transaction, stored: StoredTurn, turn: Turn) -> None:
-    """``turn`` without its texts: those stand in ``text`` under the same seq."""
-    data = asdict(turn)
+def record_turn_created(tx: Transaction, stored: StoredTurn, turn: Turn) -> int:
+    """``turn`` without its texts: those stand in ``text`` under the same seq. Gives the seq of the last change that is
+    recorded: tool calls beyond the first ``CALLS_AT_CREATION`` follow as changes of their own."""
+    first, rest = turn.tool_calls[:CALLS_AT_CREATION], turn.tool_calls[CALLS_AT_CREATION:]
+    data = asdict(evolve(turn, tool_calls=first))
     del data["content"], data["raw_response"]
     _record(tx, stored.pk, ChangeKind.TURN_CREATED, data, turn_pk=stored.pk)
+    for call in rest:
+        record_turn_updated(tx, tx.next_seq(), stored, {"updated_at": turn.updated_at}, call)
+    return tx.seq
 
 
 def record_turn_updated(
@@ -189,25 +196,37 @@ def _record(
     turn_pk: int | None = None,
 ) -> None:
     row = {"session_pk": session_pk, "round_pk": round_pk, "turn_pk": turn_pk}
-    encoded = None if data is None else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    encoded = None if data is None else _encode(data)
     insert(tx, "feed", {"seq": seq, "at": tx.now, "kind": kind.value, **row, "data": encoded})
 
 
+# The index `feed_by_tool_call` is on this very expression: the id of the call that an update brought, as JSON has it,
+# in an array (json_extract gives a text on its own without its escapes, and ends it at a NUL).
+_CALL_OF_UPDATE = "CASE WHEN json_valid(data) THEN json_extract(data, '$.changes.tool_calls[0].id', '$.none') END"
+_UPDATES_OF_CALL = f"SELECT seq, data FROM feed WHERE turn_pk = ? AND kind = 'updated' AND {_CALL_OF_UPDATE} = ?"
+
+# The change that created a turn has the turn's own pk as its seq.
+_CREATION_WITH_CALL = (
+    "SELECT seq, data FROM feed WHERE seq = ?1 AND turn_pk = ?1 AND kind = 'created' AND instr(data, ?2) > 0"
+)
+
+
 def _forget_tool_call(tx: Transaction, turn_pk: int, call_id: str) -> None:
-    for seq, data in _rows_with_tool_calls(tx.connection, turn_pk):
+    """It costs the same however many calls the turn has."""
+    name = json.dumps(call_id, ensure_ascii=False)
+    rows = tx.execute(_UPDATES_OF_CALL, (turn_pk, f"[{name},null]")).fetchall()
+    rows += tx.execute(_CREATION_WITH_CALL, (turn_pk, name))
+    for seq, encoded in rows:
+        data = decode_json(encoded)
         holder = data.get("changes", data)
         kept = [call for call in holder.get("tool_calls", ()) if call["id"] != call_id]
         if len(kept) < len(holder.get("tool_calls", ())):
             holder["tool_calls"] = kept
-            encoded = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-            tx.execute("UPDATE feed SET data = ? WHERE seq = ?", (encoded, seq))
+            tx.execute("UPDATE feed SET data = ? WHERE seq = ?", (_encode(data), seq))
 
 
-def _rows_with_tool_calls(connection: Connection, turn_pk: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    for seq, data in connection.execute(
-        "SELECT seq, data FROM feed WHERE turn_pk = ? AND chunk IS NULL AND kind IN ('created', 'updated')", (turn_pk,)
-    ).fetchall():
-        yield seq, decode_json(data)
+def _encode(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
 def _round_of(connection: Connection, row: Row) -> StoredRound | None:

@@ -146,8 +146,10 @@ def _delete_replaced_text(tx: Transaction, turn_pk: int, last: int) -> None:
             (turn_pk, last),
         )
     tx.execute(
-        "DELETE FROM text WHERE turn_pk = ? AND pk <= ?"
-        " AND coalesce(content, '') = '' AND coalesce(raw_response, '') = ''",
+        "DELETE FROM text WHERE turn_pk = ?1 AND pk <= ?2"
+        " AND coalesce(content, '') = '' AND coalesce(raw_response, '') = ''"
+        # Those that the turn's texts begin with stay.
+        " AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.pk = ?1 AND text.pk IN (t.content_pk, t.raw_response_pk))",
         (turn_pk, last),
     )
 

@@ -99,6 +99,8 @@ def migrate(connection: sqlite3.Connection, path: str, budget: float, *, keeps_b
     for migration in known_migrations():
         if user_version(connection) < migration.version:
             _apply(connection, path, migration, budget, keeps_backup=keeps_backup)
+            # One is enough: the file as it was before all of them.
+            keeps_backup = False
 
 
 def user_version(connection: sqlite3.Connection) -> int:

@@ -230,8 +230,8 @@ def is_streaming(connection: Connection, round_pk: int) -> bool:
 
 
 def turn_bytes(connection: Connection, round_pks: Iterable[int], *, text: bool, raw: bool) -> dict[int, int]:
-    """About how many bytes the turns of each round take in an answer, pieces that are not folded yet left out; no text is
-    read for that."""
+    """About how many bytes the turns of each round take in an answer, pieces that are not folded yet left out;
+    no text is read for that."""
     texts = "0" if not text else "t.content_bytes + t.raw_response_bytes" if raw else "t.content_bytes"
     wanted = json.dumps(list(round_pks))
     heads = connection.execute(

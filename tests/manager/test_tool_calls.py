@@ -1,0 +1,92 @@
+"""Turns with many tool calls: a change to one costs the same, and is told exactly."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mandrake_sessions import SessionManager
+from mandrake_sessions.fields import ToolCallFields
+from mandrake_sessions.model import ChangeKind
+from mandrake_sessions.store.changes import CALLS_AT_CREATION
+
+
+@pytest.fixture
+def response(manager: SessionManager) -> str:
+    return manager.create_round(manager.create_session().id, content="?").response.id
+
+
+def calls(count: int) -> list[ToolCallFields]:
+    return [{"id": f"call-{n}", "title": "t" * 100, "arguments": {"n": n, "of": ["x" * 100]}} for n in range(count)]
+
+
+@pytest.mark.parametrize("created", [True, False])
+def test_deleting_among_many_calls_costs_what_it_does_among_few(
+    manager: SessionManager, response: str, created: bool
+) -> None:
+    """Ten thousand of them go within seconds; reading all of the turn's past for each would take minutes."""
+    turn_id = manager.create_turn(response, tool_calls=calls(10_000) if created else []).id
+    with manager.transaction():
+        for call in () if created else calls(10_000):
+            manager.upsert_tool_call(turn_id, call)
+    assert len(manager.get_turn(turn_id).tool_calls) == 10_000
+    begun = time.process_time()
+    with manager.transaction():
+        for call in calls(10_000):
+            manager.delete_tool_call(turn_id, call["id"])
+    assert time.process_time() - begun < 20
+    assert manager.get_turn(turn_id).tool_calls == []
+
+
+def test_a_turn_created_with_many_calls_is_told_in_several_changes(manager: SessionManager, response: str) -> None:
+    """The first of them with the turn, each other in a change of its own, all below the seq that creating it gives."""
+    turn = manager.create_turn(response, tool_calls=calls(CALLS_AT_CREATION + 30))
+    told = [change for change in manager.changes_since(0) if change.turn_id == turn.id]
+    assert [change.kind for change in told] == [ChangeKind.TURN_CREATED, *[ChangeKind.TOOL_CALL_UPDATED] * 30]
+    assert told[-1].seq == turn.seq == manager.get_turn(turn.id).seq == manager.last_seq()
+    assert told[0].turn is not None
+    assert [*told[0].turn.tool_calls, *(change.tool_call for change in told[1:])] == turn.tool_calls
+    assert manager.get_turn(turn.id) == turn
+
+
+@pytest.mark.parametrize("call_id", ["plain", "a\x00b", "ä\u2028\"'\\", "%_", "0", "[null,null]", "\U0001f680"])
+def test_a_deleted_call_is_gone_from_the_past(
+    manager: SessionManager, response: str, database: Path, call_id: str
+) -> None:
+    """Out of the turn's creation and of every change, whatever its id; calls with an id like it stay."""
+    others = [call_id + "\x00", call_id[:1] + "~", f"{call_id} "]
+    first: list[ToolCallFields] = [{"id": one, "title": "first-" + one} for one in (call_id, *others)]
+    turn_id = manager.create_turn(response, tool_calls=first).id
+    for n in range(3):
+        for one in (call_id, *others):
+            manager.upsert_tool_call(turn_id, {"id": one, "title": f"{n}-{one}", "content": [{"secret": one}]})
+    manager.delete_tool_call(turn_id, call_id)
+    told = [change for change in manager.changes_since(0) if change.turn_id == turn_id]
+    assert told[0].turn is not None
+    assert [call.id for call in told[0].turn.tool_calls] == others
+    updates = [change.tool_call.id for change in told if change.tool_call is not None]
+    assert updates == others * 3
+    assert told[-1].kind is ChangeKind.TOOL_CALL_DELETED
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_data_that_is_no_json_does_not_hinder_a_migration(tmp_path: Path) -> None:
+    database = tmp_path / "db.sqlite"
+    with SessionManager(database) as manager:
+        session = manager.create_session()
+        turn = manager.create_turn(manager.create_round(session.id, content="?").response.id)
+        manager.update_turn(turn.id, content="x")
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("DROP INDEX feed_by_tool_call")
+        connection.execute("DELETE FROM migration WHERE version = 3")
+        connection.execute("PRAGMA user_version = 2")
+        connection.execute("UPDATE feed SET data = '{' WHERE kind = 'updated'")
+        connection.commit()
+    with SessionManager(database) as manager:
+        assert manager.get_turn(turn.id).content == "x"
+        assert manager.state().schema_version == 3
