@@ -129,12 +129,15 @@ def _store_health(place: StorePlace, found: SessionManager | StoreError | None) 
     begun = time.perf_counter()
     error: SessionsError | None = found if isinstance(found, StoreError) else None
     store_id = state = None
+    odd: list[Unreadable] = []
     if isinstance(found, SessionManager):
         try:
             store_id = found.check()
         except SessionsError as failed:
             error = failed
         state, error = _state(found, error)
+        odd = _unreadable(found)
+        error = error or next(iter(odd), None)
     took_ms = (time.perf_counter() - begun) * 1000
     schema_version = None if state is None else state.schema_version
     return StoreHealth(
@@ -154,8 +157,16 @@ def _store_health(place: StorePlace, found: SessionManager | StoreError | None) 
         reconnects=0 if state is None else state.reconnects,
         busy_retries=0 if state is None else state.busy_retries,
         last_error=None if error is None else str(error),
-        warnings=_warnings(place, state),
+        warnings=_warnings(place, state) + [str(unreadable) for unreadable in odd],
     )
+
+
+def _unreadable(manager: SessionManager) -> list[Unreadable]:
+    try:
+        return manager.unreadable()
+    except SessionsError:
+        # What is wrong with the store as a whole is told already.
+        return []
 
 
 def _state(manager: SessionManager, error: SessionsError | None) -> tuple[StoreState | None, SessionsError | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from mandrake_sessions import rules
@@ -10,6 +11,7 @@ from mandrake_sessions.errors import FeedPruned, InvalidValue
 from mandrake_sessions.model import Change, FeedStart, Scope, Session
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store import changes, rounds, sessions, turns
+from mandrake_sessions.store.oddities import readable
 from mandrake_sessions.store.transaction import last_seq
 from mandrake_sessions.store.watch import CommitWatch
 
@@ -101,10 +103,10 @@ class FeedOperations(Operations):
         return held.recent if seq == held.recent_after else None
 
     def sessions_now(self, session_ids: set[str]) -> dict[str, Session]:
-        """These sessions as they are, those that are there."""
+        """These sessions as they are, those that are there and can be read."""
         with self._read() as connection:
-            found = [sessions.find_session(connection, session_id) for session_id in session_ids]
-        return {stored.session.id: stored.session for stored in found if stored is not None}
+            found = readable(connection, session_ids, partial(sessions.find_session, connection))
+            return {stored.session.id: stored.session for stored in found if stored is not None}
 
     def last_seq(self) -> int:
         """The ``seq`` of the last committed change; 0 in a new store."""
@@ -126,7 +128,9 @@ def _start(connection: Any, since: int | None, store_id: str | None) -> FeedStar
     if since is None:
         return FeedStart(own_id, seq, reset=False)
     kept = changes.pruned_seq(connection) <= rules.count("since", since) <= seq and store_id in (None, own_id)
-    return FeedStart(own_id, since, reset=False) if kept else FeedStart(own_id, seq, reset=True)
+    # Where the feed lost its newest rows, what came after `since` is not all there.
+    whole = since == seq or changes.last_kept(connection) == seq
+    return FeedStart(own_id, since, reset=False) if kept and whole else FeedStart(own_id, seq, reset=True)
 
 
 def _turns_in(connection: Any, scope: Scope) -> Iterator[turns.StoredTurn]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from mandrake_sessions.errors import NotOpen, StorageFailure
+from mandrake_sessions.errors import NotOpen, StorageFailure, Unreadable
 from mandrake_sessions.files import file_size
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store import changes
@@ -16,6 +16,7 @@ from mandrake_sessions.store.connect import JOURNAL_SIZE_LIMIT
 from mandrake_sessions.store.migrate import latest_version
 from mandrake_sessions.store.opening import CHECKED_AT_OPENING, find_damage
 from mandrake_sessions.store.permissions import open_to_others
+from mandrake_sessions.store.recheck import forget_what_is_mended
 from mandrake_sessions.store.rescue import rescued_copies
 from mandrake_sessions.store.transaction import Pin
 
@@ -69,6 +70,16 @@ class HealthOperations(Operations):
             database.notice_schema(pin.connection)
         database.could_read()
         return found
+
+    def unreadable(self) -> list[Unreadable]:
+        """What of the open store cannot be read for what it is, as far as that was met; the rest of it goes on. Raises
+        StoreError, without waiting."""
+        held = self._held
+        if held is None or not (listed := held.oddities.listed()):
+            return []
+        with self.pin(wait=False) as pin, held.translated():
+            forget_what_is_mended(pin.connection, listed, held.oddities.forget)
+        return held.oddities.listed()
 
     @property
     def needs_looking_through(self) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from attrs import evolve
 
 from mandrake_sessions.model import TurnStatus
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.operations.turns import change_turn
 from mandrake_sessions.store import leases, turns
+from mandrake_sessions.store.oddities import readable
 from mandrake_sessions.store.transaction import Transaction, transaction
 
 # An end must not wait for somebody else's lock; others will notice in time.
@@ -45,8 +48,7 @@ class LeaseOperations(Operations):
 
 def _interrupt(tx: Transaction, lease_id: str) -> int:
     turn_ids = leases.turn_ids_of_lease(tx.connection, lease_id)
-    for turn_id in turn_ids:
-        stored = turns.get_turn(tx.connection, turn_id)
+    for stored in readable(tx.connection, turn_ids, partial(turns.get_turn, tx.connection)):
         end_time = stored.end_time(tx.now)
         change_turn(tx, stored, {"status": TurnStatus.INTERRUPTED.value, "stream_end_time": end_time})
     return len(turn_ids)

@@ -77,17 +77,17 @@ class RoundOperations(Operations):
         """Replace the metadata. Raises NotFound."""
         columns = rules.checked(rules.ROUND, {"metadata": metadata})
         with self._write() as tx:
-            stored = rounds.get_round(tx.connection, rules.uuid("round_id", round_id))
+            stored = rounds.get_round(tx.connection, rules.uuid("round_id", round_id), anyhow=True)
             return _change_part(tx, stored, "round", columns, ChangeKind.ROUND_UPDATED)
 
     def delete_round(self, round_id: str, *, following: bool = False) -> Deleted:
         """Delete a round, and with ``following`` all after it; other rounds keep their index. Raises NotFound."""
         following = rules.boolean("following", following)
         with self._write() as tx:
-            first = rounds.get_round(tx.connection, rules.uuid("round_id", round_id))
+            first = rounds.get_round(tx.connection, rules.uuid("round_id", round_id), anyhow=True)
             following_pks = rounds.following_rounds(tx.connection, first) if following else []
             gone = [first.pk, *following_pks]
-            turn_count = sum(_delete_round(tx, rounds.round_by_pk(tx.connection, pk)) for pk in gone)
+            turn_count = sum(_delete_round(tx, rounds.round_by_pk(tx.connection, pk, anyhow=True)) for pk in gone)
             sessions.recount_rounds(tx, first.session_pk)
             sessions.update_session(tx, first.session_pk, {}, tx.seq)
         return Deleted(Counts(0, len(gone), len(gone), len(gone), turn_count))
@@ -102,7 +102,7 @@ class RoundOperations(Operations):
         """Change what is given; the session's preview follows. Raises NotFound."""
         columns = rules.checked(rules.REQUEST, fields)
         with self._write() as tx:
-            stored = rounds.get_round_of_request(tx.connection, rules.uuid("request_id", request_id))
+            stored = rounds.get_round_of_request(tx.connection, rules.uuid("request_id", request_id), anyhow=True)
             detail = _change_part(tx, stored, "request", columns, ChangeKind.REQUEST_UPDATED)
             sessions.recount_rounds(tx, stored.session_pk)
             return detail.request
@@ -118,7 +118,7 @@ class RoundOperations(Operations):
         it. Raises NotFound."""
         columns = rules.checked(rules.RESPONSE, fields)
         with self._write() as tx:
-            stored = rounds.get_round_of_response(tx.connection, rules.uuid("response_id", response_id))
+            stored = rounds.get_round_of_response(tx.connection, rules.uuid("response_id", response_id), anyhow=True)
             ended = columns["status"] != ResponseStatus.OPEN
             since = stored.detail.response.end_time
             columns["end_time"] = None if not ended else tx.now if since is None else since
@@ -136,7 +136,7 @@ def _change_part(
 ) -> RoundDetail:
     """Change a round, its request or its response; values that are there already are no change."""
     if not differs(tx, table, stored.pk, columns):
-        return stored.detail
+        return rounds.round_by_pk(tx.connection, stored.pk).detail
     seq = tx.next_seq()
     update(tx, table, stored.pk, {**columns, "updated_at": tx.now})
     sessions.update_session(tx, stored.session_pk, {}, seq)

@@ -89,7 +89,7 @@ class SessionOperations(Operations):
         columns = rules.checked(rules.SESSION, fields)
         session_id = rules.uuid("session_id", session_id)
         with self._write() as tx:
-            stored = sessions.get_session(tx.connection, session_id)
+            stored = sessions.get_session(tx.connection, session_id, anyhow=True)
             if "external_id" in columns:
                 _check_external_id(tx, columns["external_id"], stored.pk)
             if "archived" in columns:
@@ -101,14 +101,14 @@ class SessionOperations(Operations):
         """Delete a session and all that hangs from it, in the feed too. Raises NotFound."""
         session_id = rules.uuid("session_id", session_id)
         with self._write() as tx:
-            stored = sessions.get_session(tx.connection, session_id)
+            stored = sessions.get_session(tx.connection, session_id, anyhow=True)
+            rounds = sessions.count_rounds(tx.connection, stored.pk)
             turn_pks = turns.turn_pks_of(tx.connection, "session_pk", stored.pk)
             seq = tx.next_seq()
             changes.forget_turns(tx, turn_pks)
             changes.forget_session(tx, stored.pk)
             sessions.delete_session(tx, stored.pk)
             changes.record_session_deleted(tx, seq, stored.pk, session_id)
-        rounds = stored.session.round_count
         return Deleted(Counts(1, rounds, rounds, rounds, len(turn_pks)))
 
 
@@ -124,10 +124,10 @@ def touch_session(tx: Transaction, pk: int, columns: dict[str, object]) -> Sessi
 def _check_external_id(tx: Transaction, external_id: str | None, own_pk: int | None) -> None:
     if external_id is None:
         return
-    holder = sessions.find_session_by_external_id(tx.connection, external_id)
-    if holder is not None and holder.pk != own_pk:
+    holder = sessions.holder_of_external_id(tx.connection, external_id)
+    if holder is not None and holder[0] != own_pk:
         raise Conflict(
             "externalIdInUse",
-            f"session {holder.session.id} has the externalId {external_id!r}; get it with session/get",
-            actual=holder.session.id,
+            f"session {holder[1]} has the externalId {external_id!r}; get it with session/get",
+            actual=holder[1],
         )

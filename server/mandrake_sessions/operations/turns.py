@@ -101,7 +101,7 @@ class TurnOperations(Operations):
         """
         columns = rules.checked(rules.TURN_UPDATE, fields)
         with self._write() as tx:
-            stored = turns.get_turn(tx.connection, rules.uuid("turn_id", turn_id))
+            stored = turns.get_turn(tx.connection, rules.uuid("turn_id", turn_id), anyhow=True)
             new_texts: dict[str, str] = {name: columns.pop(name) for name in _TEXTS if name in columns}
             _check_status(stored, columns, tx.now)
             stored = change_turn(tx, stored, columns, _replaced_texts(tx, stored, columns, new_texts))
@@ -117,11 +117,12 @@ class TurnOperations(Operations):
     def delete_turn(self, turn_id: str) -> Deleted:
         """Delete a turn with its tool calls and text, in the feed too. Raises NotFound."""
         with self._write() as tx:
-            stored = turns.get_turn(tx.connection, rules.uuid("turn_id", turn_id))
+            stored = turns.get_turn(tx.connection, rules.uuid("turn_id", turn_id), anyhow=True)
+            detail = rounds.round_by_pk(tx.connection, stored.round_pk, anyhow=True)
             seq = tx.next_seq()
             changes.forget_turns(tx, [stored.pk])
             turns.delete_turn(tx, stored.pk)
-            changes.record_turn_deleted(tx, seq, stored, rounds.round_by_pk(tx.connection, stored.round_pk))
+            changes.record_turn_deleted(tx, seq, stored, detail)
             sessions.update_session(tx, stored.session_pk, {}, seq)
         return Deleted(Counts(turns=1))
 

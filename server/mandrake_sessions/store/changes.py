@@ -13,14 +13,16 @@ from typing import Any
 
 from attrs import asdict, evolve
 
-from mandrake_sessions.errors import NotFound
+from mandrake_sessions.errors import FeedPruned, NotFound, Unreadable
 from mandrake_sessions.model import Change, ChangeKind, ToolCall, ToolCallStatus, Turn, TurnStatus
-from mandrake_sessions.store.feed_values import check_change
+from mandrake_sessions.store.feed_values import check_change, check_piece
+from mandrake_sessions.store.oddities import StoreConnection, note, path_of
+from mandrake_sessions.store.readable import unreadable
 from mandrake_sessions.store.rounds import StoredRound, round_by_pk
 from mandrake_sessions.store.rows import delete, insert
 from mandrake_sessions.store.transaction import Row, Transaction
 from mandrake_sessions.store.turns import StoredTurn
-from mandrake_sessions.store.values import OddValue, decode_json, decode_word
+from mandrake_sessions.store.values import Decoder, OddValue, decode_json, decode_number, decode_uuid, decode_word
 
 _SELECT = """
 SELECT f.seq, f.kind, f.session_pk, f.round_pk, f.turn_pk, f.chunk, f.current_tokens, f.output_tokens, f.content,
@@ -144,7 +146,13 @@ def read_changes(connection: Connection, after: int, limit: int) -> list[Change]
     found: list[Change] = []
     size = 0
     for row in connection.execute(_SELECT + _ABOVE, (after, limit)):
-        change, weight = _read_change(connection, row)
+        try:
+            change, weight = _read_change(connection, row)
+        except OddValue as error:
+            if not found:
+                raise _not_readable(connection, after, row[0], error) from None
+            # What comes before it is given; the next reading begins at it.
+            break
         found.append(change)
         size += sum(len(value) for value in row if isinstance(value, str)) + weight
         if size > READ_BYTES:
@@ -152,7 +160,7 @@ def read_changes(connection: Connection, after: int, limit: int) -> list[Change]
     return found
 
 
-def unreadable(connection: Connection) -> Iterator[tuple[int, str]]:
+def unreadable_changes(connection: Connection) -> Iterator[tuple[int, str]]:
     """The rows of the feed, but for pieces, that could not be sent to a subscriber: the seq of each, and why."""
     for row in connection.execute(f"{_SELECT} WHERE f.kind <> 'appended' ORDER BY f.seq"):
         try:
@@ -161,28 +169,63 @@ def unreadable(connection: Connection) -> Iterator[tuple[int, str]]:
             yield row[0], str(error)
 
 
+def read_again(connection: Connection, seq: str) -> None:
+    """Raises OddValue where the change still cannot be read."""
+    for row in connection.execute(f"{_SELECT} WHERE f.seq = ?", (int(seq),)):
+        _read_change(connection, row)
+
+
+def _not_readable(connection: Connection, after: int, seq: int, why: OddValue) -> FeedPruned:
+    """From here on it is as if the feed were pruned up to this change, so that nothing is missed in silence."""
+    note(connection, unreadable("change", str(seq), str(why)))
+    if isinstance(connection, StoreConnection) and connection.oddities is not None:
+        connection.oddities.pruned_seq = max(connection.oddities.pruned_seq, seq)
+    return FeedPruned(after)
+
+
 def _read_change(connection: Connection, row: Row) -> tuple[Change, int]:
     """The change of a row, and about how many bytes of its round it carries. Raises OddValue: it is not one that could
     have been recorded."""
     try:
         stored = _round_of(connection, row)
         change = _change(row, stored)
-        check_change(change)
+        check_piece(change) if change.kind is ChangeKind.TURN_APPENDED else check_change(change)
     except OddValue:
         raise
-    except (AttributeError, IndexError, KeyError, TypeError, NotFound) as error:
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise OddValue(f"its data is not that of a change of this kind ({type(error).__name__})") from error
     return change, 0 if stored is None else stored.weight
 
 
 def store_id(connection: Connection) -> str:
-    """The name of this file's history; another one means that seqs remembered from before mean nothing here."""
-    return str(connection.execute("SELECT store_id FROM store").fetchone()[0])
+    """The name of this file's history; another one means that seqs remembered from before mean nothing here. Raises
+    Unreadable."""
+    found: str = _of_store(connection, "store_id", decode_uuid)
+    return found
 
 
 def pruned_seq(connection: Connection) -> int:
-    """The last change that is no longer kept; 0 while all are."""
-    return int(connection.execute("SELECT pruned_seq FROM store").fetchone()[0])
+    """The last change that is no longer kept, or that this process could not read; 0 while all are. Raises
+    Unreadable."""
+    found: int = _of_store(connection, "pruned_seq", decode_number)
+    oddities = connection.oddities if isinstance(connection, StoreConnection) else None
+    return found if oddities is None else max(found, oddities.pruned_seq)
+
+
+def last_kept(connection: Connection) -> int:
+    """The newest change that the feed holds; 0 where it is empty."""
+    (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM feed").fetchone()
+    return int(seq)
+
+
+def _of_store(connection: Connection, column: str, decode: Decoder) -> Any:
+    row = connection.execute(f"SELECT {column} FROM store LIMIT 1").fetchone()
+    if row is None:
+        raise unreadable("store", path_of(connection), "the row that says which store it is, is gone")
+    try:
+        return decode(row[0])
+    except OddValue as error:
+        raise unreadable("store", path_of(connection), f"its {column} {error}") from None
 
 
 def _record(
@@ -230,8 +273,16 @@ def _encode(data: Mapping[str, Any]) -> str:
 
 
 def _round_of(connection: Connection, row: Row) -> StoredRound | None:
-    """The round that a change carries parts of."""
-    return round_by_pk(connection, row[3]) if row[3] is not None and row[1] in _WITH_PARTS else None
+    """The round that a change carries parts of; None where that cannot be read: the change itself can."""
+    if row[3] is None or row[1] not in _WITH_PARTS:
+        return None
+    try:
+        return round_by_pk(connection, row[3])
+    except Unreadable as error:
+        note(connection, error)
+        return None
+    except NotFound:
+        raise OddValue("is about a round that is not there") from None
 
 
 def _change(row: Row, stored: StoredRound | None) -> Change:

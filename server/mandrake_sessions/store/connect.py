@@ -6,27 +6,32 @@ import sqlite3
 import sys
 from pathlib import Path
 
+from mandrake_sessions.store.oddities import StoreConnection
+
 JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
 STATEMENT_CACHE = 256
 # STRICT tables are the youngest thing that the schema uses.
 OLDEST_SQLITE = (3, 37, 0)
 
 
-def connect(path: str, *, read_only: bool = False, immutable: bool = False) -> sqlite3.Connection:
+def connect(path: str, *, read_only: bool = False, immutable: bool = False) -> StoreConnection:
     """A connection that never waits (``timeout=0``: waiting is the caller's) and never begins by itself.
 
     It may be used from any thread, by one at a time. A file that is not there is not made: ``mode=rw``.
     """
     mode = "ro" if read_only else "rw"
     uri = f"{Path(path).as_uri()}?mode={mode}{'&immutable=1' if immutable else ''}"
-    connection = sqlite3.connect(
+    connection: StoreConnection = sqlite3.connect(
         uri,
         uri=True,
         timeout=0,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=STATEMENT_CACHE,
+        factory=StoreConnection,
     )
+    connection.path = path
+    connection.text_factory = text_or_bytes
     try:
         _configure(connection, read_only=read_only)
     except BaseException:
@@ -52,9 +57,18 @@ def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
         connection.execute("PRAGMA fullfsync=ON")
 
 
-def _casefold(text: str | None) -> str | None:
-    """SQLite folds the case of ASCII alone; titles are in every script."""
-    return None if text is None else text.casefold()
+def text_or_bytes(stored: bytes) -> str | bytes:
+    """A text that is not UTF-8 harms its own row alone: it comes as bytes, which no column of texts may hold."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored
+
+
+def _casefold(text: bytes | None) -> str | None:
+    """SQLite folds the case of ASCII alone; titles are in every script. It is called with blobs, since sqlite3 would
+    fail on a text that is not UTF-8."""
+    return None if text is None else text.decode(errors="replace").casefold()
 
 
 def is_wal(connection: sqlite3.Connection) -> bool:

@@ -16,6 +16,7 @@ from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours
 from mandrake_sessions.store.identity import DATABASE, Place
 from mandrake_sessions.store.leases import Lease, take_lease
 from mandrake_sessions.store.migrate import latest_version, lowest_programs, user_version
+from mandrake_sessions.store.oddities import Oddities, StoreConnection
 from mandrake_sessions.store.rescue import rescue
 from mandrake_sessions.store.values import OddValue
 
@@ -37,9 +38,7 @@ class Database:
     the file was, until a write succeeds.
     """
 
-    def __init__(
-        self, path: str, writer: sqlite3.Connection, *, immutable: bool, read_only: StorageReason | None
-    ) -> None:
+    def __init__(self, path: str, writer: StoreConnection, *, immutable: bool, read_only: StorageReason | None) -> None:
         self.path = path
         self.writer = writer
         self.read_only = read_only
@@ -56,6 +55,8 @@ class Database:
         self.recent: list[Change] = []
         self.recent_after: int | None = None
         self.busy_retries = 0
+        # What of the file cannot be read for what it is; its connections note it.
+        self.oddities = writer.oddities = Oddities()
         self.lease: Lease | None = None
         self.on_commit: list[Callable[[], None]] = []
         self.schema_version = user_version(writer)
@@ -112,6 +113,9 @@ class Database:
         except (sqlite3.Error, OddValue) as error:
             self.raise_as_ours(error)
             raise
+        except Unreadable as error:
+            self.note(error)
+            raise
 
     def raise_as_ours(self, error: BaseException) -> None:
         """Raise one of SQLite's errors as a domain error, and remember it; do nothing for any other error."""
@@ -119,10 +123,17 @@ class Database:
         if isinstance(ours, StorageFailure) and not self.place.is_same:
             # Whatever was read or written, it was not the whole of what belongs together.
             raise FileMoved(self.path) from error
-        if isinstance(ours, StorageFailure) and not isinstance(ours, Unreadable) and not self.is_damaged:
+        if isinstance(ours, Unreadable):
+            self.oddities.note(ours)
+        elif isinstance(ours, StorageFailure) and not self.is_damaged:
             self.failure = ours
         if ours is not None:
             raise ours from error
+
+    def note(self, error: Unreadable) -> None:
+        """Remember what cannot be read, to be named in the health of the store."""
+        error.path = self.path
+        self.oddities.note(error)
 
     @property
     def is_damaged(self) -> bool:
@@ -204,11 +215,13 @@ class Database:
             self._idle_readers.append(reader)
         self._reader_slots.release()
 
-    def connect_reader(self) -> sqlite3.Connection:
+    def connect_reader(self) -> StoreConnection:
         """A read-only connection beside the pool, for who keeps it."""
         if not self.is_usable:
             raise NotOpen(f"the store {self.path} is closed")
-        return connect(self.path, read_only=True, immutable=self._immutable)
+        reader = connect(self.path, read_only=True, immutable=self._immutable)
+        reader.oddities = self.oddities
+        return reader
 
     def close(self) -> None:
         """Close every connection; those that are still reading close when they are given back."""
@@ -229,11 +242,12 @@ class Database:
         old, self.read_only = self.writer, StorageReason.CORRUPT
         try:
             reader = connect(self.path, read_only=True, immutable=self._immutable)
+            reader.oddities = self.oddities
             reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         except sqlite3.Error as error:
             logger.warning("%s is too damaged to be opened again: %s", self.path, error)
             _keep_for_ever(old)
-            self.writer = sqlite3.connect(":memory:", check_same_thread=False)
+            self.writer = sqlite3.connect(":memory:", check_same_thread=False, factory=StoreConnection)
             return
         self.writer = reader
         with suppress(sqlite3.Error):

@@ -9,10 +9,10 @@ does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from sqlite3 import Connection
 
 from mandrake_sessions.store import deep_rules
+from mandrake_sessions.store.connect import text_or_bytes
 from mandrake_sessions.store.deep_columns import unreadable_changes, unreadable_values
 from mandrake_sessions.store.problems import Mend, Problem
 from mandrake_sessions.store.schema import missing_parts
@@ -26,15 +26,15 @@ def deep_check(connection: Connection) -> list[Problem]:
     ``connection`` reads one state of the file; a schema newer than this program's is for the caller to refuse. Ctrl-C
     ends it between two rows.
     """
-    with _undecoded_texts_as_bytes(connection):
+    before, connection.text_factory = connection.text_factory, text_or_bytes
+    try:
         missing = missing_parts(connection)
-        found = [*missing.problems]
         if missing.tables:
             # The other rules read several tables: what they would say of a table that is gone is said already.
-            return found
-        for check in _CHECKS:
-            found.extend(check(connection))
-    return found
+            return missing.problems
+        return [*missing.problems, *(problem for check in _CHECKS for problem in check(connection))]
+    finally:
+        connection.text_factory = before
 
 
 _CHECKS: tuple[Callable[[Connection], Iterator[Problem]], ...] = (
@@ -50,21 +50,3 @@ _CHECKS: tuple[Callable[[Connection], Iterator[Problem]], ...] = (
     deep_rules.feed,
     unreadable_changes,
 )
-
-
-@contextmanager
-def _undecoded_texts_as_bytes(connection: Connection) -> Iterator[None]:
-    """A text that is not UTF-8 must not end the check, so it comes as bytes, which no text column may hold."""
-    before = connection.text_factory
-    connection.text_factory = _text_or_bytes
-    try:
-        yield
-    finally:
-        connection.text_factory = before
-
-
-def _text_or_bytes(stored: bytes) -> str | bytes:
-    try:
-        return stored.decode()
-    except UnicodeDecodeError:
-        return stored

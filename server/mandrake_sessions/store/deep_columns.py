@@ -38,7 +38,7 @@ def _unreadable(connection: Connection, table: str, decoders: dict[str, Decoder]
 def unreadable_changes(connection: Connection) -> Iterator[Problem]:
     """Rows of the feed that could not be sent to a subscriber."""
     count, first = 0, ""
-    for seq, reason in changes.unreadable(connection):
+    for seq, reason in changes.unreadable_changes(connection):
         count += 1
         first = first or f"change {seq}: {reason}"
     if count:

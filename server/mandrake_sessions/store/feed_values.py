@@ -11,6 +11,7 @@ from typing import Any, Final
 from mandrake_sessions.model import Change, ChangeKind, ToolCall, Turn
 from mandrake_sessions.store import columns
 from mandrake_sessions.store.values import (
+    MAX_NUMBER,
     Decoder,
     OddValue,
     decode_integer,
@@ -38,6 +39,17 @@ def check_change(change: Change) -> None:
         _check_tool_call(change.tool_call)
 
 
+def check_piece(change: Change) -> None:
+    """The same for a piece of text, of which there are many: the types of its columns are seen to by SQLite."""
+    if type(change.session_id) is not str or type(change.turn_id) is not str or type(change.response_id) is not str:
+        raise OddValue("is a piece of a turn that is not there")
+    if type(change.first_chunk) is not int or not 0 <= change.first_chunk <= MAX_NUMBER:
+        raise OddValue(f"is a piece with the ordinal {shown(change.first_chunk)}")
+    texts: tuple[Any, Any] = (change.content, change.raw_response)
+    if any(isinstance(text, bytes) for text in texts):
+        raise OddValue("is a piece that is not UTF-8 text")
+
+
 def _anything(_stored: Any) -> None:
     """What the client itself made of it."""
 
@@ -60,6 +72,7 @@ _NEEDED: Final[Mapping[ChangeKind, tuple[str, ...]]] = {
     ChangeKind.TURN_APPENDED: (*_PLACE, "first_chunk", "last_chunk"),
     ChangeKind.TURN_UPDATED: (*_PLACE, "changes"),
     ChangeKind.TOOL_CALL_UPDATED: (*_PLACE, "tool_call", "changes"),
+    ChangeKind.TOOL_CALL_UPDATED: (*_PLACE, "changes", "tool_call"),
     ChangeKind.TOOL_CALL_DELETED: (*_PLACE, "tool_call_id"),
     ChangeKind.TURN_DELETED: _PLACE,
     ChangeKind.ROUND_DELETED: ("round_id",),

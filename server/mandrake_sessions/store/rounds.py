@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from sqlite3 import Connection
 from typing import Any
 
@@ -11,9 +11,12 @@ from attrs import frozen
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Order, Request, Response, ResponseStatus, Round, RoundDetail
+from mandrake_sessions.store.columns import REQUEST, RESPONSE, ROUND
+from mandrake_sessions.store.oddities import readable_page
+from mandrake_sessions.store.readable import Fields
 from mandrake_sessions.store.rows import insert, row_bytes
 from mandrake_sessions.store.transaction import Row, Transaction
-from mandrake_sessions.store.values import decode_json, decode_word, optional
+from mandrake_sessions.store.values import decode_text
 
 # The names of the fields, and numbers.
 _FRAME_BYTES = 800
@@ -24,10 +27,20 @@ SELECT r.id, s.id, q.id, p.id, r."index", r.metadata, r.created_at, r.updated_at
        p.status, p.stop_reason, p.end_time, p.created_at, p.updated_at,
        r.pk, r.session_pk, r.create_hash
 FROM round r
-JOIN session s ON s.pk = r.session_pk
-JOIN request q ON q.pk = r.pk
-JOIN response p ON p.pk = r.pk
+LEFT JOIN session s ON s.pk = r.session_pk
+LEFT JOIN request q ON q.pk = r.pk
+LEFT JOIN response p ON p.pk = r.pk
 """
+_PARENT_IDS = dict.fromkeys(("session_id", "request_id", "response_id"), decode_text)
+_FIELDS = Fields(
+    "round",
+    {**ROUND, **_PARENT_IDS, "blocks": REQUEST["blocks"], "content": REQUEST["content"], **RESPONSE},
+    (
+        "id", "session_id", "request_id", "response_id", "index", "metadata", "created_at", "updated_at",
+        "content", "blocks", "created_at", "updated_at",
+        "status", "stop_reason", "end_time", "created_at", "updated_at",
+    ),
+)  # fmt: skip
 
 
 @frozen
@@ -97,24 +110,29 @@ def find_round(connection: Connection, round_id: str) -> StoredRound | None:
     return _one(connection, "WHERE r.id = ?", round_id)
 
 
-def get_round(connection: Connection, round_id: str) -> StoredRound:
-    """Raises NotFound."""
-    return _found(find_round(connection, round_id), "round", round_id)
+def get_round(connection: Connection, round_id: str, *, anyhow: bool = False) -> StoredRound:
+    """``anyhow``: with None for what of it cannot be read, for who deletes it or writes it anew.
+
+    Raises:
+        NotFound: there is none.
+        Unreadable: it, its request or its response is not what this program could have stored, or is not there.
+    """
+    return _found(_one(connection, "WHERE r.id = ?", round_id, anyhow=anyhow), "round", round_id)
 
 
-def get_round_of_request(connection: Connection, request_id: str) -> StoredRound:
-    """Raises NotFound."""
-    return _found(_one(connection, "WHERE q.id = ?", request_id), "request", request_id)
+def get_round_of_request(connection: Connection, request_id: str, *, anyhow: bool = False) -> StoredRound:
+    """Raises what ``get_round`` does."""
+    return _found(_one(connection, "WHERE q.id = ?", request_id, anyhow=anyhow), "request", request_id)
 
 
-def get_round_of_response(connection: Connection, response_id: str) -> StoredRound:
-    """Raises NotFound."""
-    return _found(_one(connection, "WHERE p.id = ?", response_id), "response", response_id)
+def get_round_of_response(connection: Connection, response_id: str, *, anyhow: bool = False) -> StoredRound:
+    """Raises what ``get_round`` does."""
+    return _found(_one(connection, "WHERE p.id = ?", response_id, anyhow=anyhow), "response", response_id)
 
 
-def round_by_pk(connection: Connection, pk: int) -> StoredRound:
-    """Raises NotFound."""
-    return _found(_one(connection, "WHERE r.pk = ?", pk), "round", str(pk))
+def round_by_pk(connection: Connection, pk: int, *, anyhow: bool = False) -> StoredRound:
+    """Raises what ``get_round`` does."""
+    return _found(_one(connection, "WHERE r.pk = ?", pk, anyhow=anyhow), "round", str(pk))
 
 
 def id_in_use(connection: Connection, table: str, entity_id: str) -> bool:
@@ -125,13 +143,17 @@ def id_in_use(connection: Connection, table: str, entity_id: str) -> bool:
 def list_rounds(
     connection: Connection, session_pk: int, after: int | None, limit: int, order: Order = "asc"
 ) -> Iterator[RoundRow]:
-    """By index, those beyond ``after`` in that order; each read when it is asked for."""
-    condition, values, direction = _beyond(after, order)
-    rows = connection.execute(
-        f'{_SELECT} WHERE r.session_pk = ? {condition} ORDER BY r."index" {direction} LIMIT ?',
-        (session_pk, *values, limit),
-    )
-    return map(RoundRow, rows)
+    """By index, those beyond ``after`` in that order; each read when it is asked for, and left out if it cannot be
+    read."""
+
+    def fetch(beyond: int | None, count: int) -> Iterable[Row]:
+        condition, values, direction = _beyond(beyond, order)
+        return connection.execute(
+            f'{_SELECT} WHERE r.session_pk = ? {condition} ORDER BY r."index" {direction} LIMIT ?',
+            (session_pk, *values, count),
+        )
+
+    return readable_page(connection, fetch, lambda row: row[4], after, limit, _readable_row)
 
 
 def following_rounds(connection: Connection, stored: StoredRound) -> list[int]:
@@ -169,17 +191,23 @@ def _found(stored: StoredRound | None, entity: str, entity_id: str) -> StoredRou
     return stored
 
 
-def _one(connection: Connection, where: str, value: str | int) -> StoredRound | None:
+def _one(connection: Connection, where: str, value: str | int, *, anyhow: bool = False) -> StoredRound | None:
     row = connection.execute(_SELECT + where, (value,)).fetchone()
-    return None if row is None else _stored(row)
+    return None if row is None else _stored(row, anyhow=anyhow)
 
 
-def _stored(row: Row) -> StoredRound:
-    round_id, _, request_id, response_id = row[:4]
-    round_values: list[Any] = [*row[:5], decode_json(row[5]), *row[6:8]]
+def _stored(row: Row, *, anyhow: bool = False) -> StoredRound:
+    values = _FIELDS.decode_anyhow(row[:17]) if anyhow else _FIELDS.decode(row[0], row[:17])
+    round_id, _, request_id, response_id = values[:4]
     detail = RoundDetail(
-        Round(*round_values),
-        Request(request_id, round_id, row[8], optional(decode_json)(row[9]), *row[10:12]),
-        Response(response_id, round_id, decode_word(ResponseStatus, row[12]), *row[13:17]),
+        Round(*values[:8]),
+        Request(request_id, round_id, *values[8:12]),
+        Response(response_id, round_id, *values[12:17]),
     )
     return StoredRound(row[17], row[18], row[19], _FRAME_BYTES + row_bytes(row), detail)
+
+
+def _readable_row(row: Row) -> RoundRow:
+    """Raises Unreadable; what is decoded for that is not kept."""
+    _FIELDS.decode(row[0], row[:17])
+    return RoundRow(row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from sqlite3 import Connection
 from typing import Any
 
@@ -11,9 +11,11 @@ from attrs import frozen
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Session
+from mandrake_sessions.store.columns import SESSION
+from mandrake_sessions.store.oddities import readable_page
+from mandrake_sessions.store.readable import Fields
 from mandrake_sessions.store.rows import insert, row_bytes, update
 from mandrake_sessions.store.transaction import Row, Transaction
-from mandrake_sessions.store.values import decode_json
 
 PREVIEW_LENGTH = 200
 # The names of the fields, and numbers.
@@ -26,6 +28,14 @@ SELECT s.id, s.seq, s.external_id, s.title, s.description, s.preview, s.metadata
        s.created_at, s.updated_at, s.pk, s.create_hash
 FROM session s
 """
+_FIELDS = Fields(
+    "session",
+    {**SESSION, "streaming": bool},
+    (
+        "id", "seq", "external_id", "title", "description", "preview", "metadata", "parent_id", "forked_from_round_id",
+        "archived_at", "round_count", "streaming", "created_at", "updated_at",
+    ),
+)  # fmt: skip
 
 
 @frozen
@@ -95,9 +105,22 @@ def find_session_by_external_id(connection: Connection, external_id: str) -> Sto
     return _one(connection, "WHERE s.external_id = ?", external_id)
 
 
-def get_session(connection: Connection, session_id: str) -> StoredSession:
-    """Raises NotFound."""
-    found = find_session(connection, session_id)
+def holder_of_external_id(connection: Connection, external_id: str) -> tuple[int, str] | None:
+    """The pk and the id of the session that has it, whatever else that session holds."""
+    row: tuple[int, str] | None = connection.execute(
+        "SELECT pk, id FROM session WHERE external_id = ?", (external_id,)
+    ).fetchone()
+    return row
+
+
+def get_session(connection: Connection, session_id: str, *, anyhow: bool = False) -> StoredSession:
+    """``anyhow``: with None for what of it cannot be read, for who deletes it or writes it anew.
+
+    Raises:
+        NotFound: there is none.
+        Unreadable: it is not what this program could have stored.
+    """
+    found = _one(connection, "WHERE s.id = ?", session_id, anyhow=anyhow)
     if found is None:
         raise NotFound("session", session_id)
     return found
@@ -131,6 +154,12 @@ def take_round_index(tx: Transaction, session_pk: int, preview: str) -> int:
     return int(index)
 
 
+def count_rounds(connection: Connection, session_pk: int) -> int:
+    """How many rounds there are, whatever the session says."""
+    (count,) = connection.execute("SELECT count(*) FROM round WHERE session_pk = ?", (session_pk,)).fetchone()
+    return int(count)
+
+
 def recount_rounds(tx: Transaction, session_pk: int) -> None:
     """Set what follows from the rounds that there are: their count, and the first request's beginning."""
     # SQLite's substr() of a text ends at a NUL; of a blob it does not. A character has four bytes at the most.
@@ -156,15 +185,16 @@ def preview_of(content: str) -> str:
 def list_sessions(
     connection: Connection, wanted: SessionFilter, before_seq: int | None, limit: int
 ) -> Iterator[SessionRow]:
-    """Last changed first, those changed before ``before_seq``; each read when it is asked for. One range of one index,
-    but for ``query``."""
+    """Last changed first, those changed before ``before_seq``; each read when it is asked for, and left out if it
+    cannot be read. One range of one index, but for ``query``."""
     conditions, values = _conditions(wanted)
-    if before_seq is not None:
-        conditions.append("s.seq < ?")
-        values.append(before_seq)
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    rows = connection.execute(f"{_SELECT} {where} ORDER BY s.seq DESC LIMIT ?", (*values, limit))
-    return map(SessionRow, rows)
+
+    def fetch(before: int | None, count: int) -> Iterable[Row]:
+        bounds = [] if before is None else [before]
+        where = " AND ".join([*conditions, *("s.seq < ?" for _ in bounds)]) or "true"
+        return connection.execute(f"{_SELECT} WHERE {where} ORDER BY s.seq DESC LIMIT ?", (*values, *bounds, count))
+
+    return readable_page(connection, fetch, lambda row: row[1], before_seq, limit, _readable_row)
 
 
 def _conditions(wanted: SessionFilter) -> tuple[list[str], list[Any]]:
@@ -180,17 +210,23 @@ def _conditions(wanted: SessionFilter) -> tuple[list[str], list[Any]]:
         among = "IN" if wanted.streaming else "NOT IN"
         conditions.append(f"s.pk {among} (SELECT session_pk FROM turn WHERE status = 'streaming')")
     if wanted.query is not None:
-        parts = [f"instr(casefold(s.{column}), ?) > 0" for column in ("title", "description", "preview")]
+        parts = [f"instr(casefold(CAST(s.{column} AS BLOB)), ?) > 0" for column in ("title", "description", "preview")]
         conditions.append(f"({' OR '.join(parts)})")
         values += [wanted.query] * 3
     return conditions, values
 
 
-def _one(connection: Connection, where: str, value: str | int) -> StoredSession | None:
+def _one(connection: Connection, where: str, value: str | int, *, anyhow: bool = False) -> StoredSession | None:
     row = connection.execute(_SELECT + where, (value,)).fetchone()
-    return None if row is None else _stored(row)
+    return None if row is None else _stored(row, anyhow=anyhow)
 
 
-def _stored(row: Row) -> StoredSession:
-    values: list[Any] = [*row[:6], decode_json(row[6]), *row[7:11], bool(row[11]), *row[12:14]]
+def _stored(row: Row, *, anyhow: bool = False) -> StoredSession:
+    values = _FIELDS.decode_anyhow(row[:14]) if anyhow else _FIELDS.decode(row[0], row[:14])
     return StoredSession(row[14], row[15], _FRAME_BYTES + row_bytes(row), Session(*values))
+
+
+def _readable_row(row: Row) -> SessionRow:
+    """Raises Unreadable; what is decoded for that is not kept."""
+    _FIELDS.decode(row[0], row[:14])
+    return SessionRow(row)

@@ -15,6 +15,8 @@ from attrs import define
 
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.model import Change, ChangeKind, TurnStatus
+from mandrake_sessions.store.columns import TURN
+from mandrake_sessions.store.readable import Fields
 from mandrake_sessions.store.rows import update
 from mandrake_sessions.store.texts import (
     CHUNK_COUNT,
@@ -26,6 +28,8 @@ from mandrake_sessions.store.texts import (
     joined,
 )
 from mandrake_sessions.store.transaction import Transaction
+from mandrake_sessions.store.turns import get_turn
+from mandrake_sessions.store.values import decode_text
 
 # Streams that are remembered; a process rarely has more than a few.
 MAX_STREAMS = 1000
@@ -42,6 +46,14 @@ JOIN response p ON p.pk = t.round_pk
 {LAST_PIECE}
 WHERE t.id = ?
 """
+_FIELDS = Fields(
+    "turn",
+    {**TURN, "lease": lambda stored: stored, **dict.fromkeys(("session_id", "round_id", "response_id"), decode_text)},
+    (
+        "pk", "status", "chunk_count", "seq", "current_tokens", "output_tokens", "content_bytes", "raw_response_bytes",
+        "folded_chunks", "folded_bytes", "lease", "session_id", "round_id", "response_id", "index",
+    ),
+)  # fmt: skip
 _INSERT = (
     "INSERT INTO feed (seq, at, kind, turn_pk, chunk, current_tokens, output_tokens, content_bytes,"
     " raw_response_bytes, content, raw_response) VALUES (?, ?, 'appended', ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -175,7 +187,10 @@ def _fold(tx: Transaction, stream: Stream) -> None:
 def _read(connection: Connection, turn_id: str) -> Stream:
     row = connection.execute(_SELECT, (turn_id,)).fetchone()
     if row is None:
+        # Raises NotFound, or says what of the turn is not there.
+        get_turn(connection, turn_id)
         raise NotFound("turn", turn_id)
+    _FIELDS.decode(turn_id, row)
     return Stream(turn_id, *row)
 
 

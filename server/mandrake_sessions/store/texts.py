@@ -21,6 +21,7 @@ from attrs import frozen
 
 from mandrake_sessions.store.rows import insert, update
 from mandrake_sessions.store.transaction import Transaction
+from mandrake_sessions.store.values import OddValue
 
 FOLD_PIECES = 1024
 FOLD_BYTES = 256 * 1024
@@ -96,7 +97,15 @@ def is_fold_due(pieces: int, size: int) -> bool:
 def joined(texts: Iterable[str | None]) -> str | None:
     """None where no piece had any."""
     present = [text for text in texts if text is not None]
-    return "".join(present) if present else None
+    return together(present) if present else None
+
+
+def together(texts: Iterable[str]) -> str:
+    """The texts as one. Raises OddValue where one of them is not UTF-8."""
+    try:
+        return "".join(texts)
+    except TypeError:
+        raise OddValue("has a piece that is not UTF-8 text") from None
 
 
 def texts_of(connection: Connection, places: Sequence[TextPlace], *, raw: bool) -> list[tuple[str, str]]:
@@ -122,6 +131,6 @@ def texts_of(connection: Connection, places: Sequence[TextPlace], *, raw: bool) 
 
 
 def _text(place: TextPlace, runs: list[_Run]) -> tuple[str, str]:
-    content = "".join(run.content for run in runs if run.content is not None and run.pk >= place.content_pk)
-    raw = "".join(run.raw_response for run in runs if run.raw_response is not None and run.pk >= place.raw_response_pk)
+    content = together(run.content for run in runs if run.content is not None and run.pk >= place.content_pk)
+    raw = together(run.raw_response for run in runs if run.raw_response is not None and run.pk >= place.raw_response_pk)
     return content, raw

@@ -9,9 +9,11 @@ from sqlite3 import Connection
 from typing import Any
 
 from mandrake_sessions.model import ToolCall, ToolCallStatus
+from mandrake_sessions.store.columns import TOOL_CALL
+from mandrake_sessions.store.oddities import readable
+from mandrake_sessions.store.readable import Fields
 from mandrake_sessions.store.rows import insert, update
 from mandrake_sessions.store.transaction import Row, Transaction
-from mandrake_sessions.store.values import decode_json, decode_word
 
 _DEFAULTS = {
     "status": ToolCallStatus.PENDING.value,
@@ -32,6 +34,7 @@ SELECT id, title, kind, server_name, method_name, arguments, response, content, 
        end_time, metadata, turn_pk, pk
 FROM tool_call
 """
+_FIELDS = Fields("toolCall", TOOL_CALL, (*_TEXTS[:9], "status", "start_time", "end_time", "metadata"))
 
 
 def insert_tool_calls(tx: Transaction, turn_pk: int, calls: Iterable[Mapping[str, Any]]) -> None:
@@ -51,6 +54,11 @@ def upsert_tool_call(tx: Transaction, turn_pk: int, columns: Mapping[str, Any]) 
     return None if after is None or after == before else _tool_call(after)
 
 
+def read_all_named(connection: Connection, call_id: str) -> list[ToolCall]:
+    """The calls of any turn with this id. Raises Unreadable where one of them cannot be read."""
+    return [_tool_call(row) for row in connection.execute(_SELECT + "WHERE id = ?", (call_id,))]
+
+
 def find_tool_call(connection: Connection, turn_pk: int, call_id: str) -> ToolCall | None:
     row = _find(connection, turn_pk, call_id)
     return None if row is None else _tool_call(row)
@@ -62,21 +70,20 @@ def delete_tool_call(tx: Transaction, turn_pk: int, call_id: str) -> bool:
 
 
 def tool_calls_of(connection: Connection, turn_pks: Iterable[int]) -> dict[int, list[ToolCall]]:
-    """The calls of many turns, in one statement."""
+    """The calls of many turns, in one statement; one that cannot be read is left out."""
     calls: dict[int, list[ToolCall]] = defaultdict(list)
     rows = connection.execute(
         f"{_SELECT} WHERE turn_pk IN (SELECT value FROM json_each(?)) ORDER BY turn_pk, pk",
         (json.dumps(list(turn_pks)),),
     )
-    for row in rows:
-        calls[row[13]].append(_tool_call(row))
+    for turn_pk, call in readable(connection, rows, lambda row: (row[13], _tool_call(row))):
+        calls[turn_pk].append(call)
     return calls
 
 
 def each_tool_call(connection: Connection, turn_pk: int) -> Iterator[ToolCall]:
-    """The calls of one turn, each read when it is asked for."""
-    for row in connection.execute(f"{_SELECT} WHERE turn_pk = ? ORDER BY pk", (turn_pk,)):
-        yield _tool_call(row)
+    """The calls of one turn, each read when it is asked for, and left out if it cannot be read."""
+    return readable(connection, connection.execute(f"{_SELECT} WHERE turn_pk = ? ORDER BY pk", (turn_pk,)), _tool_call)
 
 
 def tool_call_bytes(connection: Connection, turn_pks: Iterable[int]) -> dict[int, int]:
@@ -96,6 +103,4 @@ def _find(connection: Connection, turn_pk: int, call_id: str) -> Row | None:
 
 
 def _tool_call(row: Row) -> ToolCall:
-    json_values = map(decode_json, row[5:9])
-    values: list[Any] = [*row[:5], *json_values, decode_word(ToolCallStatus, row[9]), *row[10:12], decode_json(row[12])]
-    return ToolCall(*values)
+    return ToolCall(*_FIELDS.decode(row[0], row[:13]))

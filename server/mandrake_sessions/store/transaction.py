@@ -8,15 +8,22 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from mandrake_sessions.errors import FileMoved, StorageReason
+from mandrake_sessions.errors import FileMoved, StorageReason, Unreadable
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.database import Database, lock
 from mandrake_sessions.store.immediate import begin, begin_reading, commit, undo
 from mandrake_sessions.store.retry import patiently
 from mandrake_sessions.store.settings import StoreSettings
+from mandrake_sessions.store.values import MAX_NUMBER
 
 Row = tuple[Any, ...]
+
+_LAST_SEQ = f"""
+SELECT max(coalesce((SELECT max(seq) FROM feed), 0),
+           coalesce((SELECT max(seq) FROM session WHERE seq < {MAX_NUMBER}), 0),
+           coalesce((SELECT max(pk) FROM text WHERE pk < {MAX_NUMBER}), 0))
+"""
 
 
 class Transaction:
@@ -51,7 +58,9 @@ class Transaction:
 
     def next_seq(self) -> int:
         """The number of the next change. Given under the write lock, so that commit order is seq order."""
-        self._seq = self.seq + 1
+        if (seq := self.seq) >= MAX_NUMBER:
+            raise Unreadable("change", str(seq), "no number can follow the one that it has")
+        self._seq = seq + 1
         return self._seq
 
     def forget(self) -> None:
@@ -62,9 +71,12 @@ class Transaction:
 
 
 def last_seq(connection: sqlite3.Connection) -> int:
-    """The store's ``seq`` as the connection sees it; 0 before the first change."""
-    (seq,) = connection.execute("SELECT max(seq) FROM feed").fetchone()
-    return int(seq or 0)
+    """The store's ``seq`` as the connection sees it; 0 before the first change.
+
+    Sessions and texts are looked at too: where the feed has lost its newest rows, no number may be given twice.
+    """
+    (seq,) = connection.execute(_LAST_SEQ).fetchone()
+    return int(seq)
 
 
 def transaction(
@@ -130,6 +142,8 @@ class _Outermost:
             self._end(database, running, error)
         except BaseException as fault:
             database.forget()
+            if isinstance(fault, Unreadable):
+                database.note(fault)
             database.raise_as_ours(fault)
             raise
         finally:

@@ -16,6 +16,9 @@ from attrs import evolve, frozen
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import ToolCall, Turn, TurnStatus
+from mandrake_sessions.store.columns import TURN
+from mandrake_sessions.store.oddities import readable, readable_page
+from mandrake_sessions.store.readable import Fields
 from mandrake_sessions.store.rows import insert, row_bytes, update
 from mandrake_sessions.store.texts import (
     CHUNK_COUNT,
@@ -27,7 +30,7 @@ from mandrake_sessions.store.texts import (
 )
 from mandrake_sessions.store.tool_calls import TOOL_CALL_BYTES, each_tool_call, tool_call_bytes, tool_calls_of
 from mandrake_sessions.store.transaction import Row, Transaction
-from mandrake_sessions.store.values import decode_json, decode_word
+from mandrake_sessions.store.values import decode_object, decode_text, decode_word
 
 # The columns of a turn that a change may move, by the names of Turn; what `differences` compares.
 _MOVABLE = (
@@ -47,10 +50,20 @@ SELECT t.pk, t.session_pk, t.round_pk, t.folded_chunks, t.content_pk, t.raw_resp
        t.input_cost, t.output_cost, {CHUNK_COUNT}, t.metadata, t.updated_at, t.created_at,
        t.folded_bytes
 FROM turn t
-JOIN response p ON p.pk = t.round_pk
+LEFT JOIN response p ON p.pk = t.round_pk
 {LAST_PIECE}
 """
 _FIRST_MOVABLE = 14
+_FIELDS = Fields(
+    "turn",
+    # A lease that is none is nobody's; where it is used it is checked.
+    {**TURN, "response_id": decode_text, "lease": lambda stored: stored},
+    (
+        "pk", "session_pk", "round_pk", "folded_chunks", "content_pk", "raw_response_pk", "content_bytes",
+        "raw_response_bytes", "lease", "create_hash", "id", "seq", "response_id", "index", *_MOVABLE, "created_at",
+        "folded_bytes",
+    ),
+)  # fmt: skip
 # The names of the fields, and numbers.
 _FRAME_BYTES = 700
 # So many turns, or about so many bytes of them, are read together: a turn at a time takes three statements, and all of
@@ -172,9 +185,14 @@ def find_turn(connection: Connection, turn_id: str) -> StoredTurn | None:
     return _one(connection, "WHERE t.id = ?", turn_id)
 
 
-def get_turn(connection: Connection, turn_id: str) -> StoredTurn:
-    """Raises NotFound."""
-    found = find_turn(connection, turn_id)
+def get_turn(connection: Connection, turn_id: str, *, anyhow: bool = False) -> StoredTurn:
+    """``anyhow``: though its row cannot be read for what it is, for who deletes it or writes it anew.
+
+    Raises:
+        NotFound: there is none.
+        Unreadable: it is not what this program could have stored, or its response is not there.
+    """
+    found = _one(connection, "WHERE t.id = ?", turn_id, anyhow=anyhow)
     if found is None:
         raise NotFound("turn", turn_id)
     return found
@@ -199,7 +217,7 @@ def differences(before: StoredTurn, after: StoredTurn) -> dict[str, Any]:
     old = before.columns
     changed = {name: value for name, value in after.columns.items() if value != old[name] or name == "updated_at"}
     if "metadata" in changed:
-        changed["metadata"] = decode_json(changed["metadata"])
+        changed["metadata"] = decode_object(changed["metadata"])
     return changed
 
 
@@ -209,12 +227,15 @@ def delete_turn(tx: Transaction, pk: int) -> None:
 
 
 def list_turns(connection: Connection, round_pk: int, after: int | None, limit: int) -> Iterator[StoredTurn]:
-    """The turns of a response by index, those beyond ``after``; each read when it is asked for."""
-    rows = connection.execute(
-        f'{_SELECT} WHERE t.round_pk = ? AND t."index" > ? ORDER BY t."index" LIMIT ?',
-        (round_pk, -1 if after is None else after, limit),
-    )
-    return map(_stored, rows)
+    """The turns of a response by index, those beyond ``after``; each read when it is asked for, and left out if it
+    cannot be read."""
+
+    def fetch(beyond: int, count: int) -> Iterable[Row]:
+        return connection.execute(
+            f'{_SELECT} WHERE t.round_pk = ? AND t."index" > ? ORDER BY t."index" LIMIT ?', (round_pk, beyond, count)
+        )
+
+    return readable_page(connection, fetch, lambda row: row[13], -1 if after is None else after, limit, _stored)
 
 
 def latest_turn(connection: Connection, round_pk: int) -> StoredTurn | None:
@@ -256,14 +277,15 @@ def turns_of_rounds(connection: Connection, round_pks: Iterable[int]) -> Iterato
         f'{_SELECT} WHERE t.round_pk IN (SELECT value FROM json_each(?)) ORDER BY t.round_pk, t."index"',
         (json.dumps(list(round_pks)),),
     )
-    return map(_stored, rows)
+    return readable(connection, rows, _stored)
 
 
 def streaming_turns(connection: Connection, session_pk: int | None = None) -> Iterator[StoredTurn]:
-    """The turns that stream now, of one session or of all, oldest first; each read when it is asked for."""
+    """The turns that stream now, of one session or of all, oldest first; each read when it is asked for, and left out
+    if it cannot be read."""
     condition, values = ("", ()) if session_pk is None else ("AND t.session_pk = ?", (session_pk,))
     rows = connection.execute(f"{_SELECT} WHERE t.status = 'streaming' {condition} ORDER BY t.pk", values)
-    return map(_stored, rows)
+    return readable(connection, rows, _stored)
 
 
 def turn_pks_of(connection: Connection, column: str, pk: int) -> list[int]:
@@ -341,12 +363,14 @@ def _few(found: Iterable[StoredTurn]) -> Iterator[list[StoredTurn]]:
         yield few
 
 
-def _one(connection: Connection, where: str, value: str | int) -> StoredTurn | None:
+def _one(connection: Connection, where: str, value: str | int, *, anyhow: bool = False) -> StoredTurn | None:
     row = connection.execute(_SELECT + where, (value,)).fetchone()
-    return None if row is None else _stored(row)
+    return None if row is None else _stored(row, anyhow=anyhow)
 
 
-def _stored(row: Row) -> StoredTurn:
+def _stored(row: Row, *, anyhow: bool = False) -> StoredTurn:
+    if not anyhow:
+        _FIELDS.decode(row[10], row)
     values: list[Any] = [*row[:3], TextPlace(row[0], *row[3:6]), *row[6:10], row]
     return StoredTurn(*values)
 
@@ -357,7 +381,7 @@ def _turn(row: Row, calls: list[ToolCall]) -> Turn:
         calls,
         decode_word(TurnStatus, row[15]),
         *row[16:29],
-        decode_json(row[29]),
+        decode_object(row[29]),
         row[31],
         row[30],
     ]

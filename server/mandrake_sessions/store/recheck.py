@@ -1,0 +1,53 @@
+"""Whether what could not be read is still so: somebody may have mended or deleted it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from sqlite3 import Connection
+from typing import Any
+
+from mandrake_sessions.errors import NotFound, Unreadable
+from mandrake_sessions.store import changes, rounds, sessions, tool_calls, turns
+from mandrake_sessions.store.schema import columns_of
+from mandrake_sessions.store.values import OddValue
+
+# So many are looked at again at a time: each may be as long as a row may be.
+RECHECKED = 10
+
+
+def forget_what_is_mended(
+    connection: Connection, listed: list[Unreadable], forget: Callable[[Unreadable], None]
+) -> None:
+    """Look at the first of what was noted again."""
+    for error in listed[:RECHECKED]:
+        read = _READ.get(error.entity)
+        if read is not None and _can_be_read(connection, read, error.entity_id):
+            forget(error)
+
+
+def _can_be_read(connection: Connection, read: Callable[[Connection, str], Any], entity_id: str) -> bool:
+    try:
+        read(connection, entity_id)
+    except NotFound:
+        return True
+    except (Unreadable, OddValue):
+        return False
+    return True
+
+
+def _table(connection: Connection, name: str) -> None:
+    if not columns_of(connection, name):
+        raise OddValue("is gone")
+
+
+_READ: dict[str, Callable[[Connection, str], Any]] = {
+    "session": sessions.get_session,
+    "round": rounds.get_round,
+    "request": rounds.get_round_of_request,
+    "response": rounds.get_round_of_response,
+    "turn": turns.get_turn,
+    "toolCall": tool_calls.read_all_named,
+    "change": changes.read_again,
+    "store": lambda connection, _: (changes.store_id(connection), changes.pruned_seq(connection)),
+    "table": _table,
+}
