@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from attrs import evolve
 
-from mandrake_sessions.errors import Conflict, FileMoved, NotOpen, StorageReason
+from mandrake_sessions.errors import Conflict, FileMoved, NotOpen, StorageReason, Unreadable
 from mandrake_sessions.model import Turn
 from mandrake_sessions.store import turns
 from mandrake_sessions.store.database import Database
@@ -59,7 +59,8 @@ class Operations:
             found.on_commit.extend(hook for hook in self._hooks if hook not in found.on_commit)
             self._held = found
             self._was_open = True
-            with found.translated():
+            self.reopened_at = 0
+            with suppress(Unreadable), found.translated():
                 self.reopened_at = last_seq(found.writer)
 
     def _last_words(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 from attrs import evolve
 
 from mandrake_sessions import rules
-from mandrake_sessions.errors import Conflict, InvalidValue, NotFound, SessionsError
+from mandrake_sessions.errors import Conflict, InvalidValue, NotFound, SessionsError, Unreadable
 from mandrake_sessions.fields import NewTurn, Piece, ToolCallFields, TurnPiece, TurnUpdate
 from mandrake_sessions.limits import MAX_TEXT_BYTES
 from mandrake_sessions.model import (
@@ -25,6 +25,7 @@ from mandrake_sessions.model import (
 from mandrake_sessions.operations.base import Operations, check_same, create_hash
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
 from mandrake_sessions.store import changes, rounds, sessions, texts, tool_calls, turns
+from mandrake_sessions.store.oddities import note
 from mandrake_sessions.store.streams import PieceWriter, Stream
 from mandrake_sessions.store.transaction import Transaction, last_seq, transaction
 from mandrake_sessions.store.turns import StoredTurn
@@ -248,6 +249,8 @@ def _append(tx: Transaction, writer: PieceWriter, piece: dict[str, Any] | Sessio
             stream = _resumed(tx, writer, turn_id)
         writer.add(stream, piece, content_bytes, raw_response_bytes)
     except SessionsError as error:
+        if isinstance(error, Unreadable):
+            note(tx.connection, error)
         return error
     return Appended(turn_id, stream.seq, chunk, chunk + 1)
 

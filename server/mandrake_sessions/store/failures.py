@@ -96,6 +96,11 @@ def as_ours(error: BaseException, path: str) -> SessionsError | None:
     return storage_failure(error, path)
 
 
+def is_odd_content(error: sqlite3.Error) -> bool:
+    """Whether what the file holds brought it about, while SQLite finds nothing wrong with the file itself."""
+    return _odd_content(error, "") is not None
+
+
 def _odd_content(error: sqlite3.Error, path: str) -> Unreadable | None:
     """What only what the file holds can bring about, though SQLite itself finds nothing wrong with the file."""
     if gone := _GONE.match(str(error)):
@@ -104,7 +109,6 @@ def _odd_content(error: sqlite3.Error, path: str) -> Unreadable | None:
         return Unreadable("value", "of the database", "it is not UTF-8 text", path)
     if isinstance(error, sqlite3.IntegrityError):
         # Each statement keeps to the constraints as long as the rows agree with each other.
-        logger.warning("%s: %s", path, error)
         table = str(error).rpartition(": ")[2].partition(".")[0]
         return Unreadable("table", table, f"rows of it contradict each other ({error})", path)
     return None

@@ -9,6 +9,7 @@ import uuid
 from typing import Final
 
 from mandrake_sessions.store.immediate import immediate
+from mandrake_sessions.store.values import OddValue
 
 FileIdentity = tuple[int, int]
 
@@ -88,9 +89,12 @@ def claim(connection: sqlite3.Connection, path: str, budget: float) -> None:
     so keeps its name.
 
     Raises:
+        OddValue: it does not say which store it is.
         Busy: other processes held the lock for ``budget`` seconds.
     """
     own = str(os.stat(path).st_ino)  # noqa: PTH116
+    if connection.execute("SELECT count(*) FROM store").fetchone() == (0,):
+        raise OddValue("the row that says which store it is, is gone")
     if _file_id(connection) == own:
         return
     with immediate(connection, path, budget):

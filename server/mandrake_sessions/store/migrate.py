@@ -110,9 +110,16 @@ def user_version(connection: sqlite3.Connection) -> int:
 
 
 def lowest_programs(connection: sqlite3.Connection) -> tuple[int, int]:
-    """The lowest schema versions whose programs may still write, and read, this file: ``(min_writer, min_reader)``."""
-    row = connection.execute("SELECT max(min_writer), max(min_reader) FROM migration").fetchone()
-    return int(row[0]), int(row[1])
+    """The lowest schema versions whose programs may still write, and read, this file: ``(min_writer, min_reader)``.
+    Where the ledger does not know the version that the file says it has, those that know that version."""
+    version = user_version(connection)
+    try:
+        row = connection.execute("SELECT max(version), max(min_writer), max(min_reader) FROM migration").fetchone()
+    except sqlite3.OperationalError as error:
+        if is_locked(error) or "migration" not in str(error):
+            raise
+        return version, version
+    return (version, version) if row[0] is None or row[0] < version else (int(row[1]), int(row[2]))
 
 
 def _directory() -> Path:

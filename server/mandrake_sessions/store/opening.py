@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
-from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.errors import StorageFailure, StorageReason, Unreadable
 from mandrake_sessions.files import file_size
 from mandrake_sessions.store.backup import create_private_file
 from mandrake_sessions.store.connect import connect, is_wal
 from mandrake_sessions.store.database import Database, damage, schema_too_new
-from mandrake_sessions.store.failures import storage_failure
+from mandrake_sessions.store.failures import is_odd_content, storage_failure
 from mandrake_sessions.store.filesystem import check_filesystem, check_links
 from mandrake_sessions.store.identity import SHM, WAL, claim
 from mandrake_sessions.store.immediate import one_snapshot
@@ -28,6 +30,9 @@ from mandrake_sessions.store.permissions import may_not_share, may_write, open_t
 from mandrake_sessions.store.retry import patiently
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.setup_lock import setup_lock
+from mandrake_sessions.store.values import OddValue
+
+logger = logging.getLogger(__name__)
 
 # A file of up to so many bytes is looked through before anything is written to it; that takes about 1 ms a megabyte.
 # A larger one is looked through in the background.
@@ -124,16 +129,27 @@ def _open_for_writing(path: str, settings: StoreSettings) -> Database:
         if user_version(writer) < latest_version() or not is_wal(writer):
             with setup_lock(path, settings.busy_timeout, demanded=not settings.allow_network_filesystem):
                 _set_up(writer, path, settings.busy_timeout)
-        check_ledger(writer, path)
+        _as_far_as_it_goes(lambda: check_ledger(writer, path), path)
         if (reason := _reason_not_to_write(writer, path)) is not None:
             writer.close()
             return _open_read_only(path, reason)
-        claim(writer, path, settings.busy_timeout)
+        _as_far_as_it_goes(lambda: claim(writer, path, settings.busy_timeout), path)
         _check_sidecars(path)
         return Database(path, writer, immutable=False, read_only=None)
     except BaseException:
         writer.close()
         raise
+
+
+def _as_far_as_it_goes(work: Callable[[], None], path: str) -> None:
+    """What is done at opening for good order is no reason not to open: a table may be gone, or hold what it should
+    not. Each request then says what of it cannot be read."""
+    try:
+        work()
+    except (sqlite3.Error, OddValue, Unreadable) as error:
+        if isinstance(error, sqlite3.Error) and not is_odd_content(error):
+            raise
+        logger.warning("%s: opened all the same: %s; see mandrake-sessions doctor", path, error)
 
 
 def _check_sidecars(path: str) -> None:

@@ -61,21 +61,29 @@ def rescued_copies(path: str) -> list[str]:
     return sorted(os.path.join(directory, name) for name in names if name.startswith(begin))  # noqa: PTH118
 
 
-def drop_needless_copy(copy: str, opened: sqlite3.Connection, path: str) -> None:
+def drop_needless_copy(kept: str, opened: sqlite3.Connection, path: str) -> None:
     """Say where the copy is; or delete it if all of it is in the database that is open now, since SQLite copies the
     -wal when the last connection of all closes."""
     needless = False
     # What cannot be read has not been shown to be in both.
-    with suppress(sqlite3.Error), closing(sqlite3.connect(copy)) as connection:
-        last = connection.execute(f"{_CHANGE} ORDER BY seq DESC LIMIT 1").fetchone()
-        needless = last is None or opened.execute(f"{_CHANGE} WHERE seq = ?", (last[1],)).fetchone() == last
+    with suppress(sqlite3.Error), closing(sqlite3.connect(kept)) as copy:
+        last = copy.execute(f"{_CHANGE} ORDER BY seq DESC LIMIT 1").fetchone()
+        needless = (
+            _is_new(copy) if last is None else opened.execute(f"{_CHANGE} WHERE seq = ?", (last[1],)).fetchone() == last
+        )
     if needless:
-        Path(copy).unlink()
+        Path(kept).unlink()
         logger.warning("the -wal or -shm of %s was deleted while the database was open; nothing was lost", path)
     else:
         logger.warning(
-            "the -wal or -shm of %s was deleted while the database was open; what was in it is kept as %s", path, copy
+            "the -wal or -shm of %s was deleted while the database was open; what was in it is kept as %s", path, kept
         )
+
+
+def _is_new(copy: sqlite3.Connection) -> bool:
+    """Whether nothing was stored in it yet."""
+    (rows,) = copy.execute("SELECT EXISTS (SELECT 1 FROM feed) + EXISTS (SELECT 1 FROM session)").fetchone()
+    return int(rows) == 0
 
 
 def _copy(writer: sqlite3.Connection, path: str) -> str | None:
