@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -44,7 +45,7 @@ other_headers = st.sampled_from(
 # A header block that says no length, and what follows until the next one.
 lost_blocks = st.tuples(
     st.sampled_from([b"Hello", b"Content-Length: x", b"Content-Length: -1", b"Content-Length: 1\r\ncontent-length: 2"]),
-    st.lists(rubbish_lines.filter(lambda b: not b.lower().startswith(b"content-length")), max_size=3),
+    st.lists(rubbish_lines.filter(lambda b: b"content-length" not in b.lower()), max_size=3),
 )
 
 
@@ -94,6 +95,48 @@ def test_rubbish_costs_no_message(given: list[Any], framing: str, cut: list[int]
         expected.append(encode(message))
     found = [frame for piece in _pieces(stream, cut) for frame in framer.feed(piece)] + list(framer.finish())
     assert list(map(_without_prefix, found)) == list(map(_without_prefix, expected))
+
+
+@examples(200)
+@given(given=st.lists(messages, min_size=1, max_size=5), wrong=st.integers(0, 4), cut=cuts, data=st.data())
+def test_a_length_that_is_too_short_costs_its_own_message_alone(
+    given: list[Any], wrong: int, cut: list[int], data: st.DataObject
+) -> None:
+    """As of a client that counts characters: what is left of its body has no line end before the next header."""
+    bodies = [encode(message) for message in given]
+    counted = wrong % len(bodies)
+    missing = data.draw(st.integers(1, len(bodies[counted])))
+    lengths = [len(body) - (missing if place == counted else 0) for place, body in enumerate(bodies)]
+    stream = b"".join(b"Content-Length: %d\r\n\r\n%b" % pair for pair in zip(lengths, bodies, strict=True))
+    frames = _frames(_pieces(stream, cut), "headers")
+    whole = [frame for frame in frames if isinstance(frame, bytes)]
+    if missing < len(bodies[counted]) or counted < len(bodies) - 1:
+        assert sum(isinstance(frame, Broken) for frame in frames) == 1
+    assert whole == [body[:length] for body, length in zip(bodies, lengths, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("first", "framing"),
+    [
+        (b"session/list\n", "lines"),
+        (b"GET / HTTP/1.1\r\n", "lines"),
+        (b"true\n", "lines"),
+        (b"x" * 70_000, "lines"),
+        (b"x" * 70_000 + b":\n", "lines"),
+        (b"\xc3\xa4: 1\n", "lines"),
+        (b'"a": 1\n', "lines"),
+        (b"Content-Length: 2\r\n", "headers"),
+        (b"X-Other:\n", "headers"),
+        (b"\n  \r\n\xef\xbb\xbfcontent-type: x", "headers"),
+    ],
+)
+def test_the_first_line_tells_the_framing(first: bytes, framing: str) -> None:
+    """Headers need a letter first and a colon in the same line, however the bytes come."""
+    for pieces in ([first], [first[i : i + 1] for i in range(len(first))]):
+        detector = FramingDetector(MAX_BYTES)
+        told = next((found for piece in pieces if (found := detector.feed(piece))), None) or detector.finish()
+        assert told is not None
+        assert told[0].name == framing
 
 
 @examples(200)
@@ -163,6 +206,9 @@ def _frames(pieces: list[bytes], known: str = "detected") -> list[Frame]:
             if detected is None:
                 continue
             framer, rest = detected
+        found += framer.feed(rest)
+    if framer is None and (last := detector.finish()) is not None:
+        framer, rest = last
         found += framer.feed(rest)
     return found + (list(framer.finish()) if framer is not None else [])
 

@@ -20,7 +20,11 @@ _BLANK = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
 _CONTENT_LENGTH = b"content-length"
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
-_NEWLINE = ord("\n")
+# A header that states a length, wherever it stands: no LSP client ends a body with a line feed, so after one that was
+# counted wrong the next header begins in the middle of a line.
+_USABLE_HEADER = re.compile(rb"content-length:[ \t]{0,16}\d{1,%d}[ \t]{0,16}\r?\n" % _MAX_LENGTH_DIGITS, re.IGNORECASE)
+# The longest beginning of such a header that may be cut off at the end of what was read.
+_LONGEST_HEADER = len(_CONTENT_LENGTH) + 1 + 16 + _MAX_LENGTH_DIGITS + 16 + 2
 
 
 @frozen
@@ -110,7 +114,8 @@ class LineFramer:
 class HeaderFramer:
     """LSP's base protocol. Header names in any case and order, unknown ones skipped.
 
-    After a header block without a usable length, messages begin again at the next line that starts with one.
+    After a header block without a usable length, messages begin again at the next ``Content-Length:`` with a number
+    and a line end, wherever it stands.
     """
 
     name = "headers"
@@ -120,7 +125,6 @@ class HeaderFramer:
         self._buffer = bytearray()
         self._length: int | None = None
         self._lost = False
-        self._mid_line = False
         self._skipping: TooLong | None = None
         self._to_skip = 0
 
@@ -141,9 +145,6 @@ class HeaderFramer:
     def wrap(self, message: bytes) -> bytes:
         return b"Content-Length: %d\r\n\r\n%b" % (len(message), message)
 
-    def around(self, size: int) -> tuple[bytes, bytes]:
-        return b"Content-Length: %d\r\n\r\n" % size, b""
-
     def _step(self) -> Iterator[Frame]:
         if self._skipping is not None:
             yield from self._skip()
@@ -163,21 +164,29 @@ class HeaderFramer:
         end = _HEADER_END.search(self._buffer, 0, MAX_HEADER_BYTES)
         if end is None:
             if len(self._buffer) >= MAX_HEADER_BYTES:
-                self._lost = True
-                self._mid_line = self._buffer[MAX_HEADER_BYTES - 1] != _NEWLINE
-                del self._buffer[:MAX_HEADER_BYTES]
+                self._lose(MAX_HEADER_BYTES)
                 yield Broken(f"a header block of more than {MAX_HEADER_BYTES} bytes")
             return
-        length = _content_length(bytes(self._buffer[: end.start()]))
-        del self._buffer[: end.end()]
+        block = bytes(self._buffer[: end.start()])
+        length = _content_length(block)
         if length is None:
-            self._lost = True
+            self._lose(end.end())
             yield Broken("a header block without a usable Content-Length")
-        elif length > self.max_bytes:
+            return
+        del self._buffer[: end.end()]
+        if length > self.max_bytes:
             self._to_skip = length
             self._skipping = TooLong(length, b"")
         else:
             self._length = length
+
+    def _lose(self, size: int) -> None:
+        """Look for a header from here on. A block that names a length at the beginning of a line is dropped whole: its
+        length is no number, or one of several. In any other, the rest of a body that was counted too short may stand
+        before a header that is in order."""
+        self._lost = True
+        if any(_is_length(line) for line in bytes(self._buffer[:size]).split(b"\n")):
+            del self._buffer[:size]
 
     def _skip(self) -> Iterator[Frame]:
         assert self._skipping is not None
@@ -192,35 +201,35 @@ class HeaderFramer:
             self._skipping = None
 
     def _find_header(self) -> None:
-        """Drop lines until one starts with Content-Length. What may be the beginning of one is kept."""
-        while True:
-            line = bytes(self._buffer[: len(_CONTENT_LENGTH)]).lower()
-            if not self._mid_line and _CONTENT_LENGTH.startswith(line):
-                self._lost = line != _CONTENT_LENGTH
-                return
-            newline = self._buffer.find(b"\n")
-            self._mid_line = newline < 0
-            if self._mid_line:
-                self._buffer.clear()
-                return
-            del self._buffer[: newline + 1]
+        """Drop what stands before the next usable header. What may be the beginning of one is kept."""
+        found = _USABLE_HEADER.search(self._buffer)
+        if found is not None:
+            del self._buffer[: found.start()]
+            self._lost = False
+        elif len(self._buffer) > _LONGEST_HEADER:
+            del self._buffer[:-_LONGEST_HEADER]
 
 
 def _content_length(block: bytes) -> int | None:
     """The one length that a header block states, or None."""
     found: set[bytes] = set()
     for line in block.split(b"\n"):
-        name, _, value = line.partition(b":")
-        if name.strip().lower() == _CONTENT_LENGTH:
-            found.add(value.strip())
+        if _is_length(line):
+            found.add(line.partition(b":")[2].strip())
     if len(found) != 1:
         return None
     (value,) = found
     return int(value) if re.fullmatch(rb"\d{1,%d}" % _MAX_LENGTH_DIGITS, value) else None
 
 
+def _is_length(line: bytes) -> bool:
+    """Whether a line of a header block is the one that states the length, usable or not."""
+    return line.partition(b":")[0].strip().lower() == _CONTENT_LENGTH
+
+
 class FramingDetector:
-    """Decides by the first byte that is not blank (a byte-order mark is skipped), once for the connection."""
+    """Decides once for the connection: headers where the first line begins with a letter and has a colon, lines for
+    everything else. A byte-order mark and blanks before it are skipped."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -234,5 +243,15 @@ class FramingDetector:
         if _BOM.startswith(self._held):
             # Nothing yet, or a mark that is cut in two.
             return None
-        letter = self._held[:1].isalpha()
-        return (HeaderFramer if letter else LineFramer)(self.max_bytes), self._held
+        if not self._held[:1].isalpha():
+            return LineFramer(self.max_bytes), self._held
+        line, ended, _ = self._held[:MAX_HEADER_BYTES].partition(b"\n")
+        if b":" in line:
+            return HeaderFramer(self.max_bytes), self._held
+        # It may still get a colon, unless it is longer than any header.
+        decided = ended or len(line) == MAX_HEADER_BYTES
+        return (LineFramer(self.max_bytes), self._held) if decided else None
+
+    def finish(self) -> tuple[Framer, bytes] | None:
+        """The same at the end of the input, when nothing more can come; None where nothing came."""
+        return (LineFramer(self.max_bytes), self._held) if self._held else None

@@ -124,18 +124,24 @@ class Reader:
             return
         self._ended = True
         self._adjust()
+        if self._framer is None:
+            self._detected(self._detector.finish())
         if self._framer is not None:
             self._hand_over(list(self._framer.finish()))
         self._on_end()
 
     def _feed(self, data: bytes) -> None:
         if self._framer is None:
-            found = self._detector.feed(data)
-            if found is None:
-                return
+            self._detected(self._detector.feed(data))
+        else:
+            self._hand_over(list(self._framer.feed(data)))
+
+    def _detected(self, found: tuple[Framer, bytes] | None) -> None:
+        """Begin with a framing and the bytes that told it, once it is told."""
+        if found is not None:
             self._framer, data = found
             self._on_framing(self._framer)
-        self._hand_over(list(self._framer.feed(data)))
+            self._hand_over(list(self._framer.feed(data)))
 
     def _hand_over(self, frames: list[Frame]) -> None:
         if frames:
