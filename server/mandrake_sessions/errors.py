@@ -8,7 +8,7 @@
     ├── Cancelled               the caller took the work back
     ├── FeedPruned              what a listener has not heard yet is no longer kept
     ├── NotOpen                 the manager was not opened, or was closed
-    ├── WorkspaceNotFound       a folder that the client never named
+    ├── WorkspaceNotFound       a folder that the client never named, or that does not exist
     └── StoreError              the file, not the request
         ├── Busy                another process held the write lock for too long
         └── StorageFailure      opening, reading or writing failed; see StorageReason
@@ -40,6 +40,11 @@ class StorageReason(StrEnum):
 
 class SessionsError(Exception):
     """The root of all errors that this package raises on purpose."""
+
+
+class WriteNeeded(BaseException):
+    """Not an error: the operation would write to a store that is not there yet, so that has to be made first. It passes
+    by whatever handles errors."""
 
 
 class InvalidValue(SessionsError):
@@ -94,11 +99,10 @@ class NotOpen(SessionsError):
 
 
 class WorkspaceNotFound(SessionsError):
-    """``workspace`` is not one of the client's folders."""
+    """``workspace`` is not one of the client's folders, or there is no such directory."""
 
-    def __init__(self, workspace: str, known: list[str]) -> None:
-        folders = ", ".join(known) if known else "none"
-        super().__init__(f"workspace {workspace!r} is not a folder of this client; its folders: {folders}")
+    def __init__(self, workspace: str, message: str) -> None:
+        super().__init__(message)
         self.workspace = workspace
 
 

@@ -344,10 +344,11 @@ class Change:
 class FeedStart:
     """Where a listener begins: the store's name, the position, and the state there.
 
+    ``store_id`` is None, and ``seq`` 0, where the store is not there yet.
     ``reset`` is true when a ``since`` could not be honoured and ``turns`` or ``sessions`` hold the state instead.
     """
 
-    store_id: str
+    store_id: str | None
     seq: int
     reset: bool
     turns: list[Turn] = field(factory=list)

@@ -39,7 +39,7 @@ async def client(lsp_client: LanguageClient, tmp_path: Path) -> AsyncIterator[No
     assert result.server_info.name == "mandrake-sessions"
     assert result.capabilities.experimental is not None
     promised = result.capabilities.experimental["mandrakeSessions"]
-    assert promised["protocolVersion"] == 1
+    assert promised["protocolVersion"] == 2
     assert "turn/append" in promised["methods"]
     assert "turn/updated" in promised["notifications"]
     assert result.capabilities.workspace is not None

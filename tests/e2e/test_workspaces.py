@@ -11,12 +11,12 @@ import pytest
 
 from wire import Wire, run_script, serving, store_of
 
-LIST = {"jsonrpc": "2.0", "id": 1, "method": "session/list"}
+CREATE = {"jsonrpc": "2.0", "id": 1, "method": "session/create"}
 INFO = {"jsonrpc": "2.0", "id": 2, "method": "server/info"}
 
 
 def make_store(directory: Path) -> None:
-    run_script(directory, LIST, flags=("--workspace", str(directory)))
+    run_script(directory, CREATE, flags=("--workspace", str(directory)))
     assert store_of(directory).exists()
 
 
@@ -42,7 +42,7 @@ def test_an_agent_that_starts_below_finds_the_store_of_the_editor(
     for name in stores:
         make_store(tmp_path / name)
     with serving(tmp_path / start, environment={"HOME": str(tmp_path)}) as wire:
-        wire.request("session/list")
+        wire.request("session/create")
         found = wire.request("server/info")
     assert found["workspace"] == str(tmp_path / expected)
     assert store_of(tmp_path / expected).exists()
@@ -64,7 +64,7 @@ def test_initialize_names_the_workspace(workspace: Path, params: dict[str, Any],
     names["{path}"] = str(workspace.parent / "b")
     with serving(workspace) as wire:
         wire.initialize(**_filled(params, names))
-        wire.request("session/list")
+        wire.request("session/create")
         assert wire.request("server/info")["workspace"] == str(workspace.parent / expected)
     assert store_of(workspace.parent / expected).exists()
 
@@ -104,7 +104,7 @@ def test_nothing_is_made_before_a_store_is_used(workspace: Path) -> None:
 def test_database_names_the_file_itself(workspace: Path, name: str) -> None:
     home = workspace / "home"
     home.mkdir()
-    run_script(workspace, LIST, flags=("--database", name))
+    run_script(workspace, CREATE, flags=("--database", name))
     expected = home / "own.sqlite" if name.startswith("~") else workspace / name
     assert expected.exists()
     assert not (workspace / ".ws").exists()

@@ -15,13 +15,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from mandrake_sessions.absent import AbsentStore
 from mandrake_sessions.connection.call import Call
 from mandrake_sessions.connection.health import HealthMonitor
 from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.spool import Encoded
 from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
-from mandrake_sessions.errors import Busy, Cancelled, FileMoved, SessionsError, StoreError
+from mandrake_sessions.errors import (
+    Busy,
+    Cancelled,
+    FileMoved,
+    SessionsError,
+    StoreError,
+    WorkspaceNotFound,
+    WriteNeeded,
+)
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import StoreContext, SubscriptionContext
 from mandrake_sessions.manager import Housekeeper, Pin, SessionManager
@@ -60,6 +69,7 @@ class Dispatcher:
         self._outbound = outbound
         self._monitor = monitor
         self._on_idle = on_idle
+        subscriptions.births.on_birth = self._born
         self._queue: deque[Call] = deque()
         self._executor = ThreadPoolExecutor(MAX_LONG_READS + 1, thread_name_prefix="mandrake-sessions-read")
         self._reading: dict[Call, Pin] = {}
@@ -107,7 +117,7 @@ class Dispatcher:
         for place, manager in self._stores.open_stores():
             if not manager.is_in_place:
                 self._open(place)
-        for place in self._stores.failed_places():
+        for place in (*self._stores.failed_places(), *self._stores.returned_places()):
             self._open(place)
 
     def interrupt_orphans(self) -> None:
@@ -185,10 +195,11 @@ class Dispatcher:
             self._answer(self._queue.popleft(), self._attempt(call, context))
             return True
         manager = self._stores.opened(call.place)
-        if manager is None or self._opening == call.place:
+        if self._opening == call.place:
             # A transaction that began now would have what is closed on the other thread.
-            self._open(call.place)
             return False
+        if manager is None:
+            return self._step_without_store(call, call.place)
         try:
             if not access.writes:
                 return self._read(manager, access)
@@ -201,7 +212,31 @@ class Dispatcher:
         self._delays = None
         return True
 
-    def _open(self, place: StorePlace) -> None:
+    def _step_without_store(self, call: Call, place: StorePlace) -> bool:
+        """Open the store of the first call, or answer from an empty one where it is not there: reads make nothing, nor
+        does a write that cannot succeed."""
+        try:
+            if self._stores.is_there(place):
+                self._open(place)
+                return False
+            outcome = self._attempt(call, self._context(call, self._stores.absent(place)))
+        except WorkspaceNotFound as error:
+            outcome = error
+        except WriteNeeded:
+            self._open(place, make=True)
+            return False
+        self._queue.popleft()
+        self._answer(call, outcome)
+        return True
+
+    def _born(self, absent: AbsentStore) -> None:
+        """Somebody has made a store that subscriptions wait for."""
+        place = self._stores.place_of(absent)
+        if place is not None:
+            self._open(place)
+
+    def _open(self, place: StorePlace, *, make: bool = False) -> None:
+        """Open it on a thread; where it is not there, only with ``make`` is it made."""
         if self._opening is not None:
             return
         self._opening = place
@@ -209,19 +244,23 @@ class Dispatcher:
         if manager is not None:
             self._subscriptions.let_go(manager)
         loop = asyncio.get_running_loop()
-        opened = self._executor.submit(self._stores.open, place)
+        opened = self._executor.submit(self._stores.open, place, make=make)
         opened.add_done_callback(lambda done: loop.call_soon_threadsafe(self._opened, place, done))
 
-    def _opened(self, place: StorePlace, opened: Future[SessionManager]) -> None:
-        """The calls that wait for a store that cannot be opened are answered with why."""
+    def _opened(self, place: StorePlace, opened: Future[SessionManager | None]) -> None:
+        """The calls that wait for a store that cannot be opened are answered with why. The subscriptions of one that is
+        gone end; those that waited for it to be made begin."""
         self._opening = None
         error = opened.exception()
         manager = opened.result() if error is None else None
         if manager is not None:
             self._housekeepers.pop(manager, None)
         self._subscriptions.reopened()
-        if error is not None:
+        if manager is None:
             self._subscriptions.leave(self._stores.once_opened(place))
+        if manager is not None or error is not None:
+            self._subscriptions.begin(self._stores.take_absent(place), manager)
+        if error is not None:
             waiting = [call for call in self._queue if call.place == place and _access(call) is not Access.LEAVE]
             for call in waiting:
                 self._queue.remove(call)
@@ -232,6 +271,7 @@ class Dispatcher:
         """Close the stores whose folders went, unless something that came before still needs them."""
         for place in [place for place in self._leaving if not self._is_needed(place)]:
             self._leaving.discard(place)
+            self._subscriptions.begin(self._stores.take_absent(place), None)
             manager = self._stores.forget(place)
             if manager is not None:
                 self._subscriptions.leave(manager)

@@ -54,7 +54,7 @@ class HealthMonitor:
     def look(self) -> None:
         """Check every store, and tell the client if one of them is another way than it was told. While one is opened
         anew nothing is known yet."""
-        if not all(manager.is_in_place for _, manager in self._stores.open_stores()):
+        if self._stores.returned_places() or not all(store.is_in_place for _, store in self._stores.open_stores()):
             return
         # Asked for once: another thread may open one more meanwhile.
         known = self._stores.known()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import stat
 import threading
 from pathlib import Path
 
 from attrs import frozen
 
+from mandrake_sessions.absent import AbsentStore, is_there
 from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, WorkspaceNotFound
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.stores import StoreName
+from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import Settings
 from mandrake_sessions.workspaces import (
     find_workspace,
@@ -19,6 +24,21 @@ from mandrake_sessions.workspaces import (
     system_database,
     workspace_database,
 )
+
+logger = logging.getLogger(__name__)
+
+# Why an existing file could not be opened; everything else may also be why one could not be made.
+_OF_A_FILE = frozenset(
+    {
+        StorageReason.CORRUPT,
+        StorageReason.MIGRATE,
+        StorageReason.SCHEMA_TOO_NEW,
+        StorageReason.FOREIGN_DATABASE,
+        StorageReason.IO,
+    }
+)
+# Why nothing could be made, as far as it can be seen from outside whether it could be now.
+_OF_MAKING = frozenset({StorageReason.CREATE_DIRECTORY, StorageReason.OPEN, StorageReason.READ_ONLY})
 
 
 @frozen
@@ -44,6 +64,9 @@ class Stores:
         self._failed: dict[StorePlace, StoreError] = {}
         # Every one that was open once, so that one whose file went is not taken for a new one.
         self._managers: dict[StorePlace, SessionManager] = {}
+        # Those of them whose file is gone: nobody but a write makes it again.
+        self._lost: set[StorePlace] = set()
+        self._absent: dict[StorePlace, AbsentStore] = {}
         self._lock = threading.Lock()
 
     def set_folders(self, uris: list[str]) -> None:
@@ -52,19 +75,48 @@ class Stores:
         self._places.clear()
 
     def change_folders(self, added: list[str], removed: list[str]) -> list[StorePlace]:
-        """Folders came and went; gives the places that are open and no folder's any more."""
+        """Folders came and went; gives the places that are in use and no folder's any more."""
         self._places.clear()
         gone = {path_of_uri(uri) for uri in removed}
         kept = [uri for uri in self._folders or [] if path_of_uri(uri) not in gone]
-        self._folders = kept + [uri for uri in added if uri not in kept]
+        known = {path_of_uri(uri) for uri in kept}
+        self._folders = kept + [uri for uri in added if path_of_uri(uri) not in known]
         wanted = {str(path) for path in self._known()}
-        return [place for place, _ in self.open_stores() if place.workspace not in (None, *wanted)]
+        used = dict.fromkeys([*self._open, *self._absent])
+        return [place for place in used if place.workspace not in (None, *wanted)]
 
     def forget(self, place: StorePlace) -> SessionManager | None:
         """Take a store out, for its caller to close."""
         self._failed.pop(place, None)
         self._managers.pop(place, None)
+        self._lost.discard(place)
         return self._open.pop(place, None)
+
+    def is_there(self, place: StorePlace) -> bool:
+        """Whether there is a store to open, so that nothing need be made. Raises WorkspaceNotFound."""
+        if place.is_usual and place.workspace is not None:
+            _check_workspace(place.workspace)
+        return is_there(place.path)
+
+    def absent(self, place: StorePlace) -> AbsentStore:
+        """What reads of a store that is not there yet are answered from. Raises StorageFailure."""
+        if place not in self._absent:
+            try:
+                self._absent[place] = AbsentStore(place.path)
+            except OSError as error:
+                # No more files may be opened, say.
+                raise StorageFailure(
+                    StorageReason.OPEN, f"Failed to initialize database {place.path}: {error.strerror}", place.path
+                ) from error
+        return self._absent[place]
+
+    def take_absent(self, place: StorePlace) -> AbsentStore | None:
+        """The same, if somebody has asked for it, for the last time: the store is there now, or is no longer used."""
+        return self._absent.pop(place, None)
+
+    def place_of(self, absent: AbsentStore) -> StorePlace | None:
+        """Where a store will be that is not there yet."""
+        return next((place for place, known in self._absent.items() if known is absent), None)
 
     @property
     def workspace(self) -> str:
@@ -96,24 +148,49 @@ class Stores:
         """The manager of a store that was open, and may have failed to open anew."""
         return self._managers.get(place)
 
-    def open(self, place: StorePlace) -> SessionManager:
+    def open(self, place: StorePlace, *, make: bool) -> SessionManager | None:
         """Open a store, or one anew whose file is no longer where it was; blocks, so not for the event loop's thread.
+        With ``make`` it is made where it is not there; else None is given, and what was open is closed.
 
         Raises:
+            WorkspaceNotFound: there is no such directory.
             StoreError: it cannot be opened; ``known`` tells so until it can.
         """
         with self._lock:
             manager = self._managers.get(place) or self._manager(place)
             try:
-                _prepare_workspace(place, anew=place in self._managers)
+                if not (self.is_there(place) or make):
+                    self._close_lost(place)
+                    return None
+                _prepare_workspace(place)
                 manager.init()
+            except WorkspaceNotFound:
+                self._close_lost(place)
+                raise
             except StoreError as error:
                 self._open.pop(place, None)
                 self._failed[place] = error
                 raise
             self._failed.pop(place, None)
+            self._lost.discard(place)
             self._open[place] = self._managers[place] = manager
             return manager
+
+    def _close_lost(self, place: StorePlace) -> None:
+        """The file is gone: close what was open of it. What failed since the file was as it was fails no more, nor what
+        failed since nothing could be made, where something could be now."""
+        manager = self._open.pop(place, None)
+        failed = self._failed.get(place)
+        if isinstance(failed, StorageFailure) and (
+            failed.reason in _OF_A_FILE or (failed.reason in _OF_MAKING and _may_make(Path(place.path)))
+        ):
+            del self._failed[place]
+        if manager is not None:
+            self._lost.add(place)
+            logger.warning(
+                "the database %s was deleted or moved; the next session that is created makes a new one", place.path
+            )
+            manager.close_lost()
 
     def _manager(self, place: StorePlace) -> SessionManager:
         return SessionManager(
@@ -138,6 +215,10 @@ class Stores:
         """What is wrong with the stores: with each that could not be opened, and each that is open."""
         return [*self._failed.values(), *(manager.failure for _, manager in self.open_stores())]
 
+    def returned_places(self) -> list[StorePlace]:
+        """Stores whose file was gone, and is there again."""
+        return [place for place in list(self._lost) if is_there(place.path)]
+
     def failed_places(self) -> list[StorePlace]:
         """Stores that could not be opened the last time."""
         return list(self._failed)
@@ -150,7 +231,10 @@ class Stores:
     def _folder(self, uri: str) -> Path:
         path = path_of_uri(uri)
         if path is None or path not in self._known():
-            raise WorkspaceNotFound(uri, [str(known) for known in self._known()])
+            folders = ", ".join(str(known) for known in self._known())
+            raise WorkspaceNotFound(
+                uri, f"workspace {shorten(uri)} is not a folder of this client; its folders: {shorten(folders)}"
+            )
         return path
 
     def _known(self) -> list[Path]:
@@ -169,12 +253,34 @@ class Stores:
         return self._default
 
 
-def _prepare_workspace(place: StorePlace, *, anew: bool) -> None:
-    """Make ``.ws`` where the store is a workspace's usual one, and keep it out of git. ``anew``: a workspace that was
-    moved away while its store was open is not made again."""
+def _check_workspace(directory: str) -> None:
+    """Raises WorkspaceNotFound where there is no such directory. Where that cannot be told, opening tells why."""
+    try:
+        found = stat.S_ISDIR(os.stat(directory).st_mode)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        found = False
+    except (OSError, ValueError):
+        return
+    if not found:
+        raise WorkspaceNotFound(
+            directory,
+            f"the workspace directory {shorten(directory)} does not exist; check --workspace, or the folders that the "
+            "editor has open",
+        )
+
+
+def _may_make(path: Path) -> bool:
+    """Whether a file and the directories above it could be made."""
+    nearest = next((parent for parent in path.parents if parent.exists()), None)
+    return nearest is not None and nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+
+
+def _prepare_workspace(place: StorePlace) -> None:
+    """Make ``.ws`` where the store is a workspace's usual one, and keep it out of git. The workspace itself is there,
+    or was moved away just now, and is not made."""
     path = Path(place.path)
     try:
-        prepare_directory(path, parents=not anew)
+        prepare_directory(path, parents=place.workspace is None)
     except OSError as error:
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,

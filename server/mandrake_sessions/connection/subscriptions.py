@@ -11,6 +11,8 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from mandrake_sessions.absent import AbsentStore
+from mandrake_sessions.connection.births import Births
 from mandrake_sessions.connection.jsonrpc import notification_message
 from mandrake_sessions.connection.look import Lookout
 from mandrake_sessions.connection.outbound import Outbound
@@ -233,6 +235,7 @@ class ConnectionSubscriptions:
     def __init__(self, outbound: Outbound) -> None:
         self._outbound = outbound
         self._followers: dict[SessionManager, StoreFollower] = {}
+        self.births = Births()
 
     def follow_turns(self, manager: SessionManager, scope: Scope, start: FeedStart, *, raw: bool, text: bool) -> str:
         return self._add(manager, Subscription(scope, start.seq, turns=True, raw=raw, text=text))
@@ -247,7 +250,7 @@ class ConnectionSubscriptions:
                 del follower.subscriptions[subscription_id]
                 self._close_idle()
                 return True
-        return False
+        return self.births.end(subscription_id, turns=turns)
 
     def pump(self, *, look: bool = False) -> None:
         """Send what this process committed, and with ``look`` what others did, to every subscription; where reading
@@ -283,19 +286,35 @@ class ConnectionSubscriptions:
             follower.end_all("closed")
             follower.close()
 
+    def begin(self, absent: AbsentStore | None, manager: SessionManager | None) -> None:
+        """The store that some wait for was made and is open: they begin. None: it cannot be opened, they end."""
+        for subscription in [] if absent is None else self.births.take(absent):
+            if manager is None:
+                self._outbound.send(_ended(subscription, "closed"))
+            else:
+                self._follow(manager, subscription)
+                self._followers[manager].is_behind = True
+
     def close(self) -> None:
         """Stop looking; what is committed has been sent by ``pump``."""
+        self.births.close()
         while self._followers:
             self._followers.popitem()[1].close()
 
     def _add(self, manager: SessionManager, subscription: Subscription) -> str:
-        count = sum(len(follower.subscriptions) for follower in self._followers.values())
+        count = len(self.births) + sum(len(follower.subscriptions) for follower in self._followers.values())
         if count >= MAX_SUBSCRIPTIONS:
             raise _too_many(count)
+        if isinstance(manager, AbsentStore):
+            self.births.add(manager, subscription)
+        else:
+            self._follow(manager, subscription)
+        return subscription.id
+
+    def _follow(self, manager: SessionManager, subscription: Subscription) -> None:
         if manager not in self._followers:
             self._followers[manager] = StoreFollower(manager, self._outbound)
         self._followers[manager].subscriptions[subscription.id] = subscription
-        return subscription.id
 
     def _close_idle(self) -> None:
         for manager, follower in list(self._followers.items()):

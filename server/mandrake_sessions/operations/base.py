@@ -14,7 +14,7 @@ from mandrake_sessions.model import Turn
 from mandrake_sessions.store import turns
 from mandrake_sessions.store.database import Database
 from mandrake_sessions.store.permissions import may_write
-from mandrake_sessions.store.pool import acquire, release, reopen
+from mandrake_sessions.store.pool import acquire, release, reopen, retire
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.transaction import Pin, Transaction, last_seq, reads_pinned, snapshot, transaction
 from mandrake_sessions.store.values import digest
@@ -62,6 +62,15 @@ class Operations:
             self.reopened_at = 0
             with suppress(Unreadable), found.translated():
                 self.reopened_at = last_seq(found.writer)
+
+    def close_lost(self) -> None:
+        """Close a file that its name no longer leads to, and make none in its place, as ``init`` would. Blocks."""
+        with self._state:
+            held, self._held = self._held, None
+            self._wanted_open = False
+            if held is not None:
+                self.replacements += held.place.was_replaced
+                retire(held)
 
     def _last_words(self) -> None:
         """Called before the file is closed by the last manager of this process."""

@@ -116,7 +116,7 @@ class FeedOperations(Operations):
     def store_id(self) -> str:
         """The name of this file's history. It changes when the file is restored or replaced."""
         with self._read() as connection:
-            return changes.store_id(connection)
+            return changes.store_id(connection) or ""
 
     def watch(self) -> CommitWatch:
         """Tells of commits by other connections, this process's or others'. To be closed by who asked for it."""

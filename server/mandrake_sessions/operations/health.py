@@ -66,7 +66,7 @@ class HealthOperations(Operations):
         if not file_size(database.path) and database.place.is_same:
             database.damaged("it was emptied")
         with self.pin(wait=False) as pin, database.translated():
-            found = changes.store_id(pin.connection)
+            found = changes.store_id(pin.connection) or ""
             database.notice_schema(pin.connection)
         database.could_read()
         return found

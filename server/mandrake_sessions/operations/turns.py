@@ -82,7 +82,7 @@ class TurnOperations(Operations):
 
         One that fails takes no other with it. With ``wait=False`` a lock of another process is ``Busy`` at once.
         """
-        taken = [_checked_piece(piece) for piece in pieces]
+        taken = [checked_piece(piece) for piece in pieces]
         with transaction(self._database(wait=wait), self._settings, appends_only=True, wait=wait) as tx:
             writer = PieceWriter(tx)
             outcomes = [_append(tx, writer, piece) for piece in taken]
@@ -200,6 +200,17 @@ class TurnOperations(Operations):
         return ToolCallDeleted()
 
 
+def checked_piece(piece: TurnPiece) -> dict[str, Any] | SessionsError:
+    """The piece as it is stored, or what is wrong with it; so the transaction has nothing left to check."""
+    try:
+        columns = rules.checked(rules.PIECE, piece)
+        if "content" not in columns and "raw_response" not in columns:
+            raise InvalidValue("content", "is missing; give content, raw_response or both")
+    except SessionsError as error:
+        return error
+    return columns
+
+
 def _insert(tx: Transaction, detail: rounds.StoredRound, columns: dict[str, Any], given: bytes | None) -> StoredTurn:
     content, raw_response = columns.pop("content", ""), columns.pop("raw_response", "")
     calls = columns.pop("tool_calls", [])
@@ -216,17 +227,6 @@ def _insert(tx: Transaction, detail: rounds.StoredRound, columns: dict[str, Any]
         texts.insert_text(tx, stored.pk, stored.seq, content, raw_response)
     tool_calls.insert_tool_calls(tx, stored.pk, calls)
     return stored
-
-
-def _checked_piece(piece: TurnPiece) -> dict[str, Any] | SessionsError:
-    """The piece as it is stored, or what is wrong with it; so the transaction has nothing left to check."""
-    try:
-        columns = rules.checked(rules.PIECE, piece)
-        if "content" not in columns and "raw_response" not in columns:
-            raise InvalidValue("content", "is missing; give content, raw_response or both")
-    except SessionsError as error:
-        return error
-    return columns
 
 
 def _append(tx: Transaction, writer: PieceWriter, piece: dict[str, Any] | SessionsError) -> Appended | SessionsError:

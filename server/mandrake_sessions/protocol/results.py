@@ -14,10 +14,11 @@ from mandrake_sessions.model import Request, Response, Round, Session, ToolCall,
 
 @frozen(eq=False, repr=False)
 class TurnSubscription:
-    """``turns``: the state at ``seq``; none where the subscription goes on from ``since``."""
+    """``turns``: the state at ``seq``; none where the subscription goes on from ``since``. ``store_id``
+    is null while the store is not there yet: its first change is sent when it is made."""
 
     subscription_id: str
-    store_id: str
+    store_id: str | None
     seq: int
     reset: bool
     turns: list[Turn]
@@ -25,10 +26,11 @@ class TurnSubscription:
 
 @frozen(eq=False, repr=False)
 class SessionSubscription:
-    """``sessions``: the state at ``seq``; none where the subscription goes on from ``since``."""
+    """``sessions``: the state at ``seq``; none where the subscription goes on from ``since``. ``store_id``
+    is null while the store is not there yet: its first change is sent when it is made."""
 
     subscription_id: str
-    store_id: str
+    store_id: str | None
     seq: int
     reset: bool
     sessions: list[Session]

@@ -36,6 +36,9 @@ LEFT JOIN response p ON p.pk = coalesce(t.round_pk, f.round_pk)
 """
 _ABOVE = "WHERE f.seq > ? ORDER BY f.seq LIMIT ?"
 
+# What stands in place of its name in a store that is not there yet.
+NO_STORE_ID = "00000000-0000-0000-0000-000000000000"
+
 # So much text is read at once: what is read has to be held.
 READ_BYTES = 1024 * 1024
 # Deleting a tool call rewrites the row of the feed that it stands in, so a row holds few.
@@ -197,11 +200,11 @@ def _read_change(connection: Connection, row: Row) -> tuple[Change, int]:
     return change, 0 if stored is None else stored.weight
 
 
-def store_id(connection: Connection) -> str:
-    """The name of this file's history; another one means that seqs remembered from before mean nothing here. Raises
-    Unreadable."""
+def store_id(connection: Connection) -> str | None:
+    """The name of this file's history; another one means that seqs remembered from before mean nothing here. None: the
+    store is not there yet (see ``absent.py``). Raises Unreadable."""
     found: str = _of_store(connection, "store_id", decode_uuid)
-    return found
+    return None if found == NO_STORE_ID else found
 
 
 def pruned_seq(connection: Connection) -> int:

@@ -57,7 +57,7 @@ class FeedExtent:
 
 
 def feed_extent(connection: Connection) -> FeedExtent:
-    return FeedExtent(store_id(connection), pruned_seq(connection), last_seq(connection))
+    return FeedExtent(store_id(connection) or "", pruned_seq(connection), last_seq(connection))
 
 
 def measure_feed(connection: Connection, after: int, rows: int, size: int) -> FeedSpan | None:

@@ -61,6 +61,13 @@ def reopen(database: Database, settings: StoreSettings) -> Database:
         return opened
 
 
+def retire(database: Database) -> None:
+    """Close what is no longer where it was, as ``reopen`` does, and open nothing in its place."""
+    with _lock:
+        if database.is_usable:
+            _retire(database)
+
+
 def _retire(database: Database) -> None:
     """Close a database under those who use it; they come for a new one.
 
