@@ -220,7 +220,7 @@ class Dispatcher:
                 self._open(place)
                 return False
             outcome = self._attempt(call, self._context(call, self._stores.absent(place)))
-        except WorkspaceNotFound as error:
+        except SessionsError as error:
             outcome = error
         except WriteNeeded:
             self._open(place, make=True)
