@@ -28,7 +28,6 @@ from mandrake_sessions.errors import (
     FileMoved,
     SessionsError,
     StoreError,
-    WorkspaceNotFound,
     WriteNeeded,
 )
 from mandrake_sessions.handlers import carry_out

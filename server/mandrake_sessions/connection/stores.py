@@ -106,7 +106,10 @@ class Stores:
             except OSError as error:
                 # No more files may be opened, say.
                 raise StorageFailure(
-                    StorageReason.OPEN, f"Failed to initialize database {place.path}: {error.strerror}", place.path
+                    StorageReason.OPEN,
+                    f"Failed to initialize database {place.path}: {error.strerror}; close what this machine can spare, "
+                    "or raise the limit of open files (ulimit -n)",
+                    place.path,
                 ) from error
         return self._absent[place]
 
