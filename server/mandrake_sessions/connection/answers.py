@@ -21,6 +21,9 @@ from mandrake_sessions.protocol.names import camel
 SLICE = 256 * 1024
 # So many levels below a result, its own fields and those of the entities in it, may hold long texts.
 _LEVELS = 2
+# The fields of a turn that are iterators where they are long: of slices, and of tool calls.
+_TEXTS = ("content", "raw_response")
+_MAY_BE_ROWS = (*_TEXTS, "tool_calls")
 
 
 def encode_answer(message_id: Id, result: Any, directory: str | None = None) -> Encoded:
@@ -63,6 +66,8 @@ def _list_parts(rows: Any) -> Iterator[bytes]:
             yield before
             yield from _parts(row)
             before = b","
+            # It would be held while the next one is read.
+            del row
     finally:
         if isinstance(rows, Iterator) and hasattr(rows, "close"):
             rows.close()
@@ -73,8 +78,10 @@ def _entity_parts(entity: Any) -> Iterator[bytes]:
     """What is plain first, in one piece where it is short, then what is made of rows."""
     rows = _rows_of(entity)
     if isinstance(entity, Turn):
-        plain = unstructure(attrs.evolve(entity, tool_calls=[]))
-        del plain["toolCalls"]
+        empty: dict[str, Any] = {name: [] if name == "tool_calls" else None for name in rows}
+        plain = unstructure(attrs.evolve(entity, **empty))
+        if "tool_calls" in rows:
+            del plain["toolCalls"]
     else:
         plain = {
             camel(field.name): unstructure(value)
@@ -96,7 +103,8 @@ def _object_parts(plain: dict[str, Any], rows: tuple[str, ...], entity: Any) -> 
     before = b"," if plain else b""
     for name in rows:
         yield before + b'"' + camel(name).encode() + b'":'
-        yield from _parts(getattr(entity, name))
+        value = getattr(entity, name)
+        yield from _text_parts(value) if name in _TEXTS else _parts(value)
         before = b","
     yield b"}"
 
@@ -123,6 +131,13 @@ def _plain_parts(value: Any, levels: int = _LEVELS) -> Iterator[bytes]:
     yield b"}"
 
 
+def _text_parts(slices: Iterator[str]) -> Iterator[bytes]:
+    yield b'"'
+    for text in slices:
+        yield encode_text(text)
+    yield b'"'
+
+
 def encode_text(text: str) -> bytes:
     """The inside of a JSON string."""
     return encode(text)[1:-1]  # type: ignore[arg-type]
@@ -143,10 +158,9 @@ def _holds_rows(value: Any) -> bool:
 
 
 def _rows_of(entity: Any) -> tuple[str, ...]:
-    """The fields that are made of rows. A turn's tool calls are only where there are many."""
+    """The fields that are made of rows, or of slices."""
     if isinstance(entity, Turn):
-        calls: Any = entity.tool_calls
-        return () if isinstance(calls, list) else ("tool_calls",)
+        return tuple(name for name in _MAY_BE_ROWS if isinstance(getattr(entity, name), Iterator))
     kind: Any = type(entity)
     return _row_fields(kind)
 

@@ -163,8 +163,8 @@ class Operations:
     def _turns(
         self, connection: Any, found: Iterable[turns.StoredTurn], *, text: bool, raw: bool = True, lazily: bool
     ) -> Any:
-        """The turns with what hangs from them: a list or, lazily, an iterator; so are the tool calls of each then,
-        where there is much of them, to be taken before the next turn is."""
+        """The turns with what hangs from them: a list or, lazily, an iterator; so are the tool calls and the
+        texts (in slices) of a long one then, to be taken before the next turn is."""
         if not lazily:
             return turns.load_turns(connection, list(found), text=text, raw=raw)
         return self._while_asked(map(self._as_asked, turns.each_turn(connection, found, text=text, raw=raw)))
@@ -174,11 +174,11 @@ class Operations:
         return turn
 
     def _as_asked(self, turn: Turn) -> Turn:
-        calls: Any = turn.tool_calls
-        if isinstance(calls, list):
-            return turn
-        guarded: Any = self._while_asked(calls)
-        return evolve(turn, tool_calls=guarded)
+        rows: dict[str, Any] = {name: getattr(turn, name) for name in ("tool_calls", "content", "raw_response")}
+        guarded: dict[str, Any] = {
+            name: self._while_asked(value) for name, value in rows.items() if isinstance(value, Iterator)
+        }
+        return evolve(turn, **guarded) if guarded else turn
 
 
 def _is_current(held: Database) -> bool:

@@ -109,8 +109,8 @@ class TurnOperations(Operations):
             return self._turn(tx.connection, stored, text=include_text, lazily=lazily)
 
     def get_turn(self, turn_id: str, *, include_text: bool = True, lazily: bool = False) -> Turn:
-        """With ``lazily``, inside a ``pin``, many tool calls are an iterator that reads them while it is used. Raises
-        NotFound."""
+        """With ``lazily``, inside a ``pin``, the tool calls and the texts (in slices) of a long turn are iterators that
+        read them while they are used. Raises NotFound."""
         with self._read() as connection:
             stored = turns.get_turn(connection, rules.uuid("turn_id", turn_id))
             return self._turn(connection, stored, text=include_text, lazily=lazily)

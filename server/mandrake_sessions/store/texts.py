@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from sqlite3 import Connection
 from typing import Any
 
@@ -25,6 +25,8 @@ from mandrake_sessions.store.values import OddValue
 
 FOLD_PIECES = 1024
 FOLD_BYTES = 256 * 1024
+# A long text is read in slices of so many bytes.
+SLICE_BYTES = 256 * 1024
 
 
 def _length(text: str) -> str:
@@ -128,6 +130,37 @@ def texts_of(connection: Connection, places: Sequence[TextPlace], *, raw: bool) 
     ):
         runs[turn_pk].append(_Run(*run))
     return [_text(place, runs[place.turn_pk]) for place in places]
+
+
+def each_slice(connection: Connection, place: TextPlace, column: str) -> Iterator[str]:
+    """The text of one turn in slices of a bounded length, each read when it is asked for; ``column``: ``content`` or
+    ``raw_response``."""
+    first = place.content_pk if column == "content" else place.raw_response_pk
+    for statement, values in (
+        ("FROM text WHERE turn_pk = ? AND pk >= ? ORDER BY pk", (place.turn_pk, first)),
+        (
+            "FROM feed WHERE turn_pk = ? AND seq >= ? AND chunk >= ? ORDER BY chunk",
+            (place.turn_pk, first, place.folded_chunks),
+        ),
+    ):
+        # As bytes, since one character beyond Latin-1 makes a text of Python's four times as large.
+        for (stored,) in connection.execute(f"SELECT CAST({column} AS BLOB) {statement}", values):
+            if stored:
+                yield from _slices(stored)
+
+
+def _slices(stored: bytes) -> Iterator[str]:
+    start = 0
+    while start < len(stored):
+        end = min(start + SLICE_BYTES, len(stored))
+        # Not in the middle of a character.
+        while start < end < len(stored) and stored[end] & 0xC0 == 0x80:
+            end -= 1
+        try:
+            yield stored[start:end].decode()
+        except UnicodeDecodeError as error:
+            raise OddValue("a text is not UTF-8") from error
+        start = end
 
 
 def _text(place: TextPlace, runs: list[_Run]) -> tuple[str, str]:

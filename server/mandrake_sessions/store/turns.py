@@ -26,6 +26,7 @@ from mandrake_sessions.store.texts import (
     LAST_PIECE,
     RAW_RESPONSE_BYTES,
     TextPlace,
+    each_slice,
     texts_of,
 )
 from mandrake_sessions.store.tool_calls import TOOL_CALL_BYTES, each_tool_call, tool_call_bytes, tool_calls_of
@@ -251,8 +252,8 @@ def is_streaming(connection: Connection, round_pk: int) -> bool:
 
 
 def turn_bytes(connection: Connection, round_pks: Iterable[int], *, text: bool, raw: bool) -> dict[int, int]:
-    """About how many bytes the turns of each round take in an answer, pieces that are not folded yet left out;
-    no text is read for that."""
+    """About how many bytes the turns of each round take in an answer, but for pieces that are not folded yet. No
+    text is read for that."""
     texts = "0" if not text else "t.content_bytes + t.raw_response_bytes" if raw else "t.content_bytes"
     wanted = json.dumps(list(round_pks))
     heads = connection.execute(
@@ -320,8 +321,9 @@ def weighed(
 def each_turn(
     connection: Connection, found: Iterable[StoredTurn], *, text: bool = True, raw: bool = True
 ) -> Iterator[Turn]:
-    """What ``load_turns`` gives, read while it is asked for: about 1 MiB at a time, or one turn. The tool calls of a
-    turn that has more of them than that are read while they are asked for as well, before the next turn is."""
+    """What ``load_turns`` gives, read while it is asked for: about 1 MiB at a time, or one turn. Of a turn
+    that is longer than that, the tool calls are an iterator too, and the texts are iterators of slices, to be taken
+    before the next turn is."""
     together: list[StoredTurn] = []
     size = 0
     for turn, weight in weighed(connection, found, text=text, raw=raw):
@@ -346,8 +348,8 @@ def _long_turn(connection: Connection, stored: StoredTurn, *, text: bool, raw: b
     turn = _turn(stored.row, calls)
     if not text:
         return turn
-    ((content, raw_response),) = texts_of(connection, [stored.text], raw=raw)
-    return evolve(turn, content=content, raw_response=raw_response if raw else None)
+    slices: list[Any] = [each_slice(connection, stored.text, column) for column in ("content", "raw_response")]
+    return evolve(turn, content=slices[0], raw_response=slices[1] if raw else None)
 
 
 def _few(found: Iterable[StoredTurn]) -> Iterator[list[StoredTurn]]:
