@@ -22,6 +22,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+from mandrake_sessions.quoting import shorten
+
 
 class StorageReason(StrEnum):
     """Why a store cannot do what was asked; the words are those of the wire."""
@@ -67,7 +69,9 @@ class NotFound(SessionsError):
     """No such entity. ``entity`` is its word (``session``, ``turn`` …), ``entity_id`` what was looked for."""
 
     def __init__(self, entity: str, entity_id: str) -> None:
-        super().__init__(f"no {entity} {entity_id!r} in this store; it was deleted, or is of another store")
+        super().__init__(
+            f"no {entity} {shorten(repr(entity_id))} in this store; it was deleted, or is in another store"
+        )
         self.entity = entity
         self.entity_id = entity_id
 
@@ -90,7 +94,7 @@ class FeedPruned(SessionsError):
     """Changes above ``seq`` are no longer kept; read the state anew."""
 
     def __init__(self, seq: int) -> None:
-        super().__init__(f"changes above {seq} are no longer kept; subscribe anew and read the state")
+        super().__init__(f"changes above {seq} are no longer kept; subscribe again and read the state")
         self.seq = seq
 
 

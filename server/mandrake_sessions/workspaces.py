@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import posixpath
+import re
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -74,8 +76,10 @@ def path_of_uri(uri: str) -> Path | None:
         return None
     if parts.scheme != "file" or "\0" in unquote(parts.path):
         return None
-    host = f"//{parts.netloc}" if parts.netloc and parts.netloc != "localhost" else ""
-    return Path(host + _path_of(parts.path))
+    host = f"//{parts.netloc}" if parts.netloc and parts.netloc.lower() != "localhost" else ""
+    path = _path_of(parts.path)
+    # One folder has many spellings: `..`, `.`, slashes at the end or twice.
+    return Path(host + posixpath.normpath(re.sub("/+", "/", path)) if path else host + path)
 
 
 def _path_of(quoted: str) -> str:

@@ -65,7 +65,7 @@ class ManagerTarget:
     def _answer(self, method: str, params: dict[str, Any]) -> Message:
         try:
             if method not in METHODS:
-                raise method_not_found(method)
+                raise method_not_found(method, METHODS)
             result = unstructure(carry_out(self._context, METHODS[method], own_params(copy.deepcopy(params))))
             return cast(Message, decode(encode({"result": result})))
         except Exception as error:

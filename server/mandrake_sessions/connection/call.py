@@ -25,6 +25,7 @@ from mandrake_sessions.connection.trace import Trace, shown_name
 from mandrake_sessions.model import Appended
 from mandrake_sessions.protocol.errors import error_object
 from mandrake_sessions.protocol.methods import Method
+from mandrake_sessions.quoting import shorten
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class Call:
         params = self.params if isinstance(self.params, dict) else {}
         turn_id, chunk = params.get("turnId"), params.get("chunk")
         return {
-            "turnId": turn_id if isinstance(turn_id, str) else None,
+            "turnId": shorten(turn_id) if isinstance(turn_id, str) else None,
             "chunk": chunk if isinstance(chunk, int) and not isinstance(chunk, bool) else None,
             "error": error,
         }

@@ -250,7 +250,7 @@ class Server:
         elif self._language.knows(name):
             self._language.receive(name, call, params)
         elif call.is_request:
-            call.fail(method_not_found(name))
+            call.fail(method_not_found(name, METHODS))
         else:
             logger.debug("ignored notification %s", name)
             call.succeed(None)

@@ -137,7 +137,7 @@ class Stores:
         if name.scope == "system":
             return StorePlace("system", None, str(system_database()))
         default = self._default_folder()
-        folder = default if name.workspace is None else self._folder(name.workspace)
+        folder = default if name.workspace is None else self._folder(name.uri or name.workspace)
         if folder == default and self.settings.database is not None:
             path = Path(self.settings.database).expanduser().absolute()
             return StorePlace("workspace", str(folder), str(path), is_usual=False)

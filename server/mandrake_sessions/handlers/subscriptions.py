@@ -43,6 +43,6 @@ def session_unsubscribe(context: SubscriptionContext, params: SubscriptionId) ->
 
 
 def _end(context: SubscriptionContext, subscription_id: str, *, turns: bool) -> Nothing:
-    if not context.subscriptions.end(subscription_id, turns=turns):
+    if not context.subscriptions.end(subscription_id.lower(), turns=turns):
         raise NotFound("subscription", subscription_id)
     return Nothing()

@@ -39,9 +39,11 @@ def _run(context: StoreContext, position: int, operation: Operation) -> Any:
     name = operation["method"]
     try:
         if name not in METHODS:
-            raise method_not_found(name)
+            raise method_not_found(name, OPERATIONS)
         if name not in OPERATIONS:
-            raise InvalidParams(f"operations[{position}].method", f"{name} is no write that a transaction may hold")
+            raise InvalidParams(
+                f"operations[{position}].method", f"{name} is not a write, so it cannot be part of a transaction"
+            )
         given = operation.get("params", {})
         if store_name(given) not in (DEFAULT_STORE, context.store):
             raise InvalidParams(f"operations[{position}].params", "a transaction is in one store; name it there")

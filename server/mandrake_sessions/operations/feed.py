@@ -125,6 +125,7 @@ class FeedOperations(Operations):
 
 def _start(connection: Any, since: int | None, store_id: str | None) -> FeedStart:
     own_id, seq = changes.store_id(connection), last_seq(connection)
+    store_id = None if store_id is None else store_id.lower()
     if since is None:
         return FeedStart(own_id, seq, reset=False)
     kept = changes.pruned_seq(connection) <= rules.count("since", since) <= seq and store_id in (None, own_id)

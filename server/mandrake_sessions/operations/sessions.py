@@ -10,6 +10,7 @@ from mandrake_sessions.fields import NewSession, SessionUpdate
 from mandrake_sessions.model import ChangeKind, Counts, Deleted, Session, SessionPage
 from mandrake_sessions.operations.base import Operations, check_same, create_hash
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
+from mandrake_sessions.quoting import shorten
 from mandrake_sessions.store import changes, sessions, turns
 from mandrake_sessions.store.rows import differs
 from mandrake_sessions.store.transaction import Transaction, last_seq
@@ -128,6 +129,6 @@ def _check_external_id(tx: Transaction, external_id: str | None, own_pk: int | N
     if holder is not None and holder[0] != own_pk:
         raise Conflict(
             "externalIdInUse",
-            f"session {holder[1]} has the externalId {external_id!r}; get it with session/get",
+            f"session {holder[1]} has the externalId {shorten(repr(external_id))}; get it with session/get",
             actual=holder[1],
         )

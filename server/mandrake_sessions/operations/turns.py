@@ -205,7 +205,7 @@ def checked_piece(piece: TurnPiece) -> dict[str, Any] | SessionsError:
     try:
         columns = rules.checked(rules.PIECE, piece)
         if "content" not in columns and "raw_response" not in columns:
-            raise InvalidValue("content", "is missing; give content, raw_response or both")
+            raise InvalidValue("content", "is missing; give the next text, the next raw response, or both")
     except SessionsError as error:
         return error
     return columns
@@ -293,7 +293,7 @@ def _check_status(stored: StoredTurn, columns: dict[str, Any], now: int) -> None
     """Refuse a change of status that may not be, and give or take the end time that goes with a new one."""
     status = TurnStatus(columns.get("status", stored.status))
     if stored.status in FINAL and status is not stored.status:
-        raise _ended(stored, f"it cannot become {status}", actual=status)
+        raise _ended(stored, f"it cannot become {status}")
     if status is TurnStatus.STREAMING:
         if columns.get("stream_end_time") is not None:
             raise Conflict("endTime", f"turn {stored.id} streams, so it has no streamEndTime; end it by its status")
@@ -356,12 +356,12 @@ def _record_change(
     return after
 
 
-def _ended(stored: StoredTurn, why: str, actual: str | None = None) -> Conflict:
+def _ended(stored: StoredTurn, why: str) -> Conflict:
     return Conflict(
         "turnEnded",
         f"turn {stored.id} is {stored.status}: {why}; create another turn",
         expected=TurnStatus.STREAMING,
-        actual=actual or stored.status,
+        actual=stored.status,
     )
 
 

@@ -178,7 +178,7 @@ def _first_fault(error: BaseException, path: str) -> InvalidParams:
     if isinstance(error, ForbiddenExtraKeysError):
         names = sorted(error.extra_fields)
         where = f"{path}.{names[0]}" if path else names[0]
-        return InvalidParams(where, "is not a field that is known here")
+        return InvalidParams(where, "unknown field")
     if isinstance(error, KeyError):
         return InvalidParams(path, "is missing")
     return InvalidParams(path, str(error))

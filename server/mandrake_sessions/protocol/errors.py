@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from attrs import frozen
 
 from mandrake_sessions import errors
 from mandrake_sessions.protocol.names import camel
+from mandrake_sessions.quoting import MAX_QUOTED, shorten
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +28,17 @@ BUSY = -32012
 STORAGE = -32013
 WORKSPACE_NOT_FOUND = -32014
 
+# Characters of a message, and of the path of a file; entries of a list in `data`.
+MAX_MESSAGE = 1500
+MAX_PATH = 4096
+MAX_ITEMS = 20
 
 # What a client may see: code, kind, and when.
 ERRORS = (
-    (PARSE_ERROR, "parse", "the message is no JSON"),
-    (INVALID_REQUEST, "invalidRequest", "it is no JSON-RPC 2.0 message, or came after `shutdown`"),
+    (PARSE_ERROR, "parse", "the message is not valid JSON"),
+    (INVALID_REQUEST, "invalidRequest", "the message is not a JSON-RPC 2.0 message, or came after `shutdown`"),
     (INVALID_REQUEST, "tooLarge", "the message, a text, metadata, a batch or a transaction is beyond its limit"),
-    (METHOD_NOT_FOUND, "methodNotFound", "there is no such method: `method`"),
+    (METHOD_NOT_FOUND, "methodNotFound", "there is no such `method`; `server/info` names them all"),
     (INVALID_PARAMS, "invalidParams", "`path` says where, `reason` what is wrong"),
     (INTERNAL_ERROR, "internal", "a fault of the server: `incident` stands in its log beside the traceback"),
     (REQUEST_CANCELLED, "cancelled", "`$/cancelRequest`, or the server had to end"),
@@ -41,11 +46,16 @@ ERRORS = (
     (
         CONFLICT,
         "conflict",
-        "`reason`: idInUse, externalIdInUse, turnEnded, chunkGap, endTime, tooManySubscriptions; `expected`, `actual`",
+        "`reason`: idInUse, externalIdInUse, turnEnded, chunkGap, chunkDiffers, endTime, tooManySubscriptions; "
+        "`expected`, `actual`",
     ),
     (BUSY, "busy", "another process held the lock: `waitedMs`, `holder`; retryable"),
     (STORAGE, "storage", "the file: `reason`, `path`; with `entity` and `id` it is about that entity alone"),
-    (WORKSPACE_NOT_FOUND, "workspaceNotFound", "`workspace` is no folder of this client"),
+    (
+        WORKSPACE_NOT_FOUND,
+        "workspaceNotFound",
+        "`workspace` is not a folder of this client, or there is no such directory",
+    ),
 )
 
 
@@ -78,7 +88,7 @@ class OperationFailed(errors.SessionsError):
 
 
 def parse_error(reason: str) -> RpcError:
-    return RpcError(PARSE_ERROR, "parse", f"not a JSON message: {reason}")
+    return RpcError(PARSE_ERROR, "parse", f"not valid JSON: {reason}")
 
 
 def invalid_request(reason: str) -> RpcError:
@@ -108,11 +118,17 @@ def batch_too_large(size: int, limit: int) -> RpcError:
     )
 
 
-def method_not_found(method: str) -> RpcError:
+def method_not_found(method: str, known: Collection[str]) -> RpcError:
+    """``known``: the names of the methods that there are."""
+    from difflib import get_close_matches  # costs the start of the program more than it is used
+
+    near = get_close_matches(method[:MAX_QUOTED], known, n=1, cutoff=0.7)
+    guess = f" Did you mean {near[0]!r}?" if near else ""
     return RpcError(
         METHOD_NOT_FOUND,
         "methodNotFound",
-        f"there is no method {ascii(method)[:120]}; server/info and docs/protocol.md name those that there are",
+        f"there is no method {shorten(ascii(method))}.{guess} `methods` in the result of server/info names "
+        "all methods, docs/protocol.md describes them",
         method=method,
     )
 
@@ -121,16 +137,31 @@ def error_object(error: Exception) -> dict[str, Any]:
     """The ``error`` member for an exception: a code, a message, and data that always has ``kind`` and ``retryable``.
 
     An exception that nobody foresaw becomes ``internal``: its traceback goes to the log, under the incident's id.
+    Whatever the error quotes, the object takes a few kilobytes at the most.
     """
     for kind, describe in _DESCRIPTIONS.items():
         if isinstance(error, kind):
             found = describe(error)
             return {
                 "code": found.code,
-                "message": found.message or str(error),
-                "data": {"kind": found.kind, "retryable": found.retryable, **found.data},
+                "message": shorten(found.message or str(error), MAX_MESSAGE),
+                "data": {"kind": found.kind, "retryable": found.retryable, **_shortened(found.data)},
             }
     return _internal(error)
+
+
+def _shortened(data: dict[str, Any]) -> dict[str, Any]:
+    """What clients and others gave, as much of it as helps. The path of a file is whole, so that it can be used."""
+    return {name: _short(value, MAX_PATH if name == "path" else MAX_QUOTED) for name, value in data.items()}
+
+
+def _short(value: Any, limit: int) -> Any:
+    if isinstance(value, str):
+        return shorten(value, limit)
+    if isinstance(value, list | tuple):
+        return [_short(item, limit) for item in value[:MAX_ITEMS]]
+    # An integer of a message may have thousands of digits.
+    return value if not isinstance(value, int) or abs(value) < 2**64 else shorten(str(value), limit)
 
 
 @frozen
@@ -143,7 +174,7 @@ class _Description:
 
 
 def _params_path(path: str) -> str:
-    return f"params.{path}" if path else "params"
+    return shorten(f"params.{path}") if path else "params"
 
 
 def _invalid(error: errors.InvalidValue) -> _Description:
@@ -206,7 +237,11 @@ _DESCRIPTIONS: dict[type[Exception], Callable[[Any], _Description]] = {
         WORKSPACE_NOT_FOUND, "workspaceNotFound", {"workspace": error.workspace}
     ),
     errors.NotOpen: lambda _: _Description(
-        STORAGE, "storage", {"reason": errors.StorageReason.OPEN.value, "path": ""}, retryable=True
+        STORAGE,
+        "storage",
+        {"reason": errors.StorageReason.OPEN.value, "path": ""},
+        retryable=True,
+        message="the store was closed just now; send the request again",
     ),
 }
 

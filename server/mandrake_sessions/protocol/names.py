@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 
-@cache
+# A path may hold the position of one of many tool calls.
+@lru_cache(maxsize=4096)
 def camel(name: str) -> str:
     """``raw_response`` → ``rawResponse``; a path such as ``tool_calls[0].start_time`` as well."""
     return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)

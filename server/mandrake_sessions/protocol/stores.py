@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mandrake_sessions.protocol.converter import structure_params
 from mandrake_sessions.protocol.params import StoreParams
+from mandrake_sessions.workspaces import path_of_uri
 
 _STORE = ("scope", "workspace")
 # LSP's own, which a client's library may add to any request.
@@ -16,10 +17,12 @@ _TOKENS = ("workDoneToken", "partialResultToken")
 
 @frozen
 class StoreName:
-    """``workspace``: a URI of one of the client's folders; None for the first."""
+    """``workspace``: one of the client's folders, in one spelling of its path; None for the first. ``uri``: as it was
+    given."""
 
     scope: str = "workspace"
     workspace: str | None = None
+    uri: str | None = field(default=None, eq=False)
 
 
 DEFAULT_STORE = StoreName()
@@ -30,7 +33,9 @@ def store_name(params: dict[str, Any]) -> StoreName:
     if "scope" not in params and "workspace" not in params:
         return DEFAULT_STORE
     given: StoreParams = structure_params({name: params[name] for name in _STORE if name in params}, StoreParams)
-    return StoreName(**given)
+    uri = given.get("workspace")
+    path = None if uri is None else path_of_uri(uri)
+    return StoreName(given.get("scope", "workspace"), uri if path is None else str(path), uri)
 
 
 def own_params(params: dict[str, Any], *, names_store: bool = True) -> dict[str, Any]:

@@ -1,0 +1,133 @@
+"""Errors say what was wrong in the wire's words, and quote no more of what was sent than helps."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mandrake_sessions.protocol.methods import METHODS, Access
+from wire import Conversation, Message, Wire, serving
+
+LONG = "x" * 1_000_000
+MOST = 8000
+UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
+SNAKE = re.compile(r"\b[a-z]+_[a-z_]+\b")
+
+
+def check(error: Message) -> None:
+    assert len(json.dumps(error)) < MOST
+    assert not SNAKE.search(error["message"].replace("tool_output", "")), error["message"]
+    for value in error["data"].values():
+        assert not isinstance(value, str) or len(value) <= 200 or "/" in value
+
+
+def long_calls() -> list[tuple[str, Any]]:
+    """Every method with a value of a megabyte in each of its fields, of each field's name, and of nothing known."""
+    found: list[tuple[str, Any]] = []
+    for name, method in METHODS.items():
+        fields = [*method.params.__annotations__]
+        found += [(name, {re.sub("_(.)", lambda m: m[1].upper(), field): LONG}) for field in fields]
+        found += [(name, {LONG: 1})]
+        if method.access not in (Access.SERVICE, Access.LEAVE):
+            found.append((name, {"workspace": "file:///" + LONG}))
+    return found
+
+
+def test_every_error_is_short_whatever_was_sent(wire: Wire) -> None:
+    wire.let_be("window/logMessage")
+    talk = Conversation(wire, externalId=LONG)
+    turn = talk.turn()
+    calls: list[tuple[str, Any]] = [
+        *long_calls(),
+        (LONG, {}),
+        ("toolCall/delete", {"turnId": turn, "toolCallId": LONG}),
+        ("session/create", {"externalId": LONG}),
+        ("session/get", {"externalId": LONG + "y"}),
+        ("turn/create", {"responseId": talk.response, "toolCalls": [{"id": "a", LONG: 1}]}),
+        ("session/list", {"limit": 10**4000}),
+        ("transaction/run", {"operations": [{"method": LONG}]}),
+        ("transaction/run", {"operations": [{"method": "session/get", "params": {LONG: 1}}]}),
+        ("turn/append", {"turnId": turn, "content": "a", "chunk": 10**17}),
+    ]
+    refused = 0
+    for method, params in calls:
+        answer = wire.answer(wire.post(method, **params))
+        if "error" in answer:
+            refused += 1
+            check(answer["error"])
+    assert refused > len(METHODS)
+    wire.notify("turn/append", turnId=LONG, content="x")
+    rejected = wire.notification("turn/rejected")
+    assert len(json.dumps(rejected)) < MOST
+
+
+@pytest.mark.parametrize(
+    ("sent", "guess"), [("session/lists", "session/list"), ("turns/append", "turn/append"), ("nonsense", None)]
+)
+def test_an_unknown_method_is_told_where_the_names_are(wire: Wire, sent: str, guess: str | None) -> None:
+    error = wire.error(sent)
+    assert "server/info" in error["message"]
+    assert (f"Did you mean {guess!r}?" in error["message"]) if guess else ("mean" not in error["message"])
+    assert (guess or "session/list") in wire.request("server/info")["methods"]
+
+
+def test_the_words_are_the_wires(wire: Wire) -> None:
+    turn = Conversation(wire).turn(status="completed")
+    for method, params in (
+        ("turn/append", {"turnId": turn}),
+        ("turn/update", {"turnId": turn, "rawResponse": "x"}),
+        ("turn/update", {"turnId": turn, "status": "streaming"}),
+        ("session/get", {}),
+        ("session/create", {"typo": 1}),
+    ):
+        check(wire.error(method, **params))
+    assert "unknown field" in wire.error("session/create", typo=1)["message"]
+    ended = wire.error("turn/update", turnId=turn, status="streaming")["data"]
+    assert (ended["expected"], ended["actual"]) == ("streaming", "completed")
+
+
+def test_ids_are_taken_in_any_case(wire: Wire) -> None:
+    talk = Conversation(wire)
+    turn = talk.turn()
+    for kind in ("turn", "session"):
+        begun = wire.request(f"{kind}/subscribe")
+        again = wire.request(f"{kind}/subscribe", since=begun["seq"], storeId=begun["storeId"].upper())
+        assert (again["reset"], again["storeId"]) == (False, begun["storeId"])
+        for subscription in (begun, again):
+            wire.request(f"{kind}/unsubscribe", subscriptionId=subscription["subscriptionId"].upper())
+    for method, name, found in (
+        ("session/get", "sessionId", talk.session),
+        ("round/list", "sessionId", talk.session),
+        ("request/get", "requestId", talk.request),
+        ("response/status", "responseId", talk.response),
+        ("turn/get", "turnId", turn),
+    ):
+        assert found in json.dumps(wire.request(method, **{name: found.upper()}))
+    error = wire.error("turn/get", turnId=UNKNOWN.upper())
+    assert error["data"]["id"] == UNKNOWN
+
+
+def test_the_spellings_of_a_folder_are_one_store(workspace: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    uri = folder.as_uri()
+    spellings = [
+        uri, uri + "/", uri + "?query", uri + "#fragment", uri + "/.", uri + "/sub/..",
+        uri.replace("file:///", "file:////"),
+        uri.replace("file:///", "FILE:///"), uri.replace("file:///", "file://localhost/"),
+        uri.replace("a%20f", "%61%20f"),
+        uri.replace("file:///", "file://LOCALHOST/"),
+    ]  # fmt: skip
+    with serving(workspace) as wire:
+        wire.initialize(workspaceFolders=[{"uri": workspace.as_uri(), "name": "a"}, {"uri": uri, "name": "b"}])
+        made = wire.request("session/create", workspace=uri)
+        for spelling in spellings:
+            assert wire.request("session/list", workspace=spelling)["sessions"] == [made], spelling
+            operations = [{"method": "turn/delete", "params": {"turnId": UNKNOWN, "workspace": spelling}}]
+            error = wire.error("transaction/run", workspace=uri, operations=operations)
+            assert error["data"]["kind"] == "notFound", spelling
+        assert len(wire.request("server/info")["stores"]) == 2
