@@ -145,6 +145,9 @@ class HeaderFramer:
     def wrap(self, message: bytes) -> bytes:
         return b"Content-Length: %d\r\n\r\n%b" % (len(message), message)
 
+    def around(self, size: int) -> tuple[bytes, bytes]:
+        return b"Content-Length: %d\r\n\r\n" % size, b""
+
     def _step(self) -> Iterator[Frame]:
         if self._skipping is not None:
             yield from self._skip()
