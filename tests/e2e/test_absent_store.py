@@ -130,9 +130,12 @@ def test_a_subscription_waits_for_the_birth(workspace: Path, since: Message, res
         wire.let_be("session/updated")
         last = writer.request("turn/append", turnId=turn, content="and on")
         writer.request("session/update", sessionId=talk.session, title="at last")
-        told = [wire.notification("session/updated") for _ in range(4)]
-        assert [p["kind"] for p in told] == ["created", "roundCreated", "updated", "updated"]
-        assert [p["seq"] for p in told[:3]] == [1, 2, 3]
+        told = [wire.notification("session/updated")]
+        while told[-1]["session"]["title"] is None or told[-1]["kind"] != "updated":
+            told.append(wire.notification("session/updated"))
+        # Neighbouring ones of the last kind may have been joined.
+        assert [p["kind"] for p in told[:3]] == ["created", "roundCreated", "updated"]
+        assert [p["seq"] for p in told[:2]] == [1, 2]
         pieces = wire.notifications_until(last["seq"])
         assert [p["kind"] for p in pieces] == ["created", "appended"]
         assert {p["turnId"] for p in pieces} == {turn}

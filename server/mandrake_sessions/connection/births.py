@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mandrake_sessions.connection.subscriptions import Subscription
 
 # How often another process may have made a store, in seconds: one `stat` each, and only while somebody waits for it.
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.02
 
 
 class Births:
