@@ -4,7 +4,9 @@ that handle again would drop SQLite's locks.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 
 def file_size(path: str) -> int:
@@ -13,3 +15,37 @@ def file_size(path: str) -> int:
         return os.stat(path).st_size  # noqa: PTH116
     except OSError:
         return 0
+
+
+def explain(error: OSError, path: str) -> str:
+    """What the operating system says; where it denies something, also whose the file is, or the directory above it."""
+    said = error.strerror or str(error)
+    return f"{said}; {whose(path)}" if error.errno in (errno.EACCES, errno.EPERM) else said
+
+
+def whose(path: str) -> str:
+    """Who owns the file or, where that is not there or cannot be seen, the nearest directory above it that can."""
+    while True:
+        try:
+            found = os.stat(path)  # noqa: PTH116
+        except OSError:
+            above = os.path.dirname(path)  # noqa: PTH120
+            if above == path:
+                return "its owner is not known"
+            path = above
+            continue
+        mode = stat.S_IMODE(found.st_mode)
+        return f"{path} belongs to {_user(found.st_uid)}, mode {mode:04o}, and this process runs as {_user(_own_uid())}"
+
+
+def _own_uid() -> int:
+    return os.geteuid() if hasattr(os, "geteuid") else 0
+
+
+def _user(uid: int) -> str:
+    try:
+        import pwd  # not on Windows, and only for an error
+
+        return pwd.getpwuid(uid).pw_name
+    except (ImportError, KeyError):
+        return f"user {uid}"

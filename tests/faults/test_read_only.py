@@ -105,3 +105,13 @@ def test_a_workspace_in_which_nothing_can_be_made_is_told_of(workspace: Path) ->
             directory.set(writable=True)
             assert wire.notification("server/healthChanged")["status"] == "ok"
             assert wire.request("session/create")["id"]
+
+
+def test_who_owns_what_cannot_be_written_is_said(workspace: Path) -> None:
+    """`Permission denied` alone leaves people to guess which user is meant, and of which directory."""
+    with switch(workspace) as directory:
+        directory.set(writable=False)
+        with serving(workspace) as wire:
+            wire.let_be("server/healthChanged")
+            message = wire.error("session/create")["message"]
+            assert "belongs to" in message or "Read-only file system" in message, message

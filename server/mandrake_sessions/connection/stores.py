@@ -12,6 +12,7 @@ from attrs import frozen
 
 from mandrake_sessions.absent import AbsentStore, is_there
 from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, WorkspaceNotFound
+from mandrake_sessions.files import explain
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.stores import StoreName
 from mandrake_sessions.quoting import shorten
@@ -287,7 +288,7 @@ def _prepare_workspace(place: StorePlace) -> None:
     except OSError as error:
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,
-            f"Failed to create database directory {path.parent}: {error.strerror}; "
+            f"Failed to create database directory {path.parent}: {explain(error, str(path.parent))}; "
             "check the workspace, or name a file with --database",
             place.path,
         ) from error

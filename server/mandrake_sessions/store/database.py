@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, StorageReason, StoreError, Unreadable
+from mandrake_sessions.files import whose
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours
@@ -172,7 +173,10 @@ class Database:
         if self.read_only is StorageReason.CORRUPT:
             return self.failure or damage(self.path, "a check failed")
         return StorageFailure(
-            StorageReason.READ_ONLY, f"{self.path} may only be read; check who owns it and its mode", self.path
+            StorageReason.READ_ONLY,
+            f"{self.path} may only be read: {whose(self.path)}. Change its owner or mode, or name another file with "
+            "--database",
+            self.path,
         )
 
     def check_in_place(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mandrake_sessions.errors import Busy, Cancelled, SessionsError, StorageFailure, StorageReason, Unreadable
+from mandrake_sessions.files import explain, whose
 from mandrake_sessions.store.values import OddValue
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,8 @@ def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") ->
     reason, advice = _REASONS.get(code, (StorageReason.IO, "reading or writing it failed; see the server's log"))
     if getattr(error, "sqlite_errorcode", 0) in _NO_LOCKS:
         reason, advice = StorageReason.UNSUPPORTED_FILESYSTEM, "its file system has no locks; use a local disk"
+    if reason is StorageReason.OPEN and os.path.exists(path) and not os.access(path, os.R_OK):  # noqa: PTH110
+        advice = f"Permission denied; {whose(path)}"
     return StorageFailure(reason, f"{doing} {path}: {advice}", path)
 
 
@@ -117,7 +121,7 @@ def _odd_content(error: sqlite3.Error, path: str) -> Unreadable | None:
 def os_failure(error: OSError, path: str) -> StorageFailure:
     """The domain error for what the operating system says of a file beside the database."""
     reason = _OS_REASONS.get(error.errno or 0, StorageReason.IO)
-    return StorageFailure(reason, f"database {path}: {error.strerror or error} ({error.filename or 'lock'})", path)
+    return StorageFailure(reason, f"database {path}: {explain(error, path)} ({error.filename or 'lock'})", path)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mandrake_sessions.errors import StorageFailure, StorageReason, Unreadable
-from mandrake_sessions.files import file_size
+from mandrake_sessions.files import explain, file_size
 from mandrake_sessions.store.backup import create_private_file
 from mandrake_sessions.store.connect import connect, is_wal
 from mandrake_sessions.store.database import Database, damage, schema_too_new
@@ -52,7 +52,7 @@ def open_database(path: str, settings: StoreSettings) -> Database:
         raise storage_failure(error, path, "Failed to initialize database") from error
     except OSError as error:
         # No more files may be opened, say.
-        raise cannot_open(path, error.strerror or str(error)) from error
+        raise cannot_open(path, explain(error, path)) from error
 
 
 def prepare(path: str, settings: StoreSettings, *, anew: bool) -> None:
@@ -66,7 +66,8 @@ def prepare(path: str, settings: StoreSettings, *, anew: bool) -> None:
     except OSError as error:
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,
-            f"Failed to create database directory {directory}: {error.strerror}; name another with --database",
+            f"Failed to create database directory {directory}: {explain(error, directory)}; "
+            "name another with --database",
             path,
         ) from error
     if not os.path.exists(path):  # noqa: PTH110
@@ -87,7 +88,7 @@ def _make_file(path: str) -> None:
             # SQLite sees to what is in the directory, but not to the directory's own name, which may be new too.
             sync_directory(os.path.dirname(directory))  # noqa: PTH120
     except OSError as error:
-        raise cannot_open(path, error.strerror or str(error)) from error
+        raise cannot_open(path, explain(error, path)) from error
 
 
 def _make_all(directory: str) -> None:
