@@ -7,8 +7,9 @@ import json
 import math
 from typing import Any, NoReturn
 
-from mandrake_sessions.limits import MAX_JSON_DEPTH
-from mandrake_sessions.protocol.errors import RpcError, invalid_request, parse_error
+from mandrake_sessions.connection.memory import map_large_blocks
+from mandrake_sessions.limits import MAX_JSON_DEPTH, MAX_VALUES
+from mandrake_sessions.protocol.errors import RpcError, invalid_request, parse_error, too_many_values
 
 Id = str | int | float | None
 
@@ -30,6 +31,11 @@ def _finite(digits: str) -> float:
 
 # Characters.
 LARGE_MESSAGE = 1024 * 1024
+# What stands before, or begins, each value.
+_BEFORE_VALUES = (b"[", b"{", b",")
+_WINDOW = 64 * 1024
+# Where the id of a message is looked for that is not read.
+_PREFIX_BYTES = 4096
 _BLANK = " \t\r\n"
 _decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 _lenient = json.JSONDecoder()
@@ -48,6 +54,10 @@ class BrokenMessage(Exception):
 
 def decode(raw: bytes) -> Any:
     """The JSON value of a message. Raises BrokenMessage."""
+    if len(raw) > LARGE_MESSAGE:
+        map_large_blocks()
+        if has_more_values(raw, MAX_VALUES):
+            raise BrokenMessage(too_many_values(MAX_VALUES), salvage_id(raw[:_PREFIX_BYTES]))
     try:
         text = raw.decode().strip(_BLANK)
     except UnicodeDecodeError as error:
@@ -67,6 +77,22 @@ def decode(raw: bytes) -> Any:
         found = value.get("id") if isinstance(value, dict) else None
         raise BrokenMessage(too_deep(), found if is_id(found) else None)
     return value
+
+
+def has_more_values(raw: bytes, limit: int) -> bool:
+    """Whether a message may hold more arrays, objects and members of them than that, without making one of them."""
+    if sum(map(raw.count, _BEFORE_VALUES)) <= limit:
+        return False
+    # Some of these may stand in texts.
+    bare = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    count, in_text = 0, False
+    for start in range(0, len(bare), _WINDOW):
+        parts = bare[start : start + _WINDOW].split(b'"')
+        count += sum(sum(map(part.count, _BEFORE_VALUES)) for part in parts[in_text::2])
+        in_text ^= len(parts) % 2 == 0
+        if count > limit:
+            return True
+    return False
 
 
 def _decode_large(text: str) -> tuple[Any, int]:

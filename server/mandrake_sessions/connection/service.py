@@ -55,6 +55,7 @@ def _limits(max_message_bytes: int) -> Limits:
         max_text_bytes=limits.MAX_TEXT_BYTES,
         max_metadata_bytes=limits.MAX_METADATA_BYTES,
         max_depth=limits.MAX_JSON_DEPTH,
+        max_values=limits.MAX_VALUES,
         max_integer_digits=limits.MAX_INTEGER_DIGITS,
         max_limit=limits.MAX_LIMIT,
         max_subscriptions=limits.MAX_SUBSCRIPTIONS,

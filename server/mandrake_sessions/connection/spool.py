@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import IO
 
+from mandrake_sessions.connection.memory import map_large_blocks
 from mandrake_sessions.errors import StorageFailure, StorageReason
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class Spool:
 
     def _leave_memory(self) -> None:
         """Go on in a file; where none can be made, in memory up to a bound."""
+        map_large_blocks()
         self._file = self._next_file()
         if self._file is not None:
             whole, self._parts = b"".join(self._parts), []

@@ -109,6 +109,15 @@ def message_too_large(size: int, limit: int) -> RpcError:
     )
 
 
+def too_many_values(limit: int) -> RpcError:
+    return RpcError(
+        INVALID_REQUEST,
+        "tooLarge",
+        f"a message of more than {limit} arrays, objects and members of them; send it in pieces, or as a text",
+        limit=limit,
+    )
+
+
 def batch_too_large(size: int, limit: int) -> RpcError:
     return RpcError(
         INVALID_REQUEST,

@@ -89,12 +89,13 @@ class StoreInfo:
 
 @frozen(eq=False, repr=False)
 class Limits:
-    """What a message and its parts, and a connection, may have at the most: bytes, levels, digits, rows, counts."""
+    """What a message and its parts, and a connection, may have at most: bytes, levels, values, digits, rows, counts."""
 
     max_message_bytes: int
     max_text_bytes: int
     max_metadata_bytes: int
     max_depth: int
+    max_values: int
     max_integer_digits: int
     max_limit: int
     max_subscriptions: int
