@@ -33,7 +33,7 @@ def test_what_is_no_duration_deletes_nothing(workspace: Path, duration: str) -> 
     fill(database, "old")
     age(database, "old", 10_000)
     told = run(workspace, "prune", f"--older-than={duration}", code=2).err
-    assert f"--older-than: {duration!r} is no duration" in told
+    assert f"--older-than: {duration!r} is not a duration" in told
     assert told.startswith("usage: mandrake-sessions prune ")
     assert titles(database) == ["old"]
 

@@ -37,7 +37,7 @@ def duration(text: str) -> int:
     if match is None:
         raise BadSetting(
             "--older-than",
-            f"{text!r} is no duration; give a number and a unit, such as"
+            f"{text!r} is not a duration; give a number and a unit, such as"
             " 30m (minutes), 12h (hours), 90d (days) or 6w (weeks)",
         )
     return int(match[1]) * _SECONDS[match[2]] * 1000
