@@ -17,8 +17,10 @@ from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.files import file_size
 from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.store import checkup
-from mandrake_sessions.store.build import has_wal_reset_bug, sqlite_version
+from mandrake_sessions.store.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
 from mandrake_sessions.store.copying import Progress
+from mandrake_sessions.store.deep_check import Problem, deep_check
+from mandrake_sessions.store.facts import DISK_ADVICE, NEARLY_FULL, WAL_DEBT
 from mandrake_sessions.store.failures import HOW_TO_RECOVER
 from mandrake_sessions.store.immediate import one_snapshot
 from mandrake_sessions.store.leases import dead_lease_files, is_dead_lease, streaming_leases, turn_ids_of_lease
@@ -32,11 +34,8 @@ from mandrake_sessions.version import __version__
 from mandrake_sessions.workspaces import WORKSPACE_DIRECTORY, own_directory
 
 MIB = 1024 * 1024
-# A -wal is emptied when a store is idle; beyond this somebody has kept it from being.
-WAL_DEBT = 16 * MIB
 # Free pages are given back when a store is idle; more than this part of the file, and more than a mebibyte, is a debt.
 FREE_PART = 0.25
-LITTLE_DISK = 16 * MIB
 
 _INDEX_COMPLAINTS = (" missing from index ", "wrong # of entries in index ", "non-unique entry in index ")
 
@@ -57,6 +56,7 @@ class Cure(StrEnum):
     LEASES = "leases"
     LEFTOVERS = "leftovers"
     INDEXES = "indexes"
+    CONTENTS = "contents"
     ROWS = "rows"
     COUNTERS = "counters"
     ORPHANS = "orphans"
@@ -99,8 +99,8 @@ def _program() -> Finding:
         return Finding(
             "program",
             Level.WARNING,
-            f"{text}: this SQLite can, in rare races, damage a file",
-            advice="use a Python with SQLite 3.51.3 or newer",
+            f"{text}: {WAL_RESET_BUG}",
+            advice=WAL_RESET_ADVICE,
         )
     return Finding("program", Level.OK, text)
 
@@ -127,9 +127,15 @@ def _contents(connection: Any, database: str, version: int) -> Iterator[Finding]
     yield whole
     if whole.level is not Level.OK:
         return
-    yield _references(connection)
     if version > latest_version():
+        yield _references(connection)
         return
+    problems = deep_check(connection)
+    yield from _meaning(problems)
+    if any(problem.check == "tables" for problem in problems):
+        # The others read tables that are not there.
+        return
+    yield _references(connection)
     for check in _CONTENTS:
         yield check(connection, database)
 
@@ -169,6 +175,16 @@ def _references(connection: Any) -> Finding:
     return Finding("references", Level.OK, "every row belongs to one that is there")
 
 
+def _meaning(problems: list[Problem]) -> Iterator[Finding]:
+    """What the deep check has found, each a finding of its own."""
+    for problem in problems:
+        cure = None if problem.mend is None else Cure.CONTENTS
+        advice = None if cure else HOW_TO_RECOVER
+        yield Finding(problem.check, Level.PROBLEM, problem.text, cure, advice)
+    if not problems:
+        yield Finding("contents", Level.OK, "every value can be read, every piece of text is there")
+
+
 def _ledger(connection: Any, _database: str) -> Finding:
     if changed := changed_migrations(connection):
         text = f"{', '.join(changed)}: not as it was when it was applied to this file"
@@ -177,9 +193,6 @@ def _ledger(connection: Any, _database: str) -> Finding:
 
 
 def _rows(connection: Any, _database: str) -> Finding:
-    if incomplete := checkup.incomplete_rounds(connection):
-        text = f"{plural(incomplete, 'round')} without a request or a response"
-        return Finding("rows", Level.PROBLEM, text, advice=HOW_TO_RECOVER)
     if strays := checkup.stray_changes(connection):
         return Finding("rows", Level.PROBLEM, f"{plural(strays, 'change')} in the feed of what is gone", Cure.ROWS)
     return Finding("rows", Level.OK, "none is left of what is gone")
@@ -243,10 +256,10 @@ def _gitignore(database: str) -> Finding:
 def _disk(database: str) -> Finding:
     free = shutil.disk_usage(os.path.dirname(database)).free  # noqa: PTH120
     text = f"{size_text(free)} are free"
-    if free < LITTLE_DISK:
-        return Finding("disk", Level.PROBLEM, text, advice="free some space")
+    if free < NEARLY_FULL:
+        return Finding("disk", Level.PROBLEM, text, advice=DISK_ADVICE)
     if free < file_size(database):
-        return Finding("disk", Level.WARNING, f"{text}: no room for a backup beside the file", advice="free some space")
+        return Finding("disk", Level.WARNING, f"{text}: no room for a backup beside the file", advice=DISK_ADVICE)
     return Finding("disk", Level.OK, text)
 
 

@@ -23,6 +23,7 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.store import checkup
 from mandrake_sessions.store.backup import back_up_before_repair
 from mandrake_sessions.store.leases import dead_file, dead_lease_files, remove_if_empty
+from mandrake_sessions.store.mending import mend
 from mandrake_sessions.store.partial import remove_partial
 from mandrake_sessions.store.restore import remove_second_names
 from mandrake_sessions.store.transaction import Transaction
@@ -48,10 +49,14 @@ def repair(
     copied beside itself; a file whose tables are damaged is not written to at all."""
     cures = {finding.cure for finding in findings}
     repairs = [_attempt(partial(work, database)) for cure, work in _OUTSIDE.items() if cure in cures]
-    if cures & _INSIDE.keys() and not is_damaged(findings):
+    if cures & {*_INSIDE, Cure.CONTENTS} and not is_damaged(findings):
         surgeon = _Surgeon(database, busy_timeout=busy_timeout, allow_network_filesystem=allow_network_filesystem)
         repairs += _repair_inside(database, cures, surgeon)
     return repairs
+
+
+# Others may write meanwhile.
+MENDING_SECONDS = 5.0
 
 
 class _Surgeon(SessionManager):
@@ -110,12 +115,21 @@ def _repair_inside(database: str, cures: set[Cure | None], surgeon: _Surgeon) ->
     backup = _attempt(lambda: f"copied it as it was to {back_up_before_repair(database)}")
     if not backup.done:
         return [backup]
+    mended: list[Repair] = []
+    if Cure.CONTENTS in cures:
+        mended = [Repair(done.done, done.text) for done in mend(database, MENDING_SECONDS)]
+        if not cures & _INSIDE.keys():
+            return [backup, *mended]
+    return [backup, *mended, *_repair_by_manager(cures, surgeon)]
+
+
+def _repair_by_manager(cures: set[Cure | None], surgeon: _Surgeon) -> list[Repair]:
     try:
         surgeon.init()
         works = [work for cure, work in _INSIDE.items() if cure in cures]
-        return [backup, *(_attempt(partial(work, surgeon)) for work in works)]
+        return [_attempt(partial(work, surgeon)) for work in works]
     except SessionsError as error:
-        return [backup, Repair(False, str(error))]
+        return [Repair(False, str(error))]
     finally:
         surgeon.close()
 

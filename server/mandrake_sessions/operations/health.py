@@ -11,19 +11,14 @@ from mandrake_sessions.errors import NotOpen, StorageFailure, Unreadable
 from mandrake_sessions.files import file_size
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store import changes
-from mandrake_sessions.store.build import has_wal_reset_bug, sqlite_version
-from mandrake_sessions.store.connect import JOURNAL_SIZE_LIMIT
+from mandrake_sessions.store.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
+from mandrake_sessions.store.facts import DISK_ADVICE, NEARLY_FULL, WAL_ADVICE, WAL_DEBT
 from mandrake_sessions.store.migrate import latest_version
 from mandrake_sessions.store.opening import CHECKED_AT_OPENING, find_damage
 from mandrake_sessions.store.permissions import open_to_others
 from mandrake_sessions.store.recheck import forget_what_is_mended
 from mandrake_sessions.store.rescue import rescued_copies
 from mandrake_sessions.store.transaction import Pin
-
-# A -wal is emptied when nobody reads from it; at twice what SQLite cuts it to, somebody has not let go for long.
-WAL_DEBT = 2 * JOURNAL_SIZE_LIMIT
-# Bytes on the disk.
-NEARLY_FULL = 100 * 1024 * 1024
 
 
 @frozen
@@ -116,10 +111,7 @@ def build_warnings() -> list[str]:
     """What is wrong with the program's own parts, whatever the store."""
     if not has_wal_reset_bug():
         return []
-    return [
-        f"SQLite {sqlite_version()} has the WAL-reset bug, which can damage a file in rare races; "
-        "use a Python with 3.51.3, 3.50.7, 3.44.6 or newer"
-    ]
+    return [f"SQLite {sqlite_version()}: {WAL_RESET_BUG}; {WAL_RESET_ADVICE}"]
 
 
 def file_warnings(path: str, schema_version: int | None, *, own_directory: bool) -> list[str]:
@@ -131,9 +123,7 @@ def file_warnings(path: str, schema_version: int | None, *, own_directory: bool)
     ]
     # The figures stand beside them (``walBytes``, ``freeBytes``): a warning that moved would be told again and again.
     if file_size(path + "-wal") > WAL_DEBT:
-        found.append(
-            f"the -wal has grown beyond {WAL_DEBT} bytes, since somebody reads from it all the time; close who does"
-        )
+        found.append(f"the -wal has grown beyond {WAL_DEBT} bytes; {WAL_ADVICE}")
     found.extend(
         f"{kept} holds what a -wal held that was deleted; see what is in it with --database, then restore or delete it"
         for kept in rescued_copies(path)
@@ -144,5 +134,5 @@ def file_warnings(path: str, schema_version: int | None, *, own_directory: bool)
             + ("it is not migrated" if schema_version < latest_version() else "update mandrake-sessions")
         )
     if (free := free_bytes(path)) is not None and free < NEARLY_FULL:
-        found.append(f"the disk is nearly full, less than {NEARLY_FULL} bytes are free; make room")
+        found.append(f"the disk is nearly full, less than {NEARLY_FULL} bytes are free; {DISK_ADVICE}")
     return found

@@ -7,6 +7,8 @@ import sqlite3
 _FIRST_WITH_WAL = (3, 7, 0)
 _FIRST_FIXED = (3, 51, 3)
 _ALSO_FIXED = ((3, 44, 6), (3, 50, 7))
+WAL_RESET_BUG = "this SQLite has the WAL-reset bug, which can damage a file in rare races"
+WAL_RESET_ADVICE = "use a Python with SQLite 3.51.3 or newer, or exactly 3.50.7 or 3.44.6"
 
 
 def sqlite_version() -> str:

@@ -95,7 +95,7 @@ def space(connection: Connection) -> Space:
 
 def delete_strays(tx: Transaction) -> int:
     """Delete some of the rows that belong to nothing; gives how many, 0 when there are none left."""
-    return _delete_unreferenced(tx) or _delete_stray_changes(tx)
+    return _delete_unreferenced(tx) or delete_stray_changes(tx.connection)
 
 
 def mend_counts(tx: Transaction) -> int:
@@ -111,7 +111,11 @@ def mend_counts(tx: Transaction) -> int:
 
 def raise_counters(tx: Transaction) -> int:
     """Set counters above what they have given; gives how many."""
-    return sum(tx.execute(statement).rowcount for statement in _LOW_COUNTERS)
+    return raise_low_counters(tx.connection)
+
+
+def raise_low_counters(connection: Connection) -> int:
+    return sum(connection.execute(statement).rowcount for statement in _LOW_COUNTERS)
 
 
 def rebuild_indexes(tx: Transaction) -> None:
@@ -133,8 +137,10 @@ def _delete_unreferenced(tx: Transaction) -> int:
     return len(rows)
 
 
-def _delete_stray_changes(tx: Transaction) -> int:
-    return tx.execute(f"DELETE FROM feed WHERE seq IN (SELECT seq {_STRAY_CHANGES} LIMIT ?)", (STEP_ROWS,)).rowcount
+def delete_stray_changes(connection: Connection, *, newest_too: bool = False) -> int:
+    """Delete some changes of what is gone. The newest change stays, unless its caller puts another one after it."""
+    strays = _STRAY_CHANGES.replace("seq < (SELECT max(seq) FROM feed) AND", "") if newest_too else _STRAY_CHANGES
+    return connection.execute(f"DELETE FROM feed WHERE seq IN (SELECT seq {strays} LIMIT ?)", (STEP_ROWS,)).rowcount
 
 
 def _count(connection: Connection, statement: str) -> int:

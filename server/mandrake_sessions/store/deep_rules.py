@@ -67,6 +67,9 @@ def ledger(connection: Connection) -> Iterator[Problem]:
     if lost := sorted(set(range(1, version + 1)) - recorded):
         text = f"schema {version} without a row in the ledger (table migration) for version {_listed(lost)}"
         yield Problem("ledger", len(lost), text, Mend.TABLES if known.issuperset(lost) else None)
+    if recorded and max(recorded) > version:
+        text = f"the file says schema {version} (user_version), its ledger {max(recorded)}"
+        yield Problem("ledger", 1, text, Mend.TABLES)
 
 
 def relations(connection: Connection) -> Iterator[Problem]:
@@ -123,11 +126,10 @@ def pieces(connection: Connection) -> Iterator[Problem]:
     """Every piece of a turn's text is folded into it, or still in the feed."""
     count, first = 0, ""
     for pk, chunk_count, folded, stored, lowest, highest in connection.execute(_PIECES):
-        unfolded = chunk_count - folded
-        whole = folded >= 0 and unfolded == stored and (not stored or (lowest, highest) == (folded, chunk_count - 1))
-        if not whole:
+        if not _is_whole(chunk_count, folded, stored, lowest, highest):
             count += 1
-            first = first or f"turn {pk} has {chunk_count} pieces, {folded} folded, and {stored} of {unfolded} others"
+            others = f"{stored} of {chunk_count - folded} others"
+            first = first or f"turn {pk} has {chunk_count} pieces, {folded} folded, and {others}"
     if count:
         yield Problem("pieces", count, f"{count} turns lack pieces of their text, or count wrong: {first}", Mend.TEXTS)
 
@@ -135,14 +137,12 @@ def pieces(connection: Connection) -> Iterator[Problem]:
 def texts(connection: Connection) -> Iterator[Problem]:
     """The text of a turn begins where its row says, and is as long."""
     for column in ("content_pk", "raw_response_pk"):
-        astray = (
-            f"FROM turn t WHERE t.{column} <> t.pk"
-            f" AND NOT EXISTS (SELECT 1 FROM text x WHERE x.pk = t.{column} AND x.turn_pk = t.pk)"
+        yield from _found(
+            connection, "texts", "t.pk", _astray(column), f"turn.{column} that names no text of it", Mend.TEXTS
         )
-        yield from _found(connection, "texts", "t.pk", astray, f"turn.{column} that names no text of it", Mend.TEXTS)
     count, first = 0, ""
     for pk, content, raw, folded, content_found, raw_found, unfolded in connection.execute(TEXT_BYTES):
-        if (content, raw, folded) != (content_found, raw_found, content_found + raw_found - unfolded):
+        if not _is_counted(content, raw, folded, content_found, raw_found, unfolded):
             count += 1
             first = first or (
                 f"turn {pk} says {content} + {raw} bytes, {folded} of them folded, "
@@ -150,6 +150,32 @@ def texts(connection: Connection) -> Iterator[Problem]:
             )
     if count:
         yield Problem("texts", count, f"{count} turns do not have as much text as they say: {first}", Mend.TEXTS)
+
+
+def broken_turns(connection: Connection) -> list[int]:
+    """The pks of the turns of which ``pieces`` or ``texts`` finds something wrong."""
+    broken = {row[0] for row in connection.execute(_PIECES) if not _is_whole(*row[1:])}
+    broken |= {row[0] for row in connection.execute(TEXT_BYTES) if not _is_counted(*row[1:])}
+    for column in ("content_pk", "raw_response_pk"):
+        broken |= {row[0] for row in connection.execute(f"SELECT t.pk {_astray(column)}")}
+    return sorted(broken)
+
+
+def _astray(column: str) -> str:
+    return (
+        f"FROM turn t WHERE t.{column} <> t.pk"
+        f" AND NOT EXISTS (SELECT 1 FROM text x WHERE x.pk = t.{column} AND x.turn_pk = t.pk)"
+    )
+
+
+def _is_whole(chunk_count: int, folded: int, stored: int, lowest: int | None, highest: int | None) -> bool:
+    if folded < 0 or chunk_count - folded != stored:
+        return False
+    return not stored or (lowest, highest) == (folded, chunk_count - 1)
+
+
+def _is_counted(content: int, raw: int, folded: int, content_found: int, raw_found: int, unfolded: int) -> bool:
+    return (content, raw, folded) == (content_found, raw_found, content_found + raw_found - unfolded)
 
 
 def feed(connection: Connection) -> Iterator[Problem]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from sqlite3 import Connection
+from typing import Any
 
 from attrs import frozen
 
 from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.store.deep_check import deep_check
 from mandrake_sessions.store.immediate import one_snapshot
 from mandrake_sessions.store.migrate import APPLICATION_ID, latest_version, lowest_programs, user_version
 from mandrake_sessions.store.reading import interruptible, reading
@@ -34,9 +36,17 @@ def look_at(path: str, budget: float) -> Facts:
     """
     with reading(path) as connection, one_snapshot(connection, path, budget):
         version = check_ours(connection, path)
-        (store_id,) = connection.execute("SELECT store_id FROM store").fetchone()
-        (sessions,) = connection.execute("SELECT count(*) FROM session").fetchone()
-    return Facts(version, str(store_id), int(sessions))
+        store_id = _first(connection, "store", "store_id")
+        sessions = _first(connection, "session", "count(*)")
+    return Facts(version, str(store_id), int(sessions or 0))
+
+
+def _first(connection: Connection, table: str, value: str) -> Any:
+    """None where there is no row, or no such table: what is missing the deep check says."""
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone() is None:
+        return None
+    row = connection.execute(f"SELECT {value} FROM {table}").fetchone()
+    return None if row is None else row[0]
 
 
 def schema_of(path: str, budget: float) -> int:
@@ -79,11 +89,18 @@ def is_empty(connection: Connection) -> bool:
 def check_whole(path: str) -> None:
     """Look at every page of a file, and at every reference. Raises StorageFailure (``corrupt``) for what is wrong."""
     with reading(path) as connection:
-        complaints = integrity(connection) or broken_references(connection)
-    if complaints:
+        complaints = integrity(connection)
+        if complaints:
+            raise StorageFailure(
+                StorageReason.CORRUPT, f"{path} is damaged ({complaints[0]}); use another backup", path
+            )
+        problems = deep_check(connection)
+    if problems:
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise StorageFailure(
             StorageReason.CORRUPT,
-            f"{path} is damaged ({complaints[0]}); use another backup",
+            f"{path} is a store that does not hold what it should: {problems[0].text}{more}. "
+            f"Use another backup, or mend a copy of it: mandrake-sessions doctor --fix --database {path}",
             path,
         )
 

@@ -1,0 +1,162 @@
+"""Mends of single values: each gets one that its column may hold, and what can be read of the old one is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from sqlite3 import Connection
+from typing import Any
+
+from mandrake_sessions.ids import new_id, now_ms
+from mandrake_sessions.store import columns
+from mandrake_sessions.store.mending_feed import next_number
+from mandrake_sessions.store.schema import columns_of
+from mandrake_sessions.store.values import (
+    Decoder,
+    OddValue,
+    decode_array,
+    decode_cost,
+    decode_integer,
+    decode_json,
+    decode_name,
+    decode_number,
+    decode_object,
+    decode_seq,
+    decode_text,
+    decode_uuid,
+)
+
+# What hangs from a row by its pk.
+_CHILDREN = {
+    "session": ("round.session_pk", "turn.session_pk", "feed.session_pk"),
+    "round": ("request.pk", "response.pk", "turn.round_pk", "feed.round_pk"),
+    "turn": ("text.turn_pk", "tool_call.turn_pk", "feed.turn_pk"),
+}
+
+
+def mend_values(connection: Connection) -> None:
+    for table, decoders in columns.TABLES.items():
+        if table != "store":
+            present = columns_of(connection, table)
+            _mend_table(connection, table, {name: decoders[name] for name in present if name in decoders})
+    connection.execute("UPDATE turn SET stream_end_time = NULL WHERE status = 'streaming'")
+    connection.execute(
+        "UPDATE turn SET stream_end_time = max(updated_at, stream_start_time)"
+        " WHERE status <> 'streaming' AND stream_end_time IS NULL"
+    )
+    connection.execute("UPDATE turn SET seq = pk WHERE seq < pk")
+    for (pk,) in connection.execute("SELECT pk FROM session WHERE seq < pk").fetchall():
+        connection.execute("UPDATE session SET seq = ? WHERE pk = ?", (next_number(connection), pk))
+
+
+def _mend_table(connection: Connection, table: str, decoders: dict[str, Decoder]) -> None:
+    names = list(decoders)
+    odd: list[tuple[int, str, Any]] = []
+    listed = ", ".join(f'"{name}"' for name in names)
+    for rowid, *row in connection.execute(f"SELECT rowid, {listed} FROM {table}"):
+        for name, value in zip(names, row, strict=True):
+            try:
+                decoders[name](value)
+            except OddValue:
+                odd.append((rowid, name, value))
+    # A pk last: the others are found by it.
+    for rowid, name, value in sorted(odd, key=lambda found: found[1] == "pk"):
+        if name == "pk":
+            _renumber(connection, table, rowid)
+        else:
+            replacement = _replacement(connection, table, rowid, name, value, decoders[name])
+            connection.execute(f'UPDATE {table} SET "{name}" = ? WHERE rowid = ?', (replacement, rowid))
+
+
+def _renumber(connection: Connection, table: str, pk: int) -> None:
+    new = next_number(connection)
+    if table == "text":
+        # Text that stands nowhere else is the beginning, unless that is there.
+        place = connection.execute(
+            "SELECT content_pk FROM turn JOIN text ON turn_pk = turn.pk WHERE text.pk = ?", (pk,)
+        )
+        found = place.fetchone()
+        taken = found is None or connection.execute("SELECT 1 FROM text WHERE pk = ?", found).fetchone() is not None
+        new = new if taken else found[0]
+    for child in _CHILDREN.get(table, ()):
+        other, column = child.split(".")
+        connection.execute(f"UPDATE {other} SET {column} = ? WHERE {column} = ?", (new, pk))
+    connection.execute(f"UPDATE {table} SET pk = ? WHERE pk = ?", (new, pk))
+
+
+def _replacement(connection: Connection, table: str, rowid: int, name: str, value: Any, decode: Decoder) -> Any:
+    special = _SPECIAL.get((table, name)) or _BY_NAME.get(name)
+    if special is not None:
+        return special(connection, table, rowid)
+    if decode is decode_seq:
+        return next_number(connection)
+    if decode in _BY_DECODER:
+        return _BY_DECODER[decode](value)
+    # An optional one: what can be kept of it is kept, else there is none.
+    return value.decode(errors="replace") if isinstance(value, bytes) and name not in _NO_TEXTS else None
+
+
+def _raw(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _kept(value: Any) -> str:
+    """The text of a value that is no JSON of the right shape, as JSON."""
+    return json.dumps({"_unreadable": _raw(value)})
+
+
+_BY_DECODER: dict[Decoder, Callable[[Any], Any]] = {
+    decode_object: _kept,
+    decode_json: _kept,
+    decode_array: lambda value: json.dumps([json.loads(_kept(value))]),
+    decode_text: _raw,
+    decode_name: lambda value: _raw(value) or "unknown",
+    decode_uuid: lambda _: new_id(),
+    decode_integer: lambda _: 0,
+    decode_number: lambda _: 0,
+    decode_cost: lambda _: 0.0,
+}
+_NO_TEXTS = frozenset({"parent_id", "forked_from_round_id", "lease"})
+
+
+def _next_index(parent: str) -> Callable[[Connection, str, int], Any]:
+    def next_index(connection: Connection, table: str, rowid: int) -> int:
+        statement = (
+            f'SELECT coalesce(max("index"), -1) + 1 FROM {table} WHERE "index" BETWEEN 0 AND 1000000000'
+            f" AND {parent} = (SELECT {parent} FROM {table} WHERE rowid = ?)"
+        )
+        return int(connection.execute(statement, (rowid,)).fetchone()[0])
+
+    return next_index
+
+
+def _turn_status(connection: Connection, _table: str, rowid: int) -> str:
+    (ended,) = connection.execute("SELECT stream_end_time IS NOT NULL FROM turn WHERE pk = ?", (rowid,)).fetchone()
+    return "completed" if ended else "interrupted"
+
+
+def _own_pk(_connection: Connection, _table: str, rowid: int) -> int:
+    return rowid
+
+
+def _now(_connection: Connection, _table: str, _rowid: int) -> int:
+    return now_ms()
+
+
+_SPECIAL: dict[tuple[str, str], Callable[[Connection, str, int], Any]] = {
+    ("turn", "status"): _turn_status,
+    ("response", "status"): lambda *_: "open",
+    ("tool_call", "status"): lambda *_: "completed",
+    ("tool_call", "id"): lambda _connection, _table, rowid: f"unknown-{rowid}",
+    ("turn", "content_pk"): _own_pk,
+    ("turn", "raw_response_pk"): _own_pk,
+    ("round", "index"): _next_index("session_pk"),
+    ("turn", "index"): _next_index("round_pk"),
+    ("request", "blocks"): lambda connection, _table, rowid: _blocks(connection, rowid),
+}
+_BY_NAME: dict[str, Callable[[Connection, str, int], Any]] = {"created_at": _now, "updated_at": _now}
+
+
+def _blocks(connection: Connection, rowid: int) -> str:
+    (value,) = connection.execute("SELECT blocks FROM request WHERE pk = ?", (rowid,)).fetchone()
+    return json.dumps([json.loads(_kept(value))])
