@@ -120,7 +120,7 @@ def newer(path: Path) -> None:
         (not_a_database, "no database at all; name another backup"),
         (foreign, "is no store of this program"),
         (damaged, "damaged"),
-        (dangling, "damaged"),
+        (dangling, "does not hold what it should"),
         (newer, "update mandrake-sessions"),
     ],
 )

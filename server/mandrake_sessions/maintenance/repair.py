@@ -118,8 +118,7 @@ def _repair_inside(database: str, cures: set[Cure | None], surgeon: _Surgeon) ->
     mended: list[Repair] = []
     if Cure.CONTENTS in cures:
         mended = [Repair(done.done, done.text) for done in mend(database, MENDING_SECONDS)]
-        if not cures & _INSIDE.keys():
-            return [backup, *mended]
+        cures = {*cures, Cure.COUNTERS}
     return [backup, *mended, *_repair_by_manager(cures, surgeon)]
 
 

@@ -111,7 +111,7 @@ def _mend_store_row(connection: Connection) -> None:
 
 
 def _mend_counters(connection: Connection) -> None:
-    connection.execute("UPDATE session SET round_count = (SELECT count(*) FROM round WHERE session_pk = session.pk)")
+    # Counts of rounds are told to subscribers, so the manager sets them right afterwards.
     checkup.raise_low_counters(connection)
     for pk in list(checkup.wrong_previews(connection)):
         first = connection.execute(
