@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -9,7 +10,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import pytest
 
 from mandrake_sessions.protocol.methods import METHODS
 from mandrake_sessions.protocol.schema import parameter_types
-from wire import TIMEOUT, Conversation, Wire, break_table, clean_environment, serving
+from wire import SERVER, TIMEOUT, Conversation, Wire, break_table, clean_environment, serving
 
 MARK = "b7MARKED"
 LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (\d+) (DEBUG|INFO|WARNING|ERROR) (\S+) (.*)")
@@ -339,3 +342,99 @@ def test_a_program_that_embeds_the_store_decides_what_is_logged(workspace: Path)
     assert "mandrake_sessions.manager INFO opened own.sqlite: schema " in told
     assert "ERROR a listener raised on change" in told
     assert "mandrake_sessions.manager INFO closing own.sqlite" in told
+
+
+def flood(wire: Wire, count: int = 3000) -> None:
+    """Appends that cannot be stored, each of which is logged; what is told of them is read."""
+    wire.let_be("turn/rejected")
+    for number in range(count):
+        wire.notify("turn/append", turnId="none", content="x", chunk=number)
+
+
+def test_a_client_that_does_not_read_stderr_holds_nobody_up(workspace: Path) -> None:
+    """What does not fit is dropped, and how much that was is logged once there is room again."""
+    with unread_stderr(workspace) as (process, stderr):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        line = b'{"jsonrpc":"2.0","method":"turn/append","params":{"turnId":"none","content":"x"}}\n'
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        process.stdin.write(line * 20_000)
+        process.stdin.flush()
+        process.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"session/create","params":{}}\n')
+        process.stdin.flush()
+        wait_for(lambda: (workspace / ".ws" / "db.sqlite").exists())
+        told = threading.Event()
+        read: list[bytes] = []
+
+        def drain_stderr() -> None:
+            for piece in iter(lambda: os.read(stderr, 65536), b""):
+                read.append(piece)
+                told.set()
+
+        threading.Thread(target=drain_stderr, daemon=True).start()
+        assert told.wait(TIMEOUT)
+        wait_for(lambda: len(b"".join(read)) > 1_000_000)
+        process.stdin.write(line)
+        process.stdin.flush()
+        wait_for(lambda: b"records were dropped before this one" in b"".join(read))
+        process.stdin.close()
+        assert process.wait(TIMEOUT) == 0
+
+
+def test_a_signal_ends_a_server_whose_log_nobody_reads(workspace: Path) -> None:
+    with unread_stderr(workspace) as (process, _):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        process.stdin.write(b'{"jsonrpc":"2.0","method":"turn/append","params":{"turnId":"none"}}\n' * 5000)
+        process.stdin.flush()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+def test_a_log_file_that_is_a_fifo_holds_nobody_up(workspace: Path) -> None:
+    """Without a reader nothing is written; with one, what is logged from then on."""
+    fifo = workspace / "log"
+    os.mkfifo(fifo)
+    with serving(workspace, "lines", "--log-file", str(fifo)) as wire:
+        flood(wire, 100)
+        wire.request("session/create")
+        reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            read = b""
+            while b"notification turn/append failed" not in read:
+                flood(wire, 1)
+                wire.request("server/info")
+                with suppress(BlockingIOError):
+                    read += os.read(reader, 65536)
+        finally:
+            os.close(reader)
+        flood(wire, 100)
+        wire.request("server/info")
+
+
+@contextmanager
+def unread_stderr(workspace: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A server, and the end of its stderr that nobody has read from yet."""
+    stderr, theirs = os.pipe()
+    process = subprocess.Popen([*SERVER, "serve"], cwd=workspace, env=clean_environment(workspace),
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs)  # fmt: skip
+    os.close(theirs)
+    try:
+        yield process, stderr
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
+        os.close(stderr)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
