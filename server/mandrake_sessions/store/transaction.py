@@ -141,6 +141,8 @@ class _Outermost:
         try:
             self._end(database, running, error)
         except BaseException as fault:
+            # Whatever failed before the COMMIT: a transaction that stayed open would keep all others out.
+            undo(database.writer)
             database.forget()
             if isinstance(fault, Unreadable):
                 database.note(fault)
@@ -154,11 +156,9 @@ class _Outermost:
     def _end(self, database: Database, running: Transaction | None, error: BaseException | None) -> None:
         failed = error or (running.lost if running is not None else None)
         if failed is not None or running is None:
-            undo(database.writer)
             raise failed or RuntimeError("the transaction has ended already")
         if database.failure is not None and database.is_damaged:
             # Part of it met what cannot be: the rest may stand on that.
-            undo(database.writer)
             raise database.failure
         seq = running.seq
         commit(database.writer)
