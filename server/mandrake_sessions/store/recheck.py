@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from sqlite3 import Connection
 from typing import Any
@@ -30,7 +31,7 @@ def _can_be_read(connection: Connection, read: Callable[[Connection, str], Any],
         read(connection, entity_id)
     except NotFound:
         return True
-    except (Unreadable, OddValue):
+    except (Unreadable, OddValue, sqlite3.Error):
         return False
     return True
 
