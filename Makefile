@@ -3,13 +3,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := server tests scripts benchmarks
 
-.PHONY: demo test check bench reliability format docs clean
+.PHONY: demo test soak check bench reliability format docs clean
 
 demo: $(VENV)/ready-to-run ## The main job: an agent streams a conversation, a watcher draws it.
 	$(BIN)/mandrake-sessions demo $(if $(WORKSPACE),--workspace "$(WORKSPACE)")
 
 test: $(VENV)/ready-to-check ## All tests.
 	$(BIN)/pytest -n auto $(ARGS)
+
+MINUTES := 30
+soak: $(VENV)/ready-to-check ## Servers that are killed, stopped, restored and moved for MINUTES, and an oracle.
+	PYTHONPATH=tests $(BIN)/python -m soak --minutes $(MINUTES) $(ARGS)
 
 check: $(VENV)/ready-to-check ## Format, lint, types, import contracts, generated files, tests.
 	$(BIN)/ruff format --check $(SOURCES)
@@ -22,7 +26,7 @@ check: $(VENV)/ready-to-check ## Format, lint, types, import contracts, generate
 bench: $(VENV)/ready-to-check ## Measure, side by side with others; the README's figures come from here.
 	$(BIN)/python -m benchmarks $(ARGS)
 
-COUNTING := faults hostile commands e2e/test_leases.py e2e/test_lifecycle.py e2e/test_slow_readers.py e2e/test_logs.py
+COUNTING := faults hostile commands soak e2e/test_leases.py e2e/test_lifecycle.py e2e/test_slow_readers.py e2e/test_logs.py
 reliability: $(VENV)/ready-to-check ## Run the tests that count what they try, and write docs/reliability.md.
 	rm -rf .reliability && mkdir .reliability
 	MANDRAKE_SESSIONS_FIGURES=$(CURDIR)/.reliability/figures.jsonl $(BIN)/pytest -n auto \
