@@ -62,9 +62,3 @@ def test_keeping_it_in_good_order(workspace: Path) -> None:
         "storeId",
     ):
         assert part in told
-
-
-def test_every_link_leads_somewhere() -> None:
-    root = Path(__file__).parents[2]
-    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
-        assert (root / target).exists(), target

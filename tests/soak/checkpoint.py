@@ -129,7 +129,6 @@ def settle_all(
     was done, so later ones must be there. Gives what is wrong. Raises Gone, Refused."""
     faults = []
     for entity in ledger.entities():
-        entity.is_anybodys = True
         end = sum(op.number <= last_number for op in entity.ops)
         found = None if entity.parent is not None and not entity.parent.exists else read(connection, entity)
         wrong = entity.settle_from(found, copy.get(entity, Copied()), begins.get(entity, 0), end)

@@ -280,6 +280,9 @@ class Disturbances:
                 stack.enter_context(self._world.flow.exclusive())
                 self.calm_down()
             begins = self._ledger.sure_lengths() if while_written else self._settled_lengths()
+            for entity in self._ledger.entities():
+                # The process that the copy names may be gone long since.
+                entity.is_anybodys = True
             how(backup.path)
             last_number = self._ledger.number
             if while_written:

@@ -50,12 +50,12 @@ def reference() -> str:
 
 
 def method_table() -> str:
-    """One row a method, for the README."""
+    """One row a method, for the README: its types are in the reference, beside the README in ``docs/``."""
     rows = ["| method | params | result |", "|---|---|---|"]
     for method in METHODS.values():
         params = " ".join(_parameter(name, kind, required, short=True) for name, kind, required in _own(method))
         rows.append(f"| `{method.name}` | {params or 'none'} | {_type(method.result)} |")
-    return "\n".join(rows) + "\n"
+    return "\n".join(rows).replace("](#", "](docs/protocol.md#") + "\n"
 
 
 def _own(method: Method) -> list[tuple[str, Any, bool]]:
