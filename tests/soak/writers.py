@@ -266,8 +266,8 @@ class Agent:
         for batch in [[request] for request in requests] if one_at_a_time else [requests]:
             for request in batch:
                 self._ledger.asked(turn, request.ops[0][1])
-            self._do(connection, batch)
-            if turn in self._unsettled:
+            if not self._do(connection, batch):
+                # Those that come after one that is missing would be refused.
                 return
 
     def _piece(self, size: int) -> Piece:
@@ -440,44 +440,48 @@ class Agent:
     def _change(self, connection: Connection, entity: Entity, method: str, params: Message, op: Op) -> None:
         self._do(connection, [Request(method, params, [(entity, self._ledger.asked(entity, op))])])
 
-    def _do(self, connection: Connection, requests: list[Request]) -> None:
-        """Send them at once, and see what became of each. What is told, not asked, is looked at right after."""
+    def _do(self, connection: Connection, requests: list[Request]) -> bool:
+        """Send them at once, and see what became of each: whether all were carried out. What is told, not asked, is
+        looked at right after. Raises Gone, Refused."""
         entities = list(dict.fromkeys(entity for request in requests for entity, _ in request.ops))
         before = {entity: entity.sure for entity in entities}
         told = [{"method": one.method, "params": one.params} for one in requests if one.told]
         calls = {id(one): Call(one.method, one.params) for one in requests if not one.told}
-        rejected = len(connection.rejected)
+        is_refused = False
         try:
             connection.send(list(calls.values()), told)
-            is_refused = False
             for request in requests:
                 if not request.told:
                     is_refused |= not self._answered(connection, request, calls[id(request)], is_refused)
             if told:
-                self._look(connection, entities, is_refused)
+                is_refused |= not self._look(connection, entities)
         finally:
-            if len(connection.rejected) > rejected:
-                self._rejected(connection, entities, before)
             for entity in entities:
                 if entity.sure > before[entity]:
                     entity.last_used = time.monotonic()
                 entity.has_odd_times |= self._has_wrong_clock(connection)
                 if not entity.is_settled and entity not in self._unsettled:
                     self._unsettled.append(entity)
+        return not is_refused
 
-    def _look(self, connection: Connection, entities: list[Entity], is_refused: bool) -> None:
-        self.world.count("pieces", sum(len(entity.ops) - entity.sure for entity in entities))
+    def _look(self, connection: Connection, entities: list[Entity]) -> bool:
+        """What became of notifications: whether none was rejected. Raises Gone, Refused."""
+        accepted = True
         for entity in entities:
+            self.world.count("pieces", len(entity.ops) - entity.sure)
             wrong = settle(connection, entity)
-            is_explained = is_refused or connection.rejected or self.world.is_explained("restore")
-            if wrong is not None and not is_explained:
+            accepted = self._check_rejected(connection, entity) and accepted
+            if wrong is not None and not self.world.is_explained("restore"):
                 self.world.fault(f"{self.name} at {connection.name}: after notifications: {wrong}")
+        return accepted
 
-    def _rejected(self, connection: Connection, entities: list[Entity], before: dict[Entity, int]) -> None:
-        for params in connection.rejected:
-            kind = params["error"].get("data", {}).get("kind")
-            if kind not in ("busy", "storage", "notFound", "conflict") or not self.world.is_explained(kind):
-                self.world.fault(f"{self.name} at {connection.name}: rejected {str(params)[:300]}")
+    def _check_rejected(self, connection: Connection, entity: Entity) -> bool:
+        """The first that was rejected needs a reason; those after it were rejected because of it."""
+        rejected = [params for params in connection.rejected if params["turnId"] == entity.id]
+        connection.rejected = [params for params in connection.rejected if params["turnId"] != entity.id]
+        if rejected and not self.world.is_explained(rejected[0]["error"].get("data", {}).get("kind", "?")):
+            self.world.fault(f"{self.name} at {connection.name}: rejected {str(rejected[0])[:400]}")
+        return not rejected
 
     def _answered(self, connection: Connection, request: Request, call: Call, is_refused: bool) -> bool:
         """Whether it was carried out. After one that was refused others that build on it may be, too. Raises Gone."""
