@@ -361,6 +361,7 @@ class Audience:
         if narrow and self._chance.random() < 0.005:
             over.append(self._chance.choice(narrow))
         for one in over:
+            one.is_over = True
             self.subscribers.remove(one)
             try:
                 one.detach()
