@@ -137,6 +137,20 @@ PARTS = {
             "A client that closes its pipe in the middle of a message leaves a whole store", "faults/test_processes.py"
         ),
     ),
+    "Everything at once": (
+        Promise(
+            "Servers killed, stopped, restored, moved and locked out while agents write and subscribers resume: each"
+            " acknowledged operation is stored once, each request answered once, each rebuilt state what is stored"
+            " (40 s; `make soak MINUTES=30` for longer)",
+            "soak/test_soak.py",
+            "soak",
+        ),
+        Promise(
+            "Pieces that were folded and then pruned from the feed lose no text, with every threshold tiny",
+            "faults/test_fold_and_prune.py",
+        ),
+        Promise("What reads a store that is not there makes nothing", "e2e/test_absent_store.py"),
+    ),
     "Who may read": (
         Promise(
             "Files are the owner's alone, links out of `.ws` are refused, deleted text is gone from all files",
