@@ -61,9 +61,19 @@ def test_server_info_and_the_readme_tell_the_limits(wire: Wire) -> None:
         shown = f"{value // MIB} MiB" if name.endswith("Bytes") else f"{value:,}"
         assert shown in readme, name
     assert set(told) == {
-        "maxMessageBytes", "maxTextBytes", "maxMetadataBytes", "maxDepth", "maxIntegerDigits", "maxLimit",
+        "maxMessageBytes", "maxTextBytes", "maxMetadataBytes", "maxDepth", "maxValues", "maxIntegerDigits", "maxLimit",
         "maxSubscriptions", "maxOperations", "maxBatch", "maxPending", "maxPendingBytes",
     }  # fmt: skip
+
+
+def test_values_of_a_message(quick: Wire) -> None:
+    """Arrays and objects without end are refused before one of them is made; the same bytes in a text are none."""
+    before = stored(quick)
+    error = quick.error("session/create", metadata={"m": [[]] * 600_000})
+    assert (error["code"], error["data"]["kind"]) == (-32600, "tooLarge")
+    assert stored(quick) == before
+    assert quick.request("session/create", metadata={"m": "[]," * 600_000})["metadata"] == {"m": "[]," * 600_000}
+    assert len(quick.request("session/create", metadata={"m": [1] * 900_000})["metadata"]["m"]) == 900_000
 
 
 def metadata(size: int, letter: str = "x") -> dict[str, Any]:
