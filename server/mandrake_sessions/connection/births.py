@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mandrake_sessions.absent import AbsentStore, is_there
 
 if TYPE_CHECKING:
-    from mandrake_sessions.connection.subscriptions import Subscription
+    from mandrake_sessions.connection.subscription import Subscription
 
 # How often another process may have made a store, in seconds: one `stat` each, and only while somebody waits for it.
 LOOK_SECONDS = 0.02

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -23,13 +24,15 @@ from mandrake_sessions.connection.spool import Encoded, Spool, discard
 from mandrake_sessions.connection.stores import StorePlace
 from mandrake_sessions.connection.trace import Trace, shown_name
 from mandrake_sessions.model import Appended
-from mandrake_sessions.protocol.errors import error_object
+from mandrake_sessions.protocol.errors import INTERNAL_ERROR, error_object
 from mandrake_sessions.protocol.methods import Method
 from mandrake_sessions.quoting import shorten
 
 logger = logging.getLogger(__name__)
 
 NOTIFICATION: Final = object()
+# The incident of an answer for which there was no memory; nothing stands in the log under it.
+NO_INCIDENT = "00000000-0000-0000-0000-000000000000"
 
 
 def encode_receipt(message_id: Id, receipt: Appended) -> bytes:
@@ -59,19 +62,50 @@ class Batch:
         self._missing = expected
         self._on_answered = on_answered
         self._answers = Spool()
+        # Of the requests that were answered, for the case that their answers fit nowhere.
+        self._ids: list[Id] = []
+        self._is_lost = False
 
-    def add(self, answer: Encoded | None) -> None:
+    def add(self, answer: Encoded | None, message_id: Id = None) -> None:
         """One message of the batch is done; None where it was a notification."""
         self._missing -= 1
-        if answer is not None:
+        try:
+            if answer is not None:
+                self._ids.append(message_id)
+                self._write(answer)
+            if not self._missing:
+                self._send()
+        finally:
+            if not self._missing:
+                self._on_answered()
+
+    def _write(self, answer: Encoded) -> None:
+        if self._is_lost:
+            discard(answer)
+            return
+        try:
             self._answers.write(b"," if self._answers.size else b"[")
             self._answers.add(answer)
-        if self._missing:
+        except Exception:
+            logger.exception("the answers of a batch could not be kept")
+            self._lose()
+
+    def _lose(self) -> None:
+        self._is_lost = True
+        self._answers.discard()
+
+    def _send(self) -> None:
+        """All together; where there is no memory for that, an error for each of them."""
+        if not self._ids:
             return
-        self._on_answered()
-        if self._answers.size:
-            self._answers.write(b"]")
-            self._outbound.send_encoded(self._answers.finish())
+        if not self._is_lost:
+            try:
+                self._answers.write(b"]")
+                self._outbound.send_encoded(self._answers.finish())
+            except MemoryError:
+                self._lose()
+        if self._is_lost:
+            self._outbound.send_encoded(b"[" + b",".join(map(spare_answer, self._ids)) + b"]")
 
 
 class Call:
@@ -87,17 +121,22 @@ class Call:
         leave: Exit,
         batch: Batch | None,
         on_answered: Callable[[], None],
+        size: int = 0,
     ) -> None:
         self.id: Id = None if message_id is NOTIFICATION else message_id
         self.is_request = message_id is not NOTIFICATION
         self.name = name
         self.method = method
         self.params = params
+        # Bytes of the message, or of the batch that it came in.
+        self.size = size
         self.arrived = time.monotonic()
         self.answered = False
         # Which store it is about, or why none could be found; set when it is queued.
         self.place: StorePlace | None = None
         self.failed: Exception | None = None
+        # Whether it is a write for the writer thread; None while nobody has asked.
+        self.is_long: bool | None = None
         self._exit = leave
         self._batch = batch
         self._on_answered = on_answered
@@ -108,9 +147,15 @@ class Call:
         return time.monotonic() - self.arrived
 
     def succeed(self, result: Any) -> None:
-        """Answer with a JSON value."""
-        if not self.answered:
-            self._answer(encode(result_message(self.id, result)) if self.is_request else b"")
+        """Answer with a JSON value; with an error if it cannot be encoded."""
+        if self.answered:
+            return
+        try:
+            answer = encode(result_message(self.id, result)) if self.is_request else b""
+        except Exception as error:
+            self.fail(error)
+        else:
+            self._answer(answer)
 
     def encode_result(self, result: Any) -> Encoded:
         """The whole answer to what a handler gave, for ``succeed_encoded``. Rows of it are read, and operations of a
@@ -130,21 +175,28 @@ class Call:
         a dictionary takes four times as long."""
         self._answer(encode_receipt(self.id, receipt) if self.is_request else b"")
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Answer with an error; that of a notification goes to the log, which its message, where it quotes what the
-        client sent, may not above debug level."""
+        client sent, may not above debug level. It always answers: where there is no memory to describe the error, with
+        one that needs next to none."""
         if self.answered:
             return
-        described = error_object(error)
-        if self.is_request:
-            self._answer(encode(error_message(self.id, described)), failed=True)
+        try:
+            described = error_object(error)
+            answer = encode(error_message(self.id, described)) if self.is_request else b""
+        except Exception:
+            release_frames(error)
+            self._answer(self._spare(), failed=True)
             return
-        # What went wrong is told in the server's words; the whole message may quote what was sent.
-        logger.warning("notification %s failed: %s", shown_name(self.name), _why(described["data"]))
-        logger.debug("notification %s failed: %s", self.name, described["message"])
-        self._answer(b"", failed=True)
-        if self.name == "turn/append":
-            self._exit.outbound.send(notification_message("turn/rejected", self._rejected(described)))
+        if not self.is_request:
+            # What went wrong is told in the server's words; the whole message may quote what was sent.
+            logger.warning("notification %s failed: %s", shown_name(self.name), _why(described["data"]))
+            logger.debug("notification %s failed: %s", self.name, described["message"])
+            if self.name == "turn/append":
+                self._exit.outbound.send(notification_message("turn/rejected", self._rejected(described)))
+        self._answer(answer, failed=True)
+        if described["data"]["kind"] == "internal":
+            release_frames(error)
 
     def _rejected(self, error: dict[str, Any]) -> dict[str, Any]:
         """An append that nobody waits for must not be lost in silence (protocol, section 4)."""
@@ -157,20 +209,68 @@ class Call:
         }
 
     def _answer(self, answer: Encoded, *, failed: bool = False) -> None:
+        """The one place where a call ends. Its place in the queue is given back whatever becomes of the answer."""
         if self.answered:
             discard(answer)
             return
         self.answered = True
-        self._on_answered()
+        try:
+            self._send(answer)
+        except Exception:
+            # Whoever answers goes on with the next; what is wrong with the output is told by the output.
+            logger.exception("an answer could not be sent")
+        finally:
+            self._on_answered()
+            # A call that was cancelled may be held for a while by whoever carries it out.
+            self.params = None
+            self._tell(len(answer), failed=failed)
+
+    def _send(self, answer: Encoded) -> None:
+        if self._batch is not None:
+            self._batch.add(answer if len(answer) else None, self.id)
+            return
+        if not len(answer):
+            return
+        try:
+            self._exit.outbound.send_encoded(answer)
+        except MemoryError:
+            # The answer is made, but there is no room for another copy of it.
+            discard(answer)
+            del answer
+            self._exit.outbound.send_encoded(self._spare())
+
+    def _spare(self) -> bytes:
+        """An error whose making needs no more memory than the id of the request."""
+        return b"" if not self.is_request else spare_answer(self.id)
+
+    def _tell(self, size: int, *, failed: bool) -> None:
         leave = self._exit
         seconds = time.monotonic() - self.arrived
         leave.metrics.answered(self.name, seconds, failed=failed)
-        if self._batch is not None:
-            self._batch.add(answer or None)
-        elif answer:
-            leave.outbound.send_encoded(answer)
         if leave.trace.is_on:
-            leave.trace.answered(self, seconds, len(answer), failed=failed)
+            leave.trace.answered(self, seconds, size, failed=failed)
+
+
+def spare_answer(message_id: Id) -> bytes:
+    """The error for a request whose own answer, or its description, needs more memory than there is."""
+    try:
+        shown_id = encode_value(message_id)
+    except Exception:
+        shown_id = "null"
+    return (
+        f'{{"jsonrpc":"2.0","id":{shown_id},"error":{{"code":{INTERNAL_ERROR},"message":"the server has no memory for'
+        ' this request; send it again, or less at a time","data":{"kind":"internal","retryable":true,"incident":"'
+        + NO_INCIDENT
+        + '"}}}'
+    ).encode("ascii")
+
+
+def release_frames(error: BaseException | None) -> None:
+    """Let go of what the frames of a traceback hold: after a failure for lack of memory, that is most of it."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _why(data: dict[str, Any]) -> str:

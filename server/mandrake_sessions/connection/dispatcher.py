@@ -1,38 +1,34 @@
 """Order: what arrives is carried out in turn, writes that wait together in one transaction.
 
-Everything here runs on the event loop's thread. It never sleeps in SQLite: a lock that is held elsewhere is tried
-again by a timer, files are opened and long reads read by threads. Methods about the server itself, cancellation and
-LSP's life cycle do not come here; they never wait.
+Everything here runs on the event loop's thread, a slice of time at a time. It never sleeps in SQLite: a lock that is
+held elsewhere is tried again by a timer; files are opened, long reads read and writes that may take long written by
+threads. Methods about the server itself, cancellation and LSP's life cycle do not come here; they never wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from mandrake_sessions.absent import AbsentStore
 from mandrake_sessions.connection.call import Call
+from mandrake_sessions.connection.duration import may_take_long
 from mandrake_sessions.connection.health import HealthMonitor
 from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.spool import Encoded
 from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
-from mandrake_sessions.errors import (
-    Busy,
-    Cancelled,
-    FileMoved,
-    SessionsError,
-    StoreError,
-    WriteNeeded,
-)
+from mandrake_sessions.connection.upkeep import Upkeep
+from mandrake_sessions.connection.waiting_queue import WaitingQueue
+from mandrake_sessions.connection.writer_thread import WriterThread
+from mandrake_sessions.errors import Busy, Cancelled, FileMoved, SessionsError, StoreError, WriteNeeded
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import StoreContext, SubscriptionContext
-from mandrake_sessions.manager import Housekeeper, Pin, SessionManager
+from mandrake_sessions.manager import Pin, SessionManager
 from mandrake_sessions.model import Appended
 from mandrake_sessions.protocol.converter import structure_params
 from mandrake_sessions.protocol.methods import Access, Method
@@ -41,15 +37,22 @@ from mandrake_sessions.waiting import backoff
 
 logger = logging.getLogger(__name__)
 
-# A group of writes shares one BEGIN IMMEDIATE and one COMMIT; its bound bounds how long the lock is held.
+# A group of writes shares one BEGIN IMMEDIATE and one COMMIT; its bounds, in writes, seconds and bytes of messages,
+# bound how long the lock is held and how long the loop does nothing else.
 MAX_GROUP = 256
+GROUP_SECONDS = 0.01
+GROUP_BYTES = 512 * 1024
 # So many bytes of answers end a group too: they are held until its COMMIT.
-GROUP_BYTES = 1024 * 1024
+GROUP_ANSWER_BYTES = 1024 * 1024
+# So long calls are carried out before the event loop has its turn.
+SLICE_SECONDS = 0.01
 # One reader connection is left for what the loop itself reads.
 MAX_LONG_READS = 3
-# How often idle work is looked for where none is known to be due.
-HOUSE_SECONDS = 1.0
-BUSY_HOUSE_SECONDS = 0.1
+# How long after a try the lock counts as held, for those whose time is over meanwhile.
+BUSY_SECONDS = 0.1
+# How often a write that must not go on is interrupted until it ends.
+INTERRUPT_SECONDS = 0.01
+_TOO_LATE = "the server ends, and the request could not be carried out in time"
 
 
 class Dispatcher:
@@ -63,21 +66,29 @@ class Dispatcher:
         monitor: HealthMonitor,
         on_idle: Callable[[], None],
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._stores = stores
         self._subscriptions = subscriptions
         self._outbound = outbound
         self._monitor = monitor
         self._on_idle = on_idle
         subscriptions.births.on_birth = self._born
-        self._queue: deque[Call] = deque()
+        self._queue = WaitingQueue()
         self._executor = ThreadPoolExecutor(MAX_LONG_READS + 1, thread_name_prefix="mandrake-sessions-read")
+        self._writer = WriterThread()
+        self.upkeep = Upkeep(stores, self._writer, self._news)
         self._reading: dict[Call, Pin] = {}
+        # The write on the writer thread, and what it writes to.
+        self._writing: tuple[Call, SessionManager] | None = None
         self._opening: StorePlace | None = None
         self._leaving: set[StorePlace] = set()
-        self._housekeepers: WeakKeyDictionary[SessionManager, Housekeeper] = WeakKeyDictionary()
-        # What idle work on a store failed with last; it is told once, not every second.
-        self._house_failures: WeakKeyDictionary[SessionManager, str] = WeakKeyDictionary()
         self._suspicious = False
+        self._abandoned = False
+        self._next: asyncio.Handle | None = None
+        # While a lock is waited for: the call that waits, when it is tried again, and what the last try said.
+        self._blocked: Call | None = None
+        self._retry_at = 0.0
+        self._busy: Busy | None = None
         self._delays: Iterator[float] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -87,7 +98,7 @@ class Dispatcher:
             call.place = self._stores.place(store_name(call.params))
         except Exception as error:
             call.failed = error
-        self._queue.append(call)
+        self._queue.add(call)
 
     def leave(self, places: list[StorePlace]) -> None:
         """Close these stores, after what was submitted before."""
@@ -95,20 +106,42 @@ class Dispatcher:
 
     @property
     def is_idle(self) -> bool:
-        return not self._queue and not self._reading and self._opening is None
+        return not self._queue and not self._reading and self._writing is None and self._opening is None
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether nothing waits for an answer that could still be given in time."""
+        return not self._queue and (self._abandoned or self.is_idle)
 
     def run(self) -> None:
-        """Carry out what can be now, in order, and send the answers."""
-        while self._queue and not self._outbound.is_full and self._step():
-            pass
+        """Carry out what can be now, in order, for one slice of time, and send the answers."""
+        until = time.monotonic() + SLICE_SECONDS
+        while self._queue and (self._abandoned or not self._outbound.is_full) and self._try_step():
+            if time.monotonic() >= until:
+                self.run_soon()
+                break
         self._subscriptions.pump()
         self._close_left()
         if self._suspicious or not self._monitor.all_is_well:
             self._suspicious = False
             self._monitor.notice()
         self._outbound.flush()
-        if self.is_idle:
+        if self.has_answered:
             self._on_idle()
+
+    def run_soon(self) -> None:
+        """``run`` when the loop has had its turn."""
+        if self._next is None:
+            self._next = self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._next = None
+        self.run()
+
+    def _news(self) -> None:
+        """Something was committed beside the calls."""
+        self._subscriptions.pump(look=True)
+        self._outbound.flush()
 
     def look_after_files(self) -> None:
         """Open anew what is no longer where it was, and try again what could not be opened."""
@@ -120,78 +153,72 @@ class Dispatcher:
             self._open(place)
 
     def interrupt_orphans(self) -> None:
-        """Mark the turns of processes that are gone; what something is in the way of is left for the next time."""
-        for manager in self._managers_in_place():
-            try:
-                found = manager.interrupt_orphans(wait=False)
-            except (Busy, FileMoved):
-                continue
-            except SessionsError as error:
-                logger.warning("turns of processes that are gone could not be looked for: %s", error)
-                continue
-            if found:
-                self._subscriptions.pump(look=True)
-                self._outbound.flush()
+        self.upkeep.interrupt_orphans(self.run)
 
-    def keep_house(self) -> float:
-        """One short step of idle work on each store; gives the seconds until the next is due."""
-        settings = self._stores.settings
-        pauses = [HOUSE_SECONDS]
-        for manager in self._managers_in_place():
-            if manager not in self._housekeepers:
-                found = manager.housekeeper(settings.feed_max_bytes, settings.feed_max_age)
-                self._housekeepers[manager] = found
-            try:
-                pauses.append(self._housekeepers[manager].step(wait=False))
-                self._house_failures.pop(manager, None)
-            except (Busy, FileMoved):
-                pauses.append(BUSY_HOUSE_SECONDS)
-            except SessionsError as error:
-                if self._house_failures.get(manager) != str(error):
-                    self._house_failures[manager] = str(error)
-                    logger.warning("idle work on a store failed, it will be tried again: %s", error)
-        return min(pauses)
+    def keep_house(self, then: Callable[[float], None]) -> None:
+        def done(pause: float) -> None:
+            then(pause)
+            self.run()
 
-    def _managers_in_place(self) -> list[SessionManager]:
-        """Those that need not be opened anew first, which takes a thread."""
-        return [manager for _, manager in self._stores.open_stores() if manager.is_in_place]
+        self.upkeep.keep_house(done)
 
     def cancel(self, message_id: Any) -> None:
         """End a request that waits or reads; one that is done, or unknown, is let be."""
-        for call in self._queue:
-            if call.is_request and call.id == message_id and type(call.id) is type(message_id):
-                self._queue.remove(call)
-                call.fail(Cancelled("the request was cancelled before it was carried out"))
-                return
+        call = self._queue.find(message_id)
+        if call is not None:
+            # One that is being written may be committed in this moment.
+            if self._writing is None or call is not self._writing[0]:
+                self._finish(call, Cancelled("the request was cancelled before it was carried out"))
+            return
         for call, pin in self._reading.items():
-            if call.is_request and call.id == message_id and not call.answered:
+            if call.is_request and call.id == message_id and type(call.id) is type(message_id) and not call.answered:
                 call.fail(Cancelled("the request was cancelled while it read"))
                 pin.interrupt()
                 return
 
     def abandon(self) -> None:
-        """Answer all that still waits with ``cancelled``: the server has to end now."""
-        while self._queue:
-            self._queue.popleft().fail(Cancelled("the server ends, and the request could not be carried out in time"))
+        """Answer all that still waits, and what still comes, with ``cancelled``: the server has to end now."""
+        self._abandoned = True
         for call, pin in self._reading.items():
-            call.fail(Cancelled("the server ends, and the request could not be carried out in time"))
+            call.fail(Cancelled(_TOO_LATE))
             pin.interrupt()
+        self._interrupt_write()
+        self.run()
 
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._executor.shutdown(wait=True)
+        self._writer.close()
 
-    def _step(self) -> bool:
-        """Carry out the first call, or the group that begins with it; False if it has to wait."""
-        call = self._queue[0]
-        access = _access(call)
-        if call.place is None:
-            self._queue.popleft().fail(call.failed or RuntimeError("no store was found"))
+    def _interrupt_write(self) -> None:
+        """It is told what became of it: it may have been committed in this moment."""
+        if self._writing is not None:
+            self._writing[1].interrupt_write()
+            self._loop.call_later(INTERRUPT_SECONDS, self._interrupt_write)
+
+    def _try_step(self) -> bool:
+        """``_step``; what nobody foresaw is the answer of the call that it was about."""
+        call = self._queue.first
+        try:
+            return self._step(call)
+        except Exception as error:
+            self._finish(call, error)
             return True
+
+    def _step(self, call: Call) -> bool:
+        """Carry out the first call, or the group that begins with it; False if it has to wait."""
+        if self._abandoned:
+            self._finish(call, Cancelled(_TOO_LATE))
+            return True
+        if self._writing is not None:
+            return False
+        if call.place is None:
+            self._finish(call, call.failed or RuntimeError("no store was found"))
+            return True
+        access = _access(call)
         if access is Access.LEAVE:
-            context = SubscriptionContext(self._subscriptions)
-            self._answer(self._queue.popleft(), self._attempt(call, context))
+            self._finish(call, self._attempt(call, SubscriptionContext(self._subscriptions)))
             return True
         manager = self._stores.opened(call.place)
         if self._opening == call.place:
@@ -199,17 +226,20 @@ class Dispatcher:
             return False
         if manager is None:
             return self._step_without_store(call, call.place)
+        if self._is_late(call):
+            return True
+        if (call is self._blocked and time.monotonic() < self._retry_at) or (access.writes and self._writer.is_busy):
+            return False
         try:
-            if not access.writes:
-                return self._read(manager, access)
-            self._write(manager, call.place)
+            done = self._write(call, manager, call.place) if access.writes else self._read(call, manager, access)
         except Busy as error:
-            return self._wait_for_lock(error)
+            return self._wait_for_lock(call, error)
         except FileMoved:
             self._open(call.place)
             return False
-        self._delays = None
-        return True
+        if done:
+            self._blocked = self._busy = self._delays = None
+        return done
 
     def _step_without_store(self, call: Call, place: StorePlace) -> bool:
         """Open the store of the first call, or answer from an empty one where it is not there: reads make nothing, nor
@@ -224,8 +254,7 @@ class Dispatcher:
         except WriteNeeded:
             self._open(place, make=True)
             return False
-        self._queue.popleft()
-        self._answer(call, outcome)
+        self._finish(call, outcome)
         return True
 
     def _born(self, absent: AbsentStore) -> None:
@@ -242,9 +271,8 @@ class Dispatcher:
         manager = self._stores.opened(place)
         if manager is not None:
             self._subscriptions.let_go(manager)
-        loop = asyncio.get_running_loop()
         opened = self._executor.submit(self._stores.open, place, make=make)
-        opened.add_done_callback(lambda done: loop.call_soon_threadsafe(self._opened, place, done))
+        opened.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._opened, place, done))
 
     def _opened(self, place: StorePlace, opened: Future[SessionManager | None]) -> None:
         """The calls that wait for a store that cannot be opened are answered with why. The subscriptions of one that is
@@ -253,17 +281,21 @@ class Dispatcher:
         error = opened.exception()
         manager = opened.result() if error is None else None
         if manager is not None:
-            self._housekeepers.pop(manager, None)
+            self.upkeep.opened(manager)
         self._subscriptions.reopened()
         if manager is None:
             self._subscriptions.leave(self._stores.once_opened(place))
         if manager is not None or error is not None:
             self._subscriptions.begin(self._stores.take_absent(place), manager)
         if error is not None:
-            waiting = [call for call in self._queue if call.place == place and _access(call) is not Access.LEAVE]
+            writing = None if self._writing is None else self._writing[0]
+            waiting = [
+                call
+                for call in self._queue
+                if call.place == place and call is not writing and _access(call) is not Access.LEAVE
+            ]
             for call in waiting:
-                self._queue.remove(call)
-                self._fail(call, _as_seen_by(call, error))
+                self._finish(call, _as_seen_by(call, error))
         self.run()
 
     def _close_left(self) -> None:
@@ -274,42 +306,59 @@ class Dispatcher:
             manager = self._stores.forget(place)
             if manager is not None:
                 self._subscriptions.leave(manager)
-                manager.close()
+                # It may wait for others who close the file too.
+                self._writer.run(manager.close, lambda _: self.run())
 
     def _is_needed(self, place: StorePlace) -> bool:
-        return place == self._opening or any(call.place == place for call in (*self._queue, *self._reading))
+        writing = [] if self._writing is None else [self._writing[0]]
+        return (
+            place == self._opening
+            or self._queue.holds(place)
+            or any(call.place == place for call in (*writing, *self._reading))
+        )
 
-    def _write(self, manager: SessionManager, place: StorePlace) -> None:
+    def _write(self, call: Call, manager: SessionManager, place: StorePlace) -> bool:
         """One transaction for the writes at the head of the queue. Raises Busy, with the queue as it was."""
-        group = self._group(place)
+        if _is_long(call, manager):
+            self._write_beside(call, manager)
+            return False
+        group = self._group(place, manager)
         try:
-            if all(_access(call) is Access.APPEND for call in group):
-                outcomes = self._append(group, manager)
-            else:
-                with manager.transaction(wait=False):
+            if self._busy is not None:
+                # The lock was held a moment ago: nothing is prepared before it is ours.
+                with manager.transaction(appends_only=_are_appends(group), wait=False):
                     outcomes = self._carry_out(group, manager)
+            else:
+                outcomes = self._carry_out(group, manager)
         except (Busy, FileMoved):
             raise
         except Exception as error:
             self._fail_group(group, manager, error)
-            return
-        # Those that the group had no room for are left in the queue.
-        for call, outcome in zip(group, outcomes, strict=False):
-            self._queue.popleft()
+            return True
+        # Those that the group had no time or room for are left in the queue.
+        for done, outcome in zip(group, outcomes, strict=False):
             if isinstance(outcome, Appended):
-                call.acknowledge(outcome)
+                self._queue.remove(done)
+                done.acknowledge(outcome)
             else:
-                self._answer(call, outcome)
+                self._finish(done, outcome)
+        return True
 
     def _carry_out(self, group: list[Call], manager: SessionManager) -> list[Any]:
-        """The encoded results of the first of a group, or their exceptions: of as many as there is room for."""
+        """What became of the first of a group, of as many as there is time and room for: encoded results, receipts of
+        appends, or exceptions."""
+        if _are_appends(group):
+            return self._append(group, manager)
         outcomes: list[Any] = []
         weight = 0
-        for call in group:
-            outcome = self._attempt(call, self._context(call, manager))
-            outcomes.append(outcome)
-            if not isinstance(outcome, Exception) and (weight := weight + len(outcome)) > GROUP_BYTES:
-                break
+        with manager.transaction(wait=False):
+            until = time.monotonic() + GROUP_SECONDS
+            for call in group:
+                outcome = self._attempt_write(call, manager)
+                outcomes.append(outcome)
+                weight += 0 if isinstance(outcome, Exception) else len(outcome)
+                if weight > GROUP_ANSWER_BYTES or time.monotonic() >= until:
+                    break
         return outcomes
 
     def _append(self, group: list[Call], manager: SessionManager) -> list[Any]:
@@ -319,16 +368,53 @@ class Dispatcher:
         receipts = iter(manager.append_pieces(pieces, wait=False))
         return [outcome if isinstance(outcome, Exception) else next(receipts) for outcome in outcomes]
 
-    def _group(self, place: StorePlace) -> list[Call]:
-        """The writes to one store that nothing else stands between."""
+    def _group(self, place: StorePlace, manager: SessionManager) -> list[Call]:
+        """The writes to one store that nothing else stands between, and none that may take long."""
         group: list[Call] = []
+        size = 0
         for call in self._queue:
-            if len(group) == MAX_GROUP or not _access(call).writes or call.place != place:
+            size += call.size
+            if group and (len(group) == MAX_GROUP or size > GROUP_BYTES):
+                break
+            if not _access(call).writes or call.place != place:
+                break
+            if group and _is_long(call, manager):
                 break
             group.append(call)
         return group
 
-    def _attempt(self, call: Call, context: Any) -> Any:
+    def _write_beside(self, call: Call, manager: SessionManager) -> None:
+        """Carry out one write on the writer thread; all that came after it waits."""
+        self._writing = (call, manager)
+
+        def write() -> Encoded | Exception:
+            with manager.transaction(wait=False):
+                return self._attempt_write(call, manager)
+
+        self._writer.run(write, lambda finished: self._was_written(call, finished))
+
+    def _was_written(self, call: Call, done: Future[Encoded | Exception]) -> None:
+        self._writing = None
+        error = done.exception()
+        outcome = done.result() if error is None else error
+        if isinstance(outcome, Busy) and not self._abandoned:
+            self._wait_for_lock(call, outcome)
+        elif isinstance(outcome, FileMoved) and call.place is not None and not self._abandoned:
+            self._open(call.place)
+        else:
+            self._blocked = self._busy = self._delays = None
+            self._finish(call, outcome)
+        self.run()
+
+    def _attempt_write(self, call: Call, manager: SessionManager) -> Encoded | Exception:
+        """``_attempt`` inside a transaction; its result is a state that the client is given."""
+        outcome = self._attempt(call, self._context(call, manager))
+        if _access(call) is not Access.APPEND and not isinstance(outcome, Exception):
+            # Before the changes can be sent.
+            self._subscriptions.was_given(manager, manager.last_seq())
+        return outcome
+
+    def _attempt(self, call: Call, context: Any) -> Encoded | Exception:
         """The encoded result, or the exception; what the call had written is undone by then, and nothing of the
         others'."""
         try:
@@ -340,42 +426,42 @@ class Dispatcher:
         """The transaction as a whole failed. Each call is tried alone, so that a small one may still fit on a full
         disk, and each learns its own fate. Raises Busy and FileMoved, with those that wait left in the queue."""
         if len(group) == 1:
-            self._fail(self._queue.popleft(), error)
+            self._finish(group[0], error)
             return
+        until = time.monotonic() + GROUP_SECONDS
         for call in group:
             try:
                 with manager.transaction(wait=False):
-                    outcome = self._attempt(call, self._context(call, manager))
+                    outcome = self._attempt_write(call, manager)
             except (Busy, FileMoved):
                 raise
             except Exception as own_error:
                 outcome = own_error
-            self._queue.popleft()
-            self._answer(call, outcome)
+            self._finish(call, outcome)
+            if time.monotonic() >= until:
+                return
 
-    def _read(self, manager: SessionManager, access: Access) -> bool:
+    def _read(self, call: Call, manager: SessionManager, access: Access) -> bool:
         if access is Access.LONG_READ and len(self._reading) >= MAX_LONG_READS:
             return False
+        pin = manager.pin(wait=False)
         try:
-            pin = manager.pin(wait=False)
-        except (Busy, FileMoved):
+            self._subscriptions.was_given(manager, pin.last_seq())
+        except BaseException:
+            pin.release()
             raise
-        except Exception as error:
-            self._fail(self._queue.popleft(), error)
-            return True
-        call = self._queue.popleft()
         if access is Access.LONG_READ:
+            self._queue.remove(call)
             self._read_beside(call, manager, pin)
         else:
             with pin:
-                self._answer(call, self._attempt(call, self._context(call, manager)))
-        self._delays = None
+                outcome = self._attempt(call, self._context(call, manager))
+            self._finish(call, outcome)
         return True
 
     def _read_beside(self, call: Call, manager: SessionManager, pin: Pin) -> None:
         """Read from the snapshot on another thread, while what follows goes on here."""
         self._reading[call] = pin
-        loop = asyncio.get_running_loop()
 
         def read() -> Encoded:
             with pin:
@@ -383,7 +469,7 @@ class Dispatcher:
                 return call.encode_result(carry_out(context, _method(call), own_params(call.params)))
 
         done = self._executor.submit(read)
-        done.add_done_callback(lambda finished: loop.call_soon_threadsafe(self._was_read, call, finished))
+        done.add_done_callback(lambda finished: self._loop.call_soon_threadsafe(self._was_read, call, finished))
 
     def _was_read(self, call: Call, done: Future[Encoded]) -> None:
         del self._reading[call]
@@ -394,43 +480,74 @@ class Dispatcher:
             self._fail(call, _as_seen_by(call, error))
         self.run()
 
-    def _answer(self, call: Call, outcome: Any) -> None:
-        if isinstance(outcome, Exception):
+    def _finish(self, call: Call, outcome: Any) -> None:
+        """Take a call out of the queue and answer it. Where the store itself failed, its health is looked at before
+        the answers leave."""
+        if call in self._queue:
+            self._queue.remove(call)
+        if isinstance(outcome, BaseException):
             self._fail(call, outcome)
         else:
             call.succeed_encoded(outcome)
 
-    def _fail(self, call: Call, error: Exception) -> None:
-        """Answer with an error; if it is the store's own, its health is looked at before the answers leave."""
+    def _fail(self, call: Call, error: BaseException) -> None:
         self._suspicious = self._suspicious or isinstance(error, StoreError)
         call.fail(error)
 
     def _context(self, call: Call, manager: SessionManager) -> StoreContext:
         return StoreContext(store_name(call.params), manager, self._subscriptions)
 
-    def _wait_for_lock(self, busy: Busy) -> bool:
-        """Try again after a while; whoever has waited for the whole budget is told so."""
-        call = self._queue[0]
-        budget = self._stores.settings.busy_timeout
-        if call.waited >= budget:
-            self._fail(self._queue.popleft(), _as_seen_by(call, busy))
+    def _wait_for_lock(self, call: Call, busy: Busy) -> bool:
+        """Try again after a while; whoever has waited for the whole budget is told so, all of them together."""
+        self._busy = busy
+        now = time.monotonic()
+        self._retry_at = now
+        if self._is_late(call):
             return True
+        budget = self._stores.settings.busy_timeout
         if self._delays is None:
             self._delays = backoff(budget)
         delay = next(self._delays, 0.0)
         if delay == 0.0:
             self._delays = None
+        delay = min(delay, budget - call.waited)
+        self._blocked, self._retry_at = call, now + delay
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(min(delay, budget - call.waited), self.run)
+        self._timer = self._loop.call_later(delay, self._try_again)
         return False
+
+    def _try_again(self) -> None:
+        self._retry_at = 0.0
+        self.run()
+
+    def _is_late(self, call: Call) -> bool:
+        """Answer a call that has waited for its whole budget, if the lock was held when it was tried last; so it is
+        not tried once for each of the calls whose time is over."""
+        if self._busy is None or call.waited < self._stores.settings.busy_timeout:
+            return False
+        if time.monotonic() - self._retry_at > BUSY_SECONDS:
+            return False
+        self._finish(call, _as_seen_by(call, self._busy))
+        return True
+
+
+def _is_long(call: Call, manager: SessionManager) -> bool:
+    """``may_take_long``, asked once a call. Raises Busy and FileMoved."""
+    if call.is_long is None:
+        call.is_long = may_take_long(call.name, call.params, call.size, manager)
+    return call.is_long
+
+
+def _are_appends(group: list[Call]) -> bool:
+    return all(_access(call) is Access.APPEND for call in group)
 
 
 def _piece(call: Call) -> Any:
     """The params of an append, or what is wrong with them."""
     try:
         return structure_params(own_params(call.params), _method(call).params)
-    except SessionsError as error:
+    except Exception as error:
         return error
 
 

@@ -13,33 +13,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mandrake_sessions.connection.call import NOTIFICATION, Batch, Call, Exit
+from mandrake_sessions.connection.call import Call, Exit
 from mandrake_sessions.connection.dispatcher import Dispatcher
-from mandrake_sessions.connection.framing import Broken, Frame, Framer, TooLong
+from mandrake_sessions.connection.framing import Frame, Framer
 from mandrake_sessions.connection.health import HealthMonitor
-from mandrake_sessions.connection.jsonrpc import BrokenMessage, decode, is_id, salvage_id
+from mandrake_sessions.connection.intake import Intake
 from mandrake_sessions.connection.language import LSP_METHODS, LanguageClient
 from mandrake_sessions.connection.metrics import Metrics
 from mandrake_sessions.connection.outbound import Outbound
-from mandrake_sessions.connection.reader import Reader, frame_size
+from mandrake_sessions.connection.reader import Reader
 from mandrake_sessions.connection.service import ServerService
 from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.connection.trace import Trace
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import ServiceContext
-from mandrake_sessions.limits import MAX_BATCH
 from mandrake_sessions.logs import start_logging
 from mandrake_sessions.protocol.converter import unstructure
-from mandrake_sessions.protocol.errors import (
-    InvalidParams,
-    batch_too_large,
-    invalid_request,
-    message_too_large,
-    method_not_found,
-    out_of_turn,
-    parse_error,
-)
+from mandrake_sessions.protocol.errors import InvalidParams, method_not_found, out_of_turn
 from mandrake_sessions.protocol.methods import METHODS, Access
 from mandrake_sessions.protocol.stores import own_params
 from mandrake_sessions.settings import Settings
@@ -50,13 +41,16 @@ logger = logging.getLogger(__name__)
 CANCEL = "$/cancelRequest"
 # From the wish to end to the end, in seconds: for what waits, then for a client that reads slowly.
 FINISH_SECONDS = 1.5
-FLUSH_SECONDS = 1.0
+ABANDON_SECONDS = 0.5
+FLUSH_SECONDS = 0.7
 LAST_SECONDS = 2.8
 SENT_LOOK = 0.01
 # The exit code where answers could not be written (sysexits.h: an error of input or output).
 OUTPUT_FAILED = 74
 SHORTEST_LEASE_LOOK = 0.05
 HEALTH_SECONDS = 1.0
+# So long messages are decoded before those that wait are carried out.
+INTAKE_SECONDS = 0.01
 # What ends a server in order. A terminal that is closed hangs up.
 _ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 
@@ -83,6 +77,10 @@ class Server:
             self._receive,
             self._input_ended,
         )
+        self._intake = Intake(self._reader, self._exit, self._route, self._respond)
+        self._intake.max_message_bytes = settings.max_message_bytes
+        self._taking_in: asyncio.Handle | None = None
+        self._subscriptions.on_caught_up = self._dispatcher.run
         self._language = LanguageClient(self, given, self._outbound)
         self._service = ServiceContext(ServerService(self.stores, self._monitor, metrics))
         self._finished = self._loop.create_future()
@@ -100,8 +98,6 @@ class Server:
         self._keep_house()
         self._look_after_stores()
         await self._finished
-        self._subscriptions.pump(look=True)
-        self._outbound.flush()
         await self._sent()
         self._subscriptions.close()
         self._monitor.close()
@@ -126,11 +122,17 @@ class Server:
         self._dispatcher.run()
 
     async def _sent(self) -> None:
-        """Wait until the client has read what it was sent: a patient server for as long as that takes, though a signal
-        may change its mind."""
+        """Wait until the client has read what it was sent, and all that is committed: a patient server for as long as
+        that takes, though a signal may change its mind."""
         deadline = self._loop.time() + FLUSH_SECONDS
-        while not self._outbound.is_empty and (self._patient or self._loop.time() < deadline):
-            await asyncio.sleep(SENT_LOOK)
+        self._subscriptions.pump(look=True)
+        self._outbound.flush()
+        while not self._outbound.is_empty or self._subscriptions.are_behind:
+            if not self._patient and self._loop.time() >= deadline:
+                return
+            await asyncio.sleep(SENT_LOOK if self._outbound.is_full or not self._outbound.is_empty else 0)
+            self._subscriptions.pump()
+            self._outbound.flush()
             if self._patient:
                 deadline = self._loop.time() + FLUSH_SECONDS
 
@@ -138,6 +140,7 @@ class Server:
         """Take settings that the client has given; stores that are open already keep theirs."""
         self.settings = self.stores.settings = settings
         self._reader.set_max_message_bytes(settings.max_message_bytes)
+        self._intake.max_message_bytes = settings.max_message_bytes
         if not {"log_level", "log_file", "log_max_bytes"} <= self._given:
             start_logging(settings.log_level, settings.log_file, settings.log_max_bytes)
 
@@ -170,56 +173,19 @@ class Server:
         logger.info("the client speaks JSON-RPC by %s", framer.name)
 
     def _receive(self, frames: list[Frame]) -> None:
-        for frame in frames:
-            size = frame_size(frame)
-            release = partial(self._reader.done, size)
-            try:
-                value = _value(frame, self.settings.max_message_bytes)
-                if isinstance(value, list):
-                    self._receive_batch(value, size)
-                else:
-                    self._accept(value, None, release)
-            except BrokenMessage as broken:
-                Call(broken.id, "", None, {}, self._exit, None, release).fail(broken.error)
+        self._intake.add(frames)
+        self._take_in()
+
+    def _take_in(self) -> None:
+        """Take one slice of what was read, carry out one slice of what waits."""
+        self._intake.work(INTAKE_SECONDS)
+        if not self._intake.is_empty and self._taking_in is None:
+            self._taking_in = self._loop.call_soon(self._take_in_more)
         self._dispatcher.run()
 
-    def _receive_batch(self, messages: list[Any], size: int) -> None:
-        """Raises BrokenMessage for one that is answered as a whole."""
-        count = len(messages)
-        if not count:
-            raise BrokenMessage(invalid_request("an empty batch"))
-        if count > MAX_BATCH:
-            raise BrokenMessage(batch_too_large(count, MAX_BATCH))
-        self._reader.found(count)
-        batch = Batch(self._outbound, count, partial(self._reader.done, size, count))
-        for message in messages:
-            self._accept(message, batch, lambda: None)
-
-    def _accept(self, message: Any, batch: Batch | None, release: Callable[[], None]) -> None:
-        """One message: queued, carried out at once, or refused."""
-        fault = _envelope_fault(message)
-        if fault is not None:
-            found = message.get("id") if isinstance(message, dict) else None
-            refused = Call(found if is_id(found) else None, "", None, {}, self._exit, batch, release)
-            refused.fail(invalid_request(fault))
-            return
-        name = message.get("method")
-        if name is None:
-            release()
-            if batch is not None:
-                batch.add(None)
-            self._respond(message)
-            return
-        given = message.get("params")
-        params = {} if given is None else given
-        method = METHODS.get(name)
-        call = Call(message.get("id", NOTIFICATION), name, method, params, self._exit, batch, release)
-        if self.trace.is_on:
-            self.trace.received(call)
-        try:
-            self._route(name, call, params)
-        except Exception as error:
-            call.fail(error)
+    def _take_in_more(self) -> None:
+        self._taking_in = None
+        self._take_in()
 
     def _respond(self, message: dict[str, Any]) -> None:
         """The client answers a request of the language server's; whatever is wrong with that has no answer."""
@@ -228,9 +194,9 @@ class Server:
         except Exception:
             logger.exception("a response could not be handled")
 
-    def _route(self, name: str, call: Call, params: Any) -> None:
+    def _route(self, call: Call, params: Any) -> None:
         """To whoever carries it out. What this raises is the answer to the call."""
-        method = call.method
+        name, method = call.name, call.method
         if self._language.is_shut_down and call.is_request:
             call.fail(out_of_turn("the server was shut down; only exit is left"))
         elif method is None:
@@ -262,7 +228,7 @@ class Server:
 
     def _idle(self) -> None:
         behind = self._patient and self._subscriptions.are_behind
-        if self._ending and not behind and not self._finished.done():
+        if self._ending and self._intake.is_empty and not behind and not self._finished.done():
             self._finished.set_result(None)
 
     def _input_ended(self) -> None:
@@ -279,8 +245,11 @@ class Server:
         self._dispatcher.run()
 
     def _out_of_time(self) -> None:
+        """What still waits is told so, in slices."""
+        self._loop.call_later(ABANDON_SECONDS, self._finish)
         self._dispatcher.abandon()
-        self._outbound.flush()
+
+    def _finish(self) -> None:
         if not self._finished.done():
             self._finished.set_result(None)
 
@@ -301,11 +270,11 @@ class Server:
 
     def _keep_house(self) -> None:
         """Idle work on the stores, a short step at a time."""
-        pause = 1.0
-        try:
-            pause = self._dispatcher.keep_house()
-        finally:
+
+        def again(pause: float) -> None:
             self._loop.call_later(pause, self._keep_house)
+
+        self._dispatcher.keep_house(again)
 
     def _handle_signals(self) -> None:
         for number in _ENDING_SIGNALS:
@@ -351,27 +320,3 @@ def serve(settings: Settings, given: frozenset[str], stdin: int, stdout: int) ->
 
 async def _serve(settings: Settings, given: frozenset[str], stdin: int, stdout: int) -> int:
     return await Server(settings, given, stdin, stdout).run()
-
-
-def _value(frame: Frame, max_message_bytes: int) -> Any:
-    """The JSON value of a frame. Raises BrokenMessage."""
-    if isinstance(frame, TooLong):
-        raise BrokenMessage(message_too_large(frame.size, max_message_bytes), salvage_id(frame.prefix))
-    if isinstance(frame, Broken):
-        raise BrokenMessage(parse_error(frame.reason))
-    return decode(frame)
-
-
-def _envelope_fault(message: Any) -> str | None:
-    """What makes a value no JSON-RPC 2.0 message, or None."""
-    if not isinstance(message, dict):
-        return f"a message is an object, not {type(message).__name__}"
-    if message.get("jsonrpc") != "2.0":
-        return 'it has no "jsonrpc": "2.0"'
-    if not is_id(message.get("id")):
-        return "its id is neither a string nor a number"
-    if "method" in message:
-        return None if isinstance(message["method"], str) else "its method is no string"
-    if "id" in message and ("result" in message) != ("error" in message):
-        return None
-    return "it has neither a method nor a result"

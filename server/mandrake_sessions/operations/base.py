@@ -131,6 +131,13 @@ class Operations:
         with transaction(self._database(wait=wait), self._settings, appends_only=appends_only, wait=wait):
             yield
 
+    def interrupt_write(self) -> None:
+        """End the write that runs now on another thread; it raises ``Cancelled`` there, and nothing of it is stored.
+        Does nothing where none is in the middle of a statement."""
+        held = self._held
+        if held is not None:
+            held.interrupt_writer()
+
     def on_commit(self, hook: Callable[[], None]) -> None:
         """Call ``hook`` after every commit of this process to the file, on the thread that committed."""
         self._database().on_commit.append(hook)

@@ -97,10 +97,12 @@ class FeedOperations(Operations):
     def recent_changes(self, seq: int) -> list[Change] | None:
         """What this process itself committed above ``seq``, where that is known without reading the file: the appends
         of its last transaction, if they are all that came after ``seq``. None: read ``changes_since``."""
-        held = self._held
-        if held is None or seq == held.last_seq:
-            return None if held is None else []
-        return held.recent if seq == held.recent_after else None
+        recent = None if self._held is None else self._held.recent
+        if recent is None:
+            return None
+        if seq == recent.last_seq:
+            return []
+        return recent.changes if seq == recent.after else None
 
     def sessions_now(self, session_ids: set[str]) -> dict[str, Session]:
         """These sessions as they are, those that are there and can be read."""

@@ -108,6 +108,11 @@ class TurnOperations(Operations):
             stored = change_turn(tx, stored, columns, _replaced_texts(tx, stored, columns, new_texts))
             return self._turn(tx.connection, stored, text=include_text, lazily=lazily)
 
+    def is_large_turn(self, turn_id: str, many_tool_calls: int) -> bool:
+        """Whether reading the turn takes long, because of its text or of so many tool calls; a quick look."""
+        with self._read() as connection:
+            return turns.is_large(connection, turn_id.lower(), many_tool_calls)
+
     def get_turn(self, turn_id: str, *, include_text: bool = True, lazily: bool = False) -> Turn:
         """With ``lazily``, inside a ``pin``, the tool calls and the texts (in slices) of a long turn are iterators that
         read them while they are used. Raises NotFound."""

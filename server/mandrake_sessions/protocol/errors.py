@@ -142,7 +142,7 @@ def method_not_found(method: str, known: Collection[str]) -> RpcError:
     )
 
 
-def error_object(error: Exception) -> dict[str, Any]:
+def error_object(error: BaseException) -> dict[str, Any]:
     """The ``error`` member for an exception: a code, a message, and data that always has ``kind`` and ``retryable``.
 
     An exception that nobody foresaw becomes ``internal``: its traceback goes to the log, under the incident's id.
@@ -255,13 +255,16 @@ _DESCRIPTIONS: dict[type[Exception], Callable[[Any], _Description]] = {
 }
 
 
-def _internal(error: Exception) -> dict[str, Any]:
+def _internal(error: BaseException) -> dict[str, Any]:
     incident = str(uuid.uuid4())
     logger.error("incident %s", incident, exc_info=error)
     # What an exception says may quote what was sent.
     logger.debug("incident %s: %s", incident, error)
+    what = "an internal error"
+    if isinstance(error, MemoryError):
+        what = "the server has not enough memory for this; send less at a time"
     return {
         "code": INTERNAL_ERROR,
-        "message": f"an internal error; its traceback stands in the server's log under {incident}",
+        "message": f"{what}; its traceback stands in the server's log under {incident}",
         "data": {"kind": "internal", "retryable": False, "incident": incident},
     }

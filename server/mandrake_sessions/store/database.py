@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
+
 from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, StorageReason, StoreError, Unreadable
 from mandrake_sessions.files import whose
 from mandrake_sessions.model import Change
@@ -32,6 +34,16 @@ MAX_READERS = 5
 _PASSING = frozenset({StorageReason.IO, StorageReason.OPEN})
 
 
+@frozen
+class Recent:
+    """What this process committed last: appends alone, as ``changes``, above ``after`` and up to ``last_seq``; where
+    ``after`` is None it was something else, or not all is known."""
+
+    last_seq: int
+    after: int | None
+    changes: list[Change]
+
+
 class Database:
     """An open file. ``running`` is the transaction of the thread that holds ``lock``.
 
@@ -53,8 +65,7 @@ class Database:
         self.data_version = -1
         self.last_seq: int | None = None
         self.streams: dict[str, Any] = {}
-        self.recent: list[Change] = []
-        self.recent_after: int | None = None
+        self.recent: Recent | None = None
         self.busy_retries = 0
         # What of the file cannot be read for what it is; its connections note it.
         self.oddities = writer.oddities = Oddities()
@@ -77,7 +88,8 @@ class Database:
         where they were appends alone. Damage that was found meanwhile, by another thread, stays found."""
         pieces = sum((change.last_chunk or 0) - (change.first_chunk or 0) + 1 for change in done.changes)
         complete = done.seq_before is not None and seq - done.seq_before == pieces
-        self.recent, self.recent_after = (done.changes, done.seq_before) if complete else ([], None)
+        # In one assignment, since another thread may look at it meanwhile.
+        self.recent = Recent(seq, done.seq_before, done.changes) if complete else Recent(seq, None, [])
         self.last_seq = seq
         if self.failure is not None and not self.is_damaged:
             self.failure = None
@@ -86,7 +98,7 @@ class Database:
         """What is remembered of the file may no longer be so."""
         self.last_seq = None
         self.streams.clear()
-        self.recent, self.recent_after = [], None
+        self.recent = None
 
     def own_lease_id(self) -> str | None:
         """The id of this process's lease, taken with the first turn that streams; None where there are no leases.
@@ -101,6 +113,12 @@ class Database:
                 self.failure = failure
                 raise
         return None if self.lease is None else self.lease.id
+
+    def interrupt_writer(self) -> None:
+        """End the statement that writes now, from any thread; what it belongs to is rolled back."""
+        if self.running is not None:
+            with suppress(sqlite3.Error):
+                self.writer.interrupt()
 
     def count_retry(self) -> None:
         """The write lock was somebody else's once more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from mandrake_sessions.errors import FileMoved, StorageReason, Unreadable
@@ -92,10 +92,10 @@ def transaction(
         Busy: the lock could not be had within the busy timeout.
         StorageFailure: the file cannot be written.
     """
-    if not appends_only:
-        database.streams.clear()
     running = database.running
     if running is not None and running.thread == threading.get_ident():
+        if not appends_only:
+            database.streams.clear()
         return _savepoint(database, running)
     return _Outermost(database, settings, appends_only=appends_only, wait=wait)
 
@@ -106,6 +106,7 @@ class _Outermost:
 
     def __init__(self, database: Database, settings: StoreSettings, *, appends_only: bool, wait: bool) -> None:
         self._database = database
+        self._appends_only = appends_only
         self._synchronous = settings.durability.synchronous(appends_only=appends_only)
         self._budget = settings.busy_timeout if wait else 0
 
@@ -125,6 +126,9 @@ class _Outermost:
             raise FileMoved(database.path)
         if database.read_only is not None or database.failure is not None:
             database.check_writable()
+        if not self._appends_only:
+            # Under the lock: another thread may be appending until now.
+            database.streams.clear()
         _set_synchronous(database, self._synchronous)
         begin(database.writer, database.path, self._budget, database.count_retry)
         try:
@@ -142,7 +146,8 @@ class _Outermost:
             self._end(database, running, error)
         except BaseException as fault:
             # Whatever failed before the COMMIT: a transaction that stayed open would keep all others out.
-            undo(database.writer)
+            with suppress(sqlite3.Error):
+                undo(database.writer)
             database.forget()
             if isinstance(fault, Unreadable):
                 database.note(fault)
@@ -285,6 +290,11 @@ class Pin:
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
         self._database.release_reader(self.connection)
+
+    def last_seq(self) -> int:
+        """The ``seq`` of the last change that the snapshot holds."""
+        with self._database.translated():
+            return last_seq(self.connection)
 
     def interrupt(self) -> None:
         """End the statement that reads now, from any thread; its reader gets ``Cancelled``."""

@@ -65,6 +65,8 @@ _FIELDS = Fields(
         "folded_bytes",
     ),
 )  # fmt: skip
+# A text of this size takes some milliseconds to read and to send.
+LARGE_TEXT_BYTES = 1024 * 1024
 # The names of the fields, and numbers.
 _FRAME_BYTES = 700
 # So many turns, or about so many bytes of them, are read together: a turn at a time takes three statements, and all of
@@ -180,6 +182,17 @@ def insert_turn(
     row["id"] = row["id"] or new_id()
     insert(tx, "turn", row)
     return turn_by_pk(tx.connection, pk)
+
+
+def is_large(connection: Connection, turn_id: str, many_tool_calls: int) -> bool:
+    """Whether it holds about ``LARGE_TEXT_BYTES``, or that many tool calls. False where there is none."""
+    row = connection.execute(
+        "SELECT max(folded_bytes, content_bytes + raw_response_bytes) > ?"
+        " OR (SELECT count(*) FROM (SELECT 1 FROM tool_call WHERE turn_pk = turn.pk LIMIT ?)) = ?"
+        " FROM turn WHERE id = ?",
+        (LARGE_TEXT_BYTES, many_tool_calls, many_tool_calls, turn_id),
+    ).fetchone()
+    return row is not None and bool(row[0])
 
 
 def find_turn(connection: Connection, turn_id: str) -> StoredTurn | None:

@@ -1,0 +1,234 @@
+"""Following one store: what was committed is read from the feed and sent to the subscriptions, a slice at a time.
+
+Subscriptions that have seen everything read on together, from the newest position. Those behind are caught up by one
+sweep over the feed, from the lowest of their positions on; a subscription that begins below the sweep waits for the
+next one. So the feed is read about once, however many subscriptions start at however many places of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from mandrake_sessions.connection.look import Lookout
+from mandrake_sessions.connection.outbound import Outbound
+from mandrake_sessions.connection.read_points import ReadPoints
+from mandrake_sessions.connection.subscription import Subscription, SubscriptionIndex
+from mandrake_sessions.errors import FeedPruned, SessionsError
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.model import Change, Session
+from mandrake_sessions.protocol import notifications
+
+logger = logging.getLogger(__name__)
+
+# How many changes are read at once.
+READ_LIMIT = 500
+# After so many messages, or seconds, the event loop has its turn.
+SLICE_MESSAGES = 256
+SLICE_SECONDS = 0.01
+
+
+class StoreFollower:
+    """The subscriptions to one store, and the looking for others' commits. ``go_on`` asks for another ``pump`` soon."""
+
+    def __init__(
+        self, manager: SessionManager, outbound: Outbound, points: ReadPoints, go_on: Callable[[], None]
+    ) -> None:
+        self.manager = manager
+        self.subscriptions = SubscriptionIndex()
+        # Whether there is something committed that was not sent: the client does not read, or the slice was over.
+        self.is_behind = False
+        # Whether the last try to read it failed, so that nothing is known to wait for the client.
+        self.is_stuck = False
+        self._outbound = outbound
+        self._points = points
+        self._go_on = go_on
+        # Where the sweep for those behind stands.
+        self._sweep: int | None = None
+        # What was read and not told yet, and the position that it follows.
+        self._ahead: tuple[int, list[Change]] | None = None
+        self._follow()
+
+    def _follow(self) -> None:
+        """Begin to look at the file that the manager has open now."""
+        self._reconnects = self.manager.reconnects
+        self._store_id = self.manager.store_id()
+        self._watch = self.manager.watch()
+        self._lookout = Lookout(self._watch, self._hear)
+
+    def close(self) -> None:
+        self._lookout.close()
+        self._watch.close()
+
+    def let_go(self) -> None:
+        """Close what looks at the file, which is to be opened anew: see ``opening.py``. ``reopened`` looks again."""
+        self.close()
+        self._reconnects = -1
+
+    def reopened(self) -> None:
+        """The store may have been opened anew: another one ends the subscriptions, since their positions mean nothing
+        in it; for the same one they go on. Raises SessionsError."""
+        if self.manager.is_in_place and self.manager.reconnects != self._reconnects:
+            known = self._store_id
+            self.close()
+            self._follow()
+            self.is_behind = True
+            self._ahead = self._sweep = None
+            if self._store_id != known:
+                self.end_all("closed")
+                self._outbound.flush()
+
+    def end_all(self, reason: str) -> None:
+        """Tell the client that nothing more comes."""
+        for subscription in self.subscriptions.every():
+            self._end(subscription, reason)
+
+    def try_pump(self, *, look: bool) -> None:
+        """``pump``; what goes wrong with it must neither keep an answer back nor end the looking."""
+        self.is_stuck = True
+        try:
+            self.pump(look=look)
+            self.is_stuck = False
+        except SessionsError as error:
+            logger.warning("the feed could not be read, it will be tried again: %s", error)
+        except Exception:
+            logger.exception("the feed could not be sent, it will be tried again")
+
+    def pump(self, *, look: bool = True) -> None:
+        """Send what was committed since, as far as the client reads, for one slice of time.
+
+        With ``look=False`` only what this process knows of is, which others' commits wait behind till the next look.
+        """
+        # What was held back may be others' commits, of which nothing will remind us.
+        look = look or self.is_behind
+        self.is_behind = True
+        until = time.monotonic() + SLICE_SECONDS
+        while not self._outbound.is_full:
+            try:
+                moved = self._step(until, look=look)
+            except FeedPruned:
+                self._end_lowest()
+                continue
+            if not moved:
+                self.is_behind = False
+                return
+            if time.monotonic() >= until:
+                self._go_on()
+                return
+        # It would be held for as long as the client does not read.
+        self._ahead = None
+
+    def _step(self, until: float, *, look: bool) -> bool:
+        """Tell those that have seen everything, then those behind, of what comes next; whether there was anything."""
+        every = self.subscriptions.every()
+        if not every:
+            return False
+        newest = max(subscription.position for subscription in every)
+        told = self._advance(newest, self._changes_since(newest, look=look), until)
+        if self._sweep is None or self._sweep >= newest:
+            # Whoever began below the sweep, or a whole new lap.
+            self._sweep = min((subscription.position for subscription in self.subscriptions.every()), default=newest)
+        if self._sweep < newest and not self._outbound.is_full:
+            self._sweep = self._advance(self._sweep, self._changes_since(self._sweep, look=True), until)
+            return told is not None or self._sweep is not None
+        return told is not None
+
+    def _changes_since(self, seq: int, *, look: bool) -> list[Change]:
+        if self.manager.reconnects != self._reconnects or not self.manager.is_in_place:
+            # What the positions mean in the file that is there now is not known until `reopened` has looked.
+            return []
+        if self._ahead is not None and self._ahead[0] == seq:
+            return self._ahead[1]
+        recent = self.manager.recent_changes(seq)
+        if recent is None or (look and not recent):
+            return self.manager.changes_since(seq, limit=READ_LIMIT)
+        if recent:
+            self._lookout.own_commit()
+        return recent
+
+    def _advance(self, start: int, changes: list[Change], until: float) -> int | None:
+        """Tell the changes to the subscriptions at ``start`` or beyond; gives how far, None if there was nothing."""
+        if not changes:
+            return None
+        sessions = self._sessions_of(changes)
+        runs: dict[Subscription, list[Change]] = {}
+        through, messages, told = start, 0, 0
+        for change in changes:
+            for subscription in self.subscriptions.about(change):
+                if not start <= subscription.position < change.seq:
+                    continue
+                run = runs.get(subscription)
+                if run is not None and self._joins(subscription, run[-1], change):
+                    run.append(change)
+                    continue
+                if run is not None and not self._send(subscription, run, sessions):
+                    return self._held_back(start, through, runs)
+                if self.subscriptions.get(subscription.id) is None:
+                    # The run before took away what it was about.
+                    del runs[subscription]
+                    continue
+                runs[subscription] = [change]
+                messages += 1
+            through, told = change.seq, told + 1
+            if messages >= SLICE_MESSAGES or time.monotonic() >= until:
+                break
+        for subscription, run in sorted(runs.items(), key=lambda entry: entry[1][-1].seq):
+            if not self._send(subscription, run, sessions):
+                return self._held_back(start, through, runs)
+            del runs[subscription]
+        self._ahead = (through, changes[told:]) if told < len(changes) else None
+        self._move(start, through, runs)
+        return through
+
+    def _joins(self, subscription: Subscription, earlier: Change, later: Change) -> bool:
+        """A change of a session tells the whole session, so that one may reach across what was read."""
+        if not subscription.joins(earlier, later):
+            return False
+        return not subscription.turns or not self._points.separate(earlier.seq, later.seq)
+
+    def _held_back(self, start: int, through: int, runs: dict[Subscription, list[Change]]) -> int:
+        """The client does not read: these runs could not be sent, and are read again from ``start``."""
+        self._move(start, through, runs)
+        return start
+
+    def _move(self, start: int, through: int, but: dict[Subscription, list[Change]]) -> None:
+        for subscription in self.subscriptions.every():
+            if start <= subscription.position < through and subscription not in but:
+                subscription.position = through
+
+    def _send(self, subscription: Subscription, run: list[Change], sessions: dict[str, Session]) -> bool:
+        """Send a run and move the subscription; False, with nothing done, if the client does not read."""
+        if self._outbound.is_full:
+            return False
+        self._outbound.send(subscription.message(run, sessions))
+        subscription.position = run[-1].seq
+        if subscription.is_ended_by(run[-1]):
+            self._end(subscription, "deleted")
+        return True
+
+    def _end(self, subscription: Subscription, reason: str) -> None:
+        self.subscriptions.remove(subscription)
+        self._outbound.send(subscription.ended(reason))
+
+    def _end_lowest(self) -> None:
+        """The position that is furthest behind is no longer kept."""
+        every = self.subscriptions.every()
+        lowest = min((subscription.position for subscription in every), default=0)
+        for subscription in every:
+            if subscription.position == lowest:
+                self._end(subscription, "pruned")
+        self._sweep = None
+
+    def _sessions_of(self, changes: list[Change]) -> dict[str, Session]:
+        if not self.subscriptions.follow_sessions:
+            return {}
+        ids = {change.session_id for change in changes if notifications.concerns_sessions(change)}
+        return self.manager.sessions_now(ids)
+
+    def _hear(self) -> None:
+        """Somebody has committed. Our own commits are heard of here too; most often there is nothing behind them."""
+        now = self._watch.last_seq()
+        if any(subscription.position < now for subscription in self.subscriptions.every()):
+            self.try_pump(look=True)
+            self._outbound.flush()

@@ -1,0 +1,152 @@
+"""From frames to calls: every message that was read becomes a call, a response, or an answer that says what is wrong
+with it. A burst of many messages is taken in slices, so that the event loop goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from mandrake_sessions.connection.call import NOTIFICATION, Batch, Call, Exit, release_frames
+from mandrake_sessions.connection.framing import Broken, Frame, TooLong
+from mandrake_sessions.connection.jsonrpc import BrokenMessage, decode, is_id, salvage_id
+from mandrake_sessions.connection.reader import Reader, frame_size
+from mandrake_sessions.limits import MAX_BATCH
+from mandrake_sessions.protocol.errors import batch_too_large, invalid_request, message_too_large, parse_error
+from mandrake_sessions.protocol.methods import METHODS
+
+# Where the id of a message is looked for that could not be decoded.
+PREFIX_BYTES = 4096
+
+
+class Intake:
+    """Takes the frames of one connection in their order. ``route`` is given each call, ``respond`` what the client
+    answers to requests of the server's own; what they raise is the answer to the call."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        leave: Exit,
+        route: Callable[[Call, Any], None],
+        respond: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self.max_message_bytes = 0
+        self._reader = reader
+        self._exit = leave
+        self._route = route
+        self._respond = respond
+        self._frames: deque[Frame] = deque()
+        # What is left of a batch, and where its answers go.
+        self._batch: Batch | None = None
+        self._messages: deque[Any] = deque()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._frames and not self._messages
+
+    def add(self, frames: list[Frame]) -> None:
+        self._frames.extend(frames)
+
+    def work(self, seconds: float) -> None:
+        """Take what has been read, for about so long."""
+        until = time.monotonic() + seconds
+        while not self.is_empty:
+            if self._messages:
+                self._accept(self._messages.popleft(), self._batch, _nothing, 0)
+            else:
+                self._take(self._frames.popleft())
+            if time.monotonic() >= until:
+                return
+
+    def _take(self, frame: Frame) -> None:
+        """One frame. Whatever is raised while it is decoded is its answer."""
+        size = frame_size(frame)
+        release = partial(self._reader.done, size)
+        try:
+            value = _value(frame, self.max_message_bytes)
+            if isinstance(value, list):
+                self._begin_batch(value, size)
+                return
+        except BrokenMessage as broken:
+            self._refuse(broken.id, broken.error, None, release)
+            return
+        except Exception as error:
+            # Memory, above all: what was decoded so far goes before the answer is made.
+            release_frames(error)
+            self._refuse(_id_at_beginning(frame), error, None, release)
+            return
+        self._accept(value, None, release, size)
+
+    def _begin_batch(self, messages: list[Any], size: int) -> None:
+        """Raises BrokenMessage for one that is answered as a whole."""
+        count = len(messages)
+        if not count:
+            raise BrokenMessage(invalid_request("an empty batch"))
+        if count > MAX_BATCH:
+            raise BrokenMessage(batch_too_large(count, MAX_BATCH))
+        self._reader.found(count)
+        self._batch = Batch(self._exit.outbound, count, partial(self._reader.done, size, count))
+        self._messages.extend(messages)
+
+    def _accept(self, message: Any, batch: Batch | None, release: Callable[[], None], size: int) -> None:
+        """One message: queued, carried out at once, or refused."""
+        fault = _envelope_fault(message)
+        if fault is not None:
+            found = message.get("id") if isinstance(message, dict) else None
+            self._refuse(found if is_id(found) else None, invalid_request(fault), batch, release)
+            return
+        name = message.get("method")
+        if name is None:
+            release()
+            if batch is not None:
+                batch.add(None)
+            self._respond(message)
+            return
+        given = message.get("params")
+        params = {} if given is None else given
+        message_id = message.get("id", NOTIFICATION)
+        call = Call(message_id, name, METHODS.get(name), params, self._exit, batch, release, size)
+        try:
+            if self._exit.trace.is_on:
+                self._exit.trace.received(call)
+            self._route(call, params)
+        except Exception as error:
+            call.fail(error)
+
+    def _refuse(self, message_id: Any, error: Exception, batch: Batch | None, release: Callable[[], None]) -> None:
+        Call(message_id, "", None, {}, self._exit, batch, release).fail(error)
+
+
+def _nothing() -> None:
+    """The messages of a batch are done together."""
+
+
+def _id_at_beginning(frame: Frame) -> Any:
+    return salvage_id(frame[:PREFIX_BYTES]) if isinstance(frame, bytes) else None
+
+
+def _value(frame: Frame, max_message_bytes: int) -> Any:
+    """The JSON value of a frame. Raises BrokenMessage."""
+    if isinstance(frame, TooLong):
+        raise BrokenMessage(message_too_large(frame.size, max_message_bytes), salvage_id(frame.prefix))
+    if isinstance(frame, Broken):
+        raise BrokenMessage(parse_error(frame.reason))
+    return decode(frame)
+
+
+def _envelope_fault(message: Any) -> str | None:
+    """What makes a value no JSON-RPC 2.0 message, or None."""
+    if not isinstance(message, dict):
+        return f"a message is an object, not {type(message).__name__}"
+    if message.get("jsonrpc") != "2.0":
+        return 'it has no "jsonrpc": "2.0"'
+    if not is_id(message.get("id")):
+        return "its id is neither a string nor a number"
+    if "method" in message:
+        return None if isinstance(message["method"], str) else "its method is no string"
+    if "id" in message and ("result" in message) != ("error" in message):
+        return None
+    return "it has neither a method nor a result"

@@ -1,0 +1,131 @@
+"""One subscription: a position in the feed, and what is told of the changes after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mandrake_sessions.connection.jsonrpc import notification_message
+from mandrake_sessions.ids import new_id
+from mandrake_sessions.model import Change, ChangeKind, Scope, Session
+from mandrake_sessions.protocol import notifications
+
+
+class Subscription:
+    """Where one listener stands: told of everything up to ``position``. ``turns``: of turns, or else of sessions."""
+
+    def __init__(self, scope: Scope, position: int, *, turns: bool, raw: bool, text: bool) -> None:
+        self.id = new_id()
+        self.scope = scope
+        self.position = position
+        self.turns = turns
+        self._raw = raw
+        self._text = text
+        self._run_key = notifications.turn_run if turns else notifications.session_run
+        self._concerns_kind = notifications.concerns_turns if turns else notifications.concerns_sessions
+
+    def concerns(self, change: Change) -> bool:
+        return self._concerns_kind(change) and self.scope.covers(change)
+
+    def joins(self, earlier: Change, later: Change) -> bool:
+        """Whether two neighbouring changes of this subscription may be told as one."""
+        key = self._run_key(later)
+        return key is not None and key == self._run_key(earlier)
+
+    def message(self, run: list[Change], sessions: dict[str, Session]) -> dict[str, Any]:
+        """The notification of a run of joined changes, under the seq of the last."""
+        last = run[-1]
+        if self.turns:
+            change = notifications.joined_pieces(run) if len(run) > 1 else last
+            params = notifications.turn_updated(self.id, change, raw=self._raw, text=self._text)
+            return notification_message("turn/updated", params)
+        params = notifications.session_updated(self.id, last, sessions.get(last.session_id))
+        return notification_message("session/updated", params)
+
+    def is_ended_by(self, change: Change) -> bool:
+        """Whether the change took away what the subscription is about."""
+        narrowest = {
+            ChangeKind.SESSION_DELETED: self.scope.session_id,
+            ChangeKind.ROUND_DELETED: self.scope.round_id,
+            ChangeKind.TURN_DELETED: self.scope.turn_id,
+        }.get(change.kind)
+        return narrowest is not None and self.scope.covers(change)
+
+    def ended(self, reason: str) -> dict[str, Any]:
+        """The notification that nothing more comes."""
+        params = {"subscriptionId": self.id, "seq": self.position, "reason": reason}
+        return notification_message("subscription/ended", params)
+
+
+class SubscriptionIndex:
+    """The subscriptions to one store, found by what a change is about: no subscription is asked about changes of
+    another turn, response or session than its own."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, Subscription] = {}
+        self._by_scope: dict[tuple[str, str | None], dict[Subscription, None]] = {}
+        self._to_sessions = 0
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def get(self, subscription_id: str) -> Subscription | None:
+        return self._all.get(subscription_id)
+
+    def every(self) -> list[Subscription]:
+        return list(self._all.values())
+
+    @property
+    def follow_sessions(self) -> bool:
+        """Whether any is told of sessions."""
+        return self._to_sessions > 0
+
+    def add(self, subscription: Subscription) -> None:
+        self._all[subscription.id] = subscription
+        self._to_sessions += not subscription.turns
+        for key in _keys(subscription.scope):
+            self._by_scope.setdefault(key, {})[subscription] = None
+
+    def remove(self, subscription: Subscription) -> None:
+        del self._all[subscription.id]
+        self._to_sessions -= not subscription.turns
+        for key in _keys(subscription.scope):
+            same = self._by_scope[key]
+            del same[subscription]
+            if not same:
+                del self._by_scope[key]
+
+    def about(self, change: Change) -> list[Subscription]:
+        """Those whose scope covers the change; its kind may still be none that they are told of."""
+        found: list[Subscription] = []
+        for key in _keys_of_change(change):
+            found.extend(self._by_scope.get(key, ()))
+        return [subscription for subscription in found if subscription.concerns(change)]
+
+
+def _keys(scope: Scope) -> list[tuple[str, str | None]]:
+    """Under what a subscription is found: its own narrowest id, and those whose deletion takes it along."""
+    if scope.session_id is None:
+        return [("store", None)]
+    keys: list[tuple[str, str | None]] = [("in session", scope.session_id)]
+    if scope.round_id is not None:
+        keys.append(("in round", scope.round_id))
+    if scope.turn_id is not None:
+        keys.append(("turn", scope.turn_id))
+    elif scope.response_id is not None:
+        keys.append(("response", scope.response_id))
+    else:
+        keys.append(("session", scope.session_id))
+    return keys
+
+
+def _keys_of_change(change: Change) -> tuple[tuple[str, str | None], ...]:
+    if change.kind is ChangeKind.SESSION_DELETED:
+        return (("store", None), ("in session", change.session_id))
+    if change.kind is ChangeKind.ROUND_DELETED:
+        return (("store", None), ("session", change.session_id), ("in round", change.round_id))
+    return (
+        ("store", None),
+        ("session", change.session_id),
+        ("response", change.response_id),
+        ("turn", change.turn_id),
+    )

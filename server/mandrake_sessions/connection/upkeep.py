@@ -1,0 +1,98 @@
+"""What is done to the stores without being asked: files that moved are opened again, turns of processes that are gone
+are marked, the feed is pruned. All that reads or writes a file happens on the writer thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from weakref import WeakKeyDictionary
+
+from mandrake_sessions.connection.stores import Stores
+from mandrake_sessions.connection.writer_thread import WriterThread
+from mandrake_sessions.errors import Busy, FileMoved, SessionsError
+from mandrake_sessions.manager import Housekeeper, SessionManager
+
+logger = logging.getLogger(__name__)
+
+# How often idle work is looked for where none is known to be due, and where a lock was in its way.
+HOUSE_SECONDS = 1.0
+BUSY_HOUSE_SECONDS = 0.1
+
+
+class Upkeep:
+    """Idle work on the open stores. ``on_news`` is called when other subscribers may have been given something."""
+
+    def __init__(self, stores: Stores, writer: WriterThread, on_news: Callable[[], None]) -> None:
+        self._stores = stores
+        self._writer = writer
+        self._on_news = on_news
+        self._housekeepers: WeakKeyDictionary[SessionManager, Housekeeper] = WeakKeyDictionary()
+        # What idle work on a store failed with last; it is told once, not every second.
+        self._failures: WeakKeyDictionary[SessionManager, str] = WeakKeyDictionary()
+
+    def opened(self, manager: SessionManager) -> None:
+        """The file may be another one now: what was measured of it means nothing."""
+        self._housekeepers.pop(manager, None)
+
+    def interrupt_orphans(self, then: Callable[[], None]) -> None:
+        """Mark the turns of processes that are gone; what something is in the way of is left for the next time.
+        ``then`` is called afterwards."""
+
+        def done(finished: Future[bool]) -> None:
+            if finished.result():
+                self._on_news()
+            then()
+
+        self._writer.run(self._interrupt_orphans, done)
+
+    def _interrupt_orphans(self) -> bool:
+        found = False
+        for manager in self._managers_in_place():
+            try:
+                found = bool(manager.interrupt_orphans(wait=False)) or found
+            except (Busy, FileMoved):
+                continue
+            except SessionsError as error:
+                logger.warning("turns of processes that are gone could not be looked for: %s", error)
+            except Exception:
+                logger.exception("turns of processes that are gone could not be looked for")
+        return found
+
+    def keep_house(self, then: Callable[[float], None]) -> None:
+        """One short step of idle work on each store; ``then`` is given the seconds until the next is due."""
+        self._writer.run(self._keep_house, lambda finished: then(finished.result()))
+
+    def _keep_house(self) -> float:
+        pauses = [HOUSE_SECONDS]
+        for manager in self._managers_in_place():
+            try:
+                pauses.append(self._housekeeper(manager).step(wait=False))
+                self._failures.pop(manager, None)
+            except (Busy, FileMoved):
+                pauses.append(BUSY_HOUSE_SECONDS)
+            except SessionsError as error:
+                self._failed(manager, error)
+            except Exception as error:
+                self._failed(manager, error)
+                logger.debug("idle work on a store failed", exc_info=True)
+        return min(pauses)
+
+    def _housekeeper(self, manager: SessionManager) -> Housekeeper:
+        found = self._housekeepers.get(manager)
+        if found is None:
+            settings = self._stores.settings
+            found = manager.housekeeper(settings.feed_max_bytes, settings.feed_max_age)
+            self._housekeepers[manager] = found
+        return found
+
+    def _failed(self, manager: SessionManager, error: Exception) -> None:
+        shown = str(error) if isinstance(error, SessionsError) else type(error).__name__
+        if self._failures.get(manager) != shown:
+            self._failures[manager] = shown
+            logger.warning("idle work on a store failed, it will be tried again: %s", shown)
+
+    def _managers_in_place(self) -> list[SessionManager]:
+        """Those that need not be opened anew first, which takes its time."""
+        return [manager for _, manager in self._stores.open_stores() if manager.is_in_place]

@@ -1,0 +1,70 @@
+"""Calls that wait their turn, in the order in which they arrived."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+from mandrake_sessions.connection.call import Call
+from mandrake_sessions.connection.stores import StorePlace
+
+
+class WaitingQueue:
+    """A queue from whose middle a call can be taken. Every operation costs the same however many calls wait."""
+
+    def __init__(self) -> None:
+        self._calls: OrderedDict[Call, None] = OrderedDict()
+        # A client may use one id twice; the types of ids matter, since 1 and 1.0 are one key.
+        self._requests: dict[tuple[type, Any], list[Call]] = {}
+        self._places: Counter[StorePlace | None] = Counter()
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter(self._calls)
+
+    def __contains__(self, call: Call) -> bool:
+        return call in self._calls
+
+    @property
+    def first(self) -> Call:
+        return next(iter(self._calls))
+
+    def add(self, call: Call) -> None:
+        self._calls[call] = None
+        self._places[call.place] += 1
+        if call.is_request:
+            self._requests.setdefault((type(call.id), call.id), []).append(call)
+
+    def take(self) -> Call:
+        """Remove and return the first call."""
+        call = self.first
+        self.remove(call)
+        return call
+
+    def remove(self, call: Call) -> None:
+        del self._calls[call]
+        self._places[call.place] -= 1
+        if not self._places[call.place]:
+            del self._places[call.place]
+        if call.is_request:
+            key = (type(call.id), call.id)
+            same = self._requests[key]
+            same.remove(call)
+            if not same:
+                del self._requests[key]
+
+    def find(self, message_id: Any) -> Call | None:
+        """The request with this id that came first."""
+        try:
+            same = self._requests.get((type(message_id), message_id))
+        except TypeError:
+            # An array or an object is no id.
+            return None
+        return same[0] if same else None
+
+    def holds(self, place: StorePlace) -> bool:
+        """Whether a call about this store waits."""
+        return place in self._places
