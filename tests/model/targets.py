@@ -7,11 +7,11 @@ import json
 from typing import Any, Protocol, cast
 
 from mandrake_sessions import SessionManager
+from mandrake_sessions.connection.answers import encode_answer
 from mandrake_sessions.connection.jsonrpc import decode, encode
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import StoreContext, Subscriptions
 from mandrake_sessions.protocol import notifications
-from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.errors import error_object, method_not_found
 from mandrake_sessions.protocol.methods import METHODS
 from mandrake_sessions.protocol.stores import DEFAULT_STORE, own_params
@@ -66,8 +66,12 @@ class ManagerTarget:
         try:
             if method not in METHODS:
                 raise method_not_found(method, METHODS)
-            result = unstructure(carry_out(self._context, METHODS[method], own_params(copy.deepcopy(params))))
-            return cast(Message, decode(encode({"result": result})))
+            # Rows of a result are read while it is encoded, so that is done in the same transaction or snapshot.
+            with self.manager.transaction() if METHODS[method].access.writes else self.manager.pin():
+                result = carry_out(self._context, METHODS[method], own_params(copy.deepcopy(params)))
+                encoded = encode_answer(0, result)
+            whole = encoded if isinstance(encoded, bytes) else encoded.read(len(encoded))
+            return {"result": cast(Message, decode(whole))["result"]}
         except Exception as error:
             return {"error": error_object(error)}
 
