@@ -7,7 +7,10 @@ import posixpath
 import re
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from mandrake_sessions.errors import StorageFailure, StorageReason, WorkspaceNotFound
+from mandrake_sessions.quoting import shorten
 
 DATABASE_NAME = "db.sqlite"
 WORKSPACE_DIRECTORY = ".ws"
@@ -19,15 +22,65 @@ def workspace_database(workspace: Path) -> Path:
 
 
 def system_database() -> Path:
-    """The store of the user."""
+    """The store of the user. Raises StorageFailure (``open``) where the user has no home directory."""
     home = os.environ.get("MANDRAKE_HOME")
-    return (Path(home).expanduser() if home else Path.home() / ".mandrake") / DATABASE_NAME
+    try:
+        return absolute(home or "~/.mandrake") / DATABASE_NAME
+    except PathUnknown as error:
+        raise StorageFailure(
+            StorageReason.OPEN,
+            f"Failed to initialize database {home or '~/.mandrake'}/{DATABASE_NAME}: {error}; "
+            "set MANDRAKE_HOME to an absolute path",
+            f"{home or '~/.mandrake'}/{DATABASE_NAME}",
+        ) from None
 
 
 def own_directory(path: Path) -> Path | None:
     """The directory that is a store's alone, if its file lies in one by default: `.ws`, or the user's own."""
-    parent = path.parent
-    return parent if parent.name == WORKSPACE_DIRECTORY or path == system_database() else None
+    if path.parent.name == WORKSPACE_DIRECTORY:
+        return path.parent
+    try:
+        return path.parent if path == system_database() else None
+    except StorageFailure:
+        return None
+
+
+class PathUnknown(ValueError):
+    """A path that depends on what this process does not have. The message says on what."""
+
+
+def absolute(path: str) -> Path:
+    """The path with ``~`` resolved, from the working directory where it is relative.
+
+    Raises:
+        PathUnknown: there is no such user, no home directory, or no working directory.
+    """
+    try:
+        expanded = Path(path).expanduser()
+    except RuntimeError:
+        user = Path(path).parts[0][1:]
+        raise PathUnknown(
+            f"there is no user {shorten(user)}" if user else "this user has no home directory, and HOME is not set"
+        ) from None
+    return expanded if expanded.is_absolute() else working_directory() / expanded
+
+
+def working_directory() -> Path:
+    """Raises PathUnknown where it was deleted, or may not be told."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise PathUnknown("the working directory was deleted") from None
+    except OSError as error:
+        raise PathUnknown(f"the working directory cannot be told ({error.strerror})") from None
+
+
+def default_workspace() -> Path:
+    """The workspace of a program that was told of none. Raises WorkspaceNotFound where that cannot be found out."""
+    try:
+        return find_workspace(working_directory())
+    except PathUnknown as error:
+        raise WorkspaceNotFound(".", f"{error}; name a workspace with --workspace, or a file with --database") from None
 
 
 def find_workspace(directory: Path) -> Path:
@@ -37,9 +90,9 @@ def find_workspace(directory: Path) -> Path:
     and never the home directory or above; else that root; else the directory itself. So an agent that was started in
     ``src/`` finds the store that the editor uses.
     """
-    directory = directory.resolve()
+    directory = _resolved(directory)
     candidates = _below_home(directory)
-    root = next((candidate for candidate in candidates if (candidate / ".git").exists()), None)
+    root = next((candidate for candidate in candidates if _is_there(candidate / ".git")), None)
     if root is not None:
         candidates = candidates[: candidates.index(root) + 1]
     for candidate in candidates:
@@ -50,13 +103,29 @@ def find_workspace(directory: Path) -> Path:
 
 def _below_home(directory: Path) -> list[Path]:
     """The directory and those above it, up to the home directory, which does not count."""
-    home = Path.home().resolve()
+    try:
+        home = _resolved(Path.home())
+    except RuntimeError:
+        # A user id without a name and without HOME, as in a container.
+        home = None
     found = []
     for candidate in (directory, *directory.parents):
-        if candidate == home or candidate in home.parents:
+        if home is not None and (candidate == home or candidate in home.parents):
             break
         found.append(candidate)
     return found
+
+
+def _resolved(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _is_there(path: Path) -> bool:
+    """False also where a directory above it may not be searched."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _is_own(path: Path) -> bool:
@@ -74,7 +143,7 @@ def path_of_uri(uri: str) -> Path | None:
         parts = urlsplit(uri)
     except ValueError:
         return None
-    if parts.scheme != "file" or "\0" in unquote(parts.path):
+    if parts.scheme != "file" or b"\0" in unquote_to_bytes(parts.path):
         return None
     host = f"//{parts.netloc}" if parts.netloc and parts.netloc.lower() != "localhost" else ""
     path = _path_of(parts.path)
@@ -84,7 +153,8 @@ def path_of_uri(uri: str) -> Path | None:
 
 def _path_of(quoted: str) -> str:
     if os.name != "nt":
-        return unquote(quoted)
+        # Names of files are bytes, which need not be UTF-8.
+        return os.fsdecode(unquote_to_bytes(quoted))
     from urllib.request import url2pathname  # takes an HTTP client with it, so only where it does more than unquote
 
     return url2pathname(quoted)

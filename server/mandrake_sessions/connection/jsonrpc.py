@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import math
+import re
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from mandrake_sessions.connection.memory import map_large_blocks
@@ -37,6 +39,8 @@ _WINDOW = 64 * 1024
 # Where the id of a message is looked for that is not read.
 _PREFIX_BYTES = 4096
 _BLANK = " \t\r\n"
+# How a byte that is not UTF-8 stands in a path (PEP 383).
+_PATH_BYTE = re.compile("[\udc80-\udcff]")
 _decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 _lenient = json.JSONDecoder()
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -171,8 +175,17 @@ def encode(message: dict[str, Any] | list[Any]) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        # A lone surrogate, in an id or an error that quotes what the client sent.
-        return _ascii_encoder.encode(message).encode("ascii")
+        return _encode_surrogates(message, text)
+
+
+def _encode_surrogates(message: dict[str, Any] | list[Any], text: str) -> bytes:
+    """A lone surrogate in a path is a byte that is not UTF-8, and is shown as ``\\xe9``: many readers of JSON take no
+    lone surrogate. In an id it is the client's own, and goes back as it came."""
+    own_id = message.get("id") if isinstance(message, dict) else None
+    if not (isinstance(own_id, str) and _PATH_BYTE.search(own_id)):
+        with suppress(UnicodeEncodeError):
+            return _PATH_BYTE.sub(lambda found: f"\\\\x{ord(found[0]) - 0xDC00:02x}", text).encode()
+    return _ascii_encoder.encode(message).encode("ascii")
 
 
 def encode_value(value: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mandrake_sessions.connection.call import Call
@@ -17,6 +17,7 @@ from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.trace import LEVELS
 from mandrake_sessions.protocol.errors import InvalidParams, out_of_turn
 from mandrake_sessions.settings import BadSetting, with_options
+from mandrake_sessions.workspaces import PathUnknown, absolute
 
 if TYPE_CHECKING:
     from mandrake_sessions.connection.server import Server
@@ -177,7 +178,9 @@ def _folders(params: dict[str, Any]) -> list[str]:
     if isinstance(root := params.get("rootUri"), str):
         return [root]
     if isinstance(root := params.get("rootPath"), str):
-        return [Path(root).absolute().as_uri()]
+        # A relative one means nothing where the working directory is gone.
+        with suppress(PathUnknown):
+            return [absolute(root).as_uri()]
     return []
 
 

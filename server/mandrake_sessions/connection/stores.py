@@ -6,6 +6,7 @@ import logging
 import os
 import stat
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
@@ -18,7 +19,9 @@ from mandrake_sessions.protocol.stores import StoreName
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import Settings
 from mandrake_sessions.workspaces import (
-    find_workspace,
+    PathUnknown,
+    absolute,
+    default_workspace,
     own_directory,
     path_of_uri,
     prepare_directory,
@@ -123,9 +126,14 @@ class Stores:
         return next((place for place, known in self._absent.items() if known is absent), None)
 
     @property
-    def workspace(self) -> str:
-        """The path of the default workspace."""
-        return str(self._default_folder())
+    def workspace(self) -> str | None:
+        """The path of the default workspace; None where there is none, or nobody has asked for it."""
+        look = self._default_folder if self.settings.database is None else self._folder_without_look
+        try:
+            folder = look()
+        except WorkspaceNotFound:
+            return None
+        return None if folder is None else str(folder)
 
     def place(self, name: StoreName) -> StorePlace:
         """Where the named store is. Raises WorkspaceNotFound."""
@@ -137,11 +145,14 @@ class Stores:
     def _find(self, name: StoreName) -> StorePlace:
         if name.scope == "system":
             return StorePlace("system", None, str(system_database()))
+        database = self.settings.database
+        if database is not None and name.workspace is None:
+            folder = self._folder_without_look()
+            return StorePlace("workspace", None if folder is None else str(folder), _named(database), is_usual=False)
         default = self._default_folder()
         folder = default if name.workspace is None else self._folder(name.uri or name.workspace)
-        if folder == default and self.settings.database is not None:
-            path = Path(self.settings.database).expanduser().absolute()
-            return StorePlace("workspace", str(folder), str(path), is_usual=False)
+        if folder == default and database is not None:
+            return StorePlace("workspace", str(folder), _named(database), is_usual=False)
         return StorePlace("workspace", str(folder), str(workspace_database(folder)))
 
     def opened(self, place: StorePlace) -> SessionManager | None:
@@ -208,7 +219,10 @@ class Stores:
     def known(self) -> dict[StorePlace, SessionManager | StoreError | None]:
         """Every store that was used, and the default one: its manager if it is open, else why it could not be opened,
         or None if nobody has tried."""
-        found: dict[StorePlace, SessionManager | StoreError | None] = {self.place(StoreName()): None}
+        found: dict[StorePlace, SessionManager | StoreError | None] = {}
+        # Where it cannot be told which one that is, whoever asks for it learns why.
+        with suppress(WorkspaceNotFound, StorageFailure):
+            found[self.place(StoreName())] = None
         return {**found, **self._failed, **self._open}
 
     def open_stores(self) -> list[tuple[StorePlace, SessionManager]]:
@@ -243,18 +257,43 @@ class Stores:
 
     def _known(self) -> list[Path]:
         paths = [path_of_uri(uri) for uri in self._folders or []]
-        return list(dict.fromkeys([self._default_folder(), *(path for path in paths if path is not None)]))
+        with suppress(WorkspaceNotFound):
+            paths.insert(0, self._default_folder())
+        return list(dict.fromkeys(path for path in paths if path is not None))
 
     def _default_folder(self) -> Path:
-        if self.settings.workspace is not None:
-            return Path(self.settings.workspace).expanduser().absolute()
-        for uri in self._folders or []:
-            path = path_of_uri(uri)
-            if path is not None:
-                return path
+        """Raises WorkspaceNotFound."""
+        named = self._folder_without_look()
+        if named is not None:
+            return named
         if self._default is None:
-            self._default = find_workspace(Path.cwd())
+            self._default = default_workspace()
         return self._default
+
+    def _folder_without_look(self) -> Path | None:
+        """The default folder where somebody has named it, so that it need not be looked for. Raises WorkspaceNotFound
+        for a ``--workspace`` that means nothing here."""
+        if self.settings.workspace is not None:
+            try:
+                return absolute(self.settings.workspace)
+            except PathUnknown as error:
+                raise WorkspaceNotFound(
+                    self.settings.workspace,
+                    f"workspace {shorten(self.settings.workspace)}: {error}; give an absolute path",
+                ) from None
+        return next((path for uri in self._folders or [] if (path := path_of_uri(uri)) is not None), None)
+
+
+def _named(database: str) -> str:
+    """The path that ``--database`` means. Raises StorageFailure."""
+    try:
+        return str(absolute(database))
+    except PathUnknown as error:
+        raise StorageFailure(
+            StorageReason.OPEN,
+            f"Failed to initialize database {shorten(database)}: {error}; give an absolute path",
+            database,
+        ) from None
 
 
 def _check_workspace(directory: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import frozen
 
 from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason
+from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.store.copying import Progress, copy_database
 from mandrake_sessions.store.partial import PartialFile, partial_file
 from mandrake_sessions.store.verify import check_whole, look_at
@@ -66,7 +67,7 @@ def _publish(partial: PartialFile, target: Path, *, replace: bool) -> None:
 
 
 def _target(database: str, destination: str) -> Path:
-    given = Path(destination).expanduser().absolute()
+    given = given_path("DEST", destination)
     if not given.is_dir():
         return given
     return given / f"{Path(database).stem}-{time.strftime('%Y%m%d-%H%M%S')}.sqlite"

@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason
+from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.store.copying import Progress, copy_database
 from mandrake_sessions.store.migrate import latest_version
 from mandrake_sessions.store.partial import partial_file
@@ -35,7 +36,7 @@ def restore(source: str, database: str, *, busy_timeout: float = 5.0, progress: 
         StorageFailure: the source is no whole store, or too new; the store cannot be replaced. All is as it was.
         Busy: others held the store, or the source.
     """
-    given, target = str(Path(source).expanduser().absolute()), Path(database).resolve()
+    given, target = str(given_path("SRC", source)), Path(database).resolve()
     if target.exists() and Path(given).exists() and target.samefile(given):
         raise InvalidValue("SRC", f"{given} is the store itself; name a backup")
     facts = _look_at(given, busy_timeout)

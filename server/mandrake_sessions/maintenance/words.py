@@ -1,6 +1,12 @@
-"""Numbers for people."""
+"""Numbers for people, and paths from them."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+from mandrake_sessions.errors import InvalidValue
+from mandrake_sessions.quoting import shorten
+from mandrake_sessions.workspaces import PathUnknown, absolute
 
 
 def plural(count: int, word: str) -> str:
@@ -14,3 +20,11 @@ def size_text(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
+
+
+def given_path(argument: str, path: str) -> Path:
+    """The path that an argument means. Raises InvalidValue where it depends on what this process does not have."""
+    try:
+        return absolute(path)
+    except PathUnknown as error:
+        raise InvalidValue(argument, f"{shorten(path)}: {error}; give an absolute path") from None

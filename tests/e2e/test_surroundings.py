@@ -1,0 +1,129 @@
+"""Where a server is started: what needs none of what is missing works, and the rest is an error that says what is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+import pytest
+
+from wire import SERVER, TIMEOUT, Message, clean_environment, serving, store_of
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="directories in use cannot be deleted there")
+
+CREATE: Message = {"jsonrpc": "2.0", "id": 2, "method": "session/create", "params": {"title": "x"}}
+LIST: Message = {"jsonrpc": "2.0", "id": 3, "method": "session/list"}
+SYSTEM: Message = {"jsonrpc": "2.0", "id": 4, "method": "session/create", "params": {"scope": "system"}}
+ABOUT: list[Message] = [
+    {"jsonrpc": "2.0", "id": 5, "method": "server/info"},
+    {"jsonrpc": "2.0", "id": 6, "method": "server/health"},
+]
+
+
+def initialize(**params: Any) -> Message:
+    given = {"processId": None, "rootUri": None, "capabilities": {}, **params}
+    return {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": given}
+
+
+def kinds_of(
+    prepare: str, environment: dict[str, str], *messages: Message, flags: tuple[str, ...] = (), prefix: str = ""
+) -> list[str]:
+    """The kind of each answer, ``ok`` for a result, of a server that a shell starts after ``prepare``."""
+    shell = f"{prepare}; exec {prefix} {shlex.join([*SERVER, 'serve', *flags])}"
+    text = "".join(json.dumps(message) + "\n" for message in messages)
+    done = subprocess.run(["sh", "-c", shell], input=text, env=environment, capture_output=True, text=True,
+                          timeout=TIMEOUT, check=False)  # fmt: skip
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    answers = sorted((m for m in map(json.loads, done.stdout.splitlines()) if "id" in m), key=lambda m: m["id"])
+    for answer in answers:
+        assert "error" not in answer or len(answer["error"]["message"]) > 20
+    return [answer["error"]["data"]["kind"] if "error" in answer else "ok" for answer in answers]
+
+
+def without(environment: dict[str, str], *names: str) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name not in names}
+
+
+@pytest.mark.parametrize("place", ["deleted", "unsearchable"])
+def test_without_a_working_directory_what_needs_none_works(workspace: Path, place: str) -> None:
+    if place == "unsearchable" and os.geteuid() == 0:
+        pytest.skip("root may search every directory")
+    gone = workspace / "gone"
+    end = f"rmdir {gone}" if place == "deleted" else f"chmod 000 {gone}"
+    prepare = f"set -e; mkdir -p {gone}; cd {gone}; {end}"
+    home = clean_environment(workspace)
+    folder = initialize(workspaceFolders=[{"uri": workspace.as_uri(), "name": "w"}])
+    assert kinds_of(prepare, home, folder, CREATE, LIST, *ABOUT) == ["ok"] * 5
+    other = ("--database", str(workspace / "a.sqlite"))
+    assert kinds_of(prepare, home, CREATE, LIST, *ABOUT, flags=other) == ["ok"] * 4
+    assert kinds_of(prepare, home, CREATE, LIST, flags=("--workspace", str(workspace))) == ["ok"] * 2
+    assert kinds_of(prepare, home | {"MANDRAKE_HOME": str(workspace / "home")}, SYSTEM, *ABOUT) == ["ok"] * 3
+    assert kinds_of(prepare, home, CREATE, LIST, *ABOUT) == ["workspaceNotFound"] * 2 + ["ok"] * 2
+    for relative in (("--workspace", "w"), ("--database", "w/x.sqlite")):
+        kind = "workspaceNotFound" if relative[0] == "--workspace" else "storage"
+        assert kinds_of(prepare, home, CREATE, LIST, *ABOUT, flags=relative) == [kind] * 2 + ["ok"] * 2
+    relative_root = initialize(rootPath="w")
+    assert kinds_of(prepare, home, relative_root, LIST)[1] == "workspaceNotFound"
+
+
+def test_nobody_is_named_as_who_is_not_there(workspace: Path) -> None:
+    home = clean_environment(workspace)
+    for flag, kind in (("--database", "storage"), ("--workspace", "workspaceNotFound")):
+        found = kinds_of(f"cd {workspace}", home, CREATE, LIST, *ABOUT, flags=(flag, "~nobody-of-this-name/x"))
+        assert found == [kind] * 2 + ["ok"] * 2
+
+
+def other_user() -> str:
+    """What makes a command run as a user id without a name; skips where that cannot be."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root and setpriv")
+    prefix = "setpriv --reuid 54321 --regid 54321 --clear-groups"
+    able = subprocess.run([*shlex.split(prefix), sys.executable, "-c", ""], check=False, capture_output=True, cwd="/")
+    if able.returncode:
+        pytest.skip("another user cannot run this Python")
+    return prefix
+
+
+def test_a_user_without_a_name_and_a_home_has_workspaces(tmp_path: Path) -> None:
+    prefix = other_user()
+    directory = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
+    try:
+        directory.chmod(0o777)
+        homeless = without(clean_environment(directory), "HOME", "MANDRAKE_HOME")
+        prepare = f"cd {directory}"
+        assert kinds_of(prepare, homeless, CREATE, LIST, *ABOUT, prefix=prefix) == ["ok"] * 4
+        assert kinds_of(prepare, homeless, SYSTEM, *ABOUT, prefix=prefix) == ["storage", "ok", "ok"]
+        database = ("--database", str(directory / "b.sqlite"))
+        assert kinds_of(prepare, homeless, CREATE, LIST, flags=database, prefix=prefix) == ["ok"] * 2
+    finally:
+        shutil.rmtree(directory)
+
+
+def test_a_path_that_is_not_utf_8_is_a_workspace(tmp_path: Path) -> None:
+    directory = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        directory.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    uri = "file://" + quote_from_bytes(os.fsencode(directory))
+    with serving(tmp_path) as wire:
+        wire.initialize(workspaceFolders=[{"uri": uri, "name": "w"}])
+        wire.request("session/create", title="here")
+        assert [session["title"] for session in wire.request("session/list", workspace=uri)["sessions"]] == ["here"]
+        told = wire.request("server/info")
+        assert told["workspace"] == f"{tmp_path}/caf\\xe9"
+        assert wire.request("server/health")["status"] == "ok"
+    assert store_of(directory).exists()
+    for flags in (("--workspace", str(directory)), ("--database", str(directory / "x.sqlite"))):
+        with serving(tmp_path, "lines", *flags) as wire:
+            wire.request("session/create")
+            # What goes out is UTF-8, which every reader of JSON takes.
+            assert "\udce9" not in json.dumps(wire.request("server/info"), ensure_ascii=False)
