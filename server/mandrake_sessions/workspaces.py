@@ -12,6 +12,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from mandrake_sessions.errors import StorageFailure, StorageReason, WorkspaceNotFound
 from mandrake_sessions.quoting import shorten
 
+from mandrake_sessions.owners import give_to_owner, make_directory
+
 DATABASE_NAME = "db.sqlite"
 WORKSPACE_DIRECTORY = ".ws"
 
@@ -163,7 +165,9 @@ def _path_of(quoted: str) -> str:
 def keep_out_of_git(directory: Path) -> None:
     """Put a ``.gitignore`` of ``*`` beside a workspace's store, so that nobody commits a conversation by accident."""
     # "x" writes to nothing that is there, not through a link that leads to nothing either: a repository may bring one.
-    with suppress(FileExistsError), (directory / ".gitignore").open("x") as file:
+    path = directory / ".gitignore"
+    with suppress(FileExistsError), path.open("x") as file:
+        give_to_owner(file.fileno(), str(path))
         file.write("*\n")
 
 
@@ -173,5 +177,5 @@ def prepare_directory(database: Path, *, parents: bool = True) -> None:
     directory = database.parent
     if directory.name != WORKSPACE_DIRECTORY or database.exists() or directory.is_symlink():
         return
-    directory.mkdir(mode=0o700, parents=parents, exist_ok=True)
+    make_directory(directory, parents=parents)
     keep_out_of_git(directory)

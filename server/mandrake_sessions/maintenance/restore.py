@@ -8,6 +8,7 @@ from attrs import frozen
 
 from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason
 from mandrake_sessions.maintenance.words import given_path
+from mandrake_sessions.owners import make_directory
 from mandrake_sessions.store.copying import Progress, copy_database
 from mandrake_sessions.store.migrate import latest_version
 from mandrake_sessions.store.partial import partial_file
@@ -43,7 +44,7 @@ def restore(source: str, database: str, *, busy_timeout: float = 5.0, progress: 
     if facts.schema_version > latest_version():
         raise too_new(given, facts.schema_version)
     _prepare_directory(target)
-    with partial_file(str(target.parent), target.name) as partial:
+    with partial_file(str(target.parent), target.name, like=str(target)) as partial:
         copy_database(given, partial.path, busy_timeout, progress)
         _verify(partial.path, given, progress)
         store_id = prepare(partial.path, busy_timeout)
@@ -81,7 +82,7 @@ def _verify(copy: str, source: str, progress: Progress | None) -> None:
 def _prepare_directory(target: Path) -> None:
     try:
         prepare_directory(target)
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(target.parent, parents=True)
     except OSError as error:
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,

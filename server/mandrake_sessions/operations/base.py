@@ -14,7 +14,7 @@ from mandrake_sessions.model import Turn
 from mandrake_sessions.store import turns
 from mandrake_sessions.store.database import Database
 from mandrake_sessions.store.permissions import may_write
-from mandrake_sessions.store.pool import acquire, release, reopen, retire
+from mandrake_sessions.store.pool import absolute_name, acquire, release, reopen, retire
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.transaction import Pin, Transaction, last_seq, reads_pinned, snapshot, transaction
 from mandrake_sessions.store.values import digest
@@ -40,6 +40,7 @@ class Operations:
 
     def _open(self) -> None:
         with self._state:
+            self._path = absolute_name(self._path)
             self._wanted_open = True
             held = self._held
             if held is not None and _is_current(held):
@@ -50,7 +51,7 @@ class Operations:
                 # It stays held until it is closed: a thread in a transaction goes on with it, which this one waits for.
                 self.replacements += held.place.was_replaced
                 try:
-                    found = reopen(held, self._settings)
+                    found = reopen(held, self._path, self._settings)
                 except BaseException:
                     self._held = None
                     raise

@@ -22,6 +22,8 @@ class LeaseOperations(Operations):
         """Mark the turns of processes that are gone as ``interrupted``; gives how many. A process that is merely
         stopped or slow is not gone. With ``wait=False`` a lock of another process is ``Busy`` at once."""
         database = self._database(wait=wait)
+        if database.lease is not None:
+            database.lease.look_after()
         if database.read_only is not None or database.is_damaged:
             return 0
         with self._read() as connection:

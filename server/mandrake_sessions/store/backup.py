@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from mandrake_sessions.ids import now_ms
+from mandrake_sessions.owners import give_to_owner
 from mandrake_sessions.store.copying import copy_database
 from mandrake_sessions.store.partial import partial_file
 
@@ -14,8 +15,9 @@ KEPT_BACKUPS = 3
 _BUSY_SECONDS = 5.0
 
 
-def create_private_file(path: str) -> bool:
-    """Make an empty file that only its owner may read; False if it is there already.
+def create_private_file(path: str, like: str | None = None) -> bool:
+    """Make an empty file that only its owner may read; False if it is there already. One that root makes is given to
+    the owner of ``like``, or of the directory.
 
     O_EXCL, so the handle that is closed here is never one of a file that SQLite has locked.
     """
@@ -23,6 +25,7 @@ def create_private_file(path: str) -> bool:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
     except FileExistsError:
         return False
+    give_to_owner(handle, like or path)
     os.close(handle)
     return True
 
@@ -40,7 +43,7 @@ def back_up_before_repair(path: str) -> str:
 def _back_up_beside(path: str, word: str, words: str) -> str:
     file = Path(path)
     destination = f"{path}.{word}-{now_ms()}.backup"
-    with partial_file(str(file.parent), file.name) as partial:
+    with partial_file(str(file.parent), file.name, like=path) as partial:
         copy_database(path, partial.path, _BUSY_SECONDS)
         partial.publish(destination, replace=True)
     copies = sorted(

@@ -139,7 +139,7 @@ class Database:
     def raise_as_ours(self, error: BaseException) -> None:
         """Raise one of SQLite's errors as a domain error, and remember it; do nothing for any other error."""
         ours = as_ours(error, self.path)
-        if isinstance(ours, StorageFailure) and not self.place.is_same:
+        if isinstance(ours, StorageFailure) and not self.place.is_found:
             # Whatever was read or written, it was not the whole of what belongs together.
             raise FileMoved(self.path) from error
         if isinstance(ours, Unreadable):
@@ -203,10 +203,10 @@ class Database:
         Raises:
             FileMoved: what was committed is not in the file that the name leads to now.
         """
-        if self.place.is_same:
+        if self.place.is_found:
             return
         lost = self.place.lost()
-        if DATABASE in lost:
+        if DATABASE in lost or self.place.is_linked_elsewhere:
             raise FileMoved(self.path)
         try:
             self.rescue(lost)

@@ -19,6 +19,8 @@ SUFFIXES: Final = (DATABASE, WAL, SHM)
 # A directory's time moves in ticks of the kernel, 10 ms at the most: so shortly after a change (nanoseconds) another
 # one may not be seen in it.
 _TICK_NS = 50_000_000
+# What no time of the directory tells (a mount over one of the files) is seen after so many seconds at the latest.
+_FULL_LOOK_SECONDS = 1.0
 
 
 def file_identity(path: str) -> FileIdentity | None:
@@ -33,15 +35,25 @@ def file_identity(path: str) -> FileIdentity | None:
 class Place:
     """A database that is open, with its -wal and -shm: whether their names still lead to the same files.
 
-    Where the directory did not change since the last look, nothing in it did; so a look costs one ``stat``.
+    Where the directory did not change since the last look, nothing in it did; so a look costs one ``stat``. What tells
+    is the inode, the device and the time of its last change (``ctime``), which nobody can set: ``mtime`` is put back by
+    whoever copies a directory with its times (``rsync -a``, ``cp -p``, ``tar -x``).
+
+    ``path`` is the real one. Whoever opened the file by another name (a link leads to it) follows that name.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._directory = os.path.dirname(path)  # noqa: PTH120
-        self._known: dict[str, FileIdentity | None] = dict.fromkeys(SUFFIXES)
-        self._known[DATABASE] = file_identity(path)
+        self._known = {suffix: file_identity(path + suffix) for suffix in SUFFIXES}
         self._unchanged: tuple[int, int, int] | None = None
+        self._full_look_at = 0.0
+        self._links: set[str] = set()
+
+    def follow(self, name: str) -> None:
+        """Somebody has opened the file by this name."""
+        if name != self.path:
+            self._links.add(name)
 
     @property
     def is_same(self) -> bool:
@@ -50,19 +62,33 @@ class Place:
             found = os.stat(self._directory)  # noqa: PTH116
         except OSError:
             return False
-        state = (found.st_mtime_ns, found.st_ino, found.st_dev)
-        if state == self._unchanged:
+        if self._links and self.is_linked_elsewhere:
+            return False
+        state = (found.st_ctime_ns, found.st_ino, found.st_dev)
+        now = time.monotonic()
+        if state == self._unchanged and now - self._full_look_at < _FULL_LOOK_SECONDS:
             return True
-        settled = time.time_ns() - found.st_mtime_ns > _TICK_NS
+        # With a clock that was set back the change lies ahead: then each look is a full one.
+        settled = time.time_ns() - found.st_ctime_ns > _TICK_NS
         if self.lost():
             return False
-        self._unchanged = state if settled else None
+        self._unchanged, self._full_look_at = (state if settled else None), now
         return True
+
+    @property
+    def is_found(self) -> bool:
+        """The same, and a look at the database's own name, over which something may be mounted: no directory tells."""
+        return self.is_same and not self.was_replaced
+
+    @property
+    def is_linked_elsewhere(self) -> bool:
+        """Whether a name by which somebody has opened the file leads to another one now, or to none."""
+        return any(file_identity(name) != self._known[DATABASE] for name in self._links)
 
     @property
     def was_replaced(self) -> bool:
         """Whether the name of the database leads to nothing or to another file now."""
-        return file_identity(self.path) != self._known[DATABASE]
+        return file_identity(self.path) != self._known[DATABASE] or self.is_linked_elsewhere
 
     def is_ours(self, suffix: str) -> bool:
         """Whether the name of the database with this suffix leads to what it led to when that was seen first."""

@@ -1,13 +1,21 @@
 """Leases without heartbeats: whose turn it is, and whether that process is still there.
 
-A process that streams holds an exclusive ``flock`` on a file of its own, and its turns name that file. Who can take the
-lock knows that its holder is gone: the kernel frees it on any end, a ``kill -9`` too, and keeps it while the process is
-stopped or the machine sleeps. So there is no pid to be reused, no clock, and nothing to write while it lives.
+A process that streams has a lease, which its turns name, and holds two locks for it: one byte of the database's own
+directory (``directory_lock.py``), and an exclusive ``flock`` on a file in ``<database>-run/``. The kernel frees both on
+any end, a ``kill -9`` too, and keeps them while the process is stopped or the machine sleeps. So there is no pid to be
+reused, no clock, and nothing to write while it lives.
+
+The byte has no name, so nobody can tidy it away; a lock file that went says nothing of a process whose byte is held.
+The file is for systems that have no such locks, and for programs of before; its owner makes it again when it went.
 """
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
+import re
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,7 +24,10 @@ from pathlib import Path
 from sqlite3 import Connection
 from types import ModuleType
 
-from mandrake_sessions.store.failures import os_failures
+from mandrake_sessions.errors import FileMoved
+from mandrake_sessions.owners import give_to_owner, make_directory
+from mandrake_sessions.store import directory_lock
+from mandrake_sessions.store.failures import os_failure, os_failures
 
 fcntl: ModuleType | None
 try:
@@ -24,38 +35,171 @@ try:
 except ImportError:  # Windows: there turns belong to nobody, and wait for whoever takes them up.
     fcntl = None
 
+logger = logging.getLogger(__name__)
+
 _YOUNG_SECONDS = 1.0
+# Where bytes of directories cannot be locked: so long a lock file has to be missing before its process counts as gone,
+# since an owner that is there makes it again.
+MISSING_SECONDS = 15.0
+# Others tidy the directory of the lock files away while one is made in it.
+_ATTEMPTS = 1000
+# It stays as it is however often it is tried; a full disk, or no file handle left, does not.
+_ODD = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EISDIR})
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_DIRECTORY = getattr(os, "O_DIRECTORY", 0) | _NO_LINK
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+_missing_since: dict[str, float] = {}
+_told: set[Path] = set()
 
 
 class Lease:
-    """This process's, for one database; the file is made and locked before any turn can name it."""
+    """This process's, for one database; its locks are held before any turn can name it."""
 
     def __init__(self, database_path: str) -> None:
-        assert fcntl is not None
         self.id = str(uuid.uuid4())
-        self._path = _lock_file(database_path, self.id)
-        self._path.parent.mkdir(mode=0o700, exist_ok=True)
-        self._handle = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-        fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._database = database_path
+        self._directory: int | None = None
+        self._file: int | None = None
+        try:
+            self._hold_directory()
+            self._hold_file()
+        except BaseException:
+            self.abandon()
+            raise
+
+    @property
+    def is_held(self) -> bool:
+        """Whether others can see that this process is there."""
+        return self._directory is not None or self._file is not None
+
+    def look_after(self) -> None:
+        """Hold again what was taken away from under it; what cannot be now is tried again the next time."""
+        try:
+            self._hold_again()
+        except (OSError, FileMoved) as error:
+            logger.warning("the lease on %s could not be looked after: %s", self._database, error)
+
+    def _hold_again(self) -> None:
+        if self._directory is not None and not _is_directory(self._database, self._directory):
+            self._hold_directory()
+        if self._file is not None and not _leads_to(self._path, self._file):
+            logger.warning("%s went while it was in use; it is made again", self._path)
+            self._hold_file()
 
     def release(self) -> None:
         """The process streams no more. A turn that still names the lease is nobody's then."""
-        with suppress(FileNotFoundError):
-            self._path.unlink()
-        os.close(self._handle)
+        if self._file is not None and _leads_to(self._path, self._file):
+            with suppress(OSError):
+                self._path.unlink()
+        self.abandon()
         # The last one tidies up.
         with suppress(OSError):
             self._path.parent.rmdir()
 
     def abandon(self) -> None:
-        """In a forked child: the lock is the parent's, and must not outlive it here."""
-        os.close(self._handle)
+        """In a forked child: the locks are the parent's, and must not outlive it here."""
+        handles = [handle for handle in (self._file, self._directory) if handle is not None]
+        self._file = self._directory = None
+        for handle in handles:
+            os.close(handle)
+
+    @property
+    def _path(self) -> Path:
+        return _lock_file(self._database, self.id)
+
+    def _hold_directory(self) -> None:
+        handle = os.open(_directory_of(self._database), os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        if not directory_lock.hold(handle, _number(self.id)):
+            os.close(handle)
+            return
+        self._directory, before = handle, self._directory
+        if before is not None:
+            os.close(before)
+
+    def _hold_file(self) -> None:
+        try:
+            handle = _make_lock_file(self._database, self._path)
+        except OSError as error:
+            if self._directory is None and error.errno not in _ODD:
+                raise
+            _tell_once(self._path.parent, error, _WITHOUT_FILE[self.is_held])
+            return
+        self._file, before = handle, self._file
+        if before is not None:
+            os.close(before)
+
+
+# By whether the directory is held.
+_WITHOUT_FILE = {
+    True: "turns are looked after without it",
+    False: "turns of this process stay streaming if it is killed",
+}
+
+
+def _tell_once(directory: Path, error: OSError, so: str) -> None:
+    if directory not in _told:
+        _told.add(directory)
+        logger.warning("no lock file can be made in %s: %s; %s", directory, error.strerror, so)
+
+
+def _make_lock_file(database_path: str, path: Path) -> int:
+    """A new file at ``path``, locked by the handle that is given, and found there."""
+    assert fcntl is not None
+    for _ in range(_ATTEMPTS):
+        if not path.parent.parent.is_dir():
+            raise FileMoved(database_path)
+        with suppress(FileNotFoundError), _run_directory(path.parent, make=True) as directory:
+            with suppress(FileNotFoundError):
+                os.unlink(path.name, dir_fd=directory)
+            handle = os.open(path.name, os.O_CREAT | os.O_EXCL | os.O_RDWR | _NO_LINK, 0o600, dir_fd=directory)
+            give_to_owner(handle, database_path)
+            # Until it is locked somebody who tidies up may take it for a dead one.
+            if try_lock(handle) and _leads_to(path, handle):
+                return handle
+            os.close(handle)
+    raise OSError(errno.EAGAIN, "it is deleted as often as it is made", str(path))
+
+
+@contextmanager
+def _run_directory(path: Path, *, make: bool = False) -> Iterator[int]:
+    """The directory of the lock files, open, wherever its name leads afterwards. Raises OSError."""
+    if make:
+        with suppress(FileExistsError):
+            make_directory(path)
+    directory = os.open(path, os.O_RDONLY | _DIRECTORY)
+    try:
+        if make:
+            give_to_owner(directory, str(path.parent / path.name.removesuffix("-run")))
+        yield directory
+    finally:
+        os.close(directory)
+
+
+def _leads_to(path: Path | str, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(handle))  # noqa: PTH116
+    except OSError:
+        return False
+
+
+def _is_directory(database_path: str, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(_directory_of(database_path)), os.fstat(handle))  # noqa: PTH116
+    except OSError:
+        return False
 
 
 def take_lease(database_path: str) -> Lease | None:
-    """A new lease; None where there are no leases. Raises StorageFailure."""
-    with os_failures(database_path):
-        return None if fcntl is None else Lease(database_path)
+    """A new lease; None where there are no leases, or none can be held here. Raises StorageFailure, FileMoved."""
+    if fcntl is None:
+        return None
+    try:
+        with os_failures(database_path):
+            lease = Lease(database_path)
+    except FileNotFoundError as error:
+        raise FileMoved(database_path) from error
+    return lease if lease.is_held else None
 
 
 def streaming_leases(connection: Connection) -> set[str]:
@@ -71,10 +215,56 @@ def turn_ids_of_lease(connection: Connection, lease_id: str) -> list[str]:
 
 @contextmanager
 def dead_lease(database_path: str, lease_id: str) -> Iterator[bool]:
-    """Whether the process of a lease is gone. For the block nobody else can find the same; if it was dead, its file is
-    gone afterwards. Raises StorageFailure."""
-    with dead_file(_lock_file(database_path, lease_id)) as dead:
+    """Whether the process of a lease is gone; False where that cannot be told. If it was dead, its file is gone after
+    the block. Raises StorageFailure."""
+    if not _is_lease_id(lease_id):
+        # Nobody holds what this program has not given, and no file is looked for by such a name.
+        yield True
+        return
+    if directory_lock.is_held(_directory_of(database_path), _number(lease_id)):
+        yield False
+        return
+    path = _lock_file(database_path, lease_id)
+    try:
+        handle = _open_lock_file(path)
+    except FileNotFoundError:
+        yield _is_missing_for_good(database_path, lease_id)
+        return
+    except OSError as error:
+        if error.errno not in _ODD:
+            raise os_failure(error, str(path)) from error
+        logger.debug("%s cannot be opened: %s", path, error)
+        yield False
+        return
+    with _dead_handle(handle, path) as dead:
         yield dead
+
+
+def _is_missing_for_good(database_path: str, lease_id: str) -> bool:
+    """Whether the process of a lease whose file is not there, and whose byte nobody holds, is gone."""
+    if directory_lock.is_held(_directory_of(database_path), _number(lease_id)) is False:
+        return True
+    now = time.monotonic()
+    return now - _missing_since.setdefault(lease_id, now) >= MISSING_SECONDS
+
+
+def _open_lock_file(path: Path) -> int:
+    """Raises OSError; FileNotFoundError where there is none."""
+    with _run_directory(path.parent) as directory:
+        handle = _open_to_lock(path.name, directory)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EISDIR, "it is no file", str(path))
+    return handle
+
+
+def _open_to_lock(path: str | Path, directory: int | None = None) -> int:
+    """To be locked is all that is needed of it; but some file systems lock only what may be written."""
+    flags = _NO_LINK | getattr(os, "O_NONBLOCK", 0)
+    try:
+        return os.open(path, os.O_RDWR | flags, dir_fd=directory)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | flags, dir_fd=directory)
 
 
 @contextmanager
@@ -83,15 +273,22 @@ def dead_file(path: Path) -> Iterator[bool]:
     was dead, it is gone afterwards."""
     try:
         with os_failures(str(path)):
-            handle = os.open(path, os.O_RDWR)
+            handle = _open_to_lock(path)
     except FileNotFoundError:
         yield True
         return
+    with _dead_handle(handle, path) as dead:
+        yield dead
+
+
+@contextmanager
+def _dead_handle(handle: int, path: Path) -> Iterator[bool]:
     try:
         dead = try_lock(handle)
         yield dead
-        if dead:
-            path.unlink(missing_ok=True)
+        if dead and _leads_to(path, handle):
+            with suppress(FileNotFoundError):
+                path.unlink()
     finally:
         os.close(handle)
 
@@ -110,7 +307,7 @@ def try_lock(handle: int) -> bool:
 def is_dead(path: Path) -> bool:
     """Whether nobody holds the lock of a file, or it is not there; nothing is changed."""
     try:
-        handle = os.open(path, os.O_RDWR)
+        handle = _open_to_lock(path)
     except FileNotFoundError:
         return True
     except OSError:
@@ -124,26 +321,54 @@ def is_dead(path: Path) -> bool:
 def dead_lease_files(database_path: str) -> list[Path]:
     """Lock files whose process is gone. One that was made a moment ago may be about to be locked."""
     young = time.time() - _YOUNG_SECONDS
-    found = sorted(Path(f"{database_path}-run").glob("*.lock"))
-    return [path for path in found if _made_at(path) < young and is_dead(path)]
+    found = [path for path in lock_files(database_path) if _made_at(path) < young]
+    return [path for path in found if is_dead_lease(database_path, path.stem)]
+
+
+def lock_files(database_path: str) -> list[Path]:
+    """Files that are named like those of leases, as far as they can be listed."""
+    try:
+        names = sorted(os.listdir(f"{database_path}-run"))  # noqa: PTH208
+    except OSError:
+        return []
+    return [Path(f"{database_path}-run", name) for name in names if _is_lease_id(name.removesuffix(".lock"))]
 
 
 def _made_at(path: Path) -> float:
     try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
+        return path.lstat().st_mtime
+    except OSError:
         return 0.0
 
 
 def is_dead_lease(database_path: str, lease_id: str) -> bool:
-    """Whether the process of a lease that a turn names is gone; nothing is changed."""
-    return fcntl is not None and is_dead(_lock_file(database_path, lease_id))
+    """Whether the process of a lease that a turn names is gone, as far as that can be told now; nothing is changed."""
+    if fcntl is None:
+        return False
+    if not _is_lease_id(lease_id):
+        return True
+    if directory_lock.is_held(_directory_of(database_path), _number(lease_id)):
+        return False
+    return is_dead(_lock_file(database_path, lease_id))
 
 
 def remove_if_empty(database_path: str) -> None:
     """Take the directory of the lock files away with the last of them."""
     with suppress(OSError):
         Path(f"{database_path}-run").rmdir()
+
+
+def _is_lease_id(lease_id: object) -> bool:
+    return isinstance(lease_id, str) and _UUID.fullmatch(lease_id) is not None
+
+
+def _number(lease_id: str) -> int:
+    """Where in the directory its byte is: offsets have 63 bits."""
+    return uuid.UUID(lease_id).int >> 66
+
+
+def _directory_of(database_path: str) -> str:
+    return os.path.dirname(database_path)  # noqa: PTH120
 
 
 def _lock_file(database_path: str, lease_id: str) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mandrake_sessions.errors import StorageFailure, StorageReason, Unreadable
 from mandrake_sessions.files import explain, file_size
+from mandrake_sessions.owners import make_directory
 from mandrake_sessions.store.backup import create_private_file
 from mandrake_sessions.store.connect import connect, is_wal
 from mandrake_sessions.store.database import Database, damage, schema_too_new
@@ -92,12 +93,11 @@ def _make_file(path: str) -> None:
 
 
 def _make_all(directory: str) -> None:
-    os.makedirs(directory, mode=0o700, exist_ok=True)  # noqa: PTH103
+    make_directory(directory, parents=True)
 
 
 def _make_last(directory: str) -> None:
-    if not os.path.isdir(directory):  # noqa: PTH112
-        os.mkdir(directory, mode=0o700)  # noqa: PTH102
+    make_directory(directory)
 
 
 def cannot_open(path: str, why: str) -> StorageFailure:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mandrake_sessions.owners import give_to_owner, keep_owner_and_mode
 from mandrake_sessions.store.leases import dead_file, fcntl, is_dead, try_lock
 
 SUFFIX = ".partial"
@@ -34,6 +35,10 @@ class PartialFile:
         else:
             self._rename_to_free(target)
         sync_directory(os.path.dirname(target))  # noqa: PTH120
+
+    def take_the_place_of(self, before: os.stat_result) -> None:
+        """Have the owner and mode of that file. Raises PermissionError."""
+        keep_owner_and_mode(self._handle, before)
 
     def sync(self) -> None:
         """All that was written is on the disk when this returns."""
@@ -58,12 +63,14 @@ class PartialFile:
 
 
 @contextmanager
-def partial_file(directory: str, stem: str) -> Iterator[PartialFile]:
+def partial_file(directory: str, stem: str, *, like: str | None = None) -> Iterator[PartialFile]:
     """A new one for the block, with what SQLite puts beside it. Nothing of it is left afterwards but what was
-    published; nor of those that killed processes have left."""
+    published; nor of those that killed processes have left. One that root makes is given to the owner of ``like``."""
     for path in dead_partials(directory, stem):
         remove_partial(path)
     handle, path = _create(directory, stem)
+    if like is not None:
+        give_to_owner(handle, like)
     try:
         yield PartialFile(handle, path)
     finally:

@@ -10,15 +10,20 @@ from pathlib import Path
 
 from mandrake_sessions.errors import FileMoved
 from mandrake_sessions.store.database import Database
-from mandrake_sessions.store.identity import DATABASE, SHM, WAL, FileIdentity, Place, file_identity
+from mandrake_sessions.store.identity import DATABASE, SHM, SUFFIXES, WAL, FileIdentity, Place, file_identity
 from mandrake_sessions.store.leases import Lease
-from mandrake_sessions.store.opening import open_database, prepare
+from mandrake_sessions.store.opening import cannot_open, open_database, prepare
 from mandrake_sessions.store.rescue import drop_needless_copy
 from mandrake_sessions.store.settings import StoreSettings
 
 # So long after one server has noticed that a -wal or -shm is gone, all have: each looks once a second.
 ALL_LEFT_SECONDS = 1.5
 APART_SECONDS = 0.3
+# What was replaced is opened once nothing has moved for so long, or after all.
+QUIET_SECONDS = 0.25
+QUIET_WITHIN_SECONDS = 3.0
+# So often a file may be replaced while it is opened, before that is an error.
+REPLACED_MEANWHILE = 20
 
 _lock = threading.Lock()
 _open: dict[FileIdentity, Database] = {}
@@ -29,8 +34,17 @@ _leases: dict[str, Lease] = {}
 _inherited: list[Database] = []
 
 
+def absolute_name(path: str) -> str:
+    """A name that means the same whatever the working directory is later; links in it are followed at each opening.
+    Raises StorageFailure."""
+    try:
+        return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111
+    except OSError as error:
+        raise cannot_open(path, f"the working directory cannot be told ({error.strerror})") from error
+
+
 def acquire(path: str, settings: StoreSettings, *, anew: bool = False) -> Database:
-    """The open database of a file, whatever path names it; opened, made and migrated if it is not open yet.
+    """The open database of a file, whatever absolute path names it; opened, made and migrated if it is not open yet.
 
     Blocks while it opens. Each call must be paired with one of ``release``. With ``anew`` the directory above the
     file's must be there: a workspace that was moved away while its store was open is not made again.
@@ -41,12 +55,12 @@ def acquire(path: str, settings: StoreSettings, *, anew: bool = False) -> Databa
         Busy: other processes held the file for the busy timeout.
     """
     with _lock:
-        return _acquire(_real(path), settings, anew=anew)
+        return _acquire(path, settings, anew=anew)
 
 
-def reopen(database: Database, settings: StoreSettings) -> Database:
-    """Open anew what is no longer where it was: what its name leads to now, made if that is nothing. In place of
-    ``release`` and ``acquire``; raises as ``acquire`` does, and then the reference is gone.
+def reopen(database: Database, path: str, settings: StoreSettings) -> Database:
+    """Open anew what is no longer where it was: what its name, ``path``, leads to now, made if that is nothing. In
+    place of ``release`` and ``acquire``; raises as ``acquire`` does, and then the reference is gone.
 
     What only a deleted -wal held is saved before, and a file that was moved gets what was not in it yet. The lease of
     this process goes on where the file is still the same.
@@ -55,7 +69,9 @@ def reopen(database: Database, settings: StoreSettings) -> Database:
         if database.is_usable:
             _retire(database)
         copy, database.rescued_copy = database.rescued_copy, None
-        opened = _acquire(database.path, settings, anew=True)
+        opened = _acquire(path, settings, anew=True)
+        if opened.path != database.path and database.references == 1:
+            _give_up_lease(database.path)
         if copy is not None:
             drop_needless_copy(copy, opened.writer, database.path)
         return opened
@@ -76,6 +92,8 @@ def _retire(database: Database) -> None:
     """
     _forget(database)
     lost = database.place.lost()
+    if DATABASE in lost:
+        _await_quiet(database.path)
     if lost and DATABASE not in lost:
         # Two that close at the same moment each see the other, and then neither copies it.
         time.sleep(random.uniform(0, APART_SECONDS))
@@ -94,6 +112,37 @@ def _retire(database: Database) -> None:
         time.sleep(ALL_LEFT_SECONDS)
 
 
+def _give_up_lease(path: str) -> None:
+    """Nobody here comes back to that file."""
+    lease = _leases.pop(path, None)
+    if lease is not None:
+        lease.release()
+
+
+def _await_quiet(path: str) -> None:
+    """Whoever puts a snapshot back puts file after file in place, the database maybe first. Opened between two of them
+    it would be another state, and what is written then be lost with the -wal that is put over it."""
+    deadline = time.monotonic() + QUIET_WITHIN_SECONDS
+    seen, since = _looks_of(path), time.monotonic()
+    while os.path.exists(path) and time.monotonic() - since < QUIET_SECONDS and time.monotonic() < deadline:  # noqa: PTH110
+        time.sleep(QUIET_SECONDS / 5)
+        if (now := _looks_of(path)) != seen:
+            seen, since = now, time.monotonic()
+
+
+def _looks_of(path: str) -> list[tuple[int, ...] | None]:
+    """What moves when one of the files is replaced or written to."""
+    return [_look_of(path + suffix) for suffix in SUFFIXES]
+
+
+def _look_of(path: str) -> tuple[int, ...] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def _remove_old_sidecars(place: Place, lost: frozenset[str]) -> None:
     """Whoever opens the name next must not take what belonged to what is lost for a part of what is there now: SQLite
     would, as it goes by their names. A -wal whose -shm alone was lost is whole, and is read anew."""
@@ -102,21 +151,33 @@ def _remove_old_sidecars(place: Place, lost: frozenset[str]) -> None:
             Path(place.path + suffix).unlink(missing_ok=True)
 
 
-def _acquire(path: str, settings: StoreSettings, *, anew: bool) -> Database:
-    prepare(path, settings, anew=anew)
+def _acquire(name: str, settings: StoreSettings, *, anew: bool) -> Database:
+    for _ in range(REPLACED_MEANWHILE):
+        path = os.path.realpath(name)
+        prepare(path, settings, anew=anew)
+        database = _opened(path, settings)
+        if database is not None:
+            database.place.follow(name)
+            database.references += 1
+            return database
+    raise FileMoved(name)
+
+
+def _opened(path: str, settings: StoreSettings) -> Database | None:
+    """None where the file went, or was replaced, between two looks at it."""
     key = file_identity(path)
     if key is None:
-        raise FileMoved(path)
+        return None
     database = _open.get(key)
-    if database is None:
-        database = _open[key] = open_database(path, settings)
-        database.lease = _leases.pop(path, None)
-    database.references += 1
+    if database is not None:
+        return database
+    database = open_database(path, settings)
+    if file_identity(path) != key:
+        database.close()
+        return None
+    database.lease = _leases.pop(path, None)
+    _open[key] = database
     return database
-
-
-def _real(path: str) -> str:
-    return os.path.realpath(os.path.expanduser(path))  # noqa: PTH111
 
 
 def release(database: Database) -> None:

@@ -89,7 +89,7 @@ def _is_new(copy: sqlite3.Connection) -> bool:
 def _copy(writer: sqlite3.Connection, path: str) -> str | None:
     # Others rescue at the same moment.
     destination = f"{path}.rescued-{now_ms()}-{os.getpid()}.backup"
-    create_private_file(destination)
+    create_private_file(destination, path)
     try:
         with closing(sqlite3.connect(destination)) as copy:
             writer.backup(copy)

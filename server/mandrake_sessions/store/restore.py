@@ -72,6 +72,7 @@ def put_in_place(partial: PartialFile, target: str, budget: float) -> str | None
         Busy: others wrote to or read from the old file for ``budget`` seconds. All is as it was.
     """
     kept = f"{target}.replaced-{now_ms()}.backup"
+    _take_the_place_of(target, partial)
     try:
         with _held(target, budget) as is_held, _without_ctrl_c():
             remove_second_names(target)
@@ -87,6 +88,20 @@ def put_in_place(partial: PartialFile, target: str, budget: float) -> str | None
     finally:
         remove_second_names(target)
     return kept if was_there else None
+
+
+def _take_the_place_of(target: str, partial: PartialFile) -> None:
+    """A store stays its owner's, whoever restores it."""
+    try:
+        partial.take_the_place_of(os.stat(target))  # noqa: PTH116
+    except FileNotFoundError:
+        return
+    except PermissionError as error:
+        raise StorageFailure(
+            StorageReason.READ_ONLY,
+            f"{target} belongs to another user, whose it would not be any more; restore it as that user, or as root",
+            target,
+        ) from error
 
 
 def remove_second_names(path: str) -> list[str]:
@@ -185,7 +200,7 @@ def _keep(path: str, kept: str, budget: float, *, is_held: bool) -> None:
         if not is_held:
             os.replace(path, kept)  # noqa: PTH105
             return
-        with partial_file(*os.path.split(path)) as copy:
+        with partial_file(*os.path.split(path), like=path) as copy:
             copy_database(path, copy.path, budget)
             copy.publish(kept, replace=True)
 

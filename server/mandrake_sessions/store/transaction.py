@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from mandrake_sessions.store.immediate import begin, begin_reading, commit, undo
 from mandrake_sessions.store.retry import patiently
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.values import MAX_NUMBER
+
+logger = logging.getLogger(__name__)
 
 Row = tuple[Any, ...]
 
@@ -155,8 +158,7 @@ class _Outermost:
             raise
         finally:
             database.lock.release()
-        for listener in list(database.on_commit):
-            listener()
+        _tell_listeners(database)
 
     def _end(self, database: Database, running: Transaction | None, error: BaseException | None) -> None:
         failed = error or (running.lost if running is not None else None)
@@ -169,6 +171,15 @@ class _Outermost:
         commit(database.writer)
         database.check_in_place()
         database.remember(running, seq)
+
+
+def _tell_listeners(database: Database) -> None:
+    """What is committed must not look as if it were not, whatever a listener raises; and the others hear of it."""
+    for listener in list(database.on_commit):
+        try:
+            listener()
+        except Exception:
+            logger.exception("a listener to the commits of %s failed", database.path)
 
 
 @contextmanager
