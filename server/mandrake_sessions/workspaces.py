@@ -10,9 +10,8 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from mandrake_sessions.errors import StorageFailure, StorageReason, WorkspaceNotFound
-from mandrake_sessions.quoting import shorten
-
 from mandrake_sessions.owners import give_to_owner, make_directory
+from mandrake_sessions.quoting import shorten
 
 DATABASE_NAME = "db.sqlite"
 WORKSPACE_DIRECTORY = ".ws"
