@@ -56,6 +56,7 @@ class Connection:
         self.may_read = threading.Event()
         self.may_read.set()
         self.has_ended = threading.Event()
+        self.has_spoken = False
         # It was told to end: what it streamed becomes interrupted, by its own hand.
         self.is_ending = False
         self._calls: dict[int, Call] = {}
@@ -170,6 +171,7 @@ class Connection:
                 call.done.set()
 
     def _take(self, message: Message) -> None:
+        self.has_spoken = True
         self.world.count("messages")
         if "method" in message:
             self._told(message["method"], message["params"])

@@ -192,7 +192,7 @@ class Disturbances:
     def prune(self) -> None:
         """Sessions that nobody has used for a minute; what it says it has deleted is gone."""
         began = time.monotonic()
-        with self._world.explaining("notFound", aftermath=2):
+        with self._world.explaining("notFound", aftermath=2), self._world.explaining("prune", aftermath=2):
             told = json.loads(self._run("prune", "--older-than", "1m", "--yes", "--json") or '{"sessions": []}')
         ids = {session["id"] for session in told["sessions"]} if told.get("deleted") else set()
         for session in [one for one in self._ledger.sessions if one.id in ids]:

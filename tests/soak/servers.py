@@ -88,6 +88,9 @@ class Server:
             self.start()
 
     def _ended(self, connection: Connection, code: int | None, why: str, began: float) -> None:
+        # Python had not begun yet, so nothing was received either.
+        if code == -signal.SIGTERM and not connection.has_spoken:
+            return
         if code != 0:
             self.world.fault(f"{connection.name}: exit code {code} after {why}, {time.monotonic() - began:.1f} s")
             connection.kill()

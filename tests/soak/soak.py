@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -71,6 +72,7 @@ class Soak:
             for thread in self._threads:
                 thread.start()
             with suppress(Stopped):
+                self._wait_for_a_store()
                 disturbances.run(self.plan.seconds, self.plan.every, self.plan.check_every)
                 self._finish(disturbances)
         finally:
@@ -80,6 +82,15 @@ class Soak:
                 thread.join(PATIENCE)
             self._end_servers()
         self._look_through()
+
+    def _wait_for_a_store(self) -> None:
+        """The first write makes it. Raises Stopped."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.world.figures["pieces"]:
+            if time.monotonic() > deadline:
+                self.world.fault("nothing was ever written")
+                raise Stopped
+            self.world.pause(0.05)
 
     def _finish(self, disturbances: Disturbances) -> None:
         with self.world.flow.exclusive():

@@ -175,7 +175,8 @@ class Subscriber:
                 self.store_id, self.must_read, self._waiting = None, False, None
         elif params["reason"] == "deleted":
             self.is_over = True
-            if self.target is not None and self.target.exists and not self.world.is_explained("restore"):
+            is_explained = self.world.is_explained("restore") or self.world.is_explained("prune")
+            if self.target is not None and self.target.exists and not is_explained:
                 self.world.fault(f"{self.name}: ended as deleted, and nobody deleted it")
 
     def _check_interruption(self, turn_id: str) -> None:

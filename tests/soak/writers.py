@@ -468,9 +468,11 @@ class Agent:
         """What became of notifications: whether none was rejected. Raises Gone, Refused."""
         accepted = True
         for entity in entities:
+            # The rejections have come before the answer to what is asked after them.
+            read(connection, entity)
+            accepted = self._check_rejected(connection, entity) and accepted
             self.world.count("pieces", len(entity.ops) - entity.sure)
             wrong = settle(connection, entity)
-            accepted = self._check_rejected(connection, entity) and accepted
             if wrong is not None and not self.world.is_explained("restore"):
                 self.world.fault(f"{self.name} at {connection.name}: after notifications: {wrong}")
         return accepted
@@ -479,6 +481,8 @@ class Agent:
         """The first that was rejected needs a reason; those after it were rejected because of it."""
         rejected = [params for params in connection.rejected if params["turnId"] == entity.id]
         connection.rejected = [params for params in connection.rejected if params["turnId"] != entity.id]
+        # Each piece is an operation, and none after the first that was rejected is stored.
+        del entity.ops[max(entity.sure, len(entity.ops) - len(rejected)) :]
         if rejected and not self.world.is_explained(rejected[0]["error"].get("data", {}).get("kind", "?")):
             self.world.fault(f"{self.name} at {connection.name}: rejected {str(rejected[0])[:400]}")
         return not rejected
