@@ -1,0 +1,281 @@
+"""The event loop is never held for long, each request has one answer, and joined appends stop at what was read."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wire import Conversation, Message, Wire, serving, store_of
+
+# Seconds: generous, for machines that do much else.
+PROMPT = 1.0
+END = 3.5
+LONGEST_STEP = 0.05
+
+
+def info_seconds(wire: Wire) -> float:
+    """How long ``server/info`` takes now."""
+    begun = time.monotonic()
+    wire.request("server/info")
+    return time.monotonic() - begun
+
+
+def send_all(wire: Wire, calls: list[tuple[str, Message]]) -> list[int]:
+    """Requests in one write; their ids."""
+    first = wire._next_id + 1
+    wire._next_id += len(calls)
+    messages = [
+        {"jsonrpc": "2.0", "id": first + position, "method": method, "params": params}
+        for position, (method, params) in enumerate(calls)
+    ]
+    wire.send_bytes(b"".join(wire.frame(json.dumps(message).encode()) for message in messages))
+    return list(range(first, first + len(calls)))
+
+
+@contextmanager
+def lock_held(workspace: Path) -> Iterator[None]:
+    """Another program holds the write lock."""
+    with closing(sqlite3.connect(store_of(workspace), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def end_by_signal(wire: Wire) -> float:
+    """Seconds from SIGTERM to the end."""
+    begun = time.monotonic()
+    wire.process.send_signal(signal.SIGTERM)
+    assert wire.process.wait(20) == 0
+    return time.monotonic() - begun
+
+
+def appends(turn: str, count: int) -> list[tuple[str, Message]]:
+    return [("turn/append", {"turnId": turn, "content": "x"})] * count
+
+
+def test_each_write_is_told_within_its_own_budget_that_the_lock_was_held(workspace: Path) -> None:
+    with serving(workspace, "lines", "--busy-timeout", "1") as wire:
+        conversation = Conversation(wire)
+        turn = conversation.turn()
+        with lock_held(workspace):
+            ids = send_all(wire, [*appends(turn, 2000), ("session/get", {"sessionId": conversation.session})])
+            slowest = 0.0
+            for _ in range(20):
+                slowest = max(slowest, info_seconds(wire))
+                time.sleep(0.1)
+            answers = [wire.answer(message_id) for message_id in ids[:-1]]
+        assert slowest < PROMPT
+        assert max(answer["error"]["data"]["waitedMs"] for answer in answers) < 2500
+        # The read waits behind the writes, and no longer than they do.
+        behind = wire.answer(ids[-1])
+        assert "result" in behind or behind["error"]["data"]["waitedMs"] < 2500
+        assert wire.request("turn/get", turnId=turn)["content"] == ""
+
+
+def test_waiting_writes_are_cancelled_one_by_one(workspace: Path) -> None:
+    with serving(workspace) as wire:
+        turn = Conversation(wire).turn()
+        with lock_held(workspace):
+            ids = send_all(wire, appends(turn, 2000))
+            for message_id in ids[1::2]:
+                wire.notify("$/cancelRequest", id=message_id)
+            assert {wire.answer(message_id)["error"]["code"] for message_id in ids[1::2]} == {-32800}
+        for message_id in ids[::2]:
+            wire.result(message_id)
+        assert wire.request("turn/get", turnId=turn)["chunkCount"] == 1000
+
+
+def many_waiting_writes(wire: Wire, turn: str) -> None:
+    send_all(wire, appends(turn, 5000))
+
+
+def many_messages_of_a_batch(wire: Wire, turn: str) -> None:
+    append = {"jsonrpc": "2.0", "method": "turn/append", "params": {"turnId": turn, "content": "x"}}
+    wire.send([append | {"id": f"b{position}"} for position in range(9000)])
+
+
+def many_operations(wire: Wire, turn: str) -> None:
+    operation = {"method": "turn/append", "params": {"turnId": turn, "content": "x"}}
+    send_all(wire, [("transaction/run", {"operations": [operation] * 9000})] * 3)
+
+
+def many_subscriptions(wire: Wire, turn: str) -> None:
+    send_all(wire, [("turn/subscribe", {"turnId": turn, "since": position}) for position in range(300)])
+
+
+def many_broken_messages(wire: Wire, turn: str) -> None:
+    wire.send_bytes(b"[]\n" * 9000)
+
+
+LOADS = [many_waiting_writes, many_messages_of_a_batch, many_operations, many_subscriptions, many_broken_messages]
+
+
+@pytest.mark.parametrize("load", LOADS, ids=lambda load: load.__name__)
+def test_no_step_of_the_loop_is_long(workspace: Path, load: Callable[[Wire, str], None]) -> None:
+    """Measured inside the server, in processor time of the loop's thread: a busy machine hardly lengthens that."""
+    steps = workspace / "steps"
+    wire = Wire(workspace, command=(sys.executable, "-c", _WATCHED), environment={"STEPS": str(steps)})
+    try:
+        turn = Conversation(wire).turn()
+        for message_id in send_all(wire, appends(turn, 1500)):
+            wire.result(message_id)
+        steps.write_text("")
+        load(wire, turn)
+        wire.request("server/info")
+        wire.answer(wire.post("turn/get", turnId=turn, includeText=False))
+        assert [line for line in steps.read_text().splitlines() if float(line.split()[0]) > LONGEST_STEP] == []
+    finally:
+        wire.kill()
+
+
+@pytest.mark.parametrize("load", LOADS, ids=lambda load: load.__name__)
+def test_under_every_load_the_server_is_there_and_ends(workspace: Path, load: Callable[[Wire, str], None]) -> None:
+    wire = Wire(workspace)
+    try:
+        turn = Conversation(wire).turn()
+        for message_id in send_all(wire, appends(turn, 3000)):
+            wire.result(message_id)
+        load(wire, turn)
+        # The first one waits behind the messages that were sent before it.
+        assert max(info_seconds(wire) for _ in range(5)) < 2 * PROMPT
+        load(wire, turn)
+        assert end_by_signal(wire) < END
+    finally:
+        wire.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the address space is not limited this way")
+def test_what_needs_more_memory_than_there_is_gets_an_error(workspace: Path) -> None:
+    limit = ("-c", _LIMITED)
+    with serving(workspace, command=(sys.executable, *limit)) as wire:
+        turn = Conversation(wire).turn()
+        begun = b'{"jsonrpc":"2.0","id":"large","method":"session/create","params":{"metadata":{"m":['
+        wire.send_bytes(begun + b"[]," * 6_999_999 + b"[]]}}}\n")
+        assert "error" in wire.answer("large")
+        for position in range(3):
+            assert wire.request("turn/append", turnId=turn, content="a")["chunk"] == position
+
+
+# The server itself, with a clock around each step of its event loop.
+_WATCHED = """
+import asyncio.events, os, runpy, sys, time
+
+run = asyncio.events.Handle._run
+
+def timed(handle):
+    begun = time.thread_time()
+    run(handle)
+    seconds = time.thread_time() - begun
+    if seconds > 0.02:
+        with open(os.environ["STEPS"], "a") as steps:
+            steps.write(f"{seconds:.3f} {handle!r}\\n")
+
+asyncio.events.Handle._run = timed
+sys.argv = ["mandrake-sessions", "serve"]
+runpy.run_module("mandrake_sessions", run_name="__main__")
+"""
+
+# The server itself, in an address space of 400 MB.
+_LIMITED = f"""
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_AS, ({400 << 20}, {400 << 20}))
+sys.argv = ["mandrake-sessions", "serve"]
+runpy.run_module("mandrake_sessions", run_name="__main__")
+"""
+
+
+def test_what_came_in_one_burst_before_an_end_is_answered(workspace: Path) -> None:
+    """The parent is dead, which ends the server; the requests behind it need a store that is not open yet."""
+    wire = Wire(workspace)
+    initialize: Message = {"processId": 2**22 - 1, "rootUri": None, "capabilities": {}}
+    ids = send_all(wire, [("initialize", initialize), *[("session/create", {})] * 20])
+    answers = [wire.answer(message_id) for message_id in ids]
+    assert all("result" in answer for answer in answers)
+    wire.close()
+
+
+def test_a_batch_with_exit_in_the_middle_is_answered_whole(workspace: Path) -> None:
+    wire = Wire(workspace)
+    create = {"jsonrpc": "2.0", "method": "session/create"}
+    wire.send([create | {"id": 1}, {"jsonrpc": "2.0", "method": "exit"}, create | {"id": 2}])
+    answers = wire.next_message()
+    assert sorted(answer["id"] for answer in answers) == [1, 2]
+    assert all("result" in answer for answer in answers)
+    assert wire.process.wait(20) == 1
+    assert wire.unread() == []
+
+
+READS: list[Callable[[Conversation, str], tuple[str, Message]]] = [
+    lambda _, turn: ("turn/get", {"turnId": turn}),
+    lambda talk, _: ("turn/list", {"responseId": talk.response}),
+    lambda talk, _: ("turn/latest", {"responseId": talk.response}),
+    lambda talk, _: ("response/status", {"responseId": talk.response}),
+    lambda talk, _: ("session/history", {"sessionId": talk.session}),
+    lambda _, turn: ("turn/subscribe", {"turnId": turn}),
+]
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("other_writes", [False, True], ids=["own appends", "another process's"])
+def test_skipping_what_is_not_above_the_turn_is_enough(workspace: Path, seed: int, other_writes: bool) -> None:
+    """Appends in bursts with reads of every kind between them: from each state that was read, and the changes above it
+    alone, comes the text of the turn."""
+    chosen = random.Random(seed)
+    with serving(workspace) as wire, serving(workspace) as other:
+        wire.let_be("turn/updated")
+        talk = Conversation(wire)
+        turn = talk.turn(detached=True)
+        followed = wire.request("turn/subscribe", since=10**9)
+        assert followed["reset"]
+        reads: list[int] = []
+        for _ in range(30):
+            burst = [("turn/append", {"turnId": turn, "content": chosen.choice("abcdef")})] * chosen.randint(1, 6)
+            if other_writes:
+                written = send_all(other, burst)
+                read = send_all(wire, [chosen.choice(READS)(talk, turn)])
+                for message_id in written:
+                    other.result(message_id)
+                reads += read
+            else:
+                read_call = chosen.choice(READS)(talk, turn)
+                sent = send_all(wire, [*burst, read_call, *burst])
+                reads.append(sent[len(burst)])
+                for message_id in (*sent[: len(burst)], *sent[len(burst) + 1 :]):
+                    wire.result(message_id)
+        stored = wire.request("turn/get", turnId=turn)
+        told = _changes_until(wire, followed["subscriptionId"], stored["seq"])
+        for message_id in reads:
+            state = _turn_in(wire.result(message_id))
+            text, seq = state["content"], state["seq"]
+            for change in told:
+                if change["seq"] > seq:
+                    text += change["content"]
+            assert text == stored["content"]
+
+
+def _changes_until(wire: Wire, subscription: str, seq: int) -> list[Message]:
+    found: list[Message] = []
+    while not found or found[-1]["seq"] < seq:
+        params = wire.notification()
+        if params["subscriptionId"] == subscription and params["kind"] == "appended":
+            found.append(params)
+    return found
+
+
+def _turn_in(result: Any) -> Message:
+    """The one turn in whatever was read."""
+    if "content" in result and "responseId" in result:
+        return dict(result)
+    turns = result["turns"] if "turns" in result else result["rounds"][0]["response"]["turns"]
+    (turn,) = turns
+    return dict(turn)
