@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from mandrake_sessions.connection.streams import claim_standard_streams
+from mandrake_sessions.connection.streams import claim_standard_streams, open_standard_streams
 from mandrake_sessions.limits import MAX_INTEGER_DIGITS
 from mandrake_sessions.logs import start_logging
 from mandrake_sessions.settings import BadSetting, Settings, from_environment, parse_setting, setting_fields
@@ -17,9 +17,10 @@ from mandrake_sessions.version import __version__
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; gives its exit code."""
+    open_standard_streams()
     parser = _parser()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given and sys.stdin is not None and sys.stdin.isatty():
+    if not given and sys.stdin.isatty():
         parser.print_help()
         return 0
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):

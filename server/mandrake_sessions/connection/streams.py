@@ -4,6 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Literal, TextIO
+
+
+def open_standard_streams() -> None:
+    """Make sure that descriptors 0 to 2 are open, and that no text is refused by the encoding of stdout or stderr.
+
+    A supervisor may start us with closed streams. Any file that we opened then would get their numbers, and what is
+    printed would be written into it. So this comes before anything else is opened. A closed stream reads as an input
+    at its end, and takes output without keeping it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The system gives the lowest number that is free, which is this one.
+            os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
+            os.set_inheritable(number, True)
+    sys.stdin = sys.stdin or _text_stream(0, "r")
+    sys.stdout = sys.stdout or _text_stream(1, "w")
+    sys.stderr = sys.stderr or _text_stream(2, "w")
+    for stream in (sys.stdout, sys.stderr):
+        # Not in tests that put a buffer in the place of a stream.
+        if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _text_stream(number: int, mode: Literal["r", "w"]) -> TextIO:
+    return open(number, mode, encoding="utf-8", closefd=False)
 
 
 def claim_standard_streams() -> tuple[int, int]:
