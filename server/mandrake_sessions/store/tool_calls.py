@@ -83,7 +83,10 @@ def tool_calls_of(connection: Connection, turn_pks: Iterable[int]) -> dict[int, 
 
 def each_tool_call(connection: Connection, turn_pk: int) -> Iterator[ToolCall]:
     """The calls of one turn, each read when it is asked for, and left out if it cannot be read."""
-    return readable(connection, connection.execute(f"{_SELECT} WHERE turn_pk = ? ORDER BY pk", (turn_pk,)), _tool_call)
+    # Their numbers first: SQLite would sort the rows, and hold all of them for that.
+    pks = connection.execute("SELECT pk FROM tool_call WHERE turn_pk = ? ORDER BY pk", (turn_pk,)).fetchall()
+    rows = (connection.execute(f"{_SELECT} WHERE pk = ?", pk).fetchone() for pk in pks)
+    return readable(connection, rows, _tool_call)
 
 
 def tool_call_bytes(connection: Connection, turn_pks: Iterable[int]) -> dict[int, int]:
