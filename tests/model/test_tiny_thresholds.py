@@ -1,12 +1,13 @@
-"""Random operations with every threshold tiny, idle work between any two of them, restarts and
-a subscriber: all that was acknowledged is there, and the file is in order after each step."""
+"""Random operations with every threshold tiny, idle work between any two of them, restarts, other processes on the
+same store, and a subscriber: all that was acknowledged is there, and the file is in order after each step."""
 
 from __future__ import annotations
 
 import random
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from model.checking import Comparison
 from model.operations import BEGINNING, Burst, Operation, sequences
 from model.profile import examples, patient
 from model.targets import Follower, ManagerTarget, WireTarget
-from model.tiny import tiny
+from model.tiny import server, tiny
+from wire import Wire
 
 pytestmark = patient
 
@@ -40,6 +42,29 @@ def test_idle_work_and_restarts_between_any_two_operations(bursts: list[Burst], 
             play.follow()
             play.restart_now_and_then()
         play.check_everything()
+
+
+@examples(5, shrink=False)
+@given(bursts=sequences(80, 30), seed=seeds)
+def test_several_processes_on_one_store(bursts: list[Burst], seed: int) -> None:
+    """Two servers and a manager in this process take turns; each prunes as its own settings say, and servers are
+    killed and started again."""
+    with tempfile.TemporaryDirectory() as directory, tiny(seed):
+        workspace = Path(directory)
+        (workspace / ".git").mkdir()
+        (workspace / ".ws").mkdir()
+        with Play(workspace / ".ws" / "db.sqlite", seed) as play, servers(workspace, play.chance) as every:
+            for burst in [*([operation] for operation in BEGINNING), *bursts]:
+                number = play.chance.randrange(3)
+                play.run(burst, None if number == 2 else WireTarget(every.at(number)))
+                play.do_idle_work()
+                play.check_file()
+                play.follow()
+                if play.chance.random() < 0.1:
+                    every.replace(play.chance.randrange(2))
+            play.check_everything()
+            play.compared.target = WireTarget(every.at(0))
+            play.compared.compare_everything()
 
 
 class Play:
@@ -110,6 +135,51 @@ class Play:
                 keeper.step()
         self.check_file()
         self.compared.compare_everything()
+
+
+class Servers:
+    """Two servers of one store."""
+
+    def __init__(self, workspace: Path, chance: random.Random) -> None:
+        self._workspace, self._chance = workspace, chance
+        self._wires = [self._start(), self._start()]
+
+    def _start(self) -> Wire:
+        bound, age = self._chance.choice(["1024", "5000"]), self._chance.choice(["1", "1000"])
+        flags = ("--durability", "normal", "--feed-max-bytes", bound, "--feed-max-age", age)
+        options = server(self._chance.randrange(2**32))
+        return Wire(self._workspace, self._chance.choice(["lines", "headers"]), *flags, **options)  # type: ignore[arg-type]
+
+    def at(self, number: int) -> Wire:
+        return self._wires[number]
+
+    def replace(self, number: int) -> None:
+        """One ends, by itself or killed, and another starts."""
+        if self._chance.random() < 0.5:
+            self._wires[number].kill()
+        else:
+            self._wires[number].close()
+        self._wires[number] = self._start()
+
+    def close(self) -> None:
+        for wire in self._wires:
+            wire.close()
+
+    def kill(self) -> None:
+        for wire in self._wires:
+            wire.kill()
+
+
+@contextmanager
+def servers(workspace: Path, chance: random.Random) -> Iterator[Servers]:
+    """Two servers for the block, which end well if it does."""
+    found = Servers(workspace, chance)
+    try:
+        yield found
+    except BaseException:
+        found.kill()
+        raise
+    found.close()
 
 
 def _without_chunk(operation: Operation) -> Operation:

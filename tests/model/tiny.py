@@ -27,7 +27,7 @@ _LARGEST = {
 }
 _OF_SERVERS = {
     "connection.dispatcher": {"MAX_GROUP": 4, "GROUP_BYTES": 2_000},
-    "connection.subscriptions": {"READ_LIMIT": 4},
+    "connection.follower": {"READ_LIMIT": 4},
     "connection.reader": {"READ_BYTES": 300},
     "connection.outbound": {"FLUSH_BYTES": 300, "WRITE_BYTES": 300, "HIGH_WATER": 2_000},
 }
