@@ -11,6 +11,7 @@ from typing import Any
 from mandrake_sessions.connection.streams import claim_standard_streams, open_standard_streams
 from mandrake_sessions.limits import MAX_INTEGER_DIGITS
 from mandrake_sessions.logs import start_logging
+from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import BadSetting, Settings, from_environment, parse_setting, setting_fields
 from mandrake_sessions.version import __version__
 
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve the client on stdin and stdout", description=_SERVE)
     _add_settings(serve)
+    _add_transports(serve)
     serve.set_defaults(run=_serve, parser=serve)
     demo = commands.add_parser("demo", help="watch an agent's conversation being stored", description=_DEMO)
     demo.add_argument("--workspace", metavar="PATH", default=".", help="the directory that the agent looks at")
@@ -133,6 +135,36 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         )
 
 
+def _add_transports(serve: argparse.ArgumentParser) -> None:
+    """The flags that LSP names, which the libraries of some editors add by themselves."""
+    serve.add_argument("--stdio", action="store_true", help="as it is anyway; some editors ask for it")
+    serve.add_argument(
+        "--clientProcessId",
+        metavar="N",
+        type=_process_id,
+        help="end when this process is gone; some editors name themselves so",
+    )
+    for flag in _TRANSPORTS:
+        serve.add_argument(flag, nargs="?", action=_OtherTransport, help=argparse.SUPPRESS)
+
+
+_PROCESS_ID_DIGITS = 10
+_TRANSPORTS = ("--pipe", "--socket", "--port", "--node-ipc")
+
+
+class _OtherTransport(argparse.Action):
+    """Says that there is one way to speak with this server."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        parser.error(f"{self.option_strings[0]}: this server speaks on stdin and stdout only; start it with --stdio")
+
+
+def _process_id(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _PROCESS_ID_DIGITS and 0 < int(text) < 2**31):
+        raise argparse.ArgumentTypeError(f"{shorten(text)!r} is not the id of a process")
+    return int(text)
+
+
 def _serve(options: argparse.Namespace) -> int:
     flags = {
         setting.name: parse_setting(setting.name, value, "--" + setting.name.replace("_", "-"))
@@ -150,7 +182,7 @@ def _serve(options: argparse.Namespace) -> int:
     stdin, stdout = claim_standard_streams()
     from mandrake_sessions.connection.server import serve
 
-    return serve(settings, frozenset(given), stdin, stdout)
+    return serve(settings, frozenset(given), stdin, stdout, options.clientProcessId)
 
 
 def _demo(options: argparse.Namespace) -> int:

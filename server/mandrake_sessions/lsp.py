@@ -58,13 +58,6 @@ class LanguageAdapter:
         if not call.is_request or name not in REQUESTS:
             call.succeed(None)
 
-    def response(self, message: dict[str, Any]) -> None:
-        """The client's answer to a request that pygls sent."""
-        try:
-            self._server.protocol.handle_message(self._server.protocol.structure_message(message))
-        except Exception as error:
-            _log_failure("a response could not be read", error)
-
     def _written(self, data: bytes) -> None:
         message = json.loads(data)
         found = None if "method" in message else self._calls.pop(message.get("id"), None)

@@ -5,9 +5,7 @@ Importing pygls and lsprotocol takes longer than all else at start-up, so a scri
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from mandrake_sessions.connection.client_log import ClientLog
 from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.trace import LEVELS
 from mandrake_sessions.protocol.errors import InvalidParams, out_of_turn
+from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import BadSetting, with_options
 from mandrake_sessions.workspaces import PathUnknown, absolute
 
@@ -39,7 +38,6 @@ LSP_METHODS = frozenset(
     }
 )
 REQUESTS = frozenset({"initialize", "shutdown", "workspace/executeCommand"})
-PARENT_LOOK_SECONDS = 1.0
 
 
 class LanguageClient:
@@ -66,6 +64,11 @@ class LanguageClient:
             self._set_trace(params.get("value") if isinstance(params, dict) else None)
             call.succeed(None)
             return
+        if name == "window/workDoneProgress/cancel":
+            # No work of ours has a token, so this is about work that nobody knows, or that is over.
+            logger.debug("ignored a wish to cancel work that is not going on")
+            call.succeed(None)
+            return
         if name in REQUESTS and not call.is_request:
             logger.warning("ignored %s, which is a request, sent as a notification", name)
             call.succeed(None)
@@ -74,6 +77,8 @@ class LanguageClient:
             raise out_of_turn("the server is initialized already")
         if name == "workspace/didChangeWorkspaceFolders" and not self._initialized:
             raise out_of_turn("the server is not initialized yet; send initialize first")
+        if name == "workspace/executeCommand":
+            raise _no_command(params)
         self._prepare(name, params)
         self._load().receive(name, call, _without_trace(params))
         self._after(name, params)
@@ -83,11 +88,8 @@ class LanguageClient:
         self._log.end()
 
     def response(self, message: dict[str, Any]) -> None:
-        """The client's answer to a request of the language server's."""
-        if self._adapter is None:
-            logger.debug("ignored a response to no request: id %r", message.get("id"))
-        else:
-            self._adapter.response(message)
+        """An answer to a request: this server sends none."""
+        logger.debug("ignored a response to no request: id %r", message.get("id"))
 
     def _load(self) -> LanguageAdapter:
         if self._adapter is None:
@@ -120,7 +122,7 @@ class LanguageClient:
             self._server.stores.set_folders(folders)
             logger.info("initialized with the workspace folders %s", ", ".join(folders) or "none")
             if process_id := params.get("processId"):
-                self._watch_parent(process_id)
+                self._server.watch_parent(process_id)
             # After the answer, before which LSP allows no trace.
             if "trace" in params:
                 self._set_trace(params["trace"])
@@ -141,12 +143,17 @@ class LanguageClient:
         else:
             logger.warning("ignored a level of trace that is none of %s", ", ".join(LEVELS))
 
-    def _watch_parent(self, process_id: int) -> None:
-        """End when the process that started us is gone (LSP: ``processId``)."""
-        if _is_alive(process_id):
-            asyncio.get_running_loop().call_later(PARENT_LOOK_SECONDS, self._watch_parent, process_id)
-        else:
-            self._server.end(0, why=f"the parent process {process_id} is gone")
+
+def _no_command(params: Any) -> InvalidParams:
+    """There are none: what this server can do are methods."""
+    if not isinstance(params, dict):
+        return InvalidParams("", "must be an object")
+    command = params.get("command")
+    if not isinstance(command, str):
+        return InvalidParams("command", "must be the name of a command")
+    return InvalidParams(
+        "command", f"there is no command {shorten(command)!r}, and no other: send the method itself as a request"
+    )
 
 
 def _without_trace(params: dict[str, Any]) -> dict[str, Any]:
@@ -188,16 +195,3 @@ def _uris(folders: Any) -> list[str]:
     if not isinstance(folders, list):
         return []
     return [f["uri"] for f in folders if isinstance(f, dict) and isinstance(f.get("uri"), str)]
-
-
-def _is_alive(process_id: int) -> bool:
-    if os.name == "nt":
-        # os.kill ends a process there; the end of the input tells of a parent's death as well.
-        return True
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -21,6 +21,7 @@ from mandrake_sessions.connection.intake import Intake
 from mandrake_sessions.connection.language import LSP_METHODS, LanguageClient
 from mandrake_sessions.connection.metrics import Metrics
 from mandrake_sessions.connection.outbound import Outbound
+from mandrake_sessions.connection.parents import Parents
 from mandrake_sessions.connection.reader import Reader
 from mandrake_sessions.connection.service import ServerService
 from mandrake_sessions.connection.stores import StorePlace, Stores
@@ -58,7 +59,9 @@ _ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGH
 class Server:
     """Everything that belongs to one connection. ``run`` is its whole life."""
 
-    def __init__(self, settings: Settings, given: frozenset[str], stdin: int, stdout: int) -> None:
+    def __init__(
+        self, settings: Settings, given: frozenset[str], stdin: int, stdout: int, parent: int | None = None
+    ) -> None:
         self.settings = settings
         self.stores = Stores(settings)
         self._given = given
@@ -82,6 +85,9 @@ class Server:
         self._taking_in: asyncio.Handle | None = None
         self._subscriptions.on_caught_up = self._dispatcher.run
         self._language = LanguageClient(self, given, self._outbound)
+        self._parents = Parents(lambda process_id: self.end(0, why=f"the parent process {process_id} is gone"))
+        if parent is not None:
+            self.watch_parent(parent)
         self._service = ServiceContext(ServerService(self.stores, self._monitor, metrics))
         self._finished = self._loop.create_future()
         self._ending = False
@@ -143,6 +149,10 @@ class Server:
         self._intake.max_message_bytes = settings.max_message_bytes
         if not {"log_level", "log_file", "log_max_bytes"} <= self._given:
             start_logging(settings.log_level, settings.log_file, settings.log_max_bytes)
+
+    def watch_parent(self, process_id: int) -> None:
+        """End when the process that started us is gone."""
+        self._parents.watch(process_id)
 
     def leave_stores(self, places: list[StorePlace]) -> None:
         """Workspace folders went: their subscriptions end and their stores close, once what came before is done."""
@@ -313,10 +323,11 @@ def _log_uncaught(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
     logger.error("the event loop went on after an error that nobody caught", exc_info=context.get("exception"))
 
 
-def serve(settings: Settings, given: frozenset[str], stdin: int, stdout: int) -> int:
-    """Serve the client on two file descriptors; gives the exit code. ``given``: settings that no client may change."""
-    return asyncio.run(_serve(settings, given, stdin, stdout))
+def serve(settings: Settings, given: frozenset[str], stdin: int, stdout: int, parent: int | None = None) -> int:
+    """Serve the client on two file descriptors; gives the exit code. ``given``: settings that no client may change;
+    ``parent``: a process whose end is ours."""
+    return asyncio.run(_serve(settings, given, stdin, stdout, parent))
 
 
-async def _serve(settings: Settings, given: frozenset[str], stdin: int, stdout: int) -> int:
-    return await Server(settings, given, stdin, stdout).run()
+async def _serve(settings: Settings, given: frozenset[str], stdin: int, stdout: int, parent: int | None) -> int:
+    return await Server(settings, given, stdin, stdout, parent).run()
