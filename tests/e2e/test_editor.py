@@ -99,7 +99,7 @@ async def test_a_folder_that_goes_ends_its_subscriptions(client: LanguageClient,
 async def test_what_is_not_there_is_said(client: LanguageClient) -> None:
     with pytest.raises(JsonRpcMethodNotFound):
         await ask(client, "no/such")
-    with pytest.raises(JsonRpcException, match="not defined"):
+    with pytest.raises(JsonRpcException, match="there is no command 'nothing'"):
         await client.workspace_execute_command_async(types.ExecuteCommandParams(command="nothing"))
     with pytest.raises(JsonRpcInvalidRequest):
         await client.initialize_async(types.InitializeParams(capabilities=types.ClientCapabilities()))

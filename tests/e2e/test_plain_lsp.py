@@ -1,4 +1,4 @@
-"""What the libraries of editors do by themselves: their flags, the process that they name, what they send in passing."""
+"""What the libraries of editors do by themselves: their flags, the process they name, what they send in passing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.wire import SERVER, TIMEOUT, Framing, Wire, clean_environment, serving
+
+from wire import SERVER, TIMEOUT, Framing, Wire, clean_environment, serving
 
 # Linux and macOS give no process such an id.
 NOBODY = 2**31 - 1
@@ -71,7 +72,8 @@ def test_it_ends_with_its_parent(workspace: Path, way: str) -> None:
     assert parent.stdin is not None
     parent.stdin.close()
     # Nobody has waited for the parent yet: it is gone all the same.
-    wire.process.wait(TIMEOUT) if sys.platform == "linux" else parent.wait(TIMEOUT)
+    if sys.platform == "linux":
+        assert wire.process.wait(TIMEOUT) == 0
     parent.wait(TIMEOUT)
     assert wire.process.wait(TIMEOUT) == 0
     assert wire.unread() == []
