@@ -148,9 +148,17 @@ def _may_hold(value: Any, levels: int) -> bool:
 
 
 def _is_long(value: Any, levels: int) -> bool:
+    """Whether there is a long text in it. Asked about each answer, and written out for that."""
     if isinstance(value, str):
         return len(value) > SLICE
-    return _may_hold(value, levels) and any(_is_long(item, levels - 1) for item in value.values())
+    if levels > 0 and isinstance(value, dict):
+        for item in value.values():
+            if isinstance(item, str):
+                if len(item) > SLICE:
+                    return True
+            elif isinstance(item, dict) and _is_long(item, levels - 1):
+                return True
+    return False
 
 
 def _holds_rows(value: Any) -> bool:

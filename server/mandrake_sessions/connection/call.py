@@ -6,7 +6,6 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from mandrake_sessions.connection.answers import carry_through, encode_answer
@@ -164,7 +163,7 @@ class Call:
         if not self.is_request:
             carry_through(result)
             return b""
-        return encode_answer(self.id, result, None if self.place is None else str(Path(self.place.path).parent))
+        return encode_answer(self.id, result, None if self.place is None else self.place.directory)
 
     def succeed_encoded(self, answer: Encoded) -> None:
         """Answer with what ``encode_result`` gave."""

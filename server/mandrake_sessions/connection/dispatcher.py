@@ -16,7 +16,7 @@ from typing import Any
 
 from mandrake_sessions.absent import AbsentStore
 from mandrake_sessions.connection.call import Call
-from mandrake_sessions.connection.duration import may_take_long
+from mandrake_sessions.connection.duration import is_about_large_turn, may_take_long
 from mandrake_sessions.connection.health import HealthMonitor
 from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.spool import Encoded
@@ -319,10 +319,10 @@ class Dispatcher:
 
     def _write(self, call: Call, manager: SessionManager, place: StorePlace) -> bool:
         """One transaction for the writes at the head of the queue. Raises Busy, with the queue as it was."""
-        if _is_long(call, manager):
+        if _is_long(call):
             self._write_beside(call, manager)
             return False
-        group = self._group(place, manager)
+        group = self._group(place)
         try:
             if self._busy is not None:
                 # The lock was held a moment ago: nothing is prepared before it is ours.
@@ -335,6 +335,10 @@ class Dispatcher:
         except Exception as error:
             self._fail_group(group, manager, error)
             return True
+        if not outcomes:
+            # It is known to take long now.
+            self._write_beside(call, manager)
+            return False
         # Those that the group had no time or room for are left in the queue.
         for done, outcome in zip(group, outcomes, strict=False):
             if isinstance(outcome, Appended):
@@ -346,20 +350,47 @@ class Dispatcher:
 
     def _carry_out(self, group: list[Call], manager: SessionManager) -> list[Any]:
         """What became of the first of a group, of as many as there is time and room for: encoded results, receipts of
-        appends, or exceptions."""
+        appends, or exceptions. Of none, where the first is about what turns out to be large."""
         if _are_appends(group):
             return self._append(group, manager)
+        if len(group) == 1:
+            outcome = self._write_alone(group[0], manager)
+            return [] if outcome is None else [outcome]
         outcomes: list[Any] = []
         weight = 0
         with manager.transaction(wait=False):
             until = time.monotonic() + GROUP_SECONDS
             for call in group:
+                if is_about_large_turn(call.name, call.params, manager):
+                    call.is_long = True
+                    break
                 outcome = self._attempt_write(call, manager)
                 outcomes.append(outcome)
                 weight += 0 if isinstance(outcome, Exception) else len(outcome)
                 if weight > GROUP_ANSWER_BYTES or time.monotonic() >= until:
                     break
         return outcomes
+
+    def _write_alone(self, call: Call, manager: SessionManager) -> Encoded | Exception | None:
+        """The most frequent group, and the fastest way: an exception undoes the transaction. None: it turned out to be
+        about what is large. Raises what the transaction as a whole fails with."""
+        failed: Exception | None = None
+        try:
+            with manager.transaction(wait=False):
+                if is_about_large_turn(call.name, call.params, manager):
+                    call.is_long = True
+                    return None
+                try:
+                    outcome = self._carry(call, self._context(call, manager))
+                except Exception as error:
+                    failed = error
+                    raise
+                self._subscriptions.was_given(manager, manager.last_seq())
+        except Exception as error:
+            if error is failed:
+                return error
+            raise
+        return outcome
 
     def _append(self, group: list[Call], manager: SessionManager) -> list[Any]:
         """Appends alone go to the manager together, which stores them with one statement."""
@@ -368,7 +399,7 @@ class Dispatcher:
         receipts = iter(manager.append_pieces(pieces, wait=False))
         return [outcome if isinstance(outcome, Exception) else next(receipts) for outcome in outcomes]
 
-    def _group(self, place: StorePlace, manager: SessionManager) -> list[Call]:
+    def _group(self, place: StorePlace) -> list[Call]:
         """The writes to one store that nothing else stands between, and none that may take long."""
         group: list[Call] = []
         size = 0
@@ -378,7 +409,7 @@ class Dispatcher:
                 break
             if not _access(call).writes or call.place != place:
                 break
-            if group and _is_long(call, manager):
+            if group and _is_long(call):
                 break
             group.append(call)
         return group
@@ -407,20 +438,28 @@ class Dispatcher:
         self.run()
 
     def _attempt_write(self, call: Call, manager: SessionManager) -> Encoded | Exception:
-        """``_attempt`` inside a transaction; its result is a state that the client is given."""
-        outcome = self._attempt(call, self._context(call, manager))
-        if _access(call) is not Access.APPEND and not isinstance(outcome, Exception):
-            # Before the changes can be sent.
-            self._subscriptions.was_given(manager, manager.last_seq())
+        """``_attempt`` inside a transaction; its result is a state that the client is given. What cannot be told, since
+        it cannot be encoded, is undone."""
+        is_append = _access(call) is Access.APPEND
+        try:
+            with manager.transaction(appends_only=is_append):
+                outcome = self._carry(call, self._context(call, manager))
+            if not is_append:
+                # Before the changes can be sent.
+                self._subscriptions.was_given(manager, manager.last_seq())
+        except Exception as error:
+            return error
         return outcome
 
     def _attempt(self, call: Call, context: Any) -> Encoded | Exception:
-        """The encoded result, or the exception; what the call had written is undone by then, and nothing of the
-        others'."""
+        """The encoded result, or the exception."""
         try:
-            return call.encode_result(carry_out(context, _method(call), own_params(call.params)))
+            return self._carry(call, context)
         except Exception as error:
             return error
+
+    def _carry(self, call: Call, context: Any) -> Encoded:
+        return call.encode_result(carry_out(context, _method(call), own_params(call.params)))
 
     def _fail_group(self, group: list[Call], manager: SessionManager, error: Exception) -> None:
         """The transaction as a whole failed. Each call is tried alone, so that a small one may still fit on a full
@@ -465,8 +504,7 @@ class Dispatcher:
 
         def read() -> Encoded:
             with pin:
-                context = self._context(call, manager)
-                return call.encode_result(carry_out(context, _method(call), own_params(call.params)))
+                return self._carry(call, self._context(call, manager))
 
         done = self._executor.submit(read)
         done.add_done_callback(lambda finished: self._loop.call_soon_threadsafe(self._was_read, call, finished))
@@ -532,10 +570,10 @@ class Dispatcher:
         return True
 
 
-def _is_long(call: Call, manager: SessionManager) -> bool:
-    """``may_take_long``, asked once a call. Raises Busy and FileMoved."""
+def _is_long(call: Call) -> bool:
+    """``may_take_long``, asked once a call."""
     if call.is_long is None:
-        call.is_long = may_take_long(call.name, call.params, call.size, manager)
+        call.is_long = may_take_long(call.name, call.params, call.size)
     return call.is_long
 
 

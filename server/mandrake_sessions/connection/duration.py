@@ -18,18 +18,25 @@ _DELETIONS = frozenset({"session/delete", "round/delete", "turn/delete"})
 _GIVE_A_TURN = frozenset({"turn/update", "turn/create"})
 
 
-def may_take_long(name: str, params: Any, size: int, manager: SessionManager) -> bool:
+def may_take_long(name: str, params: Any, size: int) -> bool:
     """Whether to carry out a write on a thread; one of ``turn/append`` never is. Params are as they were sent.
-    Raises Busy and FileMoved."""
+    Where this says no, the turn that it is about may be large yet: see ``is_about_large_turn``."""
     if name == "turn/append":
         return False
     if size > LARGE_MESSAGE or name in _DELETIONS:
         return True
     if name == "transaction/run":
         return _is_long_transaction(params)
-    if name == "turn/create" and "id" not in params:
-        return _is_long_list(params.get("toolCalls"), MANY_TOOL_CALLS)
-    return name in _GIVE_A_TURN and _is_large_turn(manager, params.get("turnId", params.get("id")))
+    return name == "turn/create" and _is_long_list(params.get("toolCalls"), MANY_TOOL_CALLS)
+
+
+def is_about_large_turn(name: str, params: Any, manager: SessionManager) -> bool:
+    """Whether the answer to a write is a turn that is large already; asked inside the transaction, where a look at the
+    store costs next to nothing."""
+    if name not in _GIVE_A_TURN:
+        return False
+    turn_id = params.get("turnId", params.get("id"))
+    return isinstance(turn_id, str) and manager.is_large_turn(turn_id, MANY_TOOL_CALLS)
 
 
 def _is_long_transaction(params: Any) -> bool:
@@ -45,10 +52,3 @@ def _is_long_transaction(params: Any) -> bool:
 
 def _is_long_list(given: Any, limit: int) -> bool:
     return isinstance(given, list) and len(given) > limit
-
-
-def _is_large_turn(manager: SessionManager, turn_id: Any) -> bool:
-    if not isinstance(turn_id, str):
-        return False
-    with manager.pin(wait=False):
-        return manager.is_large_turn(turn_id, MANY_TOOL_CALLS)

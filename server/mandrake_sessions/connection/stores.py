@@ -45,7 +45,7 @@ _OF_A_FILE = frozenset(
 _OF_MAKING = frozenset({StorageReason.CREATE_DIRECTORY, StorageReason.OPEN, StorageReason.READ_ONLY})
 
 
-@frozen
+@frozen(cache_hash=True)
 class StorePlace:
     """Where a store is: its scope, the workspace it belongs to, and its file. ``is_usual``: the file was not named by
     ``--database``, so its directory is ours."""
@@ -54,6 +54,10 @@ class StorePlace:
     workspace: str | None
     path: str
     is_usual: bool = True
+
+    @property
+    def directory(self) -> str:
+        return os.path.dirname(self.path) or "."  # noqa: PTH120, asked for each answer
 
 
 class Stores:

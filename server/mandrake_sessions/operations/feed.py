@@ -12,7 +12,7 @@ from mandrake_sessions.model import Change, FeedStart, Scope, Session
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store import changes, rounds, sessions, turns
 from mandrake_sessions.store.oddities import readable
-from mandrake_sessions.store.transaction import last_seq
+from mandrake_sessions.store.transaction import last_seq, seq_now
 from mandrake_sessions.store.watch import CommitWatch
 
 FIRST_SESSIONS = 50
@@ -111,9 +111,8 @@ class FeedOperations(Operations):
             return {stored.session.id: stored.session for stored in found if stored is not None}
 
     def last_seq(self) -> int:
-        """The ``seq`` of the last committed change; 0 in a new store."""
-        with self._read() as connection:
-            return last_seq(connection)
+        """The ``seq`` of the last committed change, inside a transaction of that one's own; 0 in a new store."""
+        return seq_now(self._database(), self._settings)
 
     def store_id(self) -> str:
         """The name of this file's history. It changes when the file is restored or replaced."""

@@ -82,6 +82,16 @@ def last_seq(connection: sqlite3.Connection) -> int:
     return int(seq)
 
 
+def seq_now(database: Database, settings: StoreSettings) -> int:
+    """The store's ``seq`` as this thread sees it; inside its own transaction it is known without looking."""
+    running = database.running
+    if running is not None and running.thread == threading.get_ident() and not reads_pinned(database):
+        with database.translated():
+            return running.seq
+    with snapshot(database, settings) as connection:
+        return last_seq(connection)
+
+
 def transaction(
     database: Database, settings: StoreSettings, *, appends_only: bool = False, wait: bool = True
 ) -> AbstractContextManager[Transaction]:
