@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from mandrake_sessions.connection.streams import claim_standard_streams, open_standard_streams
 from mandrake_sessions.limits import MAX_INTEGER_DIGITS
 from mandrake_sessions.logs import start_logging
-from mandrake_sessions.quoting import shorten
+from mandrake_sessions.quoting import one_line, shorten
 from mandrake_sessions.settings import BadSetting, Settings, from_environment, parse_setting, setting_fields
 from mandrake_sessions.version import __version__
 
@@ -39,8 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """Errors quote what was given, which may hold anything."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mandrake-sessions",
         description="One durable, live store of agent conversations per workspace: JSON-RPC on stdin and stdout.",
         epilog="Without a command, and with stdin not a terminal, it serves: "

@@ -11,12 +11,10 @@ import traceback
 from types import TracebackType
 
 from mandrake_sessions.log_output import LogQueue, SharedLogFile, StandardError
+from mandrake_sessions.quoting import one_line
 
 PACKAGE = "mandrake_sessions"
 LOG_FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
-# What some reader takes for the end of a line, or a terminal for a command.
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-_ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 def start_logging(level: str, path: str | None, max_bytes: int) -> None:
@@ -29,11 +27,6 @@ def start_logging(level: str, path: str | None, max_bytes: int) -> None:
     # Other packages log whole messages below this level.
     logging.basicConfig(level=max(logging.WARNING, _number(level)), handlers=[handler], force=True)
     logging.getLogger(PACKAGE).setLevel(_number(level))
-
-
-def one_line(text: str) -> str:
-    """The text without anything that ends a line or moves a terminal's cursor."""
-    return text.translate(_ESCAPES)
 
 
 class _OneLine(logging.Formatter):

@@ -6,6 +6,16 @@ from typing import Final
 
 # Characters of a quoted value.
 MAX_QUOTED: Final = 200
+# What turns the direction of the text, so that it reads as another.
+_DIRECTIONS = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+# What some reader takes for the end of a line, or a terminal for a command; and what no encoding has.
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+_ESCAPES |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *_DIRECTIONS, *range(0xD800, 0xE000))}
+# A byte of a file's name that is not UTF-8: some outputs write it as it is.
+_ESCAPES |= {code: f"\\x{code - 0xDC00:02x}" for code in range(0xDC80, 0xDD00)}
+_ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+# In JSON an escape is one of JSON's own, and the value stays what it is.
+_JSON_ESCAPES = {code: f"\\u{code:04x}" for code in _ESCAPES}
 
 
 def shorten(value: str, limit: int = MAX_QUOTED) -> str:
@@ -14,3 +24,13 @@ def shorten(value: str, limit: int = MAX_QUOTED) -> str:
         return value
     half = (limit - 3) // 2
     return f"{value[: limit - 3 - half]}...{value[-half:]}"
+
+
+def one_line(text: str) -> str:
+    """The text without anything that ends a line or moves a terminal's cursor: for all that is printed or logged."""
+    return text.translate(_ESCAPES)
+
+
+def json_line(text: str) -> str:
+    """The same of a JSON text that stands on one line: it means what it meant."""
+    return text.translate(_JSON_ESCAPES)

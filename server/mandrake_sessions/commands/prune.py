@@ -14,7 +14,6 @@ from mandrake_sessions.commands.shared import (
     DONE,
     Meant,
     ended,
-    printable,
     say,
     say_json,
     shown_progress,
@@ -25,6 +24,7 @@ from mandrake_sessions.maintenance import Pruned, prune
 from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import PrunableSession
+from mandrake_sessions.quoting import one_line
 from mandrake_sessions.settings import BadSetting
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -100,7 +100,7 @@ def _list(found: list[PrunableSession], options: Namespace) -> None:
 
 def _line(session: PrunableSession) -> str:
     day = time.strftime("%Y-%m-%d", time.localtime(session.last_change / 1000))
-    title = printable(session.title or "(no title)")[:_TITLE_WIDTH]
+    title = one_line(session.title or "(no title)")[:_TITLE_WIDTH]
     parts = {
         "texts": session.texts_bytes,
         "raw responses": session.raw_responses_bytes,

@@ -18,6 +18,7 @@ from mandrake_sessions.errors import InvalidValue, SessionsError
 from mandrake_sessions.maintenance import Progress, check_links
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.stores import StoreName
+from mandrake_sessions.quoting import json_line, one_line
 from mandrake_sessions.settings import Settings, from_environment, parse_setting
 from mandrake_sessions.workspaces import own_directory
 
@@ -74,18 +75,13 @@ def ended(options: Namespace, work: Callable[[Meant], int], *, failed: int = FAI
 
 
 def say(line: str = "") -> None:
-    """One line on stdout."""
-    sys.stdout.write(line + "\n")
+    """One line on stdout. Paths and titles may hold anything."""
+    sys.stdout.write(one_line(line) + "\n")
 
 
 def say_json(value: Mapping[str, Any]) -> None:
     """One line of JSON on stdout, its names in the case of the wire."""
-    say(json.dumps(_in_wire_case(value), ensure_ascii=False))
-
-
-def printable(text: str) -> str:
-    """A text of a conversation, without what would move a terminal's cursor."""
-    return "".join(character if character.isprintable() else "·" for character in text)
+    sys.stdout.write(json_line(json.dumps(_in_wire_case(value), ensure_ascii=False)) + "\n")
 
 
 @contextmanager
@@ -120,6 +116,6 @@ def _told(command: str, error: Exception, code: int) -> int:
     told = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         told = f"{error.filename}: {error.strerror}"
-    text = " ".join(told.split())
+    text = one_line(told)
     sys.stderr.write(f"mandrake-sessions {command}: {text}\n")
     return code

@@ -9,7 +9,8 @@ from contextlib import suppress
 from mandrake_sessions.connection import outbound as door
 from mandrake_sessions.connection.jsonrpc import notification_message
 from mandrake_sessions.connection.outbound import Outbound
-from mandrake_sessions.logs import PACKAGE, one_line
+from mandrake_sessions.logs import PACKAGE
+from mandrake_sessions.quoting import one_line
 
 ERROR, WARNING = 1, 2
 # So many may wait for the loop; what is logged faster than it turns stands in the log alone.

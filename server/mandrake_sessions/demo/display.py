@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mandrake_sessions.demo.client import Message
 from mandrake_sessions.demo.watched import Watched
+from mandrake_sessions.quoting import one_line
 
 ICONS = {"pending": "○", "in_progress": "◐", "completed": "✓", "failed": "✗"}
 STYLES = {"pending": "dim", "in_progress": "yellow", "completed": "green", "failed": "bold red"}
@@ -75,4 +76,4 @@ def status_text(watched: Watched) -> str:
 
 def printable(text: str) -> str:
     """The text without what a terminal would obey: file names and files may hold anything."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "·" for letter in text)
+    return "\n".join(map(one_line, text.split("\n")))

@@ -98,5 +98,5 @@ def print_how_to_look(console: Console, workspace: Path, session_id: str, store:
     answering = shlex.join([*program, *flags])
     select = 'SELECT "index", kind, status, chunk_count FROM turn ORDER BY pk'
     console.print(Text("\nTo look at it:", "bold"))
-    console.print(Text(f"{asking} | {answering}"), soft_wrap=True)
-    console.print(Text(shlex.join(["sqlite3", "-header", store, select])), soft_wrap=True)
+    console.print(Text(printable(f"{asking} | {answering}")), soft_wrap=True)
+    console.print(Text(printable(shlex.join(["sqlite3", "-header", store, select]))), soft_wrap=True)
