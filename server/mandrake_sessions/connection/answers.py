@@ -109,6 +109,11 @@ def _object_parts(plain: dict[str, Any], rows: tuple[str, ...], entity: Any) -> 
     yield b"}"
 
 
+def object_parts(value: dict[str, Any]) -> Iterator[bytes]:
+    """The JSON of an object of JSON values; what is long in it, piece by piece."""
+    return _plain_parts(value)
+
+
 def _plain_parts(value: Any, levels: int = _LEVELS) -> Iterator[bytes]:
     """The JSON of a JSON value. The last part of an object ends with its brace."""
     if isinstance(value, str) and len(value) > SLICE:

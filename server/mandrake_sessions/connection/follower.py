@@ -15,10 +15,10 @@ from mandrake_sessions.connection.look import Lookout
 from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.read_points import ReadPoints
 from mandrake_sessions.connection.subscription import Subscription, SubscriptionIndex
+from mandrake_sessions.connection.told import Told
 from mandrake_sessions.errors import FeedPruned, SessionsError
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Change, Session
-from mandrake_sessions.protocol import notifications
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +46,9 @@ class StoreFollower:
         self._go_on = go_on
         # Where the sweep for those behind stands.
         self._sweep: int | None = None
-        # What was read and not told yet, and the position that it follows.
-        self._ahead: tuple[int, list[Change]] | None = None
+        # What was read and not told to all yet, by the position that it follows: for the newest, and for the sweep.
+        self._ahead: dict[int, list[Change]] = {}
+        self._told = Told(self._session_now)
         self._follow()
 
     def _follow(self) -> None:
@@ -74,7 +75,8 @@ class StoreFollower:
             self.close()
             self._follow()
             self.is_behind = True
-            self._ahead = self._sweep = None
+            self._forget()
+            self._sweep = None
             if self._store_id != known:
                 self.end_all("closed")
                 self._outbound.flush()
@@ -112,12 +114,15 @@ class StoreFollower:
                 continue
             if not moved:
                 self.is_behind = False
+                self._forget()
                 return
             if time.monotonic() >= until:
                 self._go_on()
                 return
-        # It would be held for as long as the client does not read.
-        self._ahead = None
+
+    def _forget(self) -> None:
+        self._ahead.clear()
+        self._told.forget()
 
     def _step(self, until: float, *, look: bool) -> bool:
         """Tell those that have seen everything, then those behind, of what comes next; whether there was anything."""
@@ -129,6 +134,7 @@ class StoreFollower:
         if self._sweep is None or self._sweep >= newest:
             # Whoever began below the sweep, or a whole new lap.
             self._sweep = min((subscription.position for subscription in self.subscriptions.every()), default=newest)
+        self._ahead = {seq: found for seq, found in self._ahead.items() if seq in (told, newest, self._sweep)}
         if self._sweep < newest and not self._outbound.is_full:
             self._sweep = self._advance(self._sweep, self._changes_since(self._sweep, look=True), until)
             return told is not None or self._sweep is not None
@@ -138,8 +144,8 @@ class StoreFollower:
         if self.manager.reconnects != self._reconnects or not self.manager.is_in_place:
             # What the positions mean in the file that is there now is not known until `reopened` has looked.
             return []
-        if self._ahead is not None and self._ahead[0] == seq:
-            return self._ahead[1]
+        if seq in self._ahead:
+            return self._ahead[seq]
         recent = self.manager.recent_changes(seq)
         if recent is None or (look and not recent):
             return self.manager.changes_since(seq, limit=READ_LIMIT)
@@ -151,7 +157,7 @@ class StoreFollower:
         """Tell the changes to the subscriptions at ``start`` or beyond; gives how far, None if there was nothing."""
         if not changes:
             return None
-        sessions = self._sessions_of(changes)
+        self._ahead.pop(start, None)
         runs: dict[Subscription, list[Change]] = {}
         through, messages, told = start, 0, 0
         for change in changes:
@@ -162,8 +168,8 @@ class StoreFollower:
                 if run is not None and self._joins(subscription, run[-1], change):
                     run.append(change)
                     continue
-                if run is not None and not self._send(subscription, run, sessions):
-                    return self._held_back(start, through, runs)
+                if run is not None and not self._send(subscription, run):
+                    return self._held_back(start, changes, through, runs)
                 if self.subscriptions.get(subscription.id) is None:
                     # The run before took away what it was about.
                     del runs[subscription]
@@ -174,10 +180,11 @@ class StoreFollower:
             if messages >= SLICE_MESSAGES or time.monotonic() >= until:
                 break
         for subscription, run in sorted(runs.items(), key=lambda entry: entry[1][-1].seq):
-            if not self._send(subscription, run, sessions):
-                return self._held_back(start, through, runs)
+            if not self._send(subscription, run):
+                return self._held_back(start, changes, through, runs)
             del runs[subscription]
-        self._ahead = (through, changes[told:]) if told < len(changes) else None
+        if told < len(changes):
+            self._ahead[through] = changes[told:]
         self._move(start, through, runs)
         return through
 
@@ -187,9 +194,13 @@ class StoreFollower:
             return False
         return not subscription.turns or not self._points.separate(earlier.seq, later.seq)
 
-    def _held_back(self, start: int, through: int, runs: dict[Subscription, list[Change]]) -> int:
-        """The client does not read: these runs could not be sent, and are read again from ``start``."""
+    def _held_back(
+        self, start: int, changes: list[Change], through: int, runs: dict[Subscription, list[Change]]
+    ) -> int:
+        """The client does not read: these runs could not be sent, and are told again from ``start`` on. What was read
+        is held meanwhile, about 1 MiB or one change, so that it is not read once for each subscription."""
         self._move(start, through, runs)
+        self._ahead[start] = changes
         return start
 
     def _move(self, start: int, through: int, but: dict[Subscription, list[Change]]) -> None:
@@ -197,11 +208,11 @@ class StoreFollower:
             if start <= subscription.position < through and subscription not in but:
                 subscription.position = through
 
-    def _send(self, subscription: Subscription, run: list[Change], sessions: dict[str, Session]) -> bool:
+    def _send(self, subscription: Subscription, run: list[Change]) -> bool:
         """Send a run and move the subscription; False, with nothing done, if the client does not read."""
         if self._outbound.is_full:
             return False
-        self._outbound.send(subscription.message(run, sessions))
+        self._outbound.send_parts(self._told.message(subscription, run))
         subscription.position = run[-1].seq
         if subscription.is_ended_by(run[-1]):
             self._end(subscription, "deleted")
@@ -220,11 +231,8 @@ class StoreFollower:
                 self._end(subscription, "pruned")
         self._sweep = None
 
-    def _sessions_of(self, changes: list[Change]) -> dict[str, Session]:
-        if not self.subscriptions.follow_sessions:
-            return {}
-        ids = {change.session_id for change in changes if notifications.concerns_sessions(change)}
-        return self.manager.sessions_now(ids)
+    def _session_now(self, session_id: str) -> Session | None:
+        return self.manager.sessions_now({session_id}).get(session_id)
 
     def _hear(self) -> None:
         """Somebody has committed. Our own commits are heard of here too; most often there is nothing behind them."""

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 HIGH_WATER = 1024 * 1024
 # So much is never held back to leave together with more; a message of more is not copied to join others.
 FLUSH_BYTES = 256 * 1024
+# Nor is a part of so much, of a message in parts.
+PART_BYTES = 64 * 1024
 # So much is taken from a file, or handed to the system, at once.
 WRITE_BYTES = 256 * 1024
 
@@ -81,7 +83,7 @@ class Outbound:
         assert self.framer is not None
         before, after = self.framer.around(sum(map(len, parts)))
         for part in (before, *parts, after):
-            if isinstance(part, Spooled) or len(part) > FLUSH_BYTES:
+            if isinstance(part, Spooled) or len(part) > PART_BYTES:
                 self.flush()
                 self._enqueue(part)
             else:

@@ -20,6 +20,13 @@ class Subscription:
         self.turns = turns
         self._raw = raw
         self._text = text
+        # What its notifications say of a change, beside its id, is the same for all with the same variant.
+        self.variant = (turns, raw, text)
+        method = "turn/updated" if turns else "session/updated"
+        # Of each of its notifications.
+        self.beginning = f'{{"jsonrpc":"2.0","method":"{method}","params":{{"subscriptionId":"{self.id}"'.encode(
+            "ascii"
+        )
         self._run_key = notifications.turn_run if turns else notifications.session_run
         self._concerns_kind = notifications.concerns_turns if turns else notifications.concerns_sessions
 
@@ -31,15 +38,14 @@ class Subscription:
         key = self._run_key(later)
         return key is not None and key == self._run_key(earlier)
 
-    def message(self, run: list[Change], sessions: dict[str, Session]) -> dict[str, Any]:
-        """The notification of a run of joined changes, under the seq of the last."""
+    def params(self, run: list[Change], session: Session | None) -> dict[str, Any]:
+        """Those of the notification of a run of joined changes, under the seq of the last. ``session``: the one that it
+        is about, as it is now, for a subscription of sessions."""
         last = run[-1]
         if self.turns:
             change = notifications.joined_pieces(run) if len(run) > 1 else last
-            params = notifications.turn_updated(self.id, change, raw=self._raw, text=self._text)
-            return notification_message("turn/updated", params)
-        params = notifications.session_updated(self.id, last, sessions.get(last.session_id))
-        return notification_message("session/updated", params)
+            return notifications.turn_updated(self.id, change, raw=self._raw, text=self._text)
+        return notifications.session_updated(self.id, last, session)
 
     def is_ended_by(self, change: Change) -> bool:
         """Whether the change took away what the subscription is about."""
@@ -63,7 +69,6 @@ class SubscriptionIndex:
     def __init__(self) -> None:
         self._all: dict[str, Subscription] = {}
         self._by_scope: dict[tuple[str, str | None], dict[Subscription, None]] = {}
-        self._to_sessions = 0
 
     def __len__(self) -> int:
         return len(self._all)
@@ -74,20 +79,13 @@ class SubscriptionIndex:
     def every(self) -> list[Subscription]:
         return list(self._all.values())
 
-    @property
-    def follow_sessions(self) -> bool:
-        """Whether any is told of sessions."""
-        return self._to_sessions > 0
-
     def add(self, subscription: Subscription) -> None:
         self._all[subscription.id] = subscription
-        self._to_sessions += not subscription.turns
         for key in _keys(subscription.scope):
             self._by_scope.setdefault(key, {})[subscription] = None
 
     def remove(self, subscription: Subscription) -> None:
         del self._all[subscription.id]
-        self._to_sessions -= not subscription.turns
         for key in _keys(subscription.scope):
             same = self._by_scope[key]
             del same[subscription]

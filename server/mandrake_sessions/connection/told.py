@@ -1,0 +1,57 @@
+"""Changes as they are told: read and encoded once, however many subscriptions are told of them.
+
+Only the id of the subscription differs, which stands first; what follows it is shared, in the queue of what waits for
+the client too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mandrake_sessions.connection.answers import object_parts
+from mandrake_sessions.connection.subscription import Subscription
+from mandrake_sessions.model import Change, Session
+
+# Bytes. What was encoded last is kept beyond that, in two variants: with and without raw responses.
+KEPT_BYTES = 1024 * 1024
+_VARIANTS = 2
+
+_Key = tuple[int, int, bool, bool, bool]
+
+
+class Told:
+    """The newest notifications without their subscription. ``find_session``: the session as it is now."""
+
+    def __init__(self, find_session: Callable[[str], Session | None]) -> None:
+        self._find_session = find_session
+        self._kept: dict[_Key, tuple[bytes, ...]] = {}
+        self._size = 0
+
+    def message(self, subscription: Subscription, run: list[Change]) -> tuple[bytes, ...]:
+        """The notification of a run of joined changes, in parts."""
+        key = (run[0].seq, run[-1].seq, *subscription.variant)
+        rest = self._kept.get(key)
+        if rest is None:
+            rest = self._encode(subscription, run)
+            self._keep(key, rest)
+        return (subscription.beginning, *rest)
+
+    def forget(self) -> None:
+        self._kept.clear()
+        self._size = 0
+
+    def _encode(self, subscription: Subscription, run: list[Change]) -> tuple[bytes, ...]:
+        session = None if subscription.turns else self._find_session(run[-1].session_id)
+        params = subscription.params(run, session)
+        del params["subscriptionId"]
+        first, *others = object_parts(params)
+        if not others:
+            return (b"," + first[1:] + b"}",)
+        return (b"," + first[1:], *others, b"}")
+
+    def _keep(self, key: _Key, rest: tuple[bytes, ...]) -> None:
+        self._kept[key] = rest
+        self._size += sum(map(len, rest))
+        while self._size > KEPT_BYTES and len(self._kept) > _VARIANTS:
+            oldest = next(iter(self._kept))
+            self._size -= sum(map(len, self._kept.pop(oldest)))
