@@ -284,3 +284,42 @@ def test_who_never_reads_blocks_neither_others_nor_its_own_servers_end(workspace
             assert never.process.wait(PATIENCE) == 0
         assert time.monotonic() - asked < 10, "it is to end within 3 s"
         heard.assert_is_the_stores(agent)
+
+
+def test_a_large_change_is_held_once_for_all_who_are_told_of_it(workspace: Path) -> None:
+    """1,024 subscriptions, and one change of 8 MiB: each is told at the client's pace, and who has not been told yet
+    costs nothing. The first two dozen are read; a copy for each of them alone would be far more than is allowed."""
+    with serving(workspace, "lines", *ROOMY) as agent, slow_client(workspace, *ROOMY) as slow:
+        turn = Conversation(agent).turn()
+        subscribed = {
+            slow.request("turn/subscribe", turnId=turn, includeText=number % 8 > 0)["subscriptionId"]
+            for number in range(1024)
+        }
+        before = slow.now_kb() if sys.platform == "linux" else 0
+        text = "x" * (8 * 1024 * 1024 - 1024)
+        agent.request("turn/append", turnId=turn, content=text)
+        slow.bytes_at_once = 1024 * 1024
+        for _ in range(24):
+            told = slow.next_told()["params"]
+            subscribed.remove(told["subscriptionId"])
+            assert told.get("content", text) == text
+        if sys.platform == "linux":
+            assert slow.peak_kb() - before < MAY_GROW_KB
+
+
+def test_all_who_are_told_of_one_change_get_the_same(workspace: Path) -> None:
+    """Also where the text is too long for the queue, so that they are told one after the other."""
+    with serving(workspace, "lines", *ROOMY) as agent, slow_client(workspace, *ROOMY) as slow:
+        turn = Conversation(agent).turn()
+        wanted = {
+            slow.request("turn/subscribe", turnId=turn, includeText=text, includeRaw=raw)["subscriptionId"]: (text, raw)
+            for text, raw in [(True, True), (True, False), (False, False)] * 8
+        }
+        text = '"\N{PILE OF POO}\u2028\x01' * 100_000
+        agent.request("turn/append", turnId=turn, content=text, rawResponse=text[::-1])
+        slow.bytes_at_once = 1024 * 1024
+        for _ in range(len(wanted)):
+            told = slow.next_told()["params"]
+            with_text, with_raw = wanted.pop(told["subscriptionId"])
+            assert told.get("content") == (text if with_text else None)
+            assert told.get("rawResponse") == (text[::-1] if with_raw else None)
