@@ -6,8 +6,10 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes
@@ -127,3 +129,40 @@ def test_a_path_that_is_not_utf_8_is_a_workspace(tmp_path: Path) -> None:
             wire.request("session/create")
             # What goes out is UTF-8, which every reader of JSON takes.
             assert "\udce9" not in json.dumps(wire.request("server/info"), ensure_ascii=False)
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "null", "full", "loop", "below a loop", "below a file"])
+def test_what_is_no_file_is_no_database(workspace: Path, kind: str) -> None:
+    """Each request is told what it is, nothing waits, and nothing is made beside it."""
+    path = workspace / "named"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind in ("null", "full"):
+        path.symlink_to(f"/dev/{kind}")
+    elif kind == "below a file":
+        path.touch()
+    else:
+        path.symlink_to(workspace / "other")
+        (workspace / "other").symlink_to(path)
+    before = sorted(workspace.rglob("*"))
+    named = path / "x.sqlite" if kind.startswith("below") else path
+    with serving(workspace, "lines", "--database", str(named)) as wire:
+        wire.let_be("server/healthChanged")
+        # A directory that is a file has no store in it, as one that is not there: reads find nothing.
+        for method in ["session/create"] if kind == "below a file" else ["session/list", "session/create"]:
+            error = wire.error(method)
+            assert error["data"]["kind"] == "storage"
+            assert str(path if kind.startswith("below") else os.path.realpath(path)) in error["message"]
+    assert sorted(workspace.rglob("*")) == before
+
+
+def test_a_hangup_that_was_ignored_at_the_start_ends_nothing(workspace: Path) -> None:
+    """As under nohup."""
+    with serving(workspace, command=("nohup", *SERVER, "serve")) as wire:
+        wire.request("session/create")
+        wire.process.send_signal(signal.SIGHUP)
+        assert wire.request("session/list")["sessions"]
+        time.sleep(0.3)
+        assert wire.process.poll() is None

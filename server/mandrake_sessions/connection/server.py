@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mandrake_sessions.connection.call import Call, Exit
 from mandrake_sessions.connection.dispatcher import Dispatcher
@@ -52,8 +52,8 @@ SHORTEST_LEASE_LOOK = 0.05
 HEALTH_SECONDS = 1.0
 # So long messages are decoded before those that wait are carried out.
 INTAKE_SECONDS = 0.01
-# What ends a server in order. A terminal that is closed hangs up.
-_ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
+# What a terminal sends that is closed; there is none on Windows.
+_HANGUP: Final = getattr(signal, "SIGHUP", None)
 
 
 class Server:
@@ -93,6 +93,7 @@ class Server:
         self._ending = False
         self._patient = False
         self._exit_code = 0
+        self._ending_signals = [signal.SIGTERM, signal.SIGINT, *([] if _HANGUP is None else [_HANGUP])]
 
     async def run(self) -> int:
         """Serve until the end; gives the exit code. All is flushed and closed when it returns."""
@@ -287,7 +288,10 @@ class Server:
         self._dispatcher.keep_house(again)
 
     def _handle_signals(self) -> None:
-        for number in _ENDING_SIGNALS:
+        if _HANGUP is not None and signal.getsignal(_HANGUP) is signal.SIG_IGN:
+            # As under nohup: a terminal that is closed is to end nothing.
+            self._ending_signals.remove(_HANGUP)
+        for number in self._ending_signals:
             try:
                 self._loop.add_signal_handler(number, self._signalled)
             except NotImplementedError:
@@ -296,7 +300,7 @@ class Server:
 
     def _signalled(self) -> None:
         """End in order; a second signal ends at once, by the system's own hand, whatever the process is doing."""
-        for number in _ENDING_SIGNALS:
+        for number in self._ending_signals:
             with suppress(NotImplementedError):
                 self._loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from sqlite3 import Connection, connect
 
 from mandrake_sessions.errors import WriteNeeded
@@ -16,15 +17,15 @@ def is_there(path: str) -> bool:
     """Whether a store is at ``path``, so that it can be opened without making one.
 
     An empty file is what another process has just made, and holds nothing yet. Where it cannot be told, for lack of a
-    permission, say, opening tells why.
+    permission, say, and of what is no file, opening tells why.
     """
     try:
-        size = os.stat(path).st_size  # noqa: PTH116
+        found = os.stat(path)  # noqa: PTH116
     except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError):
         return True
-    return size > 0 or file_size(path + "-wal") > 0
+    return found.st_size > 0 or not stat.S_ISREG(found.st_mode) or file_size(path + "-wal") > 0
 
 
 def empty_state() -> Connection:

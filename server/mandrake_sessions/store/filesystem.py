@@ -6,8 +6,10 @@ damages the file without an error (its documentation: "Use Of Memory-Mapped File
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -86,6 +88,32 @@ def kind_of(directory: str, mounted: list[tuple[str, str]]) -> str | None:
         if inside and len(point) >= depth:
             kind, depth = name, len(point)
     return kind
+
+
+def check_kind(path: str) -> None:
+    """Refuse what is there and is no file: opening a FIFO would wait for ever, and writing to a device may harm it.
+
+    Raises:
+        StorageFailure: ``open``.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _no_file(path, "it is a symbolic link that leads to itself") from error
+        return
+    if stat.S_ISDIR(mode):
+        raise _no_file(path, "it is a directory")
+    if not stat.S_ISREG(mode):
+        raise _no_file(path, "it is a device, a FIFO or a socket")
+
+
+def _no_file(path: str, what: str) -> StorageFailure:
+    return StorageFailure(
+        StorageReason.OPEN,
+        f"Failed to initialize database {path}: {what} and not a file; name a file with --database",
+        path,
+    )
 
 
 def check_links(path: str, inside: str | None) -> None:

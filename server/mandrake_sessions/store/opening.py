@@ -15,7 +15,7 @@ from mandrake_sessions.store.backup import create_private_file
 from mandrake_sessions.store.connect import connect, is_wal
 from mandrake_sessions.store.database import Database, damage, schema_too_new
 from mandrake_sessions.store.failures import is_odd_content, storage_failure
-from mandrake_sessions.store.filesystem import check_filesystem, check_links
+from mandrake_sessions.store.filesystem import check_filesystem, check_kind, check_links
 from mandrake_sessions.store.identity import SHM, WAL, claim
 from mandrake_sessions.store.immediate import one_snapshot
 from mandrake_sessions.store.migrate import (
@@ -58,6 +58,7 @@ def open_database(path: str, settings: StoreSettings) -> Database:
 
 def prepare(path: str, settings: StoreSettings, *, anew: bool) -> None:
     """Make the directory and an empty file, private both, where there are none; see ``pool.acquire``."""
+    check_kind(path)
     if not settings.allow_network_filesystem:
         check_filesystem(path)
     check_links(path, settings.inside)
