@@ -83,8 +83,7 @@ def say_json(value: Mapping[str, Any]) -> None:
     """One line of JSON on stdout, its names in the case of the wire. On a stdout that is not UTF-8 every character that
     is not ASCII is escaped as JSON has it."""
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    sys.stdout.write(json_line(json.dumps(_in_wire_case(value), ensure_ascii=not is_utf8)) + "
-")
+    sys.stdout.write(json_line(json.dumps(_in_wire_case(value), ensure_ascii=not is_utf8)) + "\n")
 
 
 @contextmanager
