@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import sqlite3
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +16,12 @@ from typing import Any
 
 import pytest
 
+from mandrake_sessions.limits import MAX_SUBSCRIPTIONS
 from wire import Conversation, Message, Wire, serving, store_of
 
-# Seconds: generous, for machines that do much else.
+# Seconds: generous, for machines that do much else. The end comes within 3 of them from when the signal is noticed.
 PROMPT = 1.0
-END = 3.5
+END = 4.5
 LONGEST_STEP = 0.05
 
 
@@ -28,6 +30,12 @@ def info_seconds(wire: Wire) -> float:
     begun = time.monotonic()
     wire.request("server/info")
     return time.monotonic() - begun
+
+
+def usual_info_seconds(wire: Wire) -> float:
+    """The median of several; the first waits behind the messages that were sent before it, and does not count."""
+    wire.request("server/info")
+    return statistics.median(info_seconds(wire) for _ in range(7))
 
 
 def send_all(wire: Wire, calls: list[tuple[str, Message]]) -> list[int]:
@@ -69,12 +77,12 @@ def test_each_write_is_told_within_its_own_budget_that_the_lock_was_held(workspa
         turn = conversation.turn()
         with lock_held(workspace):
             ids = send_all(wire, [*appends(turn, 2000), ("session/get", {"sessionId": conversation.session})])
-            slowest = 0.0
+            taken = []
             for _ in range(20):
-                slowest = max(slowest, info_seconds(wire))
+                taken.append(info_seconds(wire))
                 time.sleep(0.1)
             answers = [wire.answer(message_id) for message_id in ids[:-1]]
-        assert slowest < PROMPT
+        assert statistics.median(taken) < PROMPT
         assert max(answer["error"]["data"]["waitedMs"] for answer in answers) < 2500
         # The read waits behind the writes, and no longer than they do.
         behind = wire.answer(ids[-1])
@@ -110,14 +118,38 @@ def many_operations(wire: Wire, turn: str) -> None:
 
 
 def many_subscriptions(wire: Wire, turn: str) -> None:
-    send_all(wire, [("turn/subscribe", {"turnId": turn, "since": position}) for position in range(300)])
+    """As many as there may be, each from another place of the feed, and one change for all of them."""
+    begun = [("turn/subscribe", {"turnId": turn, "since": position}) for position in range(MAX_SUBSCRIPTIONS)]
+    send_all(wire, [*begun, *appends(turn, 1)])
 
 
 def many_broken_messages(wire: Wire, turn: str) -> None:
     wire.send_bytes(b"[]\n" * 9000)
 
 
-LOADS = [many_waiting_writes, many_messages_of_a_batch, many_operations, many_subscriptions, many_broken_messages]
+def long_session(wire: Wire) -> str:
+    """A session of many turns and 10,000 tool calls; its id."""
+    talk = Conversation(wire)
+    calls = [{"id": str(position), "title": "read"} for position in range(1000)]
+    turns = [("turn/create", {"responseId": talk.response, "toolCalls": calls})] * 10
+    for message_id in send_all(wire, [*turns, *[("turn/create", {"responseId": talk.response})] * 500]):
+        wire.result(message_id)
+    session: str = talk.session
+    return session
+
+
+def a_long_deletion(wire: Wire, turn: str) -> None:
+    wire.post("session/delete", sessionId=long_session(wire))
+
+
+LOADS = [
+    many_waiting_writes,
+    many_messages_of_a_batch,
+    many_operations,
+    many_subscriptions,
+    many_broken_messages,
+    a_long_deletion,
+]
 
 
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: load.__name__)
@@ -146,12 +178,39 @@ def test_under_every_load_the_server_is_there_and_ends(workspace: Path, load: Ca
         for message_id in send_all(wire, appends(turn, 3000)):
             wire.result(message_id)
         load(wire, turn)
-        # The first one waits behind the messages that were sent before it.
-        assert max(info_seconds(wire) for _ in range(5)) < 2 * PROMPT
+        assert usual_info_seconds(wire) < PROMPT
         load(wire, turn)
         assert end_by_signal(wire) < END
     finally:
         wire.kill()
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.02, 0.1])
+def test_a_write_that_an_end_meets_is_told_what_became_of_it(workspace: Path, pause: float) -> None:
+    wire = Wire(workspace)
+    session = long_session(wire)
+    deletion = wire.post("session/delete", sessionId=session)
+    time.sleep(pause)
+    assert end_by_signal(wire) < END
+    answer = wire.answer(deletion)
+    wire.kill()
+    with serving(workspace) as again:
+        found = again.answer(again.post("session/get", sessionId=session))
+        assert ("error" in found) is ("result" in answer)
+
+
+def test_a_long_transaction_waits_for_a_lock_and_holds_up_nobody(workspace: Path) -> None:
+    with serving(workspace, "lines", "--busy-timeout", "1") as wire:
+        turn = Conversation(wire).turn()
+        operations = [{"method": "turn/append", "params": {"turnId": turn, "content": "x"}}] * 9000
+        with lock_held(workspace):
+            late = wire.post("transaction/run", operations=operations)
+            assert usual_info_seconds(wire) < PROMPT
+            error = wire.answer(late)["error"]
+            assert error["data"]["kind"] == "busy"
+            assert error["data"]["waitedMs"] < 2500
+        wire.request("transaction/run", operations=operations)
+        assert wire.request("turn/get", turnId=turn, includeText=False)["chunkCount"] == 9000
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the address space is not limited this way")

@@ -111,7 +111,12 @@ class Dispatcher:
     @property
     def has_answered(self) -> bool:
         """Whether nothing waits for an answer that could still be given in time."""
-        return not self._queue and (self._abandoned or self.is_idle)
+        return not self._queue and (self.is_idle or (self._abandoned and not self.is_writing))
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a write is carried out on its thread, whose outcome nobody knows before its end."""
+        return self._writing is not None
 
     def run(self) -> None:
         """Carry out what can be now, in order, for one slice of time, and send the answers."""
@@ -166,10 +171,9 @@ class Dispatcher:
         """End a request that waits or reads; one that is done, or unknown, is let be."""
         call = self._queue.find(message_id)
         if call is not None:
-            # One that is being written may be committed in this moment.
-            if self._writing is None or call is not self._writing[0]:
-                self._finish(call, Cancelled("the request was cancelled before it was carried out"))
+            self._finish(call, Cancelled("the request was cancelled before it was carried out"))
             return
+        # One that is being written may be committed in this moment: it is let be.
         for call, pin in self._reading.items():
             if call.is_request and call.id == message_id and type(call.id) is type(message_id) and not call.answered:
                 call.fail(Cancelled("the request was cancelled while it read"))
@@ -288,12 +292,7 @@ class Dispatcher:
         if manager is not None or error is not None:
             self._subscriptions.begin(self._stores.take_absent(place), manager)
         if error is not None:
-            writing = None if self._writing is None else self._writing[0]
-            waiting = [
-                call
-                for call in self._queue
-                if call.place == place and call is not writing and _access(call) is not Access.LEAVE
-            ]
+            waiting = [call for call in self._queue if call.place == place and _access(call) is not Access.LEAVE]
             for call in waiting:
                 self._finish(call, _as_seen_by(call, error))
         self.run()
@@ -416,6 +415,7 @@ class Dispatcher:
 
     def _write_beside(self, call: Call, manager: SessionManager) -> None:
         """Carry out one write on the writer thread; all that came after it waits."""
+        self._queue.remove(call)
         self._writing = (call, manager)
 
         def write() -> Encoded | Exception:
@@ -429,8 +429,10 @@ class Dispatcher:
         error = done.exception()
         outcome = done.result() if error is None else error
         if isinstance(outcome, Busy) and not self._abandoned:
+            self._queue.put_back(call)
             self._wait_for_lock(call, outcome)
         elif isinstance(outcome, FileMoved) and call.place is not None and not self._abandoned:
+            self._queue.put_back(call)
             self._open(call.place)
         else:
             self._blocked = self._busy = self._delays = None

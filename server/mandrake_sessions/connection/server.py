@@ -44,6 +44,8 @@ CANCEL = "$/cancelRequest"
 FINISH_SECONDS = 1.5
 ABANDON_SECONDS = 0.5
 FLUSH_SECONDS = 0.7
+# How long a write that began before is waited for, so that it can be answered; it is interrupted before.
+WRITE_SECONDS = 2.6
 LAST_SECONDS = 2.8
 SENT_LOOK = 0.01
 # The exit code where answers could not be written (sysexits.h: an error of input or output).
@@ -92,6 +94,7 @@ class Server:
         self._finished = self._loop.create_future()
         self._ending = False
         self._patient = False
+        self._last_answer = 0.0
         self._exit_code = 0
         self._ending_signals = [signal.SIGTERM, signal.SIGINT, *([] if _HANGUP is None else [_HANGUP])]
 
@@ -124,6 +127,7 @@ class Server:
         self._reader.pause(True)
         self._ending = True
         if not patient:
+            self._last_answer = self._loop.time() + WRITE_SECONDS
             self._loop.call_later(FINISH_SECONDS, self._out_of_time)
             _end_anyway(LAST_SECONDS, exit_code)
         self._dispatcher.run()
@@ -261,7 +265,10 @@ class Server:
         self._dispatcher.abandon()
 
     def _finish(self) -> None:
-        if not self._finished.done():
+        """The end of all patience, but for a write that is in flight: only its end tells whether it is stored."""
+        if self._dispatcher.is_writing and self._loop.time() < self._last_answer:
+            self._loop.call_later(SENT_LOOK, self._finish)
+        elif not self._finished.done():
             self._finished.set_result(None)
 
     def _look_for_orphans(self) -> None:

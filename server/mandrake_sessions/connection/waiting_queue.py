@@ -38,6 +38,11 @@ class WaitingQueue:
         if call.is_request:
             self._requests.setdefault((type(call.id), call.id), []).append(call)
 
+    def put_back(self, call: Call) -> None:
+        """Before all others: it was taken out, and could not be carried out yet."""
+        self.add(call)
+        self._calls.move_to_end(call, last=False)
+
     def take(self) -> Call:
         """Remove and return the first call."""
         call = self.first
