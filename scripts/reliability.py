@@ -150,6 +150,27 @@ PARTS = {
             "faults/test_fold_and_prune.py",
         ),
         Promise("What reads a store that is not there makes nothing", "e2e/test_absent_store.py"),
+        Promise(
+            "The event loop is never held: under bursts, batches of 9,000, long transactions, 1,024 subscriptions and"
+            " long deletions no step takes 50 ms of processor time",
+            "e2e/test_event_loop.py::test_no_step_of_the_loop_is_long",
+        ),
+        Promise(
+            "… the server answers and ends",
+            "e2e/test_event_loop.py::test_under_every_load_the_server_is_there_and_ends",
+        ),
+        Promise(
+            "A write that an end meets is told what became of it",
+            "e2e/test_event_loop.py::test_a_write_that_an_end_meets_is_told_what_became_of_it",
+        ),
+        Promise(
+            "What needs more memory than there is gets one error, and the server goes on",
+            "e2e/test_event_loop.py::test_what_needs_more_memory_than_there_is_gets_an_error",
+        ),
+        Promise(
+            "A client that skips what is not above its state has each append once, however appends are joined",
+            "e2e/test_event_loop.py::test_skipping_what_is_not_above_the_turn_is_enough",
+        ),
     ),
     "Who may read": (
         Promise(
