@@ -221,3 +221,28 @@ def test_a_full_disk_leaves_nothing(workspace: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert names(workspace) == [".git", ".ws"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("spelling", ["plain", "dotted", "linked", "upper"])
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal", "-run", ".replaced-1.backup", ".v1-1.backup"])
+def test_names_that_the_store_uses_itself_are_refused(workspace: Path, suffix: str, spelling: str, there: bool) -> None:
+    """A copy under such a name would be played into the store, or taken for one of its own."""
+    database = store_of(workspace)
+    fill(database, "one")
+    own = Path(f"{database}{suffix}")
+    if there:
+        own.write_bytes(b"")
+    (workspace / "link").symlink_to(database.parent)
+    destination = {
+        "plain": own,
+        "dotted": database.parent / ".." / ".ws" / own.name,
+        "linked": workspace / "link" / own.name,
+        "upper": own.with_name(own.name.upper()),
+    }[spelling]
+    refused = run(workspace, "backup", "--force", destination, code=None)
+    assert refused.code != 0
+    assert own.name.casefold() in refused.err.casefold(), refused.err
+    assert "name another file" in refused.err, refused.err
+    assert not own.is_file() or not own.read_bytes().startswith(b"SQLite format 3")
+    assert titles(database) == ["one"]

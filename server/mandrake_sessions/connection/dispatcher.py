@@ -101,8 +101,9 @@ class Dispatcher:
         self._queue.add(call)
 
     def leave(self, places: list[StorePlace]) -> None:
-        """Close these stores, after what was submitted before."""
-        self._leaving.update(places)
+        """Close these stores, and no others, after what was submitted before. One that was to be closed and whose
+        folder is there again stays open."""
+        self._leaving = set(places)
 
     @property
     def is_idle(self) -> bool:

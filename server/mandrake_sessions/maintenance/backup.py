@@ -44,7 +44,8 @@ def back_up(
     target = _target(database, destination)
     store = look_at(database, busy_timeout)
     _check_target(database, target, replace=replace)
-    with partial_file(str(target.parent), Path(database).stem) as partial:
+    beside = os.path.samefile(target.parent, os.path.dirname(os.path.realpath(database)))  # noqa: PTH120, PTH121
+    with partial_file(str(target.parent), Path(database).stem, like=database if beside else None) as partial:
         copy_database(database, partial.path, busy_timeout, progress)
         if progress is not None:
             progress("verifying", 0, 0)
@@ -76,6 +77,8 @@ def _target(database: str, destination: str) -> Path:
 def _check_target(database: str, target: Path, *, replace: bool) -> None:
     if not target.parent.is_dir():
         raise InvalidValue("DEST", f"there is no directory {target.parent}; make it first")
+    if (part := _part_of_store(Path(database), target)) is not None:
+        raise InvalidValue("DEST", f"{target} is {part} the store; name another file")
     if not target.exists():
         return
     if target.samefile(database):
@@ -86,6 +89,27 @@ def _check_target(database: str, target: Path, *, replace: bool) -> None:
         raise _is_taken(target)
     if Path(f"{target}-wal").exists():
         raise InvalidValue("DEST", f"{target} is in use as a store (it has a -wal); name another file")
+
+
+def _part_of_store(database: Path, target: Path) -> str | None:
+    """How a name that the store uses itself, or keeps copies under, is called; whatever spelling or link leads to it,
+    and whether it is there or not."""
+    store = Path(os.path.realpath(database))
+    # Names are compared without case, as some file systems do.
+    real = Path(os.path.realpath(target))
+    for suffix in ("-wal", "-shm", "-journal", "-run"):
+        own = Path(f"{store}{suffix}")
+        if _is_same_name(real, own) or (own in real.parents) or (own.exists() and real.exists() and own.samefile(real)):
+            return f"a place for the {suffix} of"
+    kept = (".replaced-", ".rescued-", ".before-fix-", ".v")
+    beside = real.parent.samefile(store.parent) and real.name.casefold()
+    if beside and beside.endswith(".backup") and beside.startswith(tuple(f"{store.name}{w}".casefold() for w in kept)):
+        return "a name for copies that are kept of"
+    return None
+
+
+def _is_same_name(one: Path, other: Path) -> bool:
+    return one.name.casefold() == other.name.casefold() and one.parent.samefile(other.parent)
 
 
 def _is_taken(target: Path) -> InvalidValue:

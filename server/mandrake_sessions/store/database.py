@@ -206,7 +206,7 @@ class Database:
         if self.place.is_found:
             return
         lost = self.place.lost()
-        if DATABASE in lost or self.place.is_linked_elsewhere:
+        if DATABASE in lost or self.place.is_linked_elsewhere or self.place.content.is_overwritten:
             raise FileMoved(self.path)
         try:
             self.rescue(lost)

@@ -9,6 +9,7 @@ import uuid
 from typing import Final
 
 from mandrake_sessions.store.immediate import immediate
+from mandrake_sessions.store.overwritten import Content
 from mandrake_sessions.store.values import OddValue
 
 FileIdentity = tuple[int, int]
@@ -35,9 +36,10 @@ def file_identity(path: str) -> FileIdentity | None:
 class Place:
     """A database that is open, with its -wal and -shm: whether their names still lead to the same files.
 
-    Where the directory did not change since the last look, nothing in it did; so a look costs one ``stat``. What tells
-    is the inode, the device and the time of its last change (``ctime``), which nobody can set: ``mtime`` is put back by
-    whoever copies a directory with its times (``rsync -a``, ``cp -p``, ``tar -x``).
+    Where the directory did not change since the last look, nothing in it did; so a look costs one ``stat``, and one for
+    what is in the database (``content``). What tells is the inode, the device and the time of its last change
+    (``ctime``), which nobody can set: ``mtime`` is put back by whoever copies a directory with its times (``rsync -a``,
+    ``cp -p``, ``tar -x``).
 
     ``path`` is the real one. Whoever opened the file by another name (a link leads to it) follows that name.
     """
@@ -49,6 +51,7 @@ class Place:
         self._unchanged: tuple[int, int, int] | None = None
         self._full_look_at = 0.0
         self._links: set[str] = set()
+        self.content = Content(path)
 
     def follow(self, name: str) -> None:
         """Somebody has opened the file by this name."""
@@ -57,12 +60,12 @@ class Place:
 
     @property
     def is_same(self) -> bool:
-        """Whether all is where it was."""
+        """Whether all is where it was, and nobody has written over it."""
         try:
             found = os.stat(self._directory)  # noqa: PTH116
         except OSError:
             return False
-        if self._links and self.is_linked_elsewhere:
+        if self.content.is_overwritten or (self._links and self.is_linked_elsewhere):
             return False
         state = (found.st_ctime_ns, found.st_ino, found.st_dev)
         now = time.monotonic()

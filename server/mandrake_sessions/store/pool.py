@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
+import sqlite3
 import threading
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
-from mandrake_sessions.errors import FileMoved
-from mandrake_sessions.store.database import Database
+from mandrake_sessions.errors import FileMoved, StoreError
+from mandrake_sessions.store.connect import connect
+from mandrake_sessions.store.database import Database, damage
 from mandrake_sessions.store.identity import DATABASE, SHM, SUFFIXES, WAL, FileIdentity, Place, file_identity
+from mandrake_sessions.store.immediate import undo
 from mandrake_sessions.store.leases import Lease
-from mandrake_sessions.store.opening import cannot_open, open_database, prepare
+from mandrake_sessions.store.opening import cannot_open, find_damage, open_database, prepare
+from mandrake_sessions.store.partial import partial_file
 from mandrake_sessions.store.rescue import drop_needless_copy
 from mandrake_sessions.store.settings import StoreSettings
+
+logger = logging.getLogger(__name__)
 
 # So long after one server has noticed that a -wal or -shm is gone, all have: each looks once a second.
 ALL_LEFT_SECONDS = 1.5
@@ -91,6 +99,7 @@ def _retire(database: Database) -> None:
     what the old -wal still holds into it, which SQLite does while nobody else has the database open.
     """
     _forget(database)
+    _set_apart_if_overwritten(database)
     lost = database.place.lost()
     if DATABASE in lost:
         _await_quiet(database.path)
@@ -110,6 +119,40 @@ def _retire(database: Database) -> None:
         _remove_old_sidecars(database.place, lost)
     if lost and DATABASE not in lost:
         time.sleep(ALL_LEFT_SECONDS)
+
+
+def _set_apart_if_overwritten(database: Database) -> None:
+    """What somebody has written over the database in place gets an inode of its own, beside which the -wal of what was
+    there before means nothing: so every process takes it for replaced, and none copies its -wal into it."""
+    if not database.place.content.is_overwritten or database.place.was_replaced:
+        return
+    with database.lock:
+        _await_quiet(database.path)
+        # Whoever opens the new one before the -shm is gone shares that, and cannot write; see ``restore.put_in_place``.
+        with suppress(sqlite3.Error):
+            database.writer.execute("BEGIN IMMEDIATE")
+        try:
+            _set_apart(database)
+        except (OSError, StoreError) as error:
+            logger.warning("%s was overwritten while it was open: %s", database.path, error)
+            database.damaged("it was overwritten while it was open")
+        finally:
+            with suppress(sqlite3.Error):
+                undo(database.writer)
+
+
+def _set_apart(database: Database) -> None:
+    path = database.path
+    with partial_file(*os.path.split(path), like=path) as copy:
+        database.place.content.copy_to(copy.path)
+        with closing(connect(copy.path, read_only=True, immutable=True)) as reader:
+            if (found := find_damage(reader)) is not None:
+                raise damage(path, found)
+        copy.take_the_place_of(os.stat(path))  # noqa: PTH116
+        copy.publish(path, replace=True)
+        for suffix in (WAL, SHM):
+            Path(path + suffix).unlink(missing_ok=True)
+    logger.warning("%s was overwritten while it was open; what is in it now is another store", path)
 
 
 def _give_up_lease(path: str) -> None:
@@ -185,16 +228,20 @@ def release(database: Database) -> None:
     with _lock:
         database.references -= 1
         if database.references == 0:
-            _forget(database)
-            database.close()
+            _close(database)
+
+
+def _close(database: Database) -> None:
+    _forget(database)
+    _set_apart_if_overwritten(database)
+    database.close()
 
 
 def close_all() -> None:
     """Close every file of this process, whoever still refers to it."""
     with _lock:
         for database in list(_open.values()):
-            _forget(database)
-            database.close()
+            _close(database)
 
 
 def open_databases() -> list[Database]:
@@ -218,6 +265,9 @@ def _after_fork_in_child() -> None:
             database.lease.abandon()
     _inherited.extend(_open.values())
     _open.clear()
+    for lease in _leases.values():
+        lease.abandon()
+    _leases.clear()
 
 
 if hasattr(os, "register_at_fork"):

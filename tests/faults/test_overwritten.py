@@ -1,0 +1,94 @@
+"""Another database is written over the one that is open: the same file, by its inode, with another content."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from faults.test_moved_files import is_whole
+from wire import Conversation, serving, store_of
+
+
+def copied_over(copy: Path, store: Path) -> None:
+    subprocess.run(["cp", "-p", str(copy), str(store)], check=True)
+
+
+def written_with_dd(copy: Path, store: Path) -> None:
+    subprocess.run(["dd", f"if={copy}", f"of={store}", "bs=64k", "conv=notrunc", "status=none"], check=True)
+    os.truncate(store, copy.stat().st_size)
+
+
+def rsync_in_place(copy: Path, store: Path) -> None:
+    if shutil.which("rsync") is None:
+        pytest.skip("rsync is not installed")
+    subprocess.run(["rsync", "-a", "--inplace", str(copy), str(store)], check=True)
+
+
+def checkpoint(store: Path) -> None:
+    with closing(sqlite3.connect(store, timeout=10)) as connection:
+        assert connection.execute("PRAGMA wal_checkpoint").fetchone()[0] == 0
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+@pytest.mark.parametrize("overwrite", [copied_over, written_with_dd, rsync_in_place], ids=lambda how: how.__name__)
+def test_what_is_acknowledged_after_a_store_was_overwritten_is_in_it(
+    workspace: Path, tmp_path: Path, overwrite: Callable[[Path, Path], None], servers: int
+) -> None:
+    """An append to what is not there any more is refused; the file that is there now is whole, and another store."""
+    copy = tmp_path / "older.sqlite"
+    with serving(workspace) as wire:
+        kept = wire.request("session/create", title="kept")["id"]
+    shutil.copy(store_of(workspace), copy)
+    with ExitStack() as stack:
+        wires = [stack.enter_context(serving(workspace)) for _ in range(servers)]
+        turns = [Conversation(wire).turn() for wire in wires]
+        for wire, turn in zip(wires, turns, strict=True):
+            for number in range(50):
+                wire.request("turn/append", turnId=turn, content=f"{number} " * 100)
+        checkpoint(store_of(workspace))
+        wires[0].request("turn/append", turnId=turns[0], content="only in the -wal")
+        before = wires[0].request("server/health")["stores"][0]["storeId"]
+        overwrite(copy, store_of(workspace))
+        for wire, turn in zip(wires, turns, strict=True):
+            assert wire.error("turn/append", turnId=turn, content="after")["data"]["kind"] == "notFound"
+        made = [wire.request("session/create", title="after")["id"] for wire in wires]
+        for wire in wires:
+            wire.let_be("server/healthChanged")
+            assert {one["id"] for one in wire.request("session/list")["sessions"]} == {kept, *made}
+            assert wire.request("server/health")["stores"][0]["storeId"] != before
+    assert is_whole(store_of(workspace))
+
+
+def test_a_file_that_was_only_touched_is_the_same(workspace: Path) -> None:
+    """Its times may be set by anybody, and nothing is lost by that."""
+    with serving(workspace) as wire:
+        turn = Conversation(wire).turn()
+        before = wire.request("server/health")["stores"][0]["storeId"]
+        for number in range(5):
+            os.utime(store_of(workspace), (number, number))
+            wire.request("turn/append", turnId=turn, content=str(number))
+        assert wire.request("turn/get", turnId=turn)["content"] == "01234"
+        assert wire.request("server/health")["stores"][0]["storeId"] == before
+
+
+def test_a_store_that_was_overwritten_while_it_is_idle_is_let_go_as_it_is(workspace: Path, tmp_path: Path) -> None:
+    """The last one to leave a store copies its -wal into the file; not into one that it does not know."""
+    copy = tmp_path / "older.sqlite"
+    with serving(workspace) as wire:
+        wire.request("session/create", title="kept")
+    shutil.copy(store_of(workspace), copy)
+    with serving(workspace) as wire:
+        Conversation(wire).turn()
+        checkpoint(store_of(workspace))
+        wire.request("session/create", title="only in the -wal")
+        copied_over(copy, store_of(workspace))
+    assert is_whole(store_of(workspace))
+    with serving(workspace) as wire:
+        assert [one["title"] for one in wire.request("session/list")["sessions"]] == ["kept"]
