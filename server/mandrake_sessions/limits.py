@@ -25,4 +25,4 @@ MAX_BATCH: Final = 10_000
 # Messages that are received and not yet answered, and what they hold together (or one message, if that is more): beyond
 # that nothing more is read.
 MAX_PENDING: Final = 10_000
-MAX_PENDING_BYTES: Final = 8 * 1024 * 1024
+MAX_PENDING_BYTES: Final = 2 * 1024 * 1024

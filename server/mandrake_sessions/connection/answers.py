@@ -26,14 +26,15 @@ _TEXTS = ("content", "raw_response")
 _MAY_BE_ROWS = (*_TEXTS, "tool_calls")
 
 
-def encode_answer(message_id: Id, result: Any, directory: str | None = None) -> Encoded:
-    """The whole answer, for a result that may hold iterators of entities. ``directory``: see ``Spool``."""
+def encode_answer(message_id: Id, result: Any, directory: str | None = None, *, in_turn: bool = False) -> Encoded:
+    """The whole answer, for a result that may hold iterators of entities. ``directory``: see ``Spool``; ``in_turn``:
+    see ``spooled``."""
     if not _holds_rows(result):
         plain = unstructure(result)
         if not _is_long(plain, _LEVELS):
             return encode(result_message(message_id, plain))
-        return spooled(_answer(message_id, _plain_parts(plain)), directory)
-    return spooled(_answer(message_id, _parts(result)), directory)
+        return spooled(_answer(message_id, _plain_parts(plain)), directory, in_turn=in_turn)
+    return spooled(_answer(message_id, _parts(result)), directory, in_turn=in_turn)
 
 
 def carry_through(result: Any) -> None:

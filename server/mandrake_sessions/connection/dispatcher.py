@@ -461,8 +461,8 @@ class Dispatcher:
         except Exception as error:
             return error
 
-    def _carry(self, call: Call, context: Any) -> Encoded:
-        return call.encode_result(carry_out(context, _method(call), own_params(call.params)))
+    def _carry(self, call: Call, context: Any, *, in_turn: bool = False) -> Encoded:
+        return call.encode_result(carry_out(context, _method(call), own_params(call.params)), in_turn=in_turn)
 
     def _fail_group(self, group: list[Call], manager: SessionManager, error: Exception) -> None:
         """The transaction as a whole failed. Each call is tried alone, so that a small one may still fit on a full
@@ -507,7 +507,7 @@ class Dispatcher:
 
         def read() -> Encoded:
             with pin:
-                return self._carry(call, self._context(call, manager))
+                return self._carry(call, self._context(call, manager), in_turn=True)
 
         done = self._executor.submit(read)
         done.add_done_callback(lambda finished: self._loop.call_soon_threadsafe(self._was_read, call, finished))
