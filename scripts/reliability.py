@@ -127,6 +127,7 @@ PARTS = {
         Promise("Random calls leave exactly what was acknowledged", "hostile/test_fuzz_calls.py", "fuzzed calls"),
         Promise("Input without end costs bounded memory", "hostile/test_endless.py"),
         Promise("Each limit holds, on both sides", "hostile/test_limits.py"),
+        Promise("A server needs no more memory than the README says", "hostile/test_memory.py"),
         Promise(
             "What waits behind a lock is bounded, and answered in order",
             "hostile/test_limits.py",
