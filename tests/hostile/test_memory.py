@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,5 +122,9 @@ def test_requests_that_wait_are_bounded_by_what_they_take_when_they_are_read(wor
         for number in range(9):
             wire.send_bytes(wire.frame((body % (number, lists)).encode()))
         for number in range(9):
-            wire.wait_for(lambda m, n=number: isinstance(m, dict) and m.get("id") == str(n), TIMEOUT)
+            wire.wait_for(partial(_is_answer, str(number)), TIMEOUT)
         assert peak(wire.process) - rest < ABOVE_REST
+
+
+def _is_answer(message_id: str, message: Any) -> bool:
+    return isinstance(message, dict) and message.get("id") == message_id
