@@ -339,9 +339,10 @@ def test_a_program_that_embeds_the_store_decides_what_is_logged(workspace: Path)
     silent = run_python(workspace, "TELLS = False" + LIBRARY)
     assert (silent.stdout, silent.stderr) == ("", "")
     told = run_python(workspace, "TELLS = True" + LIBRARY).stdout
-    assert "mandrake_sessions.manager INFO opened own.sqlite: schema " in told
+    database = workspace / "own.sqlite"
+    assert f"mandrake_sessions.manager INFO opened {database}: schema " in told
     assert "ERROR a listener raised on change" in told
-    assert "mandrake_sessions.manager INFO closing own.sqlite" in told
+    assert f"mandrake_sessions.manager INFO closing {database}" in told
 
 
 def flood(wire: Wire, count: int = 3000) -> None:

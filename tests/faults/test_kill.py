@@ -305,7 +305,7 @@ def wait_until_tidy(workspace: Path, server: Faulty) -> None:
 def kill_at_some(workspace: Path, tmp_path: Path, state: State, base: bytes, operations: int, seed: int) -> int:
     """Really kill a server that begins with these bytes, at some operations of the disk; the next one finds it all."""
     chance, kills = random.Random(seed), 0
-    for at in [1, *(chance.randrange(2, operations) for _ in range(4))]:
+    for at in [1, *(chance.randrange(2, max(operations, 3)) for _ in range(4))]:
         shutil.rmtree(workspace / ".ws")
         database(workspace).parent.mkdir()
         database(workspace).write_bytes(base)

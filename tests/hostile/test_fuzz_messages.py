@@ -126,7 +126,17 @@ USELESS = (
     b"Content-Length: 9999999999999999", b"Content-Length: " + b"9" * 5000, b"Content-Length: 3\r\nContent-Length: 4",
     b"Content-Length: 3\r\ncontent-length: 03", b"X: y", b"{", b"[1]", b"\0", b"\xff\xfe", b"Content-Length: \xd9\xa3",
 )  # fmt: skip
-JUNK = (b"", b"junk", b" Content-Length: 5", b"X-Content-Length: 5", b"{}", b"\r", b"\0\xff", b"Content-Len: 5", b"C")
+JUNK = (
+    b"",
+    b"junk",
+    b" Content-Length: five",
+    b"X-Content-Length: 5",
+    b"{}",
+    b"\r",
+    b"\0\xff",
+    b"Content-Len: 5",
+    b"C",
+)
 
 
 def header_noise(rng: random.Random) -> tuple[bytes, list[Expected]]:

@@ -21,10 +21,12 @@ _BOM = b"\xef\xbb\xbf"
 _CONTENT_LENGTH = b"content-length"
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 # A header that states a length, wherever it stands: no LSP client ends a body with a line feed, so after one that was
-# counted wrong the next header begins in the middle of a line.
-_USABLE_HEADER = re.compile(rb"content-length:[ \t]{0,16}\d{1,%d}[ \t]{0,16}\r?\n" % _MAX_LENGTH_DIGITS, re.IGNORECASE)
-# The longest beginning of such a header that may be cut off at the end of what was read.
-_LONGEST_HEADER = len(_CONTENT_LENGTH) + 1 + 16 + _MAX_LENGTH_DIGITS + 16 + 2
+# counted wrong the next header begins in the middle of a line. But ``X-Content-Length`` is another header.
+_USABLE_HEADER = re.compile(
+    rb"(?<!-)content-length:[ \t]{0,16}\d{1,%d}[ \t]{0,16}\r?\n" % _MAX_LENGTH_DIGITS, re.IGNORECASE
+)
+# The longest beginning of such a header that may be cut off at the end of what was read, and what stands before it.
+_LONGEST_HEADER = 1 + len(_CONTENT_LENGTH) + 1 + 16 + _MAX_LENGTH_DIGITS + 16 + 2
 
 
 @frozen

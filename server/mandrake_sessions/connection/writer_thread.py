@@ -18,13 +18,16 @@ class WriterThread:
         self._loop = asyncio.get_running_loop()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="mandrake-sessions-write")
         self._running = 0
+        self._closed = False
 
     @property
     def is_busy(self) -> bool:
         return self._running > 0
 
     def run(self, work: Callable[[], T], then: Callable[[Future[T]], None]) -> None:
-        """Call ``work`` on the thread, then ``then`` with its future on the loop."""
+        """Call ``work`` on the thread, then ``then`` with its future on the loop; neither once it is closed."""
+        if self._closed:
+            return
         self._running += 1
 
         def done(finished: Future[T]) -> None:
@@ -36,6 +39,7 @@ class WriterThread:
 
     def close(self) -> None:
         """Wait until all of it is done."""
+        self._closed = True
         self._executor.shutdown(wait=True)
 
     def _done(self, finished: Future[T], then: Callable[[Future[T]], None]) -> None:
