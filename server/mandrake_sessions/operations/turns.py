@@ -110,6 +110,10 @@ class TurnOperations(Operations):
 
     def is_large_turn(self, turn_id: str, many_tool_calls: int) -> bool:
         """Whether reading the turn takes long, because of its text or of so many tool calls; a quick look."""
+        try:
+            turn_id = rules.uuid("turn_id", turn_id)
+        except InvalidValue:
+            return False
         with self._read() as connection:
             return turns.is_large(connection, turn_id.lower(), many_tool_calls)
 
