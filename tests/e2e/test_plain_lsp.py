@@ -114,3 +114,21 @@ def test_what_means_nothing_here_leaves_no_line(workspace: Path, framing: Framin
         assert "'nobody.has.this'" in error["message"]
         wire.request("session/list")
     assert wire.stderr == ""
+
+
+def test_a_store_that_cannot_be_opened_is_told_once_as_a_warning(workspace: Path) -> None:
+    """Also to a client that knows nothing of server/healthChanged; and when it is well again."""
+    store = workspace / ".ws" / "db.sqlite"
+    store.mkdir(parents=True)
+    with serving(workspace, "headers") as wire:
+        wire.initialize(rootUri=workspace.as_uri())
+        wire.let_be("server/healthChanged")
+        assert wire.error("session/list")["data"]["kind"] == "storage"
+        told = wire.notification("window/logMessage")
+        assert told["type"] == 2
+        assert str(store) in told["message"]
+        assert "is a directory" in told["message"]
+        assert wire.error("session/list")["data"]["kind"] == "storage"
+        store.rmdir()
+        assert wire.notification("window/logMessage")["message"].endswith("the store is ok again")
+        wire.request("session/create")

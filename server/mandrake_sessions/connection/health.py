@@ -63,6 +63,7 @@ class HealthMonitor:
         now = {}
         for place, store in zip(known, health.stores, strict=True):
             now[place] = (store.status, store.reconnects)
+            self._warn_of_change(store, self._told.get(place, ("ok", 0))[0])
             self._warn(store)
         if any(now[place] != self._told.get(place, ("ok", 0)) for place in now):
             self._told = now
@@ -78,6 +79,16 @@ class HealthMonitor:
     def close(self) -> None:
         for search in self._searches.values():
             search.end()
+
+    def _warn_of_change(self, store: StoreHealth, before: str) -> None:
+        """For whoever reads the log, and for clients that know LSP alone: they are shown warnings."""
+        if store.status == "ok":
+            if before != "ok":
+                logger.warning("%s: the store is ok again", store.path)
+        elif store.status != before:
+            # What cannot be read of it is a warning of its own.
+            why = "" if store.last_error in (None, *store.warnings) else f": {store.last_error}"
+            logger.warning("%s: the store is %s%s", store.path, store.status, why)
 
     def _warn(self, store: StoreHealth) -> None:
         known = self._warned.union(build_warnings())
