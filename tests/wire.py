@@ -268,8 +268,34 @@ def store_of(workspace: Path) -> Path:
     return workspace / ".ws" / "db.sqlite"
 
 
+# The program with a fault in it: from ``break_program`` on, each of its statements on one table is wrong.
+FAULTY = (
+    sys.executable,
+    "-c",
+    """
+import sys
+from pathlib import Path
+from mandrake_sessions.store.oddities import StoreConnection
+def execute(self, statement, *given, well=StoreConnection.execute):
+    broken = Path("broken.table")
+    if broken.exists() and f"FROM {broken.read_text()} " in statement.replace("\\n", " "):
+        statement, given = "SELECT nobody_knows_this()", ()
+    return well(self, statement, *given)
+StoreConnection.execute = execute
+from mandrake_sessions.cli import main
+sys.exit(main())
+""",
+    "serve",
+)
+
+
+def break_program(workspace: Path, table: str) -> None:
+    """What nobody foresees; the server must be FAULTY."""
+    (workspace / "broken.table").write_text(table)
+
+
 def break_table(workspace: Path, table: str) -> None:
-    """What nobody foresees: another program puts something in the place of a table that fails whenever it is read."""
+    """Another program puts something in the place of a table that fails whenever it is read."""
     with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite")) as database:
         database.execute(f"ALTER TABLE {table} RENAME TO {table}_hidden")
         database.execute(f"CREATE VIEW {table} AS SELECT * FROM {table}_hidden WHERE nobody_knows_this()")  # noqa: S608

@@ -20,7 +20,7 @@ import pytest
 
 from mandrake_sessions.protocol.methods import METHODS
 from mandrake_sessions.protocol.schema import parameter_types
-from wire import SERVER, TIMEOUT, Conversation, Wire, break_table, clean_environment, serving
+from wire import FAULTY, SERVER, TIMEOUT, Conversation, Wire, break_program, break_table, clean_environment, serving
 
 MARK = "b7MARKED"
 LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (\d+) (DEBUG|INFO|WARNING|ERROR) (\S+) (.*)")
@@ -220,9 +220,11 @@ def schema_of(path: Path) -> int:
 def test_no_content_stands_in_the_log_above_debug_level(workspace: Path) -> None:
     """Every method with marked content: stored, refused, as a notification, half a message, and on a broken store."""
     log = workspace / "server.log"
-    with serving(workspace, "lines", "--log-level", "debug", "--log-file", str(log)) as wire:
+    with serving(workspace, "lines", "--log-level", "debug", "--log-file", str(log), command=FAULTY) as wire:
         wire.initialize()
         use_well(wire)
+        misuse(wire)
+        break_program(workspace, "session")
         misuse(wire)
         for table in ("session", "round", "text"):
             break_table(workspace, table)

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from wire import (
+    FAULTY,
     SERVER,
     Conversation,
     Framing,
     Message,
     Wire,
-    break_table,
+    break_program,
     clean_environment,
     run_script,
     serving,
@@ -172,7 +173,7 @@ def test_long_names_and_ids_are_cut(wire: Wire) -> None:
 
 
 def test_an_editor_is_told_of_warnings_and_errors(workspace: Path, framing: Framing) -> None:
-    with serving(workspace, framing) as wire:
+    with serving(workspace, framing, command=FAULTY) as wire:
         wire.initialize()
         wire.notify("turn/append", turnId=MARK, content=MARK)
         assert wire.notification("window/logMessage") == {
@@ -180,17 +181,17 @@ def test_an_editor_is_told_of_warnings_and_errors(workspace: Path, framing: Fram
         }  # fmt: skip
         wire.notification("turn/rejected")
         wire.request("session/create", title=MARK)
-        break_table(workspace, "session")
+        break_program(workspace, "session")
         incident = wire.error("session/list")["data"]["incident"]
         assert wire.notification("window/logMessage") == {"type": 1, "message": f"incident {incident}"}
 
 
 def test_an_editor_is_told_of_what_threads_log(workspace: Path) -> None:
     """A history is read on another thread, and so is what goes wrong with it."""
-    with serving(workspace) as wire:
+    with serving(workspace, command=FAULTY) as wire:
         wire.initialize()
         session = Conversation(wire).session
-        break_table(workspace, "round")
+        break_program(workspace, "round")
         incident = wire.error("session/history", sessionId=session)["data"]["incident"]
         assert wire.notification("window/logMessage") == {"type": 1, "message": f"incident {incident}"}
 

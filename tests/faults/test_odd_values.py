@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import Conflict, FeedPruned, NotFound, StorageFailure
 from mandrake_sessions.maintenance import check_up, repair
 from mandrake_sessions.model import ToolCallStatus, TurnStatus
-from mandrake_sessions.store.columns import TABLES
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.deep_check import deep_check
+from wire import SERVER, clean_environment, serving, store_of
 
 ODD = (
     "''",
@@ -32,7 +33,8 @@ ODD = (
 )
 ANSWERS = (NotFound, Conflict, FeedPruned, StorageFailure)
 SEED = 8
-TRIED = 40
+# Each odd value of a table at a time would do, but for processes that work beside each other.
+SHARES = 8
 
 
 @pytest.fixture(scope="module")
@@ -74,33 +76,109 @@ def use(path: Path, ids: dict[str, str]) -> None:
                 work()
 
 
-def mutations() -> list[tuple[str, str, str]]:
-    found = [(table, column, value) for table, decoders in TABLES.items() for column in decoders for value in ODD]
-    found += [
-        ("feed", column, value) for column in ("at", "kind", "chunk", "data", "content", "turn_pk") for value in ODD
-    ]
-    return random.Random(SEED).sample(found, TRIED)
-
-
-@pytest.mark.parametrize(("table", "column", "value"), mutations())
-def test_an_odd_value_harms_its_entity_alone_and_is_mended(
-    model: Path, tmp_path: Path, table: str, column: str, value: str
-) -> None:
-    path = tmp_path / "db.sqlite"
-    shutil.copy(model, path)
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        ids = {
-            name: connection.execute(f"SELECT id FROM {name} ORDER BY pk DESC").fetchone()[0]  # noqa: S608
-            for name in ("session", "response", "turn")
+def tables(path: Path) -> dict[str, list[str]]:
+    """The columns of each table, the feed's and the ledger's too."""
+    with closing(sqlite3.connect(path)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        return {
+            table: [name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))]
+            for table in names
+            if not table.startswith("sqlite_")
         }
+
+
+def mutations(path: Path) -> list[tuple[str, str, str]]:
+    """Each column of each table, each odd value."""
+    return [(table, column, value) for table, names in tables(path).items() for column in names for value in ODD]
+
+
+def make_odd(path: Path, table: str, column: str, value: str) -> bool:
+    """In the newest row; False where the schema itself forbids it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         last = f"(SELECT max(rowid) FROM {table})"  # noqa: S608
         try:
             connection.execute(f'UPDATE {table} SET "{column}" = {value} WHERE rowid = {last}')  # noqa: S608
         except sqlite3.IntegrityError:
-            return  # The schema itself forbids it.
-    shutil.copy(path, tmp_path / "used.sqlite")
-    use(tmp_path / "used.sqlite", ids)
-    done = repair(str(path), check_up(str(path)))
-    with closing(connect(str(path))) as connection:
-        left = deep_check(connection)
-    assert not left or not all(work.done for work in done), left
+            return False
+    return True
+
+
+def ids_of(path: Path) -> dict[str, str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {
+            name: connection.execute(f"SELECT id FROM {name} ORDER BY pk DESC").fetchone()[0]  # noqa: S608
+            for name in ("session", "response", "turn")
+        }
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_an_odd_value_harms_its_entity_alone_and_is_mended(model: Path, tmp_path: Path, share: int) -> None:
+    ids, wrong = ids_of(model), []
+    path, used = tmp_path / "db.sqlite", tmp_path / "used.sqlite"
+    for mutation in mutations(model)[share::SHARES]:
+        for old in tmp_path.iterdir():
+            if old.is_file():
+                old.unlink()
+        shutil.copy(model, path)
+        if not make_odd(path, *mutation):
+            continue
+        shutil.copy(path, used)
+        try:
+            use(used, ids)
+            done = repair(str(path), check_up(str(path)))
+            with closing(connect(str(path))) as connection:
+                left = deep_check(connection)
+        except Exception as error:
+            wrong.append((mutation, f"{type(error).__name__}: {error}"))
+            continue
+        if left and all(work.done for work in done):
+            wrong.append((mutation, str(left)))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+# So many are tried with a server and the command line too.
+SERVED = 24
+
+
+def served(model: Path) -> list[tuple[str, str, str]]:
+    return random.Random(SEED).sample(mutations(model), SERVED)
+
+
+@pytest.mark.parametrize("number", range(SERVED))
+def test_a_server_answers_every_request_whatever_the_file_holds(model: Path, workspace: Path, number: int) -> None:
+    mutation, ids = served(model)[number], ids_of(model)
+    path = store_of(workspace)
+    path.parent.mkdir(mode=0o700)
+    shutil.copy(model, path)
+    make_odd(path, *mutation)
+    turn = {"turnId": ids["turn"]}
+    with serving(workspace) as wire:
+        for method, params in (
+            ("session/list", {}),
+            ("session/history", {"sessionId": ids["session"]}),
+            ("turn/get", turn),
+            ("turn/subscribe", {"since": 0}),
+            ("session/subscribe", {"since": 0}),
+            ("turn/append", turn | {"content": "more"}),
+            ("turn/update", turn | {"status": "completed"}),
+            ("session/create", {"title": "another"}),
+            ("session/delete", {"sessionId": ids["session"]}),
+            ("server/health", {}),
+        ):
+            answer = wire.answer(wire.post(method, **params))
+            kind = answer.get("error", {"data": {"kind": "none"}})["data"]["kind"]
+            assert kind in ("none", "notFound", "conflict", "storage"), (mutation, method, answer)
+        for method in ("turn/updated", "session/updated", "subscription/ended", "server/healthChanged"):
+            wire.let_be(method)
+    assert "Traceback" not in wire.stderr, (mutation, wire.stderr)
+    for flags in (("--fix",), ()):
+        done = subprocess.run(
+            [*SERVER, "doctor", *flags],
+            cwd=workspace,
+            env=clean_environment(workspace),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, (mutation, done.stderr)
+    assert done.returncode == 0, (mutation, done.stdout)

@@ -21,7 +21,18 @@ from typing import Any
 
 import pytest
 
-from wire import SERVER, TIMEOUT, Conversation, Message, Wire, apply_update, break_table, clean_environment, serving
+from wire import (
+    FAULTY,
+    SERVER,
+    TIMEOUT,
+    Conversation,
+    Message,
+    Wire,
+    apply_update,
+    break_program,
+    clean_environment,
+    serving,
+)
 
 STOCK = (sys.executable, str(Path(__file__).with_name("stock_server.py")))
 
@@ -323,10 +334,10 @@ def test_stock_sends_a_traceback_with_its_paths_to_the_client(workspace: Path) -
 
 
 def test_ours_sends_an_incident_and_keeps_the_traceback_in_the_log(workspace: Path) -> None:
-    """An honest internal error: another program has put something strange in the place of a table."""
-    with connected(workspace, SERVER) as ours:
+    """An honest internal error: the program has a wrong statement."""
+    with connected(workspace, FAULTY) as ours:
         session_id = ours.request("session/create")["id"]
-        break_table(workspace, "session")
+        break_program(workspace, "session")
         for method, params in (
             ("session/list", {}),
             ("session/create", {}),

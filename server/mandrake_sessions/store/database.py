@@ -15,7 +15,7 @@ from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, S
 from mandrake_sessions.files import whose
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.connect import connect
-from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours
+from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours, may_be_odd_content
 from mandrake_sessions.store.identity import DATABASE, Place
 from mandrake_sessions.store.leases import Lease, take_lease
 from mandrake_sessions.store.migrate import latest_version, lowest_programs, user_version
@@ -138,7 +138,7 @@ class Database:
 
     def raise_as_ours(self, error: BaseException) -> None:
         """Raise one of SQLite's errors as a domain error, and remember it; do nothing for any other error."""
-        ours = as_ours(error, self.path)
+        ours = as_ours(error, self.path) or self._judged(error)
         if isinstance(ours, StorageFailure) and not self.place.is_found:
             # Whatever was read or written, it was not the whole of what belongs together.
             raise FileMoved(self.path) from error
@@ -148,6 +148,13 @@ class Database:
             self.failure = ours
         if ours is not None:
             raise ours from error
+
+    def _judged(self, error: BaseException) -> Unreadable | None:
+        if not isinstance(error, sqlite3.Error) or not may_be_odd_content(error):
+            return None
+        from mandrake_sessions.store.judging import judge  # it reads what stands on this module
+
+        return judge(error, self.path)
 
     def note(self, error: Unreadable) -> None:
         """Remember what cannot be read, to be named in the health of the store."""

@@ -186,6 +186,7 @@ def feed(connection: Connection) -> Iterator[Problem]:
         yield Problem("feed", strays, f"{strays} changes in the feed are about what is gone", Mend.FEED)
     odd = (
         "FROM feed WHERE at < 0 OR (kind = 'appended') <> (chunk IS NOT NULL)"
+        f" OR chunk > {MAX_NUMBER}"
         " OR kind = 'appended' AND (turn_pk IS NULL OR chunk < 0 OR current_tokens IS NULL OR current_tokens < 0"
         " OR output_tokens IS NULL OR output_tokens < 0 OR content_bytes IS NULL OR content_bytes < 0"
         " OR raw_response_bytes IS NULL OR raw_response_bytes < 0)"

@@ -95,7 +95,7 @@ def as_ours(error: BaseException, path: str) -> SessionsError | None:
         return None
     if (odd := _odd_content(error, path)) is not None:
         return odd
-    if primary_code(error) in (0, sqlite3.SQLITE_ERROR):
+    if primary_code(error) == 0 or may_be_odd_content(error):
         return None
     return storage_failure(error, path)
 
@@ -111,11 +111,12 @@ def _odd_content(error: sqlite3.Error, path: str) -> Unreadable | None:
         return Unreadable(gone[1], gone[2], f"the {gone[1]} is gone from the database", path)
     if str(error).startswith(_NO_TEXT):
         return Unreadable("value", "of the database", "it is not UTF-8 text", path)
-    if isinstance(error, sqlite3.IntegrityError):
-        # Each statement keeps to the constraints as long as the rows agree with each other.
-        table = str(error).rpartition(": ")[2].partition(".")[0]
-        return Unreadable("table", table, f"rows of it contradict each other ({error})", path)
     return None
+
+
+def may_be_odd_content(error: BaseException) -> bool:
+    """Whether it is a fault of our own SQL unless the schema or the rows are not as this program makes them."""
+    return isinstance(error, sqlite3.Error) and primary_code(error) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT)
 
 
 def os_failure(error: OSError, path: str) -> StorageFailure:

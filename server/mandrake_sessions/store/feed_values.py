@@ -72,7 +72,6 @@ _NEEDED: Final[Mapping[ChangeKind, tuple[str, ...]]] = {
     ChangeKind.TURN_APPENDED: (*_PLACE, "first_chunk", "last_chunk"),
     ChangeKind.TURN_UPDATED: (*_PLACE, "changes"),
     ChangeKind.TOOL_CALL_UPDATED: (*_PLACE, "tool_call", "changes"),
-    ChangeKind.TOOL_CALL_UPDATED: (*_PLACE, "changes", "tool_call"),
     ChangeKind.TOOL_CALL_DELETED: (*_PLACE, "tool_call_id"),
     ChangeKind.TURN_DELETED: _PLACE,
     ChangeKind.ROUND_DELETED: ("round_id",),

@@ -21,19 +21,20 @@ from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.deep_check import deep_check
 from mandrake_sessions.store.failures import storage_failure
 from mandrake_sessions.store.immediate import immediate
-from mandrake_sessions.store.mending_feed import mend_feed, mend_numbers
+from mandrake_sessions.store.mending_feed import mark, mend_feed, mend_numbers
 from mandrake_sessions.store.mending_relations import mend_relations
 from mandrake_sessions.store.mending_texts import mend_texts
 from mandrake_sessions.store.mending_values import mend_values
 from mandrake_sessions.store.migrate import known_migrations, user_version
 from mandrake_sessions.store.problems import Mend
-from mandrake_sessions.store.schema import expected_parts
+from mandrake_sessions.store.schema import altered_parts, expected_parts, missing_parts, strange_parts
 from mandrake_sessions.store.sessions import PREVIEW_LENGTH, preview_of
 from mandrake_sessions.store.values import MAX_NUMBER, is_uuid
 from mandrake_sessions.version import __version__
 
 # One mend may bring to light what another one mends.
 _ROUNDS = 4
+_MOVES_ENTITIES = frozenset({Mend.RELATIONS, Mend.VALUES, Mend.TEXTS, Mend.COUNTERS})
 
 
 @frozen
@@ -56,10 +57,25 @@ def mend(path: str, budget: float) -> list[Mended]:
                     break
                 for kind, (work, text) in _WORKS.items():
                     if kind in wanted:
-                        found[text] = _try(connection, path, budget, work, text)
+                        found[text] = _try(connection, path, budget, _told(kind, work), text)
     except sqlite3.Error as error:
         found["open"] = Mended(False, str(storage_failure(error, path)))
     return list(found.values())
+
+
+def _told(kind: Mend, work: Callable[[Connection], None]) -> Callable[[Connection], None]:
+    """With subscribers told to read the state again, where it moved without a change of its own."""
+
+    def mend_and_tell(connection: Connection) -> None:
+        work(connection)
+        if kind in _MOVES_ENTITIES and _can_be_marked(connection):
+            mark(connection)
+
+    return mend_and_tell
+
+
+def _can_be_marked(connection: Connection) -> bool:
+    return not missing_parts(connection).tables
 
 
 def _try(connection: Connection, path: str, budget: float, work: Callable[[Connection], None], text: str) -> Mended:
@@ -79,6 +95,9 @@ def _make_tables(connection: Connection) -> None:
         {row[0] for row in connection.execute("SELECT version FROM migration")} if _has_ledger(connection) else {0}
     )
     version = max(user_version(connection), *recorded, 0)
+    for kind, name in _removable(connection):
+        quoted = name.replace('"', '""')
+        connection.execute(f'DROP {kind} "{quoted}"')
     present = {(row[0], row[1]) for row in connection.execute("SELECT type, name FROM sqlite_schema")}
     for part, sql in expected_parts(min(version, len(known_migrations()))).items():
         if part not in present:
@@ -89,6 +108,12 @@ def _make_tables(connection: Connection) -> None:
             connection.execute("INSERT INTO migration VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, now_ms(), __version__))
     if version != user_version(connection):
         connection.execute(f"PRAGMA user_version={version:d}")
+
+
+def _removable(connection: Connection) -> list[tuple[str, str]]:
+    """What others have put on our tables, and indexes that are to be made anew: nothing that holds data."""
+    found = strange_parts(connection) + altered_parts(connection)
+    return [(kind, name) for kind, name in found if kind in ("trigger", "index")]
 
 
 def _has_ledger(connection: Connection) -> bool:
@@ -125,7 +150,10 @@ def _mend_counters(connection: Connection) -> None:
 
 # In the order in which they are done: what others stand on comes first.
 _WORKS: dict[Mend, tuple[Callable[[Connection], None], str]] = {
-    Mend.TABLES: (_make_tables, "made again, empty, what was gone of the schema"),
+    Mend.TABLES: (
+        _make_tables,
+        "made again, empty, what was gone of the schema, and took away what others had put on it",
+    ),
     Mend.NUMBERS: (mend_numbers, "gave changes whose number could not be another one"),
     Mend.STORE_ROW: (_mend_store_row, "made the row that says which store it is anew"),
     Mend.RELATIONS: (mend_relations, "gave rows whose parent was gone a new one"),

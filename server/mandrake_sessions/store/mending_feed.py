@@ -44,7 +44,7 @@ def mend_feed(connection: Connection) -> None:
         )
     connection.execute(
         f"DELETE FROM feed WHERE kind NOT IN ({_KINDS})"
-        " OR kind = 'appended' AND (turn_pk IS NULL OR chunk IS NULL OR chunk < 0)"
+        f" OR kind = 'appended' AND (turn_pk IS NULL OR chunk IS NULL OR chunk < 0 OR chunk > {MAX_NUMBER})"
     )
     while delete_stray_changes(connection, newest_too=True):
         pass

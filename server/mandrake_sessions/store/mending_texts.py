@@ -6,6 +6,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from mandrake_sessions.store.deep_rules import broken_turns
+from mandrake_sessions.store.values import MAX_NUMBER
 
 
 def mend_texts(connection: Connection) -> None:
@@ -28,7 +29,7 @@ def _mend(connection: Connection, pk: int) -> None:
             (max(piece[0] for piece in unfolded), pk, _joined(unfolded, 2), _joined(unfolded, 3)),
         )
     # An ordinal that was given is never given again, though its piece may be gone.
-    count = max([chunk_count, 0, *(piece[1] + 1 for piece in pieces)])
+    count = max([chunk_count, 0, *(piece[1] + 1 for piece in pieces if piece[1] < MAX_NUMBER)])
     connection.execute("UPDATE turn SET chunk_count = ?, folded_chunks = ? WHERE pk = ?", (count, count, pk))
     for column in ("content", "raw_response"):
         _find_beginning(connection, pk, column)

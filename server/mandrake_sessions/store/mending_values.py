@@ -66,6 +66,29 @@ def _mend_table(connection: Connection, table: str, decoders: dict[str, Decoder]
         else:
             replacement = _replacement(connection, table, rowid, name, value, decoders[name])
             connection.execute(f'UPDATE {table} SET "{name}" = ? WHERE rowid = ?', (replacement, rowid))
+            if (table, name) == ("turn", "lease"):
+                _interrupt(connection, rowid)
+
+
+def _interrupt(connection: Connection, pk: int) -> None:
+    """Nobody can be found who streams it. What its last piece says of it goes into its row, as with any end."""
+    last = connection.execute(
+        "SELECT chunk + 1, seq, current_tokens, output_tokens, content_bytes, raw_response_bytes FROM feed"
+        " WHERE turn_pk = ? AND chunk >= (SELECT chunk_count FROM turn WHERE pk = ?) ORDER BY chunk DESC LIMIT 1",
+        (pk, pk),
+    ).fetchone()
+    if last is not None:
+        connection.execute(
+            "UPDATE turn SET chunk_count = ?, seq = ?, current_tokens = ?, output_tokens = ?, content_bytes = ?,"
+            " raw_response_bytes = ? WHERE pk = ? AND status = 'streaming'",
+            (*last, pk),
+        )
+    now = now_ms()
+    connection.execute(
+        "UPDATE turn SET status = 'interrupted', stream_end_time = max(?, stream_start_time),"
+        " updated_at = max(?, updated_at) WHERE pk = ? AND status = 'streaming'",
+        (now, now, pk),
+    )
 
 
 def _renumber(connection: Connection, table: str, pk: int) -> None:

@@ -14,7 +14,7 @@ from mandrake_sessions.owners import make_directory
 from mandrake_sessions.store.backup import create_private_file
 from mandrake_sessions.store.connect import connect, is_wal
 from mandrake_sessions.store.database import Database, damage, schema_too_new
-from mandrake_sessions.store.failures import is_odd_content, storage_failure
+from mandrake_sessions.store.failures import is_odd_content, may_be_odd_content, storage_failure
 from mandrake_sessions.store.filesystem import check_filesystem, check_kind, check_links
 from mandrake_sessions.store.identity import SHM, WAL, claim
 from mandrake_sessions.store.immediate import one_snapshot
@@ -149,7 +149,7 @@ def _as_far_as_it_goes(work: Callable[[], None], path: str) -> None:
     try:
         work()
     except (sqlite3.Error, OddValue, Unreadable) as error:
-        if isinstance(error, sqlite3.Error) and not is_odd_content(error):
+        if isinstance(error, sqlite3.Error) and not (is_odd_content(error) or may_be_odd_content(error)):
             raise
         logger.warning("%s: opened all the same: %s; see mandrake-sessions doctor", path, error)
 

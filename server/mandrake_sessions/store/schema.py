@@ -1,7 +1,12 @@
-"""The tables, columns and indexes that a file of a schema version has."""
+"""The tables, columns, indexes and triggers that a file of a schema version has.
+
+Tables of others beside ours, their views and their indexes harm nothing. What changes what our own statements do is
+odd: a trigger on our tables, a unique index, a view in the place of a table, a table of another shape.
+"""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +20,11 @@ from mandrake_sessions.store.problems import Mend, Problem
 
 # What sqlite_schema says of a part of the schema; the SQL is what makes it.
 _PARTS = "SELECT type, name, sql FROM sqlite_schema WHERE type IN ('table', 'index') AND sql IS NOT NULL"
+_STRANGE = """
+SELECT type, name, tbl_name, sql FROM sqlite_schema
+WHERE type IN ('trigger', 'view') OR type = 'index' AND sql LIKE 'CREATE UNIQUE %'
+"""
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 @frozen
@@ -43,14 +53,56 @@ def missing_parts(connection: Connection) -> Missing:
     lost = [part for part in expected_parts(version) if part not in present]
     tables = [name for kind, name in lost if kind == "table"]
     indexes = [name for kind, name in lost if kind == "index"]
-    found = [Problem("tables", 1, f"the table {name} is gone", Mend.TABLES) for name in tables]
+    strange = strange_parts(connection)
+    views = {name for kind, name in strange if kind == "view"}
+    found = [Problem("tables", 1, f"the table {name} is gone", Mend.TABLES) for name in tables if name not in views]
+    found += [
+        Problem("tables", 1, f"a view stands in the place of the table {name}", None)
+        for name in tables
+        if name in views
+    ]
+    found += [
+        Problem("tables", 1, f"the {kind} {name}, of another program, changes what is written", Mend.TABLES)
+        for kind, name in strange
+        if kind != "view"
+    ]
     found += [Problem("tables", 1, f"the index {name} is gone", Mend.TABLES) for name in indexes]
     altered = []
     for table, columns in _missing_columns(connection, version, tables):
         altered.append(table)
         text = f"the table {table} has no column {', '.join(columns)}"
         found.append(Problem("tables", len(columns), text, None))
+    for kind, name in altered_parts(connection):
+        if name not in altered:
+            text = f"the {kind} {name} is not as this program makes it"
+            found.append(Problem("tables", 1, text, Mend.TABLES if kind == "index" else None))
     return Missing(found, tables + altered)
+
+
+def strange_parts(connection: Connection) -> list[tuple[str, str]]:
+    """``(type, name)`` of what others have put on, or in the place of, our tables."""
+    expected = expected_parts(min(user_version(connection), len(known_migrations())))
+    ours = {name for kind, name in expected if kind == "table"}
+    return [
+        (kind, name)
+        for kind, name, table, _ in connection.execute(_STRANGE)
+        if table in ours and (kind, name) not in expected
+    ]
+
+
+def altered_parts(connection: Connection) -> list[tuple[str, str]]:
+    """``(type, name)`` of the tables and indexes that are made by other SQL than ours."""
+    expected = expected_parts(min(user_version(connection), len(known_migrations())))
+    return [
+        (kind, name)
+        for kind, name, sql in connection.execute(_PARTS)
+        if (kind, name) in expected and _bare(sql) != _bare(expected[kind, name])
+    ]
+
+
+def _bare(sql: str) -> str:
+    """Without comments, blanks and quotes, which say nothing of what it makes."""
+    return re.sub(r'[\s"`\[\]]+', "", _COMMENT.sub("", sql)).lower()
 
 
 def _missing_columns(connection: Connection, version: int, lost: list[str]) -> Iterator[tuple[str, list[str]]]:

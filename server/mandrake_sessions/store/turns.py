@@ -18,7 +18,7 @@ from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import ToolCall, Turn, TurnStatus
 from mandrake_sessions.store.columns import TURN
 from mandrake_sessions.store.oddities import readable, readable_page
-from mandrake_sessions.store.readable import Fields
+from mandrake_sessions.store.readable import Fields, unreadable
 from mandrake_sessions.store.rows import insert, row_bytes, update
 from mandrake_sessions.store.texts import (
     CHUNK_COUNT,
@@ -31,7 +31,7 @@ from mandrake_sessions.store.texts import (
 )
 from mandrake_sessions.store.tool_calls import TOOL_CALL_BYTES, each_tool_call, tool_call_bytes, tool_calls_of
 from mandrake_sessions.store.transaction import Row, Transaction
-from mandrake_sessions.store.values import decode_object, decode_text, decode_word
+from mandrake_sessions.store.values import MAX_INTEGER, decode_object, decode_text, decode_word
 
 # The columns of a turn that a change may move, by the names of Turn; what `differences` compares.
 _MOVABLE = (
@@ -141,7 +141,7 @@ class StoredTurn:
 
     def standing(self) -> dict[str, Any]:
         """What pieces have moved, as columns: every change but an append writes it into the row."""
-        return {
+        moved = {
             "seq": self.seq,
             "chunk_count": self.chunk_count,
             "current_tokens": self.current_tokens,
@@ -149,6 +149,11 @@ class StoredTurn:
             "content_bytes": self.content_bytes,
             "raw_response_bytes": self.raw_response_bytes,
         }
+        for name, value in moved.items():
+            if value > MAX_INTEGER:
+                # What the ordinal of a piece gives that was the largest there is.
+                raise unreadable("turn", self.id, f"its {name} is {value}, more than SQLite can hold")
+        return moved
 
 
 def insert_turn(

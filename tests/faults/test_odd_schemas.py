@@ -1,0 +1,110 @@
+"""Whether a statement that fails is told as what it is: something odd in the file, or a fault of the program."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from wire import FAULTY, SERVER, Conversation, break_program, break_table, clean_environment, serving, store_of
+
+
+def change(workspace: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(store_of(workspace))) as database:
+        for statement in statements:
+            database.execute(statement)
+        database.commit()
+
+
+def doctor(workspace: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*SERVER, "doctor", *flags],
+        cwd=workspace,
+        env=clean_environment(workspace),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_a_trigger_of_others_is_named_and_taken_away(workspace: Path) -> None:
+    with serving(workspace) as wire:
+        wire.request("session/create", title="before")
+        change(
+            workspace,
+            "CREATE TRIGGER strange BEFORE INSERT ON session BEGIN SELECT raise(ABORT, 'no more sessions'); END",
+        )
+        error = wire.error("session/create", title="refused")
+        assert (error["data"]["kind"], error["data"]["reason"]) == ("storage", "corrupt"), error
+        assert "trigger strange" in error["message"]
+        assert wire.request("session/list")["sessions"]
+        seen = doctor(workspace)
+        assert seen.returncode == 1
+        assert "trigger strange" in seen.stdout
+        doctor(workspace, "--fix")
+        assert doctor(workspace).returncode == 0
+        assert wire.request("session/create", title="after")["title"] == "after"
+        wire.let_be("server/healthChanged")
+
+
+def test_a_missing_index_is_made_again_and_a_strange_unique_one_goes(workspace: Path) -> None:
+    with serving(workspace) as wire:
+        wire.request("session/create", title="one")
+    with closing(sqlite3.connect(store_of(workspace))) as database:
+        names = database.execute("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL").fetchall()
+    lost = names[0][0]
+    change(workspace, f"DROP INDEX {lost}", "CREATE UNIQUE INDEX strange ON session (title)")
+    seen = doctor(workspace)
+    assert seen.returncode == 1
+    assert lost in seen.stdout
+    assert "index strange" in seen.stdout
+    doctor(workspace, "--fix")
+    assert doctor(workspace).returncode == 0
+
+
+@pytest.mark.parametrize("table", ["session", "round", "turn"])
+def test_a_view_in_the_place_of_a_table_is_corrupt(workspace: Path, table: str) -> None:
+    with serving(workspace) as wire:
+        session = Conversation(wire).session
+        break_table(workspace, table)
+        for method, params in (
+            ("session/list", {}),
+            ("session/create", {}),
+            ("session/history", {"sessionId": session}),
+            ("session/delete", {"sessionId": session}),
+        ):
+            answer = wire.answer(wire.post(method, **params))
+            assert answer.get("error", {"data": {"kind": "storage"}})["data"]["kind"] == "storage", answer
+        wire.let_be("server/healthChanged")
+    assert f"in the place of the table {table}" in doctor(workspace).stdout
+    assert f"in the place of the table {table}" in doctor(workspace, "--fix").stdout
+
+
+def test_a_wrong_statement_of_our_own_stays_an_internal_error(workspace: Path) -> None:
+    with serving(workspace, command=FAULTY) as wire:
+        wire.request("session/create")
+        break_program(workspace, "session")
+        assert wire.error("session/list")["data"]["kind"] == "internal"
+        wire.wait_for_log("nobody_knows_this")
+
+
+def test_a_lease_that_is_none_is_cleared_and_its_turn_interrupted(workspace: Path) -> None:
+    with serving(workspace) as wire:
+        talk = Conversation(wire)
+        turn = talk.turn()
+        for piece in ("a", "b", "c"):
+            wire.request("turn/append", turnId=turn, content=piece)
+        wire.kill()
+        wire.process.wait()
+        wire.unread()
+        change(workspace, "UPDATE turn SET lease = '../../elsewhere'")
+        doctor(workspace, "--fix")
+        assert doctor(workspace).returncode == 0
+    with serving(workspace) as wire:
+        read = wire.request("turn/get", turnId=turn)
+        assert (read["status"], read["content"], read["chunkCount"]) == ("interrupted", "abc", 3)
