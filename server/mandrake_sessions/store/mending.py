@@ -34,7 +34,8 @@ from mandrake_sessions.version import __version__
 
 # One mend may bring to light what another one mends.
 _ROUNDS = 4
-_MOVES_ENTITIES = frozenset({Mend.RELATIONS, Mend.VALUES, Mend.TEXTS, Mend.COUNTERS})
+# Counters are told as changes of their sessions, once they are set.
+_MOVES_ENTITIES = frozenset({Mend.RELATIONS, Mend.VALUES, Mend.TEXTS})
 
 
 @frozen
