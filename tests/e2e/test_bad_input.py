@@ -307,15 +307,16 @@ def test_a_store_that_another_program_broke_is_told_of(workspace: Path, method: 
 
 @pytest.mark.parametrize("pipelined", [1, 5])
 @pytest.mark.parametrize("method", ["turn/append", "session/create"])
-def test_a_fault_that_nobody_foresaw_is_answered_too(workspace: Path, method: str, pipelined: int) -> None:
+def test_a_trigger_of_another_program_is_named_by_each_answer(workspace: Path, method: str, pipelined: int) -> None:
     with serving(workspace) as wire:
         turn = Conversation(wire).turn(detached=True)
         other_program(workspace, "CREATE TRIGGER no BEFORE INSERT ON feed BEGIN SELECT raise(ABORT, 'no'); END")
-        params = {"turn/append": {"turnId": turn, "content": "x"}}
-        for message_id in [wire.post(method, **params.get(method, {})) for _ in range(pipelined)]:
+        params = {"turnId": turn, "content": "x"} if method == "turn/append" else {}
+        for message_id in [wire.post(method, **params) for _ in range(pipelined)]:
             error = wire.answer(message_id)["error"]
-            assert (error["code"], error["data"]["kind"]) == (-32603, "internal")
-            wire.wait_for_log(error["data"]["incident"])
+            assert (error["data"]["kind"], error["data"]["reason"]) == ("storage", "corrupt")
+            assert "trigger no" in error["message"]
+        wire.let_be("server/healthChanged")
         assert wire.error("no/such/method")["code"] == -32601
         assert wire.request("turn/get", turnId=turn)["content"] == ""
 

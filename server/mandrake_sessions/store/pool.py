@@ -15,7 +15,7 @@ from mandrake_sessions.errors import FileMoved, StoreError
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.database import Database, damage
 from mandrake_sessions.store.identity import DATABASE, SHM, SUFFIXES, WAL, FileIdentity, Place, file_identity
-from mandrake_sessions.store.immediate import undo
+from mandrake_sessions.store.immediate import begin, undo
 from mandrake_sessions.store.leases import Lease
 from mandrake_sessions.store.opening import cannot_open, find_damage, open_database, prepare
 from mandrake_sessions.store.partial import partial_file
@@ -129,8 +129,8 @@ def _set_apart_if_overwritten(database: Database) -> None:
     with database.lock:
         _await_quiet(database.path)
         # Whoever opens the new one before the -shm is gone shares that, and cannot write; see ``restore.put_in_place``.
-        with suppress(sqlite3.Error):
-            database.writer.execute("BEGIN IMMEDIATE")
+        with suppress(sqlite3.Error, StoreError):
+            begin(database.writer, database.path, 0)
         try:
             _set_apart(database)
         except (OSError, StoreError) as error:
