@@ -20,8 +20,9 @@ from mandrake_sessions.store.transaction import transaction
 SPAN_ROWS = 1000
 SPAN_BYTES = 256 * 1024
 SPANS_IN_BOUND = 64
-# One step measures so many spans at the most, or stops after about so many seconds.
-SPANS_A_STEP = 10
+# One step measures so many spans at the most, or stops after about so many seconds. A small feed has small spans, down
+# to one row each; many of them must fit into a step, or the feed grows faster than it is measured.
+SPANS_A_STEP = 1000
 MEASURE_SECONDS = 0.01
 # Seconds to the next step: while there is more to do, while the store is written to, while nothing happens.
 AT_ONCE, SOON, LATER = 0.02, 0.5, 5.0
