@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from wire import TIMEOUT, Conversation, Wire, run_script, serving
+from wire import SERVER, TIMEOUT, Conversation, Wire, clean_environment, run_script, serving, store_of
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes and links are another thing there")
 
@@ -124,3 +125,19 @@ def test_deleted_text_is_gone_from_all_files_soon(workspace: Path) -> None:
         while found := [path.name for path in files_of(workspace) if SECRET.encode() in path.read_bytes()]:
             assert time.monotonic() < deadline, found
             time.sleep(0.2)
+
+
+def test_lock_files_that_cannot_be_made_are_named_by_health_and_doctor(workspace: Path) -> None:
+    """Turns go on without them."""
+    run = Path(f"{store_of(workspace)}-run")
+    with serving(workspace) as wire:
+        wire.request("session/create")
+        run.touch()
+        Conversation(wire).turn(content="here")
+        (store,) = wire.request("server/health")["stores"]
+    assert store["status"] == "ok"
+    assert f"{run} is not a directory, so no lock files can be made in it; remove it" in store["warnings"]
+    doctor = subprocess.run([*SERVER, "doctor"], cwd=workspace, env=clean_environment(workspace), check=False,
+                            capture_output=True, text=True, timeout=TIMEOUT)  # fmt: skip
+    assert doctor.returncode == 0
+    assert f"{run} is not a directory" in doctor.stdout

@@ -23,7 +23,13 @@ from mandrake_sessions.store.deep_check import Problem, deep_check
 from mandrake_sessions.store.facts import DISK_ADVICE, NEARLY_FULL, WAL_DEBT
 from mandrake_sessions.store.failures import HOW_TO_RECOVER
 from mandrake_sessions.store.immediate import one_snapshot
-from mandrake_sessions.store.leases import dead_lease_files, is_dead_lease, streaming_leases, turn_ids_of_lease
+from mandrake_sessions.store.leases import (
+    dead_lease_files,
+    is_dead_lease,
+    streaming_leases,
+    turn_ids_of_lease,
+    unusable_lock_directory,
+)
 from mandrake_sessions.store.migrate import changed_migrations, latest_version
 from mandrake_sessions.store.partial import dead_partials
 from mandrake_sessions.store.permissions import mode_for_others
@@ -230,6 +236,8 @@ def _wal(database: str) -> Finding:
 
 
 def _leases(database: str) -> Finding:
+    if (unusable := unusable_lock_directory(database)) is not None:
+        return Finding("leases", Level.WARNING, unusable)
     if dead := dead_lease_files(database):
         return Finding(
             "leases", Level.WARNING, f"{plural(len(dead), 'lock file')} of processes that are gone", Cure.LEASES

@@ -13,6 +13,7 @@ from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store import changes
 from mandrake_sessions.store.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
 from mandrake_sessions.store.facts import DISK_ADVICE, NEARLY_FULL, WAL_ADVICE, WAL_DEBT
+from mandrake_sessions.store.leases import unusable_lock_directory
 from mandrake_sessions.store.migrate import latest_version
 from mandrake_sessions.store.opening import CHECKED_AT_OPENING, find_damage
 from mandrake_sessions.store.permissions import open_to_others
@@ -128,6 +129,8 @@ def file_warnings(path: str, schema_version: int | None, *, own_directory: bool)
         f"{kept} holds what a -wal held that was deleted; see what is in it with --database, then restore or delete it"
         for kept in rescued_copies(path)
     )
+    if (unusable := unusable_lock_directory(path)) is not None:
+        found.append(unusable)
     if schema_version is not None and schema_version != latest_version():
         found.append(
             f"the file has schema {schema_version}, this program knows {latest_version()}; "

@@ -25,6 +25,7 @@ from sqlite3 import Connection
 from types import ModuleType
 
 from mandrake_sessions.errors import FileMoved
+from mandrake_sessions.files import whose
 from mandrake_sessions.owners import give_to_owner, make_directory
 from mandrake_sessions.store import directory_lock
 from mandrake_sessions.store.failures import os_failure, os_failures
@@ -135,6 +136,20 @@ _WITHOUT_FILE = {
     True: "turns are looked after without it",
     False: "turns of this process stay streaming if it is killed",
 }
+
+
+def unusable_lock_directory(database_path: str) -> str | None:
+    """Why lock files can be neither made nor asked for beside a database, and what to do; None where they can."""
+    path = f"{database_path}-run"
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return None
+    if not stat.S_ISDIR(mode):
+        return f"{path} is not a directory, so no lock files can be made in it; remove it"
+    if os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        return None
+    return f"no lock files can be made in {path}: {whose(path)}; sudo chown -R it to the owner of the store"
 
 
 def _tell_once(directory: Path, error: OSError, so: str) -> None:
