@@ -26,7 +26,8 @@ check: $(VENV)/ready-to-check ## Format, lint, types, import contracts, generate
 bench: $(VENV)/ready-to-check ## Measure, side by side with others; the README's figures come from here.
 	$(BIN)/python -m benchmarks $(ARGS)
 
-COUNTING := faults hostile commands soak e2e/test_leases.py e2e/test_lifecycle.py e2e/test_slow_readers.py e2e/test_logs.py
+COUNTING := faults hostile commands soak $(addprefix e2e/test_,$(addsuffix .py,absent_store event_loop leases lifecycle \
+	logs slow_readers standard_streams surroundings))
 reliability: $(VENV)/ready-to-check ## Run the tests that count what they try, and write docs/reliability.md.
 	rm -rf .reliability && mkdir .reliability
 	MANDRAKE_SESSIONS_FIGURES=$(CURDIR)/.reliability/figures.jsonl $(BIN)/pytest -n auto \

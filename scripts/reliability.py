@@ -109,6 +109,17 @@ PARTS = {
         ),
         Promise("An old program leaves a file alone that a newer one cut it off from", "faults/test_newer_schema.py"),
         Promise(
+            "A file that is written over in place while servers have it open is noticed: nothing goes into it unseen",
+            "faults/test_overwritten.py",
+        ),
+        Promise(
+            "Each column of each table may hold any odd value: it harms its entity alone, and `doctor --fix` mends it",
+            "faults/test_odd_values.py",
+        ),
+        Promise(
+            "A schema that another program changed is named, and mended where it can be", "faults/test_odd_schemas.py"
+        ),
+        Promise(
             "What was stored while a restore replaced the file is in the old one, which is kept, or in the new one",
             "commands/test_restore.py::test_what_others_were_told_is_stored_is_in_the_file_before_or_in_the_restored_one",
         ),
@@ -134,6 +145,15 @@ PARTS = {
             "requests behind a lock",
         ),
         Promise("A client that does not read blocks nobody", "e2e/test_slow_readers.py"),
+        Promise(
+            "… nor one that does not read stderr, nor a log that cannot be written",
+            "e2e/test_logs.py::test_a_client_that_does_not_read_stderr_holds_nobody_up",
+        ),
+        Promise(
+            "Without a working directory, a home, a user name or standard streams what needs none of them works",
+            "e2e/test_surroundings.py",
+        ),
+        Promise("… with closed standard streams, and in any encoding", "e2e/test_standard_streams.py"),
         Promise(
             "A client that closes its pipe in the middle of a message leaves a whole store", "faults/test_processes.py"
         ),
