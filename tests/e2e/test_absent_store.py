@@ -102,6 +102,7 @@ def test_a_mistyped_workspace_is_refused_and_not_made(workspace: Path, method: s
         assert wire.request("session/list")["sessions"] == []
         (missing / ".ws").write_text("")
         assert wire.error("session/create")["data"]["reason"] == "createDirectory"
+        assert str(missing) in wire.notification("window/logMessage")["message"]
         wire.let_be("server/healthChanged")
     assert files(workspace) == ["no", "no/such", "no/such/.ws"]
 
