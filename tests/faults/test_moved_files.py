@@ -22,7 +22,9 @@ def is_whole(database: Path) -> bool:
 
 
 def delete_all(workspace: Path) -> None:
-    shutil.rmtree(workspace / ".ws")
+    """A server that writes meanwhile may make a file again in a directory that is being emptied."""
+    while (workspace / ".ws").exists():
+        shutil.rmtree(workspace / ".ws", ignore_errors=True)
 
 
 def delete_file(workspace: Path) -> None:
