@@ -115,7 +115,7 @@ class TurnOperations(Operations):
         except InvalidValue:
             return False
         with self._read() as connection:
-            return turns.is_large(connection, turn_id.lower(), many_tool_calls)
+            return turns.is_large(connection, turn_id, many_tool_calls)
 
     def get_turn(self, turn_id: str, *, include_text: bool = True, lazily: bool = False) -> Turn:
         """With ``lazily``, inside a ``pin``, the tool calls and the texts (in slices) of a long turn are iterators that
