@@ -14,6 +14,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no st
 
 @pytest.mark.timeout(400)
 def test_nothing_is_lost_whatever_happens_to_servers_and_files() -> None:
-    figures = run(Plan(seconds=40, without=("tidy_locks_away",)))
+    figures = run(Plan(seconds=40))
     record("soak", **{name: number for name, number in figures.items() if not name.startswith("refused")})
     assert min(figures[name] for name in ("pieces", "turns compared", "states compared", "checkpoints")) > 0
