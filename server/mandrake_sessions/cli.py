@@ -108,6 +108,9 @@ def _add_backup(commands: Any) -> None:
     backup = _add_command(commands, "backup", "copy a store while it is in use", _BACKUP)
     backup.add_argument("destination", metavar="DEST", help="a file, or a directory for a file named after the time")
     backup.add_argument("--force", action="store_true", help="replace DEST if it is there already")
+    backup.add_argument(
+        "--as-is", action="store_true", help="copy it whatever is wrong with it; say what, with exit code 1"
+    )
 
 
 def _add_restore(commands: Any) -> None:

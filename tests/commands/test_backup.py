@@ -120,6 +120,82 @@ def test_what_cannot_be_done_is_told_in_a_line_and_leaves_nothing(
     assert names(workspace) == before
 
 
+def odd_piece(database: Path) -> None:
+    """Sound for SQLite, odd in what it says."""
+    sql(database, "DROP TABLE text")
+
+
+def odd_value(database: Path) -> None:
+    sql(database, "UPDATE session SET metadata = '{' WHERE title = 'one'")
+
+
+def odd_pages(database: Path) -> None:
+    size = database.stat().st_size
+    for place in range(size // 8192 * 4096, size, 4096):
+        noise(database, place, 200)
+
+
+def no_pages_left(database: Path) -> None:
+    for place in range(4096, database.stat().st_size, 4096):
+        noise(database, place, 4096)
+
+
+@pytest.mark.parametrize("harm", [odd_value, odd_piece, odd_pages])
+def test_a_store_in_which_something_is_wrong_is_copied_as_it_is_when_asked_for(
+    workspace: Path, harm: Callable[[Path], None]
+) -> None:
+    """Else it is refused, in words that name the store and the way out."""
+    database = store_of(workspace)
+    fill(database, "one", "two", text=100_000)
+    harm(database)
+    told = run(workspace, "doctor", code=1).out
+    refused = run(workspace, "backup", "copy.sqlite", code=1)
+    assert refused.err.startswith(f"mandrake-sessions backup: {database} ")
+    assert refused.err.endswith("copy it as it is: mandrake-sessions backup --as-is DEST\n")
+    assert ".partial" not in refused.err
+    assert names(workspace) == [".git", ".ws"]
+    copied = run(workspace, "backup", "--as-is", "copy.sqlite", code=1)
+    assert "copied as it is and not verified" in copied.out
+    listed = [line.removeprefix("- ") for line in copied.out.splitlines() if line.startswith("- ")]
+    assert listed
+    if harm in (odd_value, odd_piece):
+        assert all(line in told for line in listed)
+    assert not copied.err
+    assert state(workspace)["copy.sqlite"]
+    assert mode(workspace / "copy.sqlite") == 0o600
+    # Nothing of it was put right on the way.
+    assert run(workspace, "doctor", "--database", "copy.sqlite", code=1).out
+    assert names(workspace) == [".git", ".ws", "copy.sqlite"]
+
+
+def test_what_sqlite_cannot_copy_is_told_to_be_copied_by_hand(workspace: Path) -> None:
+    fill(store_of(workspace), "one", text=100_000)
+    no_pages_left(store_of(workspace))
+    done = run(workspace, "backup", "--as-is", "copy.sqlite", code=1)
+    assert f"{store_of(workspace)} is damaged so that SQLite cannot copy it" in done.err
+    assert "copy the file and its -wal by hand" in done.err
+    assert names(workspace) == [".git", ".ws"]
+
+
+def test_a_copy_that_was_made_as_it_is_can_be_mended_and_restored(workspace: Path) -> None:
+    database = store_of(workspace)
+    fill(database, "one", "two")
+    odd_value(database)
+    run(workspace, "backup", "--as-is", "copy.sqlite", code=1)
+    refused = run(workspace, "restore", "copy.sqlite", code=1).err
+    way_out = re.search(r"mandrake-sessions (doctor --fix --database \S+)", refused)
+    assert way_out
+    run(workspace, *way_out[1].split())
+    run(workspace, "restore", "copy.sqlite")
+    assert titles(database) == ["one", "two"]
+
+
+def test_a_store_in_order_is_verified_however_it_was_to_be_copied(workspace: Path) -> None:
+    fill(store_of(workspace), "one")
+    assert "1 session," in (done := run(workspace, "backup", "--as-is", "copy.sqlite")).out
+    assert done.out.endswith("verified\n")
+
+
 def test_force_replaces_a_backup(workspace: Path) -> None:
     taken(workspace)
     run(workspace, "backup", "--force", "copy.sqlite")

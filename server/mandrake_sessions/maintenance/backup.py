@@ -12,17 +12,19 @@ from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason
 from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.store.copying import Progress, copy_database
 from mandrake_sessions.store.partial import PartialFile, partial_file
-from mandrake_sessions.store.verify import check_whole, look_at
+from mandrake_sessions.store.verify import Facts, Faults, find_faults, look_at
 
 
 @frozen
 class Backup:
-    """A copy that was made. ``size`` in bytes."""
+    """A copy that was made. ``size`` in bytes; ``faults``: what is wrong with it, as sentences. ``sessions`` and
+    ``store_id`` are None where it cannot say them."""
 
     path: str
     size: int
-    sessions: int
-    store_id: str
+    sessions: int | None
+    store_id: str | None
+    faults: list[str]
 
 
 def back_up(
@@ -30,34 +32,75 @@ def back_up(
     destination: str,
     *,
     replace: bool = False,
+    as_is: bool = False,
     busy_timeout: float = 5.0,
     progress: Progress | None = None,
 ) -> Backup:
     """Copy a store, as it is at one moment, to one file that is verified and on the disk when this returns. A
-    ``destination`` that is a directory gets a file named after the store and the time.
+    ``destination`` that is a directory gets a file named after the store and the time. With ``as_is`` a store in which
+    something is wrong is copied too, and that is said.
 
     Raises:
         InvalidValue: the destination is there already and not to be replaced, is the store itself, or is in use.
-        StorageFailure: there is no store, or reading or writing failed; nothing is left of the copy.
+        StorageFailure: there is no store, something is wrong with it, or reading or writing failed; nothing is left of
+            the copy.
         Busy: others held the store.
     """
     target = _target(database, destination)
-    store = look_at(database, busy_timeout)
+    store = _look_at(database, busy_timeout, as_is=as_is)
     _check_target(database, target, replace=replace)
     beside = os.path.samefile(target.parent, os.path.dirname(os.path.realpath(database)))  # noqa: PTH120, PTH121
     with partial_file(str(target.parent), Path(database).stem, like=database if beside else None) as partial:
-        copy_database(database, partial.path, busy_timeout, progress)
+        _copy(database, partial.path, busy_timeout, progress)
         if progress is not None:
             progress("verifying", 0, 0)
-        check_whole(partial.path)
-        copied = look_at(partial.path, busy_timeout)
-        if copied.store_id != store.store_id:
+        faults = find_faults(partial.path)
+        if faults.texts and not as_is:
+            raise faults.refusal(database, _WAYS_OUT[faults.in_pages])
+        copied = _look_at(partial.path, busy_timeout, as_is=as_is)
+        if copied is not None and store is not None and copied.store_id != store.store_id:
             raise StorageFailure(
                 StorageReason.IO, f"{database} was replaced while it was copied; back it up again", database
             )
         size = os.stat(partial.path).st_size  # noqa: PTH116
         _publish(partial, target, replace=replace)
-    return Backup(str(target), size, copied.sessions, copied.store_id)
+    sessions, store_id = (None, None) if copied is None else (copied.sessions, copied.store_id)
+    return Backup(str(target), size, sessions, store_id, faults.texts)
+
+
+def _copy(database: str, destination: str, busy_timeout: float, progress: Progress | None) -> None:
+    try:
+        copy_database(database, destination, busy_timeout, progress)
+    except StorageFailure as failure:
+        if failure.reason is not StorageReason.CORRUPT:
+            raise
+        raise StorageFailure(
+            failure.reason,
+            f"{database} is damaged so that SQLite cannot copy it ({failure.__cause__ or failure}). End every program "
+            "that uses it, and copy the file and its -wal by hand",
+            database,
+        ) from failure
+
+
+# By whether SQLite itself calls the file damaged, in which nothing is mended.
+_AS_IS = "copy it as it is: mandrake-sessions backup --as-is DEST"
+_WAYS_OUT = {
+    True: f"Restore a backup (mandrake-sessions restore BACKUP), or {_AS_IS}",
+    False: f"Mend it (mandrake-sessions doctor --fix), or {_AS_IS}",
+}
+
+
+def _look_at(path: str, busy_timeout: float, *, as_is: bool) -> Facts | None:
+    """None for a file that says nothing of itself any more, and is to be copied all the same."""
+    try:
+        return look_at(path, busy_timeout)
+    except StorageFailure as failure:
+        if failure.reason is not StorageReason.CORRUPT:
+            raise
+        if as_is:
+            return None
+        why = str(failure.__cause__ or failure)
+        raise Faults(True, [why]).refusal(path, _WAYS_OUT[True]) from failure
 
 
 def _publish(partial: PartialFile, target: Path, *, replace: bool) -> None:

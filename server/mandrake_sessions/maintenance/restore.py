@@ -13,7 +13,7 @@ from mandrake_sessions.store.copying import Progress, copy_database
 from mandrake_sessions.store.migrate import latest_version
 from mandrake_sessions.store.partial import partial_file
 from mandrake_sessions.store.restore import prepare, put_in_place
-from mandrake_sessions.store.verify import Facts, check_whole, look_at, too_new
+from mandrake_sessions.store.verify import Facts, find_faults, look_at, too_new
 from mandrake_sessions.workspaces import prepare_directory
 
 
@@ -73,10 +73,10 @@ def _verify(copy: str, source: str, progress: Progress | None) -> None:
     """The copy is checked instead of the source: it has the same pages, and nobody else's writes between them."""
     if progress is not None:
         progress("verifying", 0, 0)
-    try:
-        check_whole(copy)
-    except StorageFailure as failure:
-        raise StorageFailure(failure.reason, str(failure).replace(copy, source), source) from failure
+    faults = find_faults(copy)
+    if faults.texts:
+        mend = "" if faults.in_pages else f", or mend it: mandrake-sessions doctor --fix --database {source}"
+        raise faults.refusal(source, f"Use another backup{mend}")
 
 
 def _prepare_directory(target: Path) -> None:

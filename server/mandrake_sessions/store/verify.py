@@ -27,6 +27,21 @@ class Facts:
     sessions: int
 
 
+@frozen
+class Faults:
+    """What is wrong with a file, as sentences; none where it is whole. ``in_pages``: SQLite itself calls it damaged."""
+
+    in_pages: bool
+    texts: list[str]
+
+    def refusal(self, path: str, ways_out: str) -> StorageFailure:
+        """The error of who cannot use the file, or what it was copied from; there must be faults."""
+        first, more = self.texts[0], len(self.texts) - 1
+        all_of_it = first if not more else f"{first}, and {more} more"
+        wrong = f"is damaged ({all_of_it})" if self.in_pages else f"does not hold what it should: {all_of_it}"
+        return StorageFailure(StorageReason.CORRUPT, f"{path} {wrong}. {ways_out}", path)
+
+
 def look_at(path: str, budget: float) -> Facts:
     """What the file says of itself.
 
@@ -86,23 +101,20 @@ def is_empty(connection: Connection) -> bool:
     return not tables and not application_id
 
 
-def check_whole(path: str) -> None:
-    """Look at every page of a file, and at every reference. Raises StorageFailure (``corrupt``) for what is wrong."""
-    with reading(path) as connection:
-        complaints = integrity(connection)
-        if complaints:
-            raise StorageFailure(
-                StorageReason.CORRUPT, f"{path} is damaged ({complaints[0]}); use another backup", path
-            )
-        problems = deep_check(connection)
-    if problems:
-        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise StorageFailure(
-            StorageReason.CORRUPT,
-            f"{path} is a store that does not hold what it should: {problems[0].text}{more}. "
-            f"Use another backup, or mend a copy of it: mandrake-sessions doctor --fix --database {path}",
-            path,
-        )
+def find_faults(path: str) -> Faults:
+    """Look at every page of a file, at every reference, and at what its rows mean. Raises StorageFailure where it
+    cannot be read for another reason than what is in it."""
+    try:
+        with reading(path) as connection:
+            if complaints := integrity(connection):
+                return Faults(True, complaints)
+            # What a newer program means by its rows is not known here.
+            known = user_version(connection) <= latest_version()
+            return Faults(False, [problem.text for problem in deep_check(connection)] if known else [])
+    except StorageFailure as failure:
+        if failure.reason is not StorageReason.CORRUPT:
+            raise
+        return Faults(True, [str(failure.__cause__ or failure)])
 
 
 def integrity(connection: Connection) -> list[str]:
