@@ -69,6 +69,7 @@ class Wire:
             stderr=subprocess.PIPE,
         )
         self._stderr: list[bytes] = []
+        self._told: list[str] = []
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._read_stderr, daemon=True).start()
 
@@ -164,10 +165,10 @@ class Wire:
             self._kept.append(message)
 
     def wait_for_log(self, text: str) -> None:
-        """Wait until the text stands in the log: stderr is read beside stdout, so it may come later than an answer."""
+        """Wait until the text stands in ``log``: stderr is read beside stdout, so it may come later than an answer."""
         deadline = time.monotonic() + TIMEOUT
-        while text not in self.stderr:
-            assert time.monotonic() < deadline, f"{text!r} never came; stderr {self.stderr}"
+        while text not in self.log:
+            assert time.monotonic() < deadline, f"{text!r} never came; log {self.log}"
             time.sleep(0.01)
 
     def initialize(self, **params: Any) -> Message:
@@ -218,6 +219,11 @@ class Wire:
     def stderr(self) -> str:
         return b"".join(self._stderr).decode(errors="replace")
 
+    @property
+    def log(self) -> str:
+        """All that an editor's log would hold: stderr, then a line for each ``window/logMessage`` that has come."""
+        return self.stderr + "".join(f"{line}\n" for line in self._told)
+
     def _read(self) -> None:
         assert self.process.stdout is not None
         with self.process.stdout as stream:
@@ -225,7 +231,11 @@ class Wire:
                 if self.framing == "lines" and not body.endswith(b"\n"):
                     self._cut_off = body
                     break
-                self._messages.put(json.loads(body))
+                message = json.loads(body)
+                if isinstance(message, dict) and message.get("method") == "window/logMessage":
+                    level = {1: "ERROR", 2: "WARNING"}[message["params"]["type"]]
+                    self._told.append(f"{level} {message['params']['message']}")
+                self._messages.put(message)
         self._messages.put(None)
 
     def _read_stderr(self) -> None:

@@ -21,12 +21,32 @@ def start_logging(level: str, path: str | None, max_bytes: int) -> None:
     """Log to ``path``, or to stderr without one; the file is rotated at ``max_bytes``. Logging never waits for either:
     see ``LogQueue``. Raises OSError."""
     handler = LogQueue(StandardError() if path is None else SharedLogFile(path, max_bytes))
+    if path is None:
+        # An editor shows both stderr and what it is told.
+        handler.addFilter(_is_untold)
     handler.setFormatter(_OneLine(LOG_FORMAT))
     # A disk that is full must not fill stderr with tracebacks, which quote what was logged.
     logging.raiseExceptions = False
     # Other packages log whole messages below this level.
     logging.basicConfig(level=max(logging.WARNING, _number(level)), handlers=[handler], force=True)
     logging.getLogger(PACKAGE).setLevel(_number(level))
+
+
+def mark_told(record: logging.LogRecord, told: bool) -> None:
+    """Whether the client was sent the record itself, all of it, so that stderr need not have it."""
+    record.is_told = told
+
+
+def log_untold(record: logging.LogRecord) -> None:
+    """Log on stderr what the client was to be sent, and was not; a file has it already."""
+    mark_told(record, False)
+    for handler in logging.getLogger().handlers:
+        if _is_untold in handler.filters:
+            handler.handle(record)
+
+
+def _is_untold(record: logging.LogRecord) -> bool:
+    return not getattr(record, "is_told", False)
 
 
 class _OneLine(logging.Formatter):

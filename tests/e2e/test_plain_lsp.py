@@ -132,3 +132,15 @@ def test_a_store_that_cannot_be_opened_is_told_once_as_a_warning(workspace: Path
         store.rmdir()
         assert wire.notification("window/logMessage")["message"].endswith("the store is ok again")
         wire.request("session/create")
+    # An editor writes stderr and logMessage into one log.
+    assert (wire.stderr, wire.log.count("is a directory"), wire.log.count("ok again")) == ("", 1, 1)
+
+
+def test_a_warning_is_on_stderr_until_the_client_has_initialized(workspace: Path) -> None:
+    store = workspace / ".ws" / "db.sqlite"
+    store.mkdir(parents=True)
+    with serving(workspace, "headers", "--workspace", str(workspace)) as wire:
+        wire.let_be("server/healthChanged")
+        assert wire.error("session/list")["data"]["kind"] == "storage"
+        wire.wait_for_log("is a directory")
+    assert wire.stderr.count("is a directory") == 1

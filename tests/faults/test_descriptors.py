@@ -109,7 +109,7 @@ def test_turns_of_a_dead_process_are_found_once_files_can_be_opened_again(worksp
         wire.request("turn/subscribe", turnId=turn_id, since=0)
         while wire.notification().get("changes", {}).get("status") != "interrupted":
             pass
-        assert "Traceback" not in wire.stderr
+        assert "Traceback" not in wire.log
 
 
 @pytest.mark.parametrize("limit", [8, 9, 10, 11, 12, 13, 14, 16])
@@ -128,4 +128,4 @@ def test_a_server_that_starts_with_few_answers_or_says_why_it_does_not(workspace
         (answer,) = answers
         assert "result" in answer or answer["error"]["data"]["kind"] == "storage"
     else:
-        assert "Too many open files" in wire.stderr, wire.stderr
+        assert "Too many open files" in wire.log, wire.log

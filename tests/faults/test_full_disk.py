@@ -191,7 +191,7 @@ def test_idle_work_that_fails_every_second_is_told_of_once(workspace: Path, tmp_
             pass
         wire.wait_for_log("idle work on a store failed")
         time.sleep(2.5)
-        assert wire.stderr.count("idle work on a store failed") == 1
+        assert wire.log.count("idle work on a store failed") == 1
         disk.free()
         wire.let_be("server/healthChanged")
 

@@ -82,4 +82,4 @@ def test_housekeeping_waits_too(workspace: Path) -> None:
             time.sleep(1.5)
             assert wire.request("server/health")["status"] == "ok"
         wire.request("turn/append", turnId=turn, content="end")
-        assert "WARNING" not in wire.stderr
+        assert "WARNING" not in wire.log

@@ -170,7 +170,7 @@ def test_a_server_answers_every_request_whatever_the_file_holds(model: Path, wor
             assert kind in ("none", "notFound", "conflict", "storage"), (mutation, method, answer)
         for method in ("turn/updated", "session/updated", "subscription/ended", "server/healthChanged"):
             wire.let_be(method)
-    assert "Traceback" not in wire.stderr, (mutation, wire.stderr)
+    assert "Traceback" not in wire.log, (mutation, wire.log)
     for flags in (("--fix",), ()):
         done = subprocess.run(
             [*SERVER, "doctor", *flags],

@@ -89,11 +89,11 @@ def finish(wire: Wire, before: int) -> list[Any]:
     """End the input; gives all that was not read yet."""
     grown = resident(wire.process) - before
     wire.end_input()
-    assert wire.process.wait(60) == 0, wire.stderr[-2000:]
+    assert wire.process.wait(60) == 0, wire.log[-2000:]
     said = wire.unread()
     wire.forget()
-    assert "Traceback" not in wire.stderr, wire.stderr[-4000:]
-    assert "incident" not in wire.stderr, wire.stderr[-4000:]
+    assert "Traceback" not in wire.log, wire.log[-4000:]
+    assert "incident" not in wire.log, wire.log[-4000:]
     assert grown < MAY_GROW
     return said
 

@@ -146,7 +146,7 @@ def test_every_value_in_every_field(workspace: Path, framing: Framing) -> None:
                 counted[_check(cell, found[number], before, after)] += 1
             assert all("result" in message for name, message in found.items() if str(name).startswith("make"))
         unread(wire)
-        assert wire.stderr == ""
+        assert wire.log == ""
     assert counted["refused"] > 5000, counted
     assert counted["accepted"] > 100, counted
     assert counted["kept"] > 500, counted
@@ -231,7 +231,7 @@ def test_as_notifications_they_leave_no_word_of_content_in_the_log(workspace: Pa
                 writes = METHODS[cell.field.method].access.writes
                 assert after == before or (writes and cell.field.takes(VALUES[cell.value])), cell.shown
         unread(wire)
-        log = wire.stderr
+        log = wire.log
         assert log.count("failed") > 300
         for word in (HUSH, "Traceback", "incident"):
             assert word not in log, next(line for line in log.splitlines() if word in line)

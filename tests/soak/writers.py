@@ -131,6 +131,8 @@ class Agent:
         ops = entity.ops[entity.sure :]
         if not ops or any(op.name != "append" for op in ops) or (entity.parent and not entity.parent.is_settled):
             return
+        if self.world.is_explained("restore"):
+            return
         chunk = entity.state(entity.sure).chunks
         for op in ops:
             entity.owners.add(connection)
@@ -248,9 +250,10 @@ class Agent:
     def _stream(self, connection: Connection, turn: Entity) -> None:
         """A burst, or one piece at a time; as requests, or as notifications."""
         one_at_a_time = self._chance.random() < 0.3
+        is_put_back = self.world.is_explained("restore")
         # Where a notification is rejected those after it must be, so that what is stored is a beginning.
-        told = self._chance.random() < 0.3
-        with_chunk = told or self._chance.random() < 0.5
+        told = self._chance.random() < 0.3 and not is_put_back
+        with_chunk = told or (self._chance.random() < 0.5 and not is_put_back)
         size = any_size(self._chance)
         count = self._chance.randrange(1, 80 if size < 500 else 4)
         chunk = turn.state().chunks
@@ -264,6 +267,9 @@ class Agent:
             turn.size += piece.content.size
         turn.owners.add(connection)
         for batch in [[request] for request in requests] if one_at_a_time else [requests]:
+            if with_chunk and self.world.is_explained("restore"):
+                # A copy that holds more pieces takes an ordinal of its own for one that it has, and stores nothing.
+                return
             for request in batch:
                 self._ledger.asked(turn, request.ops[0][1])
             if not self._do(connection, batch):

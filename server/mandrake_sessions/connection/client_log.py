@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections import deque
 
 from mandrake_sessions.connection import outbound as door
 from mandrake_sessions.connection.jsonrpc import notification_message
 from mandrake_sessions.connection.outbound import Outbound
-from mandrake_sessions.logs import PACKAGE
+from mandrake_sessions.logs import PACKAGE, log_untold, mark_told
 from mandrake_sessions.quoting import one_line
 
 ERROR, WARNING = 1, 2
@@ -18,7 +18,8 @@ MAX_WAITING = 100
 
 
 class ClientLog(logging.Handler):
-    """A handler that sends records to the client, from any thread; what does not fit through the door is dropped.
+    """A handler that sends records to the client, from any thread. Editors show stderr beside them, so a record is on
+    stderr only where it has a traceback, or did not fit through the door.
 
     What is said of the door itself does not go through it.
     """
@@ -27,27 +28,40 @@ class ClientLog(logging.Handler):
         super().__init__(logging.WARNING)
         self._outbound = outbound
         self._loop = asyncio.get_running_loop()
-        self._waiting = 0
+        self._waiting: deque[logging.LogRecord] = deque()
 
     def begin(self) -> None:
         logging.getLogger(PACKAGE).addHandler(self)
 
     def end(self) -> None:
         logging.getLogger(PACKAGE).removeHandler(self)
+        while self._waiting:
+            self._keep(self._waiting.popleft())
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name == door.__name__ or self._waiting >= MAX_WAITING:
+        if record.name == door.__name__ or len(self._waiting) >= MAX_WAITING:
+            return
+        mark_told(record, record.exc_info is None)
+        self._waiting.append(record)
+        try:
+            self._loop.call_soon_threadsafe(self._send)
+        except RuntimeError:
+            # The loop has ended, and nothing is sent any more.
+            self._waiting.pop()
+            mark_told(record, False)
+
+    def _send(self) -> None:
+        if not self._waiting:
+            return
+        record = self._waiting.popleft()
+        if self._outbound.is_full:
+            self._keep(record)
             return
         kind = ERROR if record.levelno >= logging.ERROR else WARNING
-        self._waiting += 1
-        # Handlers are called under a lock of their own, so the count is right; nothing is sent once the loop has ended.
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._send, kind, one_line(record.getMessage()))
+        told = {"type": kind, "message": one_line(record.getMessage())}
+        self._outbound.send(notification_message("window/logMessage", told))
+        self._outbound.flush()
 
-    def _send(self, kind: int, message: str) -> None:
-        self.acquire()
-        self._waiting -= 1
-        self.release()
-        if not self._outbound.is_full:
-            self._outbound.send(notification_message("window/logMessage", {"type": kind, "message": message}))
-            self._outbound.flush()
+    def _keep(self, record: logging.LogRecord) -> None:
+        if record.exc_info is None:
+            log_untold(record)
