@@ -17,6 +17,25 @@ def file_size(path: str) -> int:
         return 0
 
 
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether it is there, as far as that can be told: False where a directory above it may not be searched, whichever
+    Python runs this (``Path.exists`` raises there before 3.14)."""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def is_file(path: str) -> bool:
+    """Whether a file is there. Raises OSError where that cannot be told: nobody who looks for a store and may not look
+    should read that there is none."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def explain(error: OSError, path: str) -> str:
     """What the operating system says; where it denies something, also whose the file is, or the directory above it."""
     said = error.strerror or str(error)

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from mandrake_sessions.errors import StorageFailure, StorageReason, WorkspaceNotFound
+from mandrake_sessions.files import exists
 from mandrake_sessions.owners import give_to_owner, make_directory
 from mandrake_sessions.quoting import shorten
 
@@ -93,7 +94,7 @@ def find_workspace(directory: Path) -> Path:
     """
     directory = _resolved(directory)
     candidates = _below_home(directory)
-    root = next((candidate for candidate in candidates if _is_there(candidate / ".git")), None)
+    root = next((candidate for candidate in candidates if exists(candidate / ".git")), None)
     if root is not None:
         candidates = candidates[: candidates.index(root) + 1]
     for candidate in candidates:
@@ -119,14 +120,6 @@ def _below_home(directory: Path) -> list[Path]:
 
 def _resolved(path: Path) -> Path:
     return Path(os.path.realpath(path))
-
-
-def _is_there(path: Path) -> bool:
-    """False also where a directory above it may not be searched."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
 
 
 def _is_own(path: Path) -> bool:

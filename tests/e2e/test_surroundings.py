@@ -109,6 +109,35 @@ def test_a_user_without_a_name_and_a_home_has_workspaces(tmp_path: Path) -> None
         shutil.rmtree(directory)
 
 
+def test_a_directory_that_may_not_be_searched_is_named_with_its_owner(tmp_path: Path) -> None:
+    """By requests and by commands; whether there is a store in it cannot be told."""
+    prefix = other_user()
+    directory = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
+    try:
+        directory.chmod(0o755)
+        private = directory / "private"
+        private.mkdir(mode=0o700)
+        environment = clean_environment(directory)
+        places = [("--workspace", private), ("--workspace", private / "w"), ("--database", private / "b.sqlite")]
+        for flag, path in places:
+            flags = (flag, str(path))
+            # That server/health comes first matters: nothing has been opened then.
+            found = kinds_of("cd /", environment, *ABOUT, CREATE, LIST, flags=flags, prefix=prefix)
+            assert sorted(found) == ["ok", "ok", "storage", "storage"], flags
+            for command in (
+                ["doctor"],
+                ["backup", "/tmp/never"],
+                ["migrate", "--check"],
+                ["prune", "--older-than", "1d"],
+            ):
+                done = subprocess.run([*shlex.split(prefix), *SERVER, *command, *flags], cwd="/", env=environment,
+                                      capture_output=True, text=True, check=False)  # fmt: skip
+                assert "Permission denied" in done.stderr, (command, done.stderr)
+                assert f"{private} belongs to root" in done.stderr
+    finally:
+        shutil.rmtree(directory)
+
+
 def test_a_path_that_is_not_utf_8_is_a_workspace(tmp_path: Path) -> None:
     directory = tmp_path / os.fsdecode(b"caf\xe9")
     try:

@@ -6,7 +6,6 @@ import re
 import sys
 import time
 from argparse import Namespace
-from pathlib import Path
 
 from attrs import asdict
 
@@ -18,9 +17,8 @@ from mandrake_sessions.commands.shared import (
     say_json,
     shown_progress,
 )
-from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.ids import now_ms
-from mandrake_sessions.maintenance import Pruned, prune
+from mandrake_sessions.maintenance import Pruned, prune, require_file
 from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import PrunableSession
@@ -50,12 +48,7 @@ def run(options: Namespace) -> int:
 
 
 def _prune(options: Namespace, meant: Meant, before: int) -> int:
-    if not Path(meant.database).is_file():
-        raise StorageFailure(
-            StorageReason.OPEN,
-            f"there is no store at {meant.database}; name one with --workspace or --database",
-            meant.database,
-        )
+    require_file(meant.database)
     with _opened(meant) as manager:
         found = manager.untouched_sessions(before, archived=options.archived)
         if options.dry_run or not found:

@@ -15,6 +15,7 @@ from attrs import frozen
 
 from mandrake_sessions.connection.stores import Stores
 from mandrake_sessions.errors import InvalidValue, SessionsError
+from mandrake_sessions.files import explain
 from mandrake_sessions.maintenance import Progress, check_links
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.stores import StoreName
@@ -117,7 +118,7 @@ def _in_wire_case(value: Any) -> Any:
 def _told(command: str, error: Exception, code: int) -> int:
     told = str(error)
     if isinstance(error, OSError) and error.filename is not None:
-        told = f"{error.filename}: {error.strerror}"
+        told = f"{error.filename}: {explain(error, os.fsdecode(error.filename))}"
     text = one_line(told)
     sys.stderr.write(f"mandrake-sessions {command}: {text}\n")
     return code

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from mandrake_sessions.absent import AbsentStore, is_there
 from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, WorkspaceNotFound
-from mandrake_sessions.files import explain
+from mandrake_sessions.files import exists, explain
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.stores import StoreName
 from mandrake_sessions.quoting import shorten
@@ -303,23 +303,23 @@ def _named(database: str) -> str:
 def _check_workspace(directory: str) -> None:
     """Raises WorkspaceNotFound where there is no such directory. Where that cannot be told, opening tells why."""
     try:
-        found = stat.S_ISDIR(os.stat(directory).st_mode)  # noqa: PTH116
+        wrong = None if stat.S_ISDIR(os.stat(directory).st_mode) else "is not a directory"  # noqa: PTH116
     except (FileNotFoundError, NotADirectoryError):
-        found = False
+        wrong = "does not exist"
     except (OSError, ValueError):
         return
-    if not found:
+    if wrong is not None:
         raise WorkspaceNotFound(
             directory,
-            f"the workspace directory {shorten(directory)} does not exist; check --workspace, or the folders that the "
+            f"the workspace directory {shorten(directory)} {wrong}; check --workspace, or the folders that the "
             "editor has open",
         )
 
 
 def _may_make(path: Path) -> bool:
     """Whether a file and the directories above it could be made."""
-    nearest = next((parent for parent in path.parents if parent.exists()), None)
-    return nearest is not None and nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    nearest = next((parent for parent in path.parents if exists(parent)), None)
+    return nearest is not None and os.access(nearest, os.W_OK | os.X_OK) and stat.S_ISDIR(nearest.stat().st_mode)
 
 
 def _prepare_workspace(place: StorePlace) -> None:

@@ -11,6 +11,7 @@ from mandrake_sessions.maintenance.repair import Repair, repair
 from mandrake_sessions.maintenance.restore import Restored, restore
 from mandrake_sessions.store.copying import Progress
 from mandrake_sessions.store.filesystem import check_links
+from mandrake_sessions.store.reading import require_file
 
 __all__ = [
     "Backup",
@@ -27,6 +28,7 @@ __all__ = [
     "migrate",
     "prune",
     "repair",
+    "require_file",
     "restore",
     "schema",
 ]

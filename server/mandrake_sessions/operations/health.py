@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 from mandrake_sessions.errors import NotOpen, StorageFailure, Unreadable
-from mandrake_sessions.files import file_size
+from mandrake_sessions.files import exists, file_size
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store import changes
 from mandrake_sessions.store.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
@@ -100,7 +100,7 @@ class HealthOperations(Operations):
 def free_bytes(path: str) -> int | None:
     """What is free on the disk that holds the file, or would."""
     directory = Path(path).parent
-    while not directory.exists() and directory != directory.parent:
+    while not exists(directory) and directory != directory.parent:
         directory = directory.parent
     try:
         return shutil.disk_usage(directory).free

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TypeVar
 
 from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.files import explain, is_file
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.failures import storage_failure
 from mandrake_sessions.store.permissions import may_not_share
@@ -24,10 +25,7 @@ def reading(path: str) -> Iterator[sqlite3.Connection]:
     Raises:
         StorageFailure: ``open``, where there is no such file, among others.
     """
-    if not os.path.isfile(path):  # noqa: PTH113
-        raise StorageFailure(
-            StorageReason.OPEN, f"there is no store at {path}; name one with --workspace or --database", path
-        )
+    require_file(path)
     had_wal = os.path.exists(path + "-wal")  # noqa: PTH110
     try:
         with closing(connect(path, read_only=True, immutable=may_not_share(path))) as connection:
@@ -40,6 +38,18 @@ def reading(path: str) -> Iterator[sqlite3.Connection]:
     finally:
         if not had_wal:
             _tidy_up(path)
+
+
+def require_file(path: str) -> None:
+    """Raises StorageFailure where there is no file, or nobody can tell."""
+    try:
+        if is_file(path):
+            return
+    except OSError as error:
+        raise StorageFailure(StorageReason.OPEN, f"{path} cannot be looked at: {explain(error, path)}", path) from error
+    raise StorageFailure(
+        StorageReason.OPEN, f"there is no store at {path}; name one with --workspace or --database", path
+    )
 
 
 def interruptible(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
