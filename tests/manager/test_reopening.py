@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mandrake_sessions import SessionManager
-from mandrake_sessions.errors import NotFound, StorageFailure
+from mandrake_sessions.errors import Busy, NotFound, StorageFailure
 from mandrake_sessions.model import Change
 
 NEW = "00000000-0000-4000-8000-%012d"
@@ -127,3 +128,64 @@ with open(sys.argv[1] + "-shm", "r+b") as file:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         yield
+
+
+@contextmanager
+def reading_in_another_process(database: Path) -> Iterator[None]:
+    script = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT count(*) FROM session").fetchone()
+print("open", flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", script, str(database)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == b"open\n"
+        yield
+
+
+def test_a_read_from_before_the_shm_was_deleted_keeps_nobody_on_the_deleted_one(database: Path) -> None:
+    """SQLite gives the connections of a process one -shm. While one from before is open, a new one would be on the
+    deleted file, and another process that has made a new one on that: two that write at once damage the database."""
+    with SessionManager(database, busy_timeout=2.5) as manager:
+        session = manager.create_session()
+        pin = manager.pin()
+        Path(f"{database}-shm").unlink()
+        with reading_in_another_process(database):
+            with pytest.raises(Busy):
+                manager.update_session(session.id, title="on the deleted one")
+            pin.release()
+            manager.update_session(session.id, title="on the new one")
+            named = Path(f"{database}-shm").stat()
+            if Path("/proc/self/fd").exists():
+                assert any(os.path.samestat(named, found) for found in open_files())
+        with closing(sqlite3.connect(database)) as other:
+            assert other.execute("SELECT title FROM session").fetchall() == [("on the new one",)]
+            assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def open_files() -> Iterator[os.stat_result]:
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            yield os.fstat(int(entry.name))
+
+
+def test_closing_copies_no_old_wal_over_what_others_have_written_since(database: Path) -> None:
+    """The last connection of all copies its -wal into the database as it closes. One whose -shm was deleted knows of
+    its own part of the -wal alone."""
+    with SessionManager(database) as manager:
+        session = manager.create_session(title="before")
+        Path(f"{database}-shm").unlink()
+        script = """
+import sys
+from mandrake_sessions import SessionManager
+with SessionManager(sys.argv[1]) as manager:
+    for n in range(100):
+        manager.update_session(sys.argv[2], title=f"after {n}")
+"""
+        subprocess.run([sys.executable, "-c", script, str(database), session.id], check=True)
+    with closing(sqlite3.connect(database)) as other:
+        assert other.execute("SELECT title FROM session").fetchall() == [("after 99",)]
+        assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -260,10 +260,25 @@ class Database:
                 self._protect()
             while self._idle_readers:
                 self._idle_readers.pop().close()
-            self.writer.close()
+            if self.place.is_beside_others:
+                self._close_without_checkpoint()
+            else:
+                self.writer.close()
             if self.lease is not None:
                 self.lease.release()
                 self.lease = None
+
+    def _close_without_checkpoint(self) -> None:
+        """The last connection of all that closes copies its -wal into the file: over what others have written since,
+        who use another -wal or another -shm. One that cannot write, and closes after it, keeps it from being the last.
+        """
+        try:
+            with closing(connect(self.path, read_only=True, immutable=self._immutable)) as beside:
+                beside.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+                self.writer.close()
+        except sqlite3.Error as error:
+            logger.warning("%s: its -wal or -shm is another's, and it stays open beside that: %s", self.path, error)
+            _keep_for_ever(self.writer)
 
     def _protect(self) -> None:
         """Go on with a connection that cannot write. Closing the last one that can would copy the -wal into the file;

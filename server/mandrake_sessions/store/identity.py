@@ -98,6 +98,11 @@ class Place:
         known = self._known[suffix]
         return known is not None and file_identity(self.path + suffix) == known
 
+    @property
+    def is_beside_others(self) -> bool:
+        """Whether another -wal or -shm has the name that ours had: somebody has begun anew beside what is open here."""
+        return any(file_identity(self.path + suffix) not in (None, self._known[suffix]) for suffix in (WAL, SHM))
+
     def lost(self) -> frozenset[str]:
         """Which of ``SUFFIXES`` lead to nothing or to another file now. A -wal or -shm that is seen for the first time
         is ours: SQLite makes them when it needs them, and deletes none while the database is open."""

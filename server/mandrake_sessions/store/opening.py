@@ -26,6 +26,7 @@ from mandrake_sessions.store.migrate import (
     migrate,
     user_version,
 )
+from mandrake_sessions.store.overwritten import open_handles, own_handle
 from mandrake_sessions.store.partial import sync_directory
 from mandrake_sessions.store.permissions import may_not_share, may_write, open_to_writing
 from mandrake_sessions.store.retry import patiently
@@ -128,6 +129,9 @@ def _open_for_writing(path: str, settings: StoreSettings) -> Database:
         _check_identity(writer, path)
         if (found := _find_damage(writer, path, settings.busy_timeout)) is not None:
             return _open_damaged(path, found)
+        if is_wal(writer):
+            # Before the first write as well: what follows may migrate.
+            _check_sidecars(path)
         if user_version(writer) < latest_version() or not is_wal(writer):
             with setup_lock(path, settings.busy_timeout, demanded=not settings.allow_network_filesystem):
                 _set_up(writer, path, settings.busy_timeout)
@@ -156,11 +160,18 @@ def _as_far_as_it_goes(work: Callable[[], None], path: str) -> None:
 
 def _check_sidecars(path: str) -> None:
     """SQLite shares one -shm among the connections of a process. While one from before the -shm was deleted is open (of
-    a long read, say) a new one would use the deleted file, and damage the database beside processes that use another.
+    a long read, say) a new one would use the deleted file, and damage the database beside processes that use another:
+    one that is there again under its name may be theirs.
 
     Raises what ``patiently`` waits for: such a connection is soon closed.
     """
-    if not all(os.path.exists(path + suffix) for suffix in (WAL, SHM)):  # noqa: PTH110
+    try:
+        os.stat(path + WAL)  # noqa: PTH116
+        shm, handles = os.stat(path + SHM), open_handles()  # noqa: PTH116
+        is_shared = not handles or own_handle(shm, handles) is not None
+    except FileNotFoundError:
+        is_shared = False
+    if not is_shared:
         busy = sqlite3.OperationalError("this process still reads from a -wal or -shm that was deleted")
         busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
         raise busy

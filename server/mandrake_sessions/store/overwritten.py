@@ -116,11 +116,10 @@ class Content:
         except OSError:
             pass
         else:
-            for handle in _open_handles():
-                with suppress(OSError):
-                    if os.path.samestat(wanted, os.fstat(handle)):
-                        self._handles[suffix] = handle
-                        return handle
+            handle = own_handle(wanted, open_handles())
+            if handle is not None:
+                self._handles[suffix] = handle
+                return handle
         self._handles.pop(suffix, None)
         return None
 
@@ -139,7 +138,17 @@ def _content(handle: int, size: int) -> int:
     return found
 
 
-def _open_handles() -> list[int]:
+def own_handle(wanted: os.stat_result, handles: list[int]) -> int | None:
+    """The first of these that is open on that file."""
+    for handle in handles:
+        with suppress(OSError):
+            if os.path.samestat(wanted, os.fstat(handle)):
+                return handle
+    return None
+
+
+def open_handles() -> list[int]:
+    """All that this process has open; none where the system does not list them."""
     for directory in ("/proc/self/fd", "/dev/fd"):
         with suppress(OSError):
             return sorted(int(name) for name in os.listdir(directory))  # noqa: PTH208

@@ -143,8 +143,12 @@ class _Outermost:
             # Under the lock: another thread may be appending until now.
             database.streams.clear()
         _set_synchronous(database, self._synchronous)
+        retries = database.busy_retries
         begin(database.writer, database.path, self._budget, database.count_retry)
         try:
+            if database.busy_retries != retries and not database.place.is_same:
+                # While it waited for the lock, others may have gone on to another -shm, in which nobody has it.
+                raise FileMoved(database.path)
             _catch_up(database)
         except BaseException:
             undo(database.writer)
