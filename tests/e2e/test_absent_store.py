@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -175,6 +176,29 @@ def test_a_folder_that_goes_takes_those_that_wait_for_its_store(workspace: Path,
         wire.notify("workspace/didChangeWorkspaceFolders", event={"added": [], "removed": [entry]})
         assert wire.notification("subscription/ended")["reason"] == "closed"
         assert wire.error("session/list", workspace=folder.as_uri())["data"]["kind"] == "workspaceNotFound"
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_folder_that_goes_and_comes_in_one_burst_keeps_its_store(workspace: Path, tmp_path: Path, times: int) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    entry, name = {"uri": folder.as_uri(), "name": "folder"}, folder.as_uri()
+    goes: Message = {"event": {"added": [], "removed": [entry]}}
+    comes: Message = {"event": {"added": [entry], "removed": []}}
+    event = "workspace/didChangeWorkspaceFolders"
+    with serving(workspace) as wire:
+        wire.initialize(workspaceFolders=[{"uri": workspace.as_uri(), "name": "first"}, entry])
+        session = wire.request("session/create", workspace=name, title="before")
+        wire.request("session/subscribe", workspace=name)
+        ask: Message = {"id": 1000, "method": "session/get", "params": {"sessionId": session["id"], "workspace": name}}
+        messages = [*[{"method": event, "params": params} for params in (goes, comes) * times], ask]
+        wire.send_bytes(b"".join(wire.frame(json.dumps({"jsonrpc": "2.0", **m}).encode()) for m in messages))
+        assert wire.result(1000)["title"] == "before"
+        made = wire.request("session/create", workspace=name, title="after")
+        # Those who follow it go on to hear of it.
+        assert wire.notification("session/updated")["sessionId"] == made["id"]
+        (store,) = [one for one in wire.request("server/health")["stores"] if one["workspace"] == str(folder)]
+        assert (store["open"], store["reconnects"]) == (True, 0)
 
 
 @pytest.mark.parametrize("request_comes", [False, True])

@@ -24,6 +24,16 @@ def _unmount(directory: Path) -> None:
     subprocess.run(["umount", "--lazy", str(directory)], check=True, capture_output=True, timeout=20)
 
 
+@contextmanager
+def mounted_over(source: Path, target: Path) -> Iterator[None]:
+    """One directory over another for the block. Skips the test where this user may not mount."""
+    _mount("--bind", str(source), str(target))
+    try:
+        yield
+    finally:
+        _unmount(target)
+
+
 class Switch:
     """Whether a directory and all in it may be written, changed while servers use it."""
 

@@ -81,6 +81,34 @@ def test_a_change_is_published_only_after_its_commit(database: Path, manager: Se
     assert heard == [1]
 
 
+def test_what_is_committed_looks_so_whatever_a_hook_raises(
+    database: Path, manager: SessionManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The operation succeeds, once, and the other hooks and listeners hear of it."""
+    heard: list[str] = []
+    told = threading.Event()
+
+    def faulty() -> None:
+        raise RuntimeError("a fault of this hook")
+
+    def listen(change: Change) -> None:
+        heard.append(change.kind)
+        told.set()
+
+    manager.on_commit(faulty)
+    manager.on_commit(lambda: heard.append("hook"))
+    manager.add_listener(listen)
+    session = manager.create_session(title="stored")
+    assert told.wait(10)
+    with manager.transaction():
+        manager.update_session(session.id, title="renamed")
+    assert [found.title for found in manager.list_sessions().sessions] == ["renamed"]
+    assert heard.count("hook") == 2
+    assert "a fault of this hook" in caplog.text
+    with SessionManager(database) as other:
+        assert other.get_session(session.id).title == "renamed"
+
+
 @pytest.mark.parametrize("budget", [0.0, 0.2])
 def test_a_lock_held_for_too_long_is_busy(database: Path, locked: sqlite3.Connection, budget: float) -> None:
     with SessionManager(database, busy_timeout=budget) as waiting:

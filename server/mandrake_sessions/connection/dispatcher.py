@@ -52,6 +52,8 @@ MAX_LONG_READS = 3
 BUSY_SECONDS = 0.1
 # How often a write that must not go on is interrupted until it ends.
 INTERRUPT_SECONDS = 0.01
+# A folder that goes and comes again within so long keeps its store open: a burst need not be read in one go.
+LEAVE_SECONDS = 0.25
 _TOO_LATE = "the server ends, and the request could not be carried out in time"
 
 
@@ -82,6 +84,7 @@ class Dispatcher:
         self._writing: tuple[Call, SessionManager] | None = None
         self._opening: StorePlace | None = None
         self._leaving: set[StorePlace] = set()
+        self._leave_at = 0.0
         self._suspicious = False
         self._abandoned = False
         self._next: asyncio.Handle | None = None
@@ -101,9 +104,11 @@ class Dispatcher:
         self._queue.add(call)
 
     def leave(self, places: list[StorePlace]) -> None:
-        """Close these stores, and no others, after what was submitted before. One that was to be closed and whose
-        folder is there again stays open."""
+        """Close these stores, and no others, after what was submitted before and a moment: one whose folder comes again
+        soon, as where a client sends its folders anew, stays open."""
         self._leaving = set(places)
+        self._leave_at = self._loop.time() + LEAVE_SECONDS
+        self._loop.call_later(LEAVE_SECONDS * 1.1, self.run)
 
     @property
     def is_idle(self) -> bool:
@@ -300,6 +305,8 @@ class Dispatcher:
 
     def _close_left(self) -> None:
         """Close the stores whose folders went, unless something that came before still needs them."""
+        if not self._leaving or self._loop.time() < self._leave_at:
+            return
         for place in [place for place in self._leaving if not self._is_needed(place)]:
             self._leaving.discard(place)
             self._subscriptions.begin(self._stores.take_absent(place), None)

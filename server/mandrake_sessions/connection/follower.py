@@ -41,6 +41,8 @@ class StoreFollower:
         self.is_behind = False
         # Whether the last try to read it failed, so that nothing is known to wait for the client.
         self.is_stuck = False
+        # What the last try failed with.
+        self._failed = ""
         self._outbound = outbound
         self._points = points
         self._go_on = go_on
@@ -91,11 +93,17 @@ class StoreFollower:
         self.is_stuck = True
         try:
             self.pump(look=look)
-            self.is_stuck = False
+            self.is_stuck, self._failed = False, ""
         except SessionsError as error:
-            logger.warning("the feed could not be read, it will be tried again: %s", error)
-        except Exception:
-            logger.exception("the feed could not be sent, it will be tried again")
+            self._tell_once(str(error), None)
+        except Exception as error:
+            self._tell_once(type(error).__name__, error)
+
+    def _tell_once(self, why: str, error: Exception | None) -> None:
+        """It is tried again with each look."""
+        if why != self._failed:
+            self._failed = why
+            logger.warning("the feed could not be read or sent, it will be tried again: %s", why, exc_info=error)
 
     def pump(self, *, look: bool = True) -> None:
         """Send what was committed since, as far as the client reads, for one slice of time.

@@ -10,7 +10,16 @@ from typing import Any
 
 from mandrake_sessions.connection.jsonrpc import notification_message
 from mandrake_sessions.connection.stores import StorePlace, Stores
-from mandrake_sessions.errors import Busy, SessionsError, StorageFailure, StorageReason, StoreError, Unreadable
+from mandrake_sessions.errors import (
+    Busy,
+    Cancelled,
+    FileMoved,
+    SessionsError,
+    StorageFailure,
+    StorageReason,
+    StoreError,
+    Unreadable,
+)
 from mandrake_sessions.files import file_size
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.manager import Pin, SessionManager
@@ -22,6 +31,12 @@ logger = logging.getLogger(__name__)
 
 # A large file is looked through whole a while after it was opened, and then seldom.
 FIRST_LOOK_THROUGH, NEXT_LOOK_THROUGH = 2.0, 6 * 3600.0
+# One in which something was wrong is looked through again after so many seconds, or so many times what that takes.
+FAULTY_LOOK_THROUGH, LOOK_THROUGH_SHARE = 15.0, 50.0
+END_SECONDS = 0.02
+# So many faults of a file are named; the doctor names them all.
+MAX_FAULTS = 20
+HOW_TO_MEND = "run `mandrake-sessions doctor --fix`, which mends what can be after a backup"
 _SEVERITY = ("ok", "degraded", "down")
 # What passes, or leaves reading possible; everything else is down.
 _DEGRADED = frozenset({StorageReason.FULL, StorageReason.READ_ONLY, StorageReason.IO})
@@ -64,7 +79,7 @@ class HealthMonitor:
         for place, store in zip(known, health.stores, strict=True):
             now[place] = (store.status, store.reconnects)
             self._warn_of_change(store, self._told.get(place, ("ok", 0))[0])
-            self._warn(store)
+            self._warn(place, store)
         if any(now[place] != self._told.get(place, ("ok", 0)) for place in now):
             self._told = now
             self._send(notification_message("server/healthChanged", unstructure(health)))
@@ -90,44 +105,67 @@ class HealthMonitor:
             why = "" if store.last_error in (None, *store.warnings) else f": {store.last_error}"
             logger.warning("%s: the store is %s%s", store.path, store.status, why)
 
-    def _warn(self, store: StoreHealth) -> None:
-        known = self._warned.union(build_warnings())
+    def _warn(self, place: StorePlace, store: StoreHealth) -> None:
+        """Of each thing once. What cannot be read was logged when it was met."""
+        manager = self._stores.opened(place)
+        known = self._warned.union(build_warnings(), () if manager is None else map(str, manager.known_unreadable()))
         for warning in [warning for warning in store.warnings if warning not in known]:
             self._warned.add(warning)
             logger.warning("%s: %s", store.path, warning)
 
 
 class _Search:
-    """The looking through of one large file, from a snapshot, on a thread."""
+    """The looking through of one file that was not looked through when it was opened, from a snapshot, on a thread."""
 
     def __init__(self, manager: SessionManager) -> None:
         self._manager = manager
         self._due = time.monotonic() + FIRST_LOOK_THROUGH
+        # How often the file had been opened anew when it was looked through.
+        self._reconnects = -1
+        self._failed = ""
         self._pin: Pin | None = None
         self._thread: threading.Thread | None = None
 
     def begin_if_due(self) -> None:
-        if time.monotonic() < self._due or (self._thread is not None and self._thread.is_alive()):
+        if not self._is_due() or (self._thread is not None and self._thread.is_alive()):
             return
         self._due = time.monotonic() + NEXT_LOOK_THROUGH
         try:
             if self._manager.needs_looking_through:
                 self._pin = self._manager.pin(wait=False)
+                self._reconnects = self._manager.reconnects
                 self._thread = threading.Thread(target=self._run, args=(self._pin,), name="mandrake-sessions-check")
                 self._thread.start()
         except (SessionsError, OSError) as error:
-            logger.warning("the store could not be looked through for damage: %s", error)
+            self._try_later(error)
+
+    def _is_due(self) -> bool:
+        # What has taken the place of the file is looked at soon: it is not what was looked at before.
+        is_another = self._manager.is_unchecked and self._manager.reconnects != self._reconnects
+        return is_another or time.monotonic() >= self._due
+
+    def _try_later(self, error: Exception) -> None:
+        self._due = time.monotonic() + FAULTY_LOOK_THROUGH
+        if not isinstance(error, Busy | FileMoved | Cancelled) and self._failed != str(error):
+            self._failed = str(error)
+            logger.warning("the store could not be looked through, it will be tried again: %s", error)
 
     def end(self) -> None:
-        if self._thread is not None and self._pin is not None:
+        """Of several statements the one that runs is ended, which may be none just now."""
+        while self._thread is not None and self._pin is not None and self._thread.is_alive():
             self._pin.interrupt()
-            self._thread.join()
+            self._thread.join(END_SECONDS)
 
     def _run(self, pin: Pin) -> None:
+        begun = time.monotonic()
         try:
             self._manager.look_through(pin)
         except SessionsError as error:
-            logger.info("the store was not looked through for damage: %s", error)
+            self._try_later(error)
+            return
+        if self._manager.faults:
+            # Somebody may mend them.
+            self._due = time.monotonic() + max(FAULTY_LOOK_THROUGH, LOOK_THROUGH_SHARE * (time.monotonic() - begun))
 
 
 def _health(known: Mapping[StorePlace, SessionManager | StoreError | None]) -> Health:
@@ -149,6 +187,7 @@ def _store_health(place: StorePlace, found: SessionManager | StoreError | None) 
         state, error = _state(found, error)
         odd = _unreadable(found)
         error = error or next(iter(odd), None)
+    faults = [] if state is None else _faults(state)
     took_ms = (time.perf_counter() - begun) * 1000
     schema_version = None if state is None else state.schema_version
     return StoreHealth(
@@ -157,7 +196,7 @@ def _store_health(place: StorePlace, found: SessionManager | StoreError | None) 
         path=place.path,
         store_id=store_id,
         open=state is not None,
-        status=_status(error),
+        status=_status(error) if error is not None or not faults else "degraded",
         schema_version=schema_version,
         ref_count=0 if state is None else state.references,
         last_check_at=now_ms(),
@@ -167,8 +206,8 @@ def _store_health(place: StorePlace, found: SessionManager | StoreError | None) 
         free_bytes=free_bytes(place.path),
         reconnects=0 if state is None else state.reconnects,
         busy_retries=0 if state is None else state.busy_retries,
-        last_error=None if error is None else str(error),
-        warnings=_warnings(place, state) + [str(unreadable) for unreadable in odd],
+        last_error=next(iter(faults), None) if error is None else str(error),
+        warnings=_warnings(place, state) + faults + [str(unreadable) for unreadable in odd],
     )
 
 
@@ -187,6 +226,12 @@ def _state(manager: SessionManager, error: SessionsError | None) -> tuple[StoreS
     except SessionsError as closed:
         return None, error or closed
     return state, state.failure or error
+
+
+def _faults(state: StoreState) -> list[str]:
+    more = len(state.faults) - MAX_FAULTS
+    named = state.faults[:MAX_FAULTS] + ([f"{more} problems more"] if more > 0 else [])
+    return [f"the file was put in place, and holds what it should not: {fault}; {HOW_TO_MEND}" for fault in named]
 
 
 def _status(error: SessionsError | None) -> str:

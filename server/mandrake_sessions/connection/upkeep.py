@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 # How often idle work is looked for where none is known to be due, and where a lock was in its way.
 HOUSE_SECONDS = 1.0
 BUSY_HOUSE_SECONDS = 0.1
+_ORPHANS = "turns of processes that are gone could not be looked for"
+_IDLE_WORK = "idle work on a store failed"
 
 
 class Upkeep:
@@ -29,8 +31,8 @@ class Upkeep:
         self._writer = writer
         self._on_news = on_news
         self._housekeepers: WeakKeyDictionary[SessionManager, Housekeeper] = WeakKeyDictionary()
-        # What idle work on a store failed with last; it is told once, not every second.
-        self._failures: WeakKeyDictionary[SessionManager, str] = WeakKeyDictionary()
+        # What each kind of work on a store failed with last; it is told once, not every second.
+        self._failures: WeakKeyDictionary[SessionManager, dict[str, str]] = WeakKeyDictionary()
 
     def opened(self, manager: SessionManager) -> None:
         """The file may be another one now: what was measured of it means nothing."""
@@ -52,12 +54,11 @@ class Upkeep:
         for manager in self._managers_in_place():
             try:
                 found = bool(manager.interrupt_orphans(wait=False)) or found
+                self._worked(manager, _ORPHANS)
             except (Busy, FileMoved):
                 continue
-            except SessionsError as error:
-                logger.warning("turns of processes that are gone could not be looked for: %s", error)
-            except Exception:
-                logger.exception("turns of processes that are gone could not be looked for")
+            except Exception as error:
+                self._failed(manager, _ORPHANS, error)
         return found
 
     def keep_house(self, then: Callable[[float], None]) -> None:
@@ -69,14 +70,11 @@ class Upkeep:
         for manager in self._managers_in_place():
             try:
                 pauses.append(self._housekeeper(manager).step(wait=False))
-                self._failures.pop(manager, None)
+                self._worked(manager, _IDLE_WORK)
             except (Busy, FileMoved):
                 pauses.append(BUSY_HOUSE_SECONDS)
-            except SessionsError as error:
-                self._failed(manager, error)
             except Exception as error:
-                self._failed(manager, error)
-                logger.debug("idle work on a store failed", exc_info=True)
+                self._failed(manager, _IDLE_WORK, error)
         return min(pauses)
 
     def _housekeeper(self, manager: SessionManager) -> Housekeeper:
@@ -87,11 +85,16 @@ class Upkeep:
             self._housekeepers[manager] = found
         return found
 
-    def _failed(self, manager: SessionManager, error: Exception) -> None:
-        shown = str(error) if isinstance(error, SessionsError) else type(error).__name__
-        if self._failures.get(manager) != shown:
-            self._failures[manager] = shown
-            logger.warning("idle work on a store failed, it will be tried again: %s", shown)
+    def _worked(self, manager: SessionManager, what: str) -> None:
+        self._failures.get(manager, {}).pop(what, None)
+
+    def _failed(self, manager: SessionManager, what: str, error: Exception) -> None:
+        is_known = isinstance(error, SessionsError)
+        shown = str(error) if is_known else type(error).__name__
+        known = self._failures.setdefault(manager, {})
+        if known.get(what) != shown:
+            known[what] = shown
+            logger.warning("%s, it will be tried again: %s", what, shown, exc_info=None if is_known else error)
 
     def _managers_in_place(self) -> list[SessionManager]:
         """Those that need not be opened anew first, which takes its time."""

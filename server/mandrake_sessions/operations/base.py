@@ -49,9 +49,11 @@ class Operations:
                 found = acquire(self._path, self._settings, anew=self._was_open)
             else:
                 # It stays held until it is closed: a thread in a transaction goes on with it, which this one waits for.
-                self.replacements += held.place.was_replaced
+                was_replaced = held.place.was_replaced
+                self.replacements += was_replaced
                 try:
                     found = reopen(held, self._path, self._settings)
+                    found.is_unchecked |= was_replaced
                 except BaseException:
                     self._held = None
                     raise

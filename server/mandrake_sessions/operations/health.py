@@ -12,11 +12,13 @@ from mandrake_sessions.files import exists, file_size
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store import changes
 from mandrake_sessions.store.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
+from mandrake_sessions.store.deep_check import deep_check
 from mandrake_sessions.store.facts import DISK_ADVICE, NEARLY_FULL, WAL_ADVICE, WAL_DEBT
 from mandrake_sessions.store.leases import unusable_lock_directory
-from mandrake_sessions.store.migrate import latest_version
+from mandrake_sessions.store.migrate import latest_version, user_version
 from mandrake_sessions.store.opening import CHECKED_AT_OPENING, find_damage
 from mandrake_sessions.store.permissions import open_to_others
+from mandrake_sessions.store.reading import considerate
 from mandrake_sessions.store.recheck import forget_what_is_mended
 from mandrake_sessions.store.rescue import rescued_copies
 from mandrake_sessions.store.transaction import Pin
@@ -26,7 +28,8 @@ from mandrake_sessions.store.transaction import Pin
 class StoreState:
     """How an open store is. ``references``: managers of this process that have it open; ``failure``: what went wrong
     with the file last, until a write succeeds, or why nothing may be written to it; ``reconnects``: how often the file
-    was opened anew, ``replacements``: how often it was another one then."""
+    was opened anew, ``replacements``: how often it was another one then; ``faults``: what a look through a file that
+    came from elsewhere has found, as sentences."""
 
     schema_version: int
     references: int
@@ -34,6 +37,7 @@ class StoreState:
     reconnects: int
     replacements: int
     failure: StorageFailure | None
+    faults: list[str]
 
 
 class HealthOperations(Operations):
@@ -49,6 +53,7 @@ class HealthOperations(Operations):
             self.reconnects,
             self.replacements,
             held.failure if held.read_only is None else held.refusal(),
+            held.faults,
         )
 
     @property
@@ -67,6 +72,10 @@ class HealthOperations(Operations):
         database.could_read()
         return found
 
+    def known_unreadable(self) -> list[Unreadable]:
+        """What of the open store could not be read when it was met last; each was logged then."""
+        return [] if self._held is None else self._held.oddities.listed()
+
     def unreadable(self) -> list[Unreadable]:
         """What of the open store cannot be read for what it is, as far as that was met; the rest of it goes on. Raises
         StoreError, without waiting."""
@@ -78,18 +87,35 @@ class HealthOperations(Operations):
         return held.oddities.listed()
 
     @property
+    def is_unchecked(self) -> bool:
+        """Whether the file was replaced, or came from elsewhere, and was not looked through since."""
+        return self._held is not None and self._held.is_unchecked
+
+    @property
+    def faults(self) -> list[str]:
+        """What a look through a file that came from elsewhere has found."""
+        return [] if self._held is None else self._held.faults
+
+    @property
     def needs_looking_through(self) -> bool:
-        """Whether the file is so large that it was not looked through when it was opened."""
-        return file_size(self._path) > CHECKED_AT_OPENING
+        """Whether not all of the file was looked through when it was opened: it is large, or another one."""
+        held = self._held
+        return held is not None and (
+            file_size(self._path) > CHECKED_AT_OPENING or held.is_unchecked or bool(held.faults)
+        )
 
     def look_through(self, pin: Pin) -> None:
-        """Look for damage in all of the file, on any thread; what is found ends all writing to it. Raises Cancelled
-        where the pin was interrupted."""
-        database = self._database()
+        """Look for damage in all of the file, on any thread, which ends all writing to it; and, in one that came from
+        elsewhere, for what a store should not hold, which ``state`` tells then. Raises Cancelled where the pin was
+        interrupted."""
+        database = pin.database
         with pin, database.translated():
-            found = find_damage(pin.connection)
-        if found is not None:
-            database.damaged(found)
+            if (damage := find_damage(pin.connection)) is not None:
+                database.damaged(damage)
+            elif (database.is_unchecked or database.faults) and user_version(pin.connection) <= latest_version():
+                with considerate(pin.connection, lambda: database.is_usable):
+                    database.faults = [problem.text for problem in deep_check(pin.connection)]
+            database.is_unchecked = False
 
     @staticmethod
     def sqlite_version() -> str:

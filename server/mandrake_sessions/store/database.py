@@ -75,6 +75,10 @@ class Database:
         self._immutable = immutable
         self._idle_readers: list[sqlite3.Connection] = []
         self._reader_slots = threading.BoundedSemaphore(MAX_READERS)
+        # Whether it came from elsewhere, and nobody has looked yet whether it holds what a store should; and what the
+        # last such look has found.
+        self.is_unchecked = False
+        self.faults: list[str] = []
         # True once a newer program has migrated the file beyond what this one can read: opening it anew will say so.
         self.is_cut_off = False
         # Whether what a lost -wal held was saved, and where, if that is not the file itself.

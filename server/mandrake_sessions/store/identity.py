@@ -59,6 +59,11 @@ class Place:
             self._links.add(name)
 
     @property
+    def identity(self) -> FileIdentity | None:
+        """Which file is open."""
+        return self._known[DATABASE]
+
+    @property
     def is_same(self) -> bool:
         """Whether all is where it was, and nobody has written over it."""
         try:
@@ -116,8 +121,9 @@ class Place:
         return frozenset(lost)
 
 
-def claim(connection: sqlite3.Connection, path: str, budget: float) -> None:
-    """Give the file a new ``storeId`` if it is a copy of the one that the store was: of a backup, say.
+def claim(connection: sqlite3.Connection, path: str, budget: float) -> bool:
+    """Give the file a new ``storeId`` if it is a copy of the one that the store was: of a backup, say. Gives whether it
+    was.
 
     A file that says of itself to be another is a copy, or a store moved to another file system. One from before it said
     so keeps its name.
@@ -130,12 +136,14 @@ def claim(connection: sqlite3.Connection, path: str, budget: float) -> None:
     if connection.execute("SELECT count(*) FROM store").fetchone() == (0,):
         raise OddValue("the row that says which store it is, is gone")
     if _file_id(connection) == own:
-        return
+        return False
     with immediate(connection, path, budget):
         known = _file_id(connection)
-        if known not in (None, own):
+        is_copy = known not in (None, own)
+        if is_copy:
             connection.execute("UPDATE store SET store_id = ?", (str(uuid.uuid4()),))
         connection.execute("UPDATE store SET file_id = ?", (own,))
+    return is_copy
 
 
 def _file_id(connection: sqlite3.Connection) -> str | None:

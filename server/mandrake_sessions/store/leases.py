@@ -46,6 +46,8 @@ MISSING_SECONDS = 15.0
 _ATTEMPTS = 1000
 # It stays as it is however often it is tried; a full disk, or no file handle left, does not.
 _ODD = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EISDIR})
+# There is no lock file, or something else stands in the place of their directory.
+_NO_FILE = (FileNotFoundError, NotADirectoryError)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0) | _NO_LINK
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -62,6 +64,8 @@ class Lease:
         self._database = database_path
         self._directory: int | None = None
         self._file: int | None = None
+        # What looking after it failed with last; it is told once, not at each look.
+        self._failed = ""
         try:
             self._hold_directory()
             self._hold_file()
@@ -78,8 +82,11 @@ class Lease:
         """Hold again what was taken away from under it; what cannot be now is tried again the next time."""
         try:
             self._hold_again()
+            self._failed = ""
         except (OSError, FileMoved) as error:
-            logger.warning("the lease on %s could not be looked after: %s", self._database, error)
+            if str(error) != self._failed:
+                self._failed = str(error)
+                logger.warning("the lease on %s could not be looked after: %s", self._database, error)
 
     def _hold_again(self) -> None:
         if self._directory is not None and not _is_directory(self._database, self._directory):
@@ -242,7 +249,7 @@ def dead_lease(database_path: str, lease_id: str) -> Iterator[bool]:
     path = _lock_file(database_path, lease_id)
     try:
         handle = _open_lock_file(path)
-    except FileNotFoundError:
+    except _NO_FILE:
         yield _is_missing_for_good(database_path, lease_id)
         return
     except OSError as error:
@@ -323,7 +330,7 @@ def is_dead(path: Path) -> bool:
     """Whether nobody holds the lock of a file, or it is not there; nothing is changed."""
     try:
         handle = _open_to_lock(path)
-    except FileNotFoundError:
+    except _NO_FILE:
         return True
     except OSError:
         return False

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from mandrake_sessions.errors import StorageFailure, StorageReason, Unreadable
 from mandrake_sessions.files import explain, file_size
@@ -35,6 +36,8 @@ from mandrake_sessions.store.setup_lock import setup_lock
 from mandrake_sessions.store.values import OddValue
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # A file of up to so many bytes is looked through before anything is written to it; that takes about 1 ms a megabyte.
 # A larger one is looked through in the background.
@@ -139,23 +142,27 @@ def _open_for_writing(path: str, settings: StoreSettings) -> Database:
         if (reason := _reason_not_to_write(writer, path)) is not None:
             writer.close()
             return _open_read_only(path, reason)
-        _as_far_as_it_goes(lambda: claim(writer, path, settings.busy_timeout), path)
+        came_from_elsewhere = _as_far_as_it_goes(lambda: claim(writer, path, settings.busy_timeout), path)
         _check_sidecars(path)
-        return Database(path, writer, immutable=False, read_only=None)
+        database = Database(path, writer, immutable=False, read_only=None)
+        # One that does not even say which store it is may have come from anywhere.
+        database.is_unchecked = came_from_elsewhere is not False
     except BaseException:
         writer.close()
         raise
+    return database
 
 
-def _as_far_as_it_goes(work: Callable[[], None], path: str) -> None:
+def _as_far_as_it_goes(work: Callable[[], T], path: str) -> T | None:
     """What is done at opening for good order is no reason not to open: a table may be gone, or hold what it should
-    not. Each request then says what of it cannot be read."""
+    not. Each request then says what of it cannot be read. None where it could not be done."""
     try:
-        work()
+        return work()
     except (sqlite3.Error, OddValue, Unreadable) as error:
         if isinstance(error, sqlite3.Error) and not (is_odd_content(error) or may_be_odd_content(error)):
             raise
         logger.warning("%s: opened all the same: %s; see mandrake-sessions doctor", path, error)
+        return None
 
 
 def _check_sidecars(path: str) -> None:

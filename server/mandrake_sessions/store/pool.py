@@ -35,8 +35,9 @@ REPLACED_MEANWHILE = 20
 
 _lock = threading.Lock()
 _open: dict[FileIdentity, Database] = {}
-# Leases of files that were closed to be opened anew: the process goes on to stream what it streams.
-_leases: dict[str, Lease] = {}
+# Leases of files that were closed and may be opened anew, with which file that was: what this process streams it goes
+# on to stream, if that file is found again. In another one its turns are a state of before, and nobody's.
+_leases: dict[str, tuple[FileIdentity | None, Lease]] = {}
 # Connections of the parent, kept from being collected in a forked child: closing them there would be a checkpoint by
 # a process that does not know of the parent's locks.
 _inherited: list[Database] = []
@@ -107,8 +108,9 @@ def _retire(database: Database) -> None:
         # Two that close at the same moment each see the other, and then neither copies it.
         time.sleep(random.uniform(0, APART_SECONDS))
     with database.lock:
-        if DATABASE not in lost and database.lease is not None:
-            _leases[database.path], database.lease = database.lease, None
+        if database.lease is not None:
+            _give_up_lease(database.path)
+            _leases[database.path], database.lease = (database.place.identity, database.lease), None
         try:
             database.rescue(lost)
         finally:
@@ -157,9 +159,18 @@ def _set_apart(database: Database) -> None:
 
 def _give_up_lease(path: str) -> None:
     """Nobody here comes back to that file."""
-    lease = _leases.pop(path, None)
+    _, lease = _leases.pop(path, (None, None))
     if lease is not None:
         lease.release()
+
+
+def _lease_of(path: str, identity: FileIdentity) -> Lease | None:
+    """That of the file, if this process had it open before."""
+    known, lease = _leases.pop(path, (None, None))
+    if lease is not None and known != identity:
+        lease.release()
+        return None
+    return lease
 
 
 def _await_quiet(path: str) -> None:
@@ -218,7 +229,7 @@ def _opened(path: str, settings: StoreSettings) -> Database | None:
     if file_identity(path) != key:
         database.close()
         return None
-    database.lease = _leases.pop(path, None)
+    database.lease = _lease_of(path, key)
     _open[key] = database
     return database
 
@@ -265,7 +276,7 @@ def _after_fork_in_child() -> None:
             database.lease.abandon()
     _inherited.extend(_open.values())
     _open.clear()
-    for lease in _leases.values():
+    for _, lease in _leases.values():
         lease.abandon()
     _leases.clear()
 

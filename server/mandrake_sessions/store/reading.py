@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -16,6 +17,9 @@ from mandrake_sessions.store.failures import storage_failure
 from mandrake_sessions.store.permissions import may_not_share
 
 T = TypeVar("T")
+
+# A long look beside others pauses after so much work; so often it is asked how much that was (in SQLite's own steps).
+_BUSY_SECONDS, _PAUSE_SECONDS, _STEPS = 0.005, 0.02, 1000
 
 
 @contextmanager
@@ -61,6 +65,26 @@ def interruptible(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
         except KeyboardInterrupt:
             connection.interrupt()
             raise
+
+
+@contextmanager
+def considerate(connection: sqlite3.Connection, is_wanted: Callable[[], bool]) -> Iterator[None]:
+    """While it reads in the block, on a thread beside others, Python is theirs for about half of the time. Once it is
+    not wanted any more, what it reads ends as if it was interrupted."""
+    began = time.monotonic()
+
+    def pause() -> bool:
+        nonlocal began
+        if (busy := time.monotonic() - began) > _BUSY_SECONDS:
+            time.sleep(min(busy, _PAUSE_SECONDS))
+            began = time.monotonic()
+        return not is_wanted()
+
+    connection.set_progress_handler(pause, _STEPS)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None, 0)
 
 
 def _tidy_up(path: str) -> None:

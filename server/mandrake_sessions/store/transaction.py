@@ -286,7 +286,7 @@ class Pin:
     """
 
     def __init__(self, database: Database, settings: StoreSettings, *, wait: bool = True) -> None:
-        self._database = database
+        self.database = database
         self._state = threading.Lock()
         self._released = False
         with database.translated():
@@ -299,11 +299,11 @@ class Pin:
                 raise
 
     def __enter__(self) -> Pin:
-        _pins.connections[id(self._database)] = self.connection
+        _pins.connections[id(self.database)] = self.connection
         return self
 
     def __exit__(self, *_: object) -> None:
-        del _pins.connections[id(self._database)]
+        del _pins.connections[id(self.database)]
         self.release()
 
     def release(self) -> None:
@@ -314,11 +314,11 @@ class Pin:
             self._released = True
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
-        self._database.release_reader(self.connection)
+        self.database.release_reader(self.connection)
 
     def last_seq(self) -> int:
         """The ``seq`` of the last change that the snapshot holds."""
-        with self._database.translated():
+        with self.database.translated():
             return last_seq(self.connection)
 
     def interrupt(self) -> None:
