@@ -13,6 +13,7 @@ import attrs
 
 from mandrake_sessions.connection.jsonrpc import Id, encode, encode_value, result_message
 from mandrake_sessions.connection.spool import Encoded, spooled
+from mandrake_sessions.large_work import between_rows
 from mandrake_sessions.model import Turn
 from mandrake_sessions.protocol.converter import may_be_left_out, unstructure
 from mandrake_sessions.protocol.names import camel
@@ -26,15 +27,14 @@ _TEXTS = ("content", "raw_response")
 _MAY_BE_ROWS = (*_TEXTS, "tool_calls")
 
 
-def encode_answer(message_id: Id, result: Any, directory: str | None = None, *, in_turn: bool = False) -> Encoded:
-    """The whole answer, for a result that may hold iterators of entities. ``directory``: see ``Spool``; ``in_turn``:
-    see ``spooled``."""
+def encode_answer(message_id: Id, result: Any, directory: str | None = None) -> Encoded:
+    """The whole answer, for a result that may hold iterators of entities. ``directory``: see ``Spool``."""
     if not _holds_rows(result):
         plain = unstructure(result)
         if not _is_long(plain, _LEVELS):
             return encode(result_message(message_id, plain))
-        return spooled(_answer(message_id, _plain_parts(plain)), directory, in_turn=in_turn)
-    return spooled(_answer(message_id, _parts(result)), directory, in_turn=in_turn)
+        return spooled(_answer(message_id, _plain_parts(plain)), directory)
+    return spooled(_answer(message_id, _parts(result)), directory)
 
 
 def carry_through(result: Any) -> None:
@@ -69,6 +69,7 @@ def _list_parts(rows: Any) -> Iterator[bytes]:
             before = b","
             # It would be held while the next one is read.
             del row
+            between_rows()
     finally:
         if isinstance(rows, Iterator) and hasattr(rows, "close"):
             rows.close()
@@ -141,6 +142,7 @@ def _text_parts(slices: Iterator[str]) -> Iterator[bytes]:
     yield b'"'
     for text in slices:
         yield encode_text(text)
+        between_rows()
     yield b'"'
 
 

@@ -156,15 +156,15 @@ class Call:
         else:
             self._answer(answer)
 
-    def encode_result(self, result: Any, *, in_turn: bool = False) -> Encoded:
+    def encode_result(self, result: Any) -> Encoded:
         """The whole answer to what a handler gave, for ``succeed_encoded``. Rows of it are read, and operations of a
-        transaction carried out, here: so it is called inside the pin or transaction. May be called on another thread;
-        ``in_turn``: see ``spooled``."""
+        transaction carried out, here: so it is called inside the pin or transaction. May be called on another thread.
+        """
         if not self.is_request:
             carry_through(result)
             return b""
         directory = None if self.place is None else self.place.directory
-        return encode_answer(self.id, result, directory, in_turn=in_turn)
+        return encode_answer(self.id, result, directory)
 
     def succeed_encoded(self, answer: Encoded) -> None:
         """Answer with what ``encode_result`` gave."""

@@ -28,6 +28,7 @@ from mandrake_sessions.connection.writer_thread import WriterThread
 from mandrake_sessions.errors import Busy, Cancelled, FileMoved, SessionsError, StoreError, WriteNeeded
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import StoreContext, SubscriptionContext
+from mandrake_sessions.large_work import LargeWork
 from mandrake_sessions.manager import Pin, SessionManager
 from mandrake_sessions.model import Appended
 from mandrake_sessions.protocol.converter import structure_params
@@ -427,7 +428,7 @@ class Dispatcher:
         self._writing = (call, manager)
 
         def write() -> Encoded | Exception:
-            with manager.transaction(wait=False):
+            with LargeWork(as_writer=True), manager.transaction(wait=False):
                 return self._attempt_write(call, manager)
 
         self._writer.run(write, lambda finished: self._was_written(call, finished))
@@ -468,8 +469,8 @@ class Dispatcher:
         except Exception as error:
             return error
 
-    def _carry(self, call: Call, context: Any, *, in_turn: bool = False) -> Encoded:
-        return call.encode_result(carry_out(context, _method(call), own_params(call.params)), in_turn=in_turn)
+    def _carry(self, call: Call, context: Any) -> Encoded:
+        return call.encode_result(carry_out(context, _method(call), own_params(call.params)))
 
     def _fail_group(self, group: list[Call], manager: SessionManager, error: Exception) -> None:
         """The transaction as a whole failed. Each call is tried alone, so that a small one may still fit on a full
@@ -513,8 +514,8 @@ class Dispatcher:
         self._reading[call] = pin
 
         def read() -> Encoded:
-            with pin:
-                return self._carry(call, self._context(call, manager), in_turn=True)
+            with pin, LargeWork(is_bounded=_method(call).is_paged):
+                return self._carry(call, self._context(call, manager))
 
         done = self._executor.submit(read)
         done.add_done_callback(lambda finished: self._loop.call_soon_threadsafe(self._was_read, call, finished))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import threading
 from collections.abc import Iterable
 from typing import IO
 
 from mandrake_sessions.connection.memory import map_large_blocks
 from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.large_work import met_large
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +22,6 @@ MEMORY_BYTES = 1024 * 1024
 # Where there is no file to be had, a message may be as long as this in memory.
 WITHOUT_FILE_BYTES = 64 * 1024 * 1024
 _COPY_BYTES = 256 * 1024
-# Held by the one thread that makes a long message, of those that make them in turn.
-_long_one = threading.Lock()
 
 
 class Spooled:
@@ -152,23 +150,19 @@ class Spool:
         return None
 
 
-def spooled(parts: Iterable[bytes], directory: str | None = None, *, in_turn: bool = False) -> Encoded:
-    """All parts as one message; what was taken is let go where they raise. ``in_turn``: once it is long, it waits until
-    no other thread makes a long one, so that not several hold what they read; not to be asked for while others wait."""
+def spooled(parts: Iterable[bytes], directory: str | None = None) -> Encoded:
+    """All parts as one message; what was taken is let go where they raise. Once it is long, it counts as large work."""
     spool = Spool(directory)
-    waited = False
     try:
         for part in parts:
             spool.write(part)
-            if in_turn and not waited and spool.size > MEMORY_BYTES:
-                waited = _long_one.acquire()
+            # Parts that are large themselves have been met; a long one of short parts is met here.
+            if spool.size > MEMORY_BYTES:
+                met_large()
         return spool.finish()
     except BaseException:
         spool.discard()
         raise
-    finally:
-        if waited:
-            _long_one.release()
 
 
 def discard(message: Encoded) -> None:

@@ -44,6 +44,11 @@ class Method:
         """Whether it also takes ``scope`` and ``workspace``."""
         return self.access is not Access.SERVICE
 
+    @property
+    def is_paged(self) -> bool:
+        """Whether a client reads it a page at a time."""
+        return "cursor" in self.params.__annotations__
+
 
 @frozen
 class Notification:

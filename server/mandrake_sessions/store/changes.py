@@ -15,6 +15,7 @@ from attrs import asdict, evolve
 
 from mandrake_sessions.errors import FeedPruned, NotFound, Unreadable
 from mandrake_sessions.model import Change, ChangeKind, ToolCall, ToolCallStatus, Turn, TurnStatus
+from mandrake_sessions.store.bindings import release_large
 from mandrake_sessions.store.feed_values import check_change, check_piece
 from mandrake_sessions.store.oddities import StoreConnection, note, path_of
 from mandrake_sessions.store.readable import unreadable
@@ -243,13 +244,15 @@ def _record(
 ) -> None:
     row = {"session_pk": session_pk, "round_pk": round_pk, "turn_pk": turn_pk}
     encoded = None if data is None else _encode(data)
-    insert(tx, "feed", {"seq": seq, "at": tx.now, "kind": kind.value, **row, "data": encoded})
+    insert(tx, "feed", {"data": encoded, "seq": seq, "at": tx.now, "kind": kind.value, **row})
 
 
 # The index `feed_by_tool_call` is on this very expression: the id of the call that an update brought, as JSON has it,
 # in an array (json_extract gives a text on its own without its escapes, and ends it at a NUL).
 _CALL_OF_UPDATE = "CASE WHEN json_valid(data) THEN json_extract(data, '$.changes.tool_calls[0].id', '$.none') END"
 _UPDATES_OF_CALL = f"SELECT seq, data FROM feed WHERE turn_pk = ? AND kind = 'updated' AND {_CALL_OF_UPDATE} = ?"
+
+_SET_DATA = "UPDATE feed SET data = ? WHERE seq = ?"
 
 # The change that created a turn has the turn's own pk as its seq.
 _CREATION_WITH_CALL = (
@@ -268,7 +271,9 @@ def _forget_tool_call(tx: Transaction, turn_pk: int, call_id: str) -> None:
         kept = [call for call in holder.get("tool_calls", ()) if call["id"] != call_id]
         if len(kept) < len(holder.get("tool_calls", ())):
             holder["tool_calls"] = kept
-            tx.execute("UPDATE feed SET data = ? WHERE seq = ?", (_encode(data), seq))
+            values = (_encode(data), seq)
+            tx.execute(_SET_DATA, values)
+            release_large(tx.connection, _SET_DATA, values)
 
 
 def _encode(data: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
+from mandrake_sessions.large_work import LARGE_BYTES, met_large
 from mandrake_sessions.store.oddities import StoreConnection
 
 JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
@@ -59,6 +60,8 @@ def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
 
 def text_or_bytes(stored: bytes) -> str | bytes:
     """A text that is not UTF-8 harms its own row alone: it comes as bytes, which no column of texts may hold."""
+    if len(stored) > LARGE_BYTES:
+        met_large()
     try:
         return stored.decode()
     except UnicodeDecodeError:

@@ -73,7 +73,7 @@ class Database:
         self.on_commit: list[Callable[[], None]] = []
         self.schema_version = user_version(writer)
         self._immutable = immutable
-        self._idle_readers: list[sqlite3.Connection] = []
+        self._idle_readers: list[StoreConnection] = []
         self._reader_slots = threading.BoundedSemaphore(MAX_READERS)
         # Whether it came from elsewhere, and nobody has looked yet whether it holds what a store should; and what the
         # last such look has found.
@@ -232,7 +232,7 @@ class Database:
                 self.rescued_copy = rescue(self.writer, self.path, lost)
             self.is_rescued = True
 
-    def acquire_reader(self) -> sqlite3.Connection:
+    def acquire_reader(self) -> StoreConnection:
         """A connection for reading, of this caller's alone until ``release_reader``. Waits while all are in use."""
         self._reader_slots.acquire()
         try:
@@ -241,8 +241,8 @@ class Database:
             self._reader_slots.release()
             raise
 
-    def release_reader(self, reader: sqlite3.Connection) -> None:
-        if not self.is_usable:
+    def release_reader(self, reader: StoreConnection) -> None:
+        if not self.is_usable or reader.holds_large:
             reader.close()
         else:
             self._idle_readers.append(reader)

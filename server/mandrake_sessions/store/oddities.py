@@ -54,6 +54,8 @@ class StoreConnection(sqlite3.Connection):
 
     path = ""
     oddities: Oddities | None = None
+    # Whether a statement of it may hold a large value, so that it is not kept for the next reader.
+    holds_large = False
 
 
 def path_of(connection: sqlite3.Connection) -> str:

@@ -100,7 +100,7 @@ def insert_round(
         },
     )
     request = {"content": columns["content"], "blocks": columns.get("blocks")}
-    insert(tx, "request", {**times, "id": columns.get("request_id") or new_id(), **request})
+    insert(tx, "request", {**request, **times, "id": columns.get("request_id") or new_id()})
     response = {"id": columns.get("response_id") or new_id(), "status": ResponseStatus.OPEN.value}
     insert(tx, "response", {**times, **response})
     return round_by_pk(tx.connection, pk)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
+from mandrake_sessions.store.bindings import release_large
 from mandrake_sessions.store.transaction import Row, Transaction
 from mandrake_sessions.store.values import byte_length
 
@@ -20,14 +21,18 @@ _OWN_TIMES = {
 
 
 def insert(tx: Transaction, table: str, row: Mapping[str, Any]) -> None:
-    """Insert one row; the keys are column names, from our own code alone."""
-    tx.execute(_insert_sql(table, tuple(row)), tuple(row.values()))
+    """Insert one row; the keys are column names, from our own code alone, and the last is no long text."""
+    statement, values = _insert_sql(table, tuple(row)), tuple(row.values())
+    tx.execute(statement, values)
+    release_large(tx.connection, statement, values)
 
 
 def update(tx: Transaction, table: str, pk: int, columns: Mapping[str, Any]) -> None:
     """Set columns of the row with this pk; a time of the store's own is its entity's creation at the earliest."""
     if columns:
-        tx.execute(_update_sql(table, tuple(columns)), (*columns.values(), pk))
+        statement, values = _update_sql(table, tuple(columns)), (*columns.values(), pk)
+        tx.execute(statement, values)
+        release_large(tx.connection, statement, values)
 
 
 def differs(tx: Transaction, table: str, pk: int, columns: Mapping[str, Any]) -> bool:

@@ -11,8 +11,9 @@ from attrs import frozen
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Session
+from mandrake_sessions.store.bindings import LARGE_VALUE, fetch_one
 from mandrake_sessions.store.columns import SESSION
-from mandrake_sessions.store.oddities import readable_page
+from mandrake_sessions.store.oddities import StoreConnection, readable_page
 from mandrake_sessions.store.readable import Fields
 from mandrake_sessions.store.rows import insert, row_bytes, update
 from mandrake_sessions.store.transaction import Row, Transaction
@@ -102,14 +103,15 @@ def find_session(connection: Connection, session_id: str) -> StoredSession | Non
 
 
 def find_session_by_external_id(connection: Connection, external_id: str) -> StoredSession | None:
-    return _one(connection, "WHERE s.external_id = ?", external_id)
+    row = fetch_one(connection, _SELECT + "WHERE s.external_id = ? LIMIT ?", (external_id, 1))
+    return None if row is None else _stored(row)
 
 
 def holder_of_external_id(connection: Connection, external_id: str) -> tuple[int, str] | None:
     """The pk and the id of the session that has it, whatever else that session holds."""
-    row: tuple[int, str] | None = connection.execute(
-        "SELECT pk, id FROM session WHERE external_id = ?", (external_id,)
-    ).fetchone()
+    row: tuple[int, str] | None = fetch_one(
+        connection, "SELECT pk, id FROM session WHERE external_id = ? LIMIT ?", (external_id, 1)
+    )
     return row
 
 
@@ -188,6 +190,8 @@ def list_sessions(
     """Last changed first, those changed before ``before_seq``; each read when it is asked for, and left out if it
     cannot be read. One range of one index, but for ``query``."""
     conditions, values = _conditions(wanted)
+    if wanted.query is not None and len(wanted.query) > LARGE_VALUE and isinstance(connection, StoreConnection):
+        connection.holds_large = True
 
     def fetch(before: int | None, count: int) -> Iterable[Row]:
         bounds = [] if before is None else [before]

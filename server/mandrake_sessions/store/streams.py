@@ -15,6 +15,7 @@ from attrs import define
 
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.model import Change, ChangeKind, TurnStatus
+from mandrake_sessions.store.bindings import release_large
 from mandrake_sessions.store.columns import TURN
 from mandrake_sessions.store.readable import Fields
 from mandrake_sessions.store.rows import update
@@ -55,8 +56,8 @@ _FIELDS = Fields(
     ),
 )  # fmt: skip
 _INSERT = (
-    "INSERT INTO feed (seq, at, kind, turn_pk, chunk, current_tokens, output_tokens, content_bytes,"
-    " raw_response_bytes, content, raw_response) VALUES (?, ?, 'appended', ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO feed (content, raw_response, at, kind, turn_pk, chunk, current_tokens, output_tokens, content_bytes,"
+    " raw_response_bytes, seq) VALUES (?, ?, ?, 'appended', ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -137,7 +138,8 @@ class PieceWriter:
         seq = stream.seq = self._tx.next_seq()
         self._rows.append(
             (
-                seq,
+                content,
+                raw_response,
                 self._tx.now,
                 stream.pk,
                 chunk,
@@ -145,8 +147,7 @@ class PieceWriter:
                 stream.output_tokens,
                 content_bytes,
                 raw_response_bytes,
-                content,
-                raw_response,
+                seq,
             )
         )
         if self._told is not stream:
@@ -169,6 +170,9 @@ class PieceWriter:
             self._tx.execute(_INSERT, rows[0])
         elif rows:
             self._tx.connection.executemany(_INSERT, rows)
+        if rows:
+            # Of many, the statement holds the last.
+            release_large(self._tx.connection, _INSERT, rows[-1])
 
     def _tell(self) -> None:
         stream, self._told = self._told, None

@@ -69,7 +69,7 @@ class _Run:
 
 def insert_text(tx: Transaction, turn_pk: int, seq: int, content: str | None, raw_response: str | None) -> None:
     """Initial or replaced text, at the seq of the change that brought it."""
-    insert(tx, "text", {"pk": seq, "turn_pk": turn_pk, "content": content, "raw_response": raw_response})
+    insert(tx, "text", {"content": content, "raw_response": raw_response, "turn_pk": turn_pk, "pk": seq})
 
 
 def fold(tx: Transaction, turn_pk: int, folded_chunks: int, standing: Mapping[str, Any]) -> None:

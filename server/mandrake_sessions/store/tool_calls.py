@@ -9,6 +9,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from mandrake_sessions.model import ToolCall, ToolCallStatus
+from mandrake_sessions.store.bindings import fetch_one, release_large
 from mandrake_sessions.store.columns import TOOL_CALL
 from mandrake_sessions.store.oddities import readable
 from mandrake_sessions.store.readable import Fields
@@ -34,6 +35,7 @@ SELECT id, title, kind, server_name, method_name, arguments, response, content, 
        end_time, metadata, turn_pk, pk
 FROM tool_call
 """
+_DELETE = "DELETE FROM tool_call WHERE id = ? AND turn_pk = ?"
 _FIELDS = Fields("toolCall", TOOL_CALL, (*_TEXTS[:9], "status", "start_time", "end_time", "metadata"))
 
 
@@ -66,7 +68,9 @@ def find_tool_call(connection: Connection, turn_pk: int, call_id: str) -> ToolCa
 
 def delete_tool_call(tx: Transaction, turn_pk: int, call_id: str) -> bool:
     """Whether it was there."""
-    return tx.execute("DELETE FROM tool_call WHERE turn_pk = ? AND id = ?", (turn_pk, call_id)).rowcount == 1
+    deleted = tx.execute(_DELETE, (call_id, turn_pk)).rowcount == 1
+    release_large(tx.connection, _DELETE, (call_id, turn_pk))
+    return deleted
 
 
 def tool_calls_of(connection: Connection, turn_pks: Iterable[int]) -> dict[int, list[ToolCall]]:
@@ -101,7 +105,7 @@ def tool_call_bytes(connection: Connection, turn_pks: Iterable[int]) -> dict[int
 
 
 def _find(connection: Connection, turn_pk: int, call_id: str) -> Row | None:
-    row: Row | None = connection.execute(_SELECT + "WHERE turn_pk = ? AND id = ?", (turn_pk, call_id)).fetchone()
+    row: Row | None = fetch_one(connection, _SELECT + "WHERE id = ? AND turn_pk = ?", (call_id, turn_pk))
     return row
 
 
