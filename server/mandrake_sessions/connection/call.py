@@ -87,6 +87,7 @@ class Batch:
             self._answers.add(answer)
         except Exception:
             logger.exception("the answers of a batch could not be kept")
+            discard(answer)
             self._lose()
 
     def _lose(self) -> None:
@@ -94,14 +95,15 @@ class Batch:
         self._answers.discard()
 
     def _send(self) -> None:
-        """All together; where there is no memory for that, an error for each of them."""
+        """All together; where there is no room for that, an error for each of them."""
         if not self._ids:
             return
         if not self._is_lost:
             try:
                 self._answers.write(b"]")
                 self._outbound.send_encoded(self._answers.finish())
-            except MemoryError:
+            except Exception:
+                logger.exception("the answers of a batch could not be sent")
                 self._lose()
         if self._is_lost:
             self._outbound.send_encoded(b"[" + b",".join(map(spare_answer, self._ids)) + b"]")
