@@ -72,7 +72,7 @@ def test_an_odd_entity_is_left_out_and_named_and_the_rest_goes_on(workspace: Pat
 
 def test_a_change_that_cannot_be_read_counts_as_pruned(workspace: Path) -> None:
     """Whoever is behind it reads the state again; whoever begins after it misses nothing."""
-    with serving(workspace) as wire, serving(workspace) as other:
+    with serving(workspace) as other, serving(workspace) as wire:
         for each in (wire, other):
             each.let_be("server/healthChanged")
         turn = Conversation(other).turn()
