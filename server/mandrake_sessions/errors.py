@@ -49,6 +49,11 @@ class WriteNeeded(BaseException):
     by whatever handles errors."""
 
 
+class TakesLong(BaseException):
+    """Not an error: the operation would take longer than ``SessionManager.briefly`` allows, and has done nothing. It
+    passes by whatever handles errors."""
+
+
 class InvalidValue(SessionsError):
     """A value breaks a rule of its field.
 

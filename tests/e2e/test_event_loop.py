@@ -9,7 +9,7 @@ import sqlite3
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def usual_info_seconds(wire: Wire) -> float:
     return statistics.median(info_seconds(wire) for _ in range(7))
 
 
-def send_all(wire: Wire, calls: list[tuple[str, Message]]) -> list[int]:
+def send_all(wire: Wire, calls: Sequence[tuple[str, Message]]) -> list[int]:
     """Requests in one write; their ids."""
     first = wire._next_id + 1
     wire._next_id += len(calls)
@@ -88,6 +88,56 @@ def test_each_write_is_told_within_its_own_budget_that_the_lock_was_held(workspa
         behind = wire.answer(ids[-1])
         assert "result" in behind or behind["error"]["data"]["waitedMs"] < 2500
         assert wire.request("turn/get", turnId=turn)["content"] == ""
+
+
+def test_what_is_asked_about_the_server_waits_behind_no_write(workspace: Path) -> None:
+    """Of 2,000 writes that came before it in one burst, most are not answered yet."""
+    with serving(workspace) as wire:
+        wire.request("session/list")
+        ids = send_all(wire, [*[("session/create", {})] * 2000, ("server/info", {})])
+        order = [wire.next_message()["id"] for _ in ids]
+        assert order.index(ids[-1]) < 1000
+        assert [message_id for message_id in order if message_id != ids[-1]] == ids[:-1]
+
+
+def test_a_text_that_looks_like_a_request_to_the_server_keeps_its_place(workspace: Path) -> None:
+    with serving(workspace) as wire:
+        turn = Conversation(wire).turn()
+        text = '"server/info"'
+        calls: list[tuple[str, Message]] = [("turn/append", {"turnId": turn, "content": each}) for each in ("a", text)]
+        for message_id in send_all(wire, calls * 200):
+            wire.result(message_id)
+        assert wire.request("turn/get", turnId=turn)["content"] == ("a" + text) * 200
+
+
+def test_after_a_shutdown_in_the_same_burst_nothing_about_the_server_is_told(workspace: Path) -> None:
+    with serving(workspace) as wire:
+        wire.initialize()
+        ids = send_all(wire, [("session/create", {})] * 50 + [("shutdown", {}), ("server/info", {})])
+        assert all("result" in wire.answer(message_id) for message_id in ids[:-1])
+        assert wire.answer(ids[-1])["error"]["code"] == -32600
+        wire.notify("exit")
+        assert wire.process.wait(20) == 0
+
+
+def test_a_burst_that_begins_with_initialize_is_answered_whole(workspace: Path) -> None:
+    """LSP is loaded meanwhile: what follows holds already, and is not held up; a wrong one may be sent again."""
+    folder = workspace / "folder"
+    folder.mkdir()
+    wrong: Message = {"processId": None, "rootUri": None, "capabilities": {"workspace": 5}}
+    right: Message = {"processId": None, "rootUri": folder.as_uri(), "capabilities": {}}
+    with serving(workspace) as wire:
+        (refused,) = send_all(wire, [("initialize", wrong)])
+        assert wire.answer(refused)["error"]["code"] == -32602
+        assert wire.error("workspace/didChangeWorkspaceFolders", event={})["code"] == -32600
+        wire.initialize(**right)
+    with serving(workspace) as wire:
+        ids = send_all(wire, [("initialize", right), ("session/create", {}), ("shutdown", {}), ("session/list", {})])
+        answers = [wire.answer(message_id) for message_id in ids]
+        assert ["result" in answer for answer in answers] == [True, True, True, False]
+        assert store_of(folder).exists()
+        wire.notify("exit")
+        assert wire.process.wait(20) == 0
 
 
 def test_waiting_writes_are_cancelled_one_by_one(workspace: Path) -> None:
@@ -142,7 +192,58 @@ def a_long_deletion(wire: Wire, turn: str) -> None:
     wire.post("session/delete", sessionId=long_session(wire))
 
 
+MANY_VALUES = {"values": [1] * 250_000}
+
+
+def first_states(wire: Wire, turn: str) -> None:
+    """Subscriptions that begin with much: long turns, many turns, many tool calls, sessions with large metadata."""
+    talk = Conversation(wire)
+    calls = [{"id": str(position), "title": "read"} for position in range(1000)]
+    text = 'é"' * 250_000
+    made = [
+        *[("turn/create", {"responseId": talk.response, "content": text})] * 6,
+        *[("turn/create", {"responseId": talk.response, "toolCalls": calls})] * 3,
+        *[("turn/create", {"responseId": talk.response})] * 300,
+        *[("session/create", {"metadata": MANY_VALUES})] * 4,
+    ]
+    for message_id in send_all(wire, made):
+        wire.result(message_id)
+    follow = [("turn/subscribe", {}), ("turn/subscribe", {"responseId": talk.response}), ("session/subscribe", {})]
+    for message_id in send_all(wire, follow):
+        wire.result(message_id)
+
+
+def large_entities(wire: Wire, turn: str) -> None:
+    """Short requests about what holds a large JSON value."""
+    session = wire.request("session/create", metadata=MANY_VALUES)["id"]
+    blocks = [{"type": "text", "text": "a"}] * 20_000
+    made = wire.request("round/create", sessionId=Conversation(wire).session, content="", blocks=blocks)
+    whole, request, response = (made[name]["id"] for name in ("round", "request", "response"))
+    call: Message = {"id": "a", "arguments": MANY_VALUES}
+    wire.request("toolCall/upsert", turnId=turn, toolCall=call)
+    calls: list[tuple[str, Message]] = [
+        ("session/get", {"sessionId": session}),
+        ("session/update", {"sessionId": session, "title": "A talk"}),
+        ("round/get", {"roundId": whole}),
+        ("round/update", {"roundId": whole, "metadata": {"a": 1}}),
+        ("request/get", {"requestId": request}),
+        ("request/update", {"requestId": request, "content": "b"}),
+        ("turn/create", {"responseId": response}),
+        ("toolCall/upsert", {"turnId": turn, "toolCall": {"id": "a", "title": "read"}}),
+        ("turn/update", {"turnId": turn, "model": "large"}),
+    ]
+    for message_id in send_all(wire, calls):
+        wire.result(message_id)
+
+
+def first_message_of_lsp(wire: Wire, turn: str) -> None:
+    wire.initialize()
+
+
 LOADS = [
+    first_states,
+    large_entities,
+    first_message_of_lsp,
     many_waiting_writes,
     many_messages_of_a_batch,
     many_operations,

@@ -10,7 +10,7 @@ from mandrake_sessions import SessionManager
 from mandrake_sessions.connection.answers import encode_answer
 from mandrake_sessions.connection.jsonrpc import decode, encode
 from mandrake_sessions.handlers import carry_out
-from mandrake_sessions.handlers.context import StoreContext, Subscriptions
+from mandrake_sessions.handlers.context import Beginning, StoreContext
 from mandrake_sessions.protocol import notifications
 from mandrake_sessions.protocol.errors import error_object, method_not_found
 from mandrake_sessions.protocol.methods import METHODS
@@ -54,7 +54,7 @@ class ManagerTarget:
 
     def __init__(self, manager: SessionManager) -> None:
         self.manager = manager
-        self._context = StoreContext(DEFAULT_STORE, manager, cast(Subscriptions, None))
+        self._context = StoreContext(DEFAULT_STORE, manager, cast(Beginning, None))
 
     def answer(self, calls: list[Call]) -> list[Message]:
         if len(calls) == 1:

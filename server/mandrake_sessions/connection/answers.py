@@ -15,7 +15,7 @@ from mandrake_sessions.connection.jsonrpc import Id, encode, encode_value, resul
 from mandrake_sessions.connection.spool import Encoded, spooled
 from mandrake_sessions.large_work import between_rows
 from mandrake_sessions.model import Turn
-from mandrake_sessions.protocol.converter import may_be_left_out, unstructure
+from mandrake_sessions.protocol.converter import json_value, may_be_left_out, unstructure
 from mandrake_sessions.protocol.names import camel
 
 # Characters; a text of more is encoded in slices of so many.
@@ -86,7 +86,7 @@ def _entity_parts(entity: Any) -> Iterator[bytes]:
             del plain["toolCalls"]
     else:
         plain = {
-            camel(field.name): unstructure(value)
+            camel(field.name): json_value(value)
             for field in attrs.fields(type(entity))
             if field.name not in rows
             and not ((value := getattr(entity, field.name)) is None and may_be_left_out(type(entity), field))

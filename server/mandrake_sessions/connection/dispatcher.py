@@ -16,16 +16,16 @@ from typing import Any
 
 from mandrake_sessions.absent import AbsentStore
 from mandrake_sessions.connection.call import Call
-from mandrake_sessions.connection.duration import is_about_large_turn, may_take_long
+from mandrake_sessions.connection.duration import may_take_long
 from mandrake_sessions.connection.health import HealthMonitor
 from mandrake_sessions.connection.outbound import Outbound
-from mandrake_sessions.connection.spool import Encoded
+from mandrake_sessions.connection.spool import Encoded, discard
 from mandrake_sessions.connection.stores import StorePlace, Stores
-from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
+from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions, NewSubscription
 from mandrake_sessions.connection.upkeep import Upkeep
 from mandrake_sessions.connection.waiting_queue import WaitingQueue
 from mandrake_sessions.connection.writer_thread import WriterThread
-from mandrake_sessions.errors import Busy, Cancelled, FileMoved, SessionsError, StoreError, WriteNeeded
+from mandrake_sessions.errors import Busy, Cancelled, FileMoved, SessionsError, StoreError, TakesLong, WriteNeeded
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import StoreContext, SubscriptionContext
 from mandrake_sessions.large_work import LargeWork
@@ -259,7 +259,11 @@ class Dispatcher:
             if self._stores.is_there(place):
                 self._open(place)
                 return False
-            outcome = self._attempt(call, self._context(call, self._stores.absent(place)))
+            absent = self._stores.absent(place)
+            beginning = self._subscriptions.prepare(absent)
+            outcome = self._attempt(call, self._context(call, absent, beginning))
+            if not isinstance(outcome, Exception):
+                beginning.begin()
         except SessionsError as error:
             outcome = error
         except WriteNeeded:
@@ -369,10 +373,12 @@ class Dispatcher:
         with manager.transaction(wait=False):
             until = time.monotonic() + GROUP_SECONDS
             for call in group:
-                if is_about_large_turn(call.name, call.params, manager):
+                try:
+                    with manager.briefly():
+                        outcome = self._attempt_write(call, manager)
+                except TakesLong:
                     call.is_long = True
                     break
-                outcome = self._attempt_write(call, manager)
                 outcomes.append(outcome)
                 weight += 0 if isinstance(outcome, Exception) else len(outcome)
                 if weight > GROUP_ANSWER_BYTES or time.monotonic() >= until:
@@ -384,16 +390,16 @@ class Dispatcher:
         about what is large. Raises what the transaction as a whole fails with."""
         failed: Exception | None = None
         try:
-            with manager.transaction(wait=False):
-                if is_about_large_turn(call.name, call.params, manager):
-                    call.is_long = True
-                    return None
+            with manager.transaction(wait=False), manager.briefly():
                 try:
                     outcome = self._carry(call, self._context(call, manager))
                 except Exception as error:
                     failed = error
                     raise
                 self._subscriptions.was_given(manager, manager.last_seq())
+        except TakesLong:
+            call.is_long = True
+            return None
         except Exception as error:
             if error is failed:
                 return error
@@ -492,7 +498,8 @@ class Dispatcher:
                 return
 
     def _read(self, call: Call, manager: SessionManager, access: Access) -> bool:
-        if access is Access.LONG_READ and len(self._reading) >= MAX_LONG_READS:
+        is_long = access is Access.LONG_READ or call.is_long
+        if is_long and len(self._reading) >= MAX_LONG_READS:
             return False
         pin = manager.pin(wait=False)
         try:
@@ -500,33 +507,57 @@ class Dispatcher:
         except BaseException:
             pin.release()
             raise
-        if access is Access.LONG_READ:
+        if is_long:
             self._queue.remove(call)
             self._read_beside(call, manager, pin)
-        else:
-            with pin:
-                outcome = self._attempt(call, self._context(call, manager))
-            self._finish(call, outcome)
+            return True
+        try:
+            self._finish(call, self._read_here(call, manager, pin))
+        except TakesLong:
+            call.is_long = True
         return True
+
+    def _read_here(self, call: Call, manager: SessionManager, pin: Pin) -> Encoded | Exception:
+        """The encoded result, or the exception. Raises TakesLong."""
+        beginning = self._subscriptions.prepare(manager)
+        with pin:
+            try:
+                with manager.briefly():
+                    answer = self._carry(call, self._context(call, manager, beginning))
+                beginning.begin()
+            except Exception as error:
+                return error
+        return answer
 
     def _read_beside(self, call: Call, manager: SessionManager, pin: Pin) -> None:
         """Read from the snapshot on another thread, while what follows goes on here."""
         self._reading[call] = pin
+        beginning = self._subscriptions.prepare(manager)
 
         def read() -> Encoded:
             with pin, LargeWork(is_bounded=_method(call).is_paged):
-                return self._carry(call, self._context(call, manager))
+                return self._carry(call, self._context(call, manager, beginning))
 
         done = self._executor.submit(read)
-        done.add_done_callback(lambda finished: self._loop.call_soon_threadsafe(self._was_read, call, finished))
+        done.add_done_callback(
+            lambda finished: self._loop.call_soon_threadsafe(self._was_read, call, beginning, finished)
+        )
 
-    def _was_read(self, call: Call, done: Future[Encoded]) -> None:
+    def _was_read(self, call: Call, beginning: NewSubscription, done: Future[Encoded]) -> None:
         del self._reading[call]
-        error = done.exception()
-        if error is None:
-            call.succeed_encoded(done.result())
-        else:
+        try:
+            answer = done.result()
+            if not call.answered and beginning.is_current:
+                beginning.begin()
+        except Exception as error:
             self._fail(call, _as_seen_by(call, error))
+        else:
+            if call.answered or beginning.is_current:
+                call.succeed_encoded(answer)
+            else:
+                # The positions of the file that it was read from mean nothing in the one that is there now.
+                discard(answer)
+                self._queue.put_back(call)
         self.run()
 
     def _finish(self, call: Call, outcome: Any) -> None:
@@ -543,8 +574,9 @@ class Dispatcher:
         self._suspicious = self._suspicious or isinstance(error, StoreError)
         call.fail(error)
 
-    def _context(self, call: Call, manager: SessionManager) -> StoreContext:
-        return StoreContext(store_name(call.params), manager, self._subscriptions)
+    def _context(self, call: Call, manager: SessionManager, beginning: NewSubscription | None = None) -> StoreContext:
+        """``beginning``: for a call that may subscribe; writes do not."""
+        return StoreContext(store_name(call.params), manager, beginning or self._subscriptions.prepare(manager))
 
     def _wait_for_lock(self, call: Call, busy: Busy) -> bool:
         """Try again after a while; whoever has waited for the whole budget is told so, all of them together."""

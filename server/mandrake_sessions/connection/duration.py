@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mandrake_sessions.manager import SessionManager
-
 # A write of this size, in bytes of its message, is none of a few milliseconds.
 LARGE_MESSAGE = 256 * 1024
 # About 0.1 ms each, most of it for encoding them in the answer.
@@ -20,7 +18,7 @@ _GIVE_A_TURN = frozenset({"turn/update", "turn/create"})
 
 def may_take_long(name: str, params: Any, size: int) -> bool:
     """Whether to carry out a write on a thread; one of ``turn/append`` never is. Params are as they were sent.
-    Where this says no, the turn that it is about may be large yet: see ``is_about_large_turn``."""
+    Where this says no, what it is about may be large yet: see ``SessionManager.briefly``."""
     if name == "turn/append":
         return False
     if size > LARGE_MESSAGE or name in _DELETIONS:
@@ -28,15 +26,6 @@ def may_take_long(name: str, params: Any, size: int) -> bool:
     if name == "transaction/run":
         return _is_long_transaction(params)
     return name == "turn/create" and _is_long_list(params.get("toolCalls"), MANY_TOOL_CALLS)
-
-
-def is_about_large_turn(name: str, params: Any, manager: SessionManager) -> bool:
-    """Whether the answer to a write is a turn that is large already; asked inside the transaction, where a look at the
-    store costs next to nothing."""
-    if name not in _GIVE_A_TURN:
-        return False
-    turn_id = params.get("turnId", params.get("id"))
-    return isinstance(turn_id, str) and manager.is_large_turn(turn_id, MANY_TOOL_CALLS)
 
 
 def _is_long_transaction(params: Any) -> bool:

@@ -1,5 +1,6 @@
 """From frames to calls: every message that was read becomes a call, a response, or an answer that says what is wrong
-with it. A burst of many messages is taken in slices, so that the event loop goes on meanwhile.
+with it. A burst of many messages is taken in slices, so that the event loop goes on meanwhile. What is asked about the
+server itself waits behind nothing: it is looked for in what was just read.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from mandrake_sessions.connection.jsonrpc import BrokenMessage, decode, is_id, s
 from mandrake_sessions.connection.reader import Reader, frame_size
 from mandrake_sessions.limits import MAX_BATCH
 from mandrake_sessions.protocol.errors import batch_too_large, invalid_request, message_too_large, parse_error
-from mandrake_sessions.protocol.methods import METHODS
+from mandrake_sessions.protocol.methods import METHODS, Access
 
+# A request about the server itself is no longer than that, and has this in it. It takes no place before these.
+_URGENT_BYTES = 1024
+_URGENT_MARK = b'"server/'
+_ENDS = (b'"shutdown"', b'"exit"')
 # Where the id of a message is looked for that could not be decoded.
 PREFIX_BYTES = 4096
 
@@ -39,27 +44,37 @@ class Intake:
         self._route = route
         self._respond = respond
         self._frames: deque[Frame] = deque()
+        self._urgent: deque[Frame] = deque()
         # What is left of a batch, and where its answers go.
         self._batch: Batch | None = None
         self._messages: deque[Any] = deque()
 
     @property
     def is_empty(self) -> bool:
-        return not self._frames and not self._messages
+        return not self._frames and not self._messages and not self._urgent
 
     def add(self, frames: list[Frame]) -> None:
-        self._frames.extend(frames)
+        for frame in frames:
+            urgent = _may_be_urgent(frame) and _is_urgent(frame) and not any(map(_may_end, self._frames))
+            (self._urgent if urgent else self._frames).append(frame)
 
     def work(self, seconds: float) -> None:
         """Take what has been read, for about so long."""
         until = time.monotonic() + seconds
         while not self.is_empty:
-            if self._messages:
+            if self._urgent:
+                self._take(self._urgent.popleft())
+            elif self._messages:
                 self._accept(self._messages.popleft(), self._batch, _nothing, 0)
             else:
                 self._take(self._frames.popleft())
             if time.monotonic() >= until:
                 return
+
+    def work_urgent(self) -> None:
+        """Take one request about the server itself, if there is one; the others with the next."""
+        if self._urgent:
+            self._take(self._urgent.popleft())
 
     def _take(self, frame: Frame) -> None:
         """One frame. Whatever is raised while it is decoded is its answer."""
@@ -118,6 +133,26 @@ class Intake:
 
     def _refuse(self, message_id: Any, error: Exception, batch: Batch | None, release: Callable[[], None]) -> None:
         Call(message_id, "", None, {}, self._exit, batch, release).fail(error)
+
+
+def _may_be_urgent(frame: Frame) -> bool:
+    """Asked about each message."""
+    return isinstance(frame, bytes) and len(frame) <= _URGENT_BYTES and _URGENT_MARK in frame
+
+
+def _is_urgent(frame: Frame) -> bool:
+    """Whether it is a message about the server itself; the mark may stand in any text."""
+    try:
+        message = decode(frame) if isinstance(frame, bytes) else None
+    except BrokenMessage:
+        return False
+    name = message.get("method") if isinstance(message, dict) else None
+    method = METHODS.get(name) if isinstance(name, str) else None
+    return method is not None and method.access is Access.SERVICE
+
+
+def _may_end(frame: Frame) -> bool:
+    return isinstance(frame, bytes) and len(frame) <= _URGENT_BYTES and any(end in frame for end in _ENDS)
 
 
 def _nothing() -> None:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from mandrake_sessions.connection.memory import map_large_blocks
 from mandrake_sessions.limits import MAX_JSON_DEPTH, MAX_VALUES
+from mandrake_sessions.nesting import is_deeper_than
 from mandrake_sessions.protocol.errors import RpcError, invalid_request, parse_error, too_many_values
 
 Id = str | int | float | None
@@ -77,7 +78,7 @@ def decode(raw: bytes) -> Any:
         reason = "an integer of too many digits" if "int_max_str_digits" in str(error) else str(error)
         raise BrokenMessage(parse_error(reason), salvage_id(raw)) from None
     # Counting brackets is cheap; only a message with many can be nested deep.
-    if text.count("{") + text.count("[") > MAX_JSON_DEPTH and _deeper_than(value, MAX_JSON_DEPTH):
+    if text.count("{") + text.count("[") > MAX_JSON_DEPTH and is_deeper_than(value, MAX_JSON_DEPTH):
         found = value.get("id") if isinstance(value, dict) else None
         raise BrokenMessage(too_deep(), found if is_id(found) else None)
     return value
@@ -149,20 +150,6 @@ def _skip_blanks(text: str, position: int) -> int:
     while text[position] in " \t\r\n":
         position += 1
     return position
-
-
-def _deeper_than(value: Any, levels: int) -> bool:
-    layer = [value]
-    for _ in range(levels):
-        layer = [
-            child
-            for container in layer
-            for child in (container.values() if isinstance(container, dict) else container)
-            if isinstance(child, dict | list)
-        ]
-        if not layer:
-            return False
-    return True
 
 
 def encode(message: dict[str, Any] | list[Any]) -> bytes:

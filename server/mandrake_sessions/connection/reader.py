@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import stat
 import threading
 from collections.abc import Callable
@@ -47,6 +48,7 @@ class Reader:
         self._paused = False
         self._ended = False
         self._waiting = False
+        self._was_full = False
         self._thread: threading.Thread | None = None
         self._go_on = threading.Event()
 
@@ -71,6 +73,11 @@ class Reader:
         self._pending -= messages
         self._pending_bytes -= size
         self._adjust()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether this is the middle of a long burst, of which the rest comes with the next turn of the loop."""
+        return self._was_full and self._waiting and bool(select.select((self._fd,), (), (), 0)[0])
 
     def pause(self, paused: bool) -> None:
         """Read nothing more for now, or go on."""
@@ -119,6 +126,7 @@ class Reader:
             taken.set()
 
     def _received(self, data: bytes) -> None:
+        self._was_full = len(data) == READ_BYTES
         if data:
             self._feed(data)
             return
@@ -147,6 +155,8 @@ class Reader:
         if frames:
             self._pending += len(frames)
             self._pending_bytes += sum(map(frame_size, frames))
+            # What is enough is not waited for, and so `has_more` says no.
+            self._adjust()
             self._on_frames(frames)
             self._adjust()
 

@@ -54,6 +54,8 @@ SHORTEST_LEASE_LOOK = 0.05
 HEALTH_SECONDS = 1.0
 # So long messages are decoded before those that wait are carried out.
 INTAKE_SECONDS = 0.01
+# So long a burst is only read, before what was read of it is carried out meanwhile.
+BURST_SECONDS = 0.02
 # What a terminal sends that is closed; there is none on Windows.
 _HANGUP: Final = getattr(signal, "SIGHUP", None)
 
@@ -86,7 +88,7 @@ class Server:
         self._intake.max_message_bytes = settings.max_message_bytes
         self._taking_in: asyncio.Handle | None = None
         self._subscriptions.on_caught_up = self._dispatcher.run
-        self._language = LanguageClient(self, given, self._outbound)
+        self._language = LanguageClient(self, given, self._outbound, self._dispatcher.run)
         self._parents = Parents(lambda process_id: self.end(0, why=f"the parent process {process_id} is gone"))
         if parent is not None:
             self.watch_parent(parent)
@@ -189,7 +191,13 @@ class Server:
 
     def _receive(self, frames: list[Frame]) -> None:
         self._intake.add(frames)
-        self._take_in()
+        if self._reader.has_more:
+            # All of a burst is read before it is carried out: something about the server itself may stand at its end.
+            self._intake.work_urgent()
+            self._outbound.flush()
+            self._loop.call_later(BURST_SECONDS, self._take_in)
+        else:
+            self._take_in()
 
     def _take_in(self) -> None:
         """Take one slice of what was read, carry out one slice of what waits."""
@@ -243,7 +251,8 @@ class Server:
 
     def _idle(self) -> None:
         behind = self._patient and self._subscriptions.are_behind
-        if self._ending and self._intake.is_empty and not behind and not self._finished.done():
+        answered = self._intake.is_empty and self._language.is_idle
+        if self._ending and answered and not behind and not self._finished.done():
             self._finished.set_result(None)
 
     def _input_ended(self) -> None:
@@ -279,7 +288,8 @@ class Server:
     def _look_after_stores(self) -> None:
         """What happens to the files from outside is noticed, and told."""
         self._loop.call_later(HEALTH_SECONDS, self._look_after_stores)
-        if self._ending:
+        # Before the answer to `initialize` LSP allows no notification of ours.
+        if self._ending or not self._language.is_idle:
             return
         self._dispatcher.look_after_files()
         self._monitor.look()

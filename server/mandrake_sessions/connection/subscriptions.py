@@ -36,6 +36,37 @@ def _too_many(count: int) -> Conflict:
     )
 
 
+class NewSubscription:
+    """What a call that subscribes is given (``handlers.context.Beginning``), on whatever thread reads the first state.
+    ``begin``, on the loop's thread, once the whole answer is made: a call that fails leaves no subscription behind."""
+
+    def __init__(self, all_of_them: ConnectionSubscriptions, manager: SessionManager) -> None:
+        self._all = all_of_them
+        self._manager = manager
+        self._reconnects = manager.reconnects
+        self._made: Subscription | None = None
+
+    def follow_turns(self, manager: SessionManager, scope: Scope, start: FeedStart, *, raw: bool, text: bool) -> str:
+        return self._make(manager, Subscription(scope, start.seq, turns=True, raw=raw, text=text))
+
+    def follow_sessions(self, manager: SessionManager, scope: Scope, start: FeedStart) -> str:
+        return self._make(manager, Subscription(scope, start.seq, turns=False, raw=False, text=False))
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the file that its first state was read from is still the one that is open."""
+        return self._made is None or (self._manager.is_in_place and self._manager.reconnects == self._reconnects)
+
+    def begin(self) -> None:
+        """Raises SessionsError; nothing has begun then."""
+        if self._made is not None:
+            self._all.add(self._manager, self._made)
+
+    def _make(self, manager: SessionManager, subscription: Subscription) -> str:
+        self._manager, self._made = manager, subscription
+        return subscription.id
+
+
 class ConnectionSubscriptions:
     """All subscriptions of the connection; see ``handlers.context.Subscriptions``."""
 
@@ -56,11 +87,17 @@ class ConnectionSubscriptions:
             points = self._points[manager] = ReadPoints()
         points.add(seq)
 
-    def follow_turns(self, manager: SessionManager, scope: Scope, start: FeedStart, *, raw: bool, text: bool) -> str:
-        return self._add(manager, Subscription(scope, start.seq, turns=True, raw=raw, text=text))
+    def prepare(self, manager: SessionManager) -> NewSubscription:
+        """For one call that may begin a subscription; see ``NewSubscription``."""
+        return NewSubscription(self, manager)
 
-    def follow_sessions(self, manager: SessionManager, scope: Scope, start: FeedStart) -> str:
-        return self._add(manager, Subscription(scope, start.seq, turns=False, raw=False, text=False))
+    def add(self, manager: SessionManager, subscription: Subscription) -> None:
+        """Begin to send it what is committed. Raises Conflict where there are too many, and SessionsError."""
+        self._check_room()
+        if isinstance(manager, AbsentStore):
+            self.births.add(manager, subscription)
+        else:
+            self._follow(manager, subscription)
 
     def end(self, subscription_id: str, *, turns: bool) -> bool:
         for follower in self._followers.values():
@@ -120,15 +157,10 @@ class ConnectionSubscriptions:
         while self._followers:
             self._followers.popitem()[1].close()
 
-    def _add(self, manager: SessionManager, subscription: Subscription) -> str:
+    def _check_room(self) -> None:
         count = len(self.births) + sum(len(follower.subscriptions) for follower in self._followers.values())
         if count >= MAX_SUBSCRIPTIONS:
             raise _too_many(count)
-        if isinstance(manager, AbsentStore):
-            self.births.add(manager, subscription)
-        else:
-            self._follow(manager, subscription)
-        return subscription.id
 
     def _follow(self, manager: SessionManager, subscription: Subscription) -> None:
         if manager not in self._followers:

@@ -12,14 +12,18 @@ from mandrake_sessions.protocol.results import Health, Info
 from mandrake_sessions.protocol.stores import StoreName
 
 
-class Subscriptions(Protocol):
-    """The subscriptions of the connection."""
+class Beginning(Protocol):
+    """Where subscriptions begin; they are sent nothing before their answer."""
 
     def follow_turns(self, manager: SessionManager, scope: Scope, start: FeedStart, *, raw: bool, text: bool) -> str:
         """Send ``turn/updated`` from ``start`` on; gives the subscription's id."""
 
     def follow_sessions(self, manager: SessionManager, scope: Scope, start: FeedStart) -> str:
         """Send ``session/updated`` from ``start`` on; gives the subscription's id."""
+
+
+class Subscriptions(Protocol):
+    """The subscriptions of the connection."""
 
     def end(self, subscription_id: str, *, turns: bool) -> bool:
         """Send nothing more for a subscription to turns, or to sessions; whether there was one."""
@@ -39,7 +43,7 @@ class StoreContext:
 
     store: StoreName
     manager: SessionManager
-    subscriptions: Subscriptions
+    subscriptions: Beginning
 
 
 @frozen

@@ -16,7 +16,7 @@ from mandrake_sessions.protocol.params import (
 
 
 def turn_create(context: StoreContext, params: TurnCreate) -> Turn:
-    return context.manager.create_turn(**params)
+    return context.manager.create_turn(**params, lazily=True)
 
 
 def turn_append(context: StoreContext, params: TurnPiece) -> Appended:

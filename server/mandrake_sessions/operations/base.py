@@ -12,6 +12,7 @@ from attrs import evolve
 from mandrake_sessions.errors import Conflict, FileMoved, NotOpen, StorageReason, Unreadable
 from mandrake_sessions.model import Turn
 from mandrake_sessions.store import turns
+from mandrake_sessions.store.brief import Briefly, check_time
 from mandrake_sessions.store.database import Database
 from mandrake_sessions.store.permissions import may_write
 from mandrake_sessions.store.pool import absolute_name, acquire, release, reopen, retire
@@ -154,6 +155,11 @@ class Operations:
         if held is not None and hook in held.on_commit:
             held.on_commit.remove(hook)
 
+    def briefly(self) -> Briefly:
+        """The operations of the block, by this thread, raise ``TakesLong`` where they turn out to take more than some
+        hundredths of a second; one in a transaction has that undone then. For an event loop."""
+        return Briefly()
+
     def pin(self, *, wait: bool = True) -> Pin:
         """A snapshot of the store as it is now. Reads inside ``with pin:``, in any thread, see that state. With
         ``wait=False`` a lock of another process is ``Busy`` at once."""
@@ -168,7 +174,11 @@ class Operations:
     def _while_asked(self, rows: Iterable[T]) -> Iterator[T]:
         """Rows that are read while they are asked for, in the pinned snapshot or the transaction of this thread."""
         with self._read():
-            yield from rows
+            for row in rows:
+                yield row
+                # It would be held while the next one is read.
+                del row
+                check_time()
 
     def _turns(
         self, connection: Any, found: Iterable[turns.StoredTurn], *, text: bool, raw: bool = True, lazily: bool

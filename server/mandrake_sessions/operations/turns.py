@@ -39,9 +39,11 @@ _TEXTS = ("content", "raw_response")
 
 
 class TurnOperations(Operations):
-    def create_turn(self, response_id: str, *, include_text: bool = True, **fields: Unpack[NewTurn]) -> Turn:
+    def create_turn(
+        self, response_id: str, *, include_text: bool = True, lazily: bool = False, **fields: Unpack[NewTurn]
+    ) -> Turn:
         """Begin a turn, or store a whole one with a ``status`` that ends it. With an ``id`` of the caller's the same
-        call can be sent again.
+        call can be sent again. ``lazily``: see ``get_turn``; in a transaction, for one that was made before.
 
         Raises:
             NotFound: no such response.
@@ -53,7 +55,7 @@ class TurnOperations(Operations):
         with self._write() as tx:
             if given is not None and (existing := turns.find_turn(tx.connection, columns["id"])):
                 check_same("turn", columns["id"], existing.create_hash, given)
-                return turns.load_turn(tx.connection, existing, text=include_text)
+                return self._turn(tx.connection, existing, text=include_text, lazily=lazily)
             stored = _insert(tx, rounds.get_round_of_response(tx.connection, response_id), columns, given)
             turn = turns.load_turn(tx.connection, stored, text=include_text)
             seq = changes.record_turn_created(tx, stored, turn)
@@ -107,15 +109,6 @@ class TurnOperations(Operations):
             _check_status(stored, columns, tx.now)
             stored = change_turn(tx, stored, columns, _replaced_texts(tx, stored, columns, new_texts))
             return self._turn(tx.connection, stored, text=include_text, lazily=lazily)
-
-    def is_large_turn(self, turn_id: str, many_tool_calls: int) -> bool:
-        """Whether reading the turn takes long, because of its text or of so many tool calls; a quick look."""
-        try:
-            turn_id = rules.uuid("turn_id", turn_id)
-        except InvalidValue:
-            return False
-        with self._read() as connection:
-            return turns.is_large(connection, turn_id, many_tool_calls)
 
     def get_turn(self, turn_id: str, *, include_text: bool = True, lazily: bool = False) -> Turn:
         """With ``lazily``, inside a ``pin``, the tool calls and the texts (in slices) of a long turn are iterators that

@@ -21,10 +21,13 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_unstructure_fn, override
 from cattrs.gen.typeddicts import make_dict_structure_fn
 
+from mandrake_sessions import model
 from mandrake_sessions.model import ResponseStatus, ToolCallStatus, Turn, TurnStatus
 from mandrake_sessions.protocol.errors import InvalidParams
 from mandrake_sessions.protocol.names import camel
 
+# Metadata, the blocks of a request, what a tool call says.
+_CLIENT_JSON = (model.Json, model.JsonObject, list[Any] | None)
 _KINDS = {str: "a string", int: "an integer", bool: "true or false", float: "a number"}
 
 
@@ -50,6 +53,11 @@ def _explained(value: dict[str, Any], params: Any) -> Any:
 def unstructure(value: Any) -> Any:
     """A result as JSON values, with the wire's names."""
     return _fast.unstructure(value)
+
+
+def json_value(value: Any) -> Any:
+    """The same for the value of a field alone: objects and arrays are JSON already, entities are not."""
+    return value if isinstance(value, dict | list) else unstructure(value)
 
 
 def _converter(*, detailed: bool) -> Converter:
@@ -157,12 +165,26 @@ def _typed_dict_hook(converter: Converter, *, detailed: bool) -> Callable[[Any],
 def _entity_hook(converter: Converter) -> Callable[[Any], Callable[[Any], Any]]:
     def hook(kind: Any) -> Callable[[Any], Any]:
         names = {
-            field.name: override(rename=camel(field.name), omit_if_default=may_be_left_out(kind, field))
-            for field in attrs.fields(kind)
+            field.name: override(
+                rename=camel(field.name),
+                omit_if_default=may_be_left_out(kind, field),
+                unstruct_hook=_as_it_is if _is_client_json(kind, field) else None,
+            )
+            for field in attrs.fields(attrs.resolve_types(kind))
         }
         return make_dict_unstructure_fn(kind, converter, **names)  # type: ignore[arg-type]
 
     return hook
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _is_client_json(kind: Any, field: Any) -> bool:
+    """Whether a field of an entity holds what a client sent as JSON: looking at each value in it again would take
+    longer than encoding it."""
+    return kind.__module__ == model.__name__ and field.type in _CLIENT_JSON
 
 
 def may_be_left_out(kind: Any, field: Any) -> bool:

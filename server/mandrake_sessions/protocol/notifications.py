@@ -7,7 +7,7 @@ from typing import Any
 from attrs import evolve
 
 from mandrake_sessions.model import Change, ChangeKind, Session
-from mandrake_sessions.protocol.converter import unstructure
+from mandrake_sessions.protocol.converter import json_value, unstructure
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.results import SessionUpdated
 
@@ -97,7 +97,7 @@ def turn_updated(subscription_id: str, change: Change, *, raw: bool, text: bool)
     elif change.turn is not None:
         params["turn"] = _left_out(unstructure(change.turn), raw=raw, text=text)
     elif change.changes is not None:
-        moved = {camel(name): unstructure(value) for name, value in change.changes.items()}
+        moved = {camel(name): json_value(value) for name, value in change.changes.items()}
         params["changes"] = _left_out(moved, raw=raw, text=text)
     if change.tool_call is not None:
         params["toolCall"] = unstructure(change.tool_call)

@@ -16,6 +16,7 @@ from attrs import evolve, frozen
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import ToolCall, Turn, TurnStatus
+from mandrake_sessions.store.brief import LONG_CALLS, LONG_TURN, check_length
 from mandrake_sessions.store.columns import TURN
 from mandrake_sessions.store.oddities import readable, readable_page
 from mandrake_sessions.store.readable import Fields, unreadable
@@ -65,8 +66,6 @@ _FIELDS = Fields(
         "folded_bytes",
     ),
 )  # fmt: skip
-# A text of this size takes some milliseconds to read and to send.
-LARGE_TEXT_BYTES = 1024 * 1024
 # The names of the fields, and numbers.
 _FRAME_BYTES = 700
 # So many turns, or about so many bytes of them, are read together: a turn at a time takes three statements, and all of
@@ -187,17 +186,6 @@ def insert_turn(
     row["id"] = row["id"] or new_id()
     insert(tx, "turn", row)
     return turn_by_pk(tx.connection, pk)
-
-
-def is_large(connection: Connection, turn_id: str, many_tool_calls: int) -> bool:
-    """Whether it holds about ``LARGE_TEXT_BYTES``, or that many tool calls. False where there is none."""
-    row = connection.execute(
-        "SELECT max(folded_bytes, content_bytes + raw_response_bytes) > ?"
-        " OR (SELECT count(*) FROM (SELECT 1 FROM tool_call WHERE turn_pk = turn.pk LIMIT ?)) = ?"
-        " FROM turn WHERE id = ?",
-        (LARGE_TEXT_BYTES, many_tool_calls, many_tool_calls, turn_id),
-    ).fetchone()
-    return row is not None and bool(row[0])
 
 
 def find_turn(connection: Connection, turn_id: str) -> StoredTurn | None:
@@ -331,6 +319,7 @@ def weighed(
     """Each turn with about how many bytes it takes in an answer, a few read ahead at a time."""
     for some in _few(found):
         calls = tool_call_bytes(connection, [turn.pk for turn in some])
+        check_length(sum(calls.values()), LONG_CALLS)
         for turn in some:
             texts = (turn.content_bytes + (turn.raw_response_bytes if raw else 0)) if text else 0
             yield turn, turn.weight + calls.get(turn.pk, 0) + texts
@@ -345,6 +334,7 @@ def each_turn(
     together: list[StoredTurn] = []
     size = 0
     for turn, weight in weighed(connection, found, text=text, raw=raw):
+        check_length(weight, LONG_TURN)
         if together and (size + weight > _READ_BYTES or len(together) == _READ_TURNS):
             yield from load_turns(connection, together, text=text, raw=raw)
             together, size = [], 0
@@ -358,6 +348,7 @@ def each_turn(
 
 def load_turn(connection: Connection, stored: StoredTurn, *, text: bool = True) -> Turn:
     """One of them, with both texts or with none."""
+    check_length(stored.content_bytes + stored.raw_response_bytes if text else 0, LONG_TURN)
     return load_turns(connection, [stored], text=text)[0]
 
 

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.limits import MAX_JSON_DEPTH
+from mandrake_sessions.nesting import CONTAINERS, is_deeper_than
+from mandrake_sessions.store.brief import LONG_JSON, check_length
 
 W = TypeVar("W", bound=StrEnum)
 # From a stored value to what it means; raises OddValue.
@@ -37,6 +39,7 @@ def _no_constant(name: str) -> Any:
     raise OddValue(f"has {name}, which is not JSON")
 
 
+_TOO_DEEP = f"is nested deeper than {MAX_JSON_DEPTH}"
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _decoder = json.JSONDecoder(parse_constant=_no_constant)
 
@@ -69,11 +72,11 @@ def _plain(path: str, value: Any, depth: int) -> Any:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise InvalidValue(path, f"has a key that is no string: {key!r}")
-            if isinstance(item, dict | list):
+            if isinstance(item, CONTAINERS):
                 _plain(path, item, depth + 1)
     elif isinstance(value, list):
         for item in value:
-            if isinstance(item, dict | list):
+            if isinstance(item, CONTAINERS):
                 _plain(path, item, depth + 1)
     return value
 
@@ -84,40 +87,23 @@ def decode_json(encoded: str) -> Any:
         return {}
     if not isinstance(encoded, str):
         raise OddValue("is not UTF-8 text")
-    if encoded.count("[") + encoded.count("{") > MAX_JSON_DEPTH and _depth(encoded) > MAX_JSON_DEPTH:
-        raise OddValue(f"is nested deeper than {MAX_JSON_DEPTH}")
+    check_length(len(encoded), LONG_JSON)
     try:
         decoded = _decoder.decode(encoded)
+        # Counting brackets is cheap; only a value with many can be nested deep.
+        many = encoded.count("[") + encoded.count("{") > MAX_JSON_DEPTH
+        if many and is_deeper_than(decoded, MAX_JSON_DEPTH):
+            raise OddValue(_TOO_DEEP)
         if "\\u" in encoded:
             # An escaped lone surrogate is valid JSON, and a text that cannot be sent.
             _encoder.encode(decoded).encode()
+    except RecursionError:
+        raise OddValue(_TOO_DEEP) from None
     except OddValue:
         raise
     except ValueError as error:
         raise OddValue("is not valid JSON") from error
     return decoded
-
-
-def _depth(encoded: str) -> int:
-    """How deep a JSON text is nested, without recursion."""
-    depth = deepest = 0
-    in_string = escaped = False
-    for character in encoded:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
 
 
 def decode_object(encoded: str) -> dict[str, Any]:
