@@ -29,7 +29,8 @@ PREFIX_BYTES = 4096
 
 class Intake:
     """Takes the frames of one connection in their order. ``route`` is given each call, ``respond`` what the client
-    answers to requests of the server's own; what they raise is the answer to the call."""
+    answers to requests of the server's own; what they raise is the answer to the call. While
+    ``may_go_on`` says no, nothing is taken but what is about the server itself."""
 
     def __init__(
         self,
@@ -37,12 +38,14 @@ class Intake:
         leave: Exit,
         route: Callable[[Call, Any], None],
         respond: Callable[[dict[str, Any]], None],
+        may_go_on: Callable[[], bool],
     ) -> None:
         self.max_message_bytes = 0
         self._reader = reader
         self._exit = leave
         self._route = route
         self._respond = respond
+        self._may_go_on = may_go_on
         self._frames: deque[Frame] = deque()
         self._urgent: deque[Frame] = deque()
         # What is left of a batch, and where its answers go.
@@ -64,6 +67,8 @@ class Intake:
         while not self.is_empty:
             if self._urgent:
                 self._take(self._urgent.popleft())
+            elif not self._may_go_on():
+                return
             elif self._messages:
                 self._accept(self._messages.popleft(), self._batch, _nothing, 0)
             else:

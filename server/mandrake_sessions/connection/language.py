@@ -1,7 +1,8 @@
 """LSP on this connection: its life cycle, and the door to the language server, which is loaded when it is needed.
 
 Importing pygls and lsprotocol takes longer than all else at start-up, so a script that sends no LSP never pays for it,
-and a thread does it, so that nothing but LSP waits for it. What ``initialize`` means for our own methods holds at once.
+and a thread does it. What came after waits for it, since ``initialize`` says which stores are meant, but for what is
+asked about the server itself.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -49,13 +49,12 @@ class LanguageClient:
     """The client, as far as it speaks LSP."""
 
     def __init__(
-        self, server: Server, given: frozenset[str], outbound: Outbound, on_answered: Callable[[], None]
+        self, server: Server, given: frozenset[str], outbound: Outbound, on_loaded: Callable[[], None]
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._server = server
-        # Called when what waited for the language server is answered.
-        self._on_answered = on_answered
-        self._waiting: deque[tuple[str, Call, dict[str, Any]]] = deque()
+        self._on_loaded = on_loaded
+        self._waiting: tuple[str, Call, dict[str, Any]] | None = None
         self._given = given
         self._log = ClientLog(outbound)
         self._adapter: LanguageAdapter | None = None
@@ -91,19 +90,16 @@ class LanguageClient:
         if name == "workspace/executeCommand":
             raise _no_command(params)
         self._prepare(name, params)
-        if name == "shutdown":
-            self.is_shut_down = True
         if self._adapter is not None:
             self._hand_over(self._adapter, name, call, params)
             return
-        self._waiting.append((name, call, params))
-        if len(self._waiting) == 1:
-            threading.Thread(target=self._load, name="mandrake-sessions-lsp", daemon=True).start()
+        self._waiting = (name, call, params)
+        threading.Thread(target=self._load, name="mandrake-sessions-lsp", daemon=True).start()
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no message waits for the language server."""
-        return not self._waiting
+    def is_loading(self) -> bool:
+        """Whether a message waits until the language server is loaded; those after it wait too, in their order."""
+        return self._waiting is not None
 
     def close(self) -> None:
         """Tell the client nothing more of the log."""
@@ -125,33 +121,27 @@ class LanguageClient:
             self._loop.call_soon_threadsafe(self._loaded, failure)
 
     def _loaded(self, failure: Exception | None) -> None:
-        """Hand over what has waited, in its order."""
-        if failure is None:
+        """Hand over what has waited."""
+        assert self._waiting is not None
+        name, call, params = self._waiting
+        self._waiting = None
+        try:
+            if failure is not None:
+                raise failure
             from mandrake_sessions.lsp import LanguageAdapter
 
             self._adapter = LanguageAdapter(self._server.send)
-        while self._waiting:
-            name, call, params = self._waiting.popleft()
-            try:
-                if self._adapter is None:
-                    raise failure or RuntimeError("the language server could not be loaded")
-                self._hand_over(self._adapter, name, call, params)
-            except Exception as error:
-                call.fail(error)
-        self._on_answered()
+            self._hand_over(self._adapter, name, call, params)
+        except Exception as error:
+            call.fail(error)
+        self._on_loaded()
 
     def _hand_over(self, adapter: LanguageAdapter, name: str, call: Call, params: dict[str, Any]) -> None:
-        try:
-            adapter.receive(name, call, _without_trace(params))
-        except Exception:
-            if name == "initialize":
-                self._initialized = False
-                self._server.stores.set_folders([])
-            raise
+        adapter.receive(name, call, _without_trace(params))
         self._after(name, params)
 
     def _prepare(self, name: str, params: Any) -> None:
-        """Take from the params what our own methods need, before the answer goes out. Raises SessionsError."""
+        """Take from the params what the stores need, before the answer goes out. Raises SessionsError."""
         if not isinstance(params, dict):
             raise InvalidParams("", "must be an object")
         if name == "initialize":
@@ -165,14 +155,14 @@ class LanguageClient:
                 except OSError as error:
                     reason = error.strerror or str(error)
                     raise InvalidParams("initializationOptions.logFile", reason) from None
-            self._initialized = True
-            folders = _folders(params)
-            self._server.stores.set_folders(folders)
-            logger.info("initialized with the workspace folders %s", ", ".join(folders) or "none")
 
     def _after(self, name: str, params: dict[str, Any]) -> None:
         """What follows from a message that the language server has taken."""
         if name == "initialize":
+            self._initialized = True
+            folders = _folders(params)
+            self._server.stores.set_folders(folders)
+            logger.info("initialized with the workspace folders %s", ", ".join(folders) or "none")
             if process_id := params.get("processId"):
                 self._server.watch_parent(process_id)
             # After the answer, before which LSP allows no trace.
@@ -180,6 +170,8 @@ class LanguageClient:
                 self._set_trace(params["trace"])
         elif name == "initialized" and self._initialized:
             self._log.begin()
+        elif name == "shutdown":
+            self.is_shut_down = True
         elif name == "workspace/didChangeWorkspaceFolders":
             event = params.get("event")
             event = event if isinstance(event, dict) else {}

@@ -84,11 +84,11 @@ class Server:
             self._receive,
             self._input_ended,
         )
-        self._intake = Intake(self._reader, self._exit, self._route, self._respond)
+        self._intake = Intake(self._reader, self._exit, self._route, self._respond, self._may_go_on)
         self._intake.max_message_bytes = settings.max_message_bytes
         self._taking_in: asyncio.Handle | None = None
         self._subscriptions.on_caught_up = self._dispatcher.run
-        self._language = LanguageClient(self, given, self._outbound, self._dispatcher.run)
+        self._language = LanguageClient(self, given, self._outbound, self._take_in)
         self._parents = Parents(lambda process_id: self.end(0, why=f"the parent process {process_id} is gone"))
         if parent is not None:
             self.watch_parent(parent)
@@ -202,9 +202,12 @@ class Server:
     def _take_in(self) -> None:
         """Take one slice of what was read, carry out one slice of what waits."""
         self._intake.work(INTAKE_SECONDS)
-        if not self._intake.is_empty and self._taking_in is None:
+        if not self._intake.is_empty and not self._language.is_loading and self._taking_in is None:
             self._taking_in = self._loop.call_soon(self._take_in_more)
         self._dispatcher.run()
+
+    def _may_go_on(self) -> bool:
+        return not self._language.is_loading
 
     def _take_in_more(self) -> None:
         self._taking_in = None
@@ -251,7 +254,7 @@ class Server:
 
     def _idle(self) -> None:
         behind = self._patient and self._subscriptions.are_behind
-        answered = self._intake.is_empty and self._language.is_idle
+        answered = self._intake.is_empty and not self._language.is_loading
         if self._ending and answered and not behind and not self._finished.done():
             self._finished.set_result(None)
 
@@ -289,7 +292,7 @@ class Server:
         """What happens to the files from outside is noticed, and told."""
         self._loop.call_later(HEALTH_SECONDS, self._look_after_stores)
         # Before the answer to `initialize` LSP allows no notification of ours.
-        if self._ending or not self._language.is_idle:
+        if self._ending or self._language.is_loading:
             return
         self._dispatcher.look_after_files()
         self._monitor.look()
