@@ -182,3 +182,22 @@ def test_a_server_answers_every_request_whatever_the_file_holds(model: Path, wor
         )
         assert "Traceback" not in done.stderr, (mutation, done.stderr)
     assert done.returncode == 0, (mutation, done.stdout)
+
+
+def test_more_odd_values_than_are_mended_in_one_step(tmp_path: Path) -> None:
+    count = 2500
+    path = tmp_path / "db.sqlite"
+    with SessionManager(path) as manager:
+        manager.create_session()
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(
+            "INSERT INTO session (pk, id, seq, metadata, next_round_index, round_count, created_at, updated_at)"
+            " WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 99 + ?)"
+            " SELECT i, 'no id ' || i, i, '{', 0, 0, 0, 0 FROM n",
+            (count,),
+        )
+    repair(str(path), check_up(str(path)))
+    with closing(connect(str(path))) as database:
+        assert deep_check(database) == []
+        (kept,) = database.execute('SELECT count(*) FROM session WHERE metadata = \'{"_unreadable": "{"}\'').fetchone()
+    assert kept == count

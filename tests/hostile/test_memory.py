@@ -230,6 +230,28 @@ def test_statements_do_not_keep_what_they_were_given(workspace: Path) -> None:
         client.look_at_rest()
 
 
+@pytest.mark.parametrize("character", ["x", "\N{PILE OF POO}"])
+def test_one_very_large_message(workspace: Path, character: str) -> None:
+    """At most twelve times its size, and what comes after it is answered as ever."""
+    size = 60 * MIB
+    with serving(workspace, "lines", "--durability", "normal") as wire:
+        wire.request("session/list")
+        rest = resident(wire.process)
+        conversation = Conversation(wire)
+        turn, other = conversation.turn(), conversation.turn()
+        content = character * (size // len(character.encode()))
+        message = {"jsonrpc": "2.0", "id": "large", "method": "turn/append"}
+        message["params"] = {"turnId": turn, "content": content}  # type: ignore[assignment]
+        wire.send_bytes(wire.frame(json.dumps(message, ensure_ascii=False).encode()))
+        after = wire.post("turn/append", turnId=other, content="after")
+        wire.wait_for(partial(_is_answer, "large"), TIMEOUT)
+        wire.result(after)
+        assert wire.request("turn/get", turnId=turn)["content"] == content
+        assert peak(wire.process) - rest < 12 * size
+        wire.request("turn/append", turnId=other, content="and more")
+        assert resident(wire.process) - rest < KEPT
+
+
 def test_requests_that_wait_are_bounded_by_what_they_take_when_they_are_read(workspace: Path) -> None:
     """An empty list is three bytes of a message, and sixty of memory."""
     lists = ",".join(["[]"] * 300_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from sqlite3 import Connection
 
 from mandrake_sessions.ids import new_id, now_ms
@@ -10,6 +11,9 @@ from mandrake_sessions.model import ChangeKind
 from mandrake_sessions.store.changes import unreadable_changes
 from mandrake_sessions.store.checkup import delete_stray_changes
 from mandrake_sessions.store.values import MAX_NUMBER
+
+# So many are deleted at once: their numbers are held, and the feed is read from its beginning for each step.
+_STEP_CHANGES = 100_000
 
 _KINDS = ", ".join(f"'{kind.value}'" for kind in ChangeKind)
 
@@ -48,8 +52,9 @@ def mend_feed(connection: Connection) -> None:
     )
     while delete_stray_changes(connection, newest_too=True):
         pass
-    gone = [(seq,) for seq, _ in unreadable_changes(connection)]
-    connection.executemany("DELETE FROM feed WHERE seq = ?", gone)
+    while gone := [(seq,) for seq, _ in islice(unreadable_changes(connection), _STEP_CHANGES)]:
+        if not connection.executemany("DELETE FROM feed WHERE seq = ?", gone).rowcount:
+            break
     mark(connection)
 
 

@@ -26,6 +26,10 @@ from mandrake_sessions.store.values import (
     decode_uuid,
 )
 
+# So many values, or so many bytes of them, are held while they are mended.
+_STEP_VALUES = 1000
+_STEP_BYTES = 4 * 1024 * 1024
+
 # What hangs from a row by its pk.
 _CHILDREN = {
     "session": ("round.session_pk", "turn.session_pk", "feed.session_pk"),
@@ -50,15 +54,35 @@ def mend_values(connection: Connection) -> None:
 
 
 def _mend_table(connection: Connection, table: str, decoders: dict[str, Decoder]) -> None:
-    names = list(decoders)
+    """Some values at a time, however many there are."""
+    after: int | None = None
+    while odd := _odd_values(connection, table, decoders, after):
+        after = odd[-1][0]
+        _replace(connection, table, decoders, odd)
+
+
+def _odd_values(
+    connection: Connection, table: str, decoders: dict[str, Decoder], after: int | None
+) -> list[tuple[int, str, Any]]:
+    """The first values that cannot be read, with their rows and columns, in rows beyond ``after``: of whole rows, about
+    ``_STEP_VALUES`` of them, or of ``_STEP_BYTES``."""
     odd: list[tuple[int, str, Any]] = []
-    listed = ", ".join(f'"{name}"' for name in names)
-    for rowid, *row in connection.execute(f"SELECT rowid, {listed} FROM {table}"):
-        for name, value in zip(names, row, strict=True):
+    size = 0
+    listed = ", ".join(f'"{name}"' for name in decoders)
+    where, values = ("", ()) if after is None else ("WHERE rowid > ?", (after,))
+    for rowid, *row in connection.execute(f"SELECT rowid, {listed} FROM {table} {where} ORDER BY rowid", values):
+        for (name, decode), value in zip(decoders.items(), row, strict=True):
             try:
-                decoders[name](value)
+                decode(value)
             except OddValue:
                 odd.append((rowid, name, value))
+                size += len(value) if isinstance(value, str | bytes) else 0
+        if len(odd) >= _STEP_VALUES or size >= _STEP_BYTES:
+            break
+    return odd
+
+
+def _replace(connection: Connection, table: str, decoders: dict[str, Decoder], odd: list[tuple[int, str, Any]]) -> None:
     # A pk last: the others are found by it.
     for rowid, name, value in sorted(odd, key=lambda found: found[1] == "pk"):
         if name == "pk":
