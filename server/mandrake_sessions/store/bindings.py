@@ -33,7 +33,7 @@ def release_large(connection: Connection, statement: str, values: Sequence[Any])
     one stays, and is to be short.
     """
     for value in values:
-        if isinstance(value, str) and len(value) > LARGE_VALUE:
+        if type(value) is str and len(value) > LARGE_VALUE:
             with suppress(Error):
                 connection.execute(statement, (*[None] * (len(values) - 1), _Unbindable()))
             return
