@@ -159,7 +159,7 @@ def keep_out_of_git(directory: Path) -> None:
     # "x" writes to nothing that is there, not through a link that leads to nothing either: a repository may bring one.
     path = directory / ".gitignore"
     with suppress(FileExistsError), path.open("x") as file:
-        give_to_owner(file.fileno(), str(path))
+        give_to_owner(file.fileno(), str(directory))
         file.write("*\n")
 
 

@@ -32,7 +32,7 @@ from mandrake_sessions.store.leases import (
 )
 from mandrake_sessions.store.migrate import changed_migrations, latest_version
 from mandrake_sessions.store.partial import dead_partials
-from mandrake_sessions.store.permissions import mode_for_others
+from mandrake_sessions.store.permissions import mode_against_owner, mode_for_others
 from mandrake_sessions.store.reading import reading
 from mandrake_sessions.store.restore import second_names
 from mandrake_sessions.store.verify import broken_references, check_ours, integrity, is_empty
@@ -251,6 +251,11 @@ def _permissions(database: str) -> Finding:
     if any(mode_for_others(path) for path in private_directories(database)):
         text = f"others may look into {os.path.dirname(database)}"  # noqa: PTH120
         return Finding("permissions", Level.WARNING, text, Cure.PERMISSIONS)
+    if (mode := mode_against_owner(database)) is not None:
+        text = f"the mode of {database} ({mode:o}) keeps its owner from writing to it"
+        return Finding(
+            "permissions", Level.WARNING, text, advice=f"chmod u+rw {database}, unless it is to be read only"
+        )
     return Finding("permissions", Level.OK, "its owner alone may read it")
 
 

@@ -25,7 +25,7 @@ def create_private_file(path: str, like: str | None = None) -> bool:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
     except FileExistsError:
         return False
-    give_to_owner(handle, like or path)
+    give_to_owner(handle, like or os.path.dirname(path))  # noqa: PTH120
     os.close(handle)
     return True
 

@@ -29,6 +29,13 @@ def mode_for_others(path: str) -> int:
     return mode if mode & _OTHERS else 0
 
 
+def mode_against_owner(path: str) -> int | None:
+    """The mode of a file that keeps even its owner from reading or writing it; None for any other."""
+    mode = _mode(path)
+    owner = stat.S_IRUSR | stat.S_IWUSR
+    return mode if mode and os.name != "nt" and mode & owner != owner else None
+
+
 def may_write(path: str) -> bool:
     """Whether the file, and beside it a -wal, may be written by this process."""
     return os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK)  # noqa: PTH120
