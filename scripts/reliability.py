@@ -103,6 +103,21 @@ PARTS = {
             "faults/test_moved_files.py::test_a_deleted_wal_or_shm_loses_nothing",
         ),
         Promise(
+            "What is acknowledged after a snapshot was put back (`rsync -a`, `cp -rp`, `tar -x`, renamed, mounted, linked)"
+            " is in it",
+            "faults/test_put_back.py",
+        ),
+        Promise(
+            "A file that takes the place of the store is looked through, and what is wrong with it is told",
+            "faults/test_checked_when_replaced.py",
+        ),
+        Promise(
+            "Whoever tidies the lock files away interrupts no turn of a living process, and keeps none of a dead one",
+            "faults/test_tidied_locks.py",
+        ),
+        Promise("What root does in the store of another user stays that user's", "faults/test_root_and_owner.py"),
+        Promise("An odd entity is left out and named once, and the rest goes on", "faults/test_odd_entities.py"),
+        Promise(
             "A damaged file is told of, read where it can be, and not written to",
             "faults/test_damaged_files.py",
             "noise",
