@@ -103,8 +103,8 @@ PARTS = {
             "faults/test_moved_files.py::test_a_deleted_wal_or_shm_loses_nothing",
         ),
         Promise(
-            "What is acknowledged after a snapshot was put back (`rsync -a`, `cp -rp`, `tar -x`, renamed, mounted, linked)"
-            " is in it",
+            "What is acknowledged after a snapshot was put back (`rsync -a`, `cp -rp`, `tar -x`, renamed, mounted, "
+            "linked) is in it",
             "faults/test_put_back.py",
         ),
         Promise(
