@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -192,7 +194,15 @@ def _serve(options: argparse.Namespace) -> int:
     stdin, stdout = claim_standard_streams()
     from mandrake_sessions.connection.server import serve
 
-    return serve(settings, frozenset(given), stdin, stdout, options.clientProcessId)
+    try:
+        return serve(settings, frozenset(given), stdin, stdout, options.clientProcessId)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        # What is half made says more about it as it is collected.
+        sys.unraisablehook = lambda _: None
+        sys.stderr.write(f"mandrake-sessions serve: {error.strerror}; raise the limit of open files (ulimit -n)\n")
+        return os.EX_OSERR if hasattr(os, "EX_OSERR") else 1
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -35,14 +35,14 @@ def give_to_owner(handle: int, like: str) -> None:
 def make_directory(path: str | Path, *, parents: bool = False) -> None:
     """Make a private directory if it is not there, with ``parents`` those above it too; each belongs to whom the one
     above it belongs to. Raises OSError."""
-    path = Path(path)
-    if path.is_dir():
-        return
-    if parents and path.parent != path:
-        make_directory(path.parent, parents=True)
-    path.mkdir(mode=0o700, exist_ok=True)
-    if is_root():
-        _give_directory(path)
+    missing = [Path(path)]
+    while parents and not missing[-1].is_dir() and missing[-1].parent != missing[-1]:
+        missing.append(missing[-1].parent)
+    for each in reversed(missing):
+        if not each.is_dir():
+            each.mkdir(mode=0o700, exist_ok=True)
+            if is_root():
+                _give_directory(each)
 
 
 def _give_directory(path: Path) -> None:

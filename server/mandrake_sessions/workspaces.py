@@ -57,6 +57,9 @@ def absolute(path: str) -> Path:
     Raises:
         PathUnknown: there is no such user, no home directory, or no working directory.
     """
+    home = os.environ.get("HOME", "/")
+    if os.name != "nt" and (path == "~" or path.startswith("~/")) and not os.path.isabs(home):  # noqa: PTH117
+        raise PathUnknown(f"HOME is {home!r}, and not an absolute path")
     try:
         expanded = Path(path).expanduser()
     except RuntimeError:
@@ -106,8 +109,8 @@ def find_workspace(directory: Path) -> Path:
 def _below_home(directory: Path) -> list[Path]:
     """The directory and those above it, up to the home directory, which does not count."""
     try:
-        home = _resolved(Path.home())
-    except RuntimeError:
+        home = _resolved(absolute("~"))
+    except PathUnknown:
         # A user id without a name and without HOME, as in a container.
         home = None
     found = []

@@ -138,6 +138,34 @@ def test_a_directory_that_may_not_be_searched_is_named_with_its_owner(tmp_path: 
         shutil.rmtree(directory)
 
 
+@pytest.mark.parametrize("name", ["n" * 300, "n/" * 3000], ids=["one long name", "a long path"])
+@pytest.mark.parametrize("flag", ["--database", "--workspace"])
+def test_a_path_that_is_too_long_is_an_error_about_it(workspace: Path, flag: str, name: str) -> None:
+    found = kinds_of(f"cd {workspace}", clean_environment(workspace), *ABOUT, CREATE, LIST,
+                     flags=(flag, str(workspace / name)))  # fmt: skip
+    assert sorted(found) == ["ok", "ok", "storage", "storage"]
+
+
+@pytest.mark.parametrize("home", ["", "relative"])
+def test_a_home_that_is_no_absolute_path_is_none(workspace: Path, home: str) -> None:
+    environment = clean_environment(workspace) | {"HOME": home}
+    environment.pop("MANDRAKE_HOME", None)
+    assert kinds_of(f"cd {workspace}", environment, CREATE, SYSTEM) == ["ok", "storage"]
+    assert not Path("/.mandrake").exists()
+    assert not (workspace / "relative").exists()
+
+
+@pytest.mark.parametrize("files", [6, 7])
+def test_a_process_that_may_open_hardly_a_file_says_so(workspace: Path, files: int) -> None:
+    command = f"ulimit -n {files}; exec {shlex.join([*SERVER, 'serve'])}"
+    done = subprocess.run(["sh", "-c", command], input="", env=clean_environment(workspace), capture_output=True,
+                          text=True, timeout=TIMEOUT, check=False, cwd=workspace)  # fmt: skip
+    assert done.returncode != 0
+    assert done.stderr.splitlines() == [
+        "mandrake-sessions serve: Too many open files; raise the limit of open files (ulimit -n)"
+    ]
+
+
 def test_a_path_that_is_not_utf_8_is_a_workspace(tmp_path: Path) -> None:
     directory = tmp_path / os.fsdecode(b"caf\xe9")
     try:

@@ -30,6 +30,7 @@ ODD = (
     "NULL",
     "CAST(x'ff' AS TEXT)",
     "'a' || char(0)",
+    "'{\"a\": 1e999}'",
 )
 ANSWERS = (NotFound, Conflict, FeedPruned, StorageFailure)
 SEED = 8

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from faults.test_moved_files import is_whole
-from wire import Conversation, serving, store_of
+from wire import TIMEOUT, Conversation, serving, store_of
 
 
 def copied_over(copy: Path, store: Path) -> None:
@@ -34,6 +35,35 @@ def rsync_in_place(copy: Path, store: Path) -> None:
 def checkpoint(store: Path) -> None:
     with closing(sqlite3.connect(store, timeout=10)) as connection:
         assert connection.execute("PRAGMA wal_checkpoint").fetchone()[0] == 0
+
+
+def emptied(_: Path, store: Path) -> None:
+    os.truncate(store, 0)
+
+
+@pytest.mark.parametrize("overwrite", [copied_over, emptied], ids=lambda how: how.__name__)
+def test_a_store_that_is_overwritten_right_after_idle_work_is_another(
+    workspace: Path, tmp_path: Path, overwrite: Callable[[Path, Path], None]
+) -> None:
+    """The server's own checkpoint moved its marks, and must not hide what others did after it."""
+    copy = tmp_path / "older.sqlite"
+    with serving(workspace) as wire:
+        turn = Conversation(wire).turn()
+        wire.let_be("server/healthChanged")
+        shutil.copy(store_of(workspace), copy)
+        wire.request("turn/append", turnId=turn, content="only in the -wal")
+        wal = Path(f"{store_of(workspace)}-wal")
+        deadline = time.monotonic() + TIMEOUT
+        while wal.stat().st_size and time.monotonic() < deadline:
+            time.sleep(0.01)
+        # The server looks at what it has written right after that, on the same thread.
+        time.sleep(0.3)
+        overwrite(copy, store_of(workspace))
+        answers = [wire.answer(wire.post("turn/append", turnId=turn, content="after")) for _ in range(5)]
+        assert all("error" in answer for answer in answers), answers
+        made = wire.request("session/create", title="after")["id"]
+        assert made in {one["id"] for one in wire.request("session/list")["sessions"]}
+    assert is_whole(store_of(workspace))
 
 
 @pytest.mark.parametrize("servers", [1, 2])

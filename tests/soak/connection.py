@@ -88,6 +88,10 @@ class Connection:
                 call.id = self._next_id
                 self._calls[call.id] = call
             self._nameless += nameless
+            for message in told:
+                self.world.trace(self.name, None, message)
+            for call in calls:
+                self.world.trace(self.name, call.id, {"method": call.method, "params": call.params})
             lines = [json.dumps({"jsonrpc": "2.0", **message}).encode() for message in told]
             lines += [
                 json.dumps({"jsonrpc": "2.0", "id": call.id, "method": call.method, "params": call.params}).encode()
@@ -172,6 +176,8 @@ class Connection:
 
     def _take(self, message: Message) -> None:
         self.has_spoken = True
+        if message.get("method") not in ("turn/updated", "session/updated"):
+            self.world.trace(self.name, "<", message)
         self.world.count("messages")
         if "method" in message:
             self._told(message["method"], message["params"])

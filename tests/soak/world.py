@@ -98,6 +98,12 @@ class World:
         with (self.directory / "events.log").open("a") as log:
             log.write(line + "\n")
 
+    def trace(self, name: str, message_id: object, message: Message) -> None:
+        """What a server was sent and has answered, shortened, for whoever looks for the cause of a fault."""
+        line = f"{time.monotonic() - self._began:9.3f} {message_id} {str(message)[:300]}"
+        with self._lock, (self.directory / f"trace {name.partition('.')[0]}.log").open("a") as log:
+            log.write(line.encode(errors="replace").decode() + "\n")
+
     def count(self, name: str, number: int = 1) -> None:
         with self._lock:
             self.figures[name] += number

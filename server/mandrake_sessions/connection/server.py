@@ -349,8 +349,12 @@ def _log_uncaught(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
 
 def serve(settings: Settings, given: frozenset[str], stdin: int, stdout: int, parent: int | None = None) -> int:
     """Serve the client on two file descriptors; gives the exit code. ``given``: settings that no client may change;
-    ``parent``: a process whose end is ours."""
-    return asyncio.run(_serve(settings, given, stdin, stdout, parent))
+    ``parent``: a process whose end is ours. Raises OSError where this process may not open the few files that it needs.
+    """
+    with asyncio.Runner() as runner:
+        # An event loop needs files of its own, and may not get them.
+        runner.get_loop()
+        return runner.run(_serve(settings, given, stdin, stdout, parent))
 
 
 async def _serve(settings: Settings, given: frozenset[str], stdin: int, stdout: int, parent: int | None) -> int:

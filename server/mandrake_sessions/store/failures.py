@@ -76,7 +76,9 @@ def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") ->
         return Busy(path, 0)
     if code == sqlite3.SQLITE_INTERRUPT:
         return Cancelled("the request was cancelled while it read")
-    reason, advice = _REASONS.get(code, (StorageReason.IO, "reading or writing it failed; see the server's log"))
+    name = getattr(error, "sqlite_errorname", "an unknown error")
+    failed = f"reading or writing it failed ({name}); check the disk, and how large a file may be (ulimit -f)"
+    reason, advice = _REASONS.get(code, (StorageReason.IO, failed))
     if getattr(error, "sqlite_errorcode", 0) in _NO_LOCKS:
         reason, advice = StorageReason.UNSUPPORTED_FILESYSTEM, "its file system has no locks; use a local disk"
     if reason is StorageReason.OPEN and os.path.exists(path) and not os.access(path, os.R_OK):  # noqa: PTH110

@@ -175,6 +175,8 @@ def checkpoint(database: Database) -> None:
     """Copy the -wal into the file and make it empty, unless somebody reads from it just now: it never shrinks by
     itself."""
     empty_wal(database.writer)
+    # What is in the file now is what this process has put there: later nobody could tell that from what others did.
+    database.place.content.look()
 
 
 def empty_wal(connection: Connection) -> None:

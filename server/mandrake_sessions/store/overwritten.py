@@ -47,7 +47,7 @@ class Content:
         self._handles: dict[str, int] = {}
         self._known: _Sample | None = None
         self._was_overwritten = False
-        self._look()
+        self.look()
 
     @property
     def is_overwritten(self) -> bool:
@@ -57,8 +57,11 @@ class Content:
             known = self._known
             with suppress(OSError):
                 found = os.stat(self._path)  # noqa: PTH116
-                if known is None or _state(found) != known.state or self._marks() != known.marks:
-                    self._look()
+                if known is not None and found.st_size < _HEADER:
+                    # No checkpoint makes it shorter than that.
+                    self._was_overwritten = True
+                elif known is None or _state(found) != known.state or self._marks() != known.marks:
+                    self.look()
         return self._was_overwritten
 
     def copy_to(self, path: str) -> None:
@@ -72,7 +75,8 @@ class Content:
                 copy.write(part)
                 at += len(part)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Compare the file with what it was at the last look, and remember what it is."""
         now = self._sample()
         if now is None:
             return

@@ -8,7 +8,7 @@ from typing import Any
 
 from mandrake_sessions.store.bindings import release_large
 from mandrake_sessions.store.transaction import Row, Transaction
-from mandrake_sessions.store.values import byte_length
+from mandrake_sessions.store.values import OddValue, byte_length
 
 # Times that the store gives by itself. The clock may be set back, and still none lies before its entity's creation.
 _OWN_TIMES = {
@@ -22,17 +22,22 @@ _OWN_TIMES = {
 
 def insert(tx: Transaction, table: str, row: Mapping[str, Any]) -> None:
     """Insert one row; the keys are column names, from our own code alone, and the last is no long text."""
-    statement, values = _insert_sql(table, tuple(row)), tuple(row.values())
-    tx.execute(statement, values)
-    release_large(tx.connection, statement, values)
+    _execute(tx, _insert_sql(table, tuple(row)), tuple(row.values()))
 
 
 def update(tx: Transaction, table: str, pk: int, columns: Mapping[str, Any]) -> None:
     """Set columns of the row with this pk; a time of the store's own is its entity's creation at the earliest."""
     if columns:
-        statement, values = _update_sql(table, tuple(columns)), (*columns.values(), pk)
+        _execute(tx, _update_sql(table, tuple(columns)), (*columns.values(), pk))
+
+
+def _execute(tx: Transaction, statement: str, values: tuple[Any, ...]) -> None:
+    try:
         tx.execute(statement, values)
-        release_large(tx.connection, statement, values)
+    except OverflowError:
+        # What comes from outside is checked before; so it was reckoned from a stored number that cannot be.
+        raise OddValue("holds a number that is too large to count on from") from None
+    release_large(tx.connection, statement, values)
 
 
 def differs(tx: Transaction, table: str, pk: int, columns: Mapping[str, Any]) -> bool:

@@ -40,8 +40,17 @@ def _no_constant(name: str) -> Any:
 
 
 _TOO_DEEP = f"is nested deeper than {MAX_JSON_DEPTH}"
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise OddValue(f"has the number {text[:40]}, beyond what a double holds")
+    return number
+
+
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_decoder = json.JSONDecoder(parse_constant=_no_constant)
+_decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
 def encode_json(path: str, value: Any) -> str:
