@@ -155,6 +155,26 @@ def test_a_home_that_is_no_absolute_path_is_none(workspace: Path, home: str) -> 
     assert not (workspace / "relative").exists()
 
 
+def test_a_system_without_a_directory_for_temporary_files_reads_what_is_short(workspace: Path) -> None:
+    """As in a container whose own file system may only be read."""
+    mount = "for d in /tmp /var/tmp; do mount -t tmpfs -o ro none $d || exit 99; done; cd / &&"
+    directory = Path(__file__).parent / f"without-temporary-{os.getpid()}"
+    command = f"{mount} exec {shlex.join([*SERVER, 'serve', '--database', str(directory / 'a.sqlite')])}"
+    messages = "".join(json.dumps(message) + "\n" for message in (CREATE, LIST, *ABOUT))
+    try:
+        done = subprocess.run(["unshare", "-m", "sh", "-c", command], input=messages, capture_output=True, text=True,
+                              env=clean_environment(workspace), timeout=TIMEOUT, check=False)  # fmt: skip
+    except FileNotFoundError:
+        pytest.skip("there is no unshare here")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    if not done.stdout and done.returncode:
+        pytest.skip(f"nothing may be mounted here: {done.stderr}")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sorted(answer["id"] for answer in answers if "id" in answer) == [2, 3, 5, 6]
+    assert not [answer for answer in answers if "error" in answer], answers
+
+
 @pytest.mark.parametrize("files", [6, 7])
 def test_a_process_that_may_open_hardly_a_file_says_so(workspace: Path, files: int) -> None:
     command = f"ulimit -n {files}; exec {shlex.join([*SERVER, 'serve'])}"

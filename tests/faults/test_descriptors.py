@@ -6,7 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -110,6 +110,35 @@ def test_turns_of_a_dead_process_are_found_once_files_can_be_opened_again(worksp
         while wire.notification().get("changes", {}).get("status") != "interrupted":
             pass
         assert "Traceback" not in wire.log
+
+
+ALL_SORTS = (
+    ("session/create", {"id": "00000000-0000-4000-8000-000000000001", "title": "one"}),
+    ("session/list", {}),
+    ("turn/subscribe", {"since": 0}),
+    ("session/subscribe", {}),
+    ("session/history", {"sessionId": "00000000-0000-4000-8000-000000000001"}),
+    ("server/health", {}),
+)
+
+
+@pytest.mark.parametrize("limit", range(8, 24))
+def test_whatever_is_asked_with_few_descriptors_is_answered_or_told_why(workspace: Path, limit: int) -> None:
+    command = ("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", sys.executable, "-m", "mandrake_sessions", "serve")
+    wire = Wire(workspace, command=command)
+    with suppress(BrokenPipeError):
+        for method, params in ALL_SORTS:
+            wire.post(method, **params)
+        wire.end_input()
+    code = wire.process.wait(TIMEOUT)
+    answers = [message for message in wire.unread() if "id" in message]
+    assert "Traceback" not in wire.log, wire.log
+    if code == 0:
+        kinds = [answer["error"]["data"]["kind"] if "error" in answer else "ok" for answer in answers]
+        assert len(kinds) == len(ALL_SORTS)
+        assert set(kinds) <= {"ok", "storage", "notFound"}, answers
+    else:
+        assert "Too many open files" in wire.log, wire.log
 
 
 @pytest.mark.parametrize("limit", [8, 9, 10, 11, 12, 13, 14, 16])

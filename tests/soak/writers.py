@@ -474,14 +474,20 @@ class Agent:
         """What became of notifications: whether none was rejected. Raises Gone, Refused."""
         accepted = True
         for entity in entities:
-            # The rejections have come before the answer to what is asked after them.
-            read(connection, entity)
+            self._hear_rejections(connection, entity)
             accepted = self._check_rejected(connection, entity) and accepted
             self.world.count("pieces", len(entity.ops) - entity.sure)
             wrong = settle(connection, entity)
             if wrong is not None and not self.world.is_explained("restore"):
                 self.world.fault(f"{self.name} at {connection.name}: after notifications: {wrong}")
         return accepted
+
+    def _hear_rejections(self, connection: Connection, entity: Entity) -> None:
+        """They have come before the answer to what is asked after them, whatever that is. Raises Gone."""
+        try:
+            read(connection, entity)
+        except Refused as refused:
+            self._refused(connection, refused)
 
     def _check_rejected(self, connection: Connection, entity: Entity) -> bool:
         """The first that was rejected needs a reason; those after it were rejected because of it."""

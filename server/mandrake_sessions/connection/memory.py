@@ -17,9 +17,9 @@ def map_large_blocks() -> None:
     never has one does not load ctypes; where there is no glibc, nothing is done."""
     if not sys.platform.startswith("linux"):
         return
-    import ctypes
-
     try:
+        import ctypes
+
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK)
-    except (OSError, AttributeError):
+    except (ImportError, OSError, AttributeError):
         return

@@ -22,6 +22,7 @@ MEMORY_BYTES = 1024 * 1024
 # Where there is no file to be had, a message may be as long as this in memory.
 WITHOUT_FILE_BYTES = 64 * 1024 * 1024
 _COPY_BYTES = 256 * 1024
+_GATHERED_BYTES = 64 * 1024
 
 
 class Spooled:
@@ -57,13 +58,18 @@ class Spool:
         self.size = 0
         self._parts: list[bytes] = []
         self._file: IO[bytes] | None = None
-        self._places = [place for place in (directory, tempfile.gettempdir()) if place is not None]
+        # None: the system's own place for such files, which is looked for when a file is needed: there may be none.
+        self._places: list[str | None] = [None] if directory is None else [directory, None]
+        # What is short is gathered, so that not each part is a call of the system.
+        self._gathered = bytearray()
 
     def write(self, part: bytes) -> None:
         """Raises StorageFailure (``full``) where a long message fits nowhere."""
         self.size += len(part)
         if self._file is not None:
-            self._write_to_file(part)
+            self._gathered += part
+            if len(self._gathered) >= _GATHERED_BYTES:
+                self._flush()
             return
         self._parts.append(part)
         if self.size > MEMORY_BYTES:
@@ -74,12 +80,16 @@ class Spool:
         if self._file is None:
             parts, self._parts = self._parts, []
             return parts[0] if len(parts) == 1 else b"".join(parts)
+        self._flush()
+        if self._file is None:
+            return self.finish()
         file, self._file = self._file, None
         return Spooled(file, self.size)
 
     def discard(self) -> None:
         """Let go what was written; for a message that is not to be sent after all."""
         self._parts = []
+        self._gathered = bytearray()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -97,6 +107,10 @@ class Spool:
                 self.write(part)
         finally:
             message.close()
+
+    def _flush(self) -> None:
+        part, self._gathered = bytes(self._gathered), bytearray()
+        self._write_to_file(part)
 
     def _write_to_file(self, part: bytes) -> None:
         assert self._file is not None
@@ -144,7 +158,7 @@ class Spool:
             place = self._places.pop(0)
             try:
                 # Where the system can, a file that never has a name, so that nothing moves in the directory.
-                return tempfile.TemporaryFile(buffering=0, dir=place)
+                return tempfile.TemporaryFile(buffering=0, dir=place or tempfile.gettempdir())
             except OSError:
                 continue
         return None
@@ -185,7 +199,10 @@ def _copy(source: IO[bytes], target: IO[bytes], size: int) -> None:
 
 
 def _no_room() -> StorageFailure:
-    place = tempfile.gettempdir()
+    try:
+        place = tempfile.gettempdir()
+    except OSError:
+        place = "a directory for temporary files, of which there is none"
     return StorageFailure(
         StorageReason.FULL,
         f"an answer of more than {WITHOUT_FILE_BYTES} bytes fits neither on the disk of the store nor into {place}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import uuid
@@ -148,6 +149,11 @@ def error_object(error: BaseException) -> dict[str, Any]:
     An exception that nobody foresaw becomes ``internal``: its traceback goes to the log, under the incident's id.
     Whatever the error quotes, the object takes a few kilobytes at the most.
     """
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        # Whoever needs a file may meet that, at any moment.
+        error = errors.StorageFailure(
+            errors.StorageReason.OPEN, f"{error.strerror}; raise the limit of open files (ulimit -n)", ""
+        )
     for kind, describe in _DESCRIPTIONS.items():
         if isinstance(error, kind):
             found = describe(error)

@@ -62,9 +62,13 @@ class CommitWatch:
 
 def _inotify(path: str) -> int | None:
     """A descriptor that becomes readable when the file is written to; None where there is none to be had."""
-    import ctypes  # only a process with subscriptions pays for it
+    try:
+        import ctypes  # only a process with subscriptions pays for it
 
-    libc = ctypes.CDLL(None, use_errno=True)
+        libc = ctypes.CDLL(None, use_errno=True)
+    except (ImportError, OSError):
+        # No more files may be opened, say.
+        return None
     handle: int = libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
     if handle < 0:
         return None
