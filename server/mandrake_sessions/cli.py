@@ -96,6 +96,7 @@ def _add_command(commands: Any, name: str, help_text: str, description: str) -> 
     parser.add_argument(
         "--scope", choices=("workspace", "system"), default="workspace", help="system: the user's own store"
     )
+    parser.add_argument("--busy-timeout", metavar="SECONDS", help="how long to wait for the lock of others")
     parser.set_defaults(run=_command, command=name, parser=parser)
     return parser
 

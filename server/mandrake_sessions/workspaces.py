@@ -170,7 +170,7 @@ def prepare_directory(database: Path, *, parents: bool = True) -> None:
     """Make ``.ws`` where the database is a workspace's usual one and not there yet, and keep it out of git. Raises
     OSError."""
     directory = database.parent
-    if directory.name != WORKSPACE_DIRECTORY or database.exists() or directory.is_symlink():
+    if directory.name != WORKSPACE_DIRECTORY or exists(database) or directory.is_symlink():
         return
     make_directory(directory, parents=parents)
     keep_out_of_git(directory)

@@ -272,3 +272,16 @@ def test_a_file_that_may_only_be_read(workspace: Path) -> None:
     assert wrong(workspace) == {"permissions": "warning"}
     assert f"the mode of {database} (400) keeps its owner from writing" in run(workspace, "doctor").out
     database.parent.chmod(0o700)
+
+
+@pytest.mark.parametrize("content", [b"", b"a note\n", bytes(range(256)) * 40], ids=["empty", "text", "noise"])
+def test_a_file_that_is_no_store_keeps_its_mode(workspace: Path, content: bytes) -> None:
+    """Whoever mistypes a path has no other file changed."""
+    other = workspace / "other"
+    other.write_bytes(content)
+    other.chmod(0o755)
+    for _ in range(2):
+        done = run(workspace, "doctor", "--fix", "--database", str(other), code=None)
+        assert "permissions" not in done.out
+        assert (other.read_bytes(), mode(other)) == (content, 0o755)
+    assert [name for name in names(workspace) if name.startswith("other")] == ["other"]

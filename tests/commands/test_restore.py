@@ -327,3 +327,11 @@ def test_a_link_out_of_the_workspace_is_not_followed(workspace: Path, backup: Pa
         assert "is a symbolic link" in run(workspace, *arguments, "--workspace", other, code=1).err
     assert "is a symbolic link" in run(workspace, "doctor", "--fix", "--workspace", other, code=2).err
     assert names(workspace / "elsewhere") == []
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("backup", "x"), ("restore", "x"), ("prune", "--older-than", "1d")])
+def test_a_workspace_that_is_not_there_is_not_made(workspace: Path, command: tuple[str, ...]) -> None:
+    done = run(workspace, *command, "--workspace", str(workspace / "typo"), code=None)
+    assert done.code != 0
+    assert f"{workspace / 'typo'} does not exist" in done.err
+    assert not (workspace / "typo").exists()

@@ -112,7 +112,7 @@ def test_turns_of_a_dead_process_are_found_once_files_can_be_opened_again(worksp
         assert "Traceback" not in wire.log
 
 
-ALL_SORTS = (
+ALL_SORTS: tuple[tuple[str, dict[str, object]], ...] = (
     ("session/create", {"id": "00000000-0000-4000-8000-000000000001", "title": "one"}),
     ("session/list", {}),
     ("turn/subscribe", {"since": 0}),

@@ -24,7 +24,7 @@ from faults.ledger import Client, Ledger, check_feed, read_state
 from faults.servers import Faulty, check_sound, faulty, needs_injector, seeds
 from faults.work import Conversation, every_write, pieces, text
 from figures import record
-from wire import OLDEST_SCHEMA, SERVER, Wire, serving
+from wire import OLDEST_SCHEMA, SERVER, TIMEOUT, Wire, serving
 
 DISK_BYTES = 2_000_000
 
@@ -84,12 +84,12 @@ class Tmpfs:
         flags = ("--database", str(self._workspace / "db.sqlite"))
         return serving(self._workspace, "lines", *flags, command=enter)
 
-    def fill(self) -> None:
+    def fill(self, spare: int = 150_000) -> None:
         with self._filler.open("ab", buffering=0) as filler:
             with pytest.raises(OSError, match="No space left"):
                 while True:
                     filler.write(bytes(4096))
-            filler.truncate(max(0, filler.tell() - 150_000))
+            filler.truncate(max(0, filler.tell() - spare))
 
     def free(self) -> None:
         self._filler.unlink()
@@ -298,3 +298,19 @@ def test_a_write_that_fails_anywhere_is_refused_whole_and_can_be_sent_again(
         check_sound(workspace / ".ws" / "db.sqlite")
     assert refused > len(ledger.writes) // 2
     record(f"{kind} that fails with {code}", refused=refused, stored=len(ledger.writes), pieces_lost=0)
+
+
+def test_a_store_that_a_full_disk_keeps_from_being_opened_is_not_damaged(workspace: Path, tmp_path: Path) -> None:
+    """Reading needs a -shm, for which there is no room; nothing is wrong with the file."""
+    with tmpfs(workspace, tmp_path) as (disk, wire):
+        assert isinstance(disk, Tmpfs)
+        wire.request("session/create", title="kept")
+        wire.end_input()
+        assert wire.process.wait(TIMEOUT) == 0
+        disk.fill(spare=0)
+        with disk.serving() as later:
+            later.let_be("server/healthChanged")
+            error = later.error("session/list")
+            assert (error["data"]["kind"], error["data"]["reason"]) == ("storage", "full")
+            disk.free()
+            assert [one["title"] for one in later.request("session/list")["sessions"]] == ["kept"]

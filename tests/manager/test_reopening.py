@@ -189,3 +189,9 @@ with SessionManager(sys.argv[1]) as manager:
     with closing(sqlite3.connect(database)) as other:
         assert other.execute("SELECT title FROM session").fetchall() == [("after 99",)]
         assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_a_program_that_makes_a_workspaces_store_keeps_it_out_of_git(tmp_path: Path) -> None:
+    with SessionManager(tmp_path / ".ws" / "db.sqlite") as manager:
+        manager.create_session()
+    assert (tmp_path / ".ws" / ".gitignore").read_text() == "*\n"

@@ -70,7 +70,7 @@ def _advice(found: list[Finding], *, fixed: bool) -> list[str]:
     advice = [finding.advice for finding in found if finding.advice is not None]
     if is_damaged(found):
         advice.insert(0, "the tables are damaged: nothing is written to the file by --fix")
-    if not fixed and any(finding.cure for finding in found):
+    elif not fixed and any(finding.cure for finding in found):
         advice.insert(0, "`mandrake-sessions doctor --fix` puts right what can be, after a backup")
     return list(dict.fromkeys(advice))
 

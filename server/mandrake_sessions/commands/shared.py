@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from mandrake_sessions.connection.stores import Stores
+from mandrake_sessions.connection.stores import Stores, check_workspace
 from mandrake_sessions.errors import InvalidValue, SessionsError
 from mandrake_sessions.files import explain
 from mandrake_sessions.maintenance import Progress, check_links
@@ -42,14 +42,17 @@ def _store_meant(options: Namespace) -> Meant:
     Raises:
         BadSetting: a flag or variable has a value that it may not have.
         StorageFailure: a link leads out of the store's own directory.
+        WorkspaceNotFound: there is no such directory.
     """
     flags = {
-        name: parse_setting(name, value, f"--{name}")
-        for name in ("workspace", "database")
+        name: parse_setting(name, value, f"--{name.replace('_', '-')}")
+        for name in ("workspace", "database", "busy_timeout")
         if (value := getattr(options, name)) is not None
     }
     settings = Settings(**{**from_environment(), **flags})
     place = Stores(settings).place(StoreName(options.scope))
+    if place.is_usual and place.workspace is not None:
+        check_workspace(place.workspace)
     directory = own_directory(Path(place.path)) if place.is_usual else None
     check_links(place.path, None if directory is None else str(directory))
     return Meant(os.path.realpath(place.path), settings.busy_timeout, settings.allow_network_filesystem)

@@ -103,7 +103,7 @@ class Stores:
     def is_there(self, place: StorePlace) -> bool:
         """Whether there is a store to open, so that nothing need be made. Raises WorkspaceNotFound."""
         if place.is_usual and place.workspace is not None:
-            _check_workspace(place.workspace)
+            check_workspace(place.workspace)
         return is_there(place.path)
 
     def absent(self, place: StorePlace) -> AbsentStore:
@@ -253,6 +253,10 @@ class Stores:
     def _folder(self, uri: str) -> Path:
         path = path_of_uri(uri)
         if path is None or path not in self._known():
+            if path is None and os.path.isabs(uri):  # noqa: PTH117
+                raise WorkspaceNotFound(
+                    uri, f"workspace {shorten(uri)} is a path; send its URI, {shorten(Path(uri).as_uri())}"
+                )
             folders = ", ".join(str(known) for known in self._known())
             raise WorkspaceNotFound(
                 uri, f"workspace {shorten(uri)} is not a folder of this client; its folders: {shorten(folders)}"
@@ -300,7 +304,7 @@ def _named(database: str) -> str:
         ) from None
 
 
-def _check_workspace(directory: str) -> None:
+def check_workspace(directory: str) -> None:
     """Raises WorkspaceNotFound where there is no such directory. Where that cannot be told, opening tells why."""
     try:
         wrong = None if stat.S_ISDIR(os.stat(directory).st_mode) else "is not a directory"  # noqa: PTH116

@@ -91,7 +91,16 @@ def check_up(database: str, *, busy_timeout: float = 5.0, progress: Progress | N
     if progress is not None:
         progress("checking", 0, 0)
     found = [_program(), *_inside(database, busy_timeout)]
-    return [*found, *(check(database) for check in _OUTSIDE)]
+    if _is_store(database, found):
+        found.extend(check(database) for check in _OUTSIDE)
+    return found
+
+
+def _is_store(database: str, found: list[Finding]) -> bool:
+    """Whether what lies around the file is to be looked at, and put right: of any file whatsoever it is not ours to
+    say who may read it. In a directory of ours a damaged file counts as a store too."""
+    is_read = any(finding.check == "file" and finding.level is Level.OK for finding in found)
+    return is_read or own_directory(Path(database)) is not None
 
 
 def is_damaged(findings: list[Finding]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -25,6 +24,7 @@ from mandrake_sessions.store.backup import back_up_before_repair
 from mandrake_sessions.store.leases import dead_file, dead_lease_files, remove_if_empty
 from mandrake_sessions.store.mending import mend
 from mandrake_sessions.store.partial import remove_partial
+from mandrake_sessions.store.permissions import mode_for_others
 from mandrake_sessions.store.restore import remove_second_names
 from mandrake_sessions.store.transaction import Transaction
 from mandrake_sessions.workspaces import keep_out_of_git
@@ -141,12 +141,16 @@ def _attempt(work: Callable[[], str]) -> Repair:
 
 
 def _close_to_others(database: str) -> str:
-    for path in private_files(database):
+    closed = []
+    for path, mode in (
+        *((file, 0o600) for file in private_files(database)),
+        *((directory, 0o700) for directory in private_directories(database)),
+    ):
         with suppress(FileNotFoundError):
-            Path(path).chmod(0o600)
-    for path in private_directories(database):
-        Path(path).chmod(0o700)
-    return f"closed {os.path.dirname(database)} and the files in it to others"  # noqa: PTH120
+            if mode_for_others(path):
+                Path(path).chmod(mode)
+                closed.append(path)
+    return f"closed {', '.join(closed)} to others"
 
 
 def _ignore(database: str) -> str:

@@ -81,6 +81,9 @@ def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") ->
     reason, advice = _REASONS.get(code, (StorageReason.IO, failed))
     if getattr(error, "sqlite_errorcode", 0) in _NO_LOCKS:
         reason, advice = StorageReason.UNSUPPORTED_FILESYSTEM, "its file system has no locks; use a local disk"
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
+        # The -shm, which reading needs too, finds no room.
+        reason, advice = _REASONS[sqlite3.SQLITE_FULL]
     if reason is StorageReason.OPEN and os.path.exists(path) and not os.access(path, os.R_OK):  # noqa: PTH110
         advice = f"Permission denied; {whose(path)}"
     return StorageFailure(reason, f"{doing} {path}: {advice}", path)

@@ -34,6 +34,7 @@ from mandrake_sessions.store.retry import patiently
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.setup_lock import setup_lock
 from mandrake_sessions.store.values import OddValue
+from mandrake_sessions.workspaces import prepare_directory
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,9 @@ def prepare(path: str, settings: StoreSettings, *, anew: bool) -> None:
     check_links(path, settings.inside)
     directory = os.path.dirname(path)  # noqa: PTH120
     try:
-        (_make_last if anew else _make_all)(directory)
+        # Whoever makes a workspace's store, a program that embeds this too, does not have it committed by accident.
+        prepare_directory(Path(path), parents=not anew)
+        make_directory(directory, parents=not anew)
     except OSError as error:
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,
@@ -95,14 +98,6 @@ def _make_file(path: str) -> None:
             sync_directory(os.path.dirname(directory))  # noqa: PTH120
     except OSError as error:
         raise cannot_open(path, explain(error, path)) from error
-
-
-def _make_all(directory: str) -> None:
-    make_directory(directory, parents=True)
-
-
-def _make_last(directory: str) -> None:
-    make_directory(directory)
 
 
 def cannot_open(path: str, why: str) -> StorageFailure:

@@ -126,16 +126,18 @@ class PieceWriter:
 
     def add(self, stream: Stream, piece: Mapping[str, Any], content_bytes: int, raw_response_bytes: int) -> None:
         """The next piece of a turn, and the lengths of its two texts with it."""
-        stream.current_tokens = piece.get("current_tokens", stream.current_tokens)
-        stream.output_tokens = piece.get("output_tokens", stream.output_tokens)
-        stream.content_bytes, stream.raw_response_bytes = content_bytes, raw_response_bytes
-        content, raw_response = piece.get("content"), piece.get("raw_response")
+        # First what may fail for this piece alone: the stream is remembered as it stands.
         if stream.lease is not None and stream.lease != (own := self._tx.own_lease_id()):
             # The turn belongs to whoever last appended to it.
             stream.lease = own
             self._tx.execute("UPDATE turn SET lease = ? WHERE pk = ?", (own, stream.pk))
+        seq = self._tx.next_seq()
+        stream.seq = seq
+        stream.current_tokens = piece.get("current_tokens", stream.current_tokens)
+        stream.output_tokens = piece.get("output_tokens", stream.output_tokens)
+        stream.content_bytes, stream.raw_response_bytes = content_bytes, raw_response_bytes
+        content, raw_response = piece.get("content"), piece.get("raw_response")
         chunk, stream.chunk_count = stream.chunk_count, stream.chunk_count + 1
-        seq = stream.seq = self._tx.next_seq()
         self._rows.append(
             (
                 content,
