@@ -358,7 +358,8 @@ class Audience:
     def _renew(self) -> None:
         """Those whose subject is gone make room for others; now and then one of its own will."""
         over = [one for one in self.subscribers if one.is_over]
-        narrow = [one for one in self.subscribers if isinstance(one, Subscriber) and one.range != "store"]
+        there = [one for one in self.subscribers if not one.is_over]
+        narrow = [one for one in there if isinstance(one, Subscriber) and one.range != "store"]
         if narrow and self._chance.random() < 0.005:
             over.append(self._chance.choice(narrow))
         for one in over:
