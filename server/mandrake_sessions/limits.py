@@ -7,7 +7,7 @@ from typing import Final
 # Levels of objects and arrays, a message's own included.
 MAX_JSON_DEPTH: Final = 128
 # Values in a message: its arrays, objects, and what stands in them. Two bytes of a message may take eighty in memory.
-MAX_VALUES: Final = 1_000_000
+MAX_VALUES: Final = 850_000
 # Each of a turn's two texts, in UTF-8.
 MAX_TEXT_BYTES: Final = 64 * 1024 * 1024
 # A metadata object as it is stored: JSON without blanks, in UTF-8. Lists and pages give it with every row.

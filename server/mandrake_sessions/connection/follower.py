@@ -167,7 +167,7 @@ class StoreFollower:
             return None
         self._ahead.pop(start, None)
         runs: dict[Subscription, list[Change]] = {}
-        through, messages, told = start, 0, 0
+        through, messages, told, sent = start, 0, 0, False
         for change in changes:
             for subscription in self.subscriptions.about(change):
                 if not start <= subscription.position < change.seq:
@@ -176,8 +176,10 @@ class StoreFollower:
                 if run is not None and self._joins(subscription, run[-1], change):
                     run.append(change)
                     continue
-                if run is not None and not self._send(subscription, run):
-                    return self._held_back(start, changes, through, runs)
+                if run is not None:
+                    if not self._send(subscription, run):
+                        return self._held_back(start, changes, through, runs)
+                    sent = True
                 if self.subscriptions.get(subscription.id) is None:
                     # The run before took away what it was about.
                     del runs[subscription]
@@ -188,8 +190,11 @@ class StoreFollower:
             if messages >= SLICE_MESSAGES or time.monotonic() >= until:
                 break
         for subscription, run in sorted(runs.items(), key=lambda entry: entry[1][-1].seq):
-            if not self._send(subscription, run):
+            # Each may tell of a large session or turn.
+            is_late = sent and time.monotonic() >= until
+            if is_late or not self._send(subscription, run):
                 return self._held_back(start, changes, through, runs)
+            sent = True
             del runs[subscription]
         if told < len(changes):
             self._ahead[through] = changes[told:]
@@ -205,8 +210,9 @@ class StoreFollower:
     def _held_back(
         self, start: int, changes: list[Change], through: int, runs: dict[Subscription, list[Change]]
     ) -> int:
-        """The client does not read: these runs could not be sent, and are told again from ``start`` on. What was read
-        is held meanwhile, about 1 MiB or one change, so that it is not read once for each subscription."""
+        """The client does not read, or the time is over: these runs were not sent, and are told again from ``start``
+        on. What was read is held meanwhile, about 1 MiB or one change, so that it is not read once for each
+        subscription."""
         self._move(start, through, runs)
         self._ahead[start] = changes
         return start

@@ -26,6 +26,9 @@ JSON-RPC 2.0 on stdin and stdout, one message a line or with LSP's `Content-Leng
 client sends decides. Params are objects; a `?` marks what may be left out, and a field that is not listed is an error
 that names it. Every method but `server/*` also takes `scope?: "workspace" | "system"` and `workspace?: URI`. Ids are
 UUIDs, times milliseconds since the epoch, costs USD.
+
+Requests take effect in the order in which they were sent. Answers may come in another order: `server/*` at once, long
+reads later. Match them by `id`.
 """
 
 _ENTITIES = (
