@@ -12,6 +12,8 @@
     └── StoreError              the file, not the request
         ├── Busy                another process held the write lock for too long
         └── StorageFailure      opening, reading or writing failed; see StorageReason
+            ├── Unreadable      … one value, row or table of the file is odd, the rest is fine
+            │   └── StrangePart … another program put something on our tables
             └── FileMoved       … since its file was deleted, replaced or moved
 
 Every message says what was wrong, with what value, and what to do. ``protocol/errors.py`` gives each its code.
@@ -158,6 +160,17 @@ class Unreadable(StorageFailure):
         )
         self.entity = entity
         self.entity_id = entity_id
+
+
+class StrangePart(Unreadable):
+    """Another program has put something on our tables, which may change or delete what is written: a trigger, say."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(kind, name, "")
+        self.args = (
+            f"the {kind} {name}, of another program, may change or delete what is written; "
+            "`mandrake-sessions doctor --fix` takes it away, after a backup",
+        )
 
 
 class FileMoved(StorageFailure):

@@ -52,6 +52,22 @@ def test_a_trigger_of_others_is_named_and_taken_away(workspace: Path) -> None:
         wire.let_be("server/healthChanged")
 
 
+def test_a_trigger_that_fails_nothing_is_told_of_at_opening(workspace: Path) -> None:
+    """What it takes away was acknowledged; nobody else would tell."""
+    with serving(workspace) as wire:
+        wire.request("session/create", title="before")
+    change(workspace, "CREATE TRIGGER thief AFTER INSERT ON feed BEGIN DELETE FROM feed WHERE seq = new.seq; END")
+    with serving(workspace) as wire:
+        wire.request("session/list")
+        (told,) = wire.notification("server/healthChanged")["stores"]
+        assert told["status"] == "degraded"
+        assert any("trigger thief" in warning for warning in told["warnings"]), told
+        wire.wait_for_log("trigger thief, of another program")
+        doctor(workspace, "--fix")
+        wire.wait_for(lambda m: m.get("method") == "server/healthChanged" and m["params"]["status"] == "ok")
+    assert wire.log.count("trigger thief") == 1
+
+
 def test_a_missing_index_is_made_again_and_a_strange_unique_one_goes(workspace: Path) -> None:
     with serving(workspace) as wire:
         wire.request("session/create", title="one")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from mandrake_sessions.errors import StorageFailure, StorageReason, Unreadable
+from mandrake_sessions.errors import StorageFailure, StorageReason, StrangePart, Unreadable
 from mandrake_sessions.files import explain, file_size
 from mandrake_sessions.owners import make_directory
 from mandrake_sessions.store.backup import create_private_file
@@ -142,10 +142,21 @@ def _open_for_writing(path: str, settings: StoreSettings) -> Database:
         database = Database(path, writer, immutable=False, read_only=None)
         # One that does not even say which store it is may have come from anywhere.
         database.is_unchecked = came_from_elsewhere is not False
+        _as_far_as_it_goes(lambda: _note_strange_parts(database), path)
     except BaseException:
         writer.close()
         raise
     return database
+
+
+def _note_strange_parts(database: Database) -> None:
+    """A trigger of another program may change or delete what is written, and no statement of ours fails for it."""
+    if database.writer.execute("SELECT 1 FROM sqlite_schema WHERE type IN ('trigger', 'view')").fetchone() is None:
+        return
+    from mandrake_sessions.store.schema import strange_parts  # makes a model of the schema
+
+    for kind, name in strange_parts(database.writer):
+        database.note(StrangePart(kind, name))
 
 
 def _as_far_as_it_goes(work: Callable[[], T], path: str) -> T | None:

@@ -41,6 +41,11 @@ def _table(connection: Connection, name: str) -> None:
         raise OddValue("is gone")
 
 
+def _trigger(connection: Connection, name: str) -> None:
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ? AND type = 'trigger'", (name,)).fetchone():
+        raise OddValue("is there")
+
+
 _READ: dict[str, Callable[[Connection, str], Any]] = {
     "session": sessions.get_session,
     "round": rounds.get_round,
@@ -51,4 +56,5 @@ _READ: dict[str, Callable[[Connection, str], Any]] = {
     "change": changes.read_again,
     "store": lambda connection, _: (changes.store_id(connection), changes.pruned_seq(connection)),
     "table": _table,
+    "trigger": _trigger,
 }
