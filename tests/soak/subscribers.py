@@ -69,6 +69,9 @@ class Turns:
         turn.update(changes)
         return None
 
+    def keep_those_that_were_read(self) -> None:
+        self.turns = {turn_id: turn for turn_id, turn in self.turns.items() if turn_id in self.sessions}
+
     def read(self, round_id: str, session_id: str, turn: Message) -> None:
         self.rounds[turn["id"]], self.sessions[turn["id"]] = round_id, session_id
         known = self.turns.get(turn["id"])
@@ -212,6 +215,8 @@ class Subscriber:
         with self.lock:
             if self.subscription != subscription:
                 return
+            # A turn that streamed at first, and whose session was deleted before it was read: no change names the turn.
+            self.known.keep_those_that_were_read()
             for params in self._waiting or []:
                 if wrong := self.known.take(params):
                     self.world.fault(f"{self.name}: {params['turnId']}, told while it was read: {wrong}")
