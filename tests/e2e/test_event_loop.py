@@ -137,7 +137,8 @@ def test_a_burst_that_begins_with_initialize_is_answered_whole(workspace: Path) 
         ids = send_all(wire, [("initialize", right), ("session/create", {}), ("server/info", {}), ("shutdown", {})])
         order = [wire.next_message() for _ in ids]
         assert all("result" in answer for answer in order)
-        assert [answer["id"] for answer in order[:2]] == [ids[2], ids[0]]
+        # What is asked about the server waits for neither; LSP may be there before it is read.
+        assert {answer["id"] for answer in order[:2]} == {ids[2], ids[0]}
         assert wire.error("session/list")["code"] == -32600
         assert store_of(folder).exists()
         wire.notify("exit")

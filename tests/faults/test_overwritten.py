@@ -37,14 +37,17 @@ def checkpoint(store: Path) -> None:
         assert connection.execute("PRAGMA wal_checkpoint").fetchone()[0] == 0
 
 
-def emptied(_: Path, store: Path) -> None:
-    os.truncate(store, 0)
+def test_a_store_that_was_emptied_acknowledges_nothing(workspace: Path) -> None:
+    with serving(workspace) as wire:
+        turn = Conversation(wire).turn()
+        wire.let_be("server/healthChanged")
+        os.truncate(store_of(workspace), 0)
+        for _ in range(5):
+            error = wire.error("turn/append", turnId=turn, content="after")
+            assert (error["data"]["kind"], error["data"]["reason"]) == ("storage", "corrupt")
 
 
-@pytest.mark.parametrize("overwrite", [copied_over, emptied], ids=lambda how: how.__name__)
-def test_a_store_that_is_overwritten_right_after_idle_work_is_another(
-    workspace: Path, tmp_path: Path, overwrite: Callable[[Path, Path], None]
-) -> None:
+def test_a_store_that_is_overwritten_right_after_idle_work_is_another(workspace: Path, tmp_path: Path) -> None:
     """The server's own checkpoint moved its marks, and must not hide what others did after it."""
     copy = tmp_path / "older.sqlite"
     with serving(workspace) as wire:
@@ -58,7 +61,7 @@ def test_a_store_that_is_overwritten_right_after_idle_work_is_another(
             time.sleep(0.01)
         # The server looks at what it has written right after that, on the same thread.
         time.sleep(0.3)
-        overwrite(copy, store_of(workspace))
+        copied_over(copy, store_of(workspace))
         answers = [wire.answer(wire.post("turn/append", turnId=turn, content="after")) for _ in range(5)]
         assert all("error" in answer for answer in answers), answers
         made = wire.request("session/create", title="after")["id"]

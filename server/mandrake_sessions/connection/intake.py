@@ -27,6 +27,11 @@ _ENDS = (b'"shutdown"', b'"exit"')
 PREFIX_BYTES = 4096
 
 
+# What is asked about the server itself is answered before others only where so many wait to be taken: else their turn
+# comes soon, and a client that reads answers in order is not surprised.
+MANY_FRAMES = 100
+
+
 class Intake:
     """Takes the frames of one connection in their order. ``route`` is given each call, ``respond`` what the client
     answers to requests of the server's own; what they raise is the answer to the call. While
@@ -58,7 +63,12 @@ class Intake:
 
     def add(self, frames: list[Frame]) -> None:
         for frame in frames:
-            urgent = _may_be_urgent(frame) and _is_urgent(frame) and not any(map(_may_end, self._frames))
+            urgent = (
+                len(self._frames) >= MANY_FRAMES
+                and _may_be_urgent(frame)
+                and _is_urgent(frame)
+                and not any(map(_may_end, self._frames))
+            )
             (self._urgent if urgent else self._frames).append(frame)
 
     def work(self, seconds: float) -> None:
@@ -68,13 +78,24 @@ class Intake:
             if self._urgent:
                 self._take(self._urgent.popleft())
             elif not self._may_go_on():
-                return
+                self._pull_urgent()
+                if not self._urgent:
+                    return
+                continue
             elif self._messages:
                 self._accept(self._messages.popleft(), self._batch, _nothing, 0)
             else:
                 self._take(self._frames.popleft())
             if time.monotonic() >= until:
                 return
+
+    def _pull_urgent(self) -> None:
+        """What came behind that which is waited for, and need not wait for it."""
+        left: deque[Frame] = deque()
+        for frame in self._frames:
+            urgent = _may_be_urgent(frame) and _is_urgent(frame) and not any(map(_may_end, left))
+            (self._urgent if urgent else left).append(frame)
+        self._frames = left
 
     def work_urgent(self) -> None:
         """Take one request about the server itself, if there is one; the others with the next."""

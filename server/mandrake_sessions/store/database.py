@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, StorageReason, StoreError, Unreadable
-from mandrake_sessions.files import whose
+from mandrake_sessions.files import file_size, whose
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours, may_be_odd_content
-from mandrake_sessions.store.identity import DATABASE, Place
+from mandrake_sessions.store.identity import DATABASE, WAL, Place
 from mandrake_sessions.store.leases import Lease, take_lease
 from mandrake_sessions.store.migrate import latest_version, lowest_programs, user_version
 from mandrake_sessions.store.oddities import Oddities, StoreConnection
@@ -215,6 +215,9 @@ class Database:
             FileMoved: what was committed is not in the file that the name leads to now.
         """
         if self.place.is_found:
+            if self.place.content.is_emptied:
+                self.damaged("it was emptied")
+                raise damage(self.path, "it was emptied")
             return
         lost = self.place.lost()
         if DATABASE in lost or self.place.is_linked_elsewhere or self.place.content.is_overwritten:
@@ -252,9 +255,17 @@ class Database:
         """A read-only connection beside the pool, for who keeps it."""
         if not self.is_usable:
             raise NotOpen(f"the store {self.path} is closed")
+        self._check_not_emptied()
         reader = connect(self.path, read_only=True, immutable=self._immutable)
         reader.oddities = self.oddities
         return reader
+
+    def _check_not_emptied(self) -> None:
+        """SQLite deletes the -wal of an empty file when it opens that, and with it what is left. Raises StorageFailure.
+        """
+        if not file_size(self.path) and file_size(self.path + WAL):
+            self.damaged("it was emptied")
+            raise damage(self.path, "it was emptied")
 
     def close(self) -> None:
         """Close every connection; those that are still reading close when they are given back."""
@@ -289,10 +300,11 @@ class Database:
         so the new one is there, and holds its shared lock, before the old one goes."""
         old, self.read_only = self.writer, StorageReason.CORRUPT
         try:
+            self._check_not_emptied()
             reader = connect(self.path, read_only=True, immutable=self._immutable)
             reader.oddities = self.oddities
             reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StorageFailure) as error:
             logger.warning("%s is too damaged to be opened again: %s", self.path, error)
             _keep_for_ever(old)
             self.writer = sqlite3.connect(":memory:", check_same_thread=False, factory=StoreConnection)

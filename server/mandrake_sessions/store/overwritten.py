@@ -47,6 +47,8 @@ class Content:
         self._handles: dict[str, int] = {}
         self._known: _Sample | None = None
         self._was_overwritten = False
+        # Somebody has cut it to nothing: what is in the -wal can be read, and nothing may be added.
+        self.is_emptied = False
         self.look()
 
     @property
@@ -57,10 +59,9 @@ class Content:
             known = self._known
             with suppress(OSError):
                 found = os.stat(self._path)  # noqa: PTH116
-                if known is not None and found.st_size < _HEADER:
-                    # No checkpoint makes it shorter than that.
-                    self._was_overwritten = True
-                elif known is None or _state(found) != known.state or self._marks() != known.marks:
+                # No checkpoint makes it shorter than that.
+                self.is_emptied = known is not None and found.st_size < _HEADER
+                if known is None or _state(found) != known.state or self._marks() != known.marks:
                     self.look()
         return self._was_overwritten
 
