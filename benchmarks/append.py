@@ -71,7 +71,7 @@ def _rate_rows(rates: dict[str, float]) -> list[Row]:
         row("append + push, 64 in flight", "ours 64", "stock", "stock pygls no-op", 25),
         row("append + push, 64 in flight", "ours 64", "joined 64", "bare loop, joined pushes", 0.5),
         row("append + push, 64 in flight", "ours 64", "plain 64", "bare loop, a push a piece"),
-        row("append + push, one at a time", "ours", "bare", "bare loop"),
+        row("append + push, one at a time", "ours", "bare", "bare loop", 0.5),
     ]
 
 

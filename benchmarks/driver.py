@@ -25,6 +25,8 @@ REPLY = b'"result"'
 END_SECONDS = 20.0
 # No single measurement goes on for longer; what is done by then is what counts.
 SLICE_SECONDS = 20.0
+# Settings of ours; and what would have an editable install compiled at each start, which no installed program is.
+_NOT_INHERITED = ("MANDRAKE", "PYTHONDONTWRITEBYTECODE")
 _HEADER = re.compile(rb"Content-Length: (\d+)\r\n(?:[^\r\n]+\r\n)*\r\n")
 
 
@@ -32,7 +34,7 @@ class Process:
     """A JSON-RPC server on pipes. It ends with the ``with`` block. ``headers``: LSP's framing instead of lines."""
 
     def __init__(self, command: Sequence[str], directory: Path, *, headers: bool = False) -> None:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("MANDRAKE")}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         self._process = subprocess.Popen(
             command,
             cwd=directory,

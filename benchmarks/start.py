@@ -54,7 +54,7 @@ def _rows(taken: dict[str, float]) -> list[Row]:
         return Row(what, milliseconds(taken[name]), beside, taken[name] / taken["stock"], at_most(bound))
 
     return [
-        row("start to the initialize reply", "ours", 1.1),
+        row("start to the initialize reply", "ours", 0.5),
         row("start to a script's first session/create", "script", 0.5),
         row("the same, making the store", "new store", 0.5),
     ]

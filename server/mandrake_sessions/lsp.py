@@ -18,9 +18,7 @@ from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from mandrake_sessions.connection.call import Call
-from mandrake_sessions.connection.language import REQUESTS
 from mandrake_sessions.protocol.errors import INVALID_PARAMS, InvalidParams, RpcError
-from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, PROTOCOL_VERSION
 from mandrake_sessions.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -34,43 +32,72 @@ class LanguageAdapter:
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         self._send = send
         self._ids = itertools.count(1)
-        self._calls: dict[int, tuple[str, Call]] = {}
-        self._server = _Server(
-            "mandrake-sessions", __version__, text_document_sync_kind=types.TextDocumentSyncKind.None_
-        )
+        self._calls: dict[int, Call | None] = {}
+        self._server = make_server()
         self._server.protocol.set_writer(_Writer(self._written), include_headers=False)
 
-    def receive(self, name: str, call: Call, params: dict[str, Any]) -> None:
-        """Hand a message to pygls; it answers at once or later. Raises InvalidParams."""
-        message: dict[str, Any] = {"jsonrpc": "2.0", "method": name, "params": params}
-        if name == types.SHUTDOWN:
-            # LSP gives it no params, and pygls takes none.
-            message["params"] = None
-        if call.is_request and name in REQUESTS:
-            message["id"] = own_id = next(self._ids)
-            self._calls[own_id] = (name, call)
+    def initialize(self, params: dict[str, Any]) -> None:
+        """Let pygls hear of the client, whose request is answered already. May be called on another thread.
+
+        A client may say of itself what LSP has no words for: then it is one that can do nothing.
+        """
+        try:
+            self._hand_over(types.INITIALIZE, params, next(self._ids), None)
+        except InvalidParams as error:
+            _log_failure("the capabilities of the client cannot be read", error)
+            self._hand_over(types.INITIALIZE, {**params, "capabilities": {}}, next(self._ids), None)
+
+    def tell(self, name: str, params: dict[str, Any]) -> None:
+        """Hand a notification to pygls."""
+        try:
+            self._handle({"jsonrpc": "2.0", "method": name, "params": params})
+        except InvalidParams as error:
+            _log_failure(name, error)
+
+    def ask(self, name: str, params: dict[str, Any], call: Call) -> None:
+        """Hand a request to pygls; it answers at once or later."""
+        try:
+            self._hand_over(name, params, next(self._ids), call)
+        except InvalidParams as error:
+            call.fail(error)
+
+    def _hand_over(self, name: str, params: dict[str, Any], own_id: int, call: Call | None) -> None:
+        """A request; without a call nobody waits for its answer. Raises InvalidParams."""
+        self._calls[own_id] = call
+        try:
+            # LSP gives `shutdown` no params, and pygls takes none.
+            given = None if name == types.SHUTDOWN else params
+            self._handle({"jsonrpc": "2.0", "id": own_id, "method": name, "params": given})
+        except InvalidParams:
+            del self._calls[own_id]
+            raise
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        """Raises InvalidParams."""
         try:
             structured = self._server.protocol.structure_message(message)
         except Exception as error:
-            self._calls.pop(message.get("id", 0), None)
-            raise InvalidParams("", f"is not what LSP says of {name}: {_first_line(error)}") from None
+            reason = f"is not what LSP says of {message['method']}: {_first_line(error)}"
+            raise InvalidParams("", reason) from None
         self._server.protocol.handle_message(structured)
-        if not call.is_request or name not in REQUESTS:
-            call.succeed(None)
 
     def _written(self, data: bytes) -> None:
         message = json.loads(data)
-        found = None if "method" in message else self._calls.pop(message.get("id"), None)
-        if found is None:
+        if "method" in message or message.get("id") not in self._calls:
             self._send(message)
             return
-        name, call = found
+        call = self._calls.pop(message["id"])
+        if call is None:
+            return
         if "error" in message:
             call.fail(_error(message["error"]))
-            return
-        if name == types.INITIALIZE:
-            _add_experimental(message["result"])
-        call.succeed(message.get("result"))
+        else:
+            call.succeed(message.get("result"))
+
+
+def make_server() -> LanguageServer:
+    """pygls as it is used here: without documents."""
+    return _Server("mandrake-sessions", __version__, text_document_sync_kind=types.TextDocumentSyncKind.None_)
 
 
 class _Server(LanguageServer):
@@ -101,20 +128,6 @@ def _error(error: dict[str, Any]) -> Exception:
     if code in _KINDS:
         return RpcError(code, _KINDS[code], reason)
     return RuntimeError(reason)
-
-
-def _add_experimental(result: dict[str, Any]) -> None:
-    """pygls' capability builder has no word for these, and says that it wants to hear of documents."""
-    result["capabilities"].pop("textDocumentSync", None)
-    result["capabilities"]["experimental"] = {
-        "mandrakeSessions": {
-            "protocolVersion": PROTOCOL_VERSION,
-            "methods": list(METHODS),
-            "notifications": [notification.name for notification in NOTIFICATIONS],
-        }
-    }
-    workspace = result["capabilities"].setdefault("workspace", {})
-    workspace["workspaceFolders"] = {"supported": True, "changeNotifications": True}
 
 
 def _log_failure(what: str, error: Exception) -> None:

@@ -276,6 +276,20 @@ def test_no_step_of_the_loop_is_long(workspace: Path, load: Callable[[Wire, str]
         wire.kill()
 
 
+def test_loading_the_language_server_makes_no_long_step(workspace: Path) -> None:
+    steps = workspace / "steps"
+    wire = Wire(workspace, command=(sys.executable, "-c", _WATCHED), environment={"STEPS": str(steps)})
+    try:
+        wire.request("server/info")
+        steps.write_text("")
+        wire.initialize(capabilities={"textDocument": {"synchronization": {"willSave": True}}})
+        wire.request("session/create")
+        wire.request("shutdown")
+        assert [line for line in steps.read_text().splitlines() if float(line.split()[0]) > LONGEST_STEP] == []
+    finally:
+        wire.kill()
+
+
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: load.__name__)
 def test_under_every_load_the_server_is_there_and_ends(workspace: Path, load: Callable[[Wire, str], None]) -> None:
     wire = Wire(workspace)

@@ -202,12 +202,12 @@ class Server:
     def _take_in(self) -> None:
         """Take one slice of what was read, carry out one slice of what waits."""
         self._intake.work(INTAKE_SECONDS)
-        if not self._intake.is_empty and not self._language.is_loading and self._taking_in is None:
+        if not self._intake.is_empty and self._may_go_on() and self._taking_in is None:
             self._taking_in = self._loop.call_soon(self._take_in_more)
         self._dispatcher.run()
 
     def _may_go_on(self) -> bool:
-        return not self._language.is_loading
+        return not self._language.is_full
 
     def _take_in_more(self) -> None:
         self._taking_in = None
@@ -254,7 +254,7 @@ class Server:
 
     def _idle(self) -> None:
         behind = self._patient and self._subscriptions.are_behind
-        answered = self._intake.is_empty and not self._language.is_loading
+        answered = self._intake.is_empty and not self._language.is_asked
         if self._ending and answered and not behind and not self._finished.done():
             self._finished.set_result(None)
 
@@ -291,8 +291,7 @@ class Server:
     def _look_after_stores(self) -> None:
         """What happens to the files from outside is noticed, and told."""
         self._loop.call_later(HEALTH_SECONDS, self._look_after_stores)
-        # Before the answer to `initialize` LSP allows no notification of ours.
-        if self._ending or self._language.is_loading:
+        if self._ending:
             return
         self._dispatcher.look_after_files()
         self._monitor.look()
