@@ -1,4 +1,4 @@
-"""Write what is generated from the code: ``docs/`` and the table of methods in the README.
+"""Write what is generated from the code: ``docs/``, the table of methods in the README, names in the clients.
 
 With ``--check`` nothing is written, and the exit code is 1 if a file is not current.
 """
@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from client_methods import CLIENT_FILE, client_methods
 from editor_methods import NEOVIM_FILE, neovim_methods
 from reliability import check_tests
 
@@ -26,6 +27,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "protocol.md": reference(),
         ROOT / "docs" / "protocol.schema.json": json.dumps(json_schema(), indent=2) + "\n",
         ROOT / NEOVIM_FILE: neovim_methods(),
+        ROOT / CLIENT_FILE: client_methods(),
         readme: _with_table(readme.read_text(encoding="utf-8")),
     }
 

@@ -1,0 +1,228 @@
+"""One server process, and the requests that wait for its replies: JSON-RPC by lines over the process's pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from attrs import frozen
+
+from mandrake_sessions.client.errors import RequestFailed, ServerEnded
+
+logger = logging.getLogger(__name__)
+
+READ_BYTES = 1 << 18
+# A server that does not end by itself within this time after the end of its input is killed.
+END_SECONDS = 5.0
+# As much of the end of stderr as is kept for an error message.
+MAX_LAST_WORDS = 4096
+
+Message = dict[str, Any]
+
+
+class Listener(Protocol):
+    """Takes the notifications of one subscription."""
+
+    def take(self, method: str, params: Message, size: int) -> None:
+        """A notification, in order; ``size`` is that of its line in bytes."""
+
+    def lose(self) -> None:
+        """The server has ended."""
+
+
+class Owner(Protocol):
+    """What a link tells of."""
+
+    def told(self, method: str, params: Any) -> None:
+        """A notification that belongs to no subscription."""
+
+    def surprised(self, message: Any) -> None:
+        """A line that is no JSON, a reply to no request, or a notification of a subscription that nobody has made."""
+
+
+@frozen(eq=False)
+class _Call:
+    method: str
+    reply: asyncio.Future[Any]
+    # Called with the result before the next message is looked at, also where nobody waits for the reply any more.
+    then: Callable[[Any], None] | None
+
+
+class Link:
+    """Made by ``open``. ``listeners``: by subscription id; None for one that is being left, whose rest is dropped."""
+
+    def __init__(self, process: Process, owner: Owner) -> None:
+        self.listeners: dict[str, Listener | None] = {}
+        self.has_answered = False
+        self.has_ended = False
+        self._process = process
+        self._owner = owner
+        self._calls: dict[int, _Call] = {}
+        self._last_id = 0
+        self._last_words = b""
+        self._stderr = asyncio.create_task(self._read_stderr())
+        self._reader = asyncio.create_task(self._read())
+
+    @classmethod
+    async def open(cls, command: Sequence[str], environment: Mapping[str, str] | None, owner: Owner) -> Link:
+        """Start the server. Raises ServerEnded where there is no such program."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                env=environment,
+                limit=READ_BYTES,
+                # Ctrl-C reaches the program that uses the client, and that ends the server in order.
+                process_group=0,
+            )
+        except OSError as error:
+            raise ServerEnded(f"the server could not be started: {command[0]}: {error.strerror}") from error
+        return cls(process, owner)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def request(self, method: str, params: Message, then: Callable[[Any], None] | None = None) -> Any:
+        """Send a request and wait for its result. Raises RequestFailed, ServerEnded."""
+        reply, message_id = self._post(method, params, then)
+        try:
+            await self.drain()
+            return await reply
+        except asyncio.CancelledError:
+            reply.cancel()
+            self.notify("$/cancelRequest", {"id": message_id})
+            raise
+
+    def notify(self, method: str, params: Message) -> None:
+        """Send a notification."""
+        self._send({"jsonrpc": "2.0", "method": method, "params": params})
+
+    async def drain(self) -> None:
+        """Wait until the pipe to the server has room."""
+        assert self._process.stdin is not None
+        # A server that is gone is reported by the replies that do not come.
+        with suppress(ConnectionError):
+            await self._process.stdin.drain()
+
+    def leave(self, method: str, subscription_id: str) -> asyncio.Future[Any]:
+        """Unsubscribe; gives the reply, which need not be waited for."""
+        self.listeners[subscription_id] = None
+        reply, _ = self._post(method, {"subscriptionId": subscription_id}, None)
+        reply.add_done_callback(lambda done: self._left(subscription_id, done))
+        return reply
+
+    async def close(self) -> int:
+        """End the server's input, at which it answers what it has received and exits; gives its exit code."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                code = await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            code = await self._process.wait()
+        await asyncio.wait({self._reader, self._stderr}, timeout=END_SECONDS)
+        return code
+
+    def _post(
+        self, method: str, params: Message, then: Callable[[Any], None] | None
+    ) -> tuple[asyncio.Future[Any], int]:
+        if self.has_ended:
+            raise self._gone()
+        self._last_id += 1
+        call = _Call(method, asyncio.get_running_loop().create_future(), then)
+        self._send({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params})
+        self._calls[self._last_id] = call
+        return call.reply, self._last_id
+
+    def _send(self, message: Message) -> None:
+        # NaN is no JSON: the server could not say which request it came with.
+        line = json.dumps(message, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        assert self._process.stdin is not None
+        if not self.has_ended:
+            self._process.stdin.write(line)
+
+    def _left(self, subscription_id: str, reply: asyncio.Future[Any]) -> None:
+        self.listeners.pop(subscription_id, None)
+        if not reply.cancelled():
+            # It had ended by itself, or the server has: there is nothing more to leave.
+            reply.exception()
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        try:
+            async for line in _lines(self._process.stdout):
+                self._take(line)
+        finally:
+            # What the server said last explains why it ended.
+            await asyncio.wait({self._stderr}, timeout=1.0)
+            self.has_ended = True
+            for call in self._calls.values():
+                if not call.reply.done():
+                    call.reply.set_exception(self._gone())
+            self._calls.clear()
+            for listener in list(self.listeners.values()):
+                if listener is not None:
+                    listener.lose()
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            self._owner.surprised(line)
+        elif "method" in message:
+            self._take_notification(message, len(line))
+        elif (call := self._calls.pop(message.get("id", 0), None)) is None:
+            self._owner.surprised(message)
+        else:
+            self.has_answered = True
+            _take_reply(call, message)
+
+    def _take_notification(self, message: Message, size: int) -> None:
+        method, params = message["method"], message.get("params")
+        if not isinstance(params, dict) or (subscription_id := params.get("subscriptionId")) is None:
+            self._owner.told(method, params)
+        elif subscription_id not in self.listeners:
+            self._owner.surprised(message)
+        elif (listener := self.listeners[subscription_id]) is not None:
+            listener.take(method, params, size)
+
+    async def _read_stderr(self) -> None:
+        assert self._process.stderr is not None
+        while words := await self._process.stderr.read(READ_BYTES):
+            self._last_words = (self._last_words + words)[-MAX_LAST_WORDS:]
+
+    def _gone(self) -> ServerEnded:
+        said = self._last_words.decode(errors="replace").strip().rpartition("\n")[2]
+        return ServerEnded(f"the server ended: {said or 'it wrote nothing to stderr'}")
+
+
+def _take_reply(call: _Call, message: Message) -> None:
+    if "error" not in message:
+        if call.then is not None:
+            call.then(message["result"])
+        if not call.reply.done():
+            call.reply.set_result(message["result"])
+    elif not call.reply.done():
+        call.reply.set_exception(RequestFailed(call.method, message["error"]))
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length, without their ends. The rest of a line that a killed server did not finish is dropped."""
+    begun: list[bytes] = []
+    while data := await stream.read(READ_BYTES):
+        first, *others = data.split(b"\n")
+        begun.append(first)
+        for other in others:
+            yield b"".join(begun)
+            begun = [other]
