@@ -10,8 +10,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.text import Text
 
-from mandrake_sessions.demo.client import Message
 from mandrake_sessions.demo.watched import Watched
+from mandrake_sessions.model import ToolCall, ToolCallStatus
 from mandrake_sessions.quoting import one_line
 
 ICONS = {"pending": "○", "in_progress": "◐", "completed": "✓", "failed": "✗"}
@@ -56,14 +56,13 @@ def print_header(console: Console, store: str, watcher_pid: int, agent_pid: int)
         console.print(Text(line, style=style), soft_wrap=True)
 
 
-def call_text(call: Message) -> Text:
+def call_text(call: ToolCall) -> Text:
     """A tool call on one line."""
-    status = call["status"]
-    line = Text.assemble("  ", (ICONS[status], STYLES[status]), " ", printable(call["title"] or call["id"]))
-    if call["endTime"] is not None:
-        line.append(f"  {call['metadata']['elapsedMs']:.1f} ms", "dim")
-    if status == "failed":
-        line.append(f"  {printable(call['response']['error'])}", "red")
+    line = Text.assemble("  ", (ICONS[call.status], STYLES[call.status]), " ", printable(call.title or call.id))
+    if call.end_time is not None:
+        line.append(f"  {call.metadata['elapsedMs']:.1f} ms", "dim")
+    if call.status is ToolCallStatus.FAILED:
+        line.append(f"  {printable(call.response['error'])}", "red")
     return line
 
 

@@ -7,74 +7,71 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
+from attrs import evolve
 from rich.console import Console
 from rich.text import Text
 
-from mandrake_sessions.demo.client import Client, Message
+from mandrake_sessions.client import Client
 from mandrake_sessions.demo.display import printable
 from mandrake_sessions.demo.watched import Watched
 from mandrake_sessions.demo.words import shown_size
+from mandrake_sessions.model import HistoryRound, Session, ToolCall, ToolCallStatus, Turn
 from mandrake_sessions.workspaces import workspace_database
 
 
 class Stored:
     """A session as ``session/history`` gives it, and what can be counted in it."""
 
-    def __init__(self, session: Message, rounds: list[Message]) -> None:
+    def __init__(self, session: Session, rounds: list[HistoryRound]) -> None:
         self.session = session
         self.rounds = rounds
-        self.turns: list[Message] = [turn for each in rounds for turn in each["response"]["turns"]]
-        self.calls: list[Message] = [call for turn in self.turns for call in turn["toolCalls"]]
+        self.turns: list[Turn] = [turn for each in rounds for turn in each.response.turns]
+        self.calls: list[ToolCall] = [call for turn in self.turns for call in turn.tool_calls]
 
     @property
     def seq(self) -> int:
         """The last change to any of its turns."""
-        return max((int(turn["seq"]) for turn in self.turns), default=0)
+        return max((turn.seq for turn in self.turns), default=0)
 
     @property
     def seconds(self) -> float:
         """From the question to the end of the answer."""
         last = self.rounds[-1]
-        return float(last["response"]["endTime"] - last["createdAt"]) / 1000
-
-    def total(self, count: str) -> int:
-        return sum(int(turn[count]) for turn in self.turns)
+        assert last.response.end_time is not None
+        return (last.response.end_time - last.created_at) / 1000
 
 
-def read_back(client: Client, session_id: str) -> Stored:
-    """The whole session. Raises ServerFailed."""
-    rounds: list[Message] = []
-    cursor: dict[str, Any] = {}
+async def read_back(client: Client, session_id: str) -> Stored:
+    """The whole session. Raises ClientError."""
+    rounds: list[HistoryRound] = []
+    cursor: str | None = None
     while True:
-        page = client.request("session/history", sessionId=session_id, **cursor)
-        rounds += page["rounds"]
-        if page["nextCursor"] is None:
-            return Stored(page["session"], rounds)
-        cursor = {"cursor": page["nextCursor"]}
+        page = await client.session_history(session_id=session_id, cursor=cursor)
+        rounds += page.rounds
+        cursor = page.next_cursor
+        if cursor is None:
+            return Stored(page.session, rounds)
 
 
 def is_what_was_drawn(stored: Stored, watched: Watched) -> bool:
     """Whether the pushed pieces, put together, are what the store holds."""
-    wanted = ("id", "content", "status", "toolCalls", "currentTokens", "outputTokens")
-    return [[turn[key] for key in wanted] for turn in stored.turns] == [
-        [turn[key] for key in wanted] for turn in watched.turns
-    ]
+    # Only the watcher asked for raw responses.
+    return stored.turns == [evolve(turn, raw_response=None) for turn in watched.turns]
 
 
 def print_figures(console: Console, stored: Stored, watched: Watched, store: str) -> None:
     """What was stored, and how much of it."""
-    failed = sum(call["status"] == "failed" for call in stored.calls)
+    failed = sum(call.status is ToolCallStatus.FAILED for call in stored.calls)
     latency = watched.latency_ms
     rows = {
-        "session": printable(stored.session["title"]),
+        "session": printable(stored.session.title or ""),
         "rounds": str(len(stored.rounds)),
         "turns": str(len(stored.turns)),
-        "pieces": str(stored.total("chunkCount")),
+        "pieces": str(sum(turn.chunk_count for turn in stored.turns)),
         "tool calls": f"{len(stored.calls)}, of them {failed} failed",
-        "characters": str(sum(len(turn["content"]) for turn in stored.turns)),
-        "tokens": f"{stored.total('outputTokens')} (words, there being no model)",
+        "characters": str(sum(len(turn.content or "") for turn in stored.turns)),
+        "tokens": f"{sum(turn.output_tokens for turn in stored.turns)} (words, there being no model)",
         "time": f"{stored.seconds:.1f} s",
         "latency": "not measured" if latency is None else f"{latency:.1f} ms from agent to watcher, the median",
         "store": f"{printable(store)}, {shown_size(Path(store).stat().st_size)}",

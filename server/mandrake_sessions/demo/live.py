@@ -12,9 +12,9 @@ from rich.rule import Rule
 from rich.segment import Segment
 from rich.text import Text
 
-from mandrake_sessions.demo.client import Message
 from mandrake_sessions.demo.display import call_text, printable, status_text
 from mandrake_sessions.demo.watched import Watched
+from mandrake_sessions.model import Turn, TurnStatus
 
 FRAMES_PER_SECOND = 20
 # The terminal writes ^C where the cursor stands; it must not begin a line that we know nothing of.
@@ -32,7 +32,7 @@ class LiveDisplay:
         self._drawn = 0.0
         self._asked = False
         self._finished: set[str] = set()
-        self._unfinished: list[Message] = []
+        self._unfinished: list[Turn] = []
 
     def __enter__(self) -> LiveDisplay:
         self._live.start()
@@ -51,10 +51,10 @@ class LiveDisplay:
             self._asked = True
             self._console.print(Text.assemble(("> ", "bold cyan"), (printable(watched.question), "bold")), "")
         for turn in watched.turns:
-            if turn["status"] != "streaming" and turn["id"] not in self._finished:
-                self._finished.add(turn["id"])
+            if turn.status is not TurnStatus.STREAMING and turn.id not in self._finished:
+                self._finished.add(turn.id)
                 self._console.print(_turn(turn), "")
-        self._unfinished = [turn for turn in watched.turns if turn["id"] not in self._finished]
+        self._unfinished = [turn for turn in watched.turns if turn.id not in self._finished]
         if time.monotonic() - self._drawn >= 1 / FRAMES_PER_SECOND:
             self._drawn = time.monotonic()
             self._live.update(self._frame(watched), refresh=True)
@@ -89,12 +89,12 @@ class _Tail:
             yield Segment.line()
 
 
-def _turn(turn: Message, *, cursor: bool = False) -> RenderableType:
+def _turn(turn: Turn, *, cursor: bool = False) -> RenderableType:
     """A turn: its text, thoughts dimmed, and its tool calls below it."""
-    is_thought = turn["kind"] == "thought"
-    text = Text(printable(turn["content"]).rstrip(), style="dim italic" if is_thought else "")
-    if cursor and not turn["toolCalls"]:
+    is_thought = turn.kind == "thought"
+    text = Text(printable(turn.content or "").rstrip(), style="dim italic" if is_thought else "")
+    if cursor and not turn.tool_calls:
         text.append("▌", "cyan")
-    if turn["status"] in ("cancelled", "error", "interrupted"):
-        text.append(f"  [{turn['status']}]", "red")
-    return Group(Padding(text, (0, 0, 0, 2)), *(Padding(call_text(call), (0, 0, 0, 2)) for call in turn["toolCalls"]))
+    if turn.status not in (TurnStatus.STREAMING, TurnStatus.COMPLETED):
+        text.append(f"  [{turn.status}]", "red")
+    return Group(Padding(text, (0, 0, 0, 2)), *(Padding(call_text(call), (0, 0, 0, 2)) for call in turn.tool_calls))

@@ -6,9 +6,9 @@ from types import TracebackType
 
 from rich.console import Console
 
-from mandrake_sessions.demo.client import Message
 from mandrake_sessions.demo.display import call_text, printable, status_text
 from mandrake_sessions.demo.watched import Watched
+from mandrake_sessions.model import ToolCall, Turn, TurnStatus
 
 
 class PlainDisplay:
@@ -42,28 +42,28 @@ class PlainDisplay:
         self.show(watched)
         self._write(f"\n{status_text(watched)}\n")
 
-    def _show_turn(self, turn: Message) -> None:
-        turn_id, content = turn["id"], turn["content"]
+    def _show_turn(self, turn: Turn) -> None:
+        turn_id, content = turn.id, turn.content or ""
         if turn_id not in self._printed:
             self._printed[turn_id] = 0
-            self._write(f"\n[{turn['kind']}]\n")
+            self._write(f"\n[{turn.kind}]\n")
         self._write(printable(content[self._printed[turn_id] :]))
         self._printed[turn_id] = len(content)
-        for call in turn["toolCalls"]:
+        for call in turn.tool_calls:
             self._show_call(turn_id, call)
-        if turn["status"] != "streaming" and turn_id not in self._ended:
+        if turn.status is not TurnStatus.STREAMING and turn_id not in self._ended:
             self._ended.add(turn_id)
-            ending = "" if turn["status"] == "completed" else f"[{turn['status']}]\n"
-            self._write(("" if turn["toolCalls"] else "\n") + ending)
+            ending = "" if turn.status is TurnStatus.COMPLETED else f"[{turn.status}]\n"
+            self._write(("" if turn.tool_calls else "\n") + ending)
 
-    def _show_call(self, turn_id: str, call: Message) -> None:
-        known = self._calls.get((turn_id, call["id"]))
-        if known == call["status"]:
+    def _show_call(self, turn_id: str, call: ToolCall) -> None:
+        known = self._calls.get((turn_id, call.id))
+        if known == call.status:
             return
-        self._calls[turn_id, call["id"]] = call["status"]
+        self._calls[turn_id, call.id] = call.status
         # The first call of a turn ends the line of its text.
-        before = "\n" if known is None and call["id"] == self._first_call(turn_id) else ""
-        self._write(f"{before}{call_text(call)} [{call['status']}]\n")
+        before = "\n" if known is None and call.id == self._first_call(turn_id) else ""
+        self._write(f"{before}{call_text(call)} [{call.status}]\n")
 
     def _first_call(self, turn_id: str) -> str:
         return next(call_id for known, call_id in self._calls if known == turn_id)

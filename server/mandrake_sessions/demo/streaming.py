@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, Unpack
 
 from attrs import asdict
 
-from mandrake_sessions.demo.client import Client, now_us
+from mandrake_sessions.client import Client
 from mandrake_sessions.demo.tools import Document, Listing, NotText, clean
 from mandrake_sessions.demo.words import pieces
+from mandrake_sessions.fields import ToolCallFields
+from mandrake_sessions.model import ToolCallStatus, TurnStatus
 
 MODEL = "demo (no language model)"
 PIECE_SECONDS = (0.02, 0.05)
@@ -32,13 +34,22 @@ class Cancelled(Exception):
 class Pace:
     """How fast the agent goes; a pause ends at once with Cancelled when ``stop`` is set."""
 
-    def __init__(self, speed: float, stop: threading.Event) -> None:
+    def __init__(self, speed: float, stop: asyncio.Event) -> None:
         self._speed = speed
         self._stop = stop
 
-    def pause(self, seconds: float) -> None:
-        if self._stop.wait(seconds / self._speed):
-            raise Cancelled
+    async def pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds / self._speed):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+        raise Cancelled
+
+
+def now_us() -> int:
+    """Microseconds since the epoch."""
+    return time.time_ns() // 1000
 
 
 class Called(NamedTuple):
@@ -56,28 +67,36 @@ class LiveTurn:
         self._id = turn_id
         self._pace = pace
 
-    def say(self, text: str) -> None:
+    async def say(self, text: str) -> None:
         """Stream a text. A word counts as a token, there being no model that would count otherwise."""
         for piece in pieces(text):
-            self._pace.pause(random.uniform(*PIECE_SECONDS))
+            await self._pace.pause(random.uniform(*PIECE_SECONDS))
             chunk, self.tokens = self.tokens, self.tokens + 1
             # What a provider sent, to the letter, belongs into rawResponse. This one says when it sent.
             raw = json.dumps({"delta": piece, "sentAtUs": now_us()}) + "\n"
-            self._client.request(
-                "turn/append", turnId=self._id, chunk=chunk, content=piece, rawResponse=raw, currentTokens=self.tokens
+            await self._client.turn_append(
+                turn_id=self._id, chunk=chunk, content=piece, raw_response=raw, current_tokens=self.tokens
             )
             if piece.rstrip().endswith((".", ":", "?")):
-                self._pace.pause(SENTENCE_SECONDS)
+                await self._pace.pause(SENTENCE_SECONDS)
 
-    def call(self, call_id: str, tool: Callable[[Path, str], Found], workspace: Path, path: str) -> Found | Called:
+    async def call(
+        self, call_id: str, tool: Callable[[Path, str], Found], workspace: Path, path: str
+    ) -> Found | Called:
         """Run a tool; all that becomes of it is stored, in the order in which it happens.
 
-        The pauses are for whoever watches: ``startTime``, ``endTime`` and ``elapsedMs`` are the tool's own.
+        The pauses are for whoever watches: ``start_time``, ``end_time`` and ``elapsedMs`` are the tool's own.
         """
-        call = {"id": call_id, "title": f"{tool.__name__} {path}", "kind": "read", "methodName": tool.__name__}
-        self._upsert(call | {"arguments": {"path": path}, "status": "pending"})
-        self._pace.pause(CALL_SECONDS)
-        self._upsert({"id": call_id, "status": "in_progress", "startTime": now_us() // 1000})
+        await self._upsert(
+            id=call_id,
+            title=f"{tool.__name__} {path}",
+            kind="read",
+            method_name=tool.__name__,
+            arguments={"path": path},
+            status=ToolCallStatus.PENDING,
+        )
+        await self._pace.pause(CALL_SECONDS)
+        await self._upsert(id=call_id, status=ToolCallStatus.IN_PROGRESS, start_time=now_us() // 1000)
         begun = time.perf_counter()
         found: Found | Called
         try:
@@ -85,29 +104,36 @@ class LiveTurn:
         except (OSError, NotText) as error:
             found = Called(error.strerror or str(error) if isinstance(error, OSError) else str(error))
         metadata = {"elapsedMs": round((time.perf_counter() - begun) * 1000, 3)}
-        ended = {"id": call_id, "endTime": now_us() // 1000, "metadata": metadata, "response": _response(found)}
-        self._pace.pause(CALL_SECONDS)
-        self._upsert(ended | {"status": "failed" if isinstance(found, Called) else "completed"})
+        end_time = now_us() // 1000
+        await self._pace.pause(CALL_SECONDS)
+        status = ToolCallStatus.FAILED if isinstance(found, Called) else ToolCallStatus.COMPLETED
+        await self._upsert(id=call_id, status=status, end_time=end_time, metadata=metadata, response=_response(found))
         return found
 
-    def _upsert(self, call: dict[str, Any]) -> None:
-        self._client.request("toolCall/upsert", turnId=self._id, toolCall=call)
+    async def _upsert(self, **call: Unpack[ToolCallFields]) -> None:
+        await self._client.tool_call_upsert(turn_id=self._id, tool_call=call)
 
 
-@contextmanager
-def streaming_turn(client: Client, response_id: str, pace: Pace, kind: str = "message") -> Iterator[LiveTurn]:
+@asynccontextmanager
+async def streaming_turn(
+    client: Client, response_id: str, pace: Pace, kind: str = "message"
+) -> AsyncIterator[LiveTurn]:
     """A turn that streams in the block and is completed after it."""
-    turn_id = client.request("turn/create", responseId=response_id, kind=kind, model=MODEL)["id"]
-    turn = LiveTurn(client, turn_id, pace)
+    made = await client.turn_create(response_id=response_id, kind=kind, model=MODEL)
+    turn = LiveTurn(client, made.id, pace)
+
+    async def end(status: TurnStatus, error: str | None = None) -> None:
+        await client.turn_update(turn_id=made.id, status=status, error=error, output_tokens=turn.tokens)
+
     try:
         yield turn
     except Cancelled:
-        client.request("turn/update", turnId=turn_id, status="cancelled", outputTokens=turn.tokens)
+        await end(TurnStatus.CANCELLED)
         raise
     except OSError as error:
-        client.request("turn/update", turnId=turn_id, status="error", error=str(error), outputTokens=turn.tokens)
+        await end(TurnStatus.ERROR, str(error))
         raise
-    client.request("turn/update", turnId=turn_id, status="completed", outputTokens=turn.tokens)
+    await end(TurnStatus.COMPLETED)
 
 
 def _response(found: Listing | Document | Called) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from statistics import median
 
-from mandrake_sessions.demo.client import Message, Notification
+from mandrake_sessions.client import apply
+from mandrake_sessions.model import ResponseStatus, Turn
+from mandrake_sessions.protocol.results import SessionUpdated, TurnUpdated
 
 
 class Watched:
@@ -15,79 +17,62 @@ class Watched:
         self.session_id = session_id
         self.title = ""
         self.question = ""
-        self.response_status = "open"
+        self.response_status = ResponseStatus.OPEN
         self.pushes = 0
         self.pieces = 0
         self.latencies_ms: list[float] = []
-        self._turns: dict[str, Message] = {}
+        self._turns: dict[str, Turn] = {}
 
     @property
-    def turns(self) -> list[Message]:
+    def turns(self) -> list[Turn]:
         """In the order in which the agent began them; none before the question.
 
         Sessions and turns are two streams, each in its own order: a turn may be heard of before its question.
         """
         if not self.question:
             return []
-        return sorted(self._turns.values(), key=lambda turn: int(turn["index"]))
+        return sorted(self._turns.values(), key=lambda turn: turn.index)
 
     @property
     def seq(self) -> int:
         """Up to where the turns have been heard of."""
-        return max((int(turn["seq"]) for turn in self._turns.values()), default=0)
+        return max((turn.seq for turn in self._turns.values()), default=0)
 
     @property
     def latency_ms(self) -> float | None:
-        """From the agent's sending of a piece to its line being read here, the median; None before the first.
+        """From the agent's sending of a piece to its notification being read here, the median; None before the first.
 
         The agent writes into each piece when it sent it; both processes read the clock of the same machine.
         """
         return median(self.latencies_ms) if self.latencies_ms else None
 
-    def apply(self, notification: Notification) -> None:
-        """Take a notification in; those about other sessions are left alone."""
-        params = notification.params
-        if params.get("sessionId") != self.session_id:
+    def apply(self, update: TurnUpdated | SessionUpdated, received_us: int) -> None:
+        """Take a notification in, with the time at which it came; those about other sessions are left alone."""
+        if update.session_id != self.session_id:
             return
         self.pushes += 1
-        if notification.method == "session/updated":
-            self._apply_session(params)
-        elif notification.method == "turn/updated":
-            self._apply_turn(params, notification.received_us)
+        if isinstance(update, SessionUpdated):
+            self._apply_session(update)
+        else:
+            self._apply_turn(update, received_us)
 
-    def _apply_session(self, params: Message) -> None:
-        session = params.get("session") or {}
-        self.title = session.get("title") or self.title
-        self.question = session.get("preview") or self.question
-        self.response_status = (params.get("response") or {}).get("status", self.response_status)
+    def _apply_session(self, update: SessionUpdated) -> None:
+        if update.session is not None:
+            self.title = update.session.title or self.title
+            self.question = update.session.preview or self.question
+        if update.response is not None:
+            self.response_status = update.response.status
 
-    def _apply_turn(self, params: Message, received_us: int) -> None:
-        kind, turn_id = params["kind"], params["turnId"]
-        if kind == "created":
-            self._turns[turn_id] = params["turn"]
-        elif kind == "deleted":
-            self._turns.pop(turn_id, None)
-        elif (turn := self._turns.get(turn_id)) is not None:
-            turn["seq"] = params["seq"]
-            if kind == "appended":
-                self._append(turn, params, received_us)
-            else:
-                turn.update(params["changes"])
-            if kind == "toolCallUpdated":
-                _put(turn["toolCalls"], params["toolCall"])
-            elif kind == "toolCallDeleted":
-                turn["toolCalls"] = [call for call in turn["toolCalls"] if call["id"] != params["toolCallId"]]
-
-    def _append(self, turn: Message, params: Message, received_us: int) -> None:
-        turn["content"] += params["content"]
-        turn["currentTokens"] = params.get("currentTokens", turn["currentTokens"])
-        # Pieces that came fast may have been joined into one push; each says for itself when it was sent.
-        self.pieces += params["lastChunk"] - params["firstChunk"] + 1
-        for line in params.get("rawResponse", "").splitlines():
-            self.latencies_ms.append((received_us - json.loads(line)["sentAtUs"]) / 1000)
-
-
-def _put(calls: list[Message], call: Message) -> None:
-    """In place of the one with its id, or at the end."""
-    known = {other["id"]: other for other in calls}
-    calls[:] = (known | {call["id"]: call}).values()
+    def _apply_turn(self, update: TurnUpdated, received_us: int) -> None:
+        if update.turn_id is None:
+            return
+        turn = apply(self._turns.get(update.turn_id), update)
+        if turn is None:
+            self._turns.pop(update.turn_id, None)
+        else:
+            self._turns[update.turn_id] = turn
+        if update.first_chunk is not None and update.last_chunk is not None:
+            # Pieces that came fast may have been joined into one push; each says for itself when it was sent.
+            self.pieces += update.last_chunk - update.first_chunk + 1
+            for line in (update.raw_response or "").splitlines():
+                self.latencies_ms.append((received_us - json.loads(line)["sentAtUs"]) / 1000)
