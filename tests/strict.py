@@ -10,7 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mandrake_sessions.client import SERVER, Client, Notification, Subscription
+from mandrake_sessions.client import SERVER, Client, Notification, Subscription, apply
+from mandrake_sessions.model import Turn
+from mandrake_sessions.protocol.results import TurnSubscription, TurnUpdated
 from wire import TIMEOUT, clean_environment
 
 
@@ -63,3 +65,24 @@ class StrictClient(Client):
         assert not self.notifications, f"left unread: {list(self.notifications)[:5]}"
         for subscription in self._subscriptions:
             assert not subscription.unread, f"{subscription.unread} items of {subscription} were left unread"
+
+
+async def new_response(client: Client) -> str:
+    """The id of an open response in a session of its own."""
+    session = await client.session_create(title="A talk")
+    return (await client.round_create(session_id=session.id, content="?")).response.id
+
+
+async def new_turn(client: Client) -> Turn:
+    """A streaming turn in a session of its own."""
+    return await client.turn_create(response_id=await new_response(client))
+
+
+async def read_until(
+    changes: Subscription[TurnSubscription, TurnUpdated], seq: int, turn: Turn | None = None
+) -> Turn | None:
+    """The turn after the changes up to a seq; a state replaces it."""
+    while changes.seq is None or changes.seq < seq:
+        item = await anext(changes)
+        turn = item.turns[0] if isinstance(item, TurnSubscription) else apply(turn, item)
+    return turn

@@ -18,15 +18,13 @@ from mandrake_sessions.client import (
     NotAnswered,
     RequestFailed,
     ServerEnded,
-    Subscription,
     apply,
 )
 from mandrake_sessions.model import Session, Turn, TurnStatus
 from mandrake_sessions.protocol.results import SessionSubscription, SessionUpdated, TurnSubscription, TurnUpdated
-from strict import StrictClient
+from strict import StrictClient, new_turn, read_until
 from wire import TIMEOUT, clean_environment, store_of
 
-Turns = Subscription[TurnSubscription, TurnUpdated]
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
@@ -36,24 +34,9 @@ async def client(workspace: Path) -> AsyncIterator[StrictClient]:
         yield made
 
 
-async def new_turn(client: Client) -> Turn:
-    """A streaming turn in a session of its own."""
-    session = await client.session_create(title="A talk")
-    made = await client.round_create(session_id=session.id, content="?")
-    return await client.turn_create(response_id=made.response.id)
-
-
 async def append(client: Client, turn: Turn, *texts: str) -> int:
     """The seq of the last piece."""
     return [(await client.turn_append(turn_id=turn.id, content=text, raw_response="r")).seq for text in texts][-1]
-
-
-async def read_until(changes: Turns, seq: int, turn: Turn | None = None) -> Turn | None:
-    """The turn after the changes up to a seq; a state replaces it."""
-    while changes.seq is None or changes.seq < seq:
-        item = await anext(changes)
-        turn = item.turns[0] if isinstance(item, TurnSubscription) else apply(turn, item)
-    return turn
 
 
 def kill(client: Client) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from mandrake_sessions import SessionManager
+from mandrake_sessions.client import RequestFailed, ServerEnded, apply
 from mandrake_sessions.model import TurnStatus
-from wire import Conversation, Wire, apply_update, serving
+from mandrake_sessions.protocol.results import TurnSubscription, TurnUpdated
+from strict import StrictClient, new_response, new_turn, read_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no leases here")
 
@@ -20,99 +24,122 @@ LOOK = ("--lease-seconds", "0.4")
 
 
 @pytest.fixture
-def watcher(workspace: Path) -> Iterator[Wire]:
-    with serving(workspace, "lines", *LOOK) as wire:
-        yield wire
+async def watcher(workspace: Path) -> AsyncIterator[StrictClient]:
+    async with StrictClient(workspace, *LOOK) as client:
+        yield client
 
 
 @pytest.fixture
-def agent(workspace: Path, watcher: Wire) -> Iterator[Wire]:
-    """A server that may be ended by the test in any way."""
-    wire = Wire(workspace, "lines", *LOOK)
-    yield wire
-    if wire.process.poll() is None:
-        wire.kill()
-    wire.unread()
+async def agent(workspace: Path, watcher: StrictClient) -> AsyncIterator[StrictClient]:
+    """A client whose server may be ended by the test in any way; it starts with the first request."""
+    client = StrictClient(workspace, *LOOK)
+    yield client
+    await client.close()
 
 
-def kill(wire: Wire) -> None:
-    wire.kill()
+async def kill(client: StrictClient) -> None:
+    os.kill(client.pid, signal.SIGKILL)
+    await ended(client)
 
 
-def end_input(wire: Wire) -> None:
-    wire.end_input()
-    assert wire.process.wait(10) == 0
+async def terminate(client: StrictClient) -> None:
+    os.kill(client.pid, signal.SIGTERM)
+    await ended(client)
+    await end_input(client)
 
 
-def terminate(wire: Wire) -> None:
-    wire.process.terminate()
-    assert wire.process.wait(10) == 0
+async def ended(client: StrictClient) -> None:
+    """Wait until the server has ended by itself."""
+    with pytest.raises(ServerEnded):
+        while True:
+            with suppress(RequestFailed):
+                await client.server_info()
+
+
+async def end_input(client: StrictClient) -> None:
+    await client.close()
+    assert client.exit_codes == [0]
 
 
 @pytest.mark.parametrize("end", [kill, end_input, terminate])
-def test_a_writer_that_ends_leaves_interrupted_turns_which_are_pushed(watcher: Wire, agent: Wire, end: object) -> None:
-    conversation = Conversation(agent)
-    turns = [conversation.turn() for _ in range(2)]
-    ended = conversation.turn(status="completed")
-    detached = conversation.turn(detached=True)
-    agent.request("turn/append", turnId=turns[0], content="so far")
-    state = {turn["id"]: turn for turn in watcher.request("turn/subscribe", includeRaw=True)["turns"]}
-    assert set(state) == {*turns, detached}
-    end(agent)  # type: ignore[operator]
-    for turn in turns:
-        told = watcher.notification()
-        assert (told["turnId"], told["kind"], told["changes"]["status"]) == (turn, "updated", "interrupted")
-        assert told["changes"]["streamEndTime"] >= state[turn]["streamStartTime"]
-        apply_update(state, told)
-    assert state[turns[0]] == watcher.request("turn/get", turnId=turns[0])
-    assert watcher.request("turn/get", turnId=ended)["status"] == "completed"
-    time.sleep(0.6)  # another look, which must find nothing more
-    assert watcher.request("turn/get", turnId=detached)["status"] == "streaming"
+async def test_a_writer_that_ends_leaves_interrupted_turns_which_are_pushed(
+    watcher: StrictClient, agent: StrictClient, end: Callable[[StrictClient], Awaitable[None]]
+) -> None:
+    response = await new_response(agent)
+    turns = [(await agent.turn_create(response_id=response)).id for _ in range(2)]
+    completed = await agent.turn_create(response_id=response, status=TurnStatus.COMPLETED)
+    detached = await agent.turn_create(response_id=response, detached=True)
+    await agent.turn_append(turn_id=turns[0], content="so far")
+    async with watcher.follow_turns(include_raw=True) as changes:
+        began = await anext(changes)
+        assert isinstance(began, TurnSubscription)
+        known = {turn.id: turn for turn in began.turns}
+        assert set(known) == {*turns, detached.id}
+        await end(agent)
+        for turn_id in turns:
+            told = await anext(changes)
+            assert isinstance(told, TurnUpdated)
+            assert (told.turn_id, told.kind, told.changes and told.changes["status"]) == (
+                turn_id, "updated", TurnStatus.INTERRUPTED,
+            )  # fmt: skip
+            turn = apply(known[turn_id], told)
+            assert turn is not None
+            assert (turn.stream_end_time or 0) >= turn.stream_start_time
+            assert turn == await watcher.turn_get(turn_id=turn_id)
+        assert (await watcher.turn_get(turn_id=completed.id)).status is TurnStatus.COMPLETED
+        await asyncio.sleep(0.6)  # another look, which must find nothing more
+        assert (await watcher.turn_get(turn_id=detached.id)).status is TurnStatus.STREAMING
 
 
-def test_a_writer_that_is_stopped_loses_nothing(watcher: Wire, agent: Wire) -> None:
-    turn = Conversation(agent).turn()
-    agent.process.send_signal(signal.SIGSTOP)
-    time.sleep(1.2)  # several looks
-    assert watcher.request("turn/get", turnId=turn)["status"] == "streaming"
-    agent.process.send_signal(signal.SIGCONT)
-    agent.request("turn/append", turnId=turn, content="still here")
-    assert watcher.request("turn/get", turnId=turn)["content"] == "still here"
+async def test_a_writer_that_is_stopped_loses_nothing(watcher: StrictClient, agent: StrictClient) -> None:
+    turn = await new_turn(agent)
+    os.kill(agent.pid, signal.SIGSTOP)
+    await asyncio.sleep(1.2)  # several looks
+    assert (await watcher.turn_get(turn_id=turn.id)).status is TurnStatus.STREAMING
+    os.kill(agent.pid, signal.SIGCONT)
+    await agent.turn_append(turn_id=turn.id, content="still here")
+    assert (await watcher.turn_get(turn_id=turn.id)).content == "still here"
 
 
-def test_an_interrupted_turn_is_taken_up_again_by_another_process(watcher: Wire, agent: Wire, workspace: Path) -> None:
-    turn = Conversation(agent).turn()
-    agent.request("turn/append", turnId=turn, content="one ", chunk=0)
-    state = {turn: watcher.request("turn/subscribe", turnId=turn, includeRaw=True)["turns"][0]}
-    agent.kill()
-    apply_update(state, watcher.notification())
-    assert state[turn]["status"] == "interrupted"
-    with serving(workspace) as heir:
-        last = heir.request("turn/append", turnId=turn, content="two", chunk=1)
-        for told in watcher.notifications_until(last["seq"]):
-            apply_update(state, told)
-        assert (state[turn]["status"], state[turn]["streamEndTime"]) == ("streaming", None)
-        assert state[turn] == heir.request("turn/get", turnId=turn)
-        ended = heir.request("turn/update", turnId=turn, status="completed")
-    assert watcher.notifications_until(ended["seq"])[-1]["changes"]["status"] == "completed"
-    assert watcher.request("turn/get", turnId=turn)["content"] == "one two"
+async def test_an_interrupted_turn_is_taken_up_again_by_another_process(
+    watcher: StrictClient, agent: StrictClient, workspace: Path
+) -> None:
+    turn_id = (await new_turn(agent)).id
+    await agent.turn_append(turn_id=turn_id, content="one ", chunk=0)
+    async with watcher.follow_turns(turn_id=turn_id, include_raw=True) as changes:
+        known = await read_until(changes, 1)
+        assert known is not None
+        await kill(agent)
+        known = await read_until(changes, known.seq + 1, known)
+        assert known is not None
+        assert known.status is TurnStatus.INTERRUPTED
+        async with StrictClient(workspace) as heir:
+            last = await heir.turn_append(turn_id=turn_id, content="two", chunk=1)
+            known = await read_until(changes, last.seq, known)
+            assert known is not None
+            assert (known.status, known.stream_end_time) == (TurnStatus.STREAMING, None)
+            assert known == await heir.turn_get(turn_id=turn_id)
+            completed = await heir.turn_update(turn_id=turn_id, status=TurnStatus.COMPLETED)
+        assert await read_until(changes, completed.seq, known) == completed
+        assert completed.content == "one two"
 
 
-def test_a_turn_belongs_to_whoever_last_appended_to_it(watcher: Wire, agent: Wire) -> None:
-    turn = Conversation(agent).turn()
-    watcher.request("turn/append", turnId=turn, content="mine now")
-    agent.kill()
-    time.sleep(0.8)
-    assert watcher.request("turn/get", turnId=turn)["status"] == "streaming"
+async def test_a_turn_belongs_to_whoever_last_appended_to_it(watcher: StrictClient, agent: StrictClient) -> None:
+    turn = await new_turn(agent)
+    await watcher.turn_append(turn_id=turn.id, content="mine now")
+    await kill(agent)
+    await asyncio.sleep(0.8)
+    assert (await watcher.turn_get(turn_id=turn.id)).status is TurnStatus.STREAMING
 
 
-def test_a_server_that_starts_later_notices_too(watcher: Wire, agent: Wire, workspace: Path) -> None:
-    turn = Conversation(agent).turn()
-    watcher.end_input()
-    assert watcher.process.wait(10) == 0
-    agent.kill()
-    with serving(workspace) as later:
-        assert later.request("turn/get", turnId=turn)["status"] == "interrupted"
+async def test_a_server_that_starts_later_notices_too(
+    watcher: StrictClient, agent: StrictClient, workspace: Path
+) -> None:
+    turn = await new_turn(agent)
+    await watcher.close()
+    await kill(agent)
+    async with StrictClient(workspace) as later:
+        assert (await later.turn_get(turn_id=turn.id)).status is TurnStatus.INTERRUPTED
 
 
 def test_a_program_that_closes_its_store_leaves_interrupted_turns(database: Path) -> None:
