@@ -133,7 +133,7 @@ class StoreFollower:
         self._told.forget()
 
     def _step(self, until: float, *, look: bool) -> bool:
-        """Tell those that have seen everything, then those behind, of what comes next; whether there was anything."""
+        """Tell those that have seen everything, then those behind, of what comes next; whether there may be more."""
         every = self.subscriptions.every()
         if not every:
             return False
@@ -143,20 +143,23 @@ class StoreFollower:
             # Whoever began below the sweep, or a whole new lap.
             self._sweep = min((subscription.position for subscription in self.subscriptions.every()), default=newest)
         self._ahead = {seq: found for seq, found in self._ahead.items() if seq in (told, newest, self._sweep)}
-        if self._sweep < newest and not self._outbound.is_full:
-            self._sweep = self._advance(self._sweep, self._changes_since(self._sweep, look=True), until)
+        if self._sweep < newest:
+            if not self._outbound.is_full:
+                self._sweep = self._advance(self._sweep, self._changes_since(self._sweep, look=True), until)
             return told is not None or self._sweep is not None
-        return told is not None
+        # Most often it was one commit of this process, and all of it is told.
+        return told is not None and (look or self.manager.recent_changes(told) != [])
 
     def _changes_since(self, seq: int, *, look: bool) -> list[Change]:
-        if self.manager.reconnects != self._reconnects or not self.manager.is_in_place:
+        if self.manager.reconnects != self._reconnects:
             # What the positions mean in the file that is there now is not known until `reopened` has looked.
             return []
         if seq in self._ahead:
             return self._ahead[seq]
         recent = self.manager.recent_changes(seq)
         if recent is None or (look and not recent):
-            return self.manager.changes_since(seq, limit=READ_LIMIT)
+            # The file is read; what was just committed was in place when it was acknowledged.
+            return self.manager.changes_since(seq, limit=READ_LIMIT) if self.manager.is_in_place else []
         if recent:
             self._lookout.own_commit()
         return recent

@@ -86,7 +86,7 @@ class Place:
     @property
     def is_found(self) -> bool:
         """The same, and a look at the database's own name, over which something may be mounted: no directory tells."""
-        return self.is_same and not self.was_replaced
+        return self.is_same and self.content.identity == self._known[DATABASE]
 
     @property
     def is_linked_elsewhere(self) -> bool:

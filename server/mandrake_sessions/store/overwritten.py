@@ -56,9 +56,10 @@ class Content:
         """Whether it is known not to be what SQLite takes it for; one ``stat`` and a short read while nothing has
         changed. A -wal that was begun anew is noted too, since that moves the marks and not the file."""
         if not self._was_overwritten:
-            known = self._known
+            known, self.identity = self._known, None
             with suppress(OSError):
                 found = os.stat(self._path)  # noqa: PTH116
+                self.identity = found.st_dev, found.st_ino
                 # No checkpoint makes it shorter than that.
                 self.is_emptied = known is not None and found.st_size < _HEADER
                 if known is None or _state(found) != known.state or self._marks() != known.marks:
