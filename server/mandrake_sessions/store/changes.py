@@ -256,7 +256,7 @@ _SET_DATA = "UPDATE feed SET data = ? WHERE seq = ?"
 
 # The change that created a turn has the turn's own pk as its seq.
 _CREATION_WITH_CALL = (
-    "SELECT seq, data FROM feed WHERE seq = ?1 AND turn_pk = ?1 AND kind = 'created' AND instr(data, ?2) > 0"
+    "SELECT seq, data FROM feed WHERE seq = ? AND turn_pk = ? AND kind = 'created' AND instr(data, ?) > 0"
 )
 
 
@@ -264,7 +264,7 @@ def _forget_tool_call(tx: Transaction, turn_pk: int, call_id: str) -> None:
     """It costs the same however many calls the turn has."""
     name = json.dumps(call_id, ensure_ascii=False)
     rows = tx.execute(_UPDATES_OF_CALL, (turn_pk, f"[{name},null]")).fetchall()
-    rows += tx.execute(_CREATION_WITH_CALL, (turn_pk, name))
+    rows += tx.execute(_CREATION_WITH_CALL, (turn_pk, turn_pk, name))
     for seq, encoded in rows:
         data = decode_json(encoded)
         holder = data.get("changes", data)

@@ -141,16 +141,16 @@ def _delete_replaced_text(tx: Transaction, turn_pk: int, last: int) -> None:
     """Text that was replaced, once the feed no longer names it."""
     for text in ("content", "raw_response"):
         tx.execute(
-            f"UPDATE text SET {text} = NULL WHERE turn_pk = ?1 AND pk <= ?2 AND {text} IS NOT NULL"
-            f" AND pk < (SELECT {text}_pk FROM turn WHERE pk = ?1)",
-            (turn_pk, last),
+            f"UPDATE text SET {text} = NULL WHERE turn_pk = ? AND pk <= ? AND {text} IS NOT NULL"
+            f" AND pk < (SELECT {text}_pk FROM turn WHERE pk = ?)",
+            (turn_pk, last, turn_pk),
         )
     tx.execute(
-        "DELETE FROM text WHERE turn_pk = ?1 AND pk <= ?2"
+        "DELETE FROM text WHERE turn_pk = ? AND pk <= ?"
         " AND coalesce(content, '') = '' AND coalesce(raw_response, '') = ''"
         # Those that the turn's texts begin with stay.
-        " AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.pk = ?1 AND text.pk IN (t.content_pk, t.raw_response_pk))",
-        (turn_pk, last),
+        " AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.pk = ? AND text.pk IN (t.content_pk, t.raw_response_pk))",
+        (turn_pk, last, turn_pk),
     )
 
 
