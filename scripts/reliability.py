@@ -37,9 +37,7 @@ PARTS = {
         Promise(
             "… at a random moment while it streams", "faults/test_kill.py", "killed at a random moment of a stream"
         ),
-        Promise(
-            "… while it folds, prunes, gives space back, checkpoints", "faults/test_kill.py", "killed in idle work"
-        ),
+        Promise("… while it folds, prunes, returns space, checkpoints", "faults/test_kill.py", "killed in idle work"),
         Promise("… while it migrates an older file", "faults/test_kill.py", "killed in a migration"),
         Promise("… while it makes a new file", "faults/test_kill.py", "killed in the making of a file"),
         Promise("… at any operation in between, with any work", "faults/test_kill.py", "killed in mixed work"),
@@ -53,10 +51,12 @@ PARTS = {
             "commands/test_restore.py::test_killed_at_any_moment_the_store_is_the_old_or_the_restored_one",
             "ended while it restored",
         ),
-        Promise("What the killed process streamed becomes `interrupted`, and goes on", "e2e/test_leases.py"),
-        Promise("A process that is merely stopped loses nothing", "faults/test_processes.py", "stopped in the middle"),
         Promise(
-            "A second signal ends it at once, without damage",
+            "The turns of a killed process become `interrupted`, and the next append resumes them", "e2e/test_leases.py"
+        ),
+        Promise("A process that is only stopped loses nothing", "faults/test_processes.py", "stopped in the middle"),
+        Promise(
+            "A second signal ends the server at once, without damage",
             "e2e/test_lifecycle.py::test_a_second_signal_ends_it_at_once_and_nothing_is_lost",
         ),
         Promise(
@@ -70,13 +70,15 @@ PARTS = {
         Promise(
             "`full`: a power cut loses nothing that was acknowledged", "faults/test_power_cut.py", "power cut, full"
         ),
-        Promise("`balanced`: it loses the last appends at the most", "faults/test_power_cut.py", "power cut, balanced"),
-        Promise("`normal`: it loses the last writes at the most", "faults/test_power_cut.py", "power cut, normal"),
+        Promise(
+            "`balanced`: a power cut loses at most the last appends", "faults/test_power_cut.py", "power cut, balanced"
+        ),
+        Promise("`normal`: a power cut loses at most the last writes", "faults/test_power_cut.py", "power cut, normal"),
         Promise("A clock that is set back or forward changes no order and loses nothing", "faults/test_clock.py"),
     ),
     "The disk and the system fail": (
         Promise(
-            "A full disk refuses what does not fit, keeps what was stored, and goes on when there is room",
+            "On a full disk the server rejects what does not fit, keeps what it stored, and goes on once there is room",
             "faults/test_full_disk.py",
             "full disk",
         ),
@@ -86,56 +88,65 @@ PARTS = {
             "write that fails",
         ),
         Promise(
-            "Out of file descriptors: a `storage` error, and on when there are some",
+            "Without free file descriptors a request gets a `storage` error; the server goes on once there are some",
             "faults/test_descriptors.py",
             "file descriptors",
         ),
-        Promise("What may only be read is read, and written again when it may be", "faults/test_read_only.py"),
-        Promise("A network file system, and one without locks, is refused", "faults/test_filesystems.py"),
+        Promise("The server reads a read-only store, and writes again once it may", "faults/test_read_only.py"),
+        Promise("The server refuses a network file system, and one without locks", "faults/test_filesystems.py"),
     ),
     "Others touch the file": (
-        Promise("A lock of another program is waited for, then named", "faults/test_locks.py"),
         Promise(
-            "A file that is deleted, replaced or moved is opened anew, and that is said", "faults/test_moved_files.py"
+            "The server waits for another program's lock, then names the process that holds it", "faults/test_locks.py"
+        ),
+        Promise(
+            "The server reopens the path of a deleted, replaced or moved file, and says so",
+            "faults/test_moved_files.py",
         ),
         Promise(
             "A deleted -wal or -shm loses nothing",
             "faults/test_moved_files.py::test_a_deleted_wal_or_shm_loses_nothing",
         ),
         Promise(
-            "What is acknowledged after a snapshot was put back (`rsync -a`, `cp -rp`, `tar -x`, renamed, mounted, "
-            "linked) is in it",
+            "A write that the server acknowledges after somebody put a snapshot back (`rsync -a`, `cp -rp`, `tar -x`, "
+            "renamed, mounted, linked) is in it",
             "faults/test_put_back.py",
         ),
         Promise(
-            "A file that takes the place of the store is looked through, and what is wrong with it is told",
+            "The server checks a file that takes the place of the store, and names what is wrong with it",
             "faults/test_checked_when_replaced.py",
         ),
         Promise(
-            "Whoever tidies the lock files away interrupts no turn of a living process, and keeps none of a dead one",
+            "Tidying the lock files away interrupts no turn of a living process, and keeps none of a dead one",
             "faults/test_tidied_locks.py",
         ),
-        Promise("What root does in the store of another user stays that user's", "faults/test_root_and_owner.py"),
-        Promise("An odd entity is left out and named once, and the rest goes on", "faults/test_odd_entities.py"),
+        Promise("What root creates in the store of another user belongs to that user", "faults/test_root_and_owner.py"),
         Promise(
-            "A damaged file is told of, read where it can be, and not written to",
+            "The server leaves an odd entity out, names it once, and goes on with the rest",
+            "faults/test_odd_entities.py",
+        ),
+        Promise(
+            "The server reports a damaged file, reads it where it can, and does not write to it",
             "faults/test_damaged_files.py",
             "noise",
         ),
-        Promise("An old program leaves a file alone that a newer one cut it off from", "faults/test_newer_schema.py"),
         Promise(
-            "A file that is written over in place while servers have it open is noticed: nothing goes into it unseen",
+            "An old program does not touch a file that a newer one has locked it out of", "faults/test_newer_schema.py"
+        ),
+        Promise(
+            "Servers notice that somebody overwrites an open file in place: nothing goes into it unseen",
             "faults/test_overwritten.py",
         ),
         Promise(
-            "Each column of each table may hold any odd value: it harms its entity alone, and `doctor --fix` mends it",
+            "An odd value in any column of any table harms its entity alone, and `doctor --fix` mends it",
             "faults/test_odd_values.py",
         ),
         Promise(
-            "A schema that another program changed is named, and mended where it can be", "faults/test_odd_schemas.py"
+            "The program names a schema that another program changed, and mends it where it can",
+            "faults/test_odd_schemas.py",
         ),
         Promise(
-            "What was stored while a restore replaced the file is in the old one, which is kept, or in the new one",
+            "A write during a restore is in the old file, which the restore keeps, or in the new one",
             "commands/test_restore.py::test_what_others_were_told_is_stored_is_in_the_file_before_or_in_the_restored_one",
         ),
     ),
@@ -146,16 +157,16 @@ PARTS = {
             "each type in each field",
         ),
         Promise(
-            "Broken messages and bytes are answered as an independent oracle says",
+            "Broken messages and bytes get the answers that an independent oracle predicts",
             "hostile/test_fuzz_messages.py",
             "fuzzed messages",
         ),
         Promise("Random calls leave exactly what was acknowledged", "hostile/test_fuzz_calls.py", "fuzzed calls"),
         Promise("Input without end costs bounded memory", "hostile/test_endless.py"),
         Promise("Each limit holds, on both sides", "hostile/test_limits.py"),
-        Promise("A server needs no more memory than the README says", "hostile/test_memory.py"),
+        Promise("A server needs no more memory than docs/limits.md says", "hostile/test_memory.py"),
         Promise(
-            "What waits behind a lock is bounded, and answered in order",
+            "The requests that wait behind a lock are bounded, and answered in order",
             "hostile/test_limits.py",
             "requests behind a lock",
         ),
@@ -165,7 +176,7 @@ PARTS = {
             "e2e/test_logs.py::test_a_client_that_does_not_read_stderr_holds_nobody_up",
         ),
         Promise(
-            "Without a working directory, a home, a user name or standard streams what needs none of them works",
+            "Without a working directory, a home, a user name or standard streams, all works that does not need them",
             "e2e/test_surroundings.py",
         ),
         Promise("… with closed standard streams, and in any encoding", "e2e/test_standard_streams.py"),
@@ -185,9 +196,9 @@ PARTS = {
             "Pieces that were folded and then pruned from the feed lose no text, with every threshold tiny",
             "faults/test_fold_and_prune.py",
         ),
-        Promise("What reads a store that is not there makes nothing", "e2e/test_absent_store.py"),
+        Promise("Reading a store that is not there creates nothing", "e2e/test_absent_store.py"),
         Promise(
-            "The event loop is never held: under bursts, batches of 9,000, long transactions, 1,024 subscriptions and"
+            "Nothing holds the event loop: under bursts, batches of 9,000, long transactions, 1,024 subscriptions and"
             " long deletions no step takes 50 ms of processor time",
             "e2e/test_event_loop.py::test_no_step_of_the_loop_is_long",
         ),
@@ -196,15 +207,15 @@ PARTS = {
             "e2e/test_event_loop.py::test_under_every_load_the_server_is_there_and_ends",
         ),
         Promise(
-            "A write that an end meets is told what became of it",
+            "A write that runs when the server ends is answered with its outcome",
             "e2e/test_event_loop.py::test_a_write_that_an_end_meets_is_told_what_became_of_it",
         ),
         Promise(
-            "What needs more memory than there is gets one error, and the server goes on",
+            "A message that needs more memory than there is gets one error, and the server goes on",
             "e2e/test_event_loop.py::test_what_needs_more_memory_than_there_is_gets_an_error",
         ),
         Promise(
-            "A client that skips what is not above its state has each append once, however appends are joined",
+            "A client that skips each change not above its state receives each append once, however appends are joined",
             "e2e/test_event_loop.py::test_skipping_what_is_not_above_the_turn_is_enough",
         ),
     ),
@@ -214,7 +225,7 @@ PARTS = {
             "faults/test_who_may_read.py",
         ),
         Promise(
-            "No content of a conversation stands in the log",
+            "No conversation text is in the log",
             "e2e/test_logs.py::test_no_content_stands_in_the_log_above_debug_level",
         ),
     ),
@@ -223,14 +234,14 @@ PARTS = {
 HEAD = """\
 # Reliability
 
-What is promised, the tests under `tests/` that hold it, and what their last run gave: how many passed, and what they
-counted. They run in `make check`; `make reliability` runs them again and writes this page. By hand, with
-`MANDRAKE_SESSIONS_FAULTS=20`, twenty times as many kills and power cuts are tried, and with
-`MANDRAKE_SESSIONS_FUZZ_SECONDS=600` ten minutes are fuzzed.
+This page lists what the program promises, the test under `tests/` for each promise, and its last run: how many cases
+passed, and what they counted. The tests run in `make check`. `make reliability` runs them again and writes this page.
+By hand, `MANDRAKE_SESSIONS_FAULTS=20` tries twenty times as many kills and power cuts, and
+`MANDRAKE_SESSIONS_FUZZ_SECONDS=600` fuzzes for ten minutes.
 
-What is not promised: SQLite has no checksums, so noise inside a text that leaves the file's structure whole goes
-unnoticed. A write that failed with `io` may have reached the -wal: after a kill it can be there, whole, though it was
-not acknowledged.
+Two things are not promised. SQLite keeps no checksums: damage inside a text that leaves the file's structure whole goes
+undetected. A write that failed with `io` may have reached the -wal: after a kill it can be there, whole, though the
+server did not acknowledge it.
 """
 
 
