@@ -23,7 +23,7 @@ check: $(VENV)/ready-to-check ## Format, lint, types, import contracts, generate
 	$(BIN)/python scripts/generate.py --check
 	$(MAKE) test
 
-bench: $(VENV)/ready-to-check ## Measure, side by side with others; the README's figures come from here.
+bench: $(VENV)/ready-to-check ## Measure, side by side with others; the figures of docs/performance.md come from here.
 	$(BIN)/python -m benchmarks $(ARGS)
 
 COUNTING := faults hostile commands soak $(addprefix e2e/test_,$(addsuffix .py,absent_store event_loop leases lifecycle \

@@ -1,4 +1,4 @@
-"""Bounds that more than one layer keeps to; ``server/info`` tells them, the README says what happens beyond each."""
+"""Limits that more than one layer applies. ``server/info`` reports them, docs/limits.md says what happens beyond."""
 
 from __future__ import annotations
 

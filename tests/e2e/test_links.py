@@ -35,7 +35,8 @@ def links(page: Path) -> list[str]:
 
 def test_there_are_pages_and_links() -> None:
     assert {"README.md", "ARCHITECTURE.md", "docs/protocol.md"} <= set(PAGES)
-    assert "docs/protocol.md#session" in links(ROOT / "README.md")
+    assert "#session" in links(ROOT / "docs" / "protocol.md")
+    assert "docs/keeping.md" in links(ROOT / "README.md")
 
 
 @pytest.mark.parametrize("name", PAGES)

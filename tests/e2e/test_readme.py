@@ -1,4 +1,4 @@
-"""The README's examples, as they stand there."""
+"""The examples of the README and of docs/, as they stand there."""
 
 from __future__ import annotations
 
@@ -9,39 +9,100 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from mandrake_sessions.protocol.names import camel
+from mandrake_sessions.settings import ENVIRONMENT_PREFIX, setting_fields
 from wire import clean_environment
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")))
+EXAMPLES = {
+    "README.md": {"watch", "write", "pipe", "python"},
+    "docs/keeping.md": {"keep", "replaced", "move"},
+    "docs/client.md": {"client"},  # run in tests/client
+}
+# A block of code with what stands above it: `<!-- example: NAME -->`, `<!-- not run: WHY -->`, or nothing.
+_BLOCK = re.compile(r"^(?:<!-- (example|not run): (.+?) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_RUNNABLE = {"sh", "bash", "python"}
 
 
-def example(name: str) -> str:
-    found = re.search(rf"<!-- example: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
-    assert found is not None
-    return found[1]
+def blocks(page: str) -> list[tuple[str, str, str, str]]:
+    """Each block of code of a page: the kind of its mark, the mark's text, its language, its text."""
+    return _BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+
+
+def example(page: str, name: str) -> str:
+    (found,) = [text for kind, mark, _, text in blocks(page) if (kind, mark) == ("example", name)]
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_example_of_a_page_is_run_or_says_why_not(page: str) -> None:
+    found = blocks(page)
+    assert {mark for kind, mark, _, _ in found if kind == "example"} == EXAMPLES.get(page, set())
+    assert [text for kind, _, language, text in found if language in _RUNNABLE and not kind] == []
+
+
+def environment(workspace: Path) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return clean_environment(workspace) | {"PATH": path}
 
 
 def run(command: list[str], workspace: Path) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(command, cwd=workspace, env=clean_environment(workspace) | {"PATH": path},
+    done = subprocess.run(command, cwd=workspace, env=environment(workspace),
                           capture_output=True, text=True, check=True, timeout=60)  # fmt: skip
     assert done.stderr == ""
     return done.stdout
 
 
+def shell(page: str, name: str, workspace: Path) -> str:
+    return run(["sh", "-ec", example(page, name)], workspace)
+
+
+def answers(lines: str) -> list[Any]:
+    """What a server has written, which may answer in any order."""
+    return sorted((json.loads(line) for line in lines.splitlines()), key=lambda message: message["id"])
+
+
+def test_two_terminals(workspace: Path) -> None:
+    watch = subprocess.Popen(["sh", "-ec", example("README.md", "watch")], cwd=workspace, env=environment(workspace),
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+    assert watch.stdin is not None
+    assert watch.stdout is not None
+    with watch:
+        try:
+            assert json.loads(watch.stdout.readline())["result"]["turns"] == []
+            first = answers(shell("README.md", "write", workspace))
+            text, status = "", None
+            while status != "completed":
+                change = json.loads(watch.stdout.readline())["params"]
+                text += change.get("content", "")
+                status = change["status"]
+            watch.stdin.close()
+            assert (text, watch.wait(60), watch.stdout.read()) == ("A few files.", 0, "")
+        finally:
+            watch.kill()
+    assert all("result" in answer for answer in first)
+    again = answers(shell("README.md", "write", workspace))
+    assert [answer["result"]["chunk"] for answer in again[3:5]] == [0, 1]
+    assert again[5]["result"]["content"] == "A few files."
+    assert again[0]["result"]["roundCount"] == 1
+
+
 def test_over_a_pipe(workspace: Path) -> None:
-    answers = [json.loads(line) for line in run(["sh", "-c", example("pipe")], workspace).splitlines()]
-    assert [answer["id"] for answer in answers] == [1, 2, 3]
-    assert answers[2]["result"]["sessions"] == [answers[0]["result"]]
-
-
-def test_watching(workspace: Path) -> None:
-    (answer,) = run(["sh", "-c", example("watch")], workspace).splitlines()
-    assert json.loads(answer)["result"]["turns"] == []
+    made, found, listed = answers(shell("README.md", "pipe", workspace))
+    assert found["result"] == made["result"]
+    assert listed["result"]["sessions"] == [made["result"]]
+    refused, found, listed = answers(shell("README.md", "pipe", workspace))
+    assert refused["error"]["data"]["kind"] == "conflict"
+    assert listed["result"]["sessions"] == [made["result"]] == [found["result"]]
 
 
 def test_from_python(workspace: Path) -> None:
-    text, kinds = run([sys.executable, "-c", example("python")], workspace).splitlines()
+    text, kinds = run([sys.executable, "-c", example("README.md", "python")], workspace).splitlines()
     assert text == "A few files."
     # What is committed when the manager is closed has been heard by its listeners.
     assert ast.literal_eval(kinds) == [
@@ -50,9 +111,9 @@ def test_from_python(workspace: Path) -> None:
     ]  # fmt: skip
 
 
-def test_keeping_it_in_good_order(workspace: Path) -> None:
-    run(["sh", "-ec", example("pipe")], workspace)
-    told = run(["sh", "-ec", example("keep")], workspace)
+def test_keeping_a_store(workspace: Path) -> None:
+    shell("README.md", "pipe", workspace)
+    told = shell("docs/keeping.md", "keep", workspace)
     for part in (
         ": 1 session, ",
         "verified\n",
@@ -62,3 +123,27 @@ def test_keeping_it_in_good_order(workspace: Path) -> None:
         "storeId",
     ):
         assert part in told
+    (kept,) = shell("docs/keeping.md", "replaced", workspace).splitlines()
+    assert kept in told
+    assert not (workspace / kept).exists()
+
+
+def test_moving_a_store(workspace: Path) -> None:
+    for name in ("old", "new"):
+        (workspace / name / ".git").mkdir(parents=True)
+    (made, _, _) = answers(shell("README.md", "pipe", workspace / "old"))
+    shell("docs/keeping.md", "move", workspace)
+    (_, found, _) = answers(shell("README.md", "pipe", workspace / "new"))
+    assert found["result"]["id"] == made["result"]["id"]
+
+
+def test_the_page_of_settings_has_a_row_for_each() -> None:
+    page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    for setting in setting_fields():
+        flag, variable = "--" + setting.name.replace("_", "-"), ENVIRONMENT_PREFIX + setting.name.upper()
+        value = "" if setting.metadata["alone"] else " " + setting.metadata["metavar"]
+        row = f"| `{flag}{value}` | `{variable}` | `{camel(setting.name)}` | "
+        (rest,) = [line.removeprefix(row) for line in page.splitlines() if line.startswith(row)]
+        if setting.default is not None:
+            default = f"{setting.default:g}" if isinstance(setting.default, float) else str(setting.default).lower()
+            assert rest.replace("`", "").startswith(default), setting.name

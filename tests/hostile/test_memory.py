@@ -1,4 +1,4 @@
-"""The figure of the README: what a server needs above its rest, whatever its clients do within the limits."""
+"""The figure of docs/limits.md: what a server needs above its rest, whatever its clients do within the limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wire import Conversation, Wire, serving
 
 pytestmark = needs_proc
 
-# What the README promises, while no message and no text is above 8 MiB.
+# What docs/limits.md promises, while no message and no text is above 8 MiB.
 ABOVE_REST = 200 * MIB
 # What may be kept when all is answered.
 KEPT = 64 * MIB

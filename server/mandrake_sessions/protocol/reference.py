@@ -20,15 +20,16 @@ from mandrake_sessions.protocol.schema import parameter_types
 _HEAD = """\
 # Protocol reference
 
-Generated from the code (`make docs`); the same as a JSON Schema is in `protocol.schema.json`.
+`make docs` generates this page from the code. [protocol.schema.json](protocol.schema.json) says the same as a JSON
+Schema.
 
-JSON-RPC 2.0 on stdin and stdout, one message a line or with LSP's `Content-Length` headers: the first byte that the
-client sends decides. Params are objects; a `?` marks what may be left out, and a field that is not listed is an error
-that names it. Every method but `server/*` also takes `scope?: "workspace" | "system"` and `workspace?: URI`. Ids are
-UUIDs, times milliseconds since the epoch, costs USD.
+The server speaks JSON-RPC 2.0 on stdin and stdout, one message a line or with LSP's `Content-Length` headers: the first
+byte that the client sends decides. Params are objects. A `?` marks a field that a client may leave out. A field that is
+not listed is an error that names it. Every method but `server/*` also takes `scope?: "workspace" | "system"` and
+`workspace?: URI` (`file:///path/to/folder`, not a path). Ids are UUIDs, times milliseconds since the epoch, costs USD.
 
-Requests take effect in the order in which they were sent. Answers may come in another order: `server/*` at once, long
-reads later. Match them by `id`.
+Requests take effect in the order in which the client sends them. Answers may come in another order: those of `server/*`
+at once, those of long reads later. Match them by `id`.
 """
 
 _ENTITIES = (
@@ -44,7 +45,13 @@ _PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", 
 
 def reference() -> str:
     """The whole page."""
-    parts = [_HEAD, "## Methods\n", *(_method(method) for method in METHODS.values())]
+    parts = [
+        _HEAD,
+        "## All methods\n",
+        _method_table(),
+        "## Methods\n",
+        *(_method(method) for method in METHODS.values()),
+    ]
     parts += ["## Notifications\n", *(_notification(n.name, n.params, n.summary) for n in NOTIFICATIONS)]
     parts += ["## Entities\n", *(_class(kind) for kind in _ENTITIES)]
     parts += ["## Other shapes\n", *(_class(kind) for kind in _other_shapes())]
@@ -52,13 +59,14 @@ def reference() -> str:
     return "\n".join(parts)
 
 
-def method_table() -> str:
-    """One row a method, for the README: its types are in the reference, beside the README in ``docs/``."""
+def _method_table() -> str:
+    """One row for each method, with a link to its section."""
     rows = ["| method | params | result |", "|---|---|---|"]
     for method in METHODS.values():
         params = " ".join(_parameter(name, kind, required, short=True) for name, kind, required in _own(method))
-        rows.append(f"| `{method.name}` | {params or 'none'} | {_type(method.result)} |")
-    return "\n".join(rows).replace("](#", "](docs/protocol.md#") + "\n"
+        link = f"[`{method.name}`](#{method.name.replace('/', '').lower()})"
+        rows.append(f"| {link} | {params or 'none'} | {_type(method.result)} |")
+    return "\n".join(rows) + "\n"
 
 
 def _own(method: Method) -> list[tuple[str, Any, bool]]:
