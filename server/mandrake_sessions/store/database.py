@@ -261,7 +261,7 @@ class Database:
         return reader
 
     def _check_not_emptied(self) -> None:
-        """SQLite deletes the -wal of an empty file when it opens that, and with it what is left. Raises StorageFailure."""
+        """SQLite deletes the -wal of an empty file when it opens that, and with it the rest. Raises StorageFailure."""
         if not file_size(self.path) and file_size(self.path + WAL):
             self.damaged("it was emptied")
             raise damage(self.path, "it was emptied")
