@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from sqlite3 import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import asdict, evolve
 
@@ -18,16 +18,53 @@ from mandrake_sessions.model import Change, ChangeKind, ToolCall, ToolCallStatus
 from mandrake_sessions.store.bindings import release_large
 from mandrake_sessions.store.feed_values import check_change, check_piece
 from mandrake_sessions.store.oddities import StoreConnection, note, path_of
-from mandrake_sessions.store.readable import unreadable
 from mandrake_sessions.store.rounds import StoredRound, round_by_pk
 from mandrake_sessions.store.rows import delete, insert
-from mandrake_sessions.store.transaction import Row, Transaction
+from mandrake_sessions.store.selection import picker, unreadable
+from mandrake_sessions.store.transaction import Transaction
 from mandrake_sessions.store.turns import StoredTurn
 from mandrake_sessions.store.values import Decoder, OddValue, decode_json, decode_number, decode_uuid, decode_word
 
-_SELECT = """
-SELECT f.seq, f.kind, f.session_pk, f.round_pk, f.turn_pk, f.chunk, f.current_tokens, f.output_tokens, f.content,
-       f.raw_response, f.data, x.content, x.raw_response, t.id, t."index", s.id, r.id, p.id
+
+class _Row(NamedTuple):
+    """A row of the feed, with the text that stands under its seq and the names of what it is about."""
+
+    seq: int
+    kind: str
+    round_pk: int | None
+    chunk: int | None
+    current_tokens: int | None
+    output_tokens: int | None
+    content: str | None
+    raw_response: str | None
+    data: str | None
+    set_content: str | None
+    set_raw_response: str | None
+    turn_id: str | None
+    turn_index: int | None
+    session_id: str
+    round_id: str | None
+    response_id: str | None
+
+
+_OF_OTHER_TABLES = {
+    "set_content": "x.content",
+    "set_raw_response": "x.raw_response",
+    "turn_id": "t.id",
+    "turn_index": 't."index"',
+    "session_id": "s.id",
+    "round_id": "r.id",
+    "response_id": "p.id",
+}
+_texts = picker(
+    _Row._fields,
+    (
+        "kind", "content", "raw_response", "data", "set_content", "set_raw_response",
+        "turn_id", "session_id", "round_id", "response_id",
+    ),
+)  # fmt: skip
+_SELECT = f"""
+SELECT {", ".join(_OF_OTHER_TABLES.get(name, f"f.{name}") for name in _Row._fields)}
 FROM feed f
 LEFT JOIN turn t ON t.pk = f.turn_pk
 LEFT JOIN text x ON x.pk = f.seq AND f.kind IN ('created', 'updated')
@@ -149,16 +186,16 @@ def read_changes(connection: Connection, after: int, limit: int) -> list[Change]
     """The committed changes with a seq above ``after``, in order: ``limit`` at the most, or about ``READ_BYTES``."""
     found: list[Change] = []
     size = 0
-    for row in connection.execute(_SELECT + _ABOVE, (after, limit)):
+    for row in map(_Row._make, connection.execute(_SELECT + _ABOVE, (after, limit))):
         try:
             change, weight = _read_change(connection, row)
         except OddValue as error:
             if not found:
-                raise _not_readable(connection, after, row[0], error) from None
+                raise _not_readable(connection, after, row.seq, error) from None
             # What comes before it is given; the next reading begins at it.
             break
         found.append(change)
-        size += sum(len(value) for value in row if isinstance(value, str)) + weight
+        size += sum(map(len, filter(None, _texts(row)))) + weight
         if size > READ_BYTES:
             break
     return found
@@ -166,17 +203,17 @@ def read_changes(connection: Connection, after: int, limit: int) -> list[Change]
 
 def unreadable_changes(connection: Connection) -> Iterator[tuple[int, str]]:
     """The rows of the feed, but for pieces, that could not be sent to a subscriber: the seq of each, and why."""
-    for row in connection.execute(f"{_SELECT} WHERE f.kind <> 'appended' ORDER BY f.seq"):
+    for row in map(_Row._make, connection.execute(f"{_SELECT} WHERE f.kind <> 'appended' ORDER BY f.seq")):
         try:
             _read_change(connection, row)
         except OddValue as error:
-            yield row[0], str(error)
+            yield row.seq, str(error)
 
 
 def read_again(connection: Connection, seq: str) -> None:
     """Raises OddValue where the change still cannot be read."""
     for row in connection.execute(f"{_SELECT} WHERE f.seq = ?", (int(seq),)):
-        _read_change(connection, row)
+        _read_change(connection, _Row._make(row))
 
 
 def _not_readable(connection: Connection, after: int, seq: int, why: OddValue) -> FeedPruned:
@@ -187,7 +224,7 @@ def _not_readable(connection: Connection, after: int, seq: int, why: OddValue) -
     return FeedPruned(after)
 
 
-def _read_change(connection: Connection, row: Row) -> tuple[Change, int]:
+def _read_change(connection: Connection, row: _Row) -> tuple[Change, int]:
     """The change of a row, and about how many bytes of its round it carries. Raises OddValue: it is not one that could
     have been recorded."""
     try:
@@ -280,12 +317,12 @@ def _encode(data: Mapping[str, Any]) -> str:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
-def _round_of(connection: Connection, row: Row) -> StoredRound | None:
+def _round_of(connection: Connection, row: _Row) -> StoredRound | None:
     """The round that a change carries parts of; None where that cannot be read: the change itself can."""
-    if row[3] is None or row[1] not in _WITH_PARTS:
+    if row.round_pk is None or row.kind not in _WITH_PARTS:
         return None
     try:
-        return round_by_pk(connection, row[3])
+        return round_by_pk(connection, row.round_pk)
     except Unreadable as error:
         note(connection, error)
         return None
@@ -293,20 +330,20 @@ def _round_of(connection: Connection, row: Row) -> StoredRound | None:
         raise OddValue("is about a round that is not there") from None
 
 
-def _change(row: Row, stored: StoredRound | None) -> Change:
+def _change(row: _Row, stored: StoredRound | None) -> Change:
     """The change of a row. ``stored``: what ``_round_of`` gave for it."""
-    kind = decode_word(ChangeKind, row[1])
+    kind = decode_word(ChangeKind, row.kind)
     if kind is ChangeKind.TURN_APPENDED:
         return _appended(row)
-    data = {} if row[10] is None else decode_json(row[10])
-    where = {
-        "seq": row[0],
+    data = {} if row.data is None else decode_json(row.data)
+    where: dict[str, Any] = {
+        "seq": row.seq,
         "kind": kind,
-        "session_id": data.get("session_id") or row[15],
-        "round_id": row[16],
-        "response_id": row[17],
-        "turn_id": row[13],
-        "index": row[14],
+        "session_id": data.get("session_id") or row.session_id,
+        "round_id": row.round_id,
+        "response_id": row.response_id,
+        "turn_id": row.turn_id,
+        "index": row.turn_index,
     }
     if kind is ChangeKind.TURN_CREATED:
         turn = _turn_then(data, row)
@@ -327,10 +364,11 @@ def _change(row: Row, stored: StoredRound | None) -> Change:
     return Change(**where, **parts)
 
 
-def _turn_updated(data: dict[str, Any], row: Row, where: dict[str, Any]) -> Change:
+def _turn_updated(data: dict[str, Any], row: _Row, where: dict[str, Any]) -> Change:
     """A change to a turn's own fields, or to one of its tool calls: the stored word is the same."""
-    texts = {name: text for name, text in (("content", row[11]), ("raw_response", row[12])) if text is not None}
-    status, changes = decode_word(TurnStatus, data["status"]), data["changes"] | texts
+    status = decode_word(TurnStatus, data["status"])
+    texts = {"content": row.set_content, "raw_response": row.set_raw_response}
+    changes = data["changes"] | {name: text for name, text in texts.items() if text is not None}
     calls = _decode_tool_calls(changes.pop("tool_calls", []))
     if not calls:
         return Change(**where, status=status, changes=changes)
@@ -338,29 +376,29 @@ def _turn_updated(data: dict[str, Any], row: Row, where: dict[str, Any]) -> Chan
     return Change(**where | {"kind": kind}, status=status, changes=changes, tool_call=calls[0])
 
 
-def _appended(row: Row) -> Change:
+def _appended(row: _Row) -> Change:
     return Change(
-        seq=row[0],
+        seq=row.seq,
         kind=ChangeKind.TURN_APPENDED,
-        session_id=row[15],
-        round_id=row[16],
-        response_id=row[17],
-        turn_id=row[13],
-        index=row[14],
+        session_id=row.session_id,
+        round_id=row.round_id,
+        response_id=row.response_id,
+        turn_id=row.turn_id,
+        index=row.turn_index,
         status=TurnStatus.STREAMING,
-        first_chunk=row[5],
-        last_chunk=row[5],
-        content=row[8],
-        raw_response=row[9],
-        current_tokens=row[6],
-        output_tokens=row[7],
+        first_chunk=row.chunk,
+        last_chunk=row.chunk,
+        content=row.content,
+        raw_response=row.raw_response,
+        current_tokens=row.current_tokens,
+        output_tokens=row.output_tokens,
     )
 
 
-def _turn_then(data: dict[str, Any], row: Row) -> Turn:
+def _turn_then(data: dict[str, Any], row: _Row) -> Turn:
     calls = _decode_tool_calls(data["tool_calls"])
     fields = data | {"status": decode_word(TurnStatus, data["status"]), "tool_calls": calls}
-    return Turn(**fields, content=row[11] or "", raw_response=row[12] or "")
+    return Turn(**fields, content=row.set_content or "", raw_response=row.set_raw_response or "")
 
 
 def _decode_tool_calls(calls: list[dict[str, Any]]) -> list[ToolCall]:

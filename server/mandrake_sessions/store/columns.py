@@ -1,4 +1,5 @@
-"""What each column may hold: one table of decoders a table, for those who read a row and for the deep check.
+"""What each column may hold: one declaration a table, for the statements that select columns, for the readers of their
+rows (see ``selection.py``) and for the deep check.
 
 A column that is not named here (a newer schema's) may hold anything. Texts that may be long are left out where nothing
 but being UTF-8 is asked of them.
@@ -7,7 +8,9 @@ but being UTF-8 is asked of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
+
+from attrs import frozen
 
 from mandrake_sessions.model import ResponseStatus, ToolCallStatus, TurnStatus
 from mandrake_sessions.store.values import (
@@ -26,6 +29,26 @@ from mandrake_sessions.store.values import (
     optional,
     word_of,
 )
+
+
+@frozen
+class Column:
+    """A column as a SELECT reads it: its name in the table, its SQL, and what its value may be."""
+
+    name: str
+    sql: str
+    decode: Decoder
+
+
+def columns_from(alias: str, table: Mapping[str, Decoder]) -> dict[str, Column]:
+    """The columns of a table, by their names, for a SELECT that calls the table ``alias``."""
+    return {name: Column(name, f'{alias}."{name}"', decode) for name, decode in table.items()}
+
+
+def decode_anything(stored: Any) -> Any:
+    """The stored value: it is checked where it is used, or nothing can be wrong with it."""
+    return stored
+
 
 _MADE: Final[Mapping[str, Decoder]] = {
     "create_hash": optional(decode_bytes),

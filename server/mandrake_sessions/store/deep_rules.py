@@ -9,19 +9,19 @@ from mandrake_sessions.model import ChangeKind
 from mandrake_sessions.store import checkup
 from mandrake_sessions.store.migrate import known_migrations, user_version
 from mandrake_sessions.store.problems import Mend, Problem
+from mandrake_sessions.store.standing import LAST_PIECE
 from mandrake_sessions.store.values import MAX_NUMBER
 
 _KINDS = ", ".join(f"'{kind.value}'" for kind in ChangeKind)
 
 # A turn as appends see it: while it streams, its last piece says what its row does not say yet.
-STANDING = """
+STANDING = f"""
 SELECT t.pk, coalesce(a.chunk + 1, t.chunk_count) AS chunk_count, coalesce(a.seq, t.seq) AS seq,
        coalesce(a.content_bytes, t.content_bytes) AS content_bytes,
        coalesce(a.raw_response_bytes, t.raw_response_bytes) AS raw_response_bytes,
        t.folded_chunks, t.folded_bytes, t.content_pk, t.raw_response_pk
 FROM turn t
-LEFT JOIN feed a ON t.status = 'streaming' AND a.seq = (
-    SELECT f.seq FROM feed f WHERE f.turn_pk = t.pk AND f.chunk >= t.chunk_count ORDER BY f.chunk DESC LIMIT 1)
+{LAST_PIECE}
 """
 _PIECES = f"""
 SELECT s.pk, s.chunk_count, s.folded_chunks, count(f.seq), min(f.chunk), max(f.chunk)

@@ -11,36 +11,59 @@ from attrs import frozen
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Order, Request, Response, ResponseStatus, Round, RoundDetail
-from mandrake_sessions.store.columns import REQUEST, RESPONSE, ROUND
+from mandrake_sessions.store.columns import REQUEST, RESPONSE, ROUND, Column, columns_from
 from mandrake_sessions.store.oddities import readable_page
-from mandrake_sessions.store.readable import Fields
 from mandrake_sessions.store.rows import insert, row_bytes
+from mandrake_sessions.store.selection import Selection, field_names
 from mandrake_sessions.store.transaction import Row, Transaction
 from mandrake_sessions.store.values import decode_text
 
 # The names of the fields, and numbers.
 _FRAME_BYTES = 800
 
-_SELECT = """
-SELECT r.id, s.id, q.id, p.id, r."index", r.metadata, r.created_at, r.updated_at,
-       q.content, q.blocks, q.created_at, q.updated_at,
-       p.status, p.stop_reason, p.end_time, p.created_at, p.updated_at,
-       r.pk, r.session_pk, r.create_hash
+# The columns of a request and a response that a round has too.
+_OF_REQUEST = {"id": "request_id", "created_at": "request_created_at", "updated_at": "request_updated_at"}
+_OF_RESPONSE = {"id": "response_id", "created_at": "response_created_at", "updated_at": "response_updated_at"}
+
+
+def _columns() -> dict[str, Column]:
+    request, response = columns_from("q", REQUEST), columns_from("p", RESPONSE)
+    return {
+        **{_OF_REQUEST.get(name, name): column for name, column in request.items()},
+        **{_OF_RESPONSE.get(name, name): column for name, column in response.items()},
+        **columns_from("r", ROUND),
+        # NULL where the row is not there.
+        "session_id": Column("session_id", "s.id", decode_text),
+        "request_id": Column("request_id", "q.id", decode_text),
+        "response_id": Column("response_id", "p.id", decode_text),
+    }
+
+
+_SELECTION = Selection(
+    "round",
+    _columns(),
+    (
+        *field_names(Round),
+        "content", "blocks", "request_created_at", "request_updated_at",
+        "status", "stop_reason", "end_time", "response_created_at", "response_updated_at",
+    ),
+    beside=("pk", "session_pk", "create_hash"),
+)  # fmt: skip
+_SELECT = f"""
+SELECT {_SELECTION.sql}
 FROM round r
 LEFT JOIN session s ON s.pk = r.session_pk
 LEFT JOIN request q ON q.pk = r.pk
 LEFT JOIN response p ON p.pk = r.pk
 """
-_PARENT_IDS = dict.fromkeys(("session_id", "request_id", "response_id"), decode_text)
-_FIELDS = Fields(
-    "round",
-    {**ROUND, **_PARENT_IDS, "blocks": REQUEST["blocks"], "content": REQUEST["content"], **RESPONSE},
-    (
-        "id", "session_id", "request_id", "response_id", "index", "metadata", "created_at", "updated_at",
-        "content", "blocks", "created_at", "updated_at",
-        "status", "stop_reason", "end_time", "created_at", "updated_at",
-    ),
-)  # fmt: skip
+_ID = _SELECTION.position("id")
+_INDEX = _SELECTION.position("index")
+_PK = _SELECTION.position("pk")
+_SESSION_PK = _SELECTION.position("session_pk")
+_CREATE_HASH = _SELECTION.position("create_hash")
+_round = _SELECTION.picker(Round)
+_request = _SELECTION.picker(Request, round_id="id", **_OF_REQUEST)
+_response = _SELECTION.picker(Response, round_id="id", **_OF_RESPONSE)
 
 
 @frozen
@@ -64,11 +87,11 @@ class RoundRow:
 
     @property
     def pk(self) -> int:
-        return int(self.row[17])
+        return int(self.row[_PK])
 
     @property
     def index(self) -> int:
-        return int(self.row[4])
+        return int(self.row[_INDEX])
 
     @property
     def weight(self) -> int:
@@ -153,7 +176,7 @@ def list_rounds(
             (session_pk, *values, count),
         )
 
-    return readable_page(connection, fetch, lambda row: row[4], after, limit, _readable_row)
+    return readable_page(connection, fetch, lambda row: row[_INDEX], after, limit, _readable_row)
 
 
 def following_rounds(connection: Connection, stored: StoredRound) -> list[int]:
@@ -197,17 +220,12 @@ def _one(connection: Connection, where: str, value: str | int, *, anyhow: bool =
 
 
 def _stored(row: Row, *, anyhow: bool = False) -> StoredRound:
-    values = _FIELDS.decode_anyhow(row[:17]) if anyhow else _FIELDS.decode(row[0], row[:17])
-    round_id, _, request_id, response_id = values[:4]
-    detail = RoundDetail(
-        Round(*values[:8]),
-        Request(request_id, round_id, *values[8:12]),
-        Response(response_id, round_id, *values[12:17]),
-    )
-    return StoredRound(row[17], row[18], row[19], _FRAME_BYTES + row_bytes(row), detail)
+    values = _SELECTION.decode_anyhow(row) if anyhow else _SELECTION.decode(row[_ID], row)
+    detail = RoundDetail(Round(*_round(values)), Request(*_request(values)), Response(*_response(values)))
+    return StoredRound(row[_PK], row[_SESSION_PK], row[_CREATE_HASH], _FRAME_BYTES + row_bytes(row), detail)
 
 
 def _readable_row(row: Row) -> RoundRow:
     """Raises Unreadable; what is decoded for that is not kept."""
-    _FIELDS.decode(row[0], row[:17])
+    _SELECTION.decode(row[_ID], row)
     return RoundRow(row)

@@ -12,31 +12,28 @@ from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Session
 from mandrake_sessions.store.bindings import LARGE_VALUE, fetch_one
-from mandrake_sessions.store.columns import SESSION
+from mandrake_sessions.store.columns import SESSION, Column, columns_from
 from mandrake_sessions.store.oddities import StoreConnection, readable_page
-from mandrake_sessions.store.readable import Fields
 from mandrake_sessions.store.rows import insert, row_bytes, update
+from mandrake_sessions.store.selection import Selection, field_names
 from mandrake_sessions.store.transaction import Row, Transaction
 
 PREVIEW_LENGTH = 200
 # The names of the fields, and numbers.
 _FRAME_BYTES = 400
 
-_SELECT = """
-SELECT s.id, s.seq, s.external_id, s.title, s.description, s.preview, s.metadata, s.parent_id,
-       s.forked_from_round_id, s.archived_at, s.round_count,
-       EXISTS (SELECT 1 FROM turn t WHERE t.session_pk = s.pk AND t.status = 'streaming'),
-       s.created_at, s.updated_at, s.pk, s.create_hash
-FROM session s
-"""
-_FIELDS = Fields(
+_STREAMING = "EXISTS (SELECT 1 FROM turn t WHERE t.session_pk = s.pk AND t.status = 'streaming')"
+_SELECTION = Selection(
     "session",
-    {**SESSION, "streaming": bool},
-    (
-        "id", "seq", "external_id", "title", "description", "preview", "metadata", "parent_id", "forked_from_round_id",
-        "archived_at", "round_count", "streaming", "created_at", "updated_at",
-    ),
-)  # fmt: skip
+    {**columns_from("s", SESSION), "streaming": Column("streaming", _STREAMING, bool)},
+    field_names(Session),
+    beside=("pk", "create_hash"),
+)
+_SELECT = f"SELECT {_SELECTION.sql} FROM session s "
+_ID = _SELECTION.position("id")
+_SEQ = _SELECTION.position("seq")
+_PK = _SELECTION.position("pk")
+_CREATE_HASH = _SELECTION.position("create_hash")
 
 
 @frozen
@@ -57,7 +54,7 @@ class SessionRow:
 
     @property
     def seq(self) -> int:
-        return int(self.row[1])
+        return int(self.row[_SEQ])
 
     @property
     def weight(self) -> int:
@@ -198,7 +195,7 @@ def list_sessions(
         where = " AND ".join([*conditions, *("s.seq < ?" for _ in bounds)]) or "true"
         return connection.execute(f"{_SELECT} WHERE {where} ORDER BY s.seq DESC LIMIT ?", (*values, *bounds, count))
 
-    return readable_page(connection, fetch, lambda row: row[1], before_seq, limit, _readable_row)
+    return readable_page(connection, fetch, lambda row: row[_SEQ], before_seq, limit, _readable_row)
 
 
 def _conditions(wanted: SessionFilter) -> tuple[list[str], list[Any]]:
@@ -226,11 +223,11 @@ def _one(connection: Connection, where: str, value: str | int, *, anyhow: bool =
 
 
 def _stored(row: Row, *, anyhow: bool = False) -> StoredSession:
-    values = _FIELDS.decode_anyhow(row[:14]) if anyhow else _FIELDS.decode(row[0], row[:14])
-    return StoredSession(row[14], row[15], _FRAME_BYTES + row_bytes(row), Session(*values))
+    values = _SELECTION.decode_anyhow(row) if anyhow else _SELECTION.decode(row[_ID], row)
+    return StoredSession(row[_PK], row[_CREATE_HASH], _FRAME_BYTES + row_bytes(row), Session(*values))
 
 
 def _readable_row(row: Row) -> SessionRow:
     """Raises Unreadable; what is decoded for that is not kept."""
-    _FIELDS.decode(row[0], row[:14])
+    _SELECTION.decode(row[_ID], row)
     return SessionRow(row)

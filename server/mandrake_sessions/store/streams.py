@@ -11,23 +11,16 @@ from collections.abc import Mapping
 from sqlite3 import Connection
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.model import Change, ChangeKind, TurnStatus
 from mandrake_sessions.store.bindings import release_large
-from mandrake_sessions.store.columns import TURN
-from mandrake_sessions.store.readable import Fields
+from mandrake_sessions.store.columns import Column, decode_anything
 from mandrake_sessions.store.rows import update
-from mandrake_sessions.store.texts import (
-    CHUNK_COUNT,
-    CONTENT_BYTES,
-    LAST_PIECE,
-    RAW_RESPONSE_BYTES,
-    fold,
-    is_fold_due,
-    joined,
-)
+from mandrake_sessions.store.selection import Selection, field_names
+from mandrake_sessions.store.standing import LAST_PIECE, MOVED_BY_PIECES, TURN_NOW
+from mandrake_sessions.store.texts import fold, is_fold_due, joined
 from mandrake_sessions.store.transaction import Transaction
 from mandrake_sessions.store.turns import get_turn
 from mandrake_sessions.store.values import decode_text
@@ -35,26 +28,6 @@ from mandrake_sessions.store.values import decode_text
 # Streams that are remembered; a process rarely has more than a few.
 MAX_STREAMS = 1000
 
-_SELECT = f"""
-SELECT t.pk, t.status, {CHUNK_COUNT}, coalesce(a.seq, t.seq),
-       coalesce(a.current_tokens, t.current_tokens), coalesce(a.output_tokens, t.output_tokens),
-       {CONTENT_BYTES}, {RAW_RESPONSE_BYTES},
-       t.folded_chunks, t.folded_bytes, t.lease, s.id, r.id, p.id, t."index"
-FROM turn t
-JOIN session s ON s.pk = t.session_pk
-JOIN round r ON r.pk = t.round_pk
-JOIN response p ON p.pk = t.round_pk
-{LAST_PIECE}
-WHERE t.id = ?
-"""
-_FIELDS = Fields(
-    "turn",
-    {**TURN, "lease": lambda stored: stored, **dict.fromkeys(("session_id", "round_id", "response_id"), decode_text)},
-    (
-        "pk", "status", "chunk_count", "seq", "current_tokens", "output_tokens", "content_bytes", "raw_response_bytes",
-        "folded_chunks", "folded_bytes", "lease", "session_id", "round_id", "response_id", "index",
-    ),
-)  # fmt: skip
 _INSERT = (
     "INSERT INTO feed (content, raw_response, at, kind, turn_pk, chunk, current_tokens, output_tokens, content_bytes,"
     " raw_response_bytes, seq) VALUES (?, ?, ?, 'appended', ?, ?, ?, ?, ?, ?, ?)"
@@ -63,7 +36,7 @@ _INSERT = (
 
 @define
 class Stream:
-    """A turn as an append sees it. ``pieces`` are rows that are not inserted yet."""
+    """A turn as an append sees it."""
 
     turn_id: str
     pk: int
@@ -89,14 +62,30 @@ class Stream:
 
     def standing(self) -> dict[str, Any]:
         """What pieces have moved, as columns of the turn's row."""
-        return {
-            "seq": self.seq,
-            "chunk_count": self.chunk_count,
-            "current_tokens": self.current_tokens,
-            "output_tokens": self.output_tokens,
-            "content_bytes": self.content_bytes,
-            "raw_response_bytes": self.raw_response_bytes,
-        }
+        return {name: getattr(self, name) for name in MOVED_BY_PIECES}
+
+
+_SELECTION = Selection(
+    "turn",
+    {
+        **TURN_NOW,
+        "turn_id": evolve(TURN_NOW["id"], decode=decode_anything),
+        "session_id": Column("session_id", "s.id", decode_text),
+        "round_id": Column("round_id", "r.id", decode_text),
+        "response_id": Column("response_id", "p.id", decode_text),
+        "lease": evolve(TURN_NOW["lease"], decode=decode_anything),
+    },
+    field_names(Stream),
+)
+_SELECT = f"""
+SELECT {_SELECTION.sql}
+FROM turn t
+JOIN session s ON s.pk = t.session_pk
+JOIN round r ON r.pk = t.round_pk
+JOIN response p ON p.pk = t.round_pk
+{LAST_PIECE}
+WHERE t.id = ?
+"""
 
 
 class PieceWriter:
@@ -121,7 +110,7 @@ class PieceWriter:
                 # What is forgotten may be read again at once, so the file has to hold its pieces.
                 self.flush()
                 streams.clear()
-            found = streams[turn_id] = _read(self._tx.connection, turn_id)
+            found = streams[turn_id] = read_stream(self._tx.connection, turn_id)
         return found
 
     def add(self, stream: Stream, piece: Mapping[str, Any], content_bytes: int, raw_response_bytes: int) -> None:
@@ -190,14 +179,15 @@ def _fold(tx: Transaction, stream: Stream) -> None:
     stream.folded_bytes = stream.content_bytes + stream.raw_response_bytes
 
 
-def _read(connection: Connection, turn_id: str) -> Stream:
+def read_stream(connection: Connection, turn_id: str) -> Stream:
+    """Raises NotFound, or Unreadable."""
     row = connection.execute(_SELECT, (turn_id,)).fetchone()
     if row is None:
-        # Raises NotFound, or says what of the turn is not there.
+        # It says what of the turn is not there.
         get_turn(connection, turn_id)
         raise NotFound("turn", turn_id)
-    _FIELDS.decode(turn_id, row)
-    return Stream(turn_id, *row)
+    _SELECTION.decode(turn_id, row)
+    return Stream(*row)
 
 
 def _change(stream: Stream, first_chunk: int, content: str | None, raw_response: str | None) -> Change:

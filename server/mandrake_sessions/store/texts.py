@@ -15,7 +15,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from sqlite3 import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import frozen
 
@@ -29,24 +29,6 @@ FOLD_BYTES = 256 * 1024
 SLICE_BYTES = 256 * 1024
 
 
-def _length(text: str) -> str:
-    return (
-        f"CASE WHEN a.seq IS NULL AND t.folded_chunks > t.chunk_count THEN ("
-        f"SELECT coalesce(sum(length(CAST(x.{text} AS BLOB))), 0) FROM text x"
-        f" WHERE x.turn_pk = t.pk AND x.pk >= t.{text}_pk) ELSE coalesce(a.{text}_bytes, t.{text}_bytes) END"
-    )
-
-
-# How a turn stands: its row `t`, with its last piece `a` laid over it. Release 0.3.0 folded pieces without writing the
-# standing, and could prune the last of them: of such a turn the text that is there says how long it is.
-LAST_PIECE = """
-LEFT JOIN feed a ON t.status = 'streaming' AND a.seq = (
-    SELECT f.seq FROM feed f WHERE f.turn_pk = t.pk AND f.chunk >= t.chunk_count ORDER BY f.chunk DESC LIMIT 1)
-"""
-CHUNK_COUNT = "max(coalesce(a.chunk + 1, t.chunk_count), t.folded_chunks)"
-CONTENT_BYTES, RAW_RESPONSE_BYTES = _length("content"), _length("raw_response")
-
-
 @frozen
 class TextPlace:
     """Where a turn's text stands: rows of ``text`` from ``content_pk`` and ``raw_response_pk`` on, then the pieces
@@ -58,10 +40,10 @@ class TextPlace:
     raw_response_pk: int
 
 
-@frozen
-class _Run:
+class _Run(NamedTuple):
     """Some text of a turn, as it came."""
 
+    turn_pk: int
     pk: int
     content: str | None
     raw_response: str | None
@@ -113,23 +95,30 @@ def together(texts: Iterable[str]) -> str:
 def texts_of(connection: Connection, places: Sequence[TextPlace], *, raw: bool) -> list[tuple[str, str]]:
     """``(content, raw_response)`` of many turns, in two statements; without ``raw`` the latter is empty."""
     keys = json.dumps([place.turn_pk for place in places])
-    run_raw, piece_raw = ("raw_response", "f.raw_response") if raw else ("NULL", "NULL")
     runs: dict[int, list[_Run]] = defaultdict(list)
-    for turn_pk, *run in connection.execute(
-        f"SELECT turn_pk, pk, content, {run_raw} FROM text"
-        " WHERE turn_pk IN (SELECT value FROM json_each(?)) ORDER BY turn_pk, pk",
+    for row in connection.execute(
+        f"SELECT {_run_columns('x', 'pk', raw=raw)} FROM text x"
+        " WHERE x.turn_pk IN (SELECT value FROM json_each(?)) ORDER BY x.turn_pk, x.pk",
         (keys,),
     ):
-        runs[turn_pk].append(_Run(*run))
+        run = _Run._make(row)
+        runs[run.turn_pk].append(run)
     folded = json.dumps([[place.turn_pk, place.folded_chunks] for place in places])
-    for turn_pk, *run in connection.execute(
-        f"SELECT f.turn_pk, f.seq, f.content, {piece_raw} FROM json_each(?) AS place CROSS JOIN feed AS f"
+    for row in connection.execute(
+        f"SELECT {_run_columns('f', 'seq', raw=raw)} FROM json_each(?) AS place CROSS JOIN feed AS f"
         " ON f.turn_pk = json_extract(place.value, '$[0]') AND f.chunk >= json_extract(place.value, '$[1]')"
         " ORDER BY f.turn_pk, f.chunk",
         (folded,),
     ):
-        runs[turn_pk].append(_Run(*run))
+        run = _Run._make(row)
+        runs[run.turn_pk].append(run)
     return [_text(place, runs[place.turn_pk]) for place in places]
+
+
+def _run_columns(alias: str, pk: str, *, raw: bool) -> str:
+    """The list of a SELECT that gives ``_Run``; ``pk``: the column of that table that says where the run stands."""
+    others = {"pk": f"{alias}.{pk}"} if raw else {"pk": f"{alias}.{pk}", "raw_response": "NULL"}
+    return ", ".join(others.get(name, f"{alias}.{name}") for name in _Run._fields)
 
 
 def each_slice(connection: Connection, place: TextPlace, column: str) -> Iterator[str]:

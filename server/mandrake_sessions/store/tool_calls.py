@@ -10,10 +10,10 @@ from typing import Any
 
 from mandrake_sessions.model import ToolCall, ToolCallStatus
 from mandrake_sessions.store.bindings import fetch_one, release_large
-from mandrake_sessions.store.columns import TOOL_CALL
+from mandrake_sessions.store.columns import TOOL_CALL, columns_from, decode_anything
 from mandrake_sessions.store.oddities import readable
-from mandrake_sessions.store.readable import Fields
 from mandrake_sessions.store.rows import insert, update
+from mandrake_sessions.store.selection import Selection, field_names
 from mandrake_sessions.store.transaction import Row, Transaction
 
 _DEFAULTS = {
@@ -24,19 +24,24 @@ _DEFAULTS = {
     "locations": "null",
     "metadata": "{}",
 }
+# Those that may be long.
 _TEXTS = (
     "id", "title", "kind", "server_name", "method_name", "arguments", "response", "content", "locations", "metadata",
 )  # fmt: skip
 # Of a row `c`. length() of a text counts characters and ends at a NUL; of a blob it counts bytes.
 TOOL_CALL_BYTES = " + ".join(f"coalesce(length(CAST(c.{text} AS BLOB)), 0)" for text in _TEXTS) + " + 300"
 
-_SELECT = """
-SELECT id, title, kind, server_name, method_name, arguments, response, content, locations, status, start_time,
-       end_time, metadata, turn_pk, pk
-FROM tool_call
-"""
+_SELECTION = Selection(
+    "toolCall",
+    columns_from("c", {**TOOL_CALL, "turn_pk": decode_anything, "pk": decode_anything}),
+    field_names(ToolCall),
+    beside=("turn_pk", "pk"),
+)
+_SELECT = f"SELECT {_SELECTION.sql} FROM tool_call c "
+_ID = _SELECTION.position("id")
+_TURN_PK = _SELECTION.position("turn_pk")
+_PK = _SELECTION.position("pk")
 _DELETE = "DELETE FROM tool_call WHERE id = ? AND turn_pk = ?"
-_FIELDS = Fields("toolCall", TOOL_CALL, (*_TEXTS[:9], "status", "start_time", "end_time", "metadata"))
 
 
 def insert_tool_calls(tx: Transaction, turn_pk: int, calls: Iterable[Mapping[str, Any]]) -> None:
@@ -51,7 +56,7 @@ def upsert_tool_call(tx: Transaction, turn_pk: int, columns: Mapping[str, Any]) 
     if before is None:
         insert_tool_calls(tx, turn_pk, [columns])
     else:
-        update(tx, "tool_call", before[14], columns)
+        update(tx, "tool_call", before[_PK], columns)
     after = _find(tx.connection, turn_pk, columns["id"])
     return None if after is None or after == before else _tool_call(after)
 
@@ -80,7 +85,7 @@ def tool_calls_of(connection: Connection, turn_pks: Iterable[int]) -> dict[int, 
         f"{_SELECT} WHERE turn_pk IN (SELECT value FROM json_each(?)) ORDER BY turn_pk, pk",
         (json.dumps(list(turn_pks)),),
     )
-    for turn_pk, call in readable(connection, rows, lambda row: (row[13], _tool_call(row))):
+    for turn_pk, call in readable(connection, rows, lambda row: (row[_TURN_PK], _tool_call(row))):
         calls[turn_pk].append(call)
     return calls
 
@@ -110,4 +115,4 @@ def _find(connection: Connection, turn_pk: int, call_id: str) -> Row | None:
 
 
 def _tool_call(row: Row) -> ToolCall:
-    return ToolCall(*_FIELDS.decode(row[0], row[:13]))
+    return ToolCall(*_SELECTION.decode(row[_ID], row))

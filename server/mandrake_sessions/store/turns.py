@@ -1,71 +1,28 @@
-"""SQL of turns, without their text (see ``texts.py``).
-
-While a turn streams, its last piece in the feed says what the appends since its last fold or other change have moved;
-every read of a turn lays that over its row.
-"""
+"""SQL of turns, without their text (see ``texts.py``). Every read of a turn gives it as it stands (``standing.py``)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from sqlite3 import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import ToolCall, Turn, TurnStatus
 from mandrake_sessions.store.brief import LONG_CALLS, LONG_TURN, check_length
-from mandrake_sessions.store.columns import TURN
+from mandrake_sessions.store.columns import Column, decode_anything
 from mandrake_sessions.store.oddities import readable, readable_page
-from mandrake_sessions.store.readable import Fields, unreadable
 from mandrake_sessions.store.rows import insert, row_bytes, update
-from mandrake_sessions.store.texts import (
-    CHUNK_COUNT,
-    CONTENT_BYTES,
-    LAST_PIECE,
-    RAW_RESPONSE_BYTES,
-    TextPlace,
-    each_slice,
-    texts_of,
-)
+from mandrake_sessions.store.selection import Selection, field_names, picker, unreadable
+from mandrake_sessions.store.standing import LAST_PIECE, MOVED_BY_PIECES, TURN_NOW
+from mandrake_sessions.store.texts import TextPlace, each_slice, texts_of
 from mandrake_sessions.store.tool_calls import TOOL_CALL_BYTES, each_tool_call, tool_call_bytes, tool_calls_of
 from mandrake_sessions.store.transaction import Row, Transaction
 from mandrake_sessions.store.values import MAX_INTEGER, decode_object, decode_text, decode_word
 
-# The columns of a turn that a change may move, by the names of Turn; what `differences` compares.
-_MOVABLE = (
-    "kind", "status", "error", "model", "stream_start_time", "stream_end_time", "current_tokens", "expected_tokens",
-    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "input_cost", "output_cost",
-    "chunk_count", "metadata", "updated_at",
-)  # fmt: skip
-
-_SELECT = f"""
-SELECT t.pk, t.session_pk, t.round_pk, t.folded_chunks, t.content_pk, t.raw_response_pk,
-       {CONTENT_BYTES}, {RAW_RESPONSE_BYTES},
-       t.lease, t.create_hash,
-       t.id, coalesce(a.seq, t.seq), p.id, t."index",
-       t.kind, t.status, t.error, t.model, t.stream_start_time, t.stream_end_time,
-       coalesce(a.current_tokens, t.current_tokens), t.expected_tokens, t.input_tokens,
-       coalesce(a.output_tokens, t.output_tokens), t.cache_read_tokens, t.cache_write_tokens,
-       t.input_cost, t.output_cost, {CHUNK_COUNT}, t.metadata, t.updated_at, t.created_at,
-       t.folded_bytes
-FROM turn t
-LEFT JOIN response p ON p.pk = t.round_pk
-{LAST_PIECE}
-"""
-_FIRST_MOVABLE = 14
-_FIELDS = Fields(
-    "turn",
-    # A lease that is none is nobody's; where it is used it is checked.
-    {**TURN, "response_id": decode_text, "lease": lambda stored: stored},
-    (
-        "pk", "session_pk", "round_pk", "folded_chunks", "content_pk", "raw_response_pk", "content_bytes",
-        "raw_response_bytes", "lease", "create_hash", "id", "seq", "response_id", "index", *_MOVABLE, "created_at",
-        "folded_bytes",
-    ),
-)  # fmt: skip
 # The names of the fields, and numbers.
 _FRAME_BYTES = 700
 # So many turns, or about so many bytes of them, are read together: a turn at a time takes three statements, and all of
@@ -74,85 +31,113 @@ _READ_TURNS = 200
 _READ_BYTES = 1024 * 1024
 
 
-@frozen
-class StoredTurn:
-    """A turn's row as it stands, pieces laid over it, with what only the store needs.
+class StoredTurn(NamedTuple):
+    """A turn's row as it stands, its columns as they are stored.
 
-    ``content_bytes`` and ``raw_response_bytes`` are the lengths of its texts in UTF-8.
+    ``content_bytes`` and ``raw_response_bytes`` are the lengths of its texts in UTF-8, ``folded_bytes`` how much text,
+    both kinds together, was there at the last fold.
     """
 
     pk: int
     session_pk: int
     round_pk: int
-    text: TextPlace
+    folded_chunks: int
+    content_pk: int
+    raw_response_pk: int
     content_bytes: int
     raw_response_bytes: int
     lease: str | None
     create_hash: bytes | None
-    row: Row
-
-    @property
-    def id(self) -> str:
-        return str(self.row[10])
-
-    @property
-    def seq(self) -> int:
-        return int(self.row[11])
-
-    @property
-    def index(self) -> int:
-        return int(self.row[13])
+    id: str
+    seq: int
+    response_id: str
+    index: int  # type: ignore[assignment]  # In place of the method of tuples, which nobody calls.
+    kind: str
+    status_word: str
+    error: str | None
+    model: str | None
+    stream_start_time: int
+    stream_end_time: int | None
+    current_tokens: int
+    expected_tokens: int | None
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    input_cost: float
+    output_cost: float
+    chunk_count: int
+    metadata: str
+    updated_at: int
+    created_at: int
+    folded_bytes: int
 
     @property
     def status(self) -> TurnStatus:
-        return decode_word(TurnStatus, self.row[15])
+        return decode_word(TurnStatus, self.status_word)
 
     @property
-    def chunk_count(self) -> int:
-        return int(self.row[28])
-
-    @property
-    def current_tokens(self) -> int:
-        return int(self.row[20])
-
-    @property
-    def output_tokens(self) -> int:
-        return int(self.row[23])
+    def text(self) -> TextPlace:
+        """Where its texts stand."""
+        return TextPlace(
+            turn_pk=self.pk,
+            folded_chunks=self.folded_chunks,
+            content_pk=self.content_pk,
+            raw_response_pk=self.raw_response_pk,
+        )
 
     def end_time(self, now: int) -> int:
         """When it ends, if it does so now: never before it began, though the clock may have been set back."""
-        return max(now, int(self.row[18]))
+        return max(now, self.stream_start_time)
 
     @property
     def weight(self) -> int:
         """About how many bytes the turn takes in an answer, without its texts and tool calls."""
-        return _FRAME_BYTES + row_bytes(self.row)
-
-    @property
-    def folded_bytes(self) -> int:
-        """How much text, both kinds together, was there at the last fold."""
-        return int(self.row[32])
+        return _FRAME_BYTES + row_bytes(self)
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The columns that a caller may change, as they are stored."""
-        return dict(zip(_MOVABLE, self.row[_FIRST_MOVABLE:], strict=False))
+        """The columns that a caller may change, by their names."""
+        return dict(zip(_MOVABLE, _movable(self), strict=True))
 
     def standing(self) -> dict[str, Any]:
         """What pieces have moved, as columns: every change but an append writes it into the row."""
-        moved = {
-            "seq": self.seq,
-            "chunk_count": self.chunk_count,
-            "current_tokens": self.current_tokens,
-            "output_tokens": self.output_tokens,
-            "content_bytes": self.content_bytes,
-            "raw_response_bytes": self.raw_response_bytes,
-        }
+        moved = {name: getattr(self, name) for name in MOVED_BY_PIECES}
         for name, value in moved.items():
             if value > MAX_INTEGER:
                 # What the ordinal of a piece gives that was the largest there is.
                 raise unreadable("turn", self.id, f"its {name} is {value}, more than SQLite can hold")
         return moved
+
+
+_SELECTION = Selection(
+    "turn",
+    {
+        **TURN_NOW,
+        "status_word": TURN_NOW["status"],
+        "response_id": Column("response_id", "p.id", decode_text),
+        # A lease that is none is nobody's; where it is used it is checked.
+        "lease": evolve(TURN_NOW["lease"], decode=decode_anything),
+    },
+    StoredTurn._fields,
+)
+_SELECT = f"""
+SELECT {_SELECTION.sql}
+FROM turn t
+LEFT JOIN response p ON p.pk = t.round_pk
+{LAST_PIECE}
+"""
+_INDEX = _SELECTION.position("index")
+# The columns of a turn that a change may move, by the names of Turn; what `differences` compares.
+_MOVABLE = (
+    "kind", "status", "error", "model", "stream_start_time", "stream_end_time", "current_tokens", "expected_tokens",
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "input_cost", "output_cost",
+    "chunk_count", "metadata", "updated_at",
+)  # fmt: skip
+_movable = picker(_SELECTION.names, ["status_word" if name == "status" else name for name in _MOVABLE])
+# What a Turn has beside the columns, or in place of one of the same name.
+_NOT_STORED = ("tool_calls", "status", "metadata", "content", "raw_response")
+_values_of_turn = picker((*_SELECTION.names, *_NOT_STORED), field_names(Turn))
 
 
 def insert_turn(
@@ -242,7 +227,7 @@ def list_turns(connection: Connection, round_pk: int, after: int | None, limit: 
             f'{_SELECT} WHERE t.round_pk = ? AND t."index" > ? ORDER BY t."index" LIMIT ?', (round_pk, beyond, count)
         )
 
-    return readable_page(connection, fetch, lambda row: row[13], -1 if after is None else after, limit, _stored)
+    return readable_page(connection, fetch, lambda row: row[_INDEX], -1 if after is None else after, limit, _stored)
 
 
 def latest_turn(connection: Connection, round_pk: int) -> StoredTurn | None:
@@ -303,13 +288,12 @@ def turn_pks_of(connection: Connection, column: str, pk: int) -> list[int]:
 def load_turns(connection: Connection, stored: list[StoredTurn], *, text: bool = True, raw: bool = True) -> list[Turn]:
     """The entities, tool calls and (where asked for) texts included, in a fixed number of statements."""
     calls = tool_calls_of(connection, [turn.pk for turn in stored])
-    turns = [_turn(turn.row, calls.get(turn.pk, [])) for turn in stored]
     if not text:
-        return turns
+        return [_turn(turn, calls.get(turn.pk, [])) for turn in stored]
     texts = texts_of(connection, [turn.text for turn in stored], raw=raw)
     return [
-        evolve(turn, content=content, raw_response=raw_response if raw else None)
-        for turn, (content, raw_response) in zip(turns, texts, strict=True)
+        _turn(turn, calls.get(turn.pk, []), content, raw_response if raw else None)
+        for turn, (content, raw_response) in zip(stored, texts, strict=True)
     ]
 
 
@@ -354,11 +338,11 @@ def load_turn(connection: Connection, stored: StoredTurn, *, text: bool = True) 
 
 def _long_turn(connection: Connection, stored: StoredTurn, *, text: bool, raw: bool) -> Turn:
     calls: Any = each_tool_call(connection, stored.pk)
-    turn = _turn(stored.row, calls)
     if not text:
-        return turn
-    slices: list[Any] = [each_slice(connection, stored.text, column) for column in ("content", "raw_response")]
-    return evolve(turn, content=slices[0], raw_response=slices[1] if raw else None)
+        return _turn(stored, calls)
+    content: Any = each_slice(connection, stored.text, "content")
+    raw_response: Any = each_slice(connection, stored.text, "raw_response")
+    return _turn(stored, calls, content, raw_response if raw else None)
 
 
 def _few(found: Iterable[StoredTurn]) -> Iterator[list[StoredTurn]]:
@@ -380,20 +364,20 @@ def _one(connection: Connection, where: str, value: str | int, *, anyhow: bool =
 
 
 def _stored(row: Row, *, anyhow: bool = False) -> StoredTurn:
+    stored = StoredTurn._make(row)
     if not anyhow:
-        _FIELDS.decode(row[10], row)
-    values: list[Any] = [*row[:3], TextPlace(row[0], *row[3:6]), *row[6:10], row]
-    return StoredTurn(*values)
+        _SELECTION.decode(stored.id, row)
+    return stored
 
 
-def _turn(row: Row, calls: list[ToolCall]) -> Turn:
-    values: list[Any] = [
-        *row[10:15],
-        calls,
-        decode_word(TurnStatus, row[15]),
-        *row[16:29],
-        decode_object(row[29]),
-        row[31],
-        row[30],
-    ]
-    return Turn(*values)
+def _turn(
+    stored: StoredTurn, calls: list[ToolCall], content: str | None = None, raw_response: str | None = None
+) -> Turn:
+    not_stored = {
+        "tool_calls": calls,
+        "status": stored.status,
+        "metadata": decode_object(stored.metadata),
+        "content": content,
+        "raw_response": raw_response,
+    }
+    return Turn(*_values_of_turn((*stored, *map(not_stored.__getitem__, _NOT_STORED))))

@@ -1,0 +1,255 @@
+"""Every reader of a row gives each column under its own name.
+
+A store is written by SQL, with a value in each column that stands nowhere else. So two columns that are exchanged
+anywhere between a statement and an entity show, though their types are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import asdict
+
+from mandrake_sessions import SessionManager
+from mandrake_sessions.model import Change, Request, Response, Round, Session, ToolCall, Turn
+from mandrake_sessions.store import rounds, sessions, streams, turns
+from mandrake_sessions.store.columns import SESSION, TABLES, columns_from
+from mandrake_sessions.store.selection import Selection, field_names
+from mandrake_sessions.store.values import Decoder, OddValue
+
+Values = dict[str, Any]
+Rows = dict[str, Values]
+
+_WORDS = {"turn": "completed", "response": "cancelled", "tool_call": "in_progress"}
+
+
+def a_value(table: str, column: str, decode: Decoder, number: int) -> Any:
+    """One that the column may hold, and that no other column has."""
+    name = f"{table}.{column}"
+    candidates = (number, name.encode(), name, json.dumps({"of": name}), json.dumps([name]), str(uuid.UUID(int=number)))
+    for value in candidates:
+        try:
+            decode(value)
+        except OddValue:
+            continue
+        return value
+    return _WORDS[table]
+
+
+def make_rows() -> Rows:
+    """A row for each table, each value once, but for the keys by which they belong together."""
+    numbers = count(1001)
+    rows = {
+        table: {column: a_value(table, column, decode, next(numbers)) for column, decode in decoders.items()}
+        for table, decoders in TABLES.items()
+        if table != "store"
+    }
+    rows["round"]["session_pk"] = rows["turn"]["session_pk"] = rows["session"]["pk"]
+    rows["request"]["pk"] = rows["response"]["pk"] = rows["turn"]["round_pk"] = rows["round"]["pk"]
+    rows["tool_call"] |= {"pk": next(numbers), "turn_pk": rows["turn"]["pk"]}
+    rows["turn"]["folded_chunks"] = rows["turn"]["chunk_count"] - 100
+    rows["text"]["turn_pk"] = rows["turn"]["pk"]
+    rows["text"]["pk"] = max(rows["turn"]["content_pk"], rows["turn"]["raw_response_pk"])
+    numbered = ("at", "current_tokens", "output_tokens", "content_bytes", "raw_response_bytes", "seq")
+    rows["feed"] = {
+        "kind": "appended",
+        "turn_pk": rows["turn"]["pk"],
+        "chunk": rows["turn"]["chunk_count"] + 100,
+        "content": "feed.content",
+        "raw_response": "feed.raw_response",
+        **{name: next(numbers) for name in numbered},
+    }
+    return rows
+
+
+@pytest.fixture(params=["completed", "streaming"])
+def rows(request: pytest.FixtureRequest, database: Path) -> Rows:
+    """What the store holds, by table and column."""
+    with SessionManager(database) as manager:
+        manager.create_session()
+    made = make_rows()
+    made["turn"]["status"] = request.param
+    if is_streaming(made):
+        # A lease that no process holds would end the turn.
+        made["turn"]["lease"] = None
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM session")
+        connection.execute("DELETE FROM feed")
+        for table, row in made.items():
+            names = ", ".join(f'"{name}"' for name in row)
+            statement = f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})"  # noqa: S608
+            connection.execute(statement, list(row.values()))
+    return made
+
+
+@pytest.fixture
+def connection(rows: Rows, database: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(database)) as opened:
+        yield opened
+
+
+def meant(rows: Rows, table: str, names: tuple[str, ...]) -> Values:
+    """What the columns of these names mean."""
+    return {name: TABLES[table][name](rows[table][name]) for name in names if name in TABLES[table]}
+
+
+def is_streaming(rows: Rows) -> bool:
+    return bool(rows["turn"]["status"] == "streaming")
+
+
+def standing(rows: Rows) -> Values:
+    """What the piece says in place of the turn's row, while the turn streams."""
+    if not is_streaming(rows):
+        return {}
+    piece = rows["feed"]
+    same = ("seq", "current_tokens", "output_tokens", "content_bytes", "raw_response_bytes")
+    return {"chunk_count": piece["chunk"] + 1, **{name: piece[name] for name in same}}
+
+
+def assert_has(entity: Any, expected: Values) -> None:
+    assert {name: getattr(entity, name) for name in expected} == expected
+
+
+def test_a_session(rows: Rows, manager: SessionManager, connection: sqlite3.Connection) -> None:
+    expected = meant(rows, "session", field_names(Session)) | {"streaming": is_streaming(rows)}
+    session_id = rows["session"]["id"]
+    assert asdict(manager.get_session(session_id)) == expected
+    assert [asdict(session) for session in manager.list_sessions(archived=None).sessions] == [expected]
+    assert_has(sessions.get_session(connection, session_id), meant(rows, "session", ("pk", "create_hash")))
+
+
+def test_a_round_with_its_request_and_response(
+    rows: Rows, manager: SessionManager, connection: sqlite3.Connection
+) -> None:
+    round_id = rows["round"]["id"]
+    expected_round = {
+        **meant(rows, "round", field_names(Round)),
+        "session_id": rows["session"]["id"],
+        "request_id": rows["request"]["id"],
+        "response_id": rows["response"]["id"],
+    }
+    expected_request = meant(rows, "request", field_names(Request)) | {"round_id": round_id}
+    expected_response = meant(rows, "response", field_names(Response)) | {"round_id": round_id}
+    detail = manager.get_round(round_id)
+    assert (asdict(detail.round), asdict(detail.request), asdict(detail.response)) == (
+        expected_round,
+        expected_request,
+        expected_response,
+    )
+    assert [asdict(found) for found in manager.list_rounds(rows["session"]["id"]).rounds] == [expected_round]
+    stored = rounds.get_round(connection, round_id)
+    assert_has(stored, meant(rows, "round", ("pk", "session_pk", "create_hash")))
+
+
+def test_a_turn(rows: Rows, manager: SessionManager) -> None:
+    runs = (rows["text"], rows["feed"])
+    expected = {
+        **meant(rows, "turn", field_names(Turn)),
+        **{name: value for name, value in standing(rows).items() if name in field_names(Turn)},
+        "response_id": rows["response"]["id"],
+        "tool_calls": [meant(rows, "tool_call", field_names(ToolCall))],
+        "content": "".join(run["content"] for run in runs),
+        "raw_response": "".join(run["raw_response"] for run in runs),
+    }
+    turn_id = rows["turn"]["id"]
+    assert asdict(manager.get_turn(turn_id)) == expected
+    (found,) = manager.list_turns(rows["response"]["id"], include_raw=True).turns
+    assert asdict(found) == expected
+    without_texts = expected | {"content": None, "raw_response": None}
+    assert asdict(manager.get_turn(turn_id, include_text=False)) == without_texts
+
+
+def test_a_turn_as_the_store_sees_it(rows: Rows, connection: sqlite3.Connection) -> None:
+    expected = {**rows["turn"], **standing(rows)}
+    stored = turns.get_turn(connection, rows["turn"]["id"])
+    assert_has(stored, expected)
+    place = ("folded_chunks", "content_pk", "raw_response_pk")
+    assert_has(stored.text, {"turn_pk": expected["pk"]} | {name: expected[name] for name in place})
+    assert_has(stored, {"response_id": rows["response"]["id"]})
+    moved = {"seq", "chunk_count", "current_tokens", "output_tokens", "content_bytes", "raw_response_bytes"}
+    assert stored.standing() == {name: expected[name] for name in moved}
+    assert stored.columns == {name: expected[name] for name in stored.columns}
+
+
+def test_a_tool_call(rows: Rows, manager: SessionManager) -> None:
+    expected = meant(rows, "tool_call", field_names(ToolCall))
+    title = "another title"
+    changed = manager.upsert_tool_call(rows["turn"]["id"], {"id": rows["tool_call"]["id"], "title": title})
+    assert asdict(changed) == expected | {"title": title}
+
+
+@pytest.mark.parametrize("rows", ["streaming"], indirect=True)
+def test_a_stream_and_what_an_append_writes(rows: Rows, manager: SessionManager, database: Path) -> None:
+    known = {**rows["turn"], **standing(rows)}
+    names = {
+        "turn_id": rows["turn"]["id"],
+        "session_id": rows["session"]["id"],
+        "round_id": rows["round"]["id"],
+        "response_id": rows["response"]["id"],
+    }
+    with closing(sqlite3.connect(database)) as connection:
+        connection.row_factory = sqlite3.Row
+        stream = streams.read_stream(connection, rows["turn"]["id"])
+        assert (
+            asdict(stream) == {name: known[name] for name in field_names(streams.Stream) if name not in names} | names
+        )
+        piece: Values = {"content": "né", "raw_response": "+", "current_tokens": 11, "output_tokens": 12}
+        manager.append_turn(rows["turn"]["id"], **piece)
+        stored = dict(connection.execute("SELECT * FROM feed ORDER BY seq DESC LIMIT 1").fetchone())
+    expected = {
+        **piece,
+        "kind": "appended",
+        "turn_pk": known["pk"],
+        "chunk": known["chunk_count"],
+        "content_bytes": known["content_bytes"] + 3,
+        "raw_response_bytes": known["raw_response_bytes"] + 1,
+    }
+    assert {name: stored[name] for name in expected} == expected
+    assert stored["at"] > rows["feed"]["at"]
+
+
+def test_a_piece_in_the_feed(rows: Rows, manager: SessionManager) -> None:
+    (change,) = manager.changes_since(0)
+    same = ("seq", "current_tokens", "output_tokens", "content", "raw_response")
+    expected = {
+        **{name: rows["feed"][name] for name in same},
+        "first_chunk": rows["feed"]["chunk"],
+        "last_chunk": rows["feed"]["chunk"],
+        "session_id": rows["session"]["id"],
+        "round_id": rows["round"]["id"],
+        "response_id": rows["response"]["id"],
+        "turn_id": rows["turn"]["id"],
+        "index": rows["turn"]["index"],
+    }
+    assert_has(change, expected)
+
+
+@pytest.mark.parametrize("rows", ["streaming"], indirect=True)
+def test_replaced_texts_in_the_feed(rows: Rows, manager: SessionManager) -> None:
+    manager.update_turn(rows["turn"]["id"], content="replaced", raw_response="raw too")
+    change: Change = manager.changes_since(rows["feed"]["seq"])[0]
+    assert change.changes is not None
+    assert (change.changes["content"], change.changes["raw_response"]) == ("replaced", "raw too")
+
+
+def test_the_order_of_the_columns_means_nothing(rows: Rows, connection: sqlite3.Connection) -> None:
+    columns = columns_from("s", SESSION)
+    names = [name for name in field_names(Session) if name in columns]
+    for ordered in (names, names[::-1]):
+        selection = Selection("session", columns, ordered)
+        row = connection.execute(f"SELECT {selection.sql} FROM session s").fetchone()  # noqa: S608
+        assert dict(zip(ordered, selection.decode("", row), strict=True)) == meant(rows, "session", tuple(names))
+
+
+def test_every_declared_column_is_in_the_schema(connection: sqlite3.Connection) -> None:
+    for table, declared in TABLES.items():
+        present = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        assert set(declared) <= present, table
