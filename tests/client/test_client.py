@@ -16,6 +16,7 @@ from mandrake_sessions.client import (
     Client,
     ClientError,
     NotAnswered,
+    Notification,
     RequestFailed,
     ServerEnded,
     apply,
@@ -107,6 +108,18 @@ async def test_what_is_of_no_subscription_is_told_by_itself(client: StrictClient
     assert (told.method, told.params.turn_id, told.params.chunk) == ("turn/rejected", UNKNOWN, 3)
     assert told.params.error["data"]["kind"] == "notFound"
     client.notifications.clear()
+
+
+async def test_a_callback_that_fails_is_logged_and_the_client_goes_on(
+    workspace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: Notification) -> None:
+        raise RuntimeError("of the callback")
+
+    async with StrictClient(workspace, on_notification=fail) as client:
+        await client.notify("turn/append", {"turnId": UNKNOWN, "content": "lost"})
+        while "of the callback" not in caplog.text:
+            await client.session_list()
 
 
 async def test_a_state_and_its_changes_give_what_is_stored(client: StrictClient) -> None:
@@ -222,6 +235,40 @@ async def test_a_server_that_never_answers_is_not_started_again(workspace: Path,
             with pytest.raises(ServerEnded):
                 await client.server_info()
             await client.server_info()
+
+
+# A program that answers each request with the next of its arguments, whatever was asked.
+ANSWERING = (
+    sys.executable,
+    "-c",
+    "import sys, json\n"
+    "for line, answer in zip(sys.stdin, sys.argv[1:]):\n"
+    "    print(answer.replace('ID', str(json.loads(line)['id'])), flush=True)",
+)
+
+
+async def test_a_program_that_is_no_such_server_is_an_error_of_each_request() -> None:
+    answers = ['{"id": ID}', '{"id": ID, "error": 7}', '{"id": ID, "result": {"chunk": 0}}', '{"id": ID, "result": []}']
+    async with Client(command=(*ANSWERING, *answers)) as client:
+        with pytest.raises(ClientError, match="malformed"):
+            await client.server_info()
+        with pytest.raises(ClientError, match="malformed"):
+            await client.server_info()
+        with pytest.raises(ClientError, match="declared type"):
+            await client.turn_append(turn_id=UNKNOWN)
+        with pytest.raises(ClientError, match="malformed"):
+            async with client.follow_turns():
+                pass
+        with pytest.raises(ServerEnded):
+            await client.server_info()
+
+
+async def test_what_nobody_expects_is_passed_over() -> None:
+    noise = ["no JSON\n[]", '{"id": [1], "result": 1}\n{"id": 9, "result": 1}', '{"method": "turn/updated"}']
+    noise.append('{"method": "turn/updated", "params": {"subscriptionId": "nobody"}}')
+    answer = '{"id": ID, "result": {"turnId": "t", "seq": 1, "chunk": 0, "chunkCount": 1}}'
+    async with Client(command=(*ANSWERING, "\n".join([*noise, answer]))) as client:
+        assert (await client.turn_append(turn_id="t", content="x")).seq == 1
 
 
 async def test_another_store_in_its_place_is_told_as_a_state(workspace: Path, tmp_path: Path) -> None:

@@ -154,7 +154,11 @@ class Client(Methods):
             logger.warning("%s", error)
             return
         if self._on_notification is not None:
-            self._on_notification(notification)
+            try:
+                self._on_notification(notification)
+            except Exception:
+                # The fault of a callback must not end the reading of replies.
+                logger.exception("on_notification failed for %s", method)
         elif method == "turn/rejected":
             logger.warning("the server rejected an append to turn %s", notification.params.turn_id)
 

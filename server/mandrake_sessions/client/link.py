@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-from mandrake_sessions.client.errors import RequestFailed, ServerEnded
+from mandrake_sessions.client.errors import ClientError, RequestFailed, ServerEnded
 
 logger = logging.getLogger(__name__)
 
@@ -166,8 +166,7 @@ class Link:
             await asyncio.wait({self._stderr}, timeout=1.0)
             self.has_ended = True
             for call in self._calls.values():
-                if not call.reply.done():
-                    call.reply.set_exception(self._gone())
+                _fail(call, self._gone())
             self._calls.clear()
             for listener in list(self.listeners.values()):
                 if listener is not None:
@@ -180,9 +179,13 @@ class Link:
             message = None
         if not isinstance(message, dict):
             self._owner.surprised(line)
-        elif "method" in message:
+            return
+        if isinstance(message.get("method"), str):
             self._take_notification(message, len(line))
-        elif (call := self._calls.pop(message.get("id", 0), None)) is None:
+            return
+        message_id = message.get("id")
+        call = self._calls.pop(message_id, None) if isinstance(message_id, int) else None
+        if call is None:
             self._owner.surprised(message)
         else:
             self.has_answered = True
@@ -208,13 +211,25 @@ class Link:
 
 
 def _take_reply(call: _Call, message: Message) -> None:
-    if "error" not in message:
+    try:
+        if "error" in message:
+            raise RequestFailed(call.method, message["error"])
+        result = message["result"]
         if call.then is not None:
-            call.then(message["result"])
+            call.then(result)
+    except RequestFailed as failed:
+        _fail(call, failed)
+    except (LookupError, TypeError, AttributeError) as error:
+        _fail(call, ClientError(f"{call.method}: the server's reply is malformed: {error!r}"))
+    else:
         if not call.reply.done():
-            call.reply.set_result(message["result"])
-    elif not call.reply.done():
-        call.reply.set_exception(RequestFailed(call.method, message["error"]))
+            call.reply.set_result(result)
+
+
+def _fail(call: _Call, error: ClientError) -> None:
+    # A request that was cancelled has nobody who waits.
+    if not call.reply.done():
+        call.reply.set_exception(error)
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:

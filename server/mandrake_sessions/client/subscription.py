@@ -136,7 +136,7 @@ class Subscription(Generic[State, Update]):
         if method == "subscription/ended":
             assert self._link is not None
             self._link.listeners.pop(self._id)
-            self._flow = _Flow.ENDED if params["reason"] == "deleted" else _Flow.CUT
+            self._flow = _Flow.ENDED if params.get("reason") == "deleted" else _Flow.CUT
         elif self._waiting and self._waiting_bytes + size > self._max_waiting_bytes:
             self._flow = _Flow.CUT
             self._leave()
