@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
+from mandrake_sessions.client import Client
 from mandrake_sessions.demo.tools import Entry, Listing
 from mandrake_sessions.demo.words import summary
-from wire import SERVER, TIMEOUT, Message, Wire, clean_environment, serving
+from mandrake_sessions.model import HistoryRound, ResponseStatus, ToolCall, TurnStatus
+from strict import StrictClient
+from wire import SERVER, TIMEOUT, clean_environment
 
 PROJECT = {
     "README.md": b"# A small project\n\nIt does little.\n",
@@ -40,13 +43,13 @@ def run_demo(workspace: Path, *, speed: str = "200") -> subprocess.CompletedProc
     )
 
 
-def stored_rounds(workspace: Path) -> list[Message]:
+async def stored_rounds(workspace: Path) -> list[HistoryRound]:
     """The rounds of every session of the store, the newest session's first."""
-    with serving(workspace) as wire:
-        sessions = wire.request("session/list")["sessions"]
-        histories = [wire.request("session/history", sessionId=session["id"]) for session in sessions]
-    assert not any(session["streaming"] for session in sessions)
-    return [each for history in histories for each in history["rounds"]]
+    async with StrictClient(workspace) as client:
+        sessions = (await client.session_list()).sessions
+        histories = [await client.session_history(session_id=session.id) for session in sessions]
+    assert not any(session.streaming for session in sessions)
+    return [each for history in histories for each in history.rounds]
 
 
 def write_files(workspace: Path, files: dict[str, bytes]) -> None:
@@ -86,12 +89,12 @@ def test_it_counts_what_it_has_listed(entries: list[Entry], truncated: bool, sai
     assert summary("home", Listing(entries, truncated), [], "Latin", None).startswith(said)
 
 
-def test_what_it_prints_is_what_it_stores_every_time(tmp_path: Path) -> None:
+async def test_what_it_prints_is_what_it_stores_every_time(tmp_path: Path) -> None:
     workspace = tmp_path / "it's a project"
     write_files(workspace, PROJECT)
     runs = [run_demo(workspace) for _ in range(2)]
     assert [(done.returncode, done.stderr) for done in runs] == [(0, ""), (0, "")]
-    for done, stored in zip(reversed(runs), stored_rounds(workspace), strict=True):
+    for done, stored in zip(reversed(runs), await stored_rounds(workspace), strict=True):
         check_conversation(stored, done.stdout)
         check_figures(stored, done.stdout, workspace)
 
@@ -100,40 +103,41 @@ def test_what_it_prints_is_what_it_stores_every_time(tmp_path: Path) -> None:
     assert "It does little." in shown.stdout
 
 
-def check_conversation(stored: Message, printed: str) -> None:
-    response, turns = stored["response"], stored["response"]["turns"]
-    assert (response["status"], response["stopReason"]) == ("completed", "end_turn")
-    assert [turn["kind"] for turn in turns] == ["thought", "message", "message", "message"]
+def check_conversation(stored: HistoryRound, printed: str) -> None:
+    response, turns = stored.response, stored.response.turns
+    assert (response.status, response.stop_reason) == ("completed", "end_turn")
+    assert [turn.kind for turn in turns] == ["thought", "message", "message", "message"]
     for turn in turns:
-        assert turn["content"] in printed
-        assert turn["status"] == "completed"
-        assert turn["chunkCount"] == turn["currentTokens"] == turn["outputTokens"] > 0
+        assert turn.content
+        assert turn.content in printed
+        assert turn.status is TurnStatus.COMPLETED
+        assert turn.chunk_count == turn.current_tokens == turn.output_tokens > 0
     for said in ("holds 4 files in 2 directories", "“A small project”", "“The server of it.”"):
-        assert said in turns[-1]["content"]
+        assert said in (turns[-1].content or "")
 
     calls = tool_calls(stored)
-    assert [call["status"] for call in calls] == ["completed"] * 4 + ["failed"]
-    assert calls[-1]["response"] == {"error": "No such file or directory"}
-    assert calls[1]["arguments"] == {"path": "README.md"}
-    assert calls[1]["response"]["text"] == PROJECT["README.md"].decode()
-    assert all(call["startTime"] <= call["endTime"] for call in calls)
+    assert [call.status for call in calls] == ["completed"] * 4 + ["failed"]
+    assert calls[-1].response == {"error": "No such file or directory"}
+    assert calls[1].arguments == {"path": "README.md"}
+    assert calls[1].response["text"] == PROJECT["README.md"].decode()
+    assert all(0 < (call.start_time or 0) <= (call.end_time or 0) for call in calls)
 
 
-def check_figures(stored: Message, printed: str, workspace: Path) -> None:
+def check_figures(stored: HistoryRound, printed: str, workspace: Path) -> None:
     """What is printed at the end, below its heading."""
     _, _, ending = printed.partition("Stored, and read back from the store:\n")
     figures = {line[2:14].strip(): line[14:] for line in ending.splitlines() if line.startswith("  ")}
     assert tuple(figures) == FIGURES
-    turns = stored["response"]["turns"]
+    turns = stored.response.turns
     assert figures["turns"] == str(len(turns))
-    assert figures["pieces"] == str(sum(turn["chunkCount"] for turn in turns))
+    assert figures["pieces"] == str(sum(turn.chunk_count for turn in turns))
     assert figures["tool calls"] == "5, of them 1 failed"
-    assert figures["characters"] == str(sum(len(turn["content"]) for turn in turns))
+    assert figures["characters"] == str(sum(len(turn.content or "") for turn in turns))
     assert figures["store"].startswith(f"{workspace / '.ws' / 'db.sqlite'}, ")
 
 
-def tool_calls(stored: Message) -> list[Message]:
-    return [call for turn in stored["response"]["turns"] for call in turn["toolCalls"]]
+def tool_calls(stored: HistoryRound) -> list[ToolCall]:
+    return [call for turn in stored.response.turns for call in turn.tool_calls]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +157,7 @@ def test_it_says_why_it_failed(tmp_path: Path) -> None:
     assert "Failed to create database directory" in done.stderr
 
 
-def test_the_agent_stops_when_the_demo_is_killed(tmp_path: Path) -> None:
+async def test_the_agent_stops_when_the_demo_is_killed(tmp_path: Path) -> None:
     demo = subprocess.Popen(
         [*SERVER, "demo", "--workspace", str(tmp_path)],
         env=clean_environment(tmp_path) | {"MANDRAKE_SESSIONS_DEMO_SPEED": "0.1"},
@@ -165,16 +169,17 @@ def test_the_agent_stops_when_the_demo_is_killed(tmp_path: Path) -> None:
             pass
         demo.kill()
         demo.wait(TIMEOUT)
-    with serving(tmp_path) as wire:
-        (session,) = wire.request("session/list")["sessions"]
-        stored = when_ended(wire, session["id"])
-    assert stored["response"]["status"] == stored["response"]["turns"][0]["status"] == "cancelled"
+    async with StrictClient(tmp_path) as client:
+        (session,) = (await client.session_list()).sessions
+        stored = await when_ended(client, session.id)
+    assert stored.response.status is ResponseStatus.CANCELLED
+    assert stored.response.turns[0].status is TurnStatus.CANCELLED
 
 
-def when_ended(wire: Wire, session_id: str) -> Message:
+async def when_ended(client: Client, session_id: str) -> HistoryRound:
     """The session's round, once its answer is open no longer."""
     while True:
-        stored: Message = wire.request("session/history", sessionId=session_id)["rounds"][0]
-        if stored["response"]["status"] != "open":
+        (stored,) = (await client.session_history(session_id=session_id)).rounds
+        if stored.response.status is not ResponseStatus.OPEN:
             return stored
-        time.sleep(0.02)
+        await asyncio.sleep(0.02)
