@@ -390,8 +390,15 @@ def test_the_names_of_methods_are_the_servers() -> None:
     assert (ROOT / module.NEOVIM_FILE).read_text(encoding="utf-8") == made, "run `make docs`"
 
 
-def test_the_help_has_its_tags(tmp_path: Path) -> None:
+def test_the_help_opens_without_a_plugin_manager(nvim: Neovim) -> None:
+    for topic in "mandrake_sessions", ":MandrakeSessions", "mandrake_sessions-install":
+        nvim.run(f"help {topic}")
+        assert nvim.lua("vim.fn.expand('%:t')") == "mandrake_sessions.txt"
+        assert f"*{topic}*" in nvim.lua("vim.fn.getline('.')")
+
+
+def test_the_tags_of_the_help_are_current(tmp_path: Path) -> None:
     doc = shutil.copytree(PLUGIN / "doc", tmp_path / "doc")
     command = [_nvim(), "--headless", "-u", "NONE", "-i", "NONE", "-n", "-c", f"helptags {doc}", "-c", "qa!"]
     subprocess.run(command, check=True, timeout=TIMEOUT, capture_output=True)
-    assert ":MandrakeSessions\t" in (doc / "tags").read_text()
+    assert (doc / "tags").read_text() == (PLUGIN / "doc" / "tags").read_text(), "run :helptags editors/neovim/doc"
