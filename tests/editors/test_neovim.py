@@ -216,6 +216,56 @@ def test_the_list_has_more_pages(nvim: Neovim, wire: Wire) -> None:
     nvim.shows("Session new")
 
 
+def test_more_never_shows_fewer(nvim: Neovim, wire: Wire) -> None:
+    def rows() -> list[str]:
+        return [line.split("rounds  ")[1] for line in nvim.lines[2:] if "rounds  " in line]
+
+    def has_rows(number: int) -> None:
+        nvim.until(lambda: len(rows()) == number)
+
+    def read_again(how: Callable[[], None]) -> None:
+        before = nvim.lua("Test.view().generation")
+        how()
+        nvim.until(lambda: nvim.lua(f"Test.view().generation > {before} and Test.view().loaded"))
+
+    every = [f"New {number}" for number in (3, 2, 1, 0)] + [f"Old {number}" for number in range(7, -1, -1)]
+    for title in every[:3:-1]:
+        wire.request("session/create", title=title)
+    nvim.lua("require('mandrake_sessions').setup({ page = 2 })")
+    nvim.run("MandrakeSessions")
+    nvim.shows("Old ", times=2)
+    for title in every[3::-1]:
+        wire.request("session/create", title=title)
+    nvim.shows("New ", times=4)
+    assert rows() == every[:6]
+    nvim.press("m")
+    has_rows(8)
+    assert rows() == every[:8]
+    read_again(lambda: nvim.press("R"))
+    assert rows() == every[:8]
+    server = nvim.server()
+    os.kill(server, signal.SIGSTOP)
+    nvim.press("m")
+    nvim.until(lambda: nvim.lua("Test.view().loaded") is False)
+    read_again(lambda: os.kill(server, signal.SIGKILL))
+    assert rows() == every[:8]
+    nvim.lua("require('mandrake_sessions').setup({ page = 0 })")
+    nvim.press("m")
+    nvim.notifies("limit")
+    assert rows() == every[:8]
+    nvim.lua("require('mandrake_sessions').setup({ page = 2 })")
+    for shown in (10, 12):
+        nvim.press("m")
+        has_rows(shown)
+    assert rows() == every
+    assert "press m" not in nvim.lines[-1]
+    nvim.press("m")
+    nvim.lua("require('mandrake_sessions').setup({ page = 5000 })")
+    read_again(lambda: nvim.press("R"))
+    assert rows() == every
+    assert len(nvim.notified) == 1, "only the refused limit is told"
+
+
 def test_a_session_shows_its_history(nvim: Neovim, wire: Wire) -> None:
     talk = Conversation(wire, title="Talk")
     talk.turn(kind="thought", content="Let me see.", status="completed")

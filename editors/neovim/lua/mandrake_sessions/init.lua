@@ -1,8 +1,12 @@
 local SCHEME = "mandrake-sessions://"
+local MAX_PAGE = 1000 -- the most rows that the server gives at a time
 --- The settings: see :help mandrake_sessions.setup()
 local M = { config = { cmd = { "mandrake-sessions", "serve" }, root_dir = nil, page = 50 } }
 
-function M.setup(options) M.config = vim.tbl_extend("force", M.config, options or {}) end
+function M.setup(options)
+  M.config = vim.tbl_extend("force", M.config, options or {})
+  M.config.page = math.min(M.config.page, MAX_PAGE)
+end
 
 function M.root()
   local root = vim.is_callable(M.config.root_dir) and M.config.root_dir() or M.config.root_dir

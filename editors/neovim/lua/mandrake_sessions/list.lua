@@ -2,14 +2,18 @@
 local View, methods = require("mandrake_sessions.view"), require("mandrake_sessions.methods")
 local plugin, api = require("mandrake_sessions"), vim.api
 
-local List = setmetatable({ topics = { "session" }, syntax = "", ids = {} }, View)
+local List = setmetatable({ topics = { "session" }, syntax = "", sessions = {}, ids = {} }, View)
 List.__index = List
 
-function List:load(done)
-  self:request(methods.session_list, { limit = self.limit or plugin.config.page }, function(page)
-    self.sessions, self.has_more = {}, page.nextCursor
-    for _, session in ipairs(page.sessions) do self.sessions[session.id] = session end
-    done(page.seq)
+--- Read a page, and further pages until there are as many sessions as are shown.
+function List:load(done, read, cursor, seq)
+  read = read or {}
+  self:request(methods.session_list, { limit = plugin.config.page, cursor = cursor }, function(page)
+    for _, session in ipairs(page.sessions) do read[session.id] = session end
+    seq, cursor = seq or page.seq, page.nextCursor -- what changes after the first page is pushed
+    if cursor and vim.tbl_count(read) < vim.tbl_count(self.sessions) then return self:load(done, read, cursor, seq) end
+    self.sessions, self.cursor = read, cursor
+    done(seq)
   end)
 end
 
@@ -29,7 +33,7 @@ function List:apply(queue)
       session.roundCount == 1 and "round" or "rounds", label)
     ids[#lines], rows[session.id] = session.id, #lines
   end
-  if self.has_more then lines[#lines + 1] = "  … more: press m" end
+  if self.cursor then lines[#lines + 1] = "  … more: press m" end
   api.nvim_buf_set_lines(self.buf, 0, -1, true, lines)
   for _, win in ipairs(vim.fn.win_findbuf(self.buf)) do -- its cursor stays on its session
     local row = api.nvim_win_get_cursor(win)[1]
@@ -38,9 +42,21 @@ function List:apply(queue)
   self.ids = ids
 end
 
+--- Add the next page at the end.
 function List:more()
-  self.limit = math.min((self.limit or plugin.config.page) + plugin.config.page, 1000)
-  self:reload()
+  if not (self.loaded and self.cursor) then return end
+  self.loaded = false -- what is pushed from now on is newer than the page, and waits for it
+  self:request(methods.session_list, { limit = plugin.config.page, cursor = self.cursor }, function(page)
+    self.cursor = page.nextCursor
+    for _, session in ipairs(page.sessions) do
+      local known = self.sessions[session.id]
+      if not known or session.seq > known.seq then self.sessions[session.id] = session end
+    end
+    self:resume()
+  end, function(err)
+    self:refused(err)
+    self:resume()
+  end)
 end
 
 function List:open_session()

@@ -32,12 +32,13 @@ function View:closed()
   end
 end
 
---- The answer counts only until the view is closed or reads all again.
-function View:request(method, params, done)
+--- The answer counts only until the view is closed or reads all again. An error goes to `failed`, or is told.
+function View:request(method, params, done, failed)
   local generation = self.generation
   self.connection:request(method, params, function(err, result)
     if generation ~= self.generation then return end
-    if err then self:refused(err) else done(result) end
+    if not err then return done(result) end
+    if failed then failed(err) else self:refused(err) end
   end)
 end
 
