@@ -1,6 +1,10 @@
 -- What the tests ask of a running Neovim.
 _G.Test = { notified = {}, written = 0 }
-vim.notify = function(message) table.insert(Test.notified, message) end
+local notify = vim.notify
+vim.notify = function(message, ...)
+  table.insert(Test.notified, message)
+  notify(message, ...)
+end
 require("mandrake_sessions").setup({ cmd = vim.json.decode(vim.env.TEST_COMMAND) })
 
 local function connection() return require("mandrake_sessions.client").get(require("mandrake_sessions").root()) end

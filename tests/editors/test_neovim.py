@@ -33,9 +33,12 @@ def _nvim() -> str:
 
 
 class Neovim:
-    """A real Neovim, asked through a socket of driver.lua's. Every wait has an end."""
+    """A real Neovim, asked through a socket of driver.lua's. Every wait has an end.
 
-    def __init__(self, workspace: Path, directory: Path, *command: str) -> None:
+    ``command`` starts the server; ``start`` is an Ex command that Neovim runs as it starts.
+    """
+
+    def __init__(self, workspace: Path, directory: Path, *command: str, start: str = "") -> None:
         address = str(directory / "test.sock")
         environment = clean_environment(workspace) | {
             f"XDG_{kind}_HOME": str(directory / kind) for kind in ("CONFIG", "DATA", "STATE", "CACHE")
@@ -47,6 +50,7 @@ class Neovim:
                 *(_nvim(), "--headless", "-u", "NONE", "-i", "NONE", "-n"),
                 *("--cmd", f"set rtp+={PLUGIN}", "-c", "runtime plugin/mandrake_sessions.lua"),
                 *("-c", f"luafile {DRIVER}"),
+                *(("-c", start) if start else ()),
             ],
             cwd=workspace,
             env=environment,
@@ -407,16 +411,63 @@ def test_errors_are_shown(nvim: Neovim, wire: Wire) -> None:
     nvim.notifies("nonsense")
 
 
-def test_a_command_that_is_missing_or_keeps_ending_is_told(workspace: Path, tmp_path: Path) -> None:
-    for command, said in (("no-such-server",), "not found"), ((sys.executable, "-c", "raise SystemExit(3)"), "keeps"):
-        (directory := tmp_path / said).mkdir()
-        editor = Neovim(workspace, directory, *command)
-        try:
+@contextlib.contextmanager
+def editing(workspace: Path, directory: Path, *command: str, start: str = "") -> Iterator[Neovim]:
+    """An editor whose server does not work."""
+    editor = Neovim(workspace, directory, *command, start=start)
+    try:
+        yield editor
+        editor.quit()
+    finally:
+        editor.kill()
+
+
+@pytest.mark.parametrize("start", ["", "MandrakeSessions"])
+def test_a_missing_command_is_one_plain_message(workspace: Path, tmp_path: Path, start: str) -> None:
+    with editing(workspace, tmp_path, "no-such-server", start=start) as editor:
+        if not start:
             editor.run("MandrakeSessions")
-            editor.notifies(said)
-            editor.quit()
-        finally:
-            editor.kill()
+        editor.notifies("not found")
+        editor.run("sleep 100m")
+        message = "mandrake-sessions: command not found: no-such-server. See :help mandrake_sessions-install"
+        assert editor.messages.strip() == message
+        editor.press("R")
+        editor.until(lambda: editor.messages.count(message) == 2)
+
+
+def test_a_command_that_cannot_be_started_is_told(workspace: Path, tmp_path: Path) -> None:
+    command = tmp_path / "server"
+    command.write_text("#!/no/such/python\n")
+    command.chmod(0o755)
+    with editing(workspace, tmp_path, str(command)) as editor:
+        editor.run("MandrakeSessions")
+        editor.notifies("cannot start")
+        editor.run("sleep 100m")
+        assert editor.messages.strip() == f"mandrake-sessions: cannot start {command}. Run it in a terminal to see why"
+
+
+def test_a_command_that_keeps_ending_is_told(workspace: Path, tmp_path: Path) -> None:
+    with editing(workspace, tmp_path, sys.executable, "-c", "raise SystemExit(3)") as editor:
+        editor.run("MandrakeSessions")
+        editor.notifies("keeps ending (exit code 3)")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("no-such-server",), "command not found: no-such-server"),
+        ((sys.executable, "-c", "raise SystemExit(3)"), "the server ended with exit code 3"),
+        ((sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"), "the server ended with signal 9"),
+    ],
+)
+def test_checkhealth_says_at_once_why_there_is_no_answer(
+    workspace: Path, tmp_path: Path, command: tuple[str, ...], said: str
+) -> None:
+    with editing(workspace, tmp_path, *command) as editor:
+        started = time.monotonic()
+        editor.run("checkhealth mandrake_sessions")
+        editor.until(lambda: any("ERROR" in line and said in line for line in editor.lines))
+        assert time.monotonic() - started < 5
 
 
 def test_checkhealth(nvim: Neovim, wire: Wire) -> None:
