@@ -41,8 +41,32 @@ function Test.notes()
   local notes = {}
   for _, mark in ipairs(vim.api.nvim_buf_get_extmarks(0, -1, 0, -1, { details = true })) do
     if mark[4].virt_text then table.insert(notes, mark[4].virt_text[1][1]) end
+    for _, line in ipairs(mark[4].virt_lines or {}) do table.insert(notes, line[1][1]) end
   end
   return notes
+end
+
+--- How a text in the buffer is drawn: the highlight groups of Treesitter and of the syntax, and the number that
+--- stands for its attributes on the screen.
+function Test.drawn(text)
+  vim.cmd.redraw()
+  local row, col = unpack(vim.fn.searchpos("\\V" .. text, "cnw"))
+  local found, groups = vim.inspect_pos(0, row - 1, col - 1), {}
+  for _, item in ipairs(vim.list_extend(found.treesitter, found.syntax)) do table.insert(groups, item.hl_group) end
+  local place = vim.fn.screenpos(0, row, col)
+  return { groups = groups, attributes = vim.fn.screenattr(place.row, place.col) }
+end
+
+--- The screen, a text a line.
+function Test.screen()
+  vim.cmd.redraw()
+  local lines = {}
+  for row = 1, vim.o.lines do
+    local cells = {}
+    for col = 1, vim.o.columns do cells[col] = vim.fn.screenstring(row, col) end
+    lines[row] = vim.trim(table.concat(cells))
+  end
+  return lines
 end
 
 --- From now on Test.written counts the lines that change in the buffer.

@@ -403,6 +403,67 @@ def test_what_is_deleted_goes(nvim: Neovim, wire: Wire) -> None:
     assert nvim.notified == []
 
 
+def test_markdown_is_highlighted(nvim: Neovim, wire: Wire) -> None:
+    talk = Conversation(wire)
+    nvim.open(talk.session)
+    turn = talk.turn(content="## A heading\n\nPlain and **strong** words.\n")
+    nvim.shows("strong")
+
+    def has(text: str, group: str) -> None:
+        nvim.until(lambda: group in nvim.lua(f"Test.drawn('{text}').groups"))
+        plain, other = (nvim.lua(f"Test.drawn('{part}').attributes") for part in ("Plain", text))
+        assert other != plain, "it looks like plain text"
+
+    has("A heading", "@markup.heading.2.markdown")
+    has("strong", "@markup.strong.markdown_inline")
+    wire.request("turn/append", turnId=turn, content="\nThen `co")
+    wire.request("turn/append", turnId=turn, content="de`.\n")
+    has("code", "@markup.raw.markdown_inline")
+    nvim.run("edit")
+    nvim.shows("strong")
+    has("A heading", "@markup.heading.2.markdown")
+
+
+def test_markdown_is_highlighted_without_treesitters_parser(nvim: Neovim, wire: Wire) -> None:
+    talk = Conversation(wire)
+    talk.turn(content="## A heading")
+    nvim.run("syntax on")
+    nvim.lua("vim.opt.runtimepath:remove(vim.fn.fnamemodify(vim.api.nvim_get_runtime_file('parser', true)[1], ':h'))")
+    assert nvim.lua("vim.api.nvim_get_runtime_file('parser/markdown.so', true)") == []
+    nvim.open(talk.session)
+    nvim.shows("A heading")
+    nvim.until(lambda: "markdownH2" in nvim.lua("Test.drawn('A heading').groups"))
+
+
+def test_a_long_conversation_is_highlighted_by_the_syntax_file(nvim: Neovim, wire: Wire) -> None:
+    talk = Conversation(wire)
+    nvim.run("syntax on")
+    nvim.open(talk.session)
+    turn = talk.turn(content="## A heading\n\n")
+    nvim.shows("A heading")
+    nvim.until(lambda: "@markup.heading.2.markdown" in nvim.lua("Test.drawn('A heading').groups"))
+    wire.request("turn/append", turnId=turn, content="one line\n" * 2000)
+    nvim.until(lambda: "markdownH2" in nvim.lua("Test.drawn('A heading').groups"))
+    assert not [group for group in nvim.lua("Test.drawn('A heading').groups") if group.startswith("@")]
+
+
+def test_line_ends_in_errors_and_texts_are_not_shown_as_characters(nvim: Neovim, wire: Wire) -> None:
+    talk = Conversation(wire)
+    said = talk.turn(content="first\r\nsecond\r\n\r\nlast", status="completed")
+    failed = talk.turn(content="It failed")
+    wire.request("turn/update", turnId=failed, status="error", error="Traceback:\r\n\tin a.py\rno\n\nmore\r\n")
+    nvim.open(talk.session)
+    nvim.shows("It failed")
+    assert nvim.lua("Test.notes()") == [" [error: Traceback:", "    in a.py", "no", "", "more]"]
+    assert nvim.text(said) == "first\r\nsecond\r\n\r\nlast"
+    screen = nvim.lua("Test.screen()")
+    first = screen.index("first")
+    assert screen[first : first + 5] == ["first", "second", "", "last", ""]
+    failed_at = screen.index("It failed  [error: Traceback:")
+    assert screen[failed_at + 1 : failed_at + 5] == ["in a.py", "no", "", "more]"]
+    assert not [line for line in screen if "^" in line]
+
+
 def test_errors_are_shown(nvim: Neovim, wire: Wire) -> None:
     wire.request("session/create")
     nvim.lua("require('mandrake_sessions').open('00000000-0000-7000-8000-000000000000')")

@@ -2,7 +2,7 @@
 local View, methods = require("mandrake_sessions.view"), require("mandrake_sessions.methods")
 local plugin, api = require("mandrake_sessions"), vim.api
 
-local List = setmetatable({ topics = { "session" }, syntax = "", sessions = {}, ids = {} }, View)
+local List = setmetatable({ topics = { "session" }, sessions = {}, ids = {} }, View)
 List.__index = List
 
 --- Read a page, and further pages until there are as many sessions as are shown.

@@ -3,7 +3,7 @@
 local View, methods = require("mandrake_sessions.view"), require("mandrake_sessions.methods")
 local plugin, api, ns = require("mandrake_sessions"), vim.api, View.ns
 
-local Session = setmetatable({ topics = { "turn", "session" }, syntax = "markdown" }, View)
+local Session = setmetatable({ topics = { "turn", "session" }, markdown = true }, View)
 Session.__index = Session
 local SIGNS = { pending = "○", in_progress = "◐", completed = "✓", failed = "✗" }
 local COLOURS = { request = "MandrakeSessionsTitle", thought = "MandrakeSessionsThought" }
@@ -54,6 +54,15 @@ function Session:text(block)
   return table.concat(api.nvim_buf_get_text(self.buf, row, col, end_row, end_col, {}), "\n")
 end
 
+--- A mark with the reason of a failure: its first line behind the text, the others below.
+local function failure_note(status, reason)
+  local note = (" [%s%s]"):format(status, reason and ": " .. vim.trim(reason) or "")
+  local lines = vim.tbl_map(function(line)
+    return { { line, "MandrakeSessionsFailed" } }
+  end, vim.split(note:gsub("\r\n?", "\n"):gsub("\t", "    "), "\n"))
+  return { virt_text = table.remove(lines, 1), virt_lines = lines[1] and lines }
+end
+
 function Session:render(block, text)
   local place = #self.blocks
   while self.blocks[place] ~= block do place = place - 1 end
@@ -73,10 +82,9 @@ function Session:render(block, text)
   api.nvim_buf_set_lines(self.buf, row, last, true, lines)
   block.mark = api.nvim_buf_set_extmark(self.buf, ns, row, 0, { end_row = end_row, end_col = end_col,
     end_right_gravity = true, hl_group = COLOURS[block.kind] })
-  if not FAILURES[block.status] then return end
-  local note = (" [%s%s]"):format(block.status, block.error and ": " .. block.error or "")
-  local virtual = { virt_text = { { note, "MandrakeSessionsFailed" } } }
-  api.nvim_buf_set_extmark(self.buf, ns, end_row, end_col, virtual)
+  if FAILURES[block.status] then
+    api.nvim_buf_set_extmark(self.buf, ns, end_row, end_col, failure_note(block.status, block.error))
+  end
 end
 
 --- The change that comes often: only the end of the text is touched.

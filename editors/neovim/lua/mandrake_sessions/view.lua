@@ -3,9 +3,37 @@ local Connection, methods = require("mandrake_sessions.client"), require("mandra
 
 local View = { ns = vim.api.nvim_create_namespace("mandrake_sessions") }
 View.__index = View
-local api, BATCH_MS, RETRY_MS = vim.api, 25, 500
+local api, BATCH_MS, RETRY_MS, MAX_PARSED_LINES = vim.api, 25, 500, 2000
 for name, link in pairs({ Title = "Title", Thought = "Comment", Failed = "DiagnosticError" }) do
   api.nvim_set_hl(0, "MandrakeSessions" .. name, { link = link, default = true })
+end
+
+-- The buffer keeps \r\n as it is stored, and the screen shows the end of a line without ^M.
+api.nvim_set_decoration_provider(api.nvim_create_namespace("mandrake_sessions_crlf"), {
+  on_win = function(_, _, buf) return vim.bo[buf].filetype == "mandrake_sessions" end,
+  on_line = function(_, _, buf, row)
+    local line = api.nvim_buf_get_lines(buf, row, row + 1, false)[1] or ""
+    if line:sub(-1) ~= "\r" then return end
+    local blank = { virt_text = { { "  ", "Normal" } }, virt_text_pos = "overlay", ephemeral = true }
+    api.nvim_buf_set_extmark(buf, View.ns, row, #line - 1, blank)
+  end,
+})
+
+vim.treesitter.language.register("markdown", "mandrake_sessions")
+
+--- Treesitter highlights Markdown. Each change makes it parse the whole buffer again (7 µs a line), so the syntax file
+--- takes over when the buffer is long, or if Neovim has no Markdown parser.
+function View:highlight_markdown()
+  if self.highlighter == "syntax" then return end
+  if api.nvim_buf_line_count(self.buf) <= MAX_PARSED_LINES then
+    if self.highlighter or pcall(vim.treesitter.start, self.buf, "markdown") then
+      self.highlighter = "treesitter"
+      return
+    end
+  end
+  vim.treesitter.stop(self.buf)
+  vim.bo[self.buf].syntax = "markdown"
+  self.highlighter = "syntax"
 end
 
 --- Make a buffer a view of a kind: a class with load(view, done), apply(view, queue) and its settings.
@@ -14,7 +42,8 @@ function View.open(kind, buf, root, what)
   self.topics = vim.tbl_map(function(name) return { name = name, view = self } end, kind.topics)
   self.connection = Connection.get(root)
   vim.cmd("setlocal buftype=nowrite noswapfile undolevels=-1 nomodifiable buflisted linebreak")
-  vim.bo.filetype, vim.bo.syntax = "mandrake_sessions", kind.syntax
+  vim.bo.filetype = "mandrake_sessions"
+  if self.markdown then self:highlight_markdown() end
   vim.keymap.set("n", "q", "<Cmd>bdelete<CR>", { buffer = buf, nowait = true })
   for key, action in pairs({ R = self.reload, m = self.more, ["<CR>"] = self.open_session }) do
     vim.keymap.set("n", key, function() action(self) end, { buffer = buf, nowait = true })
@@ -96,6 +125,7 @@ function View:edit(change)
   vim.bo[self.buf].modifiable = true
   change()
   vim.bo[self.buf].modifiable, vim.bo[self.buf].modified = false, false
+  if self.markdown then self:highlight_markdown() end
   local last = api.nvim_buf_line_count(self.buf)
   for _, win in ipairs(following) do api.nvim_win_set_cursor(win, { last, 0 }) end
 end
