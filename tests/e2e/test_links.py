@@ -35,7 +35,10 @@ def links(page: Path) -> list[str]:
 
 def test_there_are_pages_and_links() -> None:
     assert {"README.md", "ARCHITECTURE.md", "docs/protocol.md"} <= set(PAGES)
-    assert "#session" in links(ROOT / "docs" / "protocol.md")
+    reference = ROOT / "docs" / "protocol.md"
+    assert {"#session", "#turnget", "#turnupdated-1"} <= {*links(reference)} & {
+        f"#{name}" for name in anchors(reference)
+    }
     assert "docs/keeping.md" in links(ROOT / "README.md")
 
 

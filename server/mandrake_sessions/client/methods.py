@@ -22,7 +22,7 @@ class Methods:
     async def session_create(
         self, *, where: params.StoreParams | None = None, **given: Unpack[fields.NewSession]
     ) -> model.Session:
-        """Make a session."""
+        """Create a session."""
         result: model.Session = await self.call("session/create", given, where)
         return result
 
@@ -64,7 +64,7 @@ class Methods:
     async def round_create(
         self, *, where: params.StoreParams | None = None, **given: Unpack[params.RoundCreate]
     ) -> model.RoundDetail:
-        """Make a round with request and response."""
+        """Create a round with request and response."""
         result: model.RoundDetail = await self.call("round/create", given, where)
         return result
 
@@ -92,7 +92,7 @@ class Methods:
     async def round_delete(
         self, *, where: params.StoreParams | None = None, **given: Unpack[params.RoundDelete]
     ) -> model.Deleted:
-        """Delete a round, or it and all after it."""
+        """Delete a round, or it and all later ones."""
         result: model.Deleted = await self.call("round/delete", given, where)
         return result
 
@@ -120,7 +120,7 @@ class Methods:
     async def response_update(
         self, *, where: params.StoreParams | None = None, **given: Unpack[params.ResponseChange]
     ) -> model.Response:
-        """Say how a response stands."""
+        """Set the status of a response."""
         result: model.Response = await self.call("response/update", given, where)
         return result
 
@@ -134,7 +134,7 @@ class Methods:
     async def turn_create(
         self, *, where: params.StoreParams | None = None, **given: Unpack[params.TurnCreate]
     ) -> model.Turn:
-        """Begin a turn, or store a whole one."""
+        """Begin to stream a turn, or store a whole one."""
         result: model.Turn = await self.call("turn/create", given, where)
         return result
 
@@ -200,11 +200,11 @@ class Methods:
         return result
 
     async def server_health(self) -> results.Health:
-        """How the stores are."""
+        """The status of each store."""
         result: results.Health = await self.call("server/health", {})
         return result
 
     async def server_info(self) -> results.Info:
-        """What answers, and its limits."""
+        """The server: versions, limits, methods, counts."""
         result: results.Info = await self.call("server/info", {})
         return result

@@ -66,21 +66,21 @@ def _table(*methods: Method) -> dict[str, Method]:
 READ, LONG_READ, WRITE, APPEND = Access.READ, Access.LONG_READ, Access.WRITE, Access.APPEND
 
 METHODS = _table(
-    Method("session/create", fields.NewSession, model.Session, WRITE, "Make a session."),
+    Method("session/create", fields.NewSession, model.Session, WRITE, "Create a session."),
     Method("session/get", params.SessionGet, model.Session, READ, "One session, by either of its names."),
     Method("session/list", params.SessionList, model.SessionPage, LONG_READ, "Sessions, last changed first."),
     Method("session/update", params.SessionChange, model.Session, WRITE, "Change, archive or bring back a session."),
     Method("session/delete", params.SessionId, model.Deleted, WRITE, "Delete a session and all in it."),
     Method("session/history", params.SessionHistory, model.History, LONG_READ, "A conversation, a page at a time."),
-    Method("round/create", params.RoundCreate, model.RoundDetail, WRITE, "Make a round with request and response."),
+    Method("round/create", params.RoundCreate, model.RoundDetail, WRITE, "Create a round with request and response."),
     Method("round/get", params.RoundId, model.RoundDetail, READ, "One round."),
     Method("round/update", params.RoundChange, model.RoundDetail, WRITE, "Replace a round's metadata."),
     Method("round/list", params.RoundList, model.RoundPage, LONG_READ, "The rounds of a session, by index."),
-    Method("round/delete", params.RoundDelete, model.Deleted, WRITE, "Delete a round, or it and all after it."),
+    Method("round/delete", params.RoundDelete, model.Deleted, WRITE, "Delete a round, or it and all later ones."),
     Method("request/get", params.RequestId, model.Request, READ, "One request."),
     Method("request/update", params.RequestChange, model.Request, WRITE, "Change a request."),
     Method("response/get", params.ResponseId, model.Response, READ, "One response, without its turns."),
-    Method("response/update", params.ResponseChange, model.Response, WRITE, "Say how a response stands."),
+    Method("response/update", params.ResponseChange, model.Response, WRITE, "Set the status of a response."),
     Method(
         "response/status",
         params.ResponseStatusGet,
@@ -88,7 +88,7 @@ METHODS = _table(
         LONG_READ,
         "A response, its turns, and whether one of them streams.",
     ),
-    Method("turn/create", params.TurnCreate, model.Turn, WRITE, "Begin a turn, or store a whole one."),
+    Method("turn/create", params.TurnCreate, model.Turn, WRITE, "Begin to stream a turn, or store a whole one."),
     Method("turn/append", fields.TurnPiece, model.Appended, APPEND, "Store the next piece of a turn's text."),
     Method("turn/update", params.TurnChange, model.Turn, WRITE, "Change or end a turn."),
     Method("turn/get", params.TurnGet, model.Turn, LONG_READ, "One turn."),
@@ -122,8 +122,10 @@ METHODS = _table(
         WRITE,
         "Several writes in one BEGIN IMMEDIATE: all or nothing.",
     ),
-    Method("server/health", params.NoParams, results.Health, Access.SERVICE, "How the stores are."),
-    Method("server/info", params.NoParams, results.Info, Access.SERVICE, "What answers, and its limits."),
+    Method("server/health", params.NoParams, results.Health, Access.SERVICE, "The status of each store."),
+    Method(
+        "server/info", params.NoParams, results.Info, Access.SERVICE, "The server: versions, limits, methods, counts."
+    ),
 )
 
 NOTIFICATIONS = (

@@ -64,7 +64,7 @@ def _method_table() -> str:
     rows = ["| method | params | result |", "|---|---|---|"]
     for method in METHODS.values():
         params = " ".join(_parameter(name, kind, required, short=True) for name, kind, required in _own(method))
-        link = f"[`{method.name}`](#{method.name.replace('/', '').lower()})"
+        link = f"[`{method.name}`](#{_anchor_of_name(method.name)})"
         rows.append(f"| {link} | {params or 'none'} | {_type(method.result)} |")
     return "\n".join(rows) + "\n"
 
@@ -130,7 +130,18 @@ def _type(kind: Any) -> str:
         return "object" if arguments[1] is Any else f"object of {_type(arguments[1])} by name"
     if issubclass(kind, Enum):
         return " or ".join(f'`"{member.value}"`' for member in kind)
-    return f"[{kind.__name__}](#{kind.__name__.lower()})"
+    return f"[{kind.__name__}](#{_anchor_of_class(kind)})"
+
+
+def _anchor_of_name(name: str) -> str:
+    """What the heading of a method or notification is called in a link."""
+    return name.replace("/", "").lower()
+
+
+def _anchor_of_class(kind: Any) -> str:
+    """The same for a class. A notification of the same letters has the first such heading: `turn/updated`."""
+    anchor: str = kind.__name__.lower()
+    return f"{anchor}-1" if anchor in {_anchor_of_name(notification.name) for notification in NOTIFICATIONS} else anchor
 
 
 def _other_shapes() -> Iterable[Any]:
