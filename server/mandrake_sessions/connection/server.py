@@ -253,9 +253,10 @@ class Server:
         self._dispatcher.run()
 
     def _idle(self) -> None:
+        if not self._ending or self._finished.done():
+            return
         behind = self._patient and self._subscriptions.are_behind
-        answered = self._intake.is_empty and not self._language.is_asked
-        if self._ending and answered and not behind and not self._finished.done():
+        if self._intake.is_empty and not self._language.is_asked and not behind:
             self._finished.set_result(None)
 
     def _input_ended(self) -> None:

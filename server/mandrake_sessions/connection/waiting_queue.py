@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,13 +11,13 @@ from mandrake_sessions.connection.stores import StorePlace
 
 
 class WaitingQueue:
-    """A queue from whose middle a call can be taken. Every operation costs the same however many calls wait."""
+    """A queue from whose middle a call can be taken. Every operation but ``holds`` costs the same however many calls
+    wait."""
 
     def __init__(self) -> None:
         self._calls: OrderedDict[Call, None] = OrderedDict()
         # A client may use one id twice; the types of ids matter, since 1 and 1.0 are one key.
         self._requests: dict[tuple[type, Any], list[Call]] = {}
-        self._places: Counter[StorePlace | None] = Counter()
 
     def __bool__(self) -> bool:
         return bool(self._calls)
@@ -34,7 +34,6 @@ class WaitingQueue:
 
     def add(self, call: Call) -> None:
         self._calls[call] = None
-        self._places[call.place] += 1
         if call.is_request:
             self._requests.setdefault((type(call.id), call.id), []).append(call)
 
@@ -51,9 +50,6 @@ class WaitingQueue:
 
     def remove(self, call: Call) -> None:
         del self._calls[call]
-        self._places[call.place] -= 1
-        if not self._places[call.place]:
-            del self._places[call.place]
         if call.is_request:
             key = (type(call.id), call.id)
             same = self._requests[key]
@@ -71,5 +67,5 @@ class WaitingQueue:
         return same[0] if same else None
 
     def holds(self, place: StorePlace) -> bool:
-        """Whether a call about this store waits."""
-        return place in self._places
+        """Whether a call about this store waits; asked only when a folder goes."""
+        return any(call.place == place for call in self._calls)
