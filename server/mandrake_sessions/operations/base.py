@@ -50,7 +50,7 @@ class Operations:
                 found = acquire(self._path, self._settings, anew=self._was_open)
             else:
                 # It stays held until it is closed: a thread in a transaction goes on with it, which this one waits for.
-                was_replaced = held.place.was_replaced
+                was_replaced = held.identity.was_replaced
                 self.replacements += was_replaced
                 try:
                     found = reopen(held, self._path, self._settings)
@@ -73,7 +73,7 @@ class Operations:
             held, self._held = self._held, None
             self._wanted_open = False
             if held is not None:
-                self.replacements += held.place.was_replaced
+                self.replacements += held.identity.was_replaced
                 retire(held)
 
     def _last_words(self) -> None:
@@ -203,7 +203,7 @@ class Operations:
 
 def _is_current(held: Database) -> bool:
     """Whether it is open, still what its name leads to, and not read-only for a reason that has gone."""
-    if not held.is_usable or held.is_cut_off or not held.place.is_same:
+    if not held.is_usable or held.is_cut_off or not held.identity.is_same:
         return False
     return held.read_only is not StorageReason.READ_ONLY or not may_write(held.path)
 

@@ -64,7 +64,7 @@ class HealthOperations(Operations):
     def check(self) -> str:
         """The store's ``storeId``, read now, which a broken file does not give. Raises StoreError, without waiting."""
         database = self._database(wait=False)
-        if not file_size(database.path) and database.place.is_same:
+        if not file_size(database.path) and database.identity.is_same:
             database.damaged("it was emptied")
         with self.pin(wait=False) as pin, database.translated():
             found = changes.store_id(pin.connection) or ""

@@ -16,7 +16,7 @@ from mandrake_sessions.files import file_size, whose
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours, may_be_odd_content
-from mandrake_sessions.store.identity import DATABASE, WAL, Place
+from mandrake_sessions.store.identity import DATABASE, WAL, FileIdentity
 from mandrake_sessions.store.leases import Lease, take_lease
 from mandrake_sessions.store.migrate import latest_version, lowest_programs, user_version
 from mandrake_sessions.store.oddities import Oddities, StoreConnection
@@ -55,7 +55,7 @@ class Database:
         self.path = path
         self.writer = writer
         self.read_only = read_only
-        self.place = Place(path)
+        self.identity = FileIdentity(path)
         self.failure: StorageFailure | None = None
         self.references = 0
         self.lock = threading.RLock()
@@ -143,7 +143,7 @@ class Database:
     def raise_as_ours(self, error: BaseException) -> None:
         """Raise one of SQLite's errors as a domain error, and remember it; do nothing for any other error."""
         ours = as_ours(error, self.path) or self._judged(error)
-        if isinstance(ours, StorageFailure) and not self.place.is_found:
+        if isinstance(ours, StorageFailure) and not self.identity.is_found:
             # Whatever was read or written, it was not the whole of what belongs together.
             raise FileMoved(self.path) from error
         if isinstance(ours, Unreadable):
@@ -214,13 +214,13 @@ class Database:
         Raises:
             FileMoved: what was committed is not in the file that the name leads to now.
         """
-        if self.place.is_found:
-            if self.place.content.is_emptied:
+        if self.identity.is_found:
+            if self.identity.content.is_emptied:
                 self.damaged("it was emptied")
                 raise damage(self.path, "it was emptied")
             return
-        lost = self.place.lost()
-        if DATABASE in lost or self.place.is_linked_elsewhere or self.place.content.is_overwritten:
+        lost = self.identity.lost()
+        if DATABASE in lost or self.identity.is_linked_elsewhere or self.identity.content.is_overwritten:
             raise FileMoved(self.path)
         try:
             self.rescue(lost)
@@ -274,7 +274,7 @@ class Database:
                 self._protect()
             while self._idle_readers:
                 self._idle_readers.pop().close()
-            if self.place.is_beside_others:
+            if self.identity.is_beside_others:
                 self._close_without_checkpoint()
             else:
                 self.writer.close()

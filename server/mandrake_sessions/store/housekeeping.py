@@ -176,7 +176,7 @@ def checkpoint(database: Database) -> None:
     itself."""
     empty_wal(database.writer)
     # What is in the file now is what this process has put there: later nobody could tell that from what others did.
-    database.place.content.look()
+    database.identity.content.look()
 
 
 def empty_wal(connection: Connection) -> None:

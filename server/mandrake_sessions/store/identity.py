@@ -12,7 +12,7 @@ from mandrake_sessions.store.immediate import immediate
 from mandrake_sessions.store.overwritten import Content
 from mandrake_sessions.store.values import OddValue
 
-FileIdentity = tuple[int, int]
+FileKey = tuple[int, int]
 
 DATABASE, WAL, SHM = "", "-wal", "-shm"
 # The -wal and -shm belong to the file as its own pages do: who opens it without them sees another state.
@@ -24,7 +24,7 @@ _TICK_NS = 50_000_000
 _FULL_LOOK_SECONDS = 1.0
 
 
-def file_identity(path: str) -> FileIdentity | None:
+def file_key(path: str) -> FileKey | None:
     """What tells a file from every other one; None where there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116
@@ -33,7 +33,7 @@ def file_identity(path: str) -> FileIdentity | None:
     return found.st_dev, found.st_ino
 
 
-class Place:
+class FileIdentity:
     """A database that is open, with its -wal and -shm: whether their names still lead to the same files.
 
     Where the directory did not change since the last look, nothing in it did; so a look costs one ``stat``, and one for
@@ -47,7 +47,7 @@ class Place:
     def __init__(self, path: str) -> None:
         self.path = path
         self._directory = os.path.dirname(path)  # noqa: PTH120
-        self._known = {suffix: file_identity(path + suffix) for suffix in SUFFIXES}
+        self._known = {suffix: file_key(path + suffix) for suffix in SUFFIXES}
         self._unchanged: tuple[int, int, int] | None = None
         self._full_look_at = 0.0
         self._links: set[str] = set()
@@ -59,7 +59,7 @@ class Place:
             self._links.add(name)
 
     @property
-    def identity(self) -> FileIdentity | None:
+    def key(self) -> FileKey | None:
         """Which file is open."""
         return self._known[DATABASE]
 
@@ -91,29 +91,29 @@ class Place:
     @property
     def is_linked_elsewhere(self) -> bool:
         """Whether a name by which somebody has opened the file leads to another one now, or to none."""
-        return any(file_identity(name) != self._known[DATABASE] for name in self._links)
+        return any(file_key(name) != self._known[DATABASE] for name in self._links)
 
     @property
     def was_replaced(self) -> bool:
         """Whether the name of the database leads to nothing or to another file now."""
-        return file_identity(self.path) != self._known[DATABASE] or self.is_linked_elsewhere
+        return file_key(self.path) != self._known[DATABASE] or self.is_linked_elsewhere
 
     def is_ours(self, suffix: str) -> bool:
         """Whether the name of the database with this suffix leads to what it led to when that was seen first."""
         known = self._known[suffix]
-        return known is not None and file_identity(self.path + suffix) == known
+        return known is not None and file_key(self.path + suffix) == known
 
     @property
     def is_beside_others(self) -> bool:
         """Whether another -wal or -shm has the name that ours had: somebody has begun anew beside what is open here."""
-        return any(file_identity(self.path + suffix) not in (None, self._known[suffix]) for suffix in (WAL, SHM))
+        return any(file_key(self.path + suffix) not in (None, self._known[suffix]) for suffix in (WAL, SHM))
 
     def lost(self) -> frozenset[str]:
         """Which of ``SUFFIXES`` lead to nothing or to another file now. A -wal or -shm that is seen for the first time
         is ours: SQLite makes them when it needs them, and deletes none while the database is open."""
         lost = set()
         for suffix, known in self._known.items():
-            found = file_identity(self.path + suffix)
+            found = file_key(self.path + suffix)
             if known is None:
                 self._known[suffix] = found
             elif found != known:

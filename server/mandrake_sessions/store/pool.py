@@ -14,7 +14,7 @@ from pathlib import Path
 from mandrake_sessions.errors import FileMoved, StoreError
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.database import Database, damage
-from mandrake_sessions.store.identity import DATABASE, SHM, SUFFIXES, WAL, FileIdentity, Place, file_identity
+from mandrake_sessions.store.identity import DATABASE, SHM, SUFFIXES, WAL, FileIdentity, FileKey, file_key
 from mandrake_sessions.store.immediate import begin, undo
 from mandrake_sessions.store.leases import Lease
 from mandrake_sessions.store.opening import cannot_open, find_damage, open_database, prepare
@@ -34,10 +34,10 @@ QUIET_WITHIN_SECONDS = 3.0
 REPLACED_MEANWHILE = 20
 
 _lock = threading.Lock()
-_open: dict[FileIdentity, Database] = {}
+_open: dict[FileKey, Database] = {}
 # Leases of files that were closed and may be opened anew, with which file that was: what this process streams it goes
 # on to stream, if that file is found again. In another one its turns are a state of before, and nobody's.
-_leases: dict[str, tuple[FileIdentity | None, Lease]] = {}
+_leases: dict[str, tuple[FileKey | None, Lease]] = {}
 # Connections of the parent, kept from being collected in a forked child: closing them there would be a checkpoint by
 # a process that does not know of the parent's locks.
 _inherited: list[Database] = []
@@ -101,7 +101,7 @@ def _retire(database: Database) -> None:
     """
     _forget(database)
     _set_apart_if_overwritten(database)
-    lost = database.place.lost()
+    lost = database.identity.lost()
     if DATABASE in lost:
         _await_quiet(database.path)
     if lost and DATABASE not in lost:
@@ -110,7 +110,7 @@ def _retire(database: Database) -> None:
     with database.lock:
         if database.lease is not None:
             _give_up_lease(database.path)
-            _leases[database.path], database.lease = (database.place.identity, database.lease), None
+            _leases[database.path], database.lease = (database.identity.key, database.lease), None
         try:
             database.rescue(lost)
         finally:
@@ -118,7 +118,7 @@ def _retire(database: Database) -> None:
             # was deleted and other processes use another one, which damages the file.
             database.close()
     if lost:
-        _remove_old_sidecars(database.place, lost)
+        _remove_old_sidecars(database.identity, lost)
     if lost and DATABASE not in lost:
         time.sleep(ALL_LEFT_SECONDS)
 
@@ -126,7 +126,7 @@ def _retire(database: Database) -> None:
 def _set_apart_if_overwritten(database: Database) -> None:
     """What somebody has written over the database in place gets an inode of its own, beside which the -wal of what was
     there before means nothing: so every process takes it for replaced, and none copies its -wal into it."""
-    if not database.place.content.is_overwritten or database.place.was_replaced:
+    if not database.identity.content.is_overwritten or database.identity.was_replaced:
         return
     with database.lock:
         _await_quiet(database.path)
@@ -146,7 +146,7 @@ def _set_apart_if_overwritten(database: Database) -> None:
 def _set_apart(database: Database) -> None:
     path = database.path
     with partial_file(*os.path.split(path), like=path) as copy:
-        database.place.content.copy_to(copy.path)
+        database.identity.content.copy_to(copy.path)
         with closing(connect(copy.path, read_only=True, immutable=True)) as reader:
             if (found := find_damage(reader)) is not None:
                 raise damage(path, found)
@@ -164,10 +164,10 @@ def _give_up_lease(path: str) -> None:
         lease.release()
 
 
-def _lease_of(path: str, identity: FileIdentity) -> Lease | None:
+def _lease_of(path: str, key: FileKey) -> Lease | None:
     """That of the file, if this process had it open before."""
     known, lease = _leases.pop(path, (None, None))
-    if lease is not None and known != identity:
+    if lease is not None and known != key:
         lease.release()
         return None
     return lease
@@ -197,7 +197,7 @@ def _look_of(path: str) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _remove_old_sidecars(place: Place, lost: frozenset[str]) -> None:
+def _remove_old_sidecars(place: FileIdentity, lost: frozenset[str]) -> None:
     """Whoever opens the name next must not take what belonged to what is lost for a part of what is there now: SQLite
     would, as it goes by their names. A -wal whose -shm alone was lost is whole, and is read anew."""
     for suffix, belongs_to in ((WAL, {DATABASE}), (SHM, {DATABASE, WAL})):
@@ -211,7 +211,7 @@ def _acquire(name: str, settings: StoreSettings, *, anew: bool) -> Database:
         prepare(path, settings, anew=anew)
         database = _opened(path, settings)
         if database is not None:
-            database.place.follow(name)
+            database.identity.follow(name)
             database.references += 1
             return database
     raise FileMoved(name)
@@ -219,14 +219,14 @@ def _acquire(name: str, settings: StoreSettings, *, anew: bool) -> Database:
 
 def _opened(path: str, settings: StoreSettings) -> Database | None:
     """None where the file went, or was replaced, between two looks at it."""
-    key = file_identity(path)
+    key = file_key(path)
     if key is None:
         return None
     database = _open.get(key)
     if database is not None:
         return database
     database = open_database(path, settings)
-    if file_identity(path) != key:
+    if file_key(path) != key:
         database.close()
         return None
     database.lease = _lease_of(path, key)

@@ -146,7 +146,7 @@ class _Outermost:
         retries = database.busy_retries
         begin(database.writer, database.path, self._budget, database.count_retry)
         try:
-            if database.busy_retries != retries and not database.place.is_same:
+            if database.busy_retries != retries and not database.identity.is_same:
                 # While it waited for the lock, others may have gone on to another -shm, in which nobody has it.
                 raise FileMoved(database.path)
             _catch_up(database)
