@@ -13,7 +13,7 @@ from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store import housekeeping
 from mandrake_sessions.store.database import lock
 from mandrake_sessions.store.housekeeping import FeedExtent, FeedSpan
-from mandrake_sessions.store.retry import patiently
+from mandrake_sessions.store.retry import retry_while_locked
 from mandrake_sessions.store.transaction import transaction
 
 # The feed is measured in spans, and pruned by whole ones: the more of them fit into its bound, the better that is kept.
@@ -74,7 +74,7 @@ class HousekeepingOperations(Operations):
         lock(database, budget)
         try:
             with database.translated():
-                patiently(lambda: housekeeping.checkpoint(database), budget, database.path)
+                retry_while_locked(lambda: housekeeping.checkpoint(database), budget, database.path)
         finally:
             database.lock.release()
 

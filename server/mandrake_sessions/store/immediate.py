@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mandrake_sessions.store.retry import patiently
+from mandrake_sessions.store.retry import retry_while_locked
 
 
 def begin(connection: sqlite3.Connection, path: str, budget: float, on_busy: Callable[[], None] | None = None) -> None:
@@ -20,7 +20,7 @@ def begin(connection: sqlite3.Connection, path: str, budget: float, on_busy: Cal
     Raises:
         Busy: somebody held the write lock for ``budget`` seconds.
     """
-    patiently(lambda: connection.execute("BEGIN IMMEDIATE"), budget, path, on_busy)
+    retry_while_locked(lambda: connection.execute("BEGIN IMMEDIATE"), budget, path, on_busy)
 
 
 def commit(connection: sqlite3.Connection) -> None:
@@ -57,7 +57,7 @@ def one_snapshot(connection: sqlite3.Connection, path: str, budget: float) -> It
     Raises:
         Busy: others held the file for ``budget`` seconds.
     """
-    patiently(lambda: begin_reading(connection), budget, path)
+    retry_while_locked(lambda: begin_reading(connection), budget, path)
     try:
         yield
     finally:

@@ -30,7 +30,7 @@ from mandrake_sessions.store.migrate import (
 from mandrake_sessions.store.overwritten import open_handles, own_handle
 from mandrake_sessions.store.partial import sync_directory
 from mandrake_sessions.store.permissions import may_not_share, may_write, open_to_writing
-from mandrake_sessions.store.retry import patiently
+from mandrake_sessions.store.retry import retry_while_locked
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.setup_lock import setup_lock
 from mandrake_sessions.store.values import OddValue
@@ -53,7 +53,7 @@ def open_database(path: str, settings: StoreSettings) -> Database:
     """
     try:
         # As a whole, since until the file is in WAL mode any statement, even a COMMIT, may meet another's lock.
-        return patiently(lambda: _open_once(path, settings), settings.busy_timeout, path)
+        return retry_while_locked(lambda: _open_once(path, settings), settings.busy_timeout, path)
     except sqlite3.Error as error:
         raise storage_failure(error, path, "Failed to initialize database") from error
     except OSError as error:
@@ -176,7 +176,7 @@ def _check_sidecars(path: str) -> None:
     a long read, say) a new one would use the deleted file, and damage the database beside processes that use another:
     one that is there again under its name may be theirs.
 
-    Raises what ``patiently`` waits for: such a connection is soon closed.
+    Raises what ``retry_while_locked`` waits for: such a connection is soon closed.
     """
     try:
         os.stat(path + WAL)  # noqa: PTH116

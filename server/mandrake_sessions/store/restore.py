@@ -23,7 +23,7 @@ from mandrake_sessions.store.housekeeping import empty_wal
 from mandrake_sessions.store.immediate import begin, immediate, undo
 from mandrake_sessions.store.migrate import APPLICATION_ID, migrate
 from mandrake_sessions.store.partial import PartialFile, partial_file, sync_directory
-from mandrake_sessions.store.retry import lock_holder, patiently
+from mandrake_sessions.store.retry import lock_holder, retry_while_locked
 from mandrake_sessions.store.verify import is_empty
 from mandrake_sessions.waiting import backoff
 
@@ -167,7 +167,7 @@ def _take_over(old: sqlite3.Connection, path: str, budget: float) -> bool:
 
 
 def _lock(old: sqlite3.Connection, path: str, budget: float) -> None:
-    (application_id,) = patiently(lambda: old.execute("PRAGMA application_id").fetchone(), budget, path)
+    (application_id,) = retry_while_locked(lambda: old.execute("PRAGMA application_id").fetchone(), budget, path)
     if application_id != APPLICATION_ID and not is_empty(old):
         raise StorageFailure(
             StorageReason.FOREIGN_DATABASE, f"{path} is another program's database; it was left as it is", path
@@ -183,7 +183,7 @@ def _lock(old: sqlite3.Connection, path: str, budget: float) -> None:
 
 def _begin_with_empty_wal(old: sqlite3.Connection, path: str, budget: float) -> bool:
     """Begin, if nobody has committed or read in between what would be lost with the -wal."""
-    patiently(lambda: empty_wal(old), budget, path)
+    retry_while_locked(lambda: empty_wal(old), budget, path)
     begin(old, path, budget)
     if file_size(path + "-wal") == 0:
         return True

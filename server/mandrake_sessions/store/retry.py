@@ -19,7 +19,7 @@ T = TypeVar("T")
 _WAL_WRITE_LOCK = 120
 
 
-def patiently(work: Callable[[], T], budget: float, path: str, on_busy: Callable[[], None] | None = None) -> T:
+def retry_while_locked(work: Callable[[], T], budget: float, path: str, on_busy: Callable[[], None] | None = None) -> T:
     """What ``work`` returns, tried again while a lock is in its way. Blocks its thread for up to ``budget`` seconds.
 
     Raises:

@@ -10,7 +10,7 @@ from types import ModuleType
 
 from mandrake_sessions.store.failures import os_failure
 from mandrake_sessions.store.filesystem import unsupported
-from mandrake_sessions.store.retry import patiently
+from mandrake_sessions.store.retry import retry_while_locked
 
 fcntl: ModuleType | None
 try:
@@ -36,7 +36,7 @@ def setup_lock(path: str, budget: float, *, demanded: bool = True) -> Iterator[N
         return
     directory = _open_directory(path)
     try:
-        patiently(lambda: _flock(directory, path), budget, path)
+        retry_while_locked(lambda: _flock(directory, path), budget, path)
         _check_lock(path)
         yield
     finally:
@@ -51,7 +51,7 @@ def _open_directory(path: str) -> int:
 
 
 def _flock(directory: int, path: str) -> None:
-    """Raises what ``patiently`` waits for when another process has it."""
+    """Raises what ``retry_while_locked`` waits for when another process has it."""
     assert fcntl is not None
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,7 +14,7 @@ from mandrake_sessions.ids import now_ms
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.database import Database, lock
 from mandrake_sessions.store.immediate import begin, begin_reading, commit, undo
-from mandrake_sessions.store.retry import patiently
+from mandrake_sessions.store.retry import retry_while_locked
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.values import MAX_NUMBER
 
@@ -293,7 +293,7 @@ class Pin:
             self.connection = database.acquire_reader()
             try:
                 budget = settings.busy_timeout if wait else 0
-                patiently(lambda: begin_reading(self.connection), budget, database.path)
+                retry_while_locked(lambda: begin_reading(self.connection), budget, database.path)
             except BaseException:
                 database.release_reader(self.connection)
                 raise
