@@ -64,7 +64,7 @@ class Operations:
             self._held = found
             self._was_open = True
             self.reopened_at = 0
-            with suppress(Unreadable), found.translated():
+            with suppress(Unreadable), found.domain_errors():
                 self.reopened_at = last_seq(found.writer)
 
     def close_lost(self) -> None:

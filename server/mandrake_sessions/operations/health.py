@@ -66,7 +66,7 @@ class HealthOperations(Operations):
         database = self._database(wait=False)
         if not file_size(database.path) and database.identity.is_same:
             database.damaged("it was emptied")
-        with self.pin(wait=False) as pin, database.translated():
+        with self.pin(wait=False) as pin, database.domain_errors():
             found = changes.store_id(pin.connection) or ""
             database.notice_schema(pin.connection)
         database.could_read()
@@ -82,7 +82,7 @@ class HealthOperations(Operations):
         held = self._held
         if held is None or not (listed := held.oddities.listed()):
             return []
-        with self.pin(wait=False) as pin, held.translated():
+        with self.pin(wait=False) as pin, held.domain_errors():
             forget_what_is_mended(pin.connection, listed, held.oddities.forget)
         return held.oddities.listed()
 
@@ -109,7 +109,7 @@ class HealthOperations(Operations):
         elsewhere, for what a store should not hold, which ``state`` tells then. Raises Cancelled where the pin was
         interrupted."""
         database = pin.database
-        with pin, database.translated():
+        with pin, database.domain_errors():
             if (damage := find_damage(pin.connection)) is not None:
                 database.damaged(damage)
             elif (database.is_unchecked or database.faults) and user_version(pin.connection) <= latest_version():

@@ -73,7 +73,7 @@ class HousekeepingOperations(Operations):
         budget = self._settings.busy_timeout if wait else 0
         lock(database, budget)
         try:
-            with database.translated():
+            with database.domain_errors():
                 retry_while_locked(lambda: housekeeping.checkpoint(database), budget, database.path)
         finally:
             database.lock.release()

@@ -15,7 +15,7 @@ from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, S
 from mandrake_sessions.files import file_size, whose
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.connect import connect
-from mandrake_sessions.store.failures import HOW_TO_RECOVER, as_ours, may_be_odd_content
+from mandrake_sessions.store.failures import HOW_TO_RECOVER, may_be_odd_content, to_domain_error
 from mandrake_sessions.store.identity import DATABASE, WAL, FileIdentity
 from mandrake_sessions.store.leases import Lease, take_lease
 from mandrake_sessions.store.migrate import latest_version, lowest_programs, user_version
@@ -129,20 +129,20 @@ class Database:
         self.busy_retries += 1
 
     @contextmanager
-    def translated(self) -> Iterator[None]:
+    def domain_errors(self) -> Iterator[None]:
         """Raise what SQLite says inside the block as a domain error, and remember it."""
         try:
             yield
         except (sqlite3.Error, OddValue) as error:
-            self.raise_as_ours(error)
+            self.raise_domain_error(error)
             raise
         except Unreadable as error:
             self.note(error)
             raise
 
-    def raise_as_ours(self, error: BaseException) -> None:
+    def raise_domain_error(self, error: BaseException) -> None:
         """Raise one of SQLite's errors as a domain error, and remember it; do nothing for any other error."""
-        ours = as_ours(error, self.path) or self._judged(error)
+        ours = to_domain_error(error, self.path) or self._judged(error)
         if isinstance(ours, StorageFailure) and not self.identity.is_found:
             # Whatever was read or written, it was not the whole of what belongs together.
             raise FileMoved(self.path) from error
@@ -231,7 +231,7 @@ class Database:
     def rescue(self, lost: frozenset[str]) -> None:
         """Save what only a -wal holds that is no longer found under its name; once, as nothing is written after."""
         if lost and not self.is_rescued and not self.is_damaged and self.read_only is None:
-            with self.translated():
+            with self.domain_errors():
                 self.rescued_copy = rescue(self.writer, self.path, lost)
             self.is_rescued = True
 

@@ -89,7 +89,7 @@ def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") ->
     return StorageFailure(reason, f"{doing} {path}: {advice}", path)
 
 
-def as_ours(error: BaseException, path: str) -> SessionsError | None:
+def to_domain_error(error: BaseException, path: str) -> SessionsError | None:
     """One of SQLite's errors as a domain error; None for any other.
 
     A fault of our own SQL is not translated: that is a bug, not weather.

@@ -86,7 +86,7 @@ def seq_now(database: Database, settings: StoreSettings) -> int:
     """The store's ``seq`` as this thread sees it; inside its own transaction it is known without looking."""
     running = database.running
     if running is not None and running.thread == threading.get_ident() and not reads_pinned(database):
-        with database.translated():
+        with database.domain_errors():
             return running.seq
     with snapshot(database, settings) as connection:
         return last_seq(connection)
@@ -130,7 +130,7 @@ class _Outermost:
             return self._begin(database)
         except BaseException as error:
             database.lock.release()
-            database.raise_as_ours(error)
+            database.raise_domain_error(error)
             raise
 
     def _begin(self, database: Database) -> Transaction:
@@ -168,7 +168,7 @@ class _Outermost:
             database.forget()
             if isinstance(fault, Unreadable):
                 database.note(fault)
-            database.raise_as_ours(fault)
+            database.raise_domain_error(fault)
             raise
         finally:
             database.lock.release()
@@ -199,7 +199,7 @@ def _tell_listeners(database: Database) -> None:
 @contextmanager
 def _savepoint(database: Database, running: Transaction) -> Iterator[Transaction]:
     """Part of a transaction that can fail without the rest."""
-    with database.translated(), _part(running):
+    with database.domain_errors(), _part(running):
         yield running
 
 
@@ -269,13 +269,13 @@ def snapshot(database: Database, settings: StoreSettings) -> Iterator[sqlite3.Co
     """
     pinned = _pins.connections.get(id(database))
     if pinned is not None:
-        with database.translated():
+        with database.domain_errors():
             yield pinned
     elif (running := database.running) is not None and running.thread == threading.get_ident():
-        with database.translated():
+        with database.domain_errors():
             yield running.connection
     else:
-        with Pin(database, settings) as pin, database.translated():
+        with Pin(database, settings) as pin, database.domain_errors():
             yield pin.connection
 
 
@@ -289,7 +289,7 @@ class Pin:
         self.database = database
         self._state = threading.Lock()
         self._released = False
-        with database.translated():
+        with database.domain_errors():
             self.connection = database.acquire_reader()
             try:
                 budget = settings.busy_timeout if wait else 0
@@ -318,7 +318,7 @@ class Pin:
 
     def last_seq(self) -> int:
         """The ``seq`` of the last change that the snapshot holds."""
-        with self.database.translated():
+        with self.database.domain_errors():
             return last_seq(self.connection)
 
     def interrupt(self) -> None:
