@@ -65,11 +65,11 @@ class HealthOperations(Operations):
         """The store's ``storeId``, read now, which a broken file does not give. Raises StoreError, without waiting."""
         database = self._database(wait=False)
         if not file_size(database.path) and database.identity.is_same:
-            database.damaged("it was emptied")
+            database.mark_damaged("it was emptied")
         with self.pin(wait=False) as pin, database.domain_errors():
             found = changes.store_id(pin.connection) or ""
             database.notice_schema(pin.connection)
-        database.could_read()
+        database.clear_transient_failure()
         return found
 
     def known_unreadable(self) -> list[Unreadable]:
@@ -111,7 +111,7 @@ class HealthOperations(Operations):
         database = pin.database
         with pin, database.domain_errors():
             if (damage := find_damage(pin.connection)) is not None:
-                database.damaged(damage)
+                database.mark_damaged(damage)
             elif (database.is_unchecked or database.faults) and user_version(pin.connection) <= latest_version():
                 with considerate(pin.connection, lambda: database.is_usable):
                     database.faults = [problem.text for problem in deep_check(pin.connection)]

@@ -170,12 +170,12 @@ class Database:
         """Whether something in the file could not be read for what it is, so that nothing may be written any more."""
         return self.failure is not None and self.failure.reason is StorageReason.CORRUPT
 
-    def could_read(self) -> None:
+    def clear_transient_failure(self) -> None:
         """A read has succeeded: what only passed by is forgotten."""
         if self.failure is not None and self.failure.reason in _PASSING:
             self.failure = None
 
-    def damaged(self, how: str) -> None:
+    def mark_damaged(self, how: str) -> None:
         """Remember what a check has found. Nothing is written from here on."""
         self.failure = damage(self.path, how)
 
@@ -216,7 +216,7 @@ class Database:
         """
         if self.identity.is_found:
             if self.identity.content.is_emptied:
-                self.damaged("it was emptied")
+                self.mark_damaged("it was emptied")
                 raise damage(self.path, "it was emptied")
             return
         lost = self.identity.lost()
@@ -263,7 +263,7 @@ class Database:
     def _check_not_emptied(self) -> None:
         """SQLite deletes the -wal of an empty file when it opens that, and with it the rest. Raises StorageFailure."""
         if not file_size(self.path) and file_size(self.path + WAL):
-            self.damaged("it was emptied")
+            self.mark_damaged("it was emptied")
             raise damage(self.path, "it was emptied")
 
     def close(self) -> None:

@@ -121,7 +121,7 @@ class FileIdentity:
         return frozenset(lost)
 
 
-def claim(connection: sqlite3.Connection, path: str, budget: float) -> bool:
+def renew_store_id_if_copied(connection: sqlite3.Connection, path: str, budget: float) -> bool:
     """Give the file a new ``storeId`` if it is a copy of the one that the store was: of a backup, say. Gives whether it
     was.
 

@@ -17,7 +17,7 @@ from mandrake_sessions.store.connect import connect, is_wal
 from mandrake_sessions.store.database import Database, damage, schema_too_new
 from mandrake_sessions.store.failures import is_odd_content, may_be_odd_content, storage_failure
 from mandrake_sessions.store.filesystem import check_filesystem, check_kind, check_links
-from mandrake_sessions.store.identity import SHM, WAL, claim
+from mandrake_sessions.store.identity import SHM, WAL, renew_store_id_if_copied
 from mandrake_sessions.store.immediate import one_snapshot
 from mandrake_sessions.store.migrate import (
     APPLICATION_ID,
@@ -137,7 +137,9 @@ def _open_for_writing(path: str, settings: StoreSettings) -> Database:
         if (reason := _reason_not_to_write(writer, path)) is not None:
             writer.close()
             return _open_read_only(path, reason)
-        came_from_elsewhere = _as_far_as_it_goes(lambda: claim(writer, path, settings.busy_timeout), path)
+        came_from_elsewhere = _as_far_as_it_goes(
+            lambda: renew_store_id_if_copied(writer, path, settings.busy_timeout), path
+        )
         _check_sidecars(path)
         database = Database(path, writer, immutable=False, read_only=None)
         # One that does not even say which store it is may have come from anywhere.
@@ -225,7 +227,7 @@ def find_damage(connection: sqlite3.Connection) -> str | None:
 def _open_damaged(path: str, found: str) -> Database:
     """For reading what can still be read."""
     database = _open_read_only(path, StorageReason.CORRUPT)
-    database.damaged(found)
+    database.mark_damaged(found)
     return database
 
 

@@ -137,7 +137,7 @@ def _set_apart_if_overwritten(database: Database) -> None:
             _set_apart(database)
         except (OSError, StoreError) as error:
             logger.warning("%s was overwritten while it was open: %s", database.path, error)
-            database.damaged("it was overwritten while it was open")
+            database.mark_damaged("it was overwritten while it was open")
         finally:
             with suppress(sqlite3.Error):
                 undo(database.writer)
