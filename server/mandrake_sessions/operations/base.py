@@ -34,9 +34,9 @@ class Operations:
         self._wanted_open = False
         self._was_open = False
         self._hooks: list[Callable[[], None]] = []
-        # How often the file was opened anew; and how often it was another one then.
+        # How often the file was opened again; and how often it was another one then.
         self.reconnects = self.replacements = 0
-        # The `seq` of the file that was opened anew, before anything was written to it here.
+        # The `seq` of the file that was opened again, before anything was written to it here.
         self.reopened_at = 0
 
     def _open(self) -> None:
@@ -47,7 +47,7 @@ class Operations:
             if held is not None and _is_current(held):
                 return
             if held is None:
-                found = acquire(self._path, self._settings, anew=self._was_open)
+                found = acquire(self._path, self._settings, again=self._was_open)
             else:
                 # It stays held until it is closed: a thread in a transaction goes on with it, which this one waits for.
                 was_replaced = held.identity.was_replaced
@@ -90,11 +90,11 @@ class Operations:
             self._held = None
 
     def _database(self, *, wait: bool = True) -> Database:
-        """The open file. Where it is no longer what its name leads to, and in a forked child, it is opened anew.
+        """The open file. Where it is no longer what its name leads to, and in a forked child, it is opened again.
 
         Raises:
             NotOpen: ``init`` was not called, or ``close`` was.
-            FileMoved: with ``wait=False``, where it would have to be opened anew, which may take its time.
+            FileMoved: with ``wait=False``, where it would have to be opened again, which may take its time.
         """
         held = self._held
         if held is not None and (held.running is not None or reads_pinned(held) or _is_current(held)):
@@ -108,12 +108,12 @@ class Operations:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the store is open, and need not be opened anew; one ``stat`` where it may be written."""
+        """Whether the store is open, and need not be opened again; one ``stat`` where it may be written."""
         held = self._held
         return held is not None and _is_current(held)
 
     def reopen(self) -> None:
-        """Open the store anew if its file is no longer what its name leads to, or may be written again. Blocks; else
+        """Open the store again if its file is no longer what its name leads to, or may be written again. Blocks; else
         the next operation does it. Raises as ``init`` does."""
         self._open()
 

@@ -28,7 +28,7 @@ from mandrake_sessions.store.transaction import Pin
 class StoreState:
     """How an open store is. ``references``: managers of this process that have it open; ``failure``: what went wrong
     with the file last, until a write succeeds, or why nothing may be written to it; ``reconnects``: how often the file
-    was opened anew, ``replacements``: how often it was another one then; ``faults``: what a look through a file that
+    was opened again, ``replacements``: how often it was another one then; ``faults``: what a look through a file that
     came from elsewhere has found, as sentences."""
 
     schema_version: int

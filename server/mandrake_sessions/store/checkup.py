@@ -99,7 +99,7 @@ def delete_strays(tx: Transaction) -> int:
 
 
 def mend_counts(tx: Transaction) -> int:
-    """Count the rounds of some sessions anew, which is told as a change of the session; gives how many."""
+    """Count the rounds of some sessions again, which is told as a change of the session; gives how many."""
     pks = [pk for (pk,) in tx.execute(f"SELECT s.pk {_WRONG_COUNTS} LIMIT ?", (STEP_ROWS,))]
     for pk in pks:
         seq = tx.next_seq()
@@ -119,13 +119,13 @@ def raise_low_counters(connection: Connection) -> int:
 
 
 def rebuild_indexes(tx: Transaction) -> None:
-    """Make every index anew from its table. Raises StorageFailure where a table has what its index forbids."""
+    """Rebuild every index from its table. Raises StorageFailure where a table has what its index forbids."""
     try:
         tx.execute("REINDEX")
     except sqlite3.IntegrityError as error:
         (path,) = (row[2] for row in tx.execute("PRAGMA database_list") if row[1] == "main")
         raise StorageFailure(
-            StorageReason.CORRUPT, f"the indexes of {path} cannot be made anew ({error}); restore a backup", path
+            StorageReason.CORRUPT, f"the indexes of {path} cannot be rebuilt ({error}); restore a backup", path
         ) from error
 
 

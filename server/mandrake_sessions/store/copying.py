@@ -23,7 +23,7 @@ def copy_database(source: str, destination: str, budget: float, progress: Progre
     """Copy a database over an empty file, which is one self-contained file then, not in WAL mode, and not yet synced.
 
     The source is read on a connection of its own (on the one that holds a transaction ``Connection.backup`` would wait
-    for itself), in one snapshot: without that, each commit of another process begins the copy anew, and beside a busy
+    for itself), in one snapshot: without that, each commit of another process begins the copy again, and beside a busy
     writer it would never end.
 
     Raises:

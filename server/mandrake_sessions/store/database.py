@@ -79,7 +79,7 @@ class Database:
         # last such look has found.
         self.is_unchecked = False
         self.faults: list[str] = []
-        # True once a newer program has migrated the file beyond what this one can read: opening it anew will say so.
+        # True once a newer program has migrated the file beyond what this one can read: opening it again will say so.
         self.is_cut_off = False
         # Whether what a lost -wal held was saved, and where, if that is not the file itself.
         self.is_rescued = False
@@ -142,16 +142,16 @@ class Database:
 
     def raise_domain_error(self, error: BaseException) -> None:
         """Raise one of SQLite's errors as a domain error, and remember it; do nothing for any other error."""
-        ours = to_domain_error(error, self.path) or self._judged(error)
-        if isinstance(ours, StorageFailure) and not self.identity.is_found:
+        known = to_domain_error(error, self.path) or self._judged(error)
+        if isinstance(known, StorageFailure) and not self.identity.is_found:
             # Whatever was read or written, it was not the whole of what belongs together.
             raise FileMoved(self.path) from error
-        if isinstance(ours, Unreadable):
-            self.oddities.note(ours)
-        elif isinstance(ours, StorageFailure) and not self.is_damaged:
-            self.failure = ours
-        if ours is not None:
-            raise ours from error
+        if isinstance(known, Unreadable):
+            self.oddities.note(known)
+        elif isinstance(known, StorageFailure) and not self.is_damaged:
+            self.failure = known
+        if known is not None:
+            raise known from error
 
     def _judged(self, error: BaseException) -> Unreadable | None:
         if not isinstance(error, sqlite3.Error) or not may_be_odd_content(error):
@@ -225,7 +225,7 @@ class Database:
         try:
             self.rescue(lost)
         except StoreError as error:
-            # It is committed, and must not look as if it were not. It is tried again when the file is opened anew.
+            # It is committed, and must not look as if it were not. It is tried again when the file is opened again.
             logger.warning("%s: what its lost -wal holds could not be saved yet: %s", self.path, error)
 
     def rescue(self, lost: frozenset[str]) -> None:

@@ -105,7 +105,7 @@ class FileIdentity:
 
     @property
     def is_beside_others(self) -> bool:
-        """Whether another -wal or -shm has the name that ours had: somebody has begun anew beside what is open here."""
+        """Whether another -wal or -shm has the name that ours had: somebody began again beside what is open here."""
         return any(file_key(self.path + suffix) not in (None, self._known[suffix]) for suffix in (WAL, SHM))
 
     def lost(self) -> frozenset[str]:

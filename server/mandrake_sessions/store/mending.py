@@ -112,7 +112,7 @@ def _make_tables(connection: Connection) -> None:
 
 
 def _removable(connection: Connection) -> list[tuple[str, str]]:
-    """What others have put on our tables, and indexes that are to be made anew: nothing that holds data."""
+    """What others have put on our tables, and indexes that are to be made again: nothing that holds data."""
     found = strange_parts(connection) + altered_parts(connection)
     return [(kind, name) for kind, name in found if kind in ("trigger", "index")]
 
@@ -156,7 +156,7 @@ _WORKS: dict[Mend, tuple[Callable[[Connection], None], str]] = {
         "made again, empty, what was gone of the schema, and took away what others had put on it",
     ),
     Mend.NUMBERS: (mend_numbers, "gave changes whose number could not be another one"),
-    Mend.STORE_ROW: (_mend_store_row, "made the row that says which store it is anew"),
+    Mend.STORE_ROW: (_mend_store_row, "made again the row that says which store it is"),
     Mend.RELATIONS: (mend_relations, "gave rows whose parent was gone a new one"),
     Mend.VALUES: (mend_values, "replaced values that could not be read, and kept their text where there was one"),
     Mend.TEXTS: (mend_texts, "counted the text of turns from what is there"),

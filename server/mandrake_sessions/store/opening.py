@@ -61,7 +61,7 @@ def open_database(path: str, settings: StoreSettings) -> Database:
         raise cannot_open(path, explain(error, path)) from error
 
 
-def prepare(path: str, settings: StoreSettings, *, anew: bool) -> None:
+def prepare(path: str, settings: StoreSettings, *, again: bool) -> None:
     """Make the directory and an empty file, private both, where there are none; see ``pool.acquire``."""
     check_kind(path)
     if not settings.allow_network_filesystem:
@@ -70,8 +70,8 @@ def prepare(path: str, settings: StoreSettings, *, anew: bool) -> None:
     directory = os.path.dirname(path)  # noqa: PTH120
     try:
         # Whoever makes a workspace's store, a program that embeds this too, does not have it committed by accident.
-        prepare_directory(Path(path), parents=not anew)
-        make_directory(directory, parents=not anew)
+        prepare_directory(Path(path), parents=not again)
+        make_directory(directory, parents=not again)
     except OSError as error:
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,

@@ -54,7 +54,7 @@ class Content:
     @property
     def is_overwritten(self) -> bool:
         """Whether it is known not to be what SQLite takes it for; one ``stat`` and a short read while nothing has
-        changed. A -wal that was begun anew is noted too, since that moves the marks and not the file."""
+        changed. A -wal that was begun again is noted too, since that moves the marks and not the file."""
         if not self._was_overwritten:
             known, self.identity = self._known, None
             with suppress(OSError):

@@ -35,7 +35,7 @@ REPLACED_MEANWHILE = 20
 
 _lock = threading.Lock()
 _open: dict[FileKey, Database] = {}
-# Leases of files that were closed and may be opened anew, with which file that was: what this process streams it goes
+# Leases of files that were closed and may be opened again, with which file that was: what this process streams it goes
 # on to stream, if that file is found again. In another one its turns are a state of before, and nobody's.
 _leases: dict[str, tuple[FileKey | None, Lease]] = {}
 # Connections of the parent, kept from being collected in a forked child: closing them there would be a checkpoint by
@@ -52,10 +52,10 @@ def absolute_name(path: str) -> str:
         raise cannot_open(path, f"the working directory cannot be told ({error.strerror})") from error
 
 
-def acquire(path: str, settings: StoreSettings, *, anew: bool = False) -> Database:
+def acquire(path: str, settings: StoreSettings, *, again: bool = False) -> Database:
     """The open database of a file, whatever absolute path names it; opened, made and migrated if it is not open yet.
 
-    Blocks while it opens. Each call must be paired with one of ``release``. With ``anew`` the directory above the
+    Blocks while it opens. Each call must be paired with one of ``release``. With ``again`` the directory above the
     file's must be there: a workspace that was moved away while its store was open is not made again.
 
     Raises:
@@ -64,11 +64,11 @@ def acquire(path: str, settings: StoreSettings, *, anew: bool = False) -> Databa
         Busy: other processes held the file for the busy timeout.
     """
     with _lock:
-        return _acquire(path, settings, anew=anew)
+        return _acquire(path, settings, again=again)
 
 
 def reopen(database: Database, path: str, settings: StoreSettings) -> Database:
-    """Open anew what is no longer where it was: what its name, ``path``, leads to now, made if that is nothing. In
+    """Open again what is no longer where it was: what its name, ``path``, leads to now, made if that is nothing. In
     place of ``release`` and ``acquire``; raises as ``acquire`` does, and then the reference is gone.
 
     What only a deleted -wal held is saved before, and a file that was moved gets what was not in it yet. The lease of
@@ -78,7 +78,7 @@ def reopen(database: Database, path: str, settings: StoreSettings) -> Database:
         if database.is_usable:
             _retire(database)
         copy, database.rescued_copy = database.rescued_copy, None
-        opened = _acquire(path, settings, anew=True)
+        opened = _acquire(path, settings, again=True)
         if opened.path != database.path and database.references == 1:
             _give_up_lease(database.path)
         if copy is not None:
@@ -199,16 +199,16 @@ def _look_of(path: str) -> tuple[int, ...] | None:
 
 def _remove_old_sidecars(place: FileIdentity, lost: frozenset[str]) -> None:
     """Whoever opens the name next must not take what belonged to what is lost for a part of what is there now: SQLite
-    would, as it goes by their names. A -wal whose -shm alone was lost is whole, and is read anew."""
+    would, as it goes by their names. A -wal whose -shm alone was lost is whole, and is read again."""
     for suffix, belongs_to in ((WAL, {DATABASE}), (SHM, {DATABASE, WAL})):
         if belongs_to & lost and place.is_ours(suffix):
             Path(place.path + suffix).unlink(missing_ok=True)
 
 
-def _acquire(name: str, settings: StoreSettings, *, anew: bool) -> Database:
+def _acquire(name: str, settings: StoreSettings, *, again: bool) -> Database:
     for _ in range(REPLACED_MEANWHILE):
         path = os.path.realpath(name)
-        prepare(path, settings, anew=anew)
+        prepare(path, settings, again=again)
         database = _opened(path, settings)
         if database is not None:
             database.identity.follow(name)

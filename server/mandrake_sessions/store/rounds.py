@@ -134,7 +134,7 @@ def find_round(connection: Connection, round_id: str) -> StoredRound | None:
 
 
 def get_round(connection: Connection, round_id: str, *, anyhow: bool = False) -> StoredRound:
-    """``anyhow``: with None for what of it cannot be read, for who deletes it or writes it anew.
+    """``anyhow``: with None for what of it cannot be read, for callers that delete or overwrite it.
 
     Raises:
         NotFound: there is none.

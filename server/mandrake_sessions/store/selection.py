@@ -53,7 +53,7 @@ class Selection:
             raise self._unreadable(entity_id, row) from None
 
     def decode_anyhow(self, row: Sequence[Any]) -> list[Any]:
-        """The same with None for what means nothing: for who deletes the row, or writes the value anew."""
+        """The same with None for what means nothing: for callers that delete the row or overwrite the value."""
         return [_or_none(decode, value) for decode, value in zip(self._decoders, row, strict=False)]
 
     def _unreadable(self, entity_id: Any, row: Sequence[Any]) -> Unreadable:

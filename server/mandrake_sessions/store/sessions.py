@@ -113,7 +113,7 @@ def holder_of_external_id(connection: Connection, external_id: str) -> tuple[int
 
 
 def get_session(connection: Connection, session_id: str, *, anyhow: bool = False) -> StoredSession:
-    """``anyhow``: with None for what of it cannot be read, for who deletes it or writes it anew.
+    """``anyhow``: with None for what of it cannot be read, for callers that delete or overwrite it.
 
     Raises:
         NotFound: there is none.

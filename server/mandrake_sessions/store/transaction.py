@@ -135,7 +135,7 @@ class _Outermost:
 
     def _begin(self, database: Database) -> Transaction:
         if not database.is_usable:
-            # Another thread has found, while this one waited for it, that the file has to be opened anew.
+            # Another thread has found, while this one waited for it, that the file has to be opened again.
             raise FileMoved(database.path)
         if database.read_only is not None or database.failure is not None:
             database.check_writable()

@@ -178,7 +178,7 @@ def find_turn(connection: Connection, turn_id: str) -> StoredTurn | None:
 
 
 def get_turn(connection: Connection, turn_id: str, *, anyhow: bool = False) -> StoredTurn:
-    """``anyhow``: though its row cannot be read for what it is, for who deletes it or writes it anew.
+    """``anyhow``: though its row cannot be read for what it is, for callers that delete or overwrite it.
 
     Raises:
         NotFound: there is none.
