@@ -16,7 +16,7 @@ from mandrake_sessions.client.errors import ClientError, RequestFailed, ServerEn
 
 logger = logging.getLogger(__name__)
 
-READ_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 18
 # A server that does not end by itself within this time after the end of its input is killed.
 END_SECONDS = 5.0
 # As much of the end of stderr as is kept for an error message.
@@ -78,7 +78,7 @@ class Link:
                 stdout=PIPE,
                 stderr=PIPE,
                 env=environment,
-                limit=READ_BYTES,
+                limit=CHUNK_BYTES,
                 # Ctrl-C reaches the program that uses the client, and that ends the server in order.
                 process_group=0,
             )
@@ -202,7 +202,7 @@ class Link:
 
     async def _read_stderr(self) -> None:
         assert self._process.stderr is not None
-        while words := await self._process.stderr.read(READ_BYTES):
+        while words := await self._process.stderr.read(CHUNK_BYTES):
             self._last_words = (self._last_words + words)[-MAX_LAST_WORDS:]
 
     def _gone(self) -> ServerEnded:
@@ -235,7 +235,7 @@ def _fail(call: _Call, error: ClientError) -> None:
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
     """Lines of any length, without their ends. The rest of a line that a killed server did not finish is dropped."""
     begun: list[bytes] = []
-    while data := await stream.read(READ_BYTES):
+    while data := await stream.read(CHUNK_BYTES):
         first, *others = data.split(b"\n")
         begun.append(first)
         for other in others:

@@ -14,7 +14,7 @@ import re
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from attrs import frozen
@@ -24,6 +24,7 @@ from mandrake_sessions.ids import now_ms
 from mandrake_sessions.store.backup import back_up_before_migration
 from mandrake_sessions.store.failures import is_locked, primary_code
 from mandrake_sessions.store.immediate import immediate
+from mandrake_sessions.store.retry import retry_while_locked
 from mandrake_sessions.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -96,11 +97,11 @@ def migrate(connection: sqlite3.Connection, path: str, budget: float, *, keeps_b
         StorageFailure: ``migrate``, with the file as it was before the migration that failed.
         Busy: somebody held the lock for ``budget`` seconds.
     """
+    # One is enough: the file as it was before all of them. Before it is in WAL mode, a reader may keep a COMMIT out.
+    copied: list[int] | None = [] if keeps_backup else None
     for migration in known_migrations():
         if user_version(connection) < migration.version:
-            _apply(connection, path, migration, budget, keeps_backup=keeps_backup)
-            # One is enough: the file as it was before all of them.
-            keeps_backup = False
+            retry_while_locked(partial(_apply, connection, path, migration, budget, copied), budget, path)
 
 
 def user_version(connection: sqlite3.Connection) -> int:
@@ -167,15 +168,17 @@ def _checked(statement: str) -> str:
 
 
 def _apply(
-    connection: sqlite3.Connection, path: str, migration: Migration, budget: float, *, keeps_backup: bool
+    connection: sqlite3.Connection, path: str, migration: Migration, budget: float, copied: list[int] | None
 ) -> None:
+    """``copied``: the versions of which a copy was made; None where none is wanted."""
     try:
         with immediate(connection, path, budget):
             before = user_version(connection)
             if before >= migration.version:
                 return
-            if keeps_backup and before > 0 and _holds_data(connection):
+            if copied is not None and not copied and before > 0 and _holds_data(connection):
                 back_up_before_migration(path, before)
+                copied.append(before)
             _execute(connection, migration)
     except (sqlite3.Error, ValueError, OSError) as error:
         if isinstance(error, sqlite3.Error) and is_locked(error):
