@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from wire import FAULTY, SERVER, Conversation, break_program, break_table, clean_environment, serving, store_of
+from commands.running import run
+from wire import FAULTY, Conversation, break_program, break_table, serving, store_of
 
 
 def change(workspace: Path, *statements: str) -> None:
@@ -17,19 +17,6 @@ def change(workspace: Path, *statements: str) -> None:
         for statement in statements:
             database.execute(statement)
         database.commit()
-
-
-def doctor(workspace: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*SERVER, "doctor", *flags],
-        cwd=workspace,
-        env=clean_environment(workspace),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
-    return done
 
 
 def test_a_trigger_of_others_is_named_and_taken_away(workspace: Path) -> None:
@@ -43,11 +30,11 @@ def test_a_trigger_of_others_is_named_and_taken_away(workspace: Path) -> None:
         assert (error["data"]["kind"], error["data"]["reason"]) == ("storage", "corrupt"), error
         assert "trigger strange" in error["message"]
         assert wire.request("session/list")["sessions"]
-        seen = doctor(workspace)
-        assert seen.returncode == 1
-        assert "trigger strange" in seen.stdout
-        doctor(workspace, "--fix")
-        assert doctor(workspace).returncode == 0
+        seen = run(workspace, "doctor", code=None)
+        assert seen.code == 1
+        assert "trigger strange" in seen.out
+        run(workspace, "doctor", "--fix", code=None)
+        assert run(workspace, "doctor", code=None).code == 0
         assert wire.request("session/create", title="after")["title"] == "after"
         wire.let_be("server/healthChanged")
 
@@ -63,7 +50,7 @@ def test_a_trigger_that_fails_nothing_is_told_of_at_opening(workspace: Path) -> 
         assert told["status"] == "degraded"
         assert any("trigger thief" in warning for warning in told["warnings"]), told
         wire.wait_for_log("trigger thief, of another program")
-        doctor(workspace, "--fix")
+        run(workspace, "doctor", "--fix", code=None)
         wire.wait_for(lambda m: m.get("method") == "server/healthChanged" and m["params"]["status"] == "ok")
     assert wire.log.count("trigger thief") == 1
 
@@ -75,12 +62,12 @@ def test_a_missing_index_is_made_again_and_a_strange_unique_one_goes(workspace: 
         names = database.execute("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL").fetchall()
     lost = names[0][0]
     change(workspace, f"DROP INDEX {lost}", "CREATE UNIQUE INDEX strange ON session (title)")
-    seen = doctor(workspace)
-    assert seen.returncode == 1
-    assert lost in seen.stdout
-    assert "index strange" in seen.stdout
-    doctor(workspace, "--fix")
-    assert doctor(workspace).returncode == 0
+    seen = run(workspace, "doctor", code=None)
+    assert seen.code == 1
+    assert lost in seen.out
+    assert "index strange" in seen.out
+    run(workspace, "doctor", "--fix", code=None)
+    assert run(workspace, "doctor", code=None).code == 0
 
 
 @pytest.mark.parametrize("table", ["session", "round", "turn"])
@@ -97,8 +84,8 @@ def test_a_view_in_the_place_of_a_table_is_corrupt(workspace: Path, table: str) 
             answer = wire.answer(wire.post(method, **params))
             assert answer.get("error", {"data": {"kind": "storage"}})["data"]["kind"] == "storage", answer
         wire.let_be("server/healthChanged")
-    assert f"in the place of the table {table}" in doctor(workspace).stdout
-    assert f"in the place of the table {table}" in doctor(workspace, "--fix").stdout
+    assert f"in the place of the table {table}" in run(workspace, "doctor", code=None).out
+    assert f"in the place of the table {table}" in run(workspace, "doctor", "--fix", code=None).out
 
 
 def test_a_wrong_statement_of_our_own_stays_an_internal_error(workspace: Path) -> None:
@@ -119,8 +106,8 @@ def test_a_lease_that_is_none_is_cleared_and_its_turn_interrupted(workspace: Pat
         wire.process.wait()
         wire.unread()
         change(workspace, "UPDATE turn SET lease = '../../elsewhere'")
-        doctor(workspace, "--fix")
-        assert doctor(workspace).returncode == 0
+        run(workspace, "doctor", "--fix", code=None)
+        assert run(workspace, "doctor", code=None).code == 0
     with serving(workspace) as wire:
         read = wire.request("turn/get", turnId=turn)
         assert (read["status"], read["content"], read["chunkCount"]) == ("interrupted", "abc", 3)

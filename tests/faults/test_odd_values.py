@@ -5,19 +5,19 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
-import subprocess
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from commands.running import run
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import Conflict, FeedPruned, NotFound, StorageFailure
 from mandrake_sessions.maintenance import check_up, repair
 from mandrake_sessions.model import ToolCallStatus, TurnStatus
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.deep_check import deep_check
-from wire import SERVER, clean_environment, serving, store_of
+from wire import serving, store_of
 
 ODD = (
     "''",
@@ -173,16 +173,8 @@ def test_a_server_answers_every_request_whatever_the_file_holds(model: Path, wor
             wire.let_be(method)
     assert "Traceback" not in wire.log, (mutation, wire.log)
     for flags in (("--fix",), ()):
-        done = subprocess.run(
-            [*SERVER, "doctor", *flags],
-            cwd=workspace,
-            env=clean_environment(workspace),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, (mutation, done.stderr)
-    assert done.returncode == 0, (mutation, done.stdout)
+        done = run(workspace, "doctor", *flags, code=None)
+    assert done.code == 0, (mutation, done.out)
 
 
 def test_more_odd_values_than_are_mended_in_one_step(tmp_path: Path) -> None:

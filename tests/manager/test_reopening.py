@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -111,39 +111,36 @@ def test_a_deleted_wal_is_kept_as_a_copy_where_another_process_is_at_its_checkpo
 
 
 @contextmanager
-def checkpoint_lock(database: Path) -> Iterator[None]:
-    """Another process that has the database open holds SQLite's lock for checkpoints (its file format, "WAL-index
-    locks")."""
-    script = """
+def another_process(database: Path, script: str) -> Iterator[None]:
+    """One that has the database open, and has carried out the script."""
+    beginning = """
 import fcntl, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1])
 connection.execute("SELECT count(*) FROM session").fetchone()
-with open(sys.argv[1] + "-shm", "r+b") as file:
-    fcntl.lockf(file, fcntl.LOCK_EX, 1, 121)
-    print("held", flush=True)
-    sys.stdin.read()
 """
-    command = [sys.executable, "-c", script, str(database)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        yield
-
-
-@contextmanager
-def reading_in_another_process(database: Path) -> Iterator[None]:
-    script = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1])
-connection.execute("SELECT count(*) FROM session").fetchone()
-print("open", flush=True)
+    ending = """
+print("ready", flush=True)
 sys.stdin.read()
 """
-    command = [sys.executable, "-c", script, str(database)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
-        assert reader.stdout is not None
-        assert reader.stdout.readline() == b"open\n"
+    command = [sys.executable, "-c", beginning + script + ending, str(database)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"ready\n"
         yield
+
+
+def checkpoint_lock(database: Path) -> AbstractContextManager[None]:
+    """Another process that has the database open holds SQLite's lock for checkpoints (its file format, "WAL-index
+    locks")."""
+    script = """
+file = open(sys.argv[1] + "-shm", "r+b")
+fcntl.lockf(file, fcntl.LOCK_EX, 1, 121)
+"""
+    return another_process(database, script)
+
+
+def reading_in_another_process(database: Path) -> AbstractContextManager[None]:
+    return another_process(database, "")
 
 
 def test_a_read_from_before_the_shm_was_deleted_keeps_nobody_on_the_deleted_one(database: Path) -> None:

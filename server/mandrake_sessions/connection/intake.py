@@ -1,13 +1,13 @@
 """From frames to calls: every message that was read becomes a call, a response, or an answer that says what is wrong
 with it. A burst of many messages is taken in slices, so that the event loop goes on meanwhile. What is asked about the
-server itself waits behind nothing: it is looked for in what was just read.
+server itself does not wait behind a long burst: it is looked for in what was just read.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -21,12 +21,10 @@ from mandrake_sessions.protocol.methods import METHODS, Access
 
 # A request about the server itself is no longer than that, and has this in it. It takes no place before these.
 _URGENT_BYTES = 1024
-_URGENT_MARK = b'"server/'
+_URGENT_MARKS = (b'"server/',)
 _ENDS = (b'"shutdown"', b'"exit"')
 # Where the id of a message is looked for that could not be decoded.
 PREFIX_BYTES = 4096
-
-
 # What is asked about the server itself is answered before others only where so many wait to be taken: else their turn
 # comes soon, and a client that reads answers in order is not surprised.
 MANY_FRAMES = 100
@@ -63,12 +61,7 @@ class Intake:
 
     def add(self, frames: list[Frame]) -> None:
         for frame in frames:
-            urgent = (
-                len(self._frames) >= MANY_FRAMES
-                and _may_be_urgent(frame)
-                and _is_urgent(frame)
-                and not any(map(_may_end, self._frames))
-            )
+            urgent = len(self._frames) >= MANY_FRAMES and _overtakes(frame, self._frames)
             (self._urgent if urgent else self._frames).append(frame)
 
     def work(self, seconds: float) -> None:
@@ -93,8 +86,7 @@ class Intake:
         """What came behind that which is waited for, and need not wait for it."""
         left: deque[Frame] = deque()
         for frame in self._frames:
-            urgent = _may_be_urgent(frame) and _is_urgent(frame) and not any(map(_may_end, left))
-            (self._urgent if urgent else left).append(frame)
+            (self._urgent if _overtakes(frame, left) else left).append(frame)
         self._frames = left
 
     def work_urgent(self) -> None:
@@ -161,9 +153,14 @@ class Intake:
         Call(message_id, "", None, {}, self._exit, batch, release).fail(error)
 
 
-def _may_be_urgent(frame: Frame) -> bool:
-    """Asked about each message."""
-    return isinstance(frame, bytes) and len(frame) <= _URGENT_BYTES and _URGENT_MARK in frame
+def _overtakes(frame: Frame, ahead: Iterable[Frame]) -> bool:
+    """Whether it is about the server itself, and none of those ahead of it may end the server."""
+    return _has(frame, _URGENT_MARKS) and _is_urgent(frame) and not any(_has(other, _ENDS) for other in ahead)
+
+
+def _has(frame: Frame, marks: tuple[bytes, ...]) -> bool:
+    """Whether one of these stands in a short message; a cheap look, asked about each."""
+    return isinstance(frame, bytes) and len(frame) <= _URGENT_BYTES and any(mark in frame for mark in marks)
 
 
 def _is_urgent(frame: Frame) -> bool:
@@ -175,10 +172,6 @@ def _is_urgent(frame: Frame) -> bool:
     name = message.get("method") if isinstance(message, dict) else None
     method = METHODS.get(name) if isinstance(name, str) else None
     return method is not None and method.access is Access.SERVICE
-
-
-def _may_end(frame: Frame) -> bool:
-    return isinstance(frame, bytes) and len(frame) <= _URGENT_BYTES and any(end in frame for end in _ENDS)
 
 
 def _nothing() -> None:

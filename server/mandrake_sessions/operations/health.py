@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
@@ -64,8 +65,9 @@ class HealthOperations(Operations):
     def check(self) -> str:
         """The store's ``storeId``, read now, which a broken file does not give. Raises StoreError, without waiting."""
         database = self._database(wait=False)
-        if not file_size(database.path) and database.identity.is_same:
-            database.mark_damaged("it was emptied")
+        with suppress(StorageFailure):
+            # Remembered as its failure; what the -wal holds can still be read.
+            database.check_not_emptied()
         with self.pin(wait=False) as pin, database.domain_errors():
             found = changes.store_id(pin.connection) or ""
             database.notice_schema(pin.connection)

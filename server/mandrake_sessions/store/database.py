@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, StorageReason, StoreError, Unreadable
-from mandrake_sessions.files import file_size, whose
+from mandrake_sessions.files import whose
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.connect import connect
 from mandrake_sessions.store.failures import HOW_TO_RECOVER, may_be_odd_content, to_domain_error
-from mandrake_sessions.store.identity import DATABASE, WAL, FileIdentity
+from mandrake_sessions.store.identity import DATABASE, FileIdentity
 from mandrake_sessions.store.leases import Lease, take_lease
 from mandrake_sessions.store.migrate import latest_version, lowest_programs, user_version
 from mandrake_sessions.store.oddities import Oddities, StoreConnection
@@ -215,9 +215,7 @@ class Database:
             FileMoved: what was committed is not in the file that the name leads to now.
         """
         if self.identity.is_found:
-            if self.identity.content.is_emptied:
-                self.mark_damaged("it was emptied")
-                raise damage(self.path, "it was emptied")
+            self._check_not_emptied()
             return
         lost = self.identity.lost()
         if DATABASE in lost or self.identity.is_linked_elsewhere or self.identity.content.is_overwritten:
@@ -255,14 +253,25 @@ class Database:
         """A read-only connection beside the pool, for who keeps it."""
         if not self.is_usable:
             raise NotOpen(f"the store {self.path} is closed")
-        self._check_not_emptied()
+        return self._connect_beside()
+
+    def _connect_beside(self) -> StoreConnection:
+        """A read-only connection. Once it has read something, no connection of this process that closes is the last of
+        all, which would copy the -wal into the file."""
+        # SQLite deletes the -wal of an empty file when it opens that, and with it the rest.
+        self.check_not_emptied()
         reader = connect(self.path, read_only=True, immutable=self._immutable)
         reader.oddities = self.oddities
         return reader
 
+    def check_not_emptied(self) -> None:
+        """Raises StorageFailure: the file that is open was cut to nothing."""
+        if self.identity.is_same:
+            self._check_not_emptied()
+
     def _check_not_emptied(self) -> None:
-        """SQLite deletes the -wal of an empty file when it opens that, and with it the rest. Raises StorageFailure."""
-        if not file_size(self.path) and file_size(self.path + WAL):
+        """As of the last look at the file."""
+        if self.identity.content.is_emptied:
             self.mark_damaged("it was emptied")
             raise damage(self.path, "it was emptied")
 
@@ -287,10 +296,10 @@ class Database:
         who use another -wal or another -shm. One that cannot write, and closes after it, keeps it from being the last.
         """
         try:
-            with closing(connect(self.path, read_only=True, immutable=self._immutable)) as beside:
+            with closing(self._connect_beside()) as beside:
                 beside.execute("SELECT count(*) FROM sqlite_schema").fetchone()
                 self.writer.close()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StorageFailure) as error:
             logger.warning("%s: its -wal or -shm is another's, and it stays open beside that: %s", self.path, error)
             _keep_for_ever(self.writer)
 
@@ -299,9 +308,7 @@ class Database:
         so the new one is there, and holds its shared lock, before the old one goes."""
         old, self.read_only = self.writer, StorageReason.CORRUPT
         try:
-            self._check_not_emptied()
-            reader = connect(self.path, read_only=True, immutable=self._immutable)
-            reader.oddities = self.oddities
+            reader = self._connect_beside()
             reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         except (sqlite3.Error, StorageFailure) as error:
             logger.warning("%s is too damaged to be opened again: %s", self.path, error)

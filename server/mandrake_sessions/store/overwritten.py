@@ -47,7 +47,9 @@ class Content:
         self._handles: dict[str, int] = {}
         self._known: _Sample | None = None
         self._was_overwritten = False
-        # Somebody has cut it to nothing: what is in the -wal can be read, and nothing may be added.
+        # As of the last look: which file the name leads to, and whether somebody has cut it to nothing. Then what is in
+        # the -wal can be read, and nothing may be added.
+        self.identity: tuple[int, int] | None = None
         self.is_emptied = False
         self.look()
 
@@ -61,7 +63,7 @@ class Content:
                 found = os.stat(self._path)  # noqa: PTH116
                 self.identity = found.st_dev, found.st_ino
                 # No checkpoint makes it shorter than that.
-                self.is_emptied = known is not None and found.st_size < _HEADER
+                self.is_emptied = found.st_size < _HEADER
                 if known is None or _state(found) != known.state or self._marks() != known.marks:
                     self.look()
         return self._was_overwritten
