@@ -285,3 +285,16 @@ def test_a_file_that_is_no_store_keeps_its_mode(workspace: Path, content: bytes)
         assert "permissions" not in done.out
         assert (other.read_bytes(), mode(other)) == (content, 0o755)
     assert [name for name in names(workspace) if name.startswith("other")] == ["other"]
+
+
+def test_advice_names_the_store_that_was_looked_at(workspace: Path) -> None:
+    """A command without it would be about another one."""
+    fill(store_of(workspace), "healthy")
+    other = workspace / "an other.sqlite"
+    other.write_bytes(bytes(range(256)) * 40)
+    advice = run(workspace, "doctor", "--database", str(other), code=1).out.rpartition("\n\n")[2]
+    assert f"mandrake-sessions restore --database '{other}' BACKUP" in advice
+    shutil.copy(store_of(workspace), other)
+    sql(other, "UPDATE session SET metadata = '{'")
+    advice = run(workspace, "doctor", "--database", str(other), code=1).out.rpartition("\n\n")[2]
+    assert f"mandrake-sessions doctor --fix --database '{other}'" in advice

@@ -40,7 +40,7 @@ class Client(Methods):
     The server ends with the block, or with this process, whatever happens. Requests may be sent at the same time, by
     any number of tasks; the server carries out those of one client in the order in which they were sent.
 
-    ``workspace``: the directory whose store is meant (see ``--workspace``); None for the current directory.
+    ``workspace``: the directory whose store is meant (see ``--workspace``); None for the one that ``serve`` finds.
     ``flags``: more flags of ``serve``, such as ``("--durability", "full")``. ``command``: how the server is started.
     ``environment``: the server's; None for that of this process. ``timeout``: seconds that a request may take before
     NotAnswered is raised; None waits for ever. ``max_waiting_bytes``: how much a subscription keeps for a program that

@@ -17,7 +17,7 @@ from mandrake_sessions.commands.shared import (
     shown_progress,
 )
 from mandrake_sessions.maintenance import Finding, Level, Repair, check_up, repair
-from mandrake_sessions.maintenance.checkup import is_damaged
+from mandrake_sessions.maintenance.checkup import command_for, is_damaged
 from mandrake_sessions.maintenance.words import plural
 
 
@@ -41,7 +41,7 @@ def _doctor(options: Namespace, meant: Meant) -> int:
         listed = {"findings": [asdict(finding) for finding in found], "repairs": [asdict(done) for done in repairs]}
         say_json({"database": meant.database, **listed})
     else:
-        _report(found, repairs, fixed=options.fix)
+        _report(meant.database, found, repairs, fixed=options.fix)
     return FAILED if _count(found, Level.PROBLEM) else DONE
 
 
@@ -50,7 +50,7 @@ def _check_up(meant: Meant) -> list[Finding]:
         return check_up(meant.database, busy_timeout=meant.busy_timeout, progress=progress)
 
 
-def _report(found: list[Finding], repairs: list[Repair], *, fixed: bool) -> None:
+def _report(database: str, found: list[Finding], repairs: list[Repair], *, fixed: bool) -> None:
     for done in repairs:
         say(f"{'fixed' if done.done else 'not fixed'}: {done.text}")
     for finding in found:
@@ -61,17 +61,17 @@ def _report(found: list[Finding], repairs: list[Repair], *, fixed: bool) -> None
         say("All is well.")
         return
     say(f"{plural(problems, 'problem')}, {plural(warnings, 'warning')}.")
-    for advice in _advice(found, fixed=fixed):
+    for advice in _advice(database, found, fixed=fixed):
         say(f"- {advice}")
 
 
-def _advice(found: list[Finding], *, fixed: bool) -> list[str]:
+def _advice(database: str, found: list[Finding], *, fixed: bool) -> list[str]:
     """What to do next, each thing once."""
     advice = [finding.advice for finding in found if finding.advice is not None]
     if is_damaged(found):
         advice.insert(0, "the tables are damaged: nothing is written to the file by --fix")
     elif not fixed and any(finding.cure for finding in found):
-        advice.insert(0, "`mandrake-sessions doctor --fix` puts right what can be, after a backup")
+        advice.insert(0, f"`{command_for('doctor --fix', database)}` puts right what can be, after a backup")
     return list(dict.fromkeys(advice))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import platform
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from enum import StrEnum
@@ -21,7 +22,7 @@ from mandrake_sessions.store.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_w
 from mandrake_sessions.store.copying import Progress
 from mandrake_sessions.store.deep_check import Problem, deep_check
 from mandrake_sessions.store.facts import DISK_ADVICE, NEARLY_FULL, WAL_DEBT
-from mandrake_sessions.store.failures import HOW_TO_RECOVER
+from mandrake_sessions.store.failures import how_to_recover
 from mandrake_sessions.store.immediate import one_snapshot
 from mandrake_sessions.store.leases import (
     dead_lease_files,
@@ -129,16 +130,16 @@ def _inside(database: str, budget: float) -> Iterator[Finding]:
                 return
             version = check_ours(connection, database)
             yield _file(database)
-            yield _schema(version)
+            yield _schema(version, database)
             yield from _contents(connection, database, version)
     except StorageFailure as failure:
         if failure.reason not in (StorageReason.CORRUPT, StorageReason.IO):
             raise
-        yield _damaged("file", str(failure))
+        yield _damaged("file", str(failure), database)
 
 
 def _contents(connection: Any, database: str, version: int) -> Iterator[Finding]:
-    whole = _integrity(connection)
+    whole = _integrity(connection, database)
     yield whole
     if whole.level is not Level.OK:
         return
@@ -146,7 +147,7 @@ def _contents(connection: Any, database: str, version: int) -> Iterator[Finding]
         yield _references(connection)
         return
     problems = deep_check(connection)
-    yield from _meaning(problems)
+    yield from _meaning(problems, database)
     if any(problem.check == "tables" for problem in problems):
         # The others read tables that are not there.
         return
@@ -159,28 +160,33 @@ def _file(database: str) -> Finding:
     return Finding("file", Level.OK, f"{database}, {size_text(file_size(database))}")
 
 
-def _schema(version: int) -> Finding:
+def _schema(version: int, database: str) -> Finding:
     if version == latest_version():
         return Finding("schema", Level.OK, f"version {version}, that of this program")
     if version < latest_version():
         text = f"version {version}, this program's is {latest_version()}; the next use migrates it"
-        return Finding("schema", Level.WARNING, text, advice="`mandrake-sessions migrate` does it now")
+        return Finding("schema", Level.WARNING, text, advice=f"`{command_for('migrate', database)}` does it now")
     text = f"version {version} is newer than this program's, {latest_version()}: its contents were not looked at"
     return Finding("schema", Level.WARNING, text, advice="update mandrake-sessions")
 
 
-def _integrity(connection: Any) -> Finding:
+def _integrity(connection: Any, database: str) -> Finding:
     complaints = integrity(connection)
     if not complaints:
         return Finding("integrity", Level.OK, "every page and index is in order")
     text = f"{plural(len(complaints), 'fault')}, the first: {complaints[0]}"
     if all(any(words in f" {complaint}" for words in _INDEX_COMPLAINTS) for complaint in complaints):
         return Finding("integrity", Level.PROBLEM, f"indexes only: {text}", Cure.INDEXES)
-    return _damaged("integrity", text)
+    return _damaged("integrity", text, database)
 
 
-def _damaged(check: str, text: str) -> Finding:
-    return Finding(check, Level.PROBLEM, text, advice=HOW_TO_RECOVER)
+def _damaged(check: str, text: str, database: str) -> Finding:
+    return Finding(check, Level.PROBLEM, text, advice=how_to_recover(database))
+
+
+def command_for(command: str, database: str) -> str:
+    """A command line about this store: one that names none may be about another."""
+    return f"mandrake-sessions {command} --database {shlex.quote(database)}"
 
 
 def _references(connection: Any) -> Finding:
@@ -190,11 +196,11 @@ def _references(connection: Any) -> Finding:
     return Finding("references", Level.OK, "every row belongs to one that is there")
 
 
-def _meaning(problems: list[Problem]) -> Iterator[Finding]:
+def _meaning(problems: list[Problem], database: str) -> Iterator[Finding]:
     """What the deep check has found, each a finding of its own."""
     for problem in problems:
         cure = None if problem.mend is None else Cure.CONTENTS
-        advice = None if cure else HOW_TO_RECOVER
+        advice = None if cure else how_to_recover(database)
         yield Finding(problem.check, Level.PROBLEM, problem.text, cure, advice)
     if not problems:
         yield Finding("contents", Level.OK, "every value can be read, every piece of text is there")

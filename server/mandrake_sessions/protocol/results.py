@@ -14,7 +14,8 @@ from mandrake_sessions.model import Request, Response, Round, Session, ToolCall,
 
 @frozen(eq=False, repr=False)
 class TurnSubscription:
-    """``turns``: the state at ``seq``; none where the subscription goes on from ``since``. ``store_id``
+    """``turns``: the state at ``seq``, of a turn or a response whole, of a session or the store the turns that
+    stream then; none where the subscription goes on from ``since``. ``store_id``
     is null while the store is not there yet: its first change is sent when it is made."""
 
     subscription_id: str
@@ -26,7 +27,8 @@ class TurnSubscription:
 
 @frozen(eq=False, repr=False)
 class SessionSubscription:
-    """``sessions``: the state at ``seq``; none where the subscription goes on from ``since``. ``store_id``
+    """``sessions``: the state at ``seq``, of the store the 50 sessions that changed last; none where the
+    subscription goes on from ``since``. ``store_id``
     is null while the store is not there yet: its first change is sent when it is made."""
 
     subscription_id: str

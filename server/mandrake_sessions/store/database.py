@@ -15,7 +15,7 @@ from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, S
 from mandrake_sessions.files import whose
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.connect import connect
-from mandrake_sessions.store.failures import HOW_TO_RECOVER, may_be_odd_content, to_domain_error
+from mandrake_sessions.store.failures import how_to_recover, may_be_odd_content, to_domain_error
 from mandrake_sessions.store.identity import DATABASE, FileIdentity
 from mandrake_sessions.store.leases import Lease, take_lease
 from mandrake_sessions.store.migrate import latest_version, lowest_programs, user_version
@@ -332,7 +332,7 @@ def damage(path: str, how: str) -> StorageFailure:
     """The failure of a file in which a check has found something that cannot be."""
     return StorageFailure(
         StorageReason.CORRUPT,
-        f"database {path}: it is damaged ({how}), and not written to any more; {HOW_TO_RECOVER}",
+        f"database {path}: it is damaged ({how}), and not written to any more; {how_to_recover(path)}",
         path,
     )
 

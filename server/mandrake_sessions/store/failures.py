@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import re
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +20,6 @@ logger = logging.getLogger(__name__)
 _OUR_FAULTS = (sqlite3.ProgrammingError, sqlite3.InterfaceError)
 LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
-HOW_TO_RECOVER = (
-    "restore a backup (mandrake-sessions restore BACKUP), "
-    'or recover what can be read (sqlite3 FILE ".recover" | sqlite3 NEW) and restore that'
-)
 _REASONS = {
     sqlite3.SQLITE_FULL: (StorageReason.FULL, "the disk is full; free some space and send it again"),
     sqlite3.SQLITE_READONLY: (StorageReason.READ_ONLY, "it may only be read; check who owns it and its mode"),
@@ -30,8 +27,8 @@ _REASONS = {
         StorageReason.OPEN,
         "it cannot be opened; check the directory, its mode, and how many files this process may open",
     ),
-    sqlite3.SQLITE_CORRUPT: (StorageReason.CORRUPT, f"it is damaged, and not written to any more; {HOW_TO_RECOVER}"),
-    sqlite3.SQLITE_NOTADB: (StorageReason.CORRUPT, f"it is damaged, or no database at all; {HOW_TO_RECOVER}"),
+    sqlite3.SQLITE_CORRUPT: (StorageReason.CORRUPT, "it is damaged, and not written to any more"),
+    sqlite3.SQLITE_NOTADB: (StorageReason.CORRUPT, "it is damaged, or no database at all"),
 }
 _NO_LOCKS = frozenset(
     {
@@ -59,6 +56,15 @@ _OS_REASONS = {
 }
 
 
+def how_to_recover(path: str) -> str:
+    """What to do about a damaged file. It names the file: another store must not be replaced in its place."""
+    file = shlex.quote(path)
+    return (
+        f"restore a backup (mandrake-sessions restore --database {file} BACKUP), or recover what can be read"
+        f' (sqlite3 {file} ".recover" | sqlite3 NEW, with a sqlite3 that has .recover: not all have) and restore that'
+    )
+
+
 def primary_code(error: sqlite3.Error) -> int:
     """The primary result code (the low byte of an extended one); 0 for an error that SQLite itself did not give."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -84,6 +90,8 @@ def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") ->
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
         # The -shm, which reading needs too, finds no room.
         reason, advice = _REASONS[sqlite3.SQLITE_FULL]
+    if reason is StorageReason.CORRUPT:
+        advice += f"; {how_to_recover(path)}"
     if reason is StorageReason.OPEN and os.path.exists(path) and not os.access(path, os.R_OK):  # noqa: PTH110
         advice = f"Permission denied; {whose(path)}"
     return StorageFailure(reason, f"{doing} {path}: {advice}", path)
