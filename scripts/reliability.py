@@ -240,9 +240,9 @@ By hand, `MANDRAKE_SESSIONS_FAULTS=20` tries twenty times as many kills and powe
 `MANDRAKE_SESSIONS_FUZZ_SECONDS=600` fuzzes for ten minutes.
 
 Three things are not promised. SQLite keeps no checksums: damage inside a text that leaves the file's structure whole
-goes undetected. A write that failed with `io` may have reached the -wal: after a kill it can be there, whole, though the
-server did not acknowledge it. A bug of SQLite before 3.51.3 (but not in 3.50.7 and 3.44.6) can damage a file in rare
-races; `doctor` and `server/health` warn of it.
+goes undetected. A write that failed with `io` may have reached the -wal: after a kill it can be there, whole, though
+the server did not acknowledge it. A bug of SQLite before 3.51.3 (but not in 3.50.7 and 3.44.6) can damage a file in
+rare races; `doctor` and `server/health` warn of it.
 """
 
 
