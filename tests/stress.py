@@ -28,7 +28,7 @@ from attrs import define, field, frozen
 
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import Busy
-from mandrake_sessions.manager import Housekeeper
+from mandrake_sessions.operations.housekeeping import Housekeeper, housekeeper
 from wire import SERVER, Message, apply_update, clean_environment, serving
 
 # Generous: it only has to end what would never end.
@@ -521,7 +521,7 @@ class Stress:
         end = time.monotonic() + self.plan.seconds
         kills = 0
         with SessionManager(self._database, busy_timeout=PATIENCE) as manager:
-            keeper = manager.housekeeper(0, 0)
+            keeper = housekeeper(manager.store, 0, 0)
             while (left := end - time.monotonic()) > 0 and not self._shared.stop.is_set():
                 self._shared.stop.wait(min(left, self._random.uniform(0, 2 * self.plan.kill_every)))
                 self._random.choice(self._workers[1:]).kill()

@@ -285,7 +285,7 @@ FAULTY = (
     """
 import sys
 from pathlib import Path
-from mandrake_sessions.store.oddities import StoreConnection
+from mandrake_sessions.store.sqlite.connect import StoreConnection
 def execute(self, statement, *given, well=StoreConnection.execute):
     broken = Path("broken.table")
     if broken.exists() and f"FROM {broken.read_text()} " in statement.replace("\\n", " "):

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from mandrake_sessions.errors import FeedPruned, SessionsError
 from mandrake_sessions.model import Change
-from mandrake_sessions.operations.feed import FeedOperations
+from mandrake_sessions.operations.feed import Feed
+from mandrake_sessions.store.interface import Commit, Store
 
 Listener = Callable[[Change], None]
 
@@ -21,8 +22,9 @@ PATIENCE = 100
 class ListenerThread:
     """Calls every listener for every change committed after it was added. It runs only while there is one."""
 
-    def __init__(self, source: FeedOperations, logger: logging.Logger) -> None:
-        self._source = source
+    def __init__(self, store: Store, feed: Feed, logger: logging.Logger) -> None:
+        self._feed = feed
+        self._store = store
         self._logger = logger
         self._wake = threading.Event()
         self._stopping = False
@@ -30,6 +32,7 @@ class ListenerThread:
         self._lock = threading.Lock()
         self._listeners: dict[object, tuple[int, Listener]] = {}
         self._begin()
+        self._off_commit = self._store.on_commit(self._wake_up)
         self._thread = threading.Thread(target=self._run, name="mandrake-sessions-feed", daemon=True)
         self._thread.start()
 
@@ -37,7 +40,7 @@ class ListenerThread:
         """Hear of what is committed from now on; gives the function that ends it."""
         key = object()
         with self._lock:
-            self._listeners[key] = (self._source.last_seq(), listener)
+            self._listeners[key] = (self._feed.last_seq(), listener)
 
         def remove() -> None:
             with self._lock:
@@ -45,17 +48,18 @@ class ListenerThread:
 
         return remove
 
-    def wake(self) -> None:
-        """This process has committed something: look now."""
-        self._wake.set()
-
     def stop(self) -> None:
         """Deliver what is committed, then end. No listener is called after this returns."""
+        self._off_commit()
         self._stopping = True
         self._wake.set()
         if threading.current_thread() is not self._thread:
             self._thread.join()
             self._watch.close()
+
+    def _wake_up(self, _: Commit) -> None:
+        """This process has committed something: look now."""
+        self._wake.set()
 
     def _run(self) -> None:
         quiet = 0
@@ -69,18 +73,18 @@ class ListenerThread:
     def _begin(self) -> None:
         """Follow the file that is open now, from now on."""
         # All of it or, where something cannot be read, nothing: what is tried again begins where this one did.
-        reconnects, position = self._source.reconnects, self._source.last_seq()
-        store_id, watch = self._source.store_id(), self._source.watch()
+        reconnects, position = self._store.reconnects, self._feed.last_seq()
+        store_id, watch = self._feed.store_id(), self._store.watch()
         self._reconnects, self._position, self._store_id, self._watch = reconnects, position, store_id, watch
 
-    def _begin_anew(self) -> None:
+    def _begin_again(self) -> None:
         """The file was no longer where it was. Positions in another one mean nothing."""
         position, store_id, watch = self._position, self._store_id, self._watch
         self._begin()
         watch.close()
         self._position = position
         if self._store_id != store_id:
-            self._position = self._source.reopened_at
+            self._position = self._store.reopened_at
             self._logger.warning("listeners hear of another store from now on: the file was deleted or replaced")
             with self._lock:
                 self._listeners = {key: (0, listener) for key, (_, listener) in self._listeners.items()}
@@ -88,8 +92,8 @@ class ListenerThread:
     def _look(self, *, woken: bool) -> bool:
         """Deliver what is new; whether there may have been anything."""
         try:
-            if not self._source.is_in_place or self._source.reconnects != self._reconnects:
-                self._begin_anew()
+            if not self._store.is_current or self._store.reconnects != self._reconnects:
+                self._begin_again()
                 woken = True
             news = self._watch.moved() or woken
             if news:
@@ -104,10 +108,10 @@ class ListenerThread:
 
     def _changes(self) -> list[Change]:
         try:
-            return self._source.changes_since(self._position)
+            return self._feed.changes_since(self._position)
         except FeedPruned as error:
             self._logger.warning("listeners were too slow and missed changes: %s", error)
-            self._position = self._source.last_seq()
+            self._position = self._feed.last_seq()
             return []
 
     def _deliver(self) -> None:

@@ -9,45 +9,29 @@ import logging
 import os
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.feed import Listener, ListenerThread
-from mandrake_sessions.operations.feed import FeedOperations
-from mandrake_sessions.operations.health import HealthOperations
-from mandrake_sessions.operations.history import HistoryOperations
-from mandrake_sessions.operations.housekeeping import Housekeeper, HousekeepingOperations
-from mandrake_sessions.operations.leases import LeaseOperations
-from mandrake_sessions.operations.pruning import PruningOperations
-from mandrake_sessions.operations.rounds import RoundOperations
-from mandrake_sessions.operations.sessions import SessionOperations
-from mandrake_sessions.operations.turns import TurnOperations
+from mandrake_sessions.operations.conversations import Conversations
+from mandrake_sessions.operations.leases import interrupt_orphans, interrupt_own
+from mandrake_sessions.store.engines import store_at
+from mandrake_sessions.store.interface import Snapshot, Store
 from mandrake_sessions.store.settings import Durability, StoreSettings
-from mandrake_sessions.store.transaction import Pin
-from mandrake_sessions.store.watch import CommitWatch
 
-__all__ = ["CommitWatch", "Durability", "Housekeeper", "Pin", "SessionManager"]
+__all__ = ["Durability", "SessionManager"]
 
 
-class SessionManager(
-    PruningOperations,
-    SessionOperations,
-    RoundOperations,
-    TurnOperations,
-    HistoryOperations,
-    FeedOperations,
-    LeaseOperations,
-    HousekeepingOperations,
-    HealthOperations,
-):
+class SessionManager(Conversations):
     """One store of conversations. Any number of managers, threads and processes may have the same file open.
 
-    ``db_path``: the SQLite file; it and its directory are made when it is opened. ``durability``: what a commit waits
-    for. ``busy_timeout``: seconds that a call may wait for the lock of another process. ``inside``: a directory that
-    the file must lie in, wherever links lead. ``allow_network_filesystem``: take a file that other machines may share,
+    ``db_path``: the SQLite file; ``init`` makes it and its directory. ``durability``: what a commit waits for.
+    ``busy_timeout``: seconds that a call may wait for the lock of another process. ``inside``: a directory that the
+    file must lie in, wherever links lead. ``allow_network_filesystem``: take a file that other machines may share,
     which can damage it.
 
-    Every operation is committed when it returns; ids are UUIDs in any case, times milliseconds since the epoch, costs
-    USD. A file that is deleted, replaced or moved while it is open is opened anew by the next operation.
+    When an operation returns, it is committed. Ids are UUIDs in any case, times milliseconds since the epoch, costs
+    USD. If somebody deletes, replaces or moves the file while it is open, the next operation opens its path again.
 
     Use it as a context manager, or call ``init`` and ``close``::
 
@@ -58,9 +42,12 @@ class SessionManager(
             manager.append_turn(turn.id, content="A few files.")
             manager.update_turn(turn.id, status=TurnStatus.COMPLETED)
 
-    Every operation may raise ``InvalidValue``, ``NotOpen``, ``Busy`` and ``StorageFailure`` (see ``errors``); what
-    else it may raise, and what it guarantees, its own docstring says.
+    Every operation may raise ``InvalidValue``, ``NotOpen``, ``Busy`` and ``StorageFailure`` (see ``errors``). The
+    docstring of each says what else it may raise, and what it guarantees. ``feed`` reads the changes of the store,
+    ``store`` is the store itself (``store/interface.py``): snapshots, health, and what servers need.
     """
+
+    store: Store
 
     def __init__(
         self,
@@ -74,7 +61,17 @@ class SessionManager(
     ) -> None:
         directory = None if inside is None else os.fspath(inside)
         settings = StoreSettings(Durability(durability), busy_timeout, directory, allow_network_filesystem)
-        super().__init__(os.fspath(db_path), settings)
+        self._hold(store_at(os.fspath(db_path), settings), logger)
+
+    @classmethod
+    def of(cls, store: Store, logger: logging.Logger | None = None) -> Self:
+        """A manager of a store that the caller has made, of whatever kind. ``init`` opens it."""
+        manager = cls.__new__(cls)
+        manager._hold(store, logger)
+        return manager
+
+    def _hold(self, store: Store, logger: logging.Logger | None) -> None:
+        super().__init__(store)
         self._logger = logger or logging.getLogger(__name__)
         self._listeners: ListenerThread | None = None
 
@@ -85,42 +82,39 @@ class SessionManager(
             StorageFailure: it cannot be made, opened or migrated; see ``reason``.
             Busy: other processes held the file for the busy timeout.
         """
-        was_open = self._held is not None
-        self._open()
+        was_open = self.store.is_open
+        self.store.open()
         if not was_open and self._logger.isEnabledFor(logging.INFO):
             self._log_opened()
-        self._without_fail(self.interrupt_orphans)
+        self._try_to_interrupt(interrupt_orphans)
 
     def close(self) -> None:
         """Close the store: listeners hear what is committed until now and nothing after. Does nothing if it is
-        closed. The file itself is closed with the last manager of this process that has it open; turns that this
-        process still streams become ``interrupted`` then."""
+        closed. The last manager of this process that has the file open closes the file itself; turns that this process
+        still streams become ``interrupted`` then."""
         listeners, self._listeners = self._listeners, None
         if listeners is not None:
-            self.off_commit(listeners.wake)
             listeners.stop()
-        if self._held is not None:
-            self._logger.info("closing %s", self._path)
-        self._close()
+        if self.store.is_open:
+            self._logger.info("closing %s", self.store.name)
+        self.store.close(lambda: self._try_to_interrupt(interrupt_own))
 
     def _log_opened(self) -> None:
         try:
-            store_id = self.store_id()
+            store_id = self.feed.store_id()
         except SessionsError as error:
             store_id = f"unknown: {error}"
-        self._logger.info("opened %s: schema %d, storeId %s", self._path, self.state().schema_version, store_id)
+        version = self.store.state().schema_version
+        self._logger.info("opened %s: schema %d, storeId %s", self.store.name, version, store_id)
 
-    def _last_words(self) -> None:
-        self._without_fail(self._interrupt_own)
-
-    def _without_fail(self, work: Callable[[], object]) -> None:
-        """Try what others will do if it cannot be done here."""
+    def _try_to_interrupt(self, work: Callable[[Store], object]) -> None:
+        """What fails here, other processes do."""
         try:
-            work()
+            work(self.store)
         except SessionsError as error:
             self._logger.warning("turns could not be marked as interrupted, others will: %s", error)
 
-    def __enter__(self) -> SessionManager:
+    def __enter__(self) -> Self:
         self.init()
         return self
 
@@ -129,13 +123,17 @@ class SessionManager(
     ) -> None:
         self.close()
 
+    def snapshot(self, *, wait: bool = True) -> Snapshot:
+        """The store as it is now: reads inside ``with manager.snapshot():``, in any thread, see that state. With
+        ``wait=False`` a lock of another process is ``Busy`` at once."""
+        return self.store.snapshot(wait=wait)
+
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` with every change that is committed from now on, by any process, in ``seq`` order.
 
-        It is called on a thread of the manager's, one change at a time; what it raises is logged. Gives the function
-        that removes it.
+        A thread of the manager calls it, with one change at a time; what it raises is logged. Gives the function that
+        removes it.
         """
         if self._listeners is None:
-            self._listeners = ListenerThread(self, self._logger)
-            self.on_commit(self._listeners.wake)
+            self._listeners = ListenerThread(self.store, self.feed, self._logger)
         return self._listeners.add(listener)

@@ -15,7 +15,7 @@ from typing import Any
 from mandrake_sessions.errors import InvalidValue, TooLarge
 from mandrake_sessions.limits import MAX_METADATA_BYTES, MAX_TEXT_BYTES
 from mandrake_sessions.model import ResponseStatus, ToolCallStatus, TurnStatus
-from mandrake_sessions.store.values import byte_length, encode_json
+from mandrake_sessions.store.sql.values import byte_length, encode_json
 
 Rule = Callable[[str, Any], Any]
 

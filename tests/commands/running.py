@@ -92,7 +92,7 @@ def titles(database: Path) -> list[str]:
 
 def store_id(database: Path) -> str:
     with SessionManager(database) as manager:
-        return manager.store_id()
+        return manager.feed.store_id()
 
 
 def sql(database: Path, *statements: str) -> list[tuple[Any, ...]]:

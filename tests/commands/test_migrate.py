@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from commands.running import fill, foreign, noise, run, sql, state, store_of, titles
-from mandrake_sessions.store.migrate import known_migrations
+from mandrake_sessions.store.sqlite.migrate import known_migrations
 from wire import OLDEST_SCHEMA
 
 LATEST = len(known_migrations())

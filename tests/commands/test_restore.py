@@ -34,7 +34,7 @@ from commands.running import (
 )
 from figures import record
 from mandrake_sessions import SessionManager
-from mandrake_sessions.store.migrate import known_migrations
+from mandrake_sessions.store.sqlite.migrate import known_migrations
 from wire import OLDEST_SCHEMA, serving
 
 

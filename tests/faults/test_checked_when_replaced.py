@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mandrake_sessions import SessionManager
+from mandrake_sessions.store.sqlite.pool import open_databases
 from wire import SERVER, TIMEOUT, Conversation, Message, Wire, clean_environment, serving, store_of
 
 
@@ -132,15 +133,15 @@ def test_what_was_mended_is_ok_again(workspace: Path, copy: Path) -> None:
     with_a_lost_piece(copy)
     with SessionManager(copy) as manager:
         # As a server does it, without its pauses.
-        held = manager._database()
+        (held,) = open_databases()
         held.is_unchecked = True
-        manager.look_through(manager.pin())
-        assert manager.faults
-        assert manager.needs_looking_through
+        manager.store.inspection().run()
+        assert manager.store.state().faults
+        assert manager.store.needs_inspection
         run_doctor(workspace, copy)
-        manager.look_through(manager.pin())
-        assert not manager.faults
-        assert not manager.needs_looking_through
+        manager.store.inspection().run()
+        assert not manager.store.state().faults
+        assert not manager.store.needs_inspection
 
 
 def run_doctor(workspace: Path, database: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mandrake_sessions.store.filesystem import kind_of, mounts, parse_mount, parse_mountinfo
+from mandrake_sessions.store.sqlite.filesystem import kind_of, mounts, parse_mount, parse_mountinfo
 from wire import Wire
 
 MOUNTINFO = r"""
@@ -57,7 +57,7 @@ def test_this_machines_own_mounts_are_found() -> None:
     assert kind_of("/", mounts()) is not None
 
 
-NETWORK = "import mandrake_sessions.store.filesystem as f; f.mounts = lambda: [('/', 'nfs4')]"
+NETWORK = "import mandrake_sessions.store.sqlite.filesystem as f; f.mounts = lambda: [('/', 'nfs4')]"
 NO_LOCKS = """
 import errno, fcntl
 def refused(*_): raise OSError(errno.ENOLCK, 'No locks available')

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mandrake_sessions.store.migrate import latest_version
+from mandrake_sessions.store.sqlite.migrate import latest_version
 from wire import TIMEOUT, Conversation, Wire, serving
 
 NEWER = latest_version() + 1

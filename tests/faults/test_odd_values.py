@@ -15,8 +15,8 @@ from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import Conflict, FeedPruned, NotFound, StorageFailure
 from mandrake_sessions.maintenance import check_up, repair
 from mandrake_sessions.model import ToolCallStatus, TurnStatus
-from mandrake_sessions.store.connect import connect
-from mandrake_sessions.store.deep_check import deep_check
+from mandrake_sessions.store.sqlite.connect import connect
+from mandrake_sessions.store.sqlite.deep_check import deep_check
 from wire import serving, store_of
 
 ODD = (
@@ -64,8 +64,8 @@ def use(path: Path, ids: dict[str, str]) -> None:
             lambda: manager.list_turns(ids["response"]),
             lambda: manager.response_status(ids["response"]),
             lambda: manager.get_turn(ids["turn"]),
-            lambda: manager.follow_turns(manager.turn_scope()),
-            lambda: manager.changes_since(0),
+            lambda: manager.feed.follow_turns(manager.feed.turn_scope()),
+            lambda: manager.feed.changes_since(0),
             lambda: manager.append_turn(ids["turn"], content="more"),
             lambda: manager.update_turn(ids["turn"], metadata={"b": 2}),
             lambda: manager.create_session(title="another"),

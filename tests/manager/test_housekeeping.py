@@ -11,13 +11,14 @@ import pytest
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import FeedPruned
 from mandrake_sessions.model import Scope, TurnStatus
-from mandrake_sessions.operations.housekeeping import LATER
+from mandrake_sessions.operations.housekeeping import housekeeper
+from mandrake_sessions.store.idle import LATER
 
 
 def keep_house(manager: SessionManager, max_bytes: int = 1024, max_age: float = 1000.0) -> None:
-    housekeeper = manager.housekeeper(max_bytes, max_age)
+    keeper = housekeeper(manager.store, max_bytes, max_age)
     for _ in range(10_000):
-        if housekeeper.step() == LATER:
+        if keeper.step() == LATER:
             return
     raise AssertionError("the work never ends")
 
@@ -58,13 +59,13 @@ def test_what_was_streamed_outlives_its_pieces(manager: SessionManager, database
 def test_a_since_from_before_is_reset_and_one_that_is_kept_is_not(manager: SessionManager) -> None:
     turn_id = stream(manager, 5000)
     keep_house(manager)
-    last = manager.last_seq()
-    start = manager.follow_turns(Scope(), since=5)
+    last = manager.feed.last_seq()
+    start = manager.feed.follow_turns(Scope(), since=5)
     assert (start.reset, start.seq, [turn.id for turn in start.turns]) == (True, last, [turn_id])
-    assert not manager.follow_turns(Scope(), since=last).reset
+    assert not manager.feed.follow_turns(Scope(), since=last).reset
     with pytest.raises(FeedPruned):
-        manager.changes_since(5)
-    seqs = [change.seq for change in manager.changes_since(last - 1)]
+        manager.feed.changes_since(5)
+    seqs = [change.seq for change in manager.feed.changes_since(last - 1)]
     assert seqs == [last]
     assert manager.create_session().seq == last + 1
 
@@ -134,7 +135,7 @@ def test_the_feed_keeps_about_its_bound(manager: SessionManager, database: Path,
 def test_the_bound_holds_while_the_feed_grows(manager: SessionManager, database: Path) -> None:
     """One housekeeper, which measures what is new alone; also where much of the feed was deleted meanwhile."""
     bound = 200_000
-    housekeeper = manager.housekeeper(bound, 1000.0)
+    keeper = housekeeper(manager.store, bound, 1000.0)
     turns = [stream(manager, 0) for _ in range(3)]
     for n in range(60):
         manager.append_turn(turns[n % 3], content="y" * (7_000 if n % 10 else 60_000))
@@ -144,20 +145,20 @@ def test_the_bound_holds_while_the_feed_grows(manager: SessionManager, database:
             turns = [turns[-1], *turns[:-1]]
             before = feed_bytes(database)
             for _ in range(20):
-                housekeeper.step()
+                keeper.step()
             assert feed_bytes(database) >= min(before, bound)
         for _ in range(20):
-            housekeeper.step()
+            keeper.step()
         assert feed_bytes(database) <= bound + 75_000
 
 
 def test_a_text_that_is_replaced_again_and_again_does_not_stay(manager: SessionManager, database: Path) -> None:
     turn_id = stream(manager, 3, content="first", raw_response="raw")
-    housekeeper = manager.housekeeper(100_000, 1000.0)
+    keeper = housekeeper(manager.store, 100_000, 1000.0)
     for n in range(40):
         manager.update_turn(turn_id, content=f"{n}" + "z" * 20_000)
         for _ in range(5):
-            housekeeper.step()
+            keeper.step()
     with closing(sqlite3.connect(database)) as connection:
         (held,) = connection.execute("SELECT sum(length(content)) FROM text").fetchone()
     assert held < 200_000
@@ -171,13 +172,13 @@ def test_a_store_that_was_replaced_is_measured_from_its_beginning(tmp_path: Path
         stream(manager, 5)
     with SessionManager(large) as manager:
         stream(manager, 500)
-        housekeeper = manager.housekeeper(2_000, 1000.0)
+        keeper = housekeeper(manager.store, 2_000, 1000.0)
         for _ in range(20):
-            housekeeper.step()
+            keeper.step()
         small.replace(large)
         stream(manager, 100)
         for _ in range(20):
-            housekeeper.step()
+            keeper.step()
         assert 2_000 <= feed_bytes(large) <= 2_700
 
 
@@ -200,7 +201,7 @@ def test_a_file_of_the_release_before_loses_nothing_more(tmp_path: Path, lost: b
             keep_house(manager, max_age=0.0)
         account_as_before(database)
     with SessionManager(database) as manager:
-        (turn,) = manager.follow_turns(Scope()).turns
+        (turn,) = manager.feed.follow_turns(Scope()).turns
         assert turn.chunk_count == 1
         assert turn.content == "ä" * 200_000
         keep_house(manager, max_age=0.0)

@@ -15,6 +15,7 @@ import pytest
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
 from mandrake_sessions.model import Change, ChangeKind, ResponseStatus, Round, Session, Turn, TurnStatus
+from mandrake_sessions.store.sqlite.connect import StoreConnection
 
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -234,16 +235,17 @@ def test_a_history_takes_as_many_statements_however_long_it_is(
     for made in rounds(manager, session, count):
         manager.append_turn(manager.create_turn(made.response_id).id, content="x")
     statements: list[str] = []
-    with manager.pin() as pin:
-        pin.connection.set_trace_callback(statements.append)
+    with manager.snapshot(), manager.store.reading() as connection:
+        assert isinstance(connection, StoreConnection)
+        connection.set_trace_callback(statements.append)
         assert len(manager.history(session.id, limit=count).rounds) == count
-        pin.connection.set_trace_callback(None)
+        connection.set_trace_callback(None)
     assert len(statements) == 10
 
 
 def test_a_history_is_one_snapshot(manager: SessionManager, session: Session) -> None:
     made = rounds(manager, session, 3)
-    with manager.pin():
+    with manager.snapshot():
         before = manager.history(session.id, limit=2)
         manager.delete_round(made[1].id)
         manager.create_round(session.id, content="later")
@@ -274,7 +276,7 @@ def test_every_listener_hears_every_change_of_every_turn(manager: SessionManager
         manager.append_turn(turn.id, content="x")
         manager.update_turn(turn.id, status=TurnStatus.COMPLETED)
         manager.delete_turn(turn.id)
-    last = manager.last_seq()
+    last = manager.feed.last_seq()
     manager.close()
     manager.init()
     for one in heard:
@@ -294,7 +296,7 @@ def test_two_managers_that_append_in_turn_lose_nothing(database: Path, manager: 
 def test_a_folded_text_is_the_same_text(
     manager: SessionManager, response: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mandrake_sessions.store.texts.FOLD_PIECES", 7)
+    monkeypatch.setattr("mandrake_sessions.store.sql.texts.FOLD_PIECES", 7)
     turn = manager.create_turn(response, content="begin ", raw_response="[")
     expected, raw = "begin ", "["
     for n in range(30):

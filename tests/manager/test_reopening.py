@@ -23,11 +23,11 @@ NEW = "00000000-0000-4000-8000-%012d"
 
 def test_a_deleted_file_is_made_anew_by_the_next_operation(database: Path) -> None:
     with SessionManager(database) as manager:
-        old, store_id = manager.create_session(), manager.store_id()
+        old, store_id = manager.create_session(), manager.feed.store_id()
         shutil.rmtree(database.parent)
         new = manager.create_session()
-        assert (new.seq, manager.reconnects, manager.replacements) == (1, 1, 1)
-        assert manager.store_id() != store_id
+        assert (new.seq, manager.store.reconnects, manager.store.state().replacements) == (1, 1, 1)
+        assert manager.feed.store_id() != store_id
         with pytest.raises(NotFound):
             manager.get_session(old.id)
 
@@ -37,7 +37,7 @@ def test_two_managers_go_on_in_the_same_new_file(database: Path) -> None:
         database.unlink()
         session = first.create_session()
         assert second.get_session(session.id) == session
-        assert second.state().references == first.state().references == 2
+        assert second.store.state().references == first.store.state().references == 2
 
 
 def test_a_transaction_whose_file_goes_meanwhile_is_refused_or_done_in_the_new_one(database: Path) -> None:
@@ -87,10 +87,10 @@ def test_listeners_go_on_when_the_first_tries_to_open_the_store_anew_failed(data
         manager.create_session(id=NEW % 1)
         home.parent.rename(elsewhere)
         with pytest.raises(StorageFailure, match="database directory"):
-            manager.reopen()
+            manager.store.open()
         elsewhere.rename(home.parent)
-        manager.reopen()
-        assert manager.reconnects == 1
+        manager.store.open()
+        assert manager.store.reconnects == 1
         manager.create_session(id=NEW % 2)
         assert arrived.wait(10), heard
 
@@ -148,7 +148,7 @@ def test_a_read_from_before_the_shm_was_deleted_keeps_nobody_on_the_deleted_one(
     deleted file, and another process that has made a new one on that: two that write at once damage the database."""
     with SessionManager(database, busy_timeout=2.5) as manager:
         session = manager.create_session()
-        pin = manager.pin()
+        pin = manager.snapshot()
         Path(f"{database}-shm").unlink()
         with reading_in_another_process(database):
             with pytest.raises(Busy):

@@ -19,7 +19,7 @@ def test_more_turns_in_one_burst_than_are_remembered(
     manager: SessionManager, response: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A turn that is forgotten and read again within a burst has the pieces that the burst brought before."""
-    monkeypatch.setattr("mandrake_sessions.store.streams.MAX_STREAMS", 3)
+    monkeypatch.setattr("mandrake_sessions.store.sql.streams.MAX_STREAMS", 3)
     turns = [manager.create_turn(response).id for _ in range(5)]
     outcomes = manager.append_pieces({"turn_id": turn_id, "content": f"{n}"} for n in range(6) for turn_id in turns)
     assert [getattr(outcome, "chunk", outcome) for outcome in outcomes] == [n for n in range(6) for _ in turns]

@@ -12,7 +12,7 @@ import pytest
 from mandrake_sessions import SessionManager
 from mandrake_sessions.fields import ToolCallFields
 from mandrake_sessions.model import ChangeKind
-from mandrake_sessions.store.changes import CALLS_AT_CREATION
+from mandrake_sessions.store.sql.changes import CALLS_AT_CREATION
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def test_deleting_among_many_calls_costs_what_it_does_among_few(
 def test_a_turn_created_with_many_calls_is_told_in_several_changes(manager: SessionManager, response: str) -> None:
     """The first of them with the turn, each other in a change of its own, all below the seq that creating it gives."""
     turn = manager.create_turn(response, tool_calls=calls(CALLS_AT_CREATION + 30))
-    told = [change for change in manager.changes_since(0) if change.turn_id == turn.id]
+    told = [change for change in manager.feed.changes_since(0) if change.turn_id == turn.id]
     assert [change.kind for change in told] == [ChangeKind.TURN_CREATED, *[ChangeKind.TOOL_CALL_UPDATED] * 30]
-    assert told[-1].seq == turn.seq == manager.get_turn(turn.id).seq == manager.last_seq()
+    assert told[-1].seq == turn.seq == manager.get_turn(turn.id).seq == manager.feed.last_seq()
     assert told[0].turn is not None
     assert [*told[0].turn.tool_calls, *(change.tool_call for change in told[1:])] == turn.tool_calls
     assert manager.get_turn(turn.id) == turn
@@ -65,7 +65,7 @@ def test_a_deleted_call_is_gone_from_the_past(
         for one in (call_id, *others):
             manager.upsert_tool_call(turn_id, {"id": one, "title": f"{n}-{one}", "content": [{"secret": one}]})
     manager.delete_tool_call(turn_id, call_id)
-    told = [change for change in manager.changes_since(0) if change.turn_id == turn_id]
+    told = [change for change in manager.feed.changes_since(0) if change.turn_id == turn_id]
     assert told[0].turn is not None
     assert [call.id for call in told[0].turn.tool_calls] == others
     updates = [change.tool_call.id for change in told if change.tool_call is not None]
@@ -89,4 +89,4 @@ def test_data_that_is_no_json_does_not_hinder_a_migration(tmp_path: Path) -> Non
         connection.commit()
     with SessionManager(database) as manager:
         assert manager.get_turn(turn.id).content == "x"
-        assert manager.state().schema_version == 3
+        assert manager.store.state().schema_version == 3

@@ -67,7 +67,7 @@ class ManagerTarget:
             if method not in METHODS:
                 raise method_not_found(method, METHODS)
             # Rows of a result are read while it is encoded, so that is done in the same transaction or snapshot.
-            with self.manager.transaction() if METHODS[method].access.writes else self.manager.pin():
+            with self.manager.transaction() if METHODS[method].access.writes else self.manager.snapshot():
                 result = carry_out(self._context, METHODS[method], own_params(copy.deepcopy(params)))
                 encoded = encode_answer(0, result)
             whole = encoded if isinstance(encoded, bytes) else encoded.read(len(encoded))
@@ -77,9 +77,9 @@ class ManagerTarget:
 
     def replay(self, since: int, *, join: bool, **scope: str) -> list[Message]:
         """The params of ``turn/updated`` that a subscription with ``since`` would be sent, pieces joined or not."""
-        wanted = self.manager.turn_scope(**scope)
+        wanted = self.manager.feed.turn_scope(**scope)
         found: list[Message] = []
-        while changes := self.manager.changes_since(since, limit=7):
+        while changes := self.manager.feed.changes_since(since, limit=7):
             since = changes[-1].seq
             for change in changes:
                 if notifications.concerns_turns(change) and wanted.covers(change):

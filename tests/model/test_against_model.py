@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mandrake_sessions import SessionManager
-from mandrake_sessions.store import texts
+from mandrake_sessions.store.sql import texts
 from model.checking import Comparison
 from model.operations import BEGINNING, Burst, sequences
 from model.profile import examples, patient

@@ -4,7 +4,6 @@ same store, and a subscriber: all that was acknowledged is there, and the file i
 from __future__ import annotations
 
 import random
-import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,8 +15,9 @@ from hypothesis import strategies as st
 
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import FeedPruned
-from mandrake_sessions.operations.housekeeping import Housekeeper
-from mandrake_sessions.store.deep_check import deep_check
+from mandrake_sessions.operations.housekeeping import Housekeeper, housekeeper
+from mandrake_sessions.store.sqlite.connect import connect
+from mandrake_sessions.store.sqlite.deep_check import deep_check
 from model.checking import Comparison
 from model.operations import BEGINNING, Burst, Operation, sequences
 from model.profile import examples, patient
@@ -89,7 +89,7 @@ class Play:
     def _new_keepers(self) -> list[Housekeeper]:
         """By size and by age; two, as two processes would have them."""
         bounds = [(self.chance.choice([1, 300, 2_000, 20_000]), self.chance.choice([0.0, 0.01, 1000.0])) for _ in "ab"]
-        return [self._manager.housekeeper(*bound) for bound in bounds]
+        return [housekeeper(self._manager.store, *bound) for bound in bounds]
 
     def run(self, burst: Burst, target: WireTarget | None = None) -> None:
         self.compared.target = target or self._target
@@ -101,7 +101,7 @@ class Play:
             self.chance.choice(self._keepers).step()
 
     def check_file(self) -> None:
-        with closing(sqlite3.connect(f"{self._database.as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(connect(str(self._database), read_only=True)) as connection:
             assert deep_check(connection) == []
             (pieces,) = connection.execute(
                 "SELECT count(*) FROM turn WHERE status = 'streaming' AND folded_chunks > chunk_count"

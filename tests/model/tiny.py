@@ -16,13 +16,14 @@ from pathlib import Path
 
 # Module, constant, and the largest value that is tried; the least is 1.
 _LARGEST = {
-    "store.texts": {"FOLD_PIECES": 6, "FOLD_BYTES": 60},
-    "store.streams": {"MAX_STREAMS": 4},
-    "store.changes": {"READ_BYTES": 500, "CALLS_AT_CREATION": 3},
-    "store.housekeeping": {"PRUNE_ROWS": 6, "PRUNE_BYTES": 600, "VACUUM_PAGES": 3},
+    "store.sql.texts": {"FOLD_PIECES": 6, "FOLD_BYTES": 60},
+    "store.sql.streams": {"MAX_STREAMS": 4},
+    "store.sql.changes": {"READ_BYTES": 500, "CALLS_AT_CREATION": 3},
+    "store.sql.feed_pruning": {"PRUNE_ROWS": 6, "PRUNE_BYTES": 600},
+    "store.sqlite.space": {"VACUUM_PAGES": 3},
     "operations.housekeeping": {"SPAN_ROWS": 6, "SPAN_BYTES": 600, "SPANS_IN_BOUND": 6, "SPANS_A_STEP": 3},
     "operations.history": {"_READ_ROUNDS": 3, "_READ_BYTES": 2_000},
-    "store.turns": {"_READ_TURNS": 3, "_READ_BYTES": 2_000},
+    "store.sql.turns": {"_READ_TURNS": 3, "_READ_BYTES": 2_000},
     "paging": {"PAGE_BYTES": 3_000},
 }
 _OF_SERVERS = {
@@ -49,7 +50,7 @@ def install() -> None:
     """In a server of these tests, from its beginning; the environment has the seed."""
     chance = random.Random(int(os.environ[SEED]))
     _set(chance, _LARGEST | _OF_SERVERS)
-    pauses = importlib.import_module("mandrake_sessions.operations.housekeeping")
+    pauses = importlib.import_module("mandrake_sessions.store.idle")
     for name in ("AT_ONCE", "SOON", "LATER"):
         assert hasattr(pauses, name)
         setattr(pauses, name, chance.choice([0.001, 0.02]))
@@ -87,4 +88,4 @@ def _check_not_copied(owner: str, name: str) -> None:
 
 
 # Constants of one name that are not the same.
-_OWN = {"READ_BYTES": ("mandrake_sessions.connection.reader", "mandrake_sessions.store.changes")}
+_OWN = {"READ_BYTES": ("mandrake_sessions.connection.reader", "mandrake_sessions.store.sql.changes")}

@@ -20,10 +20,11 @@ from attrs import asdict
 
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import Change, Request, Response, Round, Session, ToolCall, Turn
-from mandrake_sessions.store import rounds, sessions, streams, turns
-from mandrake_sessions.store.columns import SESSION, TABLES, columns_from
-from mandrake_sessions.store.selection import Selection, field_names
-from mandrake_sessions.store.values import Decoder, OddValue
+from mandrake_sessions.store.sql import rounds, sessions, streams, turns
+from mandrake_sessions.store.sql.columns import SESSION, TABLES, columns_from
+from mandrake_sessions.store.sql.selection import Selection, field_names
+from mandrake_sessions.store.sql.values import Decoder, OddValue
+from mandrake_sessions.store.sqlite.connect import StoreConnection, connect
 
 Values = dict[str, Any]
 Rows = dict[str, Values]
@@ -91,8 +92,8 @@ def rows(request: pytest.FixtureRequest, database: Path) -> Rows:
 
 
 @pytest.fixture
-def connection(rows: Rows, database: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(database)) as opened:
+def connection(rows: Rows, database: Path) -> Iterator[StoreConnection]:
+    with closing(connect(str(database), read_only=True)) as opened:
         yield opened
 
 
@@ -118,7 +119,7 @@ def assert_has(entity: Any, expected: Values) -> None:
     assert {name: getattr(entity, name) for name in expected} == expected
 
 
-def test_a_session(rows: Rows, manager: SessionManager, connection: sqlite3.Connection) -> None:
+def test_a_session(rows: Rows, manager: SessionManager, connection: StoreConnection) -> None:
     expected = meant(rows, "session", field_names(Session)) | {"streaming": is_streaming(rows)}
     session_id = rows["session"]["id"]
     assert asdict(manager.get_session(session_id)) == expected
@@ -127,7 +128,7 @@ def test_a_session(rows: Rows, manager: SessionManager, connection: sqlite3.Conn
 
 
 def test_a_round_with_its_request_and_response(
-    rows: Rows, manager: SessionManager, connection: sqlite3.Connection
+    rows: Rows, manager: SessionManager, connection: StoreConnection
 ) -> None:
     round_id = rows["round"]["id"]
     expected_round = {
@@ -167,7 +168,7 @@ def test_a_turn(rows: Rows, manager: SessionManager) -> None:
     assert asdict(manager.get_turn(turn_id, include_text=False)) == without_texts
 
 
-def test_a_turn_as_the_store_sees_it(rows: Rows, connection: sqlite3.Connection) -> None:
+def test_a_turn_as_the_store_sees_it(rows: Rows, connection: StoreConnection) -> None:
     expected = {**rows["turn"], **standing(rows)}
     stored = turns.get_turn(connection, rows["turn"]["id"])
     assert_has(stored, expected)
@@ -195,7 +196,7 @@ def test_a_stream_and_what_an_append_writes(rows: Rows, manager: SessionManager,
         "round_id": rows["round"]["id"],
         "response_id": rows["response"]["id"],
     }
-    with closing(sqlite3.connect(database)) as connection:
+    with closing(connect(str(database), read_only=True)) as connection:
         connection.row_factory = sqlite3.Row
         stream = streams.read_stream(connection, rows["turn"]["id"])
         assert (
@@ -217,7 +218,7 @@ def test_a_stream_and_what_an_append_writes(rows: Rows, manager: SessionManager,
 
 
 def test_a_piece_in_the_feed(rows: Rows, manager: SessionManager) -> None:
-    (change,) = manager.changes_since(0)
+    (change,) = manager.feed.changes_since(0)
     same = ("seq", "current_tokens", "output_tokens", "content", "raw_response")
     expected = {
         **{name: rows["feed"][name] for name in same},
@@ -235,12 +236,12 @@ def test_a_piece_in_the_feed(rows: Rows, manager: SessionManager) -> None:
 @pytest.mark.parametrize("rows", ["streaming"], indirect=True)
 def test_replaced_texts_in_the_feed(rows: Rows, manager: SessionManager) -> None:
     manager.update_turn(rows["turn"]["id"], content="replaced", raw_response="raw too")
-    change: Change = manager.changes_since(rows["feed"]["seq"])[0]
+    change: Change = manager.feed.changes_since(rows["feed"]["seq"])[0]
     assert change.changes is not None
     assert (change.changes["content"], change.changes["raw_response"]) == ("replaced", "raw too")
 
 
-def test_the_order_of_the_columns_means_nothing(rows: Rows, connection: sqlite3.Connection) -> None:
+def test_the_order_of_the_columns_means_nothing(rows: Rows, connection: StoreConnection) -> None:
     columns = columns_from("s", SESSION)
     names = [name for name in field_names(Session) if name in columns]
     for ordered in (names, names[::-1]):
@@ -249,7 +250,7 @@ def test_the_order_of_the_columns_means_nothing(rows: Rows, connection: sqlite3.
         assert dict(zip(ordered, selection.decode("", row), strict=True)) == meant(rows, "session", tuple(names))
 
 
-def test_every_declared_column_is_in_the_schema(connection: sqlite3.Connection) -> None:
+def test_every_declared_column_is_in_the_schema(connection: StoreConnection) -> None:
     for table, declared in TABLES.items():
         present = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
         assert set(declared) <= present, table

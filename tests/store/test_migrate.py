@@ -11,8 +11,8 @@ import pytest
 
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import StorageFailure, StorageReason
-from mandrake_sessions.store import migrate
-from mandrake_sessions.store.migrate import Migration, known_migrations, read_migrations, statements
+from mandrake_sessions.store.sqlite import migrate
+from mandrake_sessions.store.sqlite.migrate import Migration, known_migrations, read_migrations, statements
 
 HEADER = "-- minWriter: {}\n-- minReader: {}\n"
 OWN = len(known_migrations())

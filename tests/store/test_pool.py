@@ -16,8 +16,8 @@ import pytest
 
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import NotOpen, StorageFailure, StorageReason
-from mandrake_sessions.store import pool
-from mandrake_sessions.store.migrate import known_migrations
+from mandrake_sessions.store.sqlite import pool
+from mandrake_sessions.store.sqlite.migrate import known_migrations
 
 START = """
 import sys
@@ -50,7 +50,7 @@ def other_names(database: Path, tmp_path: Path) -> dict[str, Callable[[], Path |
 def test_whatever_names_the_file_it_is_open_once(database: Path, tmp_path: Path, name: str) -> None:
     with SessionManager(database) as first, SessionManager(other_names(database, tmp_path)[name]()) as second:
         assert len(pool.open_databases()) == 1
-        assert first.state().references == 2
+        assert first.store.state().references == 2
         session = first.create_session()
         assert second.get_session(session.id) == session
     assert pool.open_databases() == []
@@ -61,7 +61,7 @@ def test_concurrent_opens_of_one_file_open_it_once(database: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(SessionManager.init, managers))
         assert len(pool.open_databases()) == 1
-        assert managers[0].state().references == 8
+        assert managers[0].store.state().references == 8
         list(threads.map(SessionManager.close, managers))
     assert pool.open_databases() == []
 
@@ -94,7 +94,7 @@ def test_opened_twice_and_closed_twice_is_fine(database: Path) -> None:
     manager = SessionManager(database)
     manager.init()
     manager.init()
-    assert manager.state().references == 1
+    assert manager.store.state().references == 1
     manager.close()
     manager.close()
     assert pool.open_databases() == []

@@ -12,7 +12,7 @@ import pytest
 
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import Scope, TurnStatus
-from mandrake_sessions.store.migrate import known_migrations
+from mandrake_sessions.store.sqlite.migrate import known_migrations
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -36,5 +36,5 @@ def test_what_it_holds_is_read_and_written_on(fixture: Path, tmp_path: Path) -> 
         assert (ended.raw_response, ended.tool_calls[0].arguments) == ("[", {"path": "."})
         last = manager.append_turn(open_turn.id, content=", written on")
         assert (last.chunk, manager.get_turn(open_turn.id).content) == (1, "still open, written on")
-        assert not manager.follow_turns(Scope(), since=0).reset
-        assert manager.changes_since(0, limit=5000)[-1].seq == last.seq
+        assert not manager.feed.follow_turns(Scope(), since=0).reset
+        assert manager.feed.changes_since(0, limit=5000)[-1].seq == last.seq

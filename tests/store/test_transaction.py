@@ -15,6 +15,8 @@ import pytest
 from mandrake_sessions import Durability, SessionManager
 from mandrake_sessions.errors import Busy, NotFound, Unreadable
 from mandrake_sessions.model import Change
+from mandrake_sessions.store.interface import Commit
+from mandrake_sessions.store.sqlite.pool import open_databases
 from mandrake_sessions.waiting import LONGEST_DELAY, backoff
 
 PACKAGE = Path(__file__).parents[2] / "server" / "mandrake_sessions"
@@ -35,7 +37,7 @@ def test_all_or_nothing(manager: SessionManager) -> None:
         manager.create_round(session.id, content="gone")
         manager.get_turn("01890a5d-ac96-774b-bcce-b302099a8057")
     assert manager.list_sessions().sessions == []
-    assert manager.last_seq() == 0
+    assert manager.feed.last_seq() == 0
 
 
 def test_an_operation_that_fails_takes_no_other_with_it(manager: SessionManager) -> None:
@@ -48,7 +50,7 @@ def test_an_operation_that_fails_takes_no_other_with_it(manager: SessionManager)
             raise ZeroDivisionError
         also = manager.create_session(title="also kept")
     assert [session.id for session in manager.list_sessions().sessions] == [also.id, kept.id]
-    assert [change.seq for change in manager.changes_since(0)] == [1, 2]
+    assert [change.seq for change in manager.feed.changes_since(0)] == [1, 2]
 
 
 def test_what_is_read_inside_is_what_was_written_inside(manager: SessionManager) -> None:
@@ -88,15 +90,15 @@ def test_what_is_committed_looks_so_whatever_a_hook_raises(
     heard: list[str] = []
     told = threading.Event()
 
-    def faulty() -> None:
+    def faulty(_: Commit) -> None:
         raise RuntimeError("a fault of this hook")
 
     def listen(change: Change) -> None:
         heard.append(change.kind)
         told.set()
 
-    manager.on_commit(faulty)
-    manager.on_commit(lambda: heard.append("hook"))
+    manager.store.on_commit(faulty)
+    manager.store.on_commit(lambda _: heard.append("hook"))
     manager.add_listener(listen)
     session = manager.create_session(title="stored")
     assert told.wait(10)
@@ -124,7 +126,7 @@ def test_a_lock_that_is_given_back_in_time_is_waited_for(manager: SessionManager
     timer.start()
     assert manager.create_session().seq == 1
     timer.join()
-    assert manager.state().busy_retries > 0
+    assert manager.store.state().busy_retries > 0
 
 
 def test_who_does_not_wait_does_not_wait_for_another_thread_either(manager: SessionManager) -> None:
@@ -176,21 +178,24 @@ def test_the_backoff_grows_within_its_budget() -> None:
 def test_what_a_commit_waits_for(database: Path, durability: str, appends: int, others: int) -> None:
     with SessionManager(database, durability=Durability(durability)) as manager:
         session = manager.create_session()
-        assert _synchronous(manager) == others
+        assert _synchronous() == others
         turn = manager.create_turn(manager.create_round(session.id, content="?").response.id)
         manager.append_turn(turn.id, content="x")
-        assert _synchronous(manager) == appends
+        assert _synchronous() == appends
         with manager.transaction():
             manager.append_turn(turn.id, content="x")
-        assert _synchronous(manager) == others
+        assert _synchronous() == others
 
 
-def _synchronous(manager: SessionManager) -> int:
-    return int(manager._database().writer.execute("PRAGMA synchronous").fetchone()[0])
+def _synchronous() -> int:
+    (database,) = open_databases()
+    return int(database.writer.execute("PRAGMA synchronous").fetchone()[0])
 
 
-def test_foreign_keys_are_on(manager: SessionManager) -> None:
-    writer = manager._database().writer
+@pytest.mark.usefixtures("manager")
+def test_foreign_keys_are_on() -> None:
+    (database,) = open_databases()
+    writer = database.writer
     assert writer.execute("PRAGMA foreign_keys").fetchone() == (1,)
     with pytest.raises(sqlite3.IntegrityError):
         writer.execute("INSERT INTO text (pk, turn_pk) VALUES (1, 99)")

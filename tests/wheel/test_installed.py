@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 from mandrake_sessions import SessionManager, __version__
-from mandrake_sessions.store.migrate import known_migrations
+from mandrake_sessions.store.sqlite.migrate import known_migrations
 from wire import run_script
 
 
 def test_the_migrations_are_found(tmp_path: Path) -> None:
     assert known_migrations()[0].name == "0001_initial.sql"
     with SessionManager(tmp_path / "db.sqlite") as manager:
-        assert manager.state().schema_version == len(known_migrations())
+        assert manager.store.state().schema_version == len(known_migrations())
 
 
 def test_a_pipe_is_a_complete_program(workspace: Path) -> None:

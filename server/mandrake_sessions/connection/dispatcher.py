@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from mandrake_sessions.absent import AbsentStore
+from mandrake_sessions.brief import Briefly
 from mandrake_sessions.connection.call import Call
 from mandrake_sessions.connection.duration import may_take_long
 from mandrake_sessions.connection.health import HealthMonitor
@@ -29,11 +30,13 @@ from mandrake_sessions.errors import Busy, Cancelled, FileMoved, SessionsError, 
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import StoreContext, SubscriptionContext
 from mandrake_sessions.large_work import LargeWork
-from mandrake_sessions.manager import Pin, SessionManager
+from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Appended
+from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.protocol.converter import structure_params
 from mandrake_sessions.protocol.methods import Access, Method
 from mandrake_sessions.protocol.stores import own_params, store_name
+from mandrake_sessions.store.interface import Snapshot
 from mandrake_sessions.waiting import backoff
 
 logger = logging.getLogger(__name__)
@@ -80,7 +83,7 @@ class Dispatcher:
         self._executor = ThreadPoolExecutor(MAX_LONG_READS + 1, thread_name_prefix="mandrake-sessions-read")
         self._writer = WriterThread()
         self.upkeep = Upkeep(stores, self._writer, self._news)
-        self._reading: dict[Call, Pin] = {}
+        self._reading: dict[Call, Snapshot] = {}
         # The write on the writer thread, and what it writes to.
         self._writing: tuple[Call, SessionManager] | None = None
         self._opening: StorePlace | None = None
@@ -159,7 +162,7 @@ class Dispatcher:
         """Open anew what is no longer where it was, and try again what could not be opened."""
         self._subscriptions.reopened()
         for place, manager in self._stores.open_stores():
-            if not manager.is_in_place:
+            if not manager.store.is_current:
                 self._open(place)
         for place in (*self._stores.failed_places(), *self._stores.returned_places()):
             self._open(place)
@@ -181,18 +184,18 @@ class Dispatcher:
             self._finish(call, Cancelled("the request was cancelled before it was carried out"))
             return
         # One that is being written may be committed in this moment: it is let be.
-        for call, pin in self._reading.items():
+        for call, snapshot in self._reading.items():
             if call.is_request and call.id == message_id and type(call.id) is type(message_id) and not call.answered:
                 call.fail(Cancelled("the request was cancelled while it read"))
-                pin.interrupt()
+                snapshot.interrupt()
                 return
 
     def abandon(self) -> None:
         """Answer all that still waits, and what still comes, with ``cancelled``: the server has to end now."""
         self._abandoned = True
-        for call, pin in self._reading.items():
+        for call, snapshot in self._reading.items():
             call.fail(Cancelled(_TOO_LATE))
-            pin.interrupt()
+            snapshot.interrupt()
         self._interrupt_write()
         self.run()
 
@@ -205,7 +208,7 @@ class Dispatcher:
     def _interrupt_write(self) -> None:
         """It is told what became of it: it may have been committed in this moment."""
         if self._writing is not None:
-            self._writing[1].interrupt_write()
+            self._writing[1].store.interrupt_write()
             self._loop.call_later(INTERRUPT_SECONDS, self._interrupt_write)
 
     def _try_step(self) -> bool:
@@ -374,7 +377,7 @@ class Dispatcher:
             until = time.monotonic() + GROUP_SECONDS
             for call in group:
                 try:
-                    with manager.briefly():
+                    with Briefly():
                         outcome = self._attempt_write(call, manager)
                 except TakesLong:
                     call.is_long = True
@@ -390,13 +393,13 @@ class Dispatcher:
         about what is large. Raises what the transaction as a whole fails with."""
         failed: Exception | None = None
         try:
-            with manager.transaction(wait=False), manager.briefly():
+            with manager.transaction(wait=False), Briefly():
                 try:
                     outcome = self._carry(call, self._context(call, manager))
                 except Exception as error:
                     failed = error
                     raise
-                self._subscriptions.was_given(manager, manager.last_seq())
+                self._subscriptions.was_given(manager, manager.store.last_seq())
         except TakesLong:
             call.is_long = True
             return None
@@ -463,7 +466,7 @@ class Dispatcher:
                 outcome = self._carry(call, self._context(call, manager))
             if not is_append:
                 # Before the changes can be sent.
-                self._subscriptions.was_given(manager, manager.last_seq())
+                self._subscriptions.was_given(manager, manager.store.last_seq())
         except Exception as error:
             return error
         return outcome
@@ -501,41 +504,41 @@ class Dispatcher:
         is_long = access is Access.LONG_READ or call.is_long
         if is_long and len(self._reading) >= MAX_LONG_READS:
             return False
-        pin = manager.pin(wait=False)
+        snapshot = manager.snapshot(wait=False)
         try:
-            self._subscriptions.was_given(manager, pin.last_seq())
+            self._subscriptions.was_given(manager, snapshot.last_seq())
         except BaseException:
-            pin.release()
+            snapshot.release()
             raise
         if is_long:
             self._queue.remove(call)
-            self._read_beside(call, manager, pin)
+            self._read_beside(call, manager, snapshot)
             return True
         try:
-            self._finish(call, self._read_here(call, manager, pin))
+            self._finish(call, self._read_here(call, manager, snapshot))
         except TakesLong:
             call.is_long = True
         return True
 
-    def _read_here(self, call: Call, manager: SessionManager, pin: Pin) -> Encoded | Exception:
+    def _read_here(self, call: Call, manager: SessionManager, snapshot: Snapshot) -> Encoded | Exception:
         """The encoded result, or the exception. Raises TakesLong."""
         beginning = self._subscriptions.prepare(manager)
-        with pin:
+        with snapshot:
             try:
-                with manager.briefly():
+                with Briefly():
                     answer = self._carry(call, self._context(call, manager, beginning))
                 beginning.begin()
             except Exception as error:
                 return error
         return answer
 
-    def _read_beside(self, call: Call, manager: SessionManager, pin: Pin) -> None:
+    def _read_beside(self, call: Call, manager: SessionManager, snapshot: Snapshot) -> None:
         """Read from the snapshot on another thread, while what follows goes on here."""
-        self._reading[call] = pin
+        self._reading[call] = snapshot
         beginning = self._subscriptions.prepare(manager)
 
         def read() -> Encoded:
-            with pin, LargeWork(is_bounded=_method(call).is_paged):
+            with snapshot, LargeWork(is_bounded=_method(call).is_paged):
                 return self._carry(call, self._context(call, manager, beginning))
 
         done = self._executor.submit(read)
@@ -574,7 +577,7 @@ class Dispatcher:
         self._suspicious = self._suspicious or isinstance(error, StoreError)
         call.fail(error)
 
-    def _context(self, call: Call, manager: SessionManager, beginning: NewSubscription | None = None) -> StoreContext:
+    def _context(self, call: Call, manager: Conversations, beginning: NewSubscription | None = None) -> StoreContext:
         """``beginning``: for a call that may subscribe; writes do not."""
         return StoreContext(store_name(call.params), manager, beginning or self._subscriptions.prepare(manager))
 

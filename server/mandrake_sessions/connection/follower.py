@@ -19,6 +19,7 @@ from mandrake_sessions.connection.told import Told
 from mandrake_sessions.errors import FeedPruned, SessionsError
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Change, Session
+from mandrake_sessions.store.interface import Commit
 
 logger = logging.getLogger(__name__)
 
@@ -51,16 +52,28 @@ class StoreFollower:
         # What was read and not told to all yet, by the position that it follows: for the newest, and for the sweep.
         self._ahead: dict[int, list[Change]] = {}
         self._told = Told(self._session_now)
+        # What this process committed last, of which nothing need be read.
+        self._commit: Commit | None = None
+        self._off_commit: Callable[[], None] = lambda: None
         self._follow()
 
     def _follow(self) -> None:
         """Begin to look at the file that the manager has open now."""
-        self._reconnects = self.manager.reconnects
-        self._store_id = self.manager.store_id()
-        self._watch = self.manager.watch()
+        self._reconnects = self.manager.store.reconnects
+        self._store_id = self.manager.feed.store_id()
+        self._watch = self.manager.store.watch()
         self._lookout = Lookout(self._watch, self._hear)
+        self._commit = None
+        self._off_commit = self.manager.store.on_commit(self._committed)
+
+    def _committed(self, commit: Commit) -> None:
+        """Called on whatever thread has committed; of two that do so at once, the earlier may come later."""
+        known = self._commit
+        if known is None or commit.seq > known.seq:
+            self._commit = commit
 
     def close(self) -> None:
+        self._off_commit()
         self._lookout.close()
         self._watch.close()
 
@@ -72,7 +85,7 @@ class StoreFollower:
     def reopened(self) -> None:
         """The store may have been opened anew: another one ends the subscriptions, since their positions mean nothing
         in it; for the same one they go on. Raises SessionsError."""
-        if self.manager.is_in_place and self.manager.reconnects != self._reconnects:
+        if self.manager.store.is_current and self.manager.store.reconnects != self._reconnects:
             known = self._store_id
             self.close()
             self._follow()
@@ -148,21 +161,31 @@ class StoreFollower:
                 self._sweep = self._advance(self._sweep, self._changes_since(self._sweep, look=True), until)
             return told is not None or self._sweep is not None
         # Most often it was one commit of this process, and all of it is told.
-        return told is not None and (look or self.manager.recent_changes(told) != [])
+        return told is not None and (look or self._recent_changes(told) != [])
 
     def _changes_since(self, seq: int, *, look: bool) -> list[Change]:
-        if self.manager.reconnects != self._reconnects:
+        if self.manager.store.reconnects != self._reconnects:
             # What the positions mean in the file that is there now is not known until `reopened` has looked.
             return []
         if seq in self._ahead:
             return self._ahead[seq]
-        recent = self.manager.recent_changes(seq)
+        recent = self._recent_changes(seq)
         if recent is None or (look and not recent):
             # The file is read; what was just committed was in place when it was acknowledged.
-            return self.manager.changes_since(seq, limit=READ_LIMIT) if self.manager.is_in_place else []
+            return self.manager.feed.changes_since(seq, limit=READ_LIMIT) if self.manager.store.is_current else []
         if recent:
             self._lookout.own_commit()
         return recent
+
+    def _recent_changes(self, seq: int) -> list[Change] | None:
+        """What this process itself committed above ``seq``, where that is known without reading the store: the appends
+        of its last transaction, if they are all that came after ``seq``."""
+        commit = self._commit
+        if commit is None:
+            return None
+        if seq == commit.seq:
+            return []
+        return commit.changes if seq == commit.seq_before else None
 
     def _advance(self, start: int, changes: list[Change], until: float) -> int | None:
         """Tell the changes to the subscriptions at ``start`` or beyond; gives how far, None if there was nothing."""
@@ -249,7 +272,7 @@ class StoreFollower:
         self._sweep = None
 
     def _session_now(self, session_id: str) -> Session | None:
-        return self.manager.sessions_now({session_id}).get(session_id)
+        return self.manager.feed.sessions_now({session_id}).get(session_id)
 
     def _hear(self) -> None:
         """Somebody has committed. Our own commits are heard of here too; most often there is nothing behind them."""

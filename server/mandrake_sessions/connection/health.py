@@ -20,12 +20,12 @@ from mandrake_sessions.errors import (
     StoreError,
     Unreadable,
 )
-from mandrake_sessions.files import file_size
 from mandrake_sessions.ids import now_ms
-from mandrake_sessions.manager import Pin, SessionManager
-from mandrake_sessions.operations.health import StoreState, build_warnings, file_warnings, free_bytes
+from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.results import Health, StoreHealth
+from mandrake_sessions.store.engines import build_warnings
+from mandrake_sessions.store.interface import Inspection, StoreFacts, StoreState
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class HealthMonitor:
 
     def health(self) -> Health:
         """As it is now."""
-        return _health(self._stores.known())
+        return self._health(self._stores.known())
 
     def notice(self) -> None:
         """Look if something failed, or works again, since the last time."""
@@ -69,11 +69,13 @@ class HealthMonitor:
     def look(self) -> None:
         """Check every store, and tell the client if one of them is another way than it was told. While one is opened
         anew nothing is known yet."""
-        if self._stores.returned_places() or not all(store.is_in_place for _, store in self._stores.open_stores()):
+        if self._stores.returned_places() or not all(
+            manager.store.is_current for _, manager in self._stores.open_stores()
+        ):
             return
         # Asked for once: another thread may open one more meanwhile.
         known = self._stores.known()
-        health = _health(known)
+        health = self._health(known)
         self.all_is_well = health.status == "ok"
         now = {}
         for place, store in zip(known, health.stores, strict=True):
@@ -95,6 +97,10 @@ class HealthMonitor:
         for search in self._searches.values():
             search.end()
 
+    def _health(self, known: Mapping[StorePlace, SessionManager | StoreError | None]) -> Health:
+        stores = [_store_health(place, found, self._stores.facts(place)) for place, found in known.items()]
+        return Health(max((store.status for store in stores), key=_SEVERITY.index, default="ok"), stores)
+
     def _warn_of_change(self, store: StoreHealth, before: str) -> None:
         """For whoever reads the log, and for clients that know LSP alone: they are shown warnings."""
         if store.status == "ok":
@@ -108,7 +114,9 @@ class HealthMonitor:
     def _warn(self, place: StorePlace, store: StoreHealth) -> None:
         """Of each thing once. What cannot be read was logged when it was met."""
         manager = self._stores.opened(place)
-        known = self._warned.union(build_warnings(), () if manager is None else map(str, manager.known_unreadable()))
+        known = self._warned.union(
+            build_warnings(), () if manager is None else map(str, manager.store.known_unreadable())
+        )
         for warning in [warning for warning in store.warnings if warning not in known]:
             self._warned.add(warning)
             logger.warning("%s: %s", store.path, warning)
@@ -118,12 +126,12 @@ class _Search:
     """The looking through of one file that was not looked through when it was opened, from a snapshot, on a thread."""
 
     def __init__(self, manager: SessionManager) -> None:
-        self._manager = manager
+        self._store = manager.store
         self._due = time.monotonic() + FIRST_LOOK_THROUGH
         # How often the file had been opened anew when it was looked through.
         self._reconnects = -1
         self._failed = ""
-        self._pin: Pin | None = None
+        self._inspection: Inspection | None = None
         self._thread: threading.Thread | None = None
 
     def begin_if_due(self) -> None:
@@ -131,17 +139,19 @@ class _Search:
             return
         self._due = time.monotonic() + NEXT_LOOK_THROUGH
         try:
-            if self._manager.needs_looking_through:
-                self._pin = self._manager.pin(wait=False)
-                self._reconnects = self._manager.reconnects
-                self._thread = threading.Thread(target=self._run, args=(self._pin,), name="mandrake-sessions-check")
+            if self._store.needs_inspection:
+                self._inspection = self._store.inspection()
+                self._reconnects = self._store.reconnects
+                self._thread = threading.Thread(
+                    target=self._run, args=(self._inspection,), name="mandrake-sessions-check"
+                )
                 self._thread.start()
         except (SessionsError, OSError) as error:
             self._try_later(error)
 
     def _is_due(self) -> bool:
         # What has taken the place of the file is looked at soon: it is not what was looked at before.
-        is_another = self._manager.is_unchecked and self._manager.reconnects != self._reconnects
+        is_another = self._store.is_unchecked and self._store.reconnects != self._reconnects
         return is_another or time.monotonic() >= self._due
 
     def _try_later(self, error: Exception) -> None:
@@ -152,28 +162,23 @@ class _Search:
 
     def end(self) -> None:
         """Of several statements the one that runs is ended, which may be none just now."""
-        while self._thread is not None and self._pin is not None and self._thread.is_alive():
-            self._pin.interrupt()
+        while self._thread is not None and self._inspection is not None and self._thread.is_alive():
+            self._inspection.interrupt()
             self._thread.join(END_SECONDS)
 
-    def _run(self, pin: Pin) -> None:
+    def _run(self, inspection: Inspection) -> None:
         begun = time.monotonic()
         try:
-            self._manager.look_through(pin)
+            faults = inspection.run()
         except SessionsError as error:
             self._try_later(error)
             return
-        if self._manager.faults:
+        if faults:
             # Somebody may mend them.
             self._due = time.monotonic() + max(FAULTY_LOOK_THROUGH, LOOK_THROUGH_SHARE * (time.monotonic() - begun))
 
 
-def _health(known: Mapping[StorePlace, SessionManager | StoreError | None]) -> Health:
-    stores = [_store_health(place, found) for place, found in known.items()]
-    return Health(max((store.status for store in stores), key=_SEVERITY.index, default="ok"), stores)
-
-
-def _store_health(place: StorePlace, found: SessionManager | StoreError | None) -> StoreHealth:
+def _store_health(place: StorePlace, found: SessionManager | StoreError | None, facts: StoreFacts) -> StoreHealth:
     """A store as it answers now. One that nobody has opened yet is well."""
     begun = time.perf_counter()
     error: SessionsError | None = found if isinstance(found, StoreError) else None
@@ -181,7 +186,7 @@ def _store_health(place: StorePlace, found: SessionManager | StoreError | None) 
     odd: list[Unreadable] = []
     if isinstance(found, SessionManager):
         try:
-            store_id = found.check()
+            store_id = found.store.check()
         except SessionsError as failed:
             error = failed
         state, error = _state(found, error)
@@ -201,19 +206,19 @@ def _store_health(place: StorePlace, found: SessionManager | StoreError | None) 
         ref_count=0 if state is None else state.references,
         last_check_at=now_ms(),
         last_check_ms=round(took_ms, 3),
-        wal_bytes=file_size(place.path + "-wal"),
-        db_bytes=file_size(place.path),
-        free_bytes=free_bytes(place.path),
+        wal_bytes=facts.wal_bytes,
+        db_bytes=facts.db_bytes,
+        free_bytes=facts.free_bytes,
         reconnects=0 if state is None else state.reconnects,
         busy_retries=0 if state is None else state.busy_retries,
         last_error=next(iter(faults), None) if error is None else str(error),
-        warnings=_warnings(place, state) + faults + [str(unreadable) for unreadable in odd],
+        warnings=_warnings(facts, state) + faults + [str(unreadable) for unreadable in odd],
     )
 
 
 def _unreadable(manager: SessionManager) -> list[Unreadable]:
     try:
-        return manager.unreadable()
+        return manager.store.unreadable()
     except SessionsError:
         # What is wrong with the store as a whole is told already.
         return []
@@ -222,7 +227,7 @@ def _unreadable(manager: SessionManager) -> list[Unreadable]:
 def _state(manager: SessionManager, error: SessionsError | None) -> tuple[StoreState | None, SessionsError | None]:
     """What is known of an open store, and the worst of what is wrong with it."""
     try:
-        state = manager.state()
+        state = manager.store.state()
     except SessionsError as closed:
         return None, error or closed
     return state, state.failure or error
@@ -241,11 +246,9 @@ def _status(error: SessionsError | None) -> str:
     return "degraded" if passing else "down"
 
 
-def _warnings(place: StorePlace, state: StoreState | None) -> list[str]:
-    if state is None:
-        return build_warnings()
-    found = file_warnings(place.path, state.schema_version, own_directory=place.is_usual)
-    if state.replacements:
+def _warnings(facts: StoreFacts, state: StoreState | None) -> list[str]:
+    found = build_warnings() + facts.warnings
+    if state is not None and state.replacements:
         found.append(
             f"the file was deleted, replaced or moved while it was open, {state.replacements} times; "
             "what was stored before that is in the file that went"

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from mandrake_sessions.errors import SessionsError
-from mandrake_sessions.manager import CommitWatch
+from mandrake_sessions.store.interface import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ DROWSY_LOOKS = 200
 class Lookout:
     """Calls ``news`` when somebody has committed. Nothing else is done here, and nothing at all once it is closed."""
 
-    def __init__(self, watch: CommitWatch, news: Callable[[], None]) -> None:
+    def __init__(self, watch: Watch, news: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._watch = watch
         self._news = news

@@ -13,6 +13,7 @@ from mandrake_sessions.errors import SessionsError, StoreError
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.methods import METHODS, PROTOCOL_VERSION
 from mandrake_sessions.protocol.results import Health, Info, Limits, StoreInfo
+from mandrake_sessions.store.engines import sqlite_version
 from mandrake_sessions.version import __version__
 
 NAME = "mandrake-sessions"
@@ -38,7 +39,7 @@ class ServerService:
             name=NAME,
             version=__version__,
             protocol_version=PROTOCOL_VERSION,
-            sqlite_version=SessionManager.sqlite_version(),
+            sqlite_version=sqlite_version(),
             python_version=platform.python_version(),
             pid=os.getpid(),
             workspace=self._stores.workspace,
@@ -68,6 +69,6 @@ def _limits(max_message_bytes: int) -> Limits:
 
 def _store_id(found: SessionManager | StoreError | None) -> str | None:
     try:
-        return found.check() if isinstance(found, SessionManager) else None
+        return found.store.check() if isinstance(found, SessionManager) else None
     except SessionsError:
         return None

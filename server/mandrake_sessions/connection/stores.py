@@ -18,6 +18,7 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.stores import StoreName
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import Settings
+from mandrake_sessions.store.interface import StoreFacts
 from mandrake_sessions.workspaces import (
     PathUnknown,
     absolute,
@@ -209,7 +210,7 @@ class Stores:
             logger.warning(
                 "the database %s was deleted or moved; the next session that is created makes a new one", place.path
             )
-            manager.close_lost()
+            manager.store.close_lost()
 
     def _manager(self, place: StorePlace) -> SessionManager:
         return SessionManager(
@@ -219,6 +220,10 @@ class Stores:
             inside=own_directory(Path(place.path)) if place.is_usual else None,
             allow_network_filesystem=self.settings.allow_network_filesystem,
         )
+
+    def facts(self, place: StorePlace) -> StoreFacts:
+        """What can be told of a store, open or not."""
+        return (self._managers.get(place) or self._manager(place)).store.facts()
 
     def known(self) -> dict[StorePlace, SessionManager | StoreError | None]:
         """Every store that was used, and the default one: its manager if it is open, else why it could not be opened,
@@ -235,7 +240,7 @@ class Stores:
 
     def failures(self) -> list[StoreError | None]:
         """What is wrong with the stores: with each that could not be opened, and each that is open."""
-        return [*self._failed.values(), *(manager.failure for _, manager in self.open_stores())]
+        return [*self._failed.values(), *(manager.store.failure for _, manager in self.open_stores())]
 
     def returned_places(self) -> list[StorePlace]:
         """Stores whose file was gone, and is there again."""

@@ -22,6 +22,7 @@ from mandrake_sessions.errors import Conflict, SessionsError
 from mandrake_sessions.limits import MAX_SUBSCRIPTIONS
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import FeedStart, Scope
+from mandrake_sessions.operations.conversations import Conversations
 
 logger = logging.getLogger(__name__)
 
@@ -40,29 +41,31 @@ class NewSubscription:
     """What a call that subscribes is given (``handlers.context.Beginning``), on whatever thread reads the first state.
     ``begin``, on the loop's thread, once the whole answer is made: a call that fails leaves no subscription behind."""
 
-    def __init__(self, all_of_them: ConnectionSubscriptions, manager: SessionManager) -> None:
+    def __init__(self, all_of_them: ConnectionSubscriptions, manager: Conversations) -> None:
         self._all = all_of_them
         self._manager = manager
-        self._reconnects = manager.reconnects
+        self._reconnects = manager.store.reconnects
         self._made: Subscription | None = None
 
-    def follow_turns(self, manager: SessionManager, scope: Scope, start: FeedStart, *, raw: bool, text: bool) -> str:
+    def follow_turns(self, manager: Conversations, scope: Scope, start: FeedStart, *, raw: bool, text: bool) -> str:
         return self._make(manager, Subscription(scope, start.seq, turns=True, raw=raw, text=text))
 
-    def follow_sessions(self, manager: SessionManager, scope: Scope, start: FeedStart) -> str:
+    def follow_sessions(self, manager: Conversations, scope: Scope, start: FeedStart) -> str:
         return self._make(manager, Subscription(scope, start.seq, turns=False, raw=False, text=False))
 
     @property
     def is_current(self) -> bool:
         """Whether the file that its first state was read from is still the one that is open."""
-        return self._made is None or (self._manager.is_in_place and self._manager.reconnects == self._reconnects)
+        return self._made is None or (
+            self._manager.store.is_current and self._manager.store.reconnects == self._reconnects
+        )
 
     def begin(self) -> None:
         """Raises SessionsError; nothing has begun then."""
         if self._made is not None:
             self._all.add(self._manager, self._made)
 
-    def _make(self, manager: SessionManager, subscription: Subscription) -> str:
+    def _make(self, manager: Conversations, subscription: Subscription) -> str:
         self._manager, self._made = manager, subscription
         return subscription.id
 
@@ -75,29 +78,29 @@ class ConnectionSubscriptions:
         self._outbound = outbound
         self._followers: dict[SessionManager, StoreFollower] = {}
         self.births = Births()
-        self._points: WeakKeyDictionary[SessionManager, ReadPoints] = WeakKeyDictionary()
+        self._points: WeakKeyDictionary[Conversations, ReadPoints] = WeakKeyDictionary()
         self._next: asyncio.Handle | None = None
         # Called when all that was committed is sent after more than one slice of it.
         self.on_caught_up: Callable[[], None] = lambda: None
 
-    def was_given(self, manager: SessionManager, seq: int) -> None:
+    def was_given(self, manager: Conversations, seq: int) -> None:
         """The client gets a state of the store as it is at ``seq``: see ``ReadPoints``."""
         points = self._points.get(manager)
         if points is None:
             points = self._points[manager] = ReadPoints()
         points.add(seq)
 
-    def prepare(self, manager: SessionManager) -> NewSubscription:
+    def prepare(self, manager: Conversations) -> NewSubscription:
         """For one call that may begin a subscription; see ``NewSubscription``."""
         return NewSubscription(self, manager)
 
-    def add(self, manager: SessionManager, subscription: Subscription) -> None:
+    def add(self, manager: Conversations, subscription: Subscription) -> None:
         """Begin to send it what is committed. Raises Conflict where there are too many, and SessionsError."""
         self._check_room()
-        if isinstance(manager, AbsentStore):
-            self.births.add(manager, subscription)
-        else:
+        if isinstance(manager, SessionManager):
             self._follow(manager, subscription)
+        elif isinstance(manager, AbsentStore):
+            self.births.add(manager, subscription)
 
     def end(self, subscription_id: str, *, turns: bool) -> bool:
         for follower in self._followers.values():

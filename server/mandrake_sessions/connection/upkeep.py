@@ -12,7 +12,9 @@ from weakref import WeakKeyDictionary
 from mandrake_sessions.connection.stores import Stores
 from mandrake_sessions.connection.writer_thread import WriterThread
 from mandrake_sessions.errors import Busy, FileMoved, SessionsError
-from mandrake_sessions.manager import Housekeeper, SessionManager
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.operations.housekeeping import Housekeeper, housekeeper
+from mandrake_sessions.operations.leases import interrupt_orphans
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class Upkeep:
         found = False
         for manager in self._managers_in_place():
             try:
-                found = bool(manager.interrupt_orphans(wait=False)) or found
+                found = bool(interrupt_orphans(manager.store, wait=False)) or found
                 self._worked(manager, _ORPHANS)
             except (Busy, FileMoved):
                 continue
@@ -81,7 +83,7 @@ class Upkeep:
         found = self._housekeepers.get(manager)
         if found is None:
             settings = self._stores.settings
-            found = manager.housekeeper(settings.feed_max_bytes, settings.feed_max_age)
+            found = housekeeper(manager.store, settings.feed_max_bytes, settings.feed_max_age)
             self._housekeepers[manager] = found
         return found
 
@@ -98,4 +100,4 @@ class Upkeep:
 
     def _managers_in_place(self) -> list[SessionManager]:
         """Those that need not be opened anew first, which takes its time."""
-        return [manager for _, manager in self._stores.open_stores() if manager.is_in_place]
+        return [manager for _, manager in self._stores.open_stores() if manager.store.is_current]

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from attrs import frozen
 
-from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import FeedStart, Scope
+from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.protocol.results import Health, Info
 from mandrake_sessions.protocol.stores import StoreName
 
@@ -15,10 +15,10 @@ from mandrake_sessions.protocol.stores import StoreName
 class Beginning(Protocol):
     """Where subscriptions begin; they are sent nothing before their answer."""
 
-    def follow_turns(self, manager: SessionManager, scope: Scope, start: FeedStart, *, raw: bool, text: bool) -> str:
+    def follow_turns(self, manager: Conversations, scope: Scope, start: FeedStart, *, raw: bool, text: bool) -> str:
         """Send ``turn/updated`` from ``start`` on; gives the subscription's id."""
 
-    def follow_sessions(self, manager: SessionManager, scope: Scope, start: FeedStart) -> str:
+    def follow_sessions(self, manager: Conversations, scope: Scope, start: FeedStart) -> str:
         """Send ``session/updated`` from ``start`` on; gives the subscription's id."""
 
 
@@ -42,7 +42,7 @@ class StoreContext:
     """For a method that is about a store."""
 
     store: StoreName
-    manager: SessionManager
+    manager: Conversations
     subscriptions: Beginning
 
 

@@ -9,11 +9,11 @@ from mandrake_sessions.protocol.results import Nothing, SessionSubscription, Tur
 
 
 def turn_subscribe(context: StoreContext, params: TurnSubscribe) -> TurnSubscription:
-    scope = context.manager.turn_scope(
+    scope = context.manager.feed.turn_scope(
         turn_id=params.get("turn_id"), response_id=params.get("response_id"), session_id=params.get("session_id")
     )
     raw, text = params.get("include_raw", False), params.get("include_text", True)
-    start = context.manager.follow_turns(
+    start = context.manager.feed.follow_turns(
         scope,
         since=params.get("since"),
         store_id=params.get("store_id"),
@@ -26,8 +26,8 @@ def turn_subscribe(context: StoreContext, params: TurnSubscribe) -> TurnSubscrip
 
 
 def session_subscribe(context: StoreContext, params: SessionSubscribe) -> SessionSubscription:
-    scope = context.manager.turn_scope(session_id=params.get("session_id"))
-    start = context.manager.follow_sessions(
+    scope = context.manager.feed.turn_scope(session_id=params.get("session_id"))
+    start = context.manager.feed.follow_sessions(
         scope.session_id, since=params.get("since"), store_id=params.get("store_id"), lazily=True
     )
     subscription_id = context.subscriptions.follow_sessions(context.manager, scope, start)

@@ -9,9 +9,9 @@ from mandrake_sessions.maintenance.migration import Schema, migrate, schema
 from mandrake_sessions.maintenance.prune import Pruned, prune
 from mandrake_sessions.maintenance.repair import Repair, repair
 from mandrake_sessions.maintenance.restore import Restored, restore
-from mandrake_sessions.store.copying import Progress
-from mandrake_sessions.store.filesystem import check_links
-from mandrake_sessions.store.reading import require_file
+from mandrake_sessions.store.sqlite.copying import Progress
+from mandrake_sessions.store.sqlite.filesystem import check_links
+from mandrake_sessions.store.sqlite.reading import require_file
 
 __all__ = [
     "Backup",

@@ -10,9 +10,9 @@ from attrs import frozen
 
 from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason
 from mandrake_sessions.maintenance.words import given_path
-from mandrake_sessions.store.copying import Progress, copy_database
-from mandrake_sessions.store.partial import PartialFile, partial_file
-from mandrake_sessions.store.verify import Facts, Faults, find_faults, look_at
+from mandrake_sessions.store.sqlite.copying import Progress, copy_database
+from mandrake_sessions.store.sqlite.partial import PartialFile, partial_file
+from mandrake_sessions.store.sqlite.verify import Facts, Faults, find_faults, look_at
 
 
 @frozen

@@ -17,26 +17,25 @@ from attrs import frozen
 from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.files import file_size
 from mandrake_sessions.maintenance.words import plural, size_text
-from mandrake_sessions.store import checkup
-from mandrake_sessions.store.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
-from mandrake_sessions.store.copying import Progress
-from mandrake_sessions.store.deep_check import Problem, deep_check
-from mandrake_sessions.store.facts import DISK_ADVICE, NEARLY_FULL, WAL_DEBT
-from mandrake_sessions.store.failures import how_to_recover
-from mandrake_sessions.store.immediate import one_snapshot
-from mandrake_sessions.store.leases import (
+from mandrake_sessions.store.sql.leases import streaming_leases, turn_ids_of_lease
+from mandrake_sessions.store.sqlite import checkup
+from mandrake_sessions.store.sqlite.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
+from mandrake_sessions.store.sqlite.copying import Progress
+from mandrake_sessions.store.sqlite.deep_check import Problem, deep_check
+from mandrake_sessions.store.sqlite.facts import DISK_ADVICE, NEARLY_FULL, WAL_DEBT
+from mandrake_sessions.store.sqlite.failures import how_to_recover
+from mandrake_sessions.store.sqlite.immediate import one_snapshot
+from mandrake_sessions.store.sqlite.leases import (
     dead_lease_files,
     is_dead_lease,
-    streaming_leases,
-    turn_ids_of_lease,
     unusable_lock_directory,
 )
-from mandrake_sessions.store.migrate import changed_migrations, latest_version
-from mandrake_sessions.store.partial import dead_partials
-from mandrake_sessions.store.permissions import mode_against_owner, mode_for_others
-from mandrake_sessions.store.reading import reading
-from mandrake_sessions.store.restore import second_names
-from mandrake_sessions.store.verify import broken_references, check_ours, integrity, is_empty
+from mandrake_sessions.store.sqlite.migrate import changed_migrations, latest_version
+from mandrake_sessions.store.sqlite.partial import dead_partials
+from mandrake_sessions.store.sqlite.permissions import mode_against_owner, mode_for_others
+from mandrake_sessions.store.sqlite.reading import reading
+from mandrake_sessions.store.sqlite.restore import second_names
+from mandrake_sessions.store.sqlite.verify import broken_references, check_ours, integrity, is_empty
 from mandrake_sessions.version import __version__
 from mandrake_sessions.workspaces import WORKSPACE_DIRECTORY, own_directory
 

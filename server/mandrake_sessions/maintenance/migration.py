@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.store.migrate import latest_version, pending_migrations
-from mandrake_sessions.store.verify import schema_of, too_new
+from mandrake_sessions.store.sqlite.migrate import latest_version, pending_migrations
+from mandrake_sessions.store.sqlite.verify import schema_of, too_new
 
 
 @frozen

@@ -10,7 +10,7 @@ from attrs import frozen
 from mandrake_sessions.files import file_size
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import PrunableSession
-from mandrake_sessions.store.copying import Progress
+from mandrake_sessions.store.sqlite.copying import Progress
 
 # Between two steps others get the lock: as long as a step took, and no longer than this (seconds).
 _LONGEST_PAUSE = 0.05
@@ -59,9 +59,9 @@ def _give_back(manager: SessionManager, progress: Progress | None) -> None:
     if progress is not None:
         progress("giving space back", 0, 0)
     began = time.monotonic()
-    while manager.give_back():
+    while manager.store.give_back():
         began = _pause(began)
-    manager.checkpoint()
+    manager.store.checkpoint()
 
 
 def _pause(began: float) -> float:

@@ -18,15 +18,17 @@ from mandrake_sessions.maintenance.checkup import (
     private_directories,
     private_files,
 )
-from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.store import checkup
-from mandrake_sessions.store.backup import back_up_before_repair
-from mandrake_sessions.store.leases import dead_file, dead_lease_files, remove_if_empty
-from mandrake_sessions.store.mending import mend
-from mandrake_sessions.store.partial import remove_partial
-from mandrake_sessions.store.permissions import mode_for_others
-from mandrake_sessions.store.restore import remove_second_names
-from mandrake_sessions.store.transaction import Transaction
+from mandrake_sessions.operations.leases import interrupt_orphans
+from mandrake_sessions.store.settings import StoreSettings
+from mandrake_sessions.store.sqlite import checkup
+from mandrake_sessions.store.sqlite.backup import back_up_before_repair
+from mandrake_sessions.store.sqlite.leases import dead_file, dead_lease_files, remove_if_empty
+from mandrake_sessions.store.sqlite.mending import mend
+from mandrake_sessions.store.sqlite.partial import remove_partial
+from mandrake_sessions.store.sqlite.permissions import mode_for_others
+from mandrake_sessions.store.sqlite.restore import remove_second_names
+from mandrake_sessions.store.sqlite.store import SqliteStore
+from mandrake_sessions.store.sqlite.transaction import SqliteTransaction
 from mandrake_sessions.workspaces import keep_out_of_git
 
 
@@ -50,8 +52,8 @@ def repair(
     cures = {finding.cure for finding in findings}
     repairs = [_attempt(partial(work, database)) for cure, work in _OUTSIDE.items() if cure in cures]
     if cures & {*_INSIDE, Cure.CONTENTS} and not is_damaged(findings):
-        surgeon = _Surgeon(database, busy_timeout=busy_timeout, allow_network_filesystem=allow_network_filesystem)
-        repairs += _repair_inside(database, cures, surgeon)
+        settings = StoreSettings(busy_timeout=busy_timeout, allow_network_filesystem=allow_network_filesystem)
+        repairs += _repair_inside(cures, SqliteStore(database, settings))
     return repairs
 
 
@@ -59,59 +61,61 @@ def repair(
 MENDING_SECONDS = 5.0
 
 
-class _Surgeon(SessionManager):
-    """A manager that may reach what no caller of the others should; opened without a look at leases."""
+def _rebuild_indexes(store: SqliteStore) -> str:
+    with store.transaction() as tx:
+        checkup.rebuild_indexes(tx)
+    return "made the indexes anew"
 
-    def init(self) -> None:
-        self._open()
 
-    def rebuild_indexes(self) -> str:
-        with self._write() as tx:
-            checkup.rebuild_indexes(tx)
-        return "made the indexes anew"
+def _delete_strays(store: SqliteStore) -> str:
+    return f"deleted {_step_by_step(store, checkup.delete_strays)} rows that belonged to nothing"
 
-    def delete_strays(self) -> str:
-        return f"deleted {self._step_by_step(checkup.delete_strays)} rows that belonged to nothing"
 
-    def mend_counters(self) -> str:
-        mended = self._step_by_step(checkup.mend_counts) + self._once(checkup.raise_counters)
-        return f"set {mended} counters right"
+def _mend_counters(store: SqliteStore) -> str:
+    mended = _step_by_step(store, checkup.mend_counts) + _once(store, checkup.raise_counters)
+    return f"set {mended} counters right"
 
-    def mark_orphans(self) -> str:
-        return f"marked {self.interrupt_orphans()} turns as interrupted"
 
-    def free(self) -> str:
-        while self.give_back():
-            pass
-        return "gave free pages back"
+def _mark_orphans(store: SqliteStore) -> str:
+    return f"marked {interrupt_orphans(store)} turns as interrupted"
 
-    def empty_wal(self) -> str:
-        self.checkpoint()
-        return "emptied the -wal"
 
-    def _step_by_step(self, work: Callable[[Transaction], int]) -> int:
-        total = 0
-        while done := self._once(work):
-            total += done
-        return total
+def _free_pages(store: SqliteStore) -> str:
+    while store.give_back():
+        pass
+    return "gave free pages back"
 
-    def _once(self, work: Callable[[Transaction], int]) -> int:
-        with self._write() as tx:
-            return work(tx)
+
+def _empty_wal(store: SqliteStore) -> str:
+    store.checkpoint()
+    return "emptied the -wal"
+
+
+def _step_by_step(store: SqliteStore, work: Callable[[SqliteTransaction], int]) -> int:
+    total = 0
+    while done := _once(store, work):
+        total += done
+    return total
+
+
+def _once(store: SqliteStore, work: Callable[[SqliteTransaction], int]) -> int:
+    with store.transaction() as tx:
+        return work(tx)
 
 
 # In the order in which they are done: what others stand on comes first.
-_INSIDE: dict[Cure, Callable[[_Surgeon], str]] = {
-    Cure.INDEXES: _Surgeon.rebuild_indexes,
-    Cure.ROWS: _Surgeon.delete_strays,
-    Cure.COUNTERS: _Surgeon.mend_counters,
-    Cure.ORPHANS: _Surgeon.mark_orphans,
-    Cure.FREE_PAGES: _Surgeon.free,
-    Cure.WAL: _Surgeon.empty_wal,
+_INSIDE: dict[Cure, Callable[[SqliteStore], str]] = {
+    Cure.INDEXES: _rebuild_indexes,
+    Cure.ROWS: _delete_strays,
+    Cure.COUNTERS: _mend_counters,
+    Cure.ORPHANS: _mark_orphans,
+    Cure.FREE_PAGES: _free_pages,
+    Cure.WAL: _empty_wal,
 }
 
 
-def _repair_inside(database: str, cures: set[Cure | None], surgeon: _Surgeon) -> list[Repair]:
+def _repair_inside(cures: set[Cure | None], store: SqliteStore) -> list[Repair]:
+    database = store.name
     backup = _attempt(lambda: f"copied it as it was to {back_up_before_repair(database)}")
     if not backup.done:
         return [backup]
@@ -119,18 +123,18 @@ def _repair_inside(database: str, cures: set[Cure | None], surgeon: _Surgeon) ->
     if Cure.CONTENTS in cures:
         mended = [Repair(done.done, done.text) for done in mend(database, MENDING_SECONDS)]
         cures = {*cures, Cure.COUNTERS}
-    return [backup, *mended, *_repair_by_manager(cures, surgeon)]
+    return [backup, *mended, *_repair_opened(cures, store)]
 
 
-def _repair_by_manager(cures: set[Cure | None], surgeon: _Surgeon) -> list[Repair]:
+def _repair_opened(cures: set[Cure | None], store: SqliteStore) -> list[Repair]:
     try:
-        surgeon.init()
+        store.open()
         works = [work for cure, work in _INSIDE.items() if cure in cures]
-        return [_attempt(partial(work, surgeon)) for work in works]
+        return [_attempt(partial(work, store)) for work in works]
     except SessionsError as error:
         return [Repair(False, str(error))]
     finally:
-        surgeon.close()
+        store.close(lambda: None)
 
 
 def _attempt(work: Callable[[], str]) -> Repair:

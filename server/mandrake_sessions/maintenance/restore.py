@@ -9,11 +9,11 @@ from attrs import frozen
 from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason
 from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.owners import make_directory
-from mandrake_sessions.store.copying import Progress, copy_database
-from mandrake_sessions.store.migrate import latest_version
-from mandrake_sessions.store.partial import partial_file
-from mandrake_sessions.store.restore import prepare, put_in_place
-from mandrake_sessions.store.verify import Facts, find_faults, look_at, too_new
+from mandrake_sessions.store.sqlite.copying import Progress, copy_database
+from mandrake_sessions.store.sqlite.migrate import latest_version
+from mandrake_sessions.store.sqlite.partial import partial_file
+from mandrake_sessions.store.sqlite.restore import prepare, put_in_place
+from mandrake_sessions.store.sqlite.verify import Facts, find_faults, look_at, too_new
 from mandrake_sessions.workspaces import prepare_directory
 
 

@@ -10,15 +10,17 @@ from mandrake_sessions import rules
 from mandrake_sessions.errors import FeedPruned, InvalidValue
 from mandrake_sessions.model import Change, FeedStart, Scope, Session
 from mandrake_sessions.operations.base import Operations
-from mandrake_sessions.store import changes, rounds, sessions, turns
-from mandrake_sessions.store.oddities import readable
-from mandrake_sessions.store.transaction import last_seq, seq_now
-from mandrake_sessions.store.watch import CommitWatch
+from mandrake_sessions.store.interface import Sql
+from mandrake_sessions.store.sql import changes, rounds, sessions, turns
+from mandrake_sessions.store.sql.readable import readable
+from mandrake_sessions.store.sql.seq import last_seq
 
 FIRST_SESSIONS = 50
 
 
-class FeedOperations(Operations):
+class Feed(Operations):
+    """The changes of a store, for those who follow them."""
+
     def turn_scope(
         self, *, turn_id: str | None = None, response_id: str | None = None, session_id: str | None = None
     ) -> Scope:
@@ -26,18 +28,18 @@ class FeedOperations(Operations):
         given = [value for value in (turn_id, response_id, session_id) if value is not None]
         if len(given) > 1:
             raise InvalidValue("", "give the id of one turn, response or session, or none for the whole store")
-        with self._read() as connection:
+        with self._read() as sql:
             if session_id is not None:
                 session_id = rules.uuid("session_id", session_id)
-                return Scope(sessions.get_session(connection, session_id).session.id)
+                return Scope(sessions.get_session(sql, session_id).session.id)
             if response_id is not None:
                 response_id = rules.uuid("response_id", response_id)
-                detail = rounds.get_round_of_response(connection, response_id).detail
+                detail = rounds.get_round_of_response(sql, response_id).detail
                 return Scope(detail.round.session_id, detail.round.id, response_id)
             if turn_id is not None:
                 turn_id = rules.uuid("turn_id", turn_id)
-                stored = turns.get_turn(connection, turn_id)
-                detail = rounds.round_by_pk(connection, stored.round_pk).detail
+                stored = turns.get_turn(sql, turn_id)
+                detail = rounds.round_by_pk(sql, stored.round_pk).detail
                 return Scope(detail.round.session_id, detail.round.id, detail.response.id, turn_id)
         return Scope()
 
@@ -53,14 +55,14 @@ class FeedOperations(Operations):
     ) -> FeedStart:
         """Where to begin following the turns of ``scope``, without a gap: from ``since`` on where that is kept, else
         from the state given, which is that at ``seq`` (a turn or a response: those turns; wider: those that stream).
-        With ``lazily``, inside a ``pin``, the state is an iterator that reads it while it is used.
+        With ``lazily``, inside a snapshot, the state is an iterator that reads it while it is used.
         """
-        with self._read() as connection:
-            start = _start(connection, since, store_id)
+        with self._read() as sql:
+            start = _start(sql, since, store_id)
             if since is not None and not start.reset:
                 return start
-            found = _turns_in(connection, scope)
-            loaded = self._turns(connection, found, text=include_text, raw=include_raw, lazily=lazily)
+            found = _turns_in(sql, scope)
+            loaded = self._turns(sql, found, text=include_text, raw=include_raw, lazily=lazily)
             return FeedStart(start.store_id, start.seq, start.reset, turns=loaded)
 
     def follow_sessions(
@@ -72,9 +74,9 @@ class FeedOperations(Operations):
         lazily: bool = False,
     ) -> FeedStart:
         """The same for sessions: the one, or the 50 last changed of a whole store. Raises NotFound."""
-        with self._read() as connection:
-            start = _start(connection, since, store_id)
-            found = _sessions_in(connection, session_id)
+        with self._read() as sql:
+            start = _start(sql, since, store_id)
+            found = _sessions_in(sql, session_id)
             if since is not None and not start.reset:
                 return start
             listed: Any = self._while_asked(found)
@@ -89,65 +91,51 @@ class FeedOperations(Operations):
         Raises:
             FeedPruned: not all of them are kept any more.
         """
-        with self._read() as connection:
-            if seq < changes.pruned_seq(connection):
+        with self._read() as sql:
+            if seq < changes.pruned_seq(sql):
                 raise FeedPruned(seq)
-            return changes.read_changes(connection, seq, limit)
-
-    def recent_changes(self, seq: int) -> list[Change] | None:
-        """What this process itself committed above ``seq``, where that is known without reading the file: the appends
-        of its last transaction, if they are all that came after ``seq``. None: read ``changes_since``."""
-        recent = None if self._held is None else self._held.recent
-        if recent is None:
-            return None
-        if seq == recent.last_seq:
-            return []
-        return recent.changes if seq == recent.after else None
+            return changes.read_changes(sql, seq, limit)
 
     def sessions_now(self, session_ids: set[str]) -> dict[str, Session]:
         """These sessions as they are, those that are there and can be read."""
-        with self._read() as connection:
-            found = readable(connection, session_ids, partial(sessions.find_session, connection))
+        with self._read() as sql:
+            found = readable(sql, session_ids, partial(sessions.find_session, sql))
             return {stored.session.id: stored.session for stored in found if stored is not None}
 
     def last_seq(self) -> int:
         """The ``seq`` of the last committed change, inside a transaction of that one's own; 0 in a new store."""
-        return seq_now(self._database(), self._settings)
+        return self.store.last_seq()
 
     def store_id(self) -> str:
         """The name of this file's history. It changes when the file is restored or replaced."""
-        with self._read() as connection:
-            return changes.store_id(connection) or ""
-
-    def watch(self) -> CommitWatch:
-        """Tells of commits by other connections, this process's or others'. To be closed by who asked for it."""
-        return CommitWatch(self._database())
+        with self._read() as sql:
+            return changes.store_id(sql) or ""
 
 
-def _start(connection: Any, since: int | None, store_id: str | None) -> FeedStart:
-    own_id, seq = changes.store_id(connection), last_seq(connection)
+def _start(sql: Sql, since: int | None, store_id: str | None) -> FeedStart:
+    own_id, seq = changes.store_id(sql), last_seq(sql)
     store_id = None if store_id is None else store_id.lower()
     if since is None:
         return FeedStart(own_id, seq, reset=False)
-    kept = changes.pruned_seq(connection) <= rules.count("since", since) <= seq and store_id in (None, own_id)
+    kept = changes.pruned_seq(sql) <= rules.count("since", since) <= seq and store_id in (None, own_id)
     # Where the feed lost its newest rows, what came after `since` is not all there.
-    whole = since == seq or changes.last_kept(connection) == seq
+    whole = since == seq or changes.last_kept(sql) == seq
     return FeedStart(own_id, since, reset=False) if kept and whole else FeedStart(own_id, seq, reset=True)
 
 
-def _turns_in(connection: Any, scope: Scope) -> Iterator[turns.StoredTurn]:
+def _turns_in(sql: Sql, scope: Scope) -> Iterator[turns.StoredTurn]:
     if scope.turn_id is not None:
-        return iter([turns.get_turn(connection, scope.turn_id)])
+        return iter([turns.get_turn(sql, scope.turn_id)])
     if scope.response_id is not None:
-        stored = rounds.get_round_of_response(connection, scope.response_id)
-        return turns.list_turns(connection, stored.pk, None, -1)
+        stored = rounds.get_round_of_response(sql, scope.response_id)
+        return turns.list_turns(sql, stored.pk, None, -1)
     if scope.session_id is not None:
-        return turns.streaming_turns(connection, sessions.get_session(connection, scope.session_id).pk)
-    return turns.streaming_turns(connection)
+        return turns.streaming_turns(sql, sessions.get_session(sql, scope.session_id).pk)
+    return turns.streaming_turns(sql)
 
 
-def _sessions_in(connection: Any, session_id: str | None) -> Iterator[Session]:
+def _sessions_in(sql: Sql, session_id: str | None) -> Iterator[Session]:
     if session_id is not None:
-        return iter([sessions.get_session(connection, rules.uuid("session_id", session_id)).session])
-    newest = sessions.list_sessions(connection, sessions.SessionFilter(archived=None), None, FIRST_SESSIONS)
+        return iter([sessions.get_session(sql, rules.uuid("session_id", session_id)).session])
+    newest = sessions.list_sessions(sql, sessions.SessionFilter(archived=None), None, FIRST_SESSIONS)
     return (row.session for row in newest)

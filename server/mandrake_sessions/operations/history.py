@@ -13,9 +13,10 @@ from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.model import History, HistoryResponse, HistoryRound, Order
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
-from mandrake_sessions.store import changes, rounds, sessions, turns
-from mandrake_sessions.store.rounds import RoundRow
-from mandrake_sessions.store.transaction import last_seq
+from mandrake_sessions.store.interface import Sql
+from mandrake_sessions.store.sql import changes, rounds, sessions, turns
+from mandrake_sessions.store.sql.rounds import RoundRow
+from mandrake_sessions.store.sql.seq import last_seq
 
 # So many rounds, or about so many bytes of them, are read together.
 _READ_ROUNDS = 100
@@ -40,7 +41,7 @@ class HistoryOperations(Operations):
         """A page of rounds with all that hangs from them: one consistent snapshot, read in a number of statements
         that depends on how many bytes there are, and not on how many rounds.
 
-        ``order``: ``asc`` is the oldest round first. With ``lazily``, inside a ``pin``, the rounds are an iterator that
+        ``order``: ``asc`` is the oldest round first. With ``lazily``, inside a snapshot, the rounds are an iterator that
         reads them while it is used; so are the turns of a round where they are long, to be taken before the next round
         is. Raises NotFound.
         """
@@ -49,15 +50,13 @@ class HistoryOperations(Operations):
         session_id = rules.uuid("session_id", session_id)
         after = decode_cursor(cursor, "history", [session_id, order])
         limit = check_limit(limit)
-        with self._read() as connection:
-            session = sessions.get_session(connection, session_id)
-            found = rounds.list_rounds(connection, session.pk, after, limit + 1, order)
-            weighed = _weighed(connection, found, text=include_text, raw=include_raw)
+        with self._read() as sql:
+            session = sessions.get_session(sql, session_id)
+            found = rounds.list_rounds(sql, session.pk, after, limit + 1, order)
+            weighed = _weighed(sql, found, text=include_text, raw=include_raw)
             page, more = take_page(weighed, lambda entry: entry[1], limit)
-            seq, store_id = last_seq(connection), changes.store_id(connection)
-            shown: Any = self._while_asked(
-                self._rounds(connection, page, text=include_text, raw=include_raw, lazily=lazily)
-            )
+            seq, store_id = last_seq(sql), changes.store_id(sql)
+            shown: Any = self._while_asked(self._rounds(sql, page, text=include_text, raw=include_raw, lazily=lazily))
             if not lazily:
                 shown = list(shown)
         position = page[-1][0].index if more else 0
@@ -69,25 +68,23 @@ class HistoryOperations(Operations):
             store_id,
         )
 
-    def _rounds(
-        self, connection: Any, page: list[_Weighed], *, text: bool, raw: bool, lazily: bool
-    ) -> Iterator[HistoryRound]:
+    def _rounds(self, sql: Sql, page: list[_Weighed], *, text: bool, raw: bool, lazily: bool) -> Iterator[HistoryRound]:
         for few, size in _few(page):
-            found = turns.turns_of_rounds(connection, [row.pk for row in few])
+            found = turns.turns_of_rounds(sql, [row.pk for row in few])
             if len(few) == 1 and size > _READ_BYTES:
-                yield _assembled(few[0], self._turns(connection, found, text=text, raw=raw, lazily=lazily))
+                yield _assembled(few[0], self._turns(sql, found, text=text, raw=raw, lazily=lazily))
                 continue
             by_response: dict[str, list[Any]] = defaultdict(list)
-            for turn in turns.load_turns(connection, list(found), text=text, raw=raw):
+            for turn in turns.load_turns(sql, list(found), text=text, raw=raw):
                 by_response[turn.response_id].append(turn)
             for row in few:
                 yield _assembled(row, by_response)
 
 
-def _weighed(connection: Any, found: Iterable[RoundRow], *, text: bool, raw: bool) -> Iterator[_Weighed]:
+def _weighed(sql: Sql, found: Iterable[RoundRow], *, text: bool, raw: bool) -> Iterator[_Weighed]:
     """Each round with its weight, a few read ahead at a time."""
     for few, _ in _few((row, row.weight) for row in found):
-        sizes = turns.turn_bytes(connection, [row.pk for row in few], text=text, raw=raw)
+        sizes = turns.turn_bytes(sql, [row.pk for row in few], text=text, raw=raw)
         for row in few:
             yield row, row.weight + sizes.get(row.pk, 0)
 

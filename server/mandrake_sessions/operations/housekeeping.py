@@ -1,20 +1,18 @@
-"""Idle work, in steps: the feed is pruned by size and age, and space is given back."""
+"""Idle work, a list of tasks. The task of all stores: the feed is pruned by size and age."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from attrs import evolve
 
-from mandrake_sessions.files import file_size
 from mandrake_sessions.ids import now_ms
-from mandrake_sessions.operations.base import Operations
-from mandrake_sessions.store import housekeeping
-from mandrake_sessions.store.database import lock
-from mandrake_sessions.store.housekeeping import FeedExtent, FeedSpan
-from mandrake_sessions.store.retry import retry_while_locked
-from mandrake_sessions.store.transaction import transaction
+from mandrake_sessions.store import idle
+from mandrake_sessions.store.interface import IdleTask, Store
+from mandrake_sessions.store.sql import feed_pruning
+from mandrake_sessions.store.sql.feed_pruning import FeedExtent, FeedSpan
 
 # The feed is measured in spans, and pruned by whole ones: the more of them fit into its bound, the better that is kept.
 SPAN_ROWS = 1000
@@ -24,100 +22,70 @@ SPANS_IN_BOUND = 64
 # to one row each; many of them must fit into a step, or the feed grows faster than it is measured.
 SPANS_A_STEP = 1000
 MEASURE_SECONDS = 0.01
-# Seconds to the next step: while there is more to do, while the store is written to, while nothing happens.
-AT_ONCE, SOON, LATER = 0.02, 0.5, 5.0
-
-
-class HousekeepingOperations(Operations):
-    def housekeeper(self, max_bytes: int, max_age: float) -> Housekeeper:
-        """Who prunes the feed of this store to about ``max_bytes`` and ``max_age`` seconds."""
-        return Housekeeper(self, max_bytes, max_age)
-
-    def measure_feed(self, known: FeedExtent | None, after: int, span_bytes: int) -> tuple[FeedExtent, list[FeedSpan]]:
-        """What the feed holds above a seq, in spans of about ``span_bytes``, as far as one step looks; above 0 where
-        the feed is no longer the one that is ``known``."""
-        spans: list[FeedSpan] = []
-        end = time.monotonic() + MEASURE_SECONDS
-        with self._read() as connection:
-            extent = housekeeping.feed_extent(connection)
-            if not _continues(extent, known):
-                after = 0
-            after = max(after, extent.pruned_seq)
-            while len(spans) < SPANS_A_STEP and time.monotonic() < end:
-                span = housekeeping.measure_feed(connection, after, SPAN_ROWS, span_bytes)
-                if span is None:
-                    break
-                spans.append(span)
-                after = span.last_seq
-        return extent, spans
-
-    def prune_feed(self, through: int, *, wait: bool = True) -> bool:
-        """Delete some of the feed's oldest rows, none above ``through``; whether more are left. A subscriber from
-        before them gets ``reset``."""
-        with transaction(self._database(wait=wait), self._settings, wait=wait) as tx:
-            return housekeeping.prune_feed(tx, through)
-
-    def give_back(self, *, wait: bool = True) -> bool:
-        """Give a bounded number of free pages back to the file system; whether there was anything to give."""
-        with self._read() as connection:
-            if not housekeeping.free_pages(connection):
-                return False
-        with transaction(self._database(wait=wait), self._settings, wait=wait) as tx:
-            return housekeeping.give_back(tx)
-
-    def checkpoint(self, *, wait: bool = True) -> None:
-        """Empty the -wal, unless somebody reads from it just now."""
-        database = self._database(wait=wait)
-        if database.read_only is not None or database.is_damaged or not file_size(database.path + "-wal"):
-            return
-        budget = self._settings.busy_timeout if wait else 0
-        lock(database, budget)
-        try:
-            with database.domain_errors():
-                retry_while_locked(lambda: housekeeping.checkpoint(database), budget, database.path)
-        finally:
-            database.lock.release()
-
-
-def _continues(extent: FeedExtent, known: FeedExtent | None) -> bool:
-    """Whether it is the same feed, grown; another file may have been put into the place of the store."""
-    return known is not None and extent.store_id == known.store_id and extent.last_seq >= known.last_seq
 
 
 class Housekeeper:
-    """Keeps the feed of one store within its bounds: ``max_bytes`` and what one span more holds. It knows how big the
-    feed is by measuring what is new, and all of it again where something was deleted from it meanwhile."""
+    """The idle tasks of one store, in their order: each has its turn while those before it have nothing to do."""
 
-    def __init__(self, operations: HousekeepingOperations, max_bytes: int, max_age: float) -> None:
-        self._operations = operations
+    def __init__(self, tasks: Sequence[IdleTask]) -> None:
+        self._tasks = tasks
+
+    def step(self, *, wait: bool = True) -> float:
+        """One short piece of work; gives the seconds until the next is due. With ``wait=False`` a lock of another
+        process is ``Busy`` at once. Raises StoreError."""
+        for task in self._tasks:
+            pause = task.step(wait=wait)
+            if pause < idle.LATER:
+                return pause
+        return idle.LATER
+
+
+def housekeeper(store: Store, max_bytes: int, max_age: float) -> Housekeeper:
+    """Keeps a store in order, with its feed at about ``max_bytes`` and ``max_age`` seconds."""
+    return Housekeeper([FeedPruner(store, max_bytes, max_age), *store.idle_tasks()])
+
+
+class FeedPruner:
+    """Keeps the feed of one store within its bounds: ``max_bytes`` and what one span more holds. It knows how big the
+    feed is by measuring what is new, and all of it again where something was deleted from it meanwhile. A subscriber
+    from before what it deletes gets ``reset``."""
+
+    def __init__(self, store: Store, max_bytes: int, max_age: float) -> None:
+        self._store = store
         self._max_bytes = max_bytes
         self._max_age_ms = max_age * 1000
         self._span_bytes = max(1, min(SPAN_BYTES, max_bytes // SPANS_IN_BOUND))
         self._extent: FeedExtent | None = None
         self._through = 0
         self._pruning = False
-        self._quiet = False
         self._measure_again()
 
     def step(self, *, wait: bool = True) -> float:
-        """One short piece of work; gives the seconds until the next is due. With ``wait=False`` a lock of another
-        process is ``Busy`` at once."""
         grown = self._measure()
         self._choose()
         if self._pruning:
-            self._pruning = self._operations.prune_feed(self._through, wait=wait)
-            self._quiet = False
-            return AT_ONCE
-        if grown or not self._is_measured:
-            self._quiet = False
-            return SOON if self._is_measured else AT_ONCE
-        if self._quiet:
-            return LATER
-        if self._operations.give_back(wait=wait):
-            return AT_ONCE
-        self._operations.checkpoint(wait=wait)
-        self._quiet = True
-        return LATER
+            with self._store.transaction(wait=wait) as tx:
+                self._pruning = feed_pruning.prune_feed(tx, self._through)
+            return idle.AT_ONCE
+        if not self._is_measured:
+            return idle.AT_ONCE
+        return idle.SOON if grown else idle.LATER
+
+    def _look(self, known: FeedExtent | None) -> tuple[FeedExtent, list[FeedSpan]]:
+        """What the feed holds that is not measured yet, as far as one step looks; all of it where the feed is no longer
+        the one that is ``known``."""
+        spans: list[FeedSpan] = []
+        end = time.monotonic() + MEASURE_SECONDS
+        with self._store.reading() as sql:
+            extent = feed_pruning.feed_extent(sql)
+            after = max(self._measured if _continues(extent, known) else 0, extent.pruned_seq)
+            while len(spans) < SPANS_A_STEP and time.monotonic() < end:
+                span = feed_pruning.measure_feed(sql, after, SPAN_ROWS, self._span_bytes)
+                if span is None:
+                    break
+                spans.append(span)
+                after = span.last_seq
+        return extent, spans
 
     def _measure_again(self) -> None:
         self._spans: deque[FeedSpan] = deque()
@@ -129,7 +97,7 @@ class Housekeeper:
 
     def _measure(self) -> bool:
         known = self._extent
-        self._extent, spans = self._operations.measure_feed(known, self._measured, self._span_bytes)
+        self._extent, spans = self._look(known)
         if known is not None and not _continues(self._extent, known):
             self._measure_again()
             self._through, self._pruning = 0, False
@@ -165,3 +133,8 @@ class Housekeeper:
 
     def _drop_oldest(self) -> None:
         self._size -= self._spans.popleft().size
+
+
+def _continues(extent: FeedExtent, known: FeedExtent | None) -> bool:
+    """Whether it is the same feed, grown; another file may have been put into the place of the store."""
+    return known is not None and extent.store_id == known.store_id and extent.last_seq >= known.last_seq

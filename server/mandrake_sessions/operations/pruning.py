@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from mandrake_sessions.model import PrunableSession
 from mandrake_sessions.operations.sessions import SessionOperations
-from mandrake_sessions.store import pruning
+from mandrake_sessions.store.sql import pruning
 
 # A transaction deletes so many sessions at the most, or about so much text: others wait for its end.
 SESSIONS_A_STEP = 50
@@ -17,8 +17,8 @@ class PruningOperations(SessionOperations):
     def untouched_sessions(self, before: int, *, archived: bool = False) -> list[PrunableSession]:
         """Sessions that were last changed, or streamed to, before a time in milliseconds since the epoch, oldest
         first; with ``archived`` only those that are. Never one with a turn that streams."""
-        with self._read() as connection:
-            return pruning.untouched_sessions(connection, before, archived=archived)
+        with self._read() as sql:
+            return pruning.untouched_sessions(sql, before, archived=archived)
 
     def prune_sessions(
         self, found: Sequence[PrunableSession], before: int, *, archived: bool = False
@@ -29,9 +29,7 @@ class PruningOperations(SessionOperations):
         for few in _few_at_a_time(found):
             with self._write() as tx:
                 gone = [
-                    session
-                    for session in few
-                    if pruning.is_untouched(tx.connection, session.id, before, archived=archived)
+                    session for session in few if pruning.is_untouched(tx.sql, session.id, before, archived=archived)
                 ]
                 for session in gone:
                     self.delete_session(session.id)

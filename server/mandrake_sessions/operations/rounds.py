@@ -20,9 +20,10 @@ from mandrake_sessions.model import (
 )
 from mandrake_sessions.operations.base import Operations, check_same, create_hash, id_in_use
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
-from mandrake_sessions.store import changes, rounds, sessions, turns
-from mandrake_sessions.store.rows import differs, update
-from mandrake_sessions.store.transaction import Transaction, last_seq
+from mandrake_sessions.store.interface import Transaction
+from mandrake_sessions.store.sql import changes, rounds, sessions, turns
+from mandrake_sessions.store.sql.rows import differs, update
+from mandrake_sessions.store.sql.seq import last_seq
 
 
 class RoundOperations(Operations):
@@ -38,10 +39,10 @@ class RoundOperations(Operations):
         session_id = rules.uuid("session_id", session_id)
         given = create_hash(fields, columns, session_id=session_id)
         with self._write() as tx:
-            if given is not None and (existing := rounds.find_round(tx.connection, columns["id"])):
+            if given is not None and (existing := rounds.find_round(tx.sql, columns["id"])):
                 check_same("round", columns["id"], existing.create_hash, given)
                 return existing.detail
-            session = sessions.get_session(tx.connection, session_id)
+            session = sessions.get_session(tx.sql, session_id)
             _check_ids_are_free(tx, columns)
             preview = sessions.preview_of(columns["content"])
             index = sessions.take_round_index(tx, session.pk, preview)
@@ -52,8 +53,8 @@ class RoundOperations(Operations):
 
     def get_round(self, round_id: str) -> RoundDetail:
         """Raises NotFound."""
-        with self._read() as connection:
-            return rounds.get_round(connection, rules.uuid("round_id", round_id)).detail
+        with self._read() as sql:
+            return rounds.get_round(sql, rules.uuid("round_id", round_id)).detail
 
     def list_rounds(
         self, session_id: str, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None, lazily: bool = False
@@ -63,11 +64,11 @@ class RoundOperations(Operations):
         session_id = rules.uuid("session_id", session_id)
         after = decode_cursor(cursor, "rounds", session_id)
         limit = check_limit(limit)
-        with self._read() as connection:
-            session = sessions.get_session(connection, session_id)
-            found = rounds.list_rounds(connection, session.pk, after, limit + 1)
+        with self._read() as sql:
+            session = sessions.get_session(sql, session_id)
+            found = rounds.list_rounds(sql, session.pk, after, limit + 1)
             page, more = take_page(found, lambda row: row.weight, limit)
-            seq, store_id = last_seq(connection), changes.store_id(connection)
+            seq, store_id = last_seq(sql), changes.store_id(sql)
             listed: Any = self._while_asked(row.detail.round for row in page)
             if not lazily:
                 listed = list(listed)
@@ -77,48 +78,48 @@ class RoundOperations(Operations):
         """Replace the metadata. Raises NotFound."""
         columns = rules.checked(rules.ROUND, {"metadata": metadata})
         with self._write() as tx:
-            stored = rounds.get_round(tx.connection, rules.uuid("round_id", round_id), anyhow=True)
+            stored = rounds.get_round(tx.sql, rules.uuid("round_id", round_id), anyhow=True)
             return _change_part(tx, stored, "round", columns, ChangeKind.ROUND_UPDATED)
 
     def delete_round(self, round_id: str, *, following: bool = False) -> Deleted:
         """Delete a round, and with ``following`` all after it; other rounds keep their index. Raises NotFound."""
         following = rules.boolean("following", following)
         with self._write() as tx:
-            first = rounds.get_round(tx.connection, rules.uuid("round_id", round_id), anyhow=True)
-            following_pks = rounds.following_rounds(tx.connection, first) if following else []
+            first = rounds.get_round(tx.sql, rules.uuid("round_id", round_id), anyhow=True)
+            following_pks = rounds.following_rounds(tx.sql, first) if following else []
             gone = [first.pk, *following_pks]
-            turn_count = sum(_delete_round(tx, rounds.round_by_pk(tx.connection, pk, anyhow=True)) for pk in gone)
+            turn_count = sum(_delete_round(tx, rounds.round_by_pk(tx.sql, pk, anyhow=True)) for pk in gone)
             sessions.recount_rounds(tx, first.session_pk)
             sessions.update_session(tx, first.session_pk, {}, tx.seq)
         return Deleted(Counts(0, len(gone), len(gone), len(gone), turn_count))
 
     def get_request(self, request_id: str) -> Request:
         """Raises NotFound."""
-        with self._read() as connection:
+        with self._read() as sql:
             request_id = rules.uuid("request_id", request_id)
-            return rounds.get_round_of_request(connection, request_id).detail.request
+            return rounds.get_round_of_request(sql, request_id).detail.request
 
     def update_request(self, request_id: str, **fields: Unpack[RequestUpdate]) -> Request:
         """Change what is given; the session's preview follows. Raises NotFound."""
         columns = rules.checked(rules.REQUEST, fields)
         with self._write() as tx:
-            stored = rounds.get_round_of_request(tx.connection, rules.uuid("request_id", request_id), anyhow=True)
+            stored = rounds.get_round_of_request(tx.sql, rules.uuid("request_id", request_id), anyhow=True)
             detail = _change_part(tx, stored, "request", columns, ChangeKind.REQUEST_UPDATED)
             sessions.recount_rounds(tx, stored.session_pk)
             return detail.request
 
     def get_response(self, response_id: str) -> Response:
         """Raises NotFound."""
-        with self._read() as connection:
+        with self._read() as sql:
             response_id = rules.uuid("response_id", response_id)
-            return rounds.get_round_of_response(connection, response_id).detail.response
+            return rounds.get_round_of_response(sql, response_id).detail.response
 
     def update_response(self, response_id: str, **fields: Unpack[ResponseUpdate]) -> Response:
         """Say how the response stands. One that leaves ``open`` gets its ``end_time``, one that is opened again loses
         it. Raises NotFound."""
         columns = rules.checked(rules.RESPONSE, fields)
         with self._write() as tx:
-            stored = rounds.get_round_of_response(tx.connection, rules.uuid("response_id", response_id), anyhow=True)
+            stored = rounds.get_round_of_response(tx.sql, rules.uuid("response_id", response_id), anyhow=True)
             ended = columns["status"] != ResponseStatus.OPEN
             since = stored.detail.response.end_time
             columns["end_time"] = None if not ended else tx.now if since is None else since
@@ -127,7 +128,7 @@ class RoundOperations(Operations):
 
 def _check_ids_are_free(tx: Transaction, columns: Mapping[str, Any]) -> None:
     for table, name in (("request", "request_id"), ("response", "response_id")):
-        if name in columns and rounds.id_in_use(tx.connection, table, columns[name]):
+        if name in columns and rounds.id_in_use(tx.sql, table, columns[name]):
             raise id_in_use(table, columns[name])
 
 
@@ -136,17 +137,17 @@ def _change_part(
 ) -> RoundDetail:
     """Change a round, its request or its response; values that are there already are no change."""
     if not differs(tx, table, stored.pk, columns):
-        return rounds.round_by_pk(tx.connection, stored.pk).detail
+        return rounds.round_by_pk(tx.sql, stored.pk).detail
     seq = tx.next_seq()
     update(tx, table, stored.pk, {**columns, "updated_at": tx.now})
     sessions.update_session(tx, stored.session_pk, {}, seq)
     changes.record_round_change(tx, seq, kind, stored)
-    return rounds.round_by_pk(tx.connection, stored.pk).detail
+    return rounds.round_by_pk(tx.sql, stored.pk).detail
 
 
 def _delete_round(tx: Transaction, stored: rounds.StoredRound) -> int:
     """Delete a round with all that hangs from it; gives how many turns that were."""
-    turn_pks = turns.turn_pks_of(tx.connection, "round_pk", stored.pk)
+    turn_pks = turns.turn_pks_of(tx.sql, "round_pk", stored.pk)
     seq = tx.next_seq()
     changes.forget_turns(tx, turn_pks)
     changes.forget_round(tx, stored)

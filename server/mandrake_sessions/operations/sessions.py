@@ -11,9 +11,10 @@ from mandrake_sessions.model import ChangeKind, Counts, Deleted, Session, Sessio
 from mandrake_sessions.operations.base import Operations, check_same, create_hash
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
 from mandrake_sessions.quoting import shorten
-from mandrake_sessions.store import changes, sessions, turns
-from mandrake_sessions.store.rows import differs
-from mandrake_sessions.store.transaction import Transaction, last_seq
+from mandrake_sessions.store.interface import Transaction
+from mandrake_sessions.store.sql import changes, sessions, turns
+from mandrake_sessions.store.sql.rows import differs
+from mandrake_sessions.store.sql.seq import last_seq
 
 
 class SessionOperations(Operations):
@@ -27,7 +28,7 @@ class SessionOperations(Operations):
         columns = rules.checked(rules.SESSION, fields)
         given = create_hash(fields, columns)
         with self._write() as tx:
-            if given is not None and (existing := sessions.find_session(tx.connection, columns["id"])):
+            if given is not None and (existing := sessions.find_session(tx.sql, columns["id"])):
                 check_same("session", columns["id"], existing.create_hash, given)
                 return existing.session
             _check_external_id(tx, columns.get("external_id"), None)
@@ -39,11 +40,11 @@ class SessionOperations(Operations):
         """The session of either name; exactly one must be given. Raises NotFound."""
         if (session_id is None) == (external_id is None):
             raise InvalidValue("", "give one of its two names, the session's id or its external id, and not both")
-        with self._read() as connection:
+        with self._read() as sql:
             if session_id is not None:
-                return sessions.get_session(connection, rules.uuid("session_id", session_id)).session
+                return sessions.get_session(sql, rules.uuid("session_id", session_id)).session
             name = rules.text("external_id", external_id)
-            found = sessions.find_session_by_external_id(connection, name)
+            found = sessions.find_session_by_external_id(sql, name)
             if found is None:
                 raise NotFound("session", name)
             return found.session
@@ -71,10 +72,10 @@ class SessionOperations(Operations):
         key = [wanted.archived, wanted.query, wanted.parent_id, wanted.streaming]
         before = decode_cursor(cursor, "sessions", key)
         limit = check_limit(limit)
-        with self._read() as connection:
-            found = sessions.list_sessions(connection, wanted, before, limit + 1)
+        with self._read() as sql:
+            found = sessions.list_sessions(sql, wanted, before, limit + 1)
             page, more = take_page(found, lambda row: row.weight, limit)
-            seq, store_id = last_seq(connection), changes.store_id(connection)
+            seq, store_id = last_seq(sql), changes.store_id(sql)
             listed: Any = self._while_asked(row.session for row in page)
             if not lazily:
                 listed = list(listed)
@@ -90,7 +91,7 @@ class SessionOperations(Operations):
         columns = rules.checked(rules.SESSION, fields)
         session_id = rules.uuid("session_id", session_id)
         with self._write() as tx:
-            stored = sessions.get_session(tx.connection, session_id, anyhow=True)
+            stored = sessions.get_session(tx.sql, session_id, anyhow=True)
             if "external_id" in columns:
                 _check_external_id(tx, columns["external_id"], stored.pk)
             if "archived" in columns:
@@ -102,9 +103,9 @@ class SessionOperations(Operations):
         """Delete a session and all that hangs from it, in the feed too. Raises NotFound."""
         session_id = rules.uuid("session_id", session_id)
         with self._write() as tx:
-            stored = sessions.get_session(tx.connection, session_id, anyhow=True)
-            rounds = sessions.count_rounds(tx.connection, stored.pk)
-            turn_pks = turns.turn_pks_of(tx.connection, "session_pk", stored.pk)
+            stored = sessions.get_session(tx.sql, session_id, anyhow=True)
+            rounds = sessions.count_rounds(tx.sql, stored.pk)
+            turn_pks = turns.turn_pks_of(tx.sql, "session_pk", stored.pk)
             seq = tx.next_seq()
             changes.forget_turns(tx, turn_pks)
             changes.forget_session(tx, stored.pk)
@@ -119,13 +120,13 @@ def touch_session(tx: Transaction, pk: int, columns: dict[str, object]) -> Sessi
         seq = tx.next_seq()
         sessions.update_session(tx, pk, columns, seq)
         changes.record_session_change(tx, seq, ChangeKind.SESSION_UPDATED, pk)
-    return sessions.session_by_pk(tx.connection, pk).session
+    return sessions.session_by_pk(tx.sql, pk).session
 
 
 def _check_external_id(tx: Transaction, external_id: str | None, own_pk: int | None) -> None:
     if external_id is None:
         return
-    holder = sessions.holder_of_external_id(tx.connection, external_id)
+    holder = sessions.holder_of_external_id(tx.sql, external_id)
     if holder is not None and holder[0] != own_pk:
         raise Conflict(
             "externalIdInUse",

@@ -24,12 +24,13 @@ from mandrake_sessions.model import (
 )
 from mandrake_sessions.operations.base import Operations, check_same, create_hash
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
-from mandrake_sessions.store import changes, rounds, sessions, texts, tool_calls, turns
-from mandrake_sessions.store.oddities import note
-from mandrake_sessions.store.streams import PieceWriter, Stream
-from mandrake_sessions.store.transaction import Transaction, last_seq, transaction
-from mandrake_sessions.store.turns import StoredTurn
-from mandrake_sessions.store.values import byte_length
+from mandrake_sessions.store.interface import Transaction
+from mandrake_sessions.store.sql import changes, rounds, sessions, texts, tool_calls, turns
+from mandrake_sessions.store.sql.readable import note
+from mandrake_sessions.store.sql.seq import last_seq
+from mandrake_sessions.store.sql.streams import PieceWriter, Stream
+from mandrake_sessions.store.sql.turns import StoredTurn
+from mandrake_sessions.store.sql.values import byte_length
 
 # A turn in one of these stays in it; `interrupted` may still be taken up again.
 FINAL = frozenset({TurnStatus.COMPLETED, TurnStatus.ERROR, TurnStatus.CANCELLED})
@@ -53,11 +54,11 @@ class TurnOperations(Operations):
         response_id = rules.uuid("response_id", response_id)
         given = create_hash(fields, columns, response_id=response_id)
         with self._write() as tx:
-            if given is not None and (existing := turns.find_turn(tx.connection, columns["id"])):
+            if given is not None and (existing := turns.find_turn(tx.sql, columns["id"])):
                 check_same("turn", columns["id"], existing.create_hash, given)
-                return self._turn(tx.connection, existing, text=include_text, lazily=lazily)
-            stored = _insert(tx, rounds.get_round_of_response(tx.connection, response_id), columns, given)
-            turn = turns.load_turn(tx.connection, stored, text=include_text)
+                return self._turn(tx.sql, existing, text=include_text, lazily=lazily)
+            stored = _insert(tx, rounds.get_round_of_response(tx.sql, response_id), columns, given)
+            turn = turns.load_turn(tx.sql, stored, text=include_text)
             seq = changes.record_turn_created(tx, stored, turn)
             if seq > stored.seq:
                 turns.update_turn(tx, stored, {}, seq)
@@ -85,7 +86,7 @@ class TurnOperations(Operations):
         One that fails takes no other with it. With ``wait=False`` a lock of another process is ``Busy`` at once.
         """
         taken = [checked_piece(piece) for piece in pieces]
-        with transaction(self._database(wait=wait), self._settings, appends_only=True, wait=wait) as tx:
+        with self.store.transaction(appends_only=True, wait=wait) as tx:
             writer = PieceWriter(tx)
             outcomes = [_append(tx, writer, piece) for piece in taken]
             writer.flush()
@@ -104,24 +105,24 @@ class TurnOperations(Operations):
         """
         columns = rules.checked(rules.TURN_UPDATE, fields)
         with self._write() as tx:
-            stored = turns.get_turn(tx.connection, rules.uuid("turn_id", turn_id), anyhow=True)
+            stored = turns.get_turn(tx.sql, rules.uuid("turn_id", turn_id), anyhow=True)
             new_texts: dict[str, str] = {name: columns.pop(name) for name in _TEXTS if name in columns}
             _check_status(stored, columns, tx.now)
             stored = change_turn(tx, stored, columns, _replaced_texts(tx, stored, columns, new_texts))
-            return self._turn(tx.connection, stored, text=include_text, lazily=lazily)
+            return self._turn(tx.sql, stored, text=include_text, lazily=lazily)
 
     def get_turn(self, turn_id: str, *, include_text: bool = True, lazily: bool = False) -> Turn:
-        """With ``lazily``, inside a ``pin``, the tool calls and the texts (in slices) of a long turn are iterators that
+        """With ``lazily``, inside a snapshot, the tool calls and the texts (in slices) of a long turn are iterators that
         read them while they are used. Raises NotFound."""
-        with self._read() as connection:
-            stored = turns.get_turn(connection, rules.uuid("turn_id", turn_id))
-            return self._turn(connection, stored, text=include_text, lazily=lazily)
+        with self._read() as sql:
+            stored = turns.get_turn(sql, rules.uuid("turn_id", turn_id))
+            return self._turn(sql, stored, text=include_text, lazily=lazily)
 
     def delete_turn(self, turn_id: str) -> Deleted:
         """Delete a turn with its tool calls and text, in the feed too. Raises NotFound."""
         with self._write() as tx:
-            stored = turns.get_turn(tx.connection, rules.uuid("turn_id", turn_id), anyhow=True)
-            detail = rounds.round_by_pk(tx.connection, stored.round_pk, anyhow=True)
+            stored = turns.get_turn(tx.sql, rules.uuid("turn_id", turn_id), anyhow=True)
+            detail = rounds.round_by_pk(tx.sql, stored.round_pk, anyhow=True)
             seq = tx.next_seq()
             changes.forget_turns(tx, [stored.pk])
             turns.delete_turn(tx, stored.pk)
@@ -139,51 +140,51 @@ class TurnOperations(Operations):
         include_text: bool = True,
         lazily: bool = False,
     ) -> TurnPage:
-        """The turns of a response by index. With ``lazily``, inside a ``pin``, they are an iterator that reads them
+        """The turns of a response by index. With ``lazily``, inside a snapshot, they are an iterator that reads them
         while it is used. Raises NotFound."""
         response_id = rules.uuid("response_id", response_id)
         after = decode_cursor(cursor, "turns", response_id)
         limit = check_limit(limit)
-        with self._read() as connection:
-            stored = rounds.get_round_of_response(connection, response_id)
-            found = turns.list_turns(connection, stored.pk, after, limit + 1)
-            weighed = turns.weighed(connection, found, text=include_text, raw=include_raw)
+        with self._read() as sql:
+            stored = rounds.get_round_of_response(sql, response_id)
+            found = turns.list_turns(sql, stored.pk, after, limit + 1)
+            weighed = turns.weighed(sql, found, text=include_text, raw=include_raw)
             weighed_page, more = take_page(weighed, lambda entry: entry[1], limit)
             page = [turn for turn, _ in weighed_page]
-            loaded = self._turns(connection, page, text=include_text, raw=include_raw, lazily=lazily)
-            seq, store_id = last_seq(connection), changes.store_id(connection)
+            loaded = self._turns(sql, page, text=include_text, raw=include_raw, lazily=lazily)
+            seq, store_id = last_seq(sql), changes.store_id(sql)
         return TurnPage(loaded, encode_cursor("turns", response_id, page[-1].index) if more else None, seq, store_id)
 
     def latest_turn(self, response_id: str, *, include_text: bool = True, lazily: bool = False) -> Turn | None:
         """The turn of the highest index, None where there is no turn. ``lazily``: see ``get_turn``. Raises NotFound for
         the response."""
-        with self._read() as connection:
-            stored = rounds.get_round_of_response(connection, rules.uuid("response_id", response_id))
-            latest = turns.latest_turn(connection, stored.pk)
-            return None if latest is None else self._turn(connection, latest, text=include_text, lazily=lazily)
+        with self._read() as sql:
+            stored = rounds.get_round_of_response(sql, rules.uuid("response_id", response_id))
+            latest = turns.latest_turn(sql, stored.pk)
+            return None if latest is None else self._turn(sql, latest, text=include_text, lazily=lazily)
 
     def response_status(
         self, response_id: str, *, include_raw: bool = False, include_text: bool = True, lazily: bool = False
     ) -> ResponseProgress:
         """A response with all its turns, and whether none of them streams. ``lazily``: see ``list_turns``. Raises
         NotFound."""
-        with self._read() as connection:
-            stored = rounds.get_round_of_response(connection, rules.uuid("response_id", response_id))
-            found = turns.list_turns(connection, stored.pk, None, -1)
-            loaded = self._turns(connection, found, text=include_text, raw=include_raw, lazily=lazily)
-            seq, store_id = last_seq(connection), changes.store_id(connection)
-            complete = not turns.is_streaming(connection, stored.pk)
+        with self._read() as sql:
+            stored = rounds.get_round_of_response(sql, rules.uuid("response_id", response_id))
+            found = turns.list_turns(sql, stored.pk, None, -1)
+            loaded = self._turns(sql, found, text=include_text, raw=include_raw, lazily=lazily)
+            seq, store_id = last_seq(sql), changes.store_id(sql)
+            complete = not turns.is_streaming(sql, stored.pk)
         return ResponseProgress(complete, stored.detail.response, loaded, seq, store_id)
 
     def upsert_tool_call(self, turn_id: str, tool_call: ToolCallFields) -> ToolCall:
         """Store a tool call of a turn; fields that are left out are kept. Raises NotFound for the turn."""
         columns = rules.tool_call("tool_call", tool_call)
         with self._write() as tx:
-            stored = turns.get_turn(tx.connection, rules.uuid("turn_id", turn_id))
+            stored = turns.get_turn(tx.sql, rules.uuid("turn_id", turn_id))
             changed = tool_calls.upsert_tool_call(tx, stored.pk, columns)
             if changed is not None:
                 _record_change(tx, stored, {"updated_at": tx.now}, tool_call=changed)
-            found = changed or tool_calls.find_tool_call(tx.connection, stored.pk, columns["id"])
+            found = changed or tool_calls.find_tool_call(tx.sql, stored.pk, columns["id"])
             if found is None:
                 raise NotFound("toolCall", columns["id"])
             return found
@@ -192,7 +193,7 @@ class TurnOperations(Operations):
         """Raises NotFound for the turn or the call."""
         tool_call_id = rules.name("tool_call_id", tool_call_id)
         with self._write() as tx:
-            stored = turns.get_turn(tx.connection, rules.uuid("turn_id", turn_id))
+            stored = turns.get_turn(tx.sql, rules.uuid("turn_id", turn_id))
             if not tool_calls.delete_tool_call(tx, stored.pk, tool_call_id):
                 raise NotFound("toolCall", tool_call_id)
             seq = tx.next_seq()
@@ -244,7 +245,7 @@ def _append(tx: Transaction, writer: PieceWriter, piece: dict[str, Any] | Sessio
         if chunk > stream.chunk_count:
             raise _chunk_gap(turn_id, stream.chunk_count, chunk)
         if stream.status in FINAL:
-            raise _ended(turns.get_turn(tx.connection, turn_id), "its text is final")
+            raise _ended(turns.get_turn(tx.sql, turn_id), "its text is final")
         content_bytes = _grown("content", stream.content_bytes, piece.get("content"))
         raw_response_bytes = _grown("raw_response", stream.raw_response_bytes, piece.get("raw_response"))
         if stream.status != TurnStatus.STREAMING:
@@ -252,14 +253,14 @@ def _append(tx: Transaction, writer: PieceWriter, piece: dict[str, Any] | Sessio
         writer.add(stream, piece, content_bytes, raw_response_bytes)
     except SessionsError as error:
         if isinstance(error, Unreadable):
-            note(tx.connection, error)
+            note(tx.sql, error)
         return error
     return Appended(turn_id, stream.seq, chunk, chunk + 1)
 
 
 def _acknowledge_again(tx: Transaction, stream: Stream, piece: Mapping[str, Any], chunk: int) -> Appended:
     """The receipt of a piece that is stored already. Raises Conflict where it is still kept and has another text."""
-    stored = changes.find_piece(tx.connection, stream.pk, chunk)
+    stored = changes.find_piece(tx.sql, stream.pk, chunk)
     if stored is None:
         return Appended(stream.turn_id, stream.seq, chunk, stream.chunk_count)
     seq, content, raw_response = stored
@@ -277,7 +278,7 @@ def _acknowledge_again(tx: Transaction, stream: Stream, piece: Mapping[str, Any]
 def _resumed(tx: Transaction, writer: PieceWriter, turn_id: str) -> Stream:
     """The stream of an interrupted turn, taken up again."""
     writer.flush()
-    stored = turns.get_turn(tx.connection, turn_id)
+    stored = turns.get_turn(tx.sql, turn_id)
     change_turn(tx, stored, {"status": TurnStatus.STREAMING.value, "stream_end_time": None})
     del tx.streams[turn_id]
     return writer.stream(turn_id)
@@ -314,7 +315,7 @@ def _replaced_texts(
     status = TurnStatus(columns.get("status", stored.status))
     if not new_texts or TurnStatus.STREAMING in (stored.status, status):
         return new_texts
-    now = turns.load_turn(tx.connection, stored)
+    now = turns.load_turn(tx.sql, stored)
     if any(getattr(now, name) != text for name, text in new_texts.items()):
         raise _ended(stored, "its text is final")
     return {}

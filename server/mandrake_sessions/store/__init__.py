@@ -1,1 +1,2 @@
-"""The only part that sees sqlite3: files, connections, transactions, migrations, and the SQL of each entity."""
+"""Stores: what the rules need of one (``interface``), the SQL of the entities (``sql``), the store in a file
+(``sqlite``), and which of them a name means (``engines``)."""

@@ -1,0 +1,402 @@
+"""SQL of the change feed: recording changes inside a transaction, reading committed ones after it.
+
+A row of a turn has its ``turn_pk`` and no ``session_pk``; a row of a session or round, and of a turn that is gone, has
+its ``session_pk``. So an append touches one index only, and what a deletion must take is always one look-up away.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from attrs import asdict, evolve
+
+from mandrake_sessions.errors import FeedPruned, NotFound, Unreadable
+from mandrake_sessions.model import Change, ChangeKind, ToolCall, ToolCallStatus, Turn, TurnStatus
+from mandrake_sessions.store.interface import Sql, Transaction
+from mandrake_sessions.store.sql.feed_values import check_change, check_piece
+from mandrake_sessions.store.sql.readable import note
+from mandrake_sessions.store.sql.rounds import StoredRound, round_by_pk
+from mandrake_sessions.store.sql.rows import delete, insert
+from mandrake_sessions.store.sql.selection import picker, unreadable
+from mandrake_sessions.store.sql.turns import StoredTurn
+from mandrake_sessions.store.sql.values import Decoder, OddValue, decode_json, decode_number, decode_uuid, decode_word
+
+
+class _Row(NamedTuple):
+    """A row of the feed, with the text that stands under its seq and the names of what it is about."""
+
+    seq: int
+    kind: str
+    round_pk: int | None
+    chunk: int | None
+    current_tokens: int | None
+    output_tokens: int | None
+    content: str | None
+    raw_response: str | None
+    data: str | None
+    set_content: str | None
+    set_raw_response: str | None
+    turn_id: str | None
+    turn_index: int | None
+    session_id: str
+    round_id: str | None
+    response_id: str | None
+
+
+_OF_OTHER_TABLES = {
+    "set_content": "x.content",
+    "set_raw_response": "x.raw_response",
+    "turn_id": "t.id",
+    "turn_index": 't."index"',
+    "session_id": "s.id",
+    "round_id": "r.id",
+    "response_id": "p.id",
+}
+_texts = picker(
+    _Row._fields,
+    (
+        "kind", "content", "raw_response", "data", "set_content", "set_raw_response",
+        "turn_id", "session_id", "round_id", "response_id",
+    ),
+)  # fmt: skip
+_SELECT = f"""
+SELECT {", ".join(_OF_OTHER_TABLES.get(name, f"f.{name}") for name in _Row._fields)}
+FROM feed f
+LEFT JOIN turn t ON t.pk = f.turn_pk
+LEFT JOIN text x ON x.pk = f.seq AND f.kind IN ('created', 'updated')
+LEFT JOIN session s ON s.pk = coalesce(t.session_pk, f.session_pk)
+LEFT JOIN round r ON r.pk = coalesce(t.round_pk, f.round_pk)
+LEFT JOIN response p ON p.pk = coalesce(t.round_pk, f.round_pk)
+"""
+_ABOVE = "WHERE f.seq > ? ORDER BY f.seq LIMIT ?"
+
+# What stands in place of its name in a store that is not there yet.
+NO_STORE_ID = "00000000-0000-0000-0000-000000000000"
+
+# So much text is read at once: what is read has to be held.
+READ_BYTES = 1024 * 1024
+# Deleting a tool call rewrites the row of the feed that it stands in, so a row holds few.
+CALLS_AT_CREATION = 100
+
+# Which parts of its round a change carries, as they are now.
+_PARTS = {
+    ChangeKind.ROUND_CREATED: ("round", "request", "response"),
+    ChangeKind.ROUND_UPDATED: ("round",),
+    ChangeKind.REQUEST_UPDATED: ("request",),
+    ChangeKind.RESPONSE_UPDATED: ("response",),
+}
+# The stored words of these: a request's is `sessionUpdated`, with the round.
+_WITH_PARTS = frozenset({*_PARTS, ChangeKind.SESSION_UPDATED}) - {ChangeKind.REQUEST_UPDATED}
+
+
+def find_piece(sql: Sql, turn_pk: int, chunk: int) -> tuple[int, str | None, str | None] | None:
+    """The seq and the two texts of a stored piece, or None where the feed no longer has it."""
+    found: tuple[int, str | None, str | None] | None = sql.execute(
+        "SELECT seq, content, raw_response FROM feed WHERE turn_pk = ? AND chunk = ?", (turn_pk, chunk)
+    ).fetchone()
+    return found
+
+
+def record_turn_created(tx: Transaction, stored: StoredTurn, turn: Turn) -> int:
+    """``turn`` without its texts: those stand in ``text`` under the same seq. Gives the seq of the last change that is
+    recorded: tool calls beyond the first ``CALLS_AT_CREATION`` follow as changes of their own."""
+    first, rest = turn.tool_calls[:CALLS_AT_CREATION], turn.tool_calls[CALLS_AT_CREATION:]
+    data = asdict(evolve(turn, tool_calls=first))
+    del data["content"], data["raw_response"]
+    _record(tx, stored.pk, ChangeKind.TURN_CREATED, data, turn_pk=stored.pk)
+    for call in rest:
+        record_turn_updated(tx, tx.next_seq(), stored, {"updated_at": turn.updated_at}, call)
+    return tx.seq
+
+
+def record_turn_updated(
+    tx: Transaction, seq: int, stored: StoredTurn, changes: Mapping[str, Any], tool_call: ToolCall | None = None
+) -> None:
+    """``changes`` without texts; a replaced text stands in ``text`` under the same seq."""
+    data = dict(changes)
+    if tool_call is not None:
+        data["tool_calls"] = [asdict(tool_call)]
+    _record(tx, seq, ChangeKind.TURN_UPDATED, {"status": stored.status, "changes": data}, turn_pk=stored.pk)
+
+
+def record_tool_call_deleted(
+    tx: Transaction, seq: int, stored: StoredTurn, call_id: str, changes: Mapping[str, Any]
+) -> None:
+    """Also takes the call out of what the feed tells of the turn's past. ``changes``: what moved in the turn."""
+    _forget_tool_call(tx, stored.pk, call_id)
+    data = {"status": stored.status, "tool_call_id": call_id, "changes": dict(changes)}
+    _record(tx, seq, ChangeKind.TOOL_CALL_DELETED, data, turn_pk=stored.pk)
+
+
+def record_session_change(tx: Transaction, seq: int, kind: ChangeKind, session_pk: int) -> None:
+    _record(tx, seq, kind, None, session_pk=session_pk)
+
+
+def record_round_change(tx: Transaction, seq: int, kind: ChangeKind, stored: StoredRound) -> None:
+    """A change to a round that is there, to its request or its response."""
+    if kind is ChangeKind.REQUEST_UPDATED:
+        # The word for it before 0.3.1, whose programs must still be able to read the feed: `_change` tells them apart.
+        kind = ChangeKind.SESSION_UPDATED
+    _record(tx, seq, kind, None, session_pk=stored.session_pk, round_pk=stored.pk)
+
+
+def record_session_deleted(tx: Transaction, seq: int, session_pk: int, session_id: str) -> None:
+    _record(tx, seq, ChangeKind.SESSION_DELETED, {"session_id": session_id}, session_pk=session_pk)
+
+
+def record_round_deleted(tx: Transaction, seq: int, stored: StoredRound) -> None:
+    # Programs of before 0.3.1 read a whole round here. Its metadata is the client's content, and is gone.
+    gone = asdict(stored.detail.round) | {"metadata": {}}
+    data = {"session_id": stored.detail.round.session_id, "round": gone}
+    _record(tx, seq, ChangeKind.ROUND_DELETED, data, session_pk=stored.session_pk)
+
+
+def record_turn_deleted(tx: Transaction, seq: int, stored: StoredTurn, detail: StoredRound) -> None:
+    data = {
+        "session_id": detail.detail.round.session_id,
+        "round_id": detail.detail.round.id,
+        "response_id": detail.detail.response.id,
+        "turn_id": stored.id,
+        "index": stored.index,
+        "status": stored.status,
+    }
+    _record(tx, seq, ChangeKind.TURN_DELETED, data, session_pk=stored.session_pk, round_pk=stored.round_pk)
+
+
+def forget_turns(tx: Transaction, turn_pks: Iterable[int]) -> None:
+    """Delete all that the feed holds of these turns."""
+    delete(tx, "feed", "turn_pk", turn_pks)
+
+
+def forget_round(tx: Transaction, stored: StoredRound) -> None:
+    """Delete what the feed holds of a round beside its turns."""
+    tx.sql.execute("DELETE FROM feed WHERE session_pk = ? AND round_pk = ?", (stored.session_pk, stored.pk))
+
+
+def forget_session(tx: Transaction, session_pk: int) -> None:
+    """Delete what the feed holds of a session beside its turns."""
+    delete(tx, "feed", "session_pk", [session_pk])
+
+
+def read_changes(sql: Sql, after: int, limit: int) -> list[Change]:
+    """The committed changes with a seq above ``after``, in order: ``limit`` at the most, or about ``READ_BYTES``."""
+    found: list[Change] = []
+    size = 0
+    for row in map(_Row._make, sql.execute(_SELECT + _ABOVE, (after, limit))):
+        try:
+            change, weight = _read_change(sql, row)
+        except OddValue as error:
+            if not found:
+                raise _not_readable(sql, after, row.seq, error) from None
+            # What comes before it is given; the next reading begins at it.
+            break
+        found.append(change)
+        size += sum(map(len, filter(None, _texts(row)))) + weight
+        if size > READ_BYTES:
+            break
+    return found
+
+
+def unreadable_changes(sql: Sql) -> Iterator[tuple[int, str]]:
+    """The rows of the feed, but for pieces, that could not be sent to a subscriber: the seq of each, and why."""
+    for row in map(_Row._make, sql.execute(f"{_SELECT} WHERE f.kind <> 'appended' ORDER BY f.seq")):
+        try:
+            _read_change(sql, row)
+        except OddValue as error:
+            yield row.seq, str(error)
+
+
+def read_again(sql: Sql, seq: str) -> None:
+    """Raises OddValue where the change still cannot be read."""
+    for row in sql.execute(f"{_SELECT} WHERE f.seq = ?", (int(seq),)):
+        _read_change(sql, _Row._make(row))
+
+
+def _not_readable(sql: Sql, after: int, seq: int, why: OddValue) -> FeedPruned:
+    """From here on it is as if the feed were pruned up to this change, so that nothing is missed in silence."""
+    note(sql, unreadable("change", str(seq), str(why)))
+    if sql.oddities is not None:
+        sql.oddities.pruned_seq = max(sql.oddities.pruned_seq, seq)
+    return FeedPruned(after)
+
+
+def _read_change(sql: Sql, row: _Row) -> tuple[Change, int]:
+    """The change of a row, and about how many bytes of its round it carries. Raises OddValue: it is not one that could
+    have been recorded."""
+    try:
+        stored = _round_of(sql, row)
+        change = _change(row, stored)
+        check_piece(change) if change.kind is ChangeKind.TURN_APPENDED else check_change(change)
+    except OddValue:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise OddValue(f"its data is not that of a change of this kind ({type(error).__name__})") from error
+    return change, 0 if stored is None else stored.weight
+
+
+def store_id(sql: Sql) -> str | None:
+    """The name of this file's history; another one means that seqs remembered from before mean nothing here. None: the
+    store is not there yet (see ``absent.py``). Raises Unreadable."""
+    found: str = _of_store(sql, "store_id", decode_uuid)
+    return None if found == NO_STORE_ID else found
+
+
+def pruned_seq(sql: Sql) -> int:
+    """The last change that is no longer kept, or that this process could not read; 0 while all are. Raises
+    Unreadable."""
+    found: int = _of_store(sql, "pruned_seq", decode_number)
+    return found if sql.oddities is None else max(found, sql.oddities.pruned_seq)
+
+
+def last_kept(sql: Sql) -> int:
+    """The newest change that the feed holds; 0 where it is empty."""
+    (seq,) = sql.execute("SELECT coalesce(max(seq), 0) FROM feed").fetchone()
+    return int(seq)
+
+
+def _of_store(sql: Sql, column: str, decode: Decoder) -> Any:
+    row = sql.execute(f"SELECT {column} FROM store LIMIT 1").fetchone()
+    if row is None:
+        raise unreadable("store", sql.path, "the row that says which store it is, is gone")
+    try:
+        return decode(row[0])
+    except OddValue as error:
+        raise unreadable("store", sql.path, f"its {column} {error}") from None
+
+
+def _record(
+    tx: Transaction,
+    seq: int,
+    kind: ChangeKind,
+    data: Mapping[str, Any] | None,
+    *,
+    session_pk: int | None = None,
+    round_pk: int | None = None,
+    turn_pk: int | None = None,
+) -> None:
+    row = {"session_pk": session_pk, "round_pk": round_pk, "turn_pk": turn_pk}
+    encoded = None if data is None else _encode(data)
+    insert(tx, "feed", {"data": encoded, "seq": seq, "at": tx.now, "kind": kind.value, **row})
+
+
+# The index `feed_by_tool_call` is on this very expression: the id of the call that an update brought, as JSON has it,
+# in an array (json_extract gives a text on its own without its escapes, and ends it at a NUL).
+_CALL_OF_UPDATE = "CASE WHEN json_valid(data) THEN json_extract(data, '$.changes.tool_calls[0].id', '$.none') END"
+_UPDATES_OF_CALL = f"SELECT seq, data FROM feed WHERE turn_pk = ? AND kind = 'updated' AND {_CALL_OF_UPDATE} = ?"
+
+_SET_DATA = "UPDATE feed SET data = ? WHERE seq = ?"
+
+# The change that created a turn has the turn's own pk as its seq.
+_CREATION_WITH_CALL = (
+    "SELECT seq, data FROM feed WHERE seq = ? AND turn_pk = ? AND kind = 'created' AND instr(data, ?) > 0"
+)
+
+
+def _forget_tool_call(tx: Transaction, turn_pk: int, call_id: str) -> None:
+    """It costs the same however many calls the turn has."""
+    name = json.dumps(call_id, ensure_ascii=False)
+    rows = tx.sql.execute(_UPDATES_OF_CALL, (turn_pk, f"[{name},null]")).fetchall()
+    rows += tx.sql.execute(_CREATION_WITH_CALL, (turn_pk, turn_pk, name))
+    for seq, encoded in rows:
+        data = decode_json(encoded)
+        holder = data.get("changes", data)
+        kept = [call for call in holder.get("tool_calls", ()) if call["id"] != call_id]
+        if len(kept) < len(holder.get("tool_calls", ())):
+            holder["tool_calls"] = kept
+            values = (_encode(data), seq)
+            tx.sql.execute(_SET_DATA, values)
+            tx.sql.release_large(_SET_DATA, values)
+
+
+def _encode(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def _round_of(sql: Sql, row: _Row) -> StoredRound | None:
+    """The round that a change carries parts of; None where that cannot be read: the change itself can."""
+    if row.round_pk is None or row.kind not in _WITH_PARTS:
+        return None
+    try:
+        return round_by_pk(sql, row.round_pk)
+    except Unreadable as error:
+        note(sql, error)
+        return None
+    except NotFound:
+        raise OddValue("is about a round that is not there") from None
+
+
+def _change(row: _Row, stored: StoredRound | None) -> Change:
+    """The change of a row. ``stored``: what ``_round_of`` gave for it."""
+    kind = decode_word(ChangeKind, row.kind)
+    if kind is ChangeKind.TURN_APPENDED:
+        return _appended(row)
+    data = {} if row.data is None else decode_json(row.data)
+    where: dict[str, Any] = {
+        "seq": row.seq,
+        "kind": kind,
+        "session_id": data.get("session_id") or row.session_id,
+        "round_id": row.round_id,
+        "response_id": row.response_id,
+        "turn_id": row.turn_id,
+        "index": row.turn_index,
+    }
+    if kind is ChangeKind.TURN_CREATED:
+        turn = _turn_then(data, row)
+        return Change(**where, status=turn.status, turn=turn)
+    if kind is ChangeKind.TURN_UPDATED:
+        return _turn_updated(data, row, where)
+    if kind is ChangeKind.TOOL_CALL_DELETED:
+        # A row of before 0.3.1 has no changes.
+        known = {"tool_call_id": data["tool_call_id"], "changes": data.get("changes", {})}
+        return Change(**where, status=decode_word(TurnStatus, data["status"]), **known)
+    if kind is ChangeKind.TURN_DELETED:
+        return Change(**where | data | {"status": decode_word(TurnStatus, data["status"])})
+    if kind is ChangeKind.ROUND_DELETED:
+        return Change(**where | {"round_id": data["round"]["id"], "response_id": None})
+    if kind is ChangeKind.SESSION_UPDATED and stored is not None:
+        kind = where["kind"] = ChangeKind.REQUEST_UPDATED
+    parts = {} if stored is None else {part: getattr(stored.detail, part) for part in _PARTS[kind]}
+    return Change(**where, **parts)
+
+
+def _turn_updated(data: dict[str, Any], row: _Row, where: dict[str, Any]) -> Change:
+    """A change to a turn's own fields, or to one of its tool calls: the stored word is the same."""
+    status = decode_word(TurnStatus, data["status"])
+    texts = {"content": row.set_content, "raw_response": row.set_raw_response}
+    changes = data["changes"] | {name: text for name, text in texts.items() if text is not None}
+    calls = _decode_tool_calls(changes.pop("tool_calls", []))
+    if not calls:
+        return Change(**where, status=status, changes=changes)
+    kind = ChangeKind.TOOL_CALL_UPDATED
+    return Change(**where | {"kind": kind}, status=status, changes=changes, tool_call=calls[0])
+
+
+def _appended(row: _Row) -> Change:
+    return Change(
+        seq=row.seq,
+        kind=ChangeKind.TURN_APPENDED,
+        session_id=row.session_id,
+        round_id=row.round_id,
+        response_id=row.response_id,
+        turn_id=row.turn_id,
+        index=row.turn_index,
+        status=TurnStatus.STREAMING,
+        first_chunk=row.chunk,
+        last_chunk=row.chunk,
+        content=row.content,
+        raw_response=row.raw_response,
+        current_tokens=row.current_tokens,
+        output_tokens=row.output_tokens,
+    )
+
+
+def _turn_then(data: dict[str, Any], row: _Row) -> Turn:
+    calls = _decode_tool_calls(data["tool_calls"])
+    fields = data | {"status": decode_word(TurnStatus, data["status"]), "tool_calls": calls}
+    return Turn(**fields, content=row.set_content or "", raw_response=row.set_raw_response or "")
+
+
+def _decode_tool_calls(calls: list[dict[str, Any]]) -> list[ToolCall]:
+    return [ToolCall(**call | {"status": decode_word(ToolCallStatus, call["status"])}) for call in calls]

@@ -1,0 +1,149 @@
+"""SQL of pruning the feed: how big it is, and what of it can go. Each step is short."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from mandrake_sessions.model import ChangeKind, TurnStatus
+from mandrake_sessions.store.interface import Sql, Transaction
+from mandrake_sessions.store.sql.changes import pruned_seq, store_id
+from mandrake_sessions.store.sql.seq import last_seq
+from mandrake_sessions.store.sql.texts import fold
+from mandrake_sessions.store.sql.turns import turn_by_pk
+
+# A row's number, ordinal, sizes and index entry, about.
+_ROW_BYTES = 90
+# One step of pruning deletes, or folds, about so much at the most; and one row at least.
+PRUNE_ROWS = 1000
+PRUNE_BYTES = 1024 * 1024
+
+# In bytes: length() of a text counts characters, and ends at a NUL. Replaced text is kept for the feed alone.
+_SIZE = f"""
+{_ROW_BYTES} + coalesce(length(CAST(f.content AS BLOB)), 0) + coalesce(length(CAST(f.raw_response AS BLOB)), 0)
++ coalesce(length(CAST(f.data AS BLOB)), 0) + CASE WHEN f.kind = '{ChangeKind.TURN_UPDATED}' THEN coalesce((
+    SELECT coalesce(length(CAST(x.content AS BLOB)), 0) + coalesce(length(CAST(x.raw_response AS BLOB)), 0)
+    FROM text x WHERE x.pk = f.seq), 0) ELSE 0 END
+"""
+# What they were recorded for took other rows of the feed with it.
+_DELETIONS = frozenset(
+    {ChangeKind.TURN_DELETED, ChangeKind.ROUND_DELETED, ChangeKind.SESSION_DELETED, ChangeKind.TOOL_CALL_DELETED}
+)
+
+
+@frozen
+class FeedSpan:
+    """Some neighbouring rows of the feed: the last of them, the latest time that one was made at, their size in bytes,
+    about, and whether one of them tells of a deletion."""
+
+    last_seq: int
+    at: int
+    size: int
+    rows: int
+    deletes: bool
+
+
+@frozen
+class FeedExtent:
+    """Which feed it is, and the seqs between which it holds anything."""
+
+    store_id: str
+    pruned_seq: int
+    last_seq: int
+
+
+def feed_extent(sql: Sql) -> FeedExtent:
+    return FeedExtent(store_id(sql) or "", pruned_seq(sql), last_seq(sql))
+
+
+def measure_feed(sql: Sql, after: int, rows: int, size: int) -> FeedSpan | None:
+    """The next rows above a seq: as many as make ``size`` bytes, ``rows`` at the most; None where there are none."""
+    found = sql.execute(
+        f"SELECT f.seq, f.at, f.kind, {_SIZE} FROM feed f WHERE f.seq > ? ORDER BY f.seq LIMIT ?", (after, rows)
+    )
+    last = latest = total = count = 0
+    deletes = False
+    for seq, at, kind, row_size in found:
+        last, latest = seq, max(latest, at)
+        total += row_size
+        count += 1
+        deletes = deletes or kind in _DELETIONS
+        if total >= size:
+            break
+    return FeedSpan(last, latest, total, count, deletes) if count else None
+
+
+def prune_feed(tx: Transaction, through: int) -> bool:
+    """Delete some of the oldest rows of the feed, none above ``through``; whether more are left to delete.
+
+    Before a piece goes, the turn's row accounts for it. The newest row stays, so no seq is given twice.
+    """
+    last, newest_chunks, updated, more = _oldest_rows(tx, through)
+    if not last:
+        return False
+    for turn_pk, chunk in newest_chunks.items():
+        _account_for(tx, turn_pk, chunk)
+    tx.sql.execute("DELETE FROM feed WHERE seq <= ?", (last,))
+    tx.sql.execute("UPDATE store SET pruned_seq = ?", (last,))
+    for turn_pk in updated:
+        _delete_replaced_text(tx, turn_pk, last)
+    return more
+
+
+def _oldest_rows(tx: Transaction, through: int) -> tuple[int, dict[int, int], set[int], bool]:
+    """What one step takes: the last seq (0: nothing), the newest piece of each turn that goes, the turns of which a
+    change goes that may have replaced text, and whether rows are left for another step."""
+    last = size = count = 0
+    newest_chunks: dict[int, int] = {}
+    updated: set[int] = set()
+    for seq, turn_pk, kind, chunk, row_size in tx.sql.execute(
+        f"SELECT f.seq, f.turn_pk, f.kind, f.chunk, {_SIZE} FROM feed f"
+        " WHERE f.seq <= ? AND f.seq < (SELECT max(seq) FROM feed) ORDER BY f.seq",
+        (through,),
+    ):
+        if count >= PRUNE_ROWS or size >= PRUNE_BYTES:
+            return last, newest_chunks, updated, True
+        last, size, count = seq, size + row_size, count + 1
+        if chunk is not None and turn_pk is not None:
+            if turn_pk not in newest_chunks:
+                size += _unfolded_bytes(tx, turn_pk)
+            newest_chunks[turn_pk] = max(chunk, newest_chunks.get(turn_pk, chunk))
+        elif kind == ChangeKind.TURN_UPDATED and turn_pk is not None:
+            updated.add(turn_pk)
+    return last, newest_chunks, updated, False
+
+
+def _unfolded_bytes(tx: Transaction, turn_pk: int) -> int:
+    """How much folding the turn would copy, about."""
+    row = tx.sql.execute(
+        "SELECT f.content_bytes + f.raw_response_bytes - t.folded_bytes FROM turn t JOIN feed f ON f.turn_pk = t.pk"
+        " WHERE t.pk = ? AND t.status = 'streaming' AND f.chunk >= t.folded_chunks ORDER BY f.chunk DESC LIMIT 1",
+        (turn_pk,),
+    ).fetchone()
+    return 0 if row is None else max(0, row[0] or 0)
+
+
+def _account_for(tx: Transaction, turn_pk: int, chunk: int) -> None:
+    """Make the row of a turn account for its pieces up to ``chunk``, if it does not do so already. Release 0.3.0
+    left folded pieces that their row does not account for."""
+    row = tx.sql.execute("SELECT chunk_count, folded_chunks, status FROM turn WHERE pk = ?", (turn_pk,)).fetchone()
+    if row is None or row[2] != TurnStatus.STREAMING or chunk < min(row[0], row[1]):
+        return
+    stored = turn_by_pk(tx.sql, turn_pk)
+    fold(tx, turn_pk, stored.text.folded_chunks, stored.standing())
+
+
+def _delete_replaced_text(tx: Transaction, turn_pk: int, last: int) -> None:
+    """Text that was replaced, once the feed no longer names it."""
+    for text in ("content", "raw_response"):
+        tx.sql.execute(
+            f"UPDATE text SET {text} = NULL WHERE turn_pk = ? AND pk <= ? AND {text} IS NOT NULL"
+            f" AND pk < (SELECT {text}_pk FROM turn WHERE pk = ?)",
+            (turn_pk, last, turn_pk),
+        )
+    tx.sql.execute(
+        "DELETE FROM text WHERE turn_pk = ? AND pk <= ?"
+        " AND coalesce(content, '') = '' AND coalesce(raw_response, '') = ''"
+        # Those that the turn's texts begin with stay.
+        " AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.pk = ? AND text.pk IN (t.content_pk, t.raw_response_pk))",
+        (turn_pk, last, turn_pk),
+    )

@@ -1,0 +1,228 @@
+"""SQL of rounds, requests and responses, which come and go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from mandrake_sessions.errors import NotFound
+from mandrake_sessions.ids import new_id
+from mandrake_sessions.model import Order, Request, Response, ResponseStatus, Round, RoundDetail
+from mandrake_sessions.store.interface import Row, Sql, Transaction
+from mandrake_sessions.store.sql.columns import REQUEST, RESPONSE, ROUND, Column, columns_from
+from mandrake_sessions.store.sql.readable import readable_page
+from mandrake_sessions.store.sql.rows import insert, row_bytes
+from mandrake_sessions.store.sql.selection import Selection, field_names
+from mandrake_sessions.store.sql.values import decode_text
+
+# The names of the fields, and numbers.
+_FRAME_BYTES = 800
+
+# The columns of a request and a response that a round has too.
+_OF_REQUEST = {"id": "request_id", "created_at": "request_created_at", "updated_at": "request_updated_at"}
+_OF_RESPONSE = {"id": "response_id", "created_at": "response_created_at", "updated_at": "response_updated_at"}
+
+
+def _columns() -> dict[str, Column]:
+    request, response = columns_from("q", REQUEST), columns_from("p", RESPONSE)
+    return {
+        **{_OF_REQUEST.get(name, name): column for name, column in request.items()},
+        **{_OF_RESPONSE.get(name, name): column for name, column in response.items()},
+        **columns_from("r", ROUND),
+        # NULL where the row is not there.
+        "session_id": Column("session_id", "s.id", decode_text),
+        "request_id": Column("request_id", "q.id", decode_text),
+        "response_id": Column("response_id", "p.id", decode_text),
+    }
+
+
+_SELECTION = Selection(
+    "round",
+    _columns(),
+    (
+        *field_names(Round),
+        "content", "blocks", "request_created_at", "request_updated_at",
+        "status", "stop_reason", "end_time", "response_created_at", "response_updated_at",
+    ),
+    beside=("pk", "session_pk", "create_hash"),
+)  # fmt: skip
+_SELECT = f"""
+SELECT {_SELECTION.sql}
+FROM round r
+LEFT JOIN session s ON s.pk = r.session_pk
+LEFT JOIN request q ON q.pk = r.pk
+LEFT JOIN response p ON p.pk = r.pk
+"""
+_ID = _SELECTION.position("id")
+_INDEX = _SELECTION.position("index")
+_PK = _SELECTION.position("pk")
+_SESSION_PK = _SELECTION.position("session_pk")
+_CREATE_HASH = _SELECTION.position("create_hash")
+_round = _SELECTION.picker(Round)
+_request = _SELECTION.picker(Request, round_id="id", **_OF_REQUEST)
+_response = _SELECTION.picker(Response, round_id="id", **_OF_RESPONSE)
+
+
+@frozen
+class StoredRound:
+    """A round, its request and its response, with what only the store needs; ``weight``: about how many bytes they
+    take in an answer."""
+
+    pk: int
+    session_pk: int
+    create_hash: bytes | None
+    weight: int
+    detail: RoundDetail
+
+
+@frozen
+class RoundRow:
+    """A round's row with its request and response, its JSON not decoded yet, which may take many times as much
+    memory."""
+
+    row: Row
+
+    @property
+    def pk(self) -> int:
+        return int(self.row[_PK])
+
+    @property
+    def index(self) -> int:
+        return int(self.row[_INDEX])
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes they take in an answer."""
+        return _FRAME_BYTES + row_bytes(self.row)
+
+    @property
+    def detail(self) -> RoundDetail:
+        """Fresh entities each time."""
+        return _stored(self.row).detail
+
+
+def insert_round(
+    tx: Transaction, session_pk: int, index: int, columns: Mapping[str, Any], create_hash: bytes | None
+) -> StoredRound:
+    """A new round with its request and its response, at the next seq."""
+    pk = tx.next_seq()
+    times = {"pk": pk, "created_at": tx.now, "updated_at": tx.now}
+    insert(
+        tx,
+        "round",
+        {
+            **times,
+            "id": columns.get("id") or new_id(),
+            "session_pk": session_pk,
+            "index": index,
+            "metadata": columns.get("metadata", "{}"),
+            "create_hash": create_hash,
+        },
+    )
+    request = {"content": columns["content"], "blocks": columns.get("blocks")}
+    insert(tx, "request", {**request, **times, "id": columns.get("request_id") or new_id()})
+    response = {"id": columns.get("response_id") or new_id(), "status": ResponseStatus.OPEN.value}
+    insert(tx, "response", {**times, **response})
+    return round_by_pk(tx.sql, pk)
+
+
+def find_round(sql: Sql, round_id: str) -> StoredRound | None:
+    return _one(sql, "WHERE r.id = ?", round_id)
+
+
+def get_round(sql: Sql, round_id: str, *, anyhow: bool = False) -> StoredRound:
+    """``anyhow``: with None for what of it cannot be read, for callers that delete or overwrite it.
+
+    Raises:
+        NotFound: there is none.
+        Unreadable: it, its request or its response is not what this program could have stored, or is not there.
+    """
+    return _found(_one(sql, "WHERE r.id = ?", round_id, anyhow=anyhow), "round", round_id)
+
+
+def get_round_of_request(sql: Sql, request_id: str, *, anyhow: bool = False) -> StoredRound:
+    """Raises what ``get_round`` does."""
+    return _found(_one(sql, "WHERE q.id = ?", request_id, anyhow=anyhow), "request", request_id)
+
+
+def get_round_of_response(sql: Sql, response_id: str, *, anyhow: bool = False) -> StoredRound:
+    """Raises what ``get_round`` does."""
+    return _found(_one(sql, "WHERE p.id = ?", response_id, anyhow=anyhow), "response", response_id)
+
+
+def round_by_pk(sql: Sql, pk: int, *, anyhow: bool = False) -> StoredRound:
+    """Raises what ``get_round`` does."""
+    return _found(_one(sql, "WHERE r.pk = ?", pk, anyhow=anyhow), "round", str(pk))
+
+
+def id_in_use(sql: Sql, table: str, entity_id: str) -> bool:
+    """Whether a ``round``, ``request`` or ``response`` has the id."""
+    return sql.execute(f"SELECT 1 FROM {table} WHERE id = ?", (entity_id,)).fetchone() is not None
+
+
+def list_rounds(sql: Sql, session_pk: int, after: int | None, limit: int, order: Order = "asc") -> Iterator[RoundRow]:
+    """By index, those beyond ``after`` in that order; each read when it is asked for, and left out if it cannot be
+    read."""
+
+    def fetch(beyond: int | None, count: int) -> Iterable[Row]:
+        condition, values, direction = _beyond(beyond, order)
+        return sql.execute(
+            f'{_SELECT} WHERE r.session_pk = ? {condition} ORDER BY r."index" {direction} LIMIT ?',
+            (session_pk, *values, count),
+        )
+
+    return readable_page(sql, fetch, lambda row: row[_INDEX], after, limit, _readable_row)
+
+
+def following_rounds(sql: Sql, stored: StoredRound) -> list[int]:
+    """The pks of the rounds after this one."""
+    rows = sql.execute(
+        'SELECT pk FROM round WHERE session_pk = ? AND "index" > ? ORDER BY "index"',
+        (stored.session_pk, stored.detail.round.index),
+    )
+    return [row[0] for row in rows]
+
+
+def take_turn_index(tx: Transaction, round_pk: int) -> int:
+    """The next turn's index, counted in the response's row, so that a deleted one is never given again."""
+    (index,) = tx.sql.execute(
+        "UPDATE response SET next_turn_index = next_turn_index + 1 WHERE pk = ? RETURNING next_turn_index - 1",
+        (round_pk,),
+    ).fetchone()
+    return int(index)
+
+
+def delete_round(tx: Transaction, pk: int) -> None:
+    """Delete the row; all that hangs from it goes with it."""
+    tx.sql.execute("DELETE FROM round WHERE pk = ?", (pk,))
+
+
+def _beyond(after: int | None, order: Order) -> tuple[str, tuple[int, ...], str]:
+    """The condition and the direction of a page that begins beyond an index."""
+    beyond, direction = (">", "ASC") if order == "asc" else ("<", "DESC")
+    return ("", (), direction) if after is None else (f'AND r."index" {beyond} ?', (after,), direction)
+
+
+def _found(stored: StoredRound | None, entity: str, entity_id: str) -> StoredRound:
+    if stored is None:
+        raise NotFound(entity, entity_id)
+    return stored
+
+
+def _one(sql: Sql, where: str, value: str | int, *, anyhow: bool = False) -> StoredRound | None:
+    row = sql.execute(_SELECT + where, (value,)).fetchone()
+    return None if row is None else _stored(row, anyhow=anyhow)
+
+
+def _stored(row: Row, *, anyhow: bool = False) -> StoredRound:
+    values = _SELECTION.decode_anyhow(row) if anyhow else _SELECTION.decode(row[_ID], row)
+    detail = RoundDetail(Round(*_round(values)), Request(*_request(values)), Response(*_response(values)))
+    return StoredRound(row[_PK], row[_SESSION_PK], row[_CREATE_HASH], _FRAME_BYTES + row_bytes(row), detail)
+
+
+def _readable_row(row: Row) -> RoundRow:
+    """Raises Unreadable; what is decoded for that is not kept."""
+    _SELECTION.decode(row[_ID], row)
+    return RoundRow(row)

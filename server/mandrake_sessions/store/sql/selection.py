@@ -1,0 +1,89 @@
+"""The columns of a SELECT and the readers of its rows, both from one list of names.
+
+The names come from the class that the rows become. So a value is read by the name that it was selected by, and the
+order of the columns means nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from attrs import AttrsInstance, fields
+
+from mandrake_sessions.errors import Unreadable
+from mandrake_sessions.store.sql.columns import Column
+from mandrake_sessions.store.sql.values import Decoder, OddValue, shown
+
+# From a row to some of its values, as a tuple.
+Picker = Callable[[Sequence[Any]], tuple[Any, ...]]
+
+
+class Selection:
+    """Columns of a SELECT, each with what it may hold.
+
+    ``sql`` is the list of the SELECT: the columns ``names``, which ``decode`` reads, then those of ``beside``, which
+    stay as they are stored.
+    """
+
+    def __init__(
+        self, entity: str, columns: Mapping[str, Column], names: Sequence[str], beside: Sequence[str] = ()
+    ) -> None:
+        self.names = (*names, *beside)
+        self.sql = ", ".join(columns[name].sql for name in self.names)
+        self._entity = entity
+        self._decoded = tuple(columns[name] for name in names)
+        self._decoders = tuple(column.decode for column in self._decoded)
+
+    def position(self, name: str) -> int:
+        """Where a row has the column."""
+        return self.names.index(name)
+
+    def picker(self, entity: type[AttrsInstance], **named: str) -> Picker:
+        """Picks the values that an entity is made of, in the order of its fields. ``named``: the names of columns that
+        are called otherwise than their fields."""
+        return picker(self.names, [named.get(name, name) for name in field_names(entity)])
+
+    def decode(self, entity_id: Any, row: Sequence[Any]) -> list[Any]:
+        """What the values mean. Raises Unreadable, which names the first that means nothing."""
+        try:
+            return [decode(value) for decode, value in zip(self._decoders, row, strict=False)]
+        except OddValue:
+            raise self._unreadable(entity_id, row) from None
+
+    def decode_anyhow(self, row: Sequence[Any]) -> list[Any]:
+        """The same with None for what means nothing: for callers that delete the row or overwrite the value."""
+        return [_or_none(decode, value) for decode, value in zip(self._decoders, row, strict=False)]
+
+    def _unreadable(self, entity_id: Any, row: Sequence[Any]) -> Unreadable:
+        for column, value in zip(self._decoded, row, strict=False):
+            try:
+                column.decode(value)
+            except OddValue as error:
+                return unreadable(self._entity, entity_id, f"its {column.name} {error}")
+        raise AssertionError("nothing is odd")
+
+
+def field_names(entity: type[AttrsInstance]) -> tuple[str, ...]:
+    """The fields of a class in the order in which it takes them."""
+    return tuple(field.name for field in fields(entity))
+
+
+def picker(names: Sequence[str], wanted: Sequence[str]) -> Picker:
+    """Picks values by name from rows whose values have ``names``; of two with one name, the last."""
+    positions = {name: position for position, name in enumerate(names)}
+    return itemgetter(*(positions[name] for name in wanted))
+
+
+def unreadable(entity: str, entity_id: Any, why: str) -> Unreadable:
+    return Unreadable(
+        entity, entity_id if isinstance(entity_id, str) and len(entity_id) < 100 else shown(entity_id), why
+    )
+
+
+def _or_none(decode: Decoder, value: Any) -> Any:
+    try:
+        return decode(value)
+    except OddValue:
+        return None

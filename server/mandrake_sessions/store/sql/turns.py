@@ -1,0 +1,376 @@
+"""SQL of turns, without their text (see ``texts.py``). Every read of a turn gives it as it stands (``standing.py``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from attrs import evolve
+
+from mandrake_sessions.brief import LONG_CALLS, LONG_TURN, check_length
+from mandrake_sessions.errors import NotFound
+from mandrake_sessions.ids import new_id
+from mandrake_sessions.model import ToolCall, Turn, TurnStatus
+from mandrake_sessions.store.interface import Row, Sql, Transaction
+from mandrake_sessions.store.sql.columns import Column, decode_anything
+from mandrake_sessions.store.sql.readable import readable, readable_page
+from mandrake_sessions.store.sql.rows import insert, row_bytes, update
+from mandrake_sessions.store.sql.selection import Selection, field_names, picker, unreadable
+from mandrake_sessions.store.sql.standing import LAST_PIECE, MOVED_BY_PIECES, TURN_NOW
+from mandrake_sessions.store.sql.texts import TextPlace, each_slice, texts_of
+from mandrake_sessions.store.sql.tool_calls import TOOL_CALL_BYTES, each_tool_call, tool_call_bytes, tool_calls_of
+from mandrake_sessions.store.sql.values import MAX_INTEGER, decode_object, decode_text, decode_word
+
+# The names of the fields, and numbers.
+_FRAME_BYTES = 700
+# So many turns, or about so many bytes of them, are read together: a turn at a time takes three statements, and all of
+# them at once as much memory as there is text.
+_READ_TURNS = 200
+_READ_BYTES = 1024 * 1024
+
+
+class StoredTurn(NamedTuple):
+    """A turn's row as it stands, its columns as they are stored.
+
+    ``content_bytes`` and ``raw_response_bytes`` are the lengths of its texts in UTF-8, ``folded_bytes`` how much text,
+    both kinds together, was there at the last fold.
+    """
+
+    pk: int
+    session_pk: int
+    round_pk: int
+    folded_chunks: int
+    content_pk: int
+    raw_response_pk: int
+    content_bytes: int
+    raw_response_bytes: int
+    lease: str | None
+    create_hash: bytes | None
+    id: str
+    seq: int
+    response_id: str
+    index: int  # type: ignore[assignment]  # In place of the method of tuples, which nobody calls.
+    kind: str
+    status_word: str
+    error: str | None
+    model: str | None
+    stream_start_time: int
+    stream_end_time: int | None
+    current_tokens: int
+    expected_tokens: int | None
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    input_cost: float
+    output_cost: float
+    chunk_count: int
+    metadata: str
+    updated_at: int
+    created_at: int
+    folded_bytes: int
+
+    @property
+    def status(self) -> TurnStatus:
+        return decode_word(TurnStatus, self.status_word)
+
+    @property
+    def text(self) -> TextPlace:
+        """Where its texts stand."""
+        return TextPlace(
+            turn_pk=self.pk,
+            folded_chunks=self.folded_chunks,
+            content_pk=self.content_pk,
+            raw_response_pk=self.raw_response_pk,
+        )
+
+    def end_time(self, now: int) -> int:
+        """When it ends, if it does so now: never before it began, though the clock may have been set back."""
+        return max(now, self.stream_start_time)
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes the turn takes in an answer, without its texts and tool calls."""
+        return _FRAME_BYTES + row_bytes(self)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns that a caller may change, by their names."""
+        return dict(zip(_MOVABLE, _movable(self), strict=True))
+
+    def standing(self) -> dict[str, Any]:
+        """What pieces have moved, as columns: every change but an append writes it into the row."""
+        moved = {name: getattr(self, name) for name in MOVED_BY_PIECES}
+        for name, value in moved.items():
+            if value > MAX_INTEGER:
+                # What the ordinal of a piece gives that was the largest there is.
+                raise unreadable("turn", self.id, f"its {name} is {value}, more than SQLite can hold")
+        return moved
+
+
+_SELECTION = Selection(
+    "turn",
+    {
+        **TURN_NOW,
+        "status_word": TURN_NOW["status"],
+        "response_id": Column("response_id", "p.id", decode_text),
+        # A lease that is none is nobody's; where it is used it is checked.
+        "lease": evolve(TURN_NOW["lease"], decode=decode_anything),
+    },
+    StoredTurn._fields,
+)
+_SELECT = f"""
+SELECT {_SELECTION.sql}
+FROM turn t
+LEFT JOIN response p ON p.pk = t.round_pk
+{LAST_PIECE}
+"""
+_INDEX = _SELECTION.position("index")
+# The columns of a turn that a change may move, by the names of Turn; what `differences` compares.
+_MOVABLE = (
+    "kind", "status", "error", "model", "stream_start_time", "stream_end_time", "current_tokens", "expected_tokens",
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "input_cost", "output_cost",
+    "chunk_count", "metadata", "updated_at",
+)  # fmt: skip
+_movable = picker(_SELECTION.names, ["status_word" if name == "status" else name for name in _MOVABLE])
+# What a Turn has beside the columns, or in place of one of the same name.
+_NOT_STORED = ("tool_calls", "status", "metadata", "content", "raw_response")
+_values_of_turn = picker((*_SELECTION.names, *_NOT_STORED), field_names(Turn))
+
+
+def insert_turn(
+    tx: Transaction, session_pk: int, round_pk: int, index: int, columns: Mapping[str, Any], create_hash: bytes | None
+) -> StoredTurn:
+    """A new turn at the next seq, with no text yet; its text begins at that seq."""
+    pk = tx.next_seq()
+    row = {
+        "id": None,
+        "kind": "message",
+        "status": TurnStatus.STREAMING.value,
+        "metadata": "{}",
+        "current_tokens": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "input_cost": 0.0,
+        "output_cost": 0.0,
+        **columns,
+        "pk": pk,
+        "seq": pk,
+        "session_pk": session_pk,
+        "round_pk": round_pk,
+        "index": index,
+        "stream_start_time": tx.now,
+        "content_pk": pk,
+        "raw_response_pk": pk,
+        "create_hash": create_hash,
+        "created_at": tx.now,
+        "updated_at": tx.now,
+    }
+    row["id"] = row["id"] or new_id()
+    insert(tx, "turn", row)
+    return turn_by_pk(tx.sql, pk)
+
+
+def find_turn(sql: Sql, turn_id: str) -> StoredTurn | None:
+    return _one(sql, "WHERE t.id = ?", turn_id)
+
+
+def get_turn(sql: Sql, turn_id: str, *, anyhow: bool = False) -> StoredTurn:
+    """``anyhow``: though its row cannot be read for what it is, for callers that delete or overwrite it.
+
+    Raises:
+        NotFound: there is none.
+        Unreadable: it is not what this program could have stored, or its response is not there.
+    """
+    found = _one(sql, "WHERE t.id = ?", turn_id, anyhow=anyhow)
+    if found is None:
+        raise NotFound("turn", turn_id)
+    return found
+
+
+def turn_by_pk(sql: Sql, pk: int) -> StoredTurn:
+    """Raises NotFound."""
+    found = _one(sql, "WHERE t.pk = ?", pk)
+    if found is None:
+        raise NotFound("turn", str(pk))
+    return found
+
+
+def update_turn(tx: Transaction, stored: StoredTurn, columns: Mapping[str, Any], seq: int) -> StoredTurn:
+    """Set columns, and what pieces have moved; gives the turn as it stands then."""
+    update(tx, "turn", stored.pk, {**stored.standing(), **columns, "seq": seq})
+    return turn_by_pk(tx.sql, stored.pk)
+
+
+def differences(before: StoredTurn, after: StoredTurn) -> dict[str, Any]:
+    """The fields that differ, by the names of Turn, as they are now; ``updated_at`` always."""
+    old = before.columns
+    changed = {name: value for name, value in after.columns.items() if value != old[name] or name == "updated_at"}
+    if "metadata" in changed:
+        changed["metadata"] = decode_object(changed["metadata"])
+    return changed
+
+
+def delete_turn(tx: Transaction, pk: int) -> None:
+    """Delete the row; its tool calls and text go with it."""
+    tx.sql.execute("DELETE FROM turn WHERE pk = ?", (pk,))
+
+
+def list_turns(sql: Sql, round_pk: int, after: int | None, limit: int) -> Iterator[StoredTurn]:
+    """The turns of a response by index, those beyond ``after``; each read when it is asked for, and left out if it
+    cannot be read."""
+
+    def fetch(beyond: int, count: int) -> Iterable[Row]:
+        return sql.execute(
+            f'{_SELECT} WHERE t.round_pk = ? AND t."index" > ? ORDER BY t."index" LIMIT ?', (round_pk, beyond, count)
+        )
+
+    return readable_page(sql, fetch, lambda row: row[_INDEX], -1 if after is None else after, limit, _stored)
+
+
+def latest_turn(sql: Sql, round_pk: int) -> StoredTurn | None:
+    return _one(sql, 'WHERE t.round_pk = ? ORDER BY t."index" DESC LIMIT 1', round_pk)
+
+
+def is_streaming(sql: Sql, round_pk: int) -> bool:
+    """Whether a turn of a response streams now."""
+    row = sql.execute("SELECT 1 FROM turn WHERE round_pk = ? AND status = 'streaming' LIMIT 1", (round_pk,)).fetchone()
+    return row is not None
+
+
+def turn_bytes(sql: Sql, round_pks: Iterable[int], *, text: bool, raw: bool) -> dict[int, int]:
+    """About how many bytes the turns of each round take in an answer, but for pieces that are not folded yet. No
+    text is read for that."""
+    texts = "0" if not text else "t.content_bytes + t.raw_response_bytes" if raw else "t.content_bytes"
+    wanted = json.dumps(list(round_pks))
+    heads = sql.execute(
+        f"SELECT t.round_pk, sum({_FRAME_BYTES} + length(CAST(t.metadata AS BLOB)) + {texts}) FROM turn t"
+        " WHERE t.round_pk IN (SELECT value FROM json_each(?)) GROUP BY t.round_pk",
+        (wanted,),
+    )
+    weights = {round_pk: int(size) for round_pk, size in heads}
+    calls = sql.execute(
+        f"SELECT t.round_pk, sum({TOOL_CALL_BYTES}) FROM turn t JOIN tool_call c ON c.turn_pk = t.pk"
+        " WHERE t.round_pk IN (SELECT value FROM json_each(?)) GROUP BY t.round_pk",
+        (wanted,),
+    )
+    for round_pk, size in calls:
+        weights[round_pk] = weights.get(round_pk, 0) + int(size)
+    return weights
+
+
+def turns_of_rounds(sql: Sql, round_pks: Iterable[int]) -> Iterator[StoredTurn]:
+    """The turns of many rounds in one statement, by round and index; each read when it is asked for."""
+    rows = sql.execute(
+        f'{_SELECT} WHERE t.round_pk IN (SELECT value FROM json_each(?)) ORDER BY t.round_pk, t."index"',
+        (json.dumps(list(round_pks)),),
+    )
+    return readable(sql, rows, _stored)
+
+
+def streaming_turns(sql: Sql, session_pk: int | None = None) -> Iterator[StoredTurn]:
+    """The turns that stream now, of one session or of all, oldest first; each read when it is asked for, and left out
+    if it cannot be read."""
+    condition, values = ("", ()) if session_pk is None else ("AND t.session_pk = ?", (session_pk,))
+    rows = sql.execute(f"{_SELECT} WHERE t.status = 'streaming' {condition} ORDER BY t.pk", values)
+    return readable(sql, rows, _stored)
+
+
+def turn_pks_of(sql: Sql, column: str, pk: int) -> list[int]:
+    """The pks of a session's (``session_pk``) or a round's (``round_pk``) turns."""
+    return [row[0] for row in sql.execute(f"SELECT pk FROM turn WHERE {column} = ?", (pk,))]
+
+
+def load_turns(sql: Sql, stored: list[StoredTurn], *, text: bool = True, raw: bool = True) -> list[Turn]:
+    """The entities, tool calls and (where asked for) texts included, in a fixed number of statements."""
+    calls = tool_calls_of(sql, [turn.pk for turn in stored])
+    if not text:
+        return [_turn(turn, calls.get(turn.pk, [])) for turn in stored]
+    texts = texts_of(sql, [turn.text for turn in stored], raw=raw)
+    return [
+        _turn(turn, calls.get(turn.pk, []), content, raw_response if raw else None)
+        for turn, (content, raw_response) in zip(stored, texts, strict=True)
+    ]
+
+
+def weighed(sql: Sql, found: Iterable[StoredTurn], *, text: bool, raw: bool) -> Iterator[tuple[StoredTurn, int]]:
+    """Each turn with about how many bytes it takes in an answer, a few read ahead at a time."""
+    for some in _few(found):
+        calls = tool_call_bytes(sql, [turn.pk for turn in some])
+        check_length(sum(calls.values()), LONG_CALLS)
+        for turn in some:
+            texts = (turn.content_bytes + (turn.raw_response_bytes if raw else 0)) if text else 0
+            yield turn, turn.weight + calls.get(turn.pk, 0) + texts
+
+
+def each_turn(sql: Sql, found: Iterable[StoredTurn], *, text: bool = True, raw: bool = True) -> Iterator[Turn]:
+    """What ``load_turns`` gives, read while it is asked for: about 1 MiB at a time, or one turn. Of a turn
+    that is longer than that, the tool calls are an iterator too, and the texts are iterators of slices, to be taken
+    before the next turn is."""
+    together: list[StoredTurn] = []
+    size = 0
+    for turn, weight in weighed(sql, found, text=text, raw=raw):
+        check_length(weight, LONG_TURN)
+        if together and (size + weight > _READ_BYTES or len(together) == _READ_TURNS):
+            yield from load_turns(sql, together, text=text, raw=raw)
+            together, size = [], 0
+        if weight > _READ_BYTES:
+            yield _long_turn(sql, turn, text=text, raw=raw)
+            continue
+        together.append(turn)
+        size += weight
+    yield from load_turns(sql, together, text=text, raw=raw)
+
+
+def load_turn(sql: Sql, stored: StoredTurn, *, text: bool = True) -> Turn:
+    """One of them, with both texts or with none."""
+    check_length(stored.content_bytes + stored.raw_response_bytes if text else 0, LONG_TURN)
+    return load_turns(sql, [stored], text=text)[0]
+
+
+def _long_turn(sql: Sql, stored: StoredTurn, *, text: bool, raw: bool) -> Turn:
+    calls: Any = each_tool_call(sql, stored.pk)
+    if not text:
+        return _turn(stored, calls)
+    content: Any = each_slice(sql, stored.text, "content")
+    raw_response: Any = each_slice(sql, stored.text, "raw_response")
+    return _turn(stored, calls, content, raw_response if raw else None)
+
+
+def _few(found: Iterable[StoredTurn]) -> Iterator[list[StoredTurn]]:
+    few: list[StoredTurn] = []
+    size = 0
+    for turn in found:
+        few.append(turn)
+        size += turn.weight
+        if size > _READ_BYTES or len(few) == _READ_TURNS:
+            yield few
+            few, size = [], 0
+    if few:
+        yield few
+
+
+def _one(sql: Sql, where: str, value: str | int, *, anyhow: bool = False) -> StoredTurn | None:
+    row = sql.execute(_SELECT + where, (value,)).fetchone()
+    return None if row is None else _stored(row, anyhow=anyhow)
+
+
+def _stored(row: Row, *, anyhow: bool = False) -> StoredTurn:
+    stored = StoredTurn._make(row)
+    if not anyhow:
+        _SELECTION.decode(stored.id, row)
+    return stored
+
+
+def _turn(
+    stored: StoredTurn, calls: list[ToolCall], content: str | None = None, raw_response: str | None = None
+) -> Turn:
+    not_stored = {
+        "tool_calls": calls,
+        "status": stored.status,
+        "metadata": decode_object(stored.metadata),
+        "content": content,
+        "raw_response": raw_response,
+    }
+    return Turn(*_values_of_turn((*stored, *map(not_stored.__getitem__, _NOT_STORED))))

@@ -1,0 +1,87 @@
+"""The state of a store that is not there yet: a schema with nothing in it, in memory."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from sqlite3 import connect
+from typing import Any
+
+from mandrake_sessions.errors import WriteNeeded
+from mandrake_sessions.files import file_size
+from mandrake_sessions.ids import now_ms
+from mandrake_sessions.model import Change
+from mandrake_sessions.store.sql.changes import NO_STORE_ID
+from mandrake_sessions.store.sqlite.connect import StoreConnection
+from mandrake_sessions.store.sqlite.migrate import migrate
+
+
+def is_there(path: str) -> bool:
+    """Whether a store is at ``path``, so that it can be opened without making one.
+
+    An empty file is what another process has just made, and holds nothing yet. Where it cannot be told, for lack of a
+    permission, say, and of what is no file, opening tells why.
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return True
+    return found.st_size > 0 or not stat.S_ISREG(found.st_mode) or file_size(path + "-wal") > 0
+
+
+class EmptyStore:
+    """A store that holds nothing and cannot be written: what would write raises ``WriteNeeded``."""
+
+    is_current = True
+    reconnects = 0
+
+    def __init__(self) -> None:
+        self._connection = _empty_state()
+
+    @contextmanager
+    def transaction(
+        self,
+        *,
+        appends_only: bool = False,  # noqa: ARG002
+        wait: bool = True,  # noqa: ARG002
+        budget: float | None = None,  # noqa: ARG002
+    ) -> Iterator[EmptyTransaction]:
+        yield EmptyTransaction(self._connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[StoreConnection]:
+        yield self._connection
+
+    def last_seq(self) -> int:
+        return 0
+
+
+class EmptyTransaction:
+    """Can look for what is not there, and write nothing."""
+
+    changes: list[Change] | None = None
+
+    def __init__(self, connection: StoreConnection) -> None:
+        self.sql = connection
+        self.now = now_ms()
+        self.seq = 0
+        self.streams: dict[str, Any] = {}
+
+    def next_seq(self) -> int:
+        raise WriteNeeded
+
+    def own_lease_id(self) -> str | None:
+        raise WriteNeeded
+
+
+def _empty_state() -> StoreConnection:
+    """A connection to a store without a name, which only lasts as long as the connection."""
+    connection = connect(":memory:", isolation_level=None, check_same_thread=False, factory=StoreConnection)
+    migrate(connection, ":memory:", 0, keeps_backup=False)
+    connection.execute("UPDATE store SET store_id = ?", (NO_STORE_ID,))
+    connection.execute("PRAGMA query_only=ON")
+    return connection

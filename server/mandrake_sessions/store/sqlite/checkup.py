@@ -1,0 +1,150 @@
+"""SQL that finds what does not belong together in a file, and puts it right."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.model import ChangeKind
+from mandrake_sessions.store.sql import changes, sessions
+from mandrake_sessions.store.sqlite.connect import StoreConnection
+from mandrake_sessions.store.sqlite.transaction import SqliteTransaction
+
+# Rows of the feed that name something that is gone. What tells of a deletion names it on purpose.
+_STRAY_CHANGES = f"""
+FROM feed WHERE seq < (SELECT max(seq) FROM feed) AND (
+    turn_pk IS NOT NULL AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.pk = feed.turn_pk)
+    OR session_pk IS NOT NULL AND kind <> '{ChangeKind.SESSION_DELETED.value}'
+       AND NOT EXISTS (SELECT 1 FROM session s WHERE s.pk = feed.session_pk)
+    OR round_pk IS NOT NULL AND NOT EXISTS (SELECT 1 FROM round r WHERE r.pk = feed.round_pk))
+"""
+_INCOMPLETE_ROUNDS = """
+FROM round r WHERE NOT EXISTS (SELECT 1 FROM request q WHERE q.pk = r.pk)
+                OR NOT EXISTS (SELECT 1 FROM response p WHERE p.pk = r.pk)
+"""
+_WRONG_COUNTS = """
+FROM session s WHERE s.round_count <> (SELECT count(*) FROM round r WHERE r.session_pk = s.pk)
+"""
+_FIRST_REQUESTS = """
+SELECT s.pk, s.preview, (
+    SELECT substr(CAST(q.content AS BLOB), 1, ?) FROM round r JOIN request q ON q.pk = r.pk
+    WHERE r.session_pk = s.pk ORDER BY r."index" LIMIT 1)
+FROM session s
+"""
+# Tables with a counter for the indexes of another's rows: the next index may not have been given already.
+_LOW_COUNTERS = (
+    """UPDATE session SET next_round_index = (SELECT max("index") + 1 FROM round WHERE session_pk = session.pk)
+    WHERE next_round_index <= (SELECT max("index") FROM round WHERE session_pk = session.pk)""",
+    """UPDATE response SET next_turn_index = (SELECT max("index") + 1 FROM turn WHERE round_pk = response.pk)
+    WHERE next_turn_index <= (SELECT max("index") FROM turn WHERE round_pk = response.pk)""",
+)
+_LOW_COUNTER_ROWS = """
+SELECT (SELECT count(*) FROM session
+        WHERE next_round_index <= (SELECT max("index") FROM round WHERE session_pk = session.pk))
+     + (SELECT count(*) FROM response
+        WHERE next_turn_index <= (SELECT max("index") FROM turn WHERE round_pk = response.pk))
+"""
+# Repairs hold the write lock for so many rows at a time.
+STEP_ROWS = 1000
+
+
+@frozen
+class Space:
+    """Bytes of the file, and those of them that hold nothing."""
+
+    total: int
+    free: int
+
+
+def stray_changes(connection: StoreConnection) -> int:
+    """Rows of the feed whose session, round or turn is gone."""
+    return _count(connection, f"SELECT count(*) {_STRAY_CHANGES}")
+
+
+def incomplete_rounds(connection: StoreConnection) -> int:
+    """Rounds without their request or response."""
+    return _count(connection, f"SELECT count(*) {_INCOMPLETE_ROUNDS}")
+
+
+def wrong_counts(connection: StoreConnection) -> int:
+    """Sessions that say to have other than their number of rounds."""
+    return _count(connection, f"SELECT count(*) {_WRONG_COUNTS}")
+
+
+def wrong_previews(connection: StoreConnection) -> Iterator[int]:
+    """The pks of sessions whose preview is not the beginning of their first request."""
+    for pk, preview, first in connection.execute(_FIRST_REQUESTS, (sessions.PREVIEW_LENGTH * 4,)):
+        # The substr() of an empty blob is NULL, as is that of no request at all.
+        content = (first or b"").decode(errors="ignore")
+        if (preview or "") != sessions.preview_of(content):
+            yield pk
+
+
+def low_counters(connection: StoreConnection) -> int:
+    """Counters that would give an index for the second time."""
+    return _count(connection, _LOW_COUNTER_ROWS)
+
+
+def space(connection: StoreConnection) -> Space:
+    page = _count(connection, "PRAGMA page_size")
+    return Space(_count(connection, "PRAGMA page_count") * page, _count(connection, "PRAGMA freelist_count") * page)
+
+
+def delete_strays(tx: SqliteTransaction) -> int:
+    """Delete some of the rows that belong to nothing; gives how many, 0 when there are none left."""
+    return _delete_unreferenced(tx) or delete_stray_changes(tx.sql)
+
+
+def mend_counts(tx: SqliteTransaction) -> int:
+    """Count the rounds of some sessions again, which is told as a change of the session; gives how many."""
+    pks = [pk for (pk,) in tx.sql.execute(f"SELECT s.pk {_WRONG_COUNTS} LIMIT ?", (STEP_ROWS,))]
+    for pk in pks:
+        seq = tx.next_seq()
+        sessions.recount_rounds(tx, pk)
+        sessions.update_session(tx, pk, {}, seq)
+        changes.record_session_change(tx, seq, ChangeKind.SESSION_UPDATED, pk)
+    return len(pks)
+
+
+def raise_counters(tx: SqliteTransaction) -> int:
+    """Set counters above what they have given; gives how many."""
+    return raise_low_counters(tx.sql)
+
+
+def raise_low_counters(connection: StoreConnection) -> int:
+    return sum(connection.execute(statement).rowcount for statement in _LOW_COUNTERS)
+
+
+def rebuild_indexes(tx: SqliteTransaction) -> None:
+    """Rebuild every index from its table. Raises StorageFailure where a table has what its index forbids."""
+    try:
+        tx.sql.execute("REINDEX")
+    except sqlite3.IntegrityError as error:
+        (path,) = (row[2] for row in tx.sql.execute("PRAGMA database_list") if row[1] == "main")
+        raise StorageFailure(
+            StorageReason.CORRUPT, f"the indexes of {path} cannot be rebuilt ({error}); restore a backup", path
+        ) from error
+
+
+def _delete_unreferenced(tx: SqliteTransaction) -> int:
+    """Rows whose parent is gone; what hangs from them goes with them."""
+    rows = tx.sql.execute(
+        'SELECT DISTINCT "table", rowid FROM pragma_foreign_key_check LIMIT ?', (STEP_ROWS,)
+    ).fetchall()
+    for table, rowid in rows:
+        tx.sql.execute(f'DELETE FROM "{table}" WHERE rowid = ?', (rowid,))
+    return len(rows)
+
+
+def delete_stray_changes(connection: StoreConnection, *, newest_too: bool = False) -> int:
+    """Delete some changes of what is gone. The newest change stays, unless its caller puts another one after it."""
+    strays = _STRAY_CHANGES.replace("seq < (SELECT max(seq) FROM feed) AND", "") if newest_too else _STRAY_CHANGES
+    return connection.execute(f"DELETE FROM feed WHERE seq IN (SELECT seq {strays} LIMIT ?)", (STEP_ROWS,)).rowcount
+
+
+def _count(connection: StoreConnection, statement: str) -> int:
+    (found,) = connection.execute(statement).fetchone()
+    return int(found)

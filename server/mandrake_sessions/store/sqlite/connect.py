@@ -1,0 +1,98 @@
+"""One connection to a file, with the settings that every connection here has."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mandrake_sessions.large_work import LARGE_BYTES, met_large
+from mandrake_sessions.store.oddities import Oddities
+from mandrake_sessions.store.sqlite.bindings import LARGE_VALUE, release_large
+
+JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
+STATEMENT_CACHE = 256
+# STRICT tables are the youngest thing that the schema uses.
+OLDEST_SQLITE = (3, 37, 0)
+
+
+class StoreConnection(sqlite3.Connection):
+    """A connection to a store: what the statements of the entities run on (``interface.Sql``)."""
+
+    path = ""
+    oddities: Oddities | None = None
+    # Whether a statement of it may hold a large value, so that it is not kept for the next reader.
+    holds_large = False
+
+    def release_large(self, statement: str, values: Sequence[Any]) -> None:
+        release_large(self, statement, values)
+
+    def release_later(self, value: str) -> None:
+        self.holds_large = self.holds_large or len(value) > LARGE_VALUE
+
+
+def connect(path: str, *, read_only: bool = False, immutable: bool = False) -> StoreConnection:
+    """A connection that never waits (``timeout=0``: waiting is the caller's) and never begins by itself.
+
+    It may be used from any thread, by one at a time. A file that is not there is not made: ``mode=rw``.
+    """
+    mode = "ro" if read_only else "rw"
+    uri = f"{Path(path).as_uri()}?mode={mode}{'&immutable=1' if immutable else ''}"
+    connection: StoreConnection = sqlite3.connect(
+        uri,
+        uri=True,
+        timeout=0,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=STATEMENT_CACHE,
+        factory=StoreConnection,
+    )
+    connection.path = path
+    connection.text_factory = text_or_bytes
+    try:
+        _configure(connection, read_only=read_only)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise sqlite3.NotSupportedError(f"SQLite {sqlite3.sqlite_version} is older than 3.37; use another Python")
+    connection.execute("PRAGMA foreign_keys=ON")
+    if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
+        raise sqlite3.NotSupportedError("this build of SQLite has no foreign keys; use another Python")
+    connection.create_function("casefold", 1, _casefold, deterministic=True)
+    if read_only:
+        connection.execute("PRAGMA query_only=ON")
+        return
+    connection.execute(f"PRAGMA journal_size_limit={JOURNAL_SIZE_LIMIT}")
+    connection.execute("PRAGMA secure_delete=ON")
+    if sys.platform == "darwin":
+        # Without it, FULL on macOS hands the data to the drive's cache and calls that durable.
+        connection.execute("PRAGMA fullfsync=ON")
+
+
+def text_or_bytes(stored: bytes) -> str | bytes:
+    """A text that is not UTF-8 harms its own row alone: it comes as bytes, which no column of texts may hold."""
+    if len(stored) > LARGE_BYTES:
+        met_large()
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored
+
+
+def _casefold(text: bytes | None) -> str | None:
+    """SQLite folds the case of ASCII alone; titles are in every script. It is called with blobs, since sqlite3 would
+    fail on a text that is not UTF-8."""
+    return None if text is None else text.decode(errors="replace").casefold()
+
+
+def is_wal(connection: sqlite3.Connection) -> bool:
+    """Whether the file is in WAL mode. It is asked before it is set, since setting it, even to what it is, wants a
+    lock that fails before any timeout while other processes start on the same file."""
+    return bool(connection.execute("PRAGMA journal_mode").fetchone() == ("wal",))

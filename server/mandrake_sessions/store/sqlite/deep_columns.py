@@ -1,0 +1,49 @@
+"""The part of the deep check that reads every value, with the code that reads it for clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mandrake_sessions.store.sql import changes
+from mandrake_sessions.store.sql.columns import TABLES
+from mandrake_sessions.store.sql.values import Decoder, OddValue
+from mandrake_sessions.store.sqlite.connect import StoreConnection
+from mandrake_sessions.store.sqlite.problems import Mend, Problem
+from mandrake_sessions.store.sqlite.schema import columns_of
+
+
+def unreadable_values(connection: StoreConnection) -> Iterator[Problem]:
+    """Values that their column may not hold."""
+    for table, decoders in TABLES.items():
+        present = columns_of(connection, table)
+        yield from _unreadable(connection, table, {name: decoders[name] for name in present if name in decoders})
+
+
+def _unreadable(connection: StoreConnection, table: str, decoders: dict[str, Decoder]) -> Iterator[Problem]:
+    names = ", ".join(f'"{name}"' for name in decoders)
+    counts: dict[str, int] = {}
+    firsts: dict[str, str] = {}
+    for rowid, *row in connection.execute(f"SELECT rowid, {names} FROM {table}"):
+        for (name, decode), value in zip(decoders.items(), row, strict=True):
+            try:
+                decode(value)
+            except OddValue as error:
+                counts[name] = counts.get(name, 0) + 1
+                firsts.setdefault(name, f"in row {rowid} it {error}")
+    for name, count in counts.items():
+        text = f"{table}.{name}: {_rows(count)} cannot be read; {firsts[name]}"
+        yield Problem("values", count, text, Mend.STORE_ROW if table == "store" else Mend.VALUES)
+
+
+def unreadable_changes(connection: StoreConnection) -> Iterator[Problem]:
+    """Rows of the feed that could not be sent to a subscriber."""
+    count, first = 0, ""
+    for seq, reason in changes.unreadable_changes(connection):
+        count += 1
+        first = first or f"change {seq}: {reason}"
+    if count:
+        yield Problem("feed", count, f"{_rows(count)} of the feed cannot be read; {first}", Mend.FEED)
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"

@@ -1,0 +1,150 @@
+"""SQLite's errors, sorted by code, as the exceptions of ``errors.py``."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import shlex
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mandrake_sessions.errors import Busy, Cancelled, SessionsError, StorageFailure, StorageReason, Unreadable
+from mandrake_sessions.files import explain, whose
+from mandrake_sessions.store.sql.values import OddValue
+
+logger = logging.getLogger(__name__)
+
+_OUR_FAULTS = (sqlite3.ProgrammingError, sqlite3.InterfaceError)
+LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+_REASONS = {
+    sqlite3.SQLITE_FULL: (StorageReason.FULL, "the disk is full; free some space and send it again"),
+    sqlite3.SQLITE_READONLY: (StorageReason.READ_ONLY, "it may only be read; check who owns it and its mode"),
+    sqlite3.SQLITE_CANTOPEN: (
+        StorageReason.OPEN,
+        "it cannot be opened; check the directory, its mode, and how many files this process may open",
+    ),
+    sqlite3.SQLITE_CORRUPT: (StorageReason.CORRUPT, "it is damaged, and not written to any more"),
+    sqlite3.SQLITE_NOTADB: (StorageReason.CORRUPT, "it is damaged, or no database at all"),
+}
+_NO_LOCKS = frozenset(
+    {
+        sqlite3.SQLITE_IOERR_LOCK,
+        sqlite3.SQLITE_IOERR_RDLOCK,
+        sqlite3.SQLITE_IOERR_SHMLOCK,
+        sqlite3.SQLITE_NOLFS,
+    }
+)
+# What SQLite says where a table, or a part of one, that the schema has is gone.
+_GONE = re.compile(r"no such (table|column): (?:main\.)?(\S+)")
+# What sqlite3 says of a text that is none.
+_NO_TEXT = "Could not decode to UTF-8"
+
+_OS_REASONS = {
+    errno.ENOSPC: StorageReason.FULL,
+    errno.EDQUOT: StorageReason.FULL,
+    errno.EROFS: StorageReason.READ_ONLY,
+    errno.EACCES: StorageReason.READ_ONLY,
+    errno.EPERM: StorageReason.READ_ONLY,
+    errno.EMFILE: StorageReason.OPEN,
+    errno.ENFILE: StorageReason.OPEN,
+    errno.ENOLCK: StorageReason.UNSUPPORTED_FILESYSTEM,
+    errno.ENOTSUP: StorageReason.UNSUPPORTED_FILESYSTEM,
+}
+
+
+def how_to_recover(path: str) -> str:
+    """What to do about a damaged file. It names the file: another store must not be replaced in its place."""
+    file = shlex.quote(path)
+    return (
+        f"restore a backup (mandrake-sessions restore --database {file} BACKUP), or recover what can be read"
+        f' (sqlite3 {file} ".recover" | sqlite3 NEW, with a sqlite3 that has .recover: not all have) and restore that'
+    )
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """The primary result code (the low byte of an extended one); 0 for an error that SQLite itself did not give."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_locked(error: sqlite3.Error) -> bool:
+    """Whether somebody else holds a lock, so that waiting helps."""
+    return primary_code(error) in LOCKED
+
+
+def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") -> SessionsError:
+    """The domain error for one of SQLite's. The message has neither SQL nor a traceback; ``doing`` begins it."""
+    code = primary_code(error)
+    if code in LOCKED:
+        return Busy(path, 0)
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return Cancelled("the request was cancelled while it read")
+    name = getattr(error, "sqlite_errorname", "an unknown error")
+    failed = f"reading or writing it failed ({name}); check the disk, and how large a file may be (ulimit -f)"
+    reason, advice = _REASONS.get(code, (StorageReason.IO, failed))
+    if getattr(error, "sqlite_errorcode", 0) in _NO_LOCKS:
+        reason, advice = StorageReason.UNSUPPORTED_FILESYSTEM, "its file system has no locks; use a local disk"
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
+        # The -shm, which reading needs too, finds no room.
+        reason, advice = _REASONS[sqlite3.SQLITE_FULL]
+    if reason is StorageReason.CORRUPT:
+        advice += f"; {how_to_recover(path)}"
+    if reason is StorageReason.OPEN and os.path.exists(path) and not os.access(path, os.R_OK):  # noqa: PTH110
+        advice = f"Permission denied; {whose(path)}"
+    return StorageFailure(reason, f"{doing} {path}: {advice}", path)
+
+
+def to_domain_error(error: BaseException, path: str) -> SessionsError | None:
+    """One of SQLite's errors as a domain error; None for any other.
+
+    A fault of our own SQL is not translated: that is a bug, not weather.
+    """
+    if isinstance(error, OddValue):
+        return Unreadable("value", "of the database", str(error), path)
+    if not isinstance(error, sqlite3.Error) or isinstance(error, _OUR_FAULTS):
+        return None
+    if (odd := _odd_content(error, path)) is not None:
+        return odd
+    if primary_code(error) == 0 or may_be_odd_content(error):
+        return None
+    return storage_failure(error, path)
+
+
+def is_odd_content(error: sqlite3.Error) -> bool:
+    """Whether what the file holds brought it about, while SQLite finds nothing wrong with the file itself."""
+    return _odd_content(error, "") is not None
+
+
+def _odd_content(error: sqlite3.Error, path: str) -> Unreadable | None:
+    """What only what the file holds can bring about, though SQLite itself finds nothing wrong with the file."""
+    if gone := _GONE.match(str(error)):
+        return Unreadable(gone[1], gone[2], f"the {gone[1]} is gone from the database", path)
+    if str(error).startswith(_NO_TEXT):
+        return Unreadable("value", "of the database", "it is not UTF-8 text", path)
+    return None
+
+
+def may_be_odd_content(error: BaseException) -> bool:
+    """Whether it is a fault of our own SQL unless the schema or the rows are not as this program makes them."""
+    return isinstance(error, sqlite3.Error) and primary_code(error) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT)
+
+
+def os_failure(error: OSError, path: str) -> StorageFailure:
+    """The domain error for what the operating system says of a file beside the database."""
+    reason = _OS_REASONS.get(error.errno or 0, StorageReason.IO)
+    return StorageFailure(reason, f"database {path}: {explain(error, path)} ({error.filename or 'lock'})", path)
+
+
+@contextmanager
+def os_failures(path: str) -> Iterator[None]:
+    """Raise what the operating system says of a file or directory beside the database as a domain error, but for one
+    that is not there."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise os_failure(error, path) from error

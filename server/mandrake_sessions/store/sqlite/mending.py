@@ -1,0 +1,166 @@
+"""Puts right what the deep check has found, from what is there. Nothing that can be read is deleted.
+
+Each kind of mend is one transaction on a connection of its own, with foreign keys off: rows that do not belong together
+are what is mended. The caller copies the file before.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+
+from attrs import frozen
+
+from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.ids import now_ms
+from mandrake_sessions.store.sql.sessions import PREVIEW_LENGTH, preview_of
+from mandrake_sessions.store.sql.values import MAX_NUMBER, is_uuid
+from mandrake_sessions.store.sqlite import checkup
+from mandrake_sessions.store.sqlite.connect import StoreConnection, connect
+from mandrake_sessions.store.sqlite.deep_check import deep_check
+from mandrake_sessions.store.sqlite.failures import storage_failure
+from mandrake_sessions.store.sqlite.immediate import immediate
+from mandrake_sessions.store.sqlite.mending_feed import mark, mend_feed, mend_numbers
+from mandrake_sessions.store.sqlite.mending_relations import mend_relations
+from mandrake_sessions.store.sqlite.mending_texts import mend_texts
+from mandrake_sessions.store.sqlite.mending_values import mend_values
+from mandrake_sessions.store.sqlite.migrate import known_migrations, user_version
+from mandrake_sessions.store.sqlite.problems import Mend
+from mandrake_sessions.store.sqlite.schema import altered_parts, expected_parts, missing_parts, strange_parts
+from mandrake_sessions.version import __version__
+
+# One mend may bring to light what another one mends.
+_ROUNDS = 4
+# Counters are told as changes of their sessions, once they are set.
+_MOVES_ENTITIES = frozenset({Mend.RELATIONS, Mend.VALUES, Mend.TEXTS})
+
+
+@frozen
+class Mended:
+    """What was tried: whether it was done, and a sentence about it."""
+
+    done: bool
+    text: str
+
+
+def mend(path: str, budget: float) -> list[Mended]:
+    """Mend all that can be, until nothing is left or nothing more helps; gives what was done, each once."""
+    found: dict[str, Mended] = {}
+    try:
+        with closing(connect(path)) as connection:
+            connection.execute("PRAGMA foreign_keys=OFF")
+            for _ in range(_ROUNDS):
+                wanted = {problem.mend for problem in deep_check(connection)} - {None}
+                if not wanted:
+                    break
+                for kind, (work, text) in _WORKS.items():
+                    if kind in wanted:
+                        found[text] = _try(connection, path, budget, _told(kind, work), text)
+    except sqlite3.Error as error:
+        found["open"] = Mended(False, str(storage_failure(error, path)))
+    return list(found.values())
+
+
+def _told(kind: Mend, work: Callable[[StoreConnection], None]) -> Callable[[StoreConnection], None]:
+    """With subscribers told to read the state again, where it moved without a change of its own."""
+
+    def mend_and_tell(connection: StoreConnection) -> None:
+        work(connection)
+        if kind in _MOVES_ENTITIES and _can_be_marked(connection):
+            mark(connection)
+
+    return mend_and_tell
+
+
+def _can_be_marked(connection: StoreConnection) -> bool:
+    return not missing_parts(connection).tables
+
+
+def _try(
+    connection: StoreConnection, path: str, budget: float, work: Callable[[StoreConnection], None], text: str
+) -> Mended:
+    try:
+        with immediate(connection, path, budget):
+            work(connection)
+    except SessionsError as error:
+        return Mended(False, f"{text}: {error}")
+    except (sqlite3.Error, ValueError, OverflowError) as error:
+        return Mended(False, f"{text}: this cannot be mended by itself ({error}); restore a backup")
+    return Mended(True, text)
+
+
+def _make_tables(connection: StoreConnection) -> None:
+    """What is gone is made again, empty: what still refers to it is mended after it."""
+    recorded = (
+        {row[0] for row in connection.execute("SELECT version FROM migration")} if _has_ledger(connection) else {0}
+    )
+    version = max(user_version(connection), *recorded, 0)
+    for kind, name in _removable(connection):
+        quoted = name.replace('"', '""')
+        connection.execute(f'DROP {kind} "{quoted}"')
+    present = {(row[0], row[1]) for row in connection.execute("SELECT type, name FROM sqlite_schema")}
+    for part, sql in expected_parts(min(version, len(known_migrations()))).items():
+        if part not in present:
+            connection.execute(sql)
+    for migration in known_migrations()[:version]:
+        if migration.version not in recorded:
+            values = (migration.version, migration.name, migration.sha256, migration.min_writer, migration.min_reader)
+            connection.execute("INSERT INTO migration VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, now_ms(), __version__))
+    if version != user_version(connection):
+        connection.execute(f"PRAGMA user_version={version:d}")
+
+
+def _removable(connection: StoreConnection) -> list[tuple[str, str]]:
+    """What others have put on our tables, and indexes that are to be made again: nothing that holds data."""
+    found = strange_parts(connection) + altered_parts(connection)
+    return [(kind, name) for kind, name in found if kind in ("trigger", "index")]
+
+
+def _has_ledger(connection: StoreConnection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migration'").fetchone() is not None
+
+
+def _mend_store_row(connection: StoreConnection) -> None:
+    """A name of its own: what subscribers remember of the numbers of changes may mean nothing any more."""
+    rows = connection.execute("SELECT rowid, store_id, pruned_seq, created_at FROM store").fetchall()
+    (last,) = connection.execute(f"SELECT coalesce(max(seq), 0) FROM feed WHERE seq <= {MAX_NUMBER}").fetchone()
+    good = [row for row in rows if is_uuid(row[1])]
+    kept = (good or rows or [None])[0]
+    store_id = kept[1] if good and kept is not None and len(rows) == 1 else str(uuid.uuid4())
+    pruned = kept[2] if kept is not None and 0 <= kept[2] <= last and len(rows) == 1 else last
+    created = kept[3] if kept is not None and kept[3] >= 0 else now_ms()
+    connection.execute("DELETE FROM store")
+    connection.execute(
+        "INSERT INTO store (store_id, pruned_seq, created_at) VALUES (?, ?, ?)", (store_id, pruned, created)
+    )
+
+
+def _mend_counters(connection: StoreConnection) -> None:
+    # Counts of rounds are told to subscribers, so the manager sets them right afterwards.
+    checkup.raise_low_counters(connection)
+    for pk in list(checkup.wrong_previews(connection)):
+        first = connection.execute(
+            "SELECT substr(CAST(q.content AS BLOB), 1, ?) FROM round r JOIN request q ON q.pk = r.pk"
+            ' WHERE r.session_pk = ? ORDER BY r."index" LIMIT 1',
+            (PREVIEW_LENGTH * 4, pk),
+        ).fetchone()
+        preview = None if first is None else preview_of((first[0] or b"").decode(errors="ignore"))
+        connection.execute("UPDATE session SET preview = ? WHERE pk = ?", (preview, pk))
+
+
+# In the order in which they are done: what others stand on comes first.
+_WORKS: dict[Mend, tuple[Callable[[StoreConnection], None], str]] = {
+    Mend.TABLES: (
+        _make_tables,
+        "made again, empty, what was gone of the schema, and took away what others had put on it",
+    ),
+    Mend.NUMBERS: (mend_numbers, "gave changes whose number could not be another one"),
+    Mend.STORE_ROW: (_mend_store_row, "made again the row that says which store it is"),
+    Mend.RELATIONS: (mend_relations, "gave rows whose parent was gone a new one"),
+    Mend.VALUES: (mend_values, "replaced values that could not be read, and kept their text where there was one"),
+    Mend.TEXTS: (mend_texts, "counted the text of turns from what is there"),
+    Mend.FEED: (mend_feed, "took out of the feed what could not be read; subscribers from before read the state again"),
+    Mend.COUNTERS: (_mend_counters, "set counters right"),
+}

@@ -1,0 +1,74 @@
+"""Mends of the feed."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+
+from mandrake_sessions.ids import new_id, now_ms
+from mandrake_sessions.model import ChangeKind
+from mandrake_sessions.store.sql.changes import unreadable_changes
+from mandrake_sessions.store.sql.values import MAX_NUMBER
+from mandrake_sessions.store.sqlite.checkup import delete_stray_changes
+from mandrake_sessions.store.sqlite.connect import StoreConnection
+
+# So many are deleted at once: their numbers are held, and the feed is read from its beginning for each step.
+_STEP_CHANGES = 100_000
+
+_KINDS = ", ".join(f"'{kind.value}'" for kind in ChangeKind)
+
+
+def next_number(connection: StoreConnection) -> int:
+    """A number above every one that is in use, whatever the feed has lost."""
+    tables = ("feed.seq", "session.seq", "session.pk", "round.pk", "turn.seq", "turn.pk", "text.pk")
+    highest = 0
+    for table, column in (name.split(".") for name in tables):
+        statement = f"SELECT coalesce(max({column}), 0) FROM {table} WHERE {column} < {MAX_NUMBER // 2}"
+        highest = max(highest, connection.execute(statement).fetchone()[0])
+    return highest + 1
+
+
+def mend_numbers(connection: StoreConnection) -> None:
+    """Pieces of text get the next number, other changes go: they are told again by the state that a reset gives."""
+    odd = f"(seq < 1 OR seq > {MAX_NUMBER})"
+    connection.execute(f"DELETE FROM feed WHERE {odd} AND chunk IS NULL")
+    for (seq,) in connection.execute(f"SELECT seq FROM feed WHERE {odd} ORDER BY turn_pk, chunk").fetchall():
+        connection.execute("UPDATE feed SET seq = ? WHERE seq = ?", (next_number(connection), seq))
+    mark(connection)
+
+
+def mend_feed(connection: StoreConnection) -> None:
+    connection.execute(f"UPDATE feed SET kind = 'appended' WHERE kind NOT IN ({_KINDS}) AND chunk >= 0")
+    connection.execute("UPDATE feed SET chunk = NULL WHERE kind <> 'appended' AND chunk IS NOT NULL")
+    connection.execute(f"UPDATE feed SET at = {now_ms()} WHERE at < 0")
+    for column in ("current_tokens", "output_tokens", "content_bytes", "raw_response_bytes"):
+        connection.execute(
+            f"UPDATE feed SET {column} = coalesce((SELECT {column} FROM turn WHERE pk = feed.turn_pk), 0)"
+            f" WHERE kind = 'appended' AND ({column} IS NULL OR {column} < 0)"
+        )
+    connection.execute(
+        f"DELETE FROM feed WHERE kind NOT IN ({_KINDS})"
+        f" OR kind = 'appended' AND (turn_pk IS NULL OR chunk IS NULL OR chunk < 0 OR chunk > {MAX_NUMBER})"
+    )
+    while delete_stray_changes(connection, newest_too=True):
+        pass
+    while gone := [(seq,) for seq, _ in islice(unreadable_changes(connection), _STEP_CHANGES)]:
+        if not connection.executemany("DELETE FROM feed WHERE seq = ?", gone).rowcount:
+            break
+    mark(connection)
+
+
+def mark(connection: StoreConnection) -> None:
+    """A change at a new number, and nothing kept before it: whoever followed until now is told to read the state."""
+    seq = next_number(connection)
+    session = connection.execute("SELECT pk FROM session ORDER BY seq DESC LIMIT 1").fetchone()
+    if session is not None:
+        kind, pk, data = ChangeKind.SESSION_UPDATED, session[0], None
+        connection.execute("UPDATE session SET seq = ? WHERE pk = ?", (seq, pk))
+    else:
+        kind, pk, data = ChangeKind.SESSION_DELETED, None, json.dumps({"session_id": new_id()})
+    connection.execute(
+        "INSERT INTO feed (seq, at, kind, session_pk, data) VALUES (?, ?, ?, ?, ?)",
+        (seq, now_ms(), kind.value, pk, data),
+    )
+    connection.execute("UPDATE store SET pruned_seq = ?", (seq - 1,))

@@ -1,0 +1,275 @@
+"""Opening a file: whose it is, whether it may be written, whether it is whole, and bringing it to the schema."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from mandrake_sessions.errors import StorageFailure, StorageReason, StrangePart, Unreadable
+from mandrake_sessions.files import explain, file_size
+from mandrake_sessions.owners import make_directory
+from mandrake_sessions.store.settings import StoreSettings
+from mandrake_sessions.store.sql.values import OddValue
+from mandrake_sessions.store.sqlite.backup import create_private_file
+from mandrake_sessions.store.sqlite.connect import connect, is_wal
+from mandrake_sessions.store.sqlite.database import Database, damage, schema_too_new
+from mandrake_sessions.store.sqlite.failures import is_odd_content, may_be_odd_content, storage_failure
+from mandrake_sessions.store.sqlite.filesystem import check_filesystem, check_kind, check_links
+from mandrake_sessions.store.sqlite.identity import SHM, WAL, renew_store_id_if_copied
+from mandrake_sessions.store.sqlite.immediate import one_snapshot
+from mandrake_sessions.store.sqlite.migrate import (
+    APPLICATION_ID,
+    check_ledger,
+    latest_version,
+    lowest_programs,
+    migrate,
+    user_version,
+)
+from mandrake_sessions.store.sqlite.overwritten import open_handles, own_handle
+from mandrake_sessions.store.sqlite.partial import sync_directory
+from mandrake_sessions.store.sqlite.permissions import may_not_share, may_write, open_to_writing
+from mandrake_sessions.store.sqlite.retry import retry_while_locked
+from mandrake_sessions.store.sqlite.setup_lock import setup_lock
+from mandrake_sessions.workspaces import prepare_directory
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# A file of up to so many bytes is looked through before anything is written to it; that takes about 1 ms a megabyte.
+# A larger one is looked through in the background.
+CHECKED_AT_OPENING = 4 * 1024 * 1024
+
+
+def open_database(path: str, settings: StoreSettings) -> Database:
+    """Open a file, made and migrated where need be. Blocks for up to the busy timeout.
+
+    Raises:
+        StorageFailure, Busy: see ``pool.acquire``.
+    """
+    try:
+        # As a whole, since until the file is in WAL mode any statement, even a COMMIT, may meet another's lock.
+        return retry_while_locked(lambda: _open_once(path, settings), settings.busy_timeout, path)
+    except sqlite3.Error as error:
+        raise storage_failure(error, path, "Failed to initialize database") from error
+    except OSError as error:
+        # No more files may be opened, say.
+        raise cannot_open(path, explain(error, path)) from error
+
+
+def prepare(path: str, settings: StoreSettings, *, again: bool) -> None:
+    """Make the directory and an empty file, private both, where there are none; see ``pool.acquire``."""
+    check_kind(path)
+    if not settings.allow_network_filesystem:
+        check_filesystem(path)
+    check_links(path, settings.inside)
+    directory = os.path.dirname(path)  # noqa: PTH120
+    try:
+        # Whoever makes a workspace's store, a program that embeds this too, does not have it committed by accident.
+        prepare_directory(Path(path), parents=not again)
+        make_directory(directory, parents=not again)
+    except OSError as error:
+        raise StorageFailure(
+            StorageReason.CREATE_DIRECTORY,
+            f"Failed to create database directory {directory}: {explain(error, directory)}; "
+            "name another with --database",
+            path,
+        ) from error
+    if not os.path.exists(path):  # noqa: PTH110
+        with setup_lock(path, settings.busy_timeout, demanded=not settings.allow_network_filesystem):
+            _make_file(path)
+
+
+def _make_file(path: str) -> None:
+    """An empty file. A -wal or -shm that is there was that of a file that is gone: what is in them must not be taken
+    for part of this one. Who opens the file uses new ones; so one process at a time does this, before there is a file.
+    """
+    try:
+        if not os.path.exists(path):  # noqa: PTH110
+            for suffix in (WAL, SHM):
+                Path(path + suffix).unlink(missing_ok=True)
+            create_private_file(path)
+            directory = os.path.dirname(path)  # noqa: PTH120
+            # SQLite sees to what is in the directory, but not to the directory's own name, which may be new too.
+            sync_directory(os.path.dirname(directory))  # noqa: PTH120
+    except OSError as error:
+        raise cannot_open(path, explain(error, path)) from error
+
+
+def cannot_open(path: str, why: str) -> StorageFailure:
+    return StorageFailure(
+        StorageReason.OPEN, f"Failed to initialize database {path}: {why}; check the path and its mode", path
+    )
+
+
+def _open_once(path: str, settings: StoreSettings) -> Database:
+    _check_wal_has_file(path)
+    if not may_write(path):
+        return _open_read_only(path, StorageReason.READ_ONLY)
+    return _open_for_writing(path, settings)
+
+
+def _check_wal_has_file(path: str) -> None:
+    """A file that was cut to nothing looks like a new one, and SQLite would delete the -wal beside it."""
+    # In this order: a file that another process has just set up has something in it before it has a -wal.
+    if file_size(path + WAL) > 0 and file_size(path) == 0:
+        raise damage(path, "it was emptied, but its -wal was not")
+
+
+def _open_for_writing(path: str, settings: StoreSettings) -> Database:
+    open_to_writing(path)
+    writer = connect(path)
+    try:
+        _check_identity(writer, path)
+        if (found := _find_damage(writer, path, settings.busy_timeout)) is not None:
+            return _open_damaged(path, found)
+        if is_wal(writer):
+            # Before the first write as well: what follows may migrate.
+            _check_sidecars(path)
+        if user_version(writer) < latest_version() or not is_wal(writer):
+            with setup_lock(path, settings.busy_timeout, demanded=not settings.allow_network_filesystem):
+                _set_up(writer, path, settings.busy_timeout)
+        _as_far_as_it_goes(lambda: check_ledger(writer, path), path)
+        if (reason := _reason_not_to_write(writer, path)) is not None:
+            writer.close()
+            return _open_read_only(path, reason)
+        came_from_elsewhere = _as_far_as_it_goes(
+            lambda: renew_store_id_if_copied(writer, path, settings.busy_timeout), path
+        )
+        _check_sidecars(path)
+        database = Database(path, writer, immutable=False, read_only=None)
+        # One that does not even say which store it is may have come from anywhere.
+        database.is_unchecked = came_from_elsewhere is not False
+        _as_far_as_it_goes(lambda: _note_strange_parts(database), path)
+    except BaseException:
+        writer.close()
+        raise
+    return database
+
+
+def _note_strange_parts(database: Database) -> None:
+    """A trigger of another program may change or delete what is written, and no statement of ours fails for it."""
+    if database.writer.execute("SELECT 1 FROM sqlite_schema WHERE type IN ('trigger', 'view')").fetchone() is None:
+        return
+    from mandrake_sessions.store.sqlite.schema import strange_parts  # makes a model of the schema
+
+    for kind, name in strange_parts(database.writer):
+        database.note(StrangePart(kind, name))
+
+
+def _as_far_as_it_goes(work: Callable[[], T], path: str) -> T | None:
+    """What is done at opening for good order is no reason not to open: a table may be gone, or hold what it should
+    not. Each request then says what of it cannot be read. None where it could not be done."""
+    try:
+        return work()
+    except (sqlite3.Error, OddValue, Unreadable) as error:
+        if isinstance(error, sqlite3.Error) and not (is_odd_content(error) or may_be_odd_content(error)):
+            raise
+        logger.warning("%s: opened all the same: %s; see mandrake-sessions doctor", path, error)
+        return None
+
+
+def _check_sidecars(path: str) -> None:
+    """SQLite shares one -shm among the connections of a process. While one from before the -shm was deleted is open (of
+    a long read, say) a new one would use the deleted file, and damage the database beside processes that use another:
+    one that is there again under its name may be theirs.
+
+    Raises what ``retry_while_locked`` waits for: such a connection is soon closed.
+    """
+    try:
+        os.stat(path + WAL)  # noqa: PTH116
+        shm, handles = os.stat(path + SHM), open_handles()  # noqa: PTH116
+        is_shared = not handles or own_handle(shm, handles) is not None
+    except FileNotFoundError:
+        is_shared = False
+    if not is_shared:
+        busy = sqlite3.OperationalError("this process still reads from a -wal or -shm that was deleted")
+        busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise busy
+
+
+def _set_up(writer: sqlite3.Connection, path: str, busy_timeout: float) -> None:
+    # It takes effect only before the first table, and only before WAL.
+    writer.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    migrate(writer, path, busy_timeout)
+    if not is_wal(writer) and _reason_not_to_write(writer, path) is None:
+        writer.execute("PRAGMA journal_mode=WAL").fetchone()
+
+
+def _find_damage(connection: sqlite3.Connection, path: str, budget: float) -> str | None:
+    """What is wrong with the file, as far as that is seen before it is used."""
+    # From a snapshot: what it needs, others can neither cut from the file nor take away with the -wal.
+    with one_snapshot(connection, path, budget):
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        size = file_size(path)
+        if size < pages * page_size and not file_size(path + WAL):
+            return f"it has {size} bytes of {pages * page_size}"
+        return find_damage(connection) if size <= CHECKED_AT_OPENING else None
+
+
+def find_damage(connection: sqlite3.Connection) -> str | None:
+    """Look through the whole file (a second a gigabyte, and more from a slow disk); what is wrong with it, or None."""
+    try:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        if storage_failure(error, "").__class__ is not StorageFailure:
+            raise
+        return str(error)
+    # A page that could not be read, for a reason that passes, is not a page that is wrong.
+    return None if found == "ok" or "error code=" in found else str(found).splitlines()[-1]
+
+
+def _open_damaged(path: str, found: str) -> Database:
+    """For reading what can still be read."""
+    database = _open_read_only(path, StorageReason.CORRUPT)
+    database.mark_damaged(found)
+    return database
+
+
+def _open_read_only(path: str, reason: StorageReason) -> Database:
+    immutable = may_not_share(path)
+    reader = connect(path, read_only=True, immutable=immutable)
+    try:
+        _check_identity(reader, path)
+        _reason_not_to_write(reader, path)
+        return Database(path, reader, immutable=immutable, read_only=reason)
+    except BaseException:
+        reader.close()
+        raise
+
+
+def _check_identity(connection: sqlite3.Connection, path: str) -> None:
+    """Refuse, before anything is written, a file that is another program's."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if application_id == APPLICATION_ID:
+        return
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application_id != 0 or tables:
+        raise StorageFailure(
+            StorageReason.FOREIGN_DATABASE,
+            f"{path} is the database of another program; nothing was written to it. "
+            "Use `mandrake-sessions import` for the original Mandrake's, or name another file with --database",
+            path,
+        )
+
+
+def _reason_not_to_write(connection: sqlite3.Connection, path: str) -> StorageReason | None:
+    """None if this program may write the file, the reason if it may only read it.
+
+    Raises:
+        StorageFailure: ``schemaTooNew``; not even that.
+    """
+    version, own = user_version(connection), latest_version()
+    if version == 0:
+        raise cannot_open(path, "it is empty and may only be read")
+    if version <= own:
+        return None
+    min_writer, min_reader = lowest_programs(connection)
+    if own < min_reader:
+        raise schema_too_new(path, version)
+    return None if own >= min_writer else StorageReason.SCHEMA_TOO_NEW

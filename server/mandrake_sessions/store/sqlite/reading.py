@@ -1,0 +1,95 @@
+"""A look at a file from outside: it is neither made, set up, migrated nor changed."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from typing import TypeVar
+
+from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.files import explain, is_file
+from mandrake_sessions.store.sqlite.connect import StoreConnection, connect
+from mandrake_sessions.store.sqlite.failures import storage_failure
+from mandrake_sessions.store.sqlite.permissions import may_not_share
+
+T = TypeVar("T")
+
+# A long look beside others pauses after so much work; so often it is asked how much that was (in SQLite's own steps).
+_BUSY_SECONDS, _PAUSE_SECONDS, _STEPS = 0.005, 0.02, 1000
+
+
+@contextmanager
+def reading(path: str) -> Iterator[StoreConnection]:
+    """A read-only connection, closed afterwards. What SQLite says inside the block is raised as a domain error.
+
+    Raises:
+        StorageFailure: ``open``, where there is no such file, among others.
+    """
+    require_file(path)
+    had_wal = os.path.exists(path + "-wal")  # noqa: PTH110
+    try:
+        with closing(connect(path, read_only=True, immutable=may_not_share(path))) as connection:
+            yield connection
+    except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+        # A fault of our own, and no weather.
+        raise
+    except sqlite3.Error as error:
+        raise storage_failure(error, path) from error
+    finally:
+        if not had_wal:
+            _tidy_up(path)
+
+
+def require_file(path: str) -> None:
+    """Raises StorageFailure where there is no file, or nobody can tell."""
+    try:
+        if is_file(path):
+            return
+    except OSError as error:
+        raise StorageFailure(StorageReason.OPEN, f"{path} cannot be looked at: {explain(error, path)}", path) from error
+    raise StorageFailure(
+        StorageReason.OPEN, f"there is no store at {path}; name one with --workspace or --database", path
+    )
+
+
+def interruptible(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
+    """What ``work`` returns; Ctrl-C ends it in the middle of a statement, which would wait for its end otherwise."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(work)
+        try:
+            return running.result()
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
+
+
+@contextmanager
+def considerate(connection: sqlite3.Connection, is_wanted: Callable[[], bool]) -> Iterator[None]:
+    """While it reads in the block, on a thread beside others, Python is theirs for about half of the time. Once it is
+    not wanted any more, what it reads ends as if it was interrupted."""
+    began = time.monotonic()
+
+    def pause() -> bool:
+        nonlocal began
+        if (busy := time.monotonic() - began) > _BUSY_SECONDS:
+            time.sleep(min(busy, _PAUSE_SECONDS))
+            began = time.monotonic()
+        return not is_wanted()
+
+    connection.set_progress_handler(pause, _STEPS)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+def _tidy_up(path: str) -> None:
+    """Take away the empty -wal and -shm that a look has made: a read-only connection leaves them, one that may write
+    takes them along if it is the last."""
+    if os.path.exists(path + "-wal") and os.access(path, os.W_OK):  # noqa: PTH110
+        with suppress(sqlite3.Error), closing(connect(path)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()

@@ -1,0 +1,108 @@
+"""When an open database, its -wal or its -shm were deleted or moved: what only the -wal held must not go with it.
+
+The files live on as long as this process has them open. Others that open the database now do not see what is in them,
+so the sooner they are given up, after their content is safe, the better.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+from mandrake_sessions.files import file_size
+from mandrake_sessions.ids import now_ms
+from mandrake_sessions.store.sqlite.backup import create_private_file
+from mandrake_sessions.store.sqlite.identity import DATABASE, SHM, WAL
+
+logger = logging.getLogger(__name__)
+
+# The history and one change in it: where two files agree in both, they hold the same up to there.
+_CHANGE = "SELECT store_id, seq, at, feed.kind, session_pk, turn_pk, chunk FROM feed, store"
+
+
+def rescue(writer: sqlite3.Connection, path: str, lost: frozenset[str]) -> str | None:
+    """Put what a lost -wal holds where it is found again. ``writer`` is in no transaction, and is to be closed soon.
+
+    With the -shm still there all processes share their locks, so the -wal can be copied into the database as ever. If
+    that went too, others may have begun new ones, and writing old pages over theirs would damage the file: then what
+    this process sees becomes a file of its own, whose path is given.
+    """
+    if DATABASE in lost:
+        # The -wal and -shm that are open belong to the file that is open, wherever it is now. If it was deleted this
+        # does no harm.
+        with suppress(sqlite3.OperationalError):
+            writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return None
+    if SHM in lost:
+        return _copy(writer, path)
+    if file_size(path + WAL):
+        # Another process was first: it has done this, and has written since.
+        logger.warning("%s-wal was replaced; what it held was saved by who replaced it", path)
+        return None
+    _busy, frames, copied = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if copied < frames or frames < 0:
+        # Somebody still reads from an older state or (then there are no figures) is at the same work.
+        return _copy(writer, path)
+    logger.warning("%s-wal was deleted while the database was open; what it held is saved", path)
+    return None
+
+
+def rescued_copies(path: str) -> list[str]:
+    """What ``rescue`` has kept beside a database, as far as the directory can be listed now."""
+    begin = os.path.basename(path) + ".rescued-"  # noqa: PTH119
+    directory = os.path.dirname(path)  # noqa: PTH120
+    try:
+        names = os.listdir(directory)  # noqa: PTH208
+    except OSError:
+        return []
+    return sorted(os.path.join(directory, name) for name in names if name.startswith(begin))  # noqa: PTH118
+
+
+def drop_needless_copy(kept: str, opened: sqlite3.Connection, path: str) -> None:
+    """Say where the copy is; or delete it if all of it is in the database that is open now, since SQLite copies the
+    -wal when the last connection of all closes."""
+    needless = False
+    # What cannot be read has not been shown to be in both.
+    with suppress(sqlite3.Error), closing(sqlite3.connect(kept)) as copy:
+        last = copy.execute(f"{_CHANGE} ORDER BY seq DESC LIMIT 1").fetchone()
+        needless = (
+            _is_new(copy) if last is None else opened.execute(f"{_CHANGE} WHERE seq = ?", (last[1],)).fetchone() == last
+        )
+    if needless:
+        Path(kept).unlink()
+        logger.warning("the -wal or -shm of %s was deleted while the database was open; nothing was lost", path)
+    else:
+        logger.warning(
+            "the -wal or -shm of %s was deleted while the database was open; what was in it is kept as %s", path, kept
+        )
+
+
+def _is_new(copy: sqlite3.Connection) -> bool:
+    """Whether nothing was stored in it yet."""
+    (rows,) = copy.execute("SELECT EXISTS (SELECT 1 FROM feed) + EXISTS (SELECT 1 FROM session)").fetchone()
+    return int(rows) == 0
+
+
+def _copy(writer: sqlite3.Connection, path: str) -> str | None:
+    # Others rescue at the same moment.
+    destination = f"{path}.rescued-{now_ms()}-{os.getpid()}.backup"
+    create_private_file(destination, path)
+    try:
+        with closing(sqlite3.connect(destination)) as copy:
+            writer.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE").fetchone()
+            whole = copy.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
+    except sqlite3.Error:
+        # The disk is full, say: half a copy is none.
+        Path(destination).unlink()
+        raise
+    if whole:
+        return destination
+    Path(destination).unlink()
+    logger.error(
+        "the -wal or -shm of %s was deleted while the database was open, and what was in it could not be saved", path
+    )
+    return None

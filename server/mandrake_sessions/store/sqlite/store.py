@@ -1,0 +1,245 @@
+"""The store in one SQLite file (``interface.Store``): opening it, and opening it again where its file has gone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Literal
+
+from mandrake_sessions.errors import FileMoved, NotOpen, StorageFailure, StorageReason, Unreadable
+from mandrake_sessions.store.idle import Checkpoint, GiveBack
+from mandrake_sessions.store.interface import CommitHook, IdleTask, StoreFacts, StoreState
+from mandrake_sessions.store.settings import StoreSettings
+from mandrake_sessions.store.sql.seq import last_seq
+from mandrake_sessions.store.sqlite import health, leases, space
+from mandrake_sessions.store.sqlite.connect import StoreConnection
+from mandrake_sessions.store.sqlite.database import Database
+from mandrake_sessions.store.sqlite.permissions import may_write
+from mandrake_sessions.store.sqlite.pool import absolute_name, acquire, release, reopen, retire
+from mandrake_sessions.store.sqlite.transaction import (
+    SqliteSnapshot,
+    SqliteTransaction,
+    reads_snapshot,
+    seq_now,
+    snapshot,
+    transaction,
+)
+from mandrake_sessions.store.sqlite.watch import CommitWatch
+
+
+class SqliteStore:
+    """Counted once for each manager; the file itself is open once in a process."""
+
+    runs_on: Literal["loop"] = "loop"
+
+    def __init__(self, path: str, settings: StoreSettings) -> None:
+        self._path = path
+        self._settings = settings
+        self._state = threading.Lock()
+        self._held: Database | None = None
+        self._wanted_open = False
+        self._was_open = False
+        self._hooks: list[CommitHook] = []
+        self.reconnects = self.replacements = self.reopened_at = 0
+
+    @property
+    def name(self) -> str:
+        return self._path
+
+    @property
+    def is_open(self) -> bool:
+        return self._held is not None
+
+    @property
+    def is_current(self) -> bool:
+        """One ``stat`` where it may be written."""
+        held = self._held
+        return held is not None and _is_current(held)
+
+    def open(self) -> None:
+        with self._state:
+            self._path = absolute_name(self._path)
+            self._wanted_open = True
+            held = self._held
+            if held is not None and _is_current(held):
+                return
+            found = self._acquire_again(held)
+            # Once, however many tries that took.
+            self.reconnects += self._was_open
+            found.on_commit.extend(hook for hook in self._hooks if hook not in found.on_commit)
+            self._held = found
+            self._was_open = True
+            self.reopened_at = 0
+            with suppress(Unreadable), found.domain_errors():
+                self.reopened_at = last_seq(found.writer)
+
+    def _acquire_again(self, held: Database | None) -> Database:
+        if held is None:
+            return acquire(self._path, self._settings, again=self._was_open)
+        # It stays held until it is closed: a thread in a transaction goes on with it, which this one waits for.
+        was_replaced = held.identity.was_replaced
+        self.replacements += was_replaced
+        try:
+            found = reopen(held, self._path, self._settings)
+            found.is_unchecked |= was_replaced
+        except BaseException:
+            self._held = None
+            raise
+        return found
+
+    def close(self, last_words: Callable[[], object]) -> None:
+        with self._state:
+            self._wanted_open = self._was_open = False
+            held = self._held
+            if held is not None and held.is_usable:
+                if held.references == 1:
+                    last_words()
+                release(held)
+            self._held = None
+
+    def close_lost(self) -> None:
+        with self._state:
+            held, self._held = self._held, None
+            self._wanted_open = False
+            if held is not None:
+                self.replacements += held.identity.was_replaced
+                retire(held)
+
+    def _database(self, *, wait: bool = True) -> Database:
+        """The open file. Where it is no longer what its name leads to, and in a forked child, it is opened again.
+
+        Raises:
+            NotOpen: ``open`` was not called, or ``close`` was.
+            FileMoved: with ``wait=False``, where it would have to be opened again, which may take its time.
+        """
+        held = self._held
+        if held is not None and (held.running is not None or reads_snapshot(held) or _is_current(held)):
+            return held
+        if not self._wanted_open:
+            raise NotOpen(f"the store {self._path} is not open; call init(), or use `with SessionManager(…)`")
+        if not wait:
+            raise FileMoved(self._path)
+        self.open()
+        return self._database()
+
+    def _budget(self, *, wait: bool) -> float:
+        return self._settings.busy_timeout if wait else 0
+
+    def transaction(
+        self, *, appends_only: bool = False, wait: bool = True, budget: float | None = None
+    ) -> AbstractContextManager[SqliteTransaction]:
+        if budget is None:
+            budget = self._settings.busy_timeout if wait else 0
+        return transaction(self._database(wait=wait), self._settings, appends_only=appends_only, budget=budget)
+
+    def reading(self) -> AbstractContextManager[StoreConnection]:
+        return snapshot(self._database(), self._settings.busy_timeout)
+
+    def snapshot(self, *, wait: bool = True) -> SqliteSnapshot:
+        return SqliteSnapshot(self._database(wait=wait), self._budget(wait=wait))
+
+    def last_seq(self) -> int:
+        return seq_now(self._database(), self._settings.busy_timeout)
+
+    def interrupt_write(self) -> None:
+        held = self._held
+        if held is not None:
+            held.interrupt_writer()
+
+    def on_commit(self, hook: CommitHook) -> Callable[[], None]:
+        self._database().on_commit.append(hook)
+        self._hooks.append(hook)
+        return lambda: self._off_commit(hook)
+
+    def _off_commit(self, hook: CommitHook) -> None:
+        if hook in self._hooks:
+            self._hooks.remove(hook)
+        held = self._held
+        if held is not None and hook in held.on_commit:
+            held.on_commit.remove(hook)
+
+    def watch(self) -> CommitWatch:
+        return CommitWatch(self._database())
+
+    @property
+    def lease_id(self) -> str | None:
+        held = self._held
+        return None if held is None or held.lease is None else held.lease.id
+
+    def look_after_lease(self, *, wait: bool = True) -> None:
+        lease = self._database(wait=wait).lease
+        if lease is not None:
+            lease.look_after()
+
+    @contextmanager
+    def dead_lease(self, lease_id: str, *, wait: bool = True) -> Iterator[bool]:
+        with leases.dead_lease(self._database(wait=wait).path, lease_id) as dead:
+            yield dead
+
+    @property
+    def may_be_written(self) -> bool:
+        held = self._held
+        return held is not None and held.read_only is None and not held.is_damaged
+
+    @property
+    def failure(self) -> StorageFailure | None:
+        return None if self._held is None else self._held.failure
+
+    def state(self) -> StoreState:
+        held = self._held
+        if held is None or not held.is_usable:
+            raise NotOpen(f"the store {self._path} is not open")
+        return StoreState(
+            held.schema_version,
+            held.references,
+            held.busy_retries,
+            self.reconnects,
+            self.replacements,
+            held.failure if held.read_only is None else held.refusal(),
+            held.faults,
+        )
+
+    def facts(self) -> StoreFacts:
+        held = self._held if self._held is not None and self._held.is_usable else None
+        return health.facts(self._path, held, own_directory=self._settings.inside is not None)
+
+    def check(self) -> str:
+        return health.check(self._database(wait=False))
+
+    def known_unreadable(self) -> list[Unreadable]:
+        return [] if self._held is None else self._held.oddities.listed()
+
+    def unreadable(self) -> list[Unreadable]:
+        return [] if self._held is None else health.still_unreadable(self._held)
+
+    @property
+    def is_unchecked(self) -> bool:
+        return self._held is not None and self._held.is_unchecked
+
+    @property
+    def needs_inspection(self) -> bool:
+        return self._held is not None and health.needs_inspection(self._held)
+
+    def inspection(self) -> health.Inspection:
+        return health.Inspection(self._database(wait=False))
+
+    def idle_tasks(self) -> Sequence[IdleTask]:
+        return (GiveBack(self), Checkpoint(self))
+
+    def give_back(self, *, wait: bool = True) -> bool:
+        with self.reading() as connection:
+            if not space.free_pages(connection):
+                return False
+        with self.transaction(wait=wait) as tx:
+            return space.give_back(tx)
+
+    def checkpoint(self, *, wait: bool = True) -> None:
+        space.checkpoint(self._database(wait=wait), self._budget(wait=wait))
+
+
+def _is_current(held: Database) -> bool:
+    """Whether it is open, still what its name leads to, and not read-only for a reason that has gone."""
+    if not held.is_usable or held.is_cut_off or not held.identity.is_same:
+        return False
+    return held.read_only is not StorageReason.READ_ONLY or not may_write(held.path)

@@ -1,0 +1,318 @@
+"""``transaction()`` and ``snapshot()``: the only two places where a transaction begins and ends."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
+
+from mandrake_sessions.errors import FileMoved, StorageReason, Unreadable
+from mandrake_sessions.ids import now_ms
+from mandrake_sessions.model import Change
+from mandrake_sessions.store.interface import Commit
+from mandrake_sessions.store.settings import StoreSettings
+from mandrake_sessions.store.sql.seq import last_seq
+from mandrake_sessions.store.sql.values import MAX_NUMBER
+from mandrake_sessions.store.sqlite.connect import StoreConnection
+from mandrake_sessions.store.sqlite.database import Database, lock
+from mandrake_sessions.store.sqlite.immediate import begin, begin_reading, commit, undo
+from mandrake_sessions.store.sqlite.retry import retry_while_locked
+
+logger = logging.getLogger(__name__)
+
+
+class SqliteTransaction:
+    """A running write transaction: see ``interface.Transaction``."""
+
+    def __init__(self, database: Database) -> None:
+        last_seq = database.last_seq
+        self.own_lease_id = database.own_lease_id
+        self.sql = database.writer
+        self.streams = database.streams
+        self.changes: list[Change] | None = [] if database.on_commit else None
+        self.seq_before = last_seq
+        self.now = now_ms()
+        self.thread = threading.get_ident()
+        self.depth = 0
+        self.lost: BaseException | None = None
+        self._seq = last_seq
+
+    @property
+    def seq(self) -> int:
+        """The ``seq`` of the last change, this transaction's own included."""
+        if self._seq is None:
+            self._seq = last_seq(self.sql)
+            if self.seq_before is None:
+                self.seq_before = self._seq
+        return self._seq
+
+    def next_seq(self) -> int:
+        """The number of the next change. Given under the write lock, so that commit order is seq order."""
+        if (seq := self.seq) >= MAX_NUMBER:
+            raise Unreadable("change", str(seq), "no number can follow the one that it has")
+        self._seq = seq + 1
+        return self._seq
+
+    def as_commit(self) -> Commit:
+        """What it was, once it is committed."""
+        changes, seq = self.changes, self.seq
+        pieces = sum((change.last_chunk or 0) - (change.first_chunk or 0) + 1 for change in changes or ())
+        are_all = changes is not None and self.seq_before is not None and seq - self.seq_before == pieces
+        return Commit(self.seq_before, seq, changes if are_all else None)
+
+    def forget(self) -> None:
+        """After a savepoint was rolled back, its numbers are free again: nobody has seen them."""
+        self._seq = None
+        self.streams.clear()
+        if self.changes is not None:
+            self.changes.clear()
+
+
+def seq_now(database: Database, budget: float) -> int:
+    """The store's ``seq`` as this thread sees it; inside its own transaction it is known without looking."""
+    running = database.running
+    if running is not None and running.thread == threading.get_ident() and not reads_snapshot(database):
+        with database.domain_errors():
+            return running.seq
+    with snapshot(database, budget) as connection:
+        return last_seq(connection)
+
+
+def transaction(
+    database: Database, settings: StoreSettings, *, appends_only: bool, budget: float
+) -> AbstractContextManager[SqliteTransaction]:
+    """The write transaction of this thread: a new one, or a savepoint in the one that runs already.
+
+    After the block has ended it is committed, as durable as the settings say, and ``on_commit`` was called; after an
+    exception nothing of the block is stored. ``budget``: seconds; with 0 a lock held by another process or thread is
+    ``Busy`` at once, for an event loop, which waits by other means.
+
+    Raises:
+        Busy: the lock could not be had within the budget.
+        StorageFailure: the file cannot be written.
+    """
+    running = database.running
+    if running is not None and running.thread == threading.get_ident():
+        if not appends_only:
+            database.streams.clear()
+        return _savepoint(database, running)
+    return _Outermost(database, settings.durability.synchronous(appends_only=appends_only), budget, appends_only)
+
+
+class _Outermost:
+    """A transaction that is not part of another. It is a class and no generator since it is entered for every append:
+    this takes a third of the time."""
+
+    def __init__(self, database: Database, synchronous: str, budget: float, appends_only: bool) -> None:
+        self._database = database
+        self._appends_only = appends_only
+        self._synchronous = synchronous
+        self._budget = budget
+
+    def __enter__(self) -> SqliteTransaction:
+        database = self._database
+        lock(database, self._budget)
+        try:
+            return self._begin(database)
+        except BaseException as error:
+            database.lock.release()
+            database.raise_domain_error(error)
+            raise
+
+    def _begin(self, database: Database) -> SqliteTransaction:
+        if not database.is_usable:
+            # Another thread has found, while this one waited for it, that the file has to be opened again.
+            raise FileMoved(database.path)
+        if database.read_only is not None or database.failure is not None:
+            database.check_writable()
+        if not self._appends_only:
+            # Under the lock: another thread may be appending until now.
+            database.streams.clear()
+        _set_synchronous(database, self._synchronous)
+        retries = database.busy_retries
+        begin(database.writer, database.path, self._budget, database.count_retry)
+        try:
+            if database.busy_retries != retries and not database.identity.is_same:
+                # While it waited for the lock, others may have gone on to another -shm, in which nobody has it.
+                raise FileMoved(database.path)
+            _catch_up(database)
+        except BaseException:
+            undo(database.writer)
+            raise
+        running = database.running = SqliteTransaction(database)
+        return running
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        database = self._database
+        running, database.running = database.running, None
+        try:
+            self._end(database, running, error)
+        except BaseException as fault:
+            # Whatever failed before the COMMIT: a transaction that stayed open would keep all others out.
+            with suppress(sqlite3.Error):
+                undo(database.writer)
+            database.forget()
+            if isinstance(fault, Unreadable):
+                database.note(fault)
+            database.raise_domain_error(fault)
+            raise
+        finally:
+            database.lock.release()
+        if running is not None and database.on_commit:
+            _tell_listeners(database, running)
+
+    def _end(self, database: Database, running: SqliteTransaction | None, error: BaseException | None) -> None:
+        failed = error or (running.lost if running is not None else None)
+        if failed is not None or running is None:
+            raise failed or RuntimeError("the transaction has ended already")
+        if database.failure is not None and database.is_damaged:
+            # Part of it met what cannot be: the rest may stand on that.
+            raise database.failure
+        seq = running.seq
+        commit(database.writer)
+        database.check_in_place()
+        database.remember(seq)
+
+
+def _tell_listeners(database: Database, done: SqliteTransaction) -> None:
+    """What is committed must not look as if it were not, whatever a listener raises; and the others hear of it."""
+    told = done.as_commit()
+    for listener in list(database.on_commit):
+        try:
+            listener(told)
+        except Exception:
+            logger.exception("a listener to the commits of %s failed", database.path)
+
+
+@contextmanager
+def _savepoint(database: Database, running: SqliteTransaction) -> Iterator[SqliteTransaction]:
+    """Part of a transaction that can fail without the rest."""
+    with database.domain_errors(), _part(running):
+        yield running
+
+
+@contextmanager
+def _part(running: SqliteTransaction) -> Iterator[None]:
+    if running.lost is not None:
+        raise running.lost
+    running.depth += 1
+    name = f"s{running.depth}"
+    running.sql.execute(f"SAVEPOINT {name}")
+    try:
+        yield
+    except BaseException as error:
+        if running.sql.in_transaction:
+            running.sql.execute(f"ROLLBACK TO {name}")
+            running.sql.execute(f"RELEASE {name}")
+        else:
+            # A full disk or a failed write has ended the whole transaction: nothing more may be written in it.
+            running.lost = error
+        running.forget()
+        raise
+    else:
+        running.sql.execute(f"RELEASE {name}")
+    finally:
+        running.depth -= 1
+
+
+def _set_synchronous(database: Database, synchronous: str) -> None:
+    """It cannot be changed inside a transaction, so it is set before; and only when it differs."""
+    if database.synchronous != synchronous:
+        database.writer.execute(f"PRAGMA synchronous={synchronous}")
+        database.synchronous = synchronous
+
+
+def _catch_up(database: Database) -> None:
+    """Notice, under the write lock, what others have done to the file since: new numbers, maybe a new schema."""
+    (version,) = database.writer.execute("PRAGMA data_version").fetchone()
+    if version == database.data_version:
+        return
+    database.notice_schema(database.writer)
+    if database.failure is not None and database.failure.reason is StorageReason.SCHEMA_TOO_NEW:
+        raise database.failure
+    database.data_version = version
+    database.forget()
+
+
+class _Snapshots(threading.local):
+    """The snapshot that this thread reads from, by database."""
+
+    def __init__(self) -> None:
+        self.connections: dict[int, StoreConnection] = {}
+
+
+_snapshots = _Snapshots()
+
+
+def reads_snapshot(database: Database) -> bool:
+    """Whether this thread reads from a snapshot of the database that was taken before."""
+    return id(database) in _snapshots.connections
+
+
+@contextmanager
+def snapshot(database: Database, budget: float) -> Iterator[StoreConnection]:
+    """One consistent state of the store, for any number of statements.
+
+    Inside a transaction of this thread it is that transaction's own view, inside a ``SqliteSnapshot`` that one's.
+    """
+    taken = _snapshots.connections.get(id(database))
+    if taken is not None:
+        with database.domain_errors():
+            yield taken
+    elif (running := database.running) is not None and running.thread == threading.get_ident():
+        with database.domain_errors():
+            yield running.sql
+    else:
+        with SqliteSnapshot(database, budget) as found, database.domain_errors():
+            yield found.sql
+
+
+class SqliteSnapshot:
+    """A snapshot taken now, by this thread, to be read from now or later, by this or another thread.
+
+    Enter it in the thread that reads; leaving it gives the connection back.
+    """
+
+    def __init__(self, database: Database, budget: float) -> None:
+        self.database = database
+        self._state = threading.Lock()
+        self._released = False
+        with database.domain_errors():
+            self.sql = database.acquire_reader()
+            try:
+                retry_while_locked(lambda: begin_reading(self.sql), budget, database.path)
+            except BaseException:
+                database.release_reader(self.sql)
+                raise
+
+    def __enter__(self) -> SqliteSnapshot:
+        _snapshots.connections[id(self.database)] = self.sql
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del _snapshots.connections[id(self.database)]
+        self.release()
+
+    def release(self) -> None:
+        """Give the connection back, entered or not; a second time does nothing."""
+        with self._state:
+            if self._released:
+                return
+            self._released = True
+        if self.sql.in_transaction:
+            self.sql.execute("ROLLBACK")
+        self.database.release_reader(self.sql)
+
+    def last_seq(self) -> int:
+        """The ``seq`` of the last change that the snapshot holds."""
+        with self.database.domain_errors():
+            return last_seq(self.sql)
+
+    def interrupt(self) -> None:
+        """End the statement that reads now, from any thread; its reader gets ``Cancelled``."""
+        with self._state:
+            if not self._released:
+                self.sql.interrupt()
