@@ -1,4 +1,4 @@
-"""The typed functions of the client, one for each method of the table."""
+"""The typed functions of the two clients, one for each method of the table."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from mandrake_sessions.protocol.methods import METHODS, Access, Method
 from mandrake_sessions.protocol.names import snake
 
 CLIENT_FILE = "server/mandrake_sessions/client/methods.py"
+SYNC_CLIENT_FILE = "server/mandrake_sessions/client/sync_methods.py"
 LINE_LENGTH = 120
-HEADER = '''"""The methods of the server as typed functions. Generated from ``protocol/methods.py`` by ``make docs``."""
+HEADER = '''"""The methods of the server as {kind}. Generated from ``protocol/methods.py`` by ``make docs``."""
 
 from __future__ import annotations
 
@@ -21,26 +22,35 @@ from mandrake_sessions import fields, model
 from mandrake_sessions.protocol import params, results
 
 
-class Methods:
+class {name}:
     """One function for each method but those that subscribe. The arguments are the method's params, in snake case.
 
-    ``where``: which store is meant, ``{"scope": "system"}`` or ``{"workspace": uri}``; without it the workspace's.
+    ``where``: which store is meant, ``{{"scope": "system"}}`` or ``{{"workspace": uri}}``; without it the workspace's.
     Units, defaults and errors: ``docs/protocol.md``.
     """
 
-    async def call(self, method: str, given: Mapping[str, Any], where: params.StoreParams | None = None) -> Any:
+    {define} call(self, method: str, given: Mapping[str, Any], where: params.StoreParams | None = None) -> Any:
         raise NotImplementedError
 '''
 
 
 def client_methods() -> str:
-    """The whole file."""
+    """The whole file of the asyncio client."""
+    return _file(HEADER.format(kind="typed functions", name="Methods", define="async def"), "async def", "await ")
+
+
+def sync_client_methods() -> str:
+    """The whole file of the client without an event loop."""
+    return _file(HEADER.format(kind="typed functions that wait", name="SyncMethods", define="def"), "def", "")
+
+
+def _file(header: str, define: str, wait: str) -> str:
     # A subscription is more than a call: what follows its reply has to be read.
     calls = [method for method in METHODS.values() if method.access not in (Access.FOLLOW, Access.LEAVE)]
-    return HEADER + "".join(map(_function, calls))
+    return header + "".join(_function(method, define, wait) for method in calls)
 
 
-def _function(method: Method) -> str:
+def _function(method: Method, define: str, wait: str) -> str:
     arguments, given = ["self"], "{}"
     if method.takes_store:
         arguments += ["*", "where: params.StoreParams | None = None"]
@@ -49,19 +59,19 @@ def _function(method: Method) -> str:
     result = _name(method.result)
     call = f'self.call("{method.name}", {given}{", where" if method.takes_store else ""})'
     return f'''
-{_signature(snake(method.name), arguments, result)}
+{_signature(f"{define} {snake(method.name)}", arguments, result)}
         """{method.summary}"""
-        result: {result} = await {call}
+        result: {result} = {wait}{call}
         return result
 '''
 
 
-def _signature(name: str, arguments: list[str], result: str) -> str:
+def _signature(definition: str, arguments: list[str], result: str) -> str:
     """On one line if there is room, as the formatter has it."""
-    line = f"    async def {name}({', '.join(arguments)}) -> {result}:"
+    line = f"    {definition}({', '.join(arguments)}) -> {result}:"
     if len(line) <= LINE_LENGTH:
         return line
-    return f"    async def {name}(\n        {', '.join(arguments)}\n    ) -> {result}:"
+    return f"    {definition}(\n        {', '.join(arguments)}\n    ) -> {result}:"
 
 
 def _name(kind: Any) -> str:

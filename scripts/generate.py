@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from client_methods import CLIENT_FILE, client_methods
+from client_methods import CLIENT_FILE, SYNC_CLIENT_FILE, client_methods, sync_client_methods
 from editor_methods import NEOVIM_FILE, neovim_methods
 from reliability import check_tests
 
@@ -26,6 +26,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "protocol.schema.json": json.dumps(json_schema(), indent=2) + "\n",
         ROOT / NEOVIM_FILE: neovim_methods(),
         ROOT / CLIENT_FILE: client_methods(),
+        ROOT / SYNC_CLIENT_FILE: sync_client_methods(),
     }
 
 

@@ -5,15 +5,33 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mandrake_sessions.client import SERVER, Client, Notification, Subscription, apply
+from mandrake_sessions.client import (
+    SERVER,
+    Client,
+    Notification,
+    RequestFailed,
+    Subscription,
+    SyncClient,
+    SyncSubscription,
+    apply,
+)
 from mandrake_sessions.model import Turn
+from mandrake_sessions.protocol.params import StoreParams
 from mandrake_sessions.protocol.results import TurnSubscription, TurnUpdated
 from wire import TIMEOUT, clean_environment
+
+# Starts a program in a directory: the server finds the workspace by itself, as in a shell.
+IN_DIRECTORY = ("sh", "-c", 'cd -- "$0" && exec "$@"')
 
 
 class StrictSubscription(Subscription[Any, Any]):
@@ -27,14 +45,18 @@ class StrictClient(Client):
     """Every item of every subscription and every other notification must be read, every request answered once, and
     the server must end well. ``notifications``: those of no subscription; a test takes out what it has looked at."""
 
-    def __init__(self, workspace: Path, *flags: str, **options: Any) -> None:
+    def __init__(self, workspace: Path | None, *flags: str, **options: Any) -> None:
         self.notifications: deque[Notification] = deque()
+        self.stderr = b""
+        # Notifications of these methods may be left unread: how many come is not what the test is about.
+        self.let_be: set[str] = set()
+        self.is_killed = False
         self.exit_codes: list[int] = []
         self._surprises: list[Any] = []
         self._subscriptions: list[Subscription[Any, Any]] = []
         given: dict[str, Any] = {
             "command": SERVER,
-            "environment": clean_environment(workspace),
+            "environment": None if workspace is None else clean_environment(workspace),
             "timeout": TIMEOUT,
             "on_notification": self.notifications.append,
         }
@@ -44,6 +66,9 @@ class StrictClient(Client):
         subscription = StrictSubscription(self, method, params, self.max_waiting_bytes)
         self._subscriptions.append(subscription)
         return subscription
+
+    def wrote(self, words: bytes) -> None:
+        self.stderr += words
 
     def surprised(self, message: Any) -> None:
         self._surprises.append(message)
@@ -60,11 +85,120 @@ class StrictClient(Client):
 
     def check(self) -> None:
         """Called when the server has ended, with all that it wrote."""
-        assert self.exit_codes[-1] == 0
+        if self.is_killed:
+            assert self.exit_codes[-1] == -signal.SIGKILL
+            return
+        assert self.exit_codes[-1] == 0, self.stderr
         assert not self._surprises, f"nobody expects {self._surprises[:5]}"
-        assert not self.notifications, f"left unread: {list(self.notifications)[:5]}"
+        unread = [told for told in self.notifications if told.method not in self.let_be]
+        assert not unread, f"left unread: {unread[:5]}"
         for subscription in self._subscriptions:
             assert not subscription.unread, f"{subscription.unread} items of {subscription} were left unread"
+
+
+class StrictSyncClient(SyncClient):
+    """The strict client for tests without an event loop. Made by ``connected``."""
+
+    def __init__(self, strict: StrictClient) -> None:
+        self.strict = strict
+        super().__init__()
+
+    def _make_client(self, workspace: Any, options: Any) -> Client:
+        return self.strict
+
+    def error(self, method: str, **params: Any) -> RequestFailed:
+        """The error of a request that must fail; ``params`` as on the wire."""
+        try:
+            result = self.request(method, params)
+        except RequestFailed as failed:
+            return failed
+        raise AssertionError(f"{method} {params} should have failed, and gave {result}")
+
+    def initialize(self, **params: Any) -> Any:
+        """LSP's beginning; the result as on the wire."""
+        given = {"processId": os.getpid(), "rootUri": None, "capabilities": {}} | params
+        result = self.request("initialize", given)
+        self.notify("initialized")
+        return result
+
+    def told(self, method: str) -> Any:
+        """The params of the next notification of that method, which belongs to no subscription."""
+        found: list[Notification] = []
+        self.wait_until(lambda: bool(found) or self._take(method, found), method)
+        return found[0].params
+
+    def let_be(self, method: str) -> None:
+        """Notifications of this method may be left unread: how many come is not what the test is about."""
+        self.strict.let_be.add(method)
+
+    @property
+    def log(self) -> str:
+        """All that an editor's log would hold: stderr, then a line for each ``window/logMessage`` that waits."""
+        shown = [told.params for told in tuple(self.strict.notifications) if told.method == "window/logMessage"]
+        levels = {1: "ERROR", 2: "WARNING"}
+        return self.strict.stderr.decode() + "".join(f"{levels[one['type']]} {one['message']}\n" for one in shown)
+
+    def wait_for_log(self, text: str) -> None:
+        """Wait until the text stands in ``log``: stderr is read beside stdout, so it may come later than an answer."""
+        self.wait_until(lambda: text in self.log, text)
+
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} never came; log {self.log}"
+            time.sleep(0.005)
+
+    def kill(self) -> None:
+        """What is unread then is not looked at."""
+        self.strict.is_killed = True
+        os.kill(self.pid, signal.SIGKILL)
+
+    def _take(self, method: str, into: list[Notification]) -> bool:
+        """Move the first notification of that method; on the thread that adds to them."""
+
+        async def take() -> bool:
+            found = [told for told in self.strict.notifications if told.method == method][:1]
+            for told in found:
+                self.strict.notifications.remove(told)
+            into.extend(found)
+            return bool(found)
+
+        return self.run(take())
+
+
+@contextmanager
+def connected(directory: Path, *flags: str, **options: Any) -> Iterator[StrictSyncClient]:
+    """A server that is started in a directory, and its client. It must end well, with everything read.
+
+    ``command``: the whole command, without its flags. ``environment``: more of it than ``clean_environment`` gives.
+    """
+    environment = clean_environment(directory) | options.pop("environment", {})
+    command = (*IN_DIRECTORY, str(directory), *options.pop("command", SERVER))
+    strict = StrictClient(None, *flags, command=command, environment=environment, **options)
+    with StrictSyncClient(strict) as client:
+        yield client
+
+
+class Talk:
+    """A session with a round, ready for turns: the ids of its parts. ``where``: in which store."""
+
+    def __init__(self, client: SyncClient, *, where: StoreParams | None = None, **session: Any) -> None:
+        self._client = client
+        self._where = where
+        self.session = client.session_create(where=where, **session).id
+        made = client.round_create(where=where, session_id=self.session, content="What is in here?")
+        self.round, self.request, self.response = made.round.id, made.request.id, made.response.id
+
+    def turn(self, **params: Any) -> str:
+        return self._client.turn_create(where=self._where, response_id=self.response, **params).id
+
+
+def read_all(changes: SyncSubscription[Any, Any], seq: int) -> list[Any]:
+    """The items up to and with a seq."""
+    found: list[Any] = []
+    while not found or found[-1].seq < seq:
+        found.append(next(changes))
+    return found
 
 
 async def new_response(client: Client) -> str:

@@ -22,7 +22,7 @@ PAGES = ("README.md", *sorted(path.relative_to(ROOT).as_posix() for path in ROOT
 EXAMPLES = {
     "README.md": {"watch", "write", "pipe", "python"},
     "docs/keeping.md": {"keep", "replaced", "move"},
-    "docs/client.md": {"client"},  # run in tests/client
+    "docs/client.md": {"client", "sync"},  # run in tests/client
 }
 # A block of code with what stands above it: `<!-- example: NAME -->`, `<!-- not run: WHY -->`, or nothing.
 _BLOCK = re.compile(r"^(?:<!-- (example|not run): (.+?) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

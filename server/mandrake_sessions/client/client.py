@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self, Unpack
 
 from mandrake_sessions.client.conversion import notification_from_wire, params_to_wire, result_from_wire
 from mandrake_sessions.client.errors import ClientError, NotAnswered, ServerEnded
+from mandrake_sessions.client.framing import Framing
 from mandrake_sessions.client.link import Link, Message
 from mandrake_sessions.client.methods import Methods
 from mandrake_sessions.client.subscription import Subscription
@@ -45,7 +46,7 @@ class Client(Methods):
     ``environment``: the server's; None for that of this process. ``timeout``: seconds that a request may take before
     NotAnswered is raised; None waits for ever. ``max_waiting_bytes``: how much a subscription keeps for a program that
     reads slowly. ``on_notification``: called with every notification that belongs to no subscription; without it a
-    ``turn/rejected`` is logged as a warning.
+    ``turn/rejected`` is logged as a warning. ``framing``: ``"headers"`` sends LSP's ``Content-Length`` with messages.
 
     ``restarts``: a server that ended by itself is started again by the next request, or when a subscription is read;
     subscriptions then continue after the last change that was read. The requests that were waiting raise ServerEnded,
@@ -67,10 +68,12 @@ class Client(Methods):
         restarts: bool = False,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
         on_notification: Callable[[Notification], None] | None = None,
+        framing: Framing = "lines",
     ) -> None:
         place = () if workspace is None else ("--workspace", str(Path(workspace)))
         self._command = (*command, *place, *flags)
         self._environment = environment
+        self._framing = framing
         self.timeout = timeout
         self._restarts = restarts
         self.max_waiting_bytes = max_waiting_bytes
@@ -162,6 +165,9 @@ class Client(Methods):
         elif method == "turn/rejected":
             logger.warning("the server rejected an append to turn %s", notification.params.turn_id)
 
+    def wrote(self, words: bytes) -> None:
+        """Called with what the server writes to stderr, such as its log."""
+
     def surprised(self, message: Any) -> None:
         """Called for every message that nothing here expects."""
         logger.debug("a message of the server that nobody expects: %.200r", message)
@@ -188,5 +194,5 @@ class Client(Methods):
                 self.ended(await link.close())
                 link = None
             if link is None:
-                link = self._link = await Link.open(self._command, self._environment, self)
+                link = self._link = await Link.open(self._command, self._environment, self._framing, self)
             return link

@@ -1,4 +1,4 @@
-"""One server process, and the requests that wait for its replies: JSON-RPC by lines over the process's pipes."""
+"""One server process, and the requests that wait for its replies: JSON-RPC over the process's pipes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import asyncio
 import json
 import logging
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
 from attrs import frozen
 
 from mandrake_sessions.client.errors import ClientError, RequestFailed, ServerEnded
+from mandrake_sessions.client.framing import CHUNK_BYTES, Framing, frame, read_messages
 
 logger = logging.getLogger(__name__)
 
-CHUNK_BYTES = 1 << 18
 # A server that does not end by itself within this time after the end of its input is killed.
 END_SECONDS = 5.0
 # As much of the end of stderr as is kept for an error message.
@@ -29,7 +29,7 @@ class Listener(Protocol):
     """Takes the notifications of one subscription."""
 
     def take(self, method: str, params: Message, size: int) -> None:
-        """A notification, in order; ``size`` is that of its line in bytes."""
+        """A notification, in order; ``size`` is that of its body in bytes."""
 
     def lose(self) -> None:
         """The server has ended."""
@@ -41,8 +41,12 @@ class Owner(Protocol):
     def told(self, method: str, params: Any) -> None:
         """A notification that belongs to no subscription."""
 
+    def wrote(self, words: bytes) -> None:
+        """The server wrote this to stderr."""
+
     def surprised(self, message: Any) -> None:
-        """A line that is no JSON, a reply to no request, or a notification of a subscription that nobody has made."""
+        """A message that is no JSON object, a reply to no request, or a notification of a subscription that nobody has
+        made."""
 
 
 @frozen(eq=False)
@@ -56,11 +60,12 @@ class _Call:
 class Link:
     """Made by ``open``. ``listeners``: by subscription id; None for one that is being left, whose rest is dropped."""
 
-    def __init__(self, process: Process, owner: Owner) -> None:
+    def __init__(self, process: Process, framing: Framing, owner: Owner) -> None:
         self.listeners: dict[str, Listener | None] = {}
         self.has_answered = False
         self.has_ended = False
         self._process = process
+        self._framing = framing
         self._owner = owner
         self._calls: dict[int, _Call] = {}
         self._last_id = 0
@@ -69,7 +74,9 @@ class Link:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def open(cls, command: Sequence[str], environment: Mapping[str, str] | None, owner: Owner) -> Link:
+    async def open(
+        cls, command: Sequence[str], environment: Mapping[str, str] | None, framing: Framing, owner: Owner
+    ) -> Link:
         """Start the server. Raises ServerEnded where there is no such program."""
         try:
             process = await asyncio.create_subprocess_exec(
@@ -84,7 +91,7 @@ class Link:
             )
         except OSError as error:
             raise ServerEnded(f"the server could not be started: {command[0]}: {error.strerror}") from error
-        return cls(process, owner)
+        return cls(process, framing, owner)
 
     @property
     def pid(self) -> int:
@@ -145,10 +152,10 @@ class Link:
 
     def _send(self, message: Message) -> None:
         # NaN is no JSON: the server could not say which request it came with.
-        line = json.dumps(message, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        body = json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
         assert self._process.stdin is not None
         if not self.has_ended:
-            self._process.stdin.write(line)
+            self._process.stdin.write(frame(self._framing, body))
 
     def _left(self, subscription_id: str, reply: asyncio.Future[Any]) -> None:
         self.listeners.pop(subscription_id, None)
@@ -159,8 +166,8 @@ class Link:
     async def _read(self) -> None:
         assert self._process.stdout is not None
         try:
-            async for line in _lines(self._process.stdout):
-                self._take(line)
+            async for body in read_messages(self._framing, self._process.stdout):
+                self._take(body)
         finally:
             # What the server said last explains why it ended.
             await asyncio.wait({self._stderr}, timeout=1.0)
@@ -172,16 +179,16 @@ class Link:
                 if listener is not None:
                     listener.lose()
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, body: bytes) -> None:
         try:
-            message = json.loads(line)
+            message = json.loads(body)
         except ValueError:
             message = None
         if not isinstance(message, dict):
-            self._owner.surprised(line)
+            self._owner.surprised(body)
             return
         if isinstance(message.get("method"), str):
-            self._take_notification(message, len(line))
+            self._take_notification(message, len(body))
             return
         message_id = message.get("id")
         call = self._calls.pop(message_id, None) if isinstance(message_id, int) else None
@@ -204,6 +211,7 @@ class Link:
         assert self._process.stderr is not None
         while words := await self._process.stderr.read(CHUNK_BYTES):
             self._last_words = (self._last_words + words)[-MAX_LAST_WORDS:]
+            self._owner.wrote(words)
 
     def _gone(self) -> ServerEnded:
         said = self._last_words.decode(errors="replace").strip().rpartition("\n")[2]
@@ -230,14 +238,3 @@ def _fail(call: _Call, error: ClientError) -> None:
     # A request that was cancelled has nobody who waits.
     if not call.reply.done():
         call.reply.set_exception(error)
-
-
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length, without their ends. The rest of a line that a killed server did not finish is dropped."""
-    begun: list[bytes] = []
-    while data := await stream.read(CHUNK_BYTES):
-        first, *others = data.split(b"\n")
-        begun.append(first)
-        for other in others:
-            yield b"".join(begun)
-            begun = [other]
