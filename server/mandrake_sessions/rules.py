@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from mandrake_sessions.errors import InvalidValue, TooLarge
+from mandrake_sessions.ids import now_ms
 from mandrake_sessions.limits import MAX_METADATA_BYTES, MAX_TEXT_BYTES
 from mandrake_sessions.model import ResponseStatus, ToolCallStatus, TurnStatus
 from mandrake_sessions.store.sql.values import byte_length, encode_json
@@ -20,6 +21,8 @@ from mandrake_sessions.store.sql.values import byte_length, encode_json
 Rule = Callable[[str, Any], Any]
 
 MAX_COUNT = 2**63 - 1
+# Clocks differ, and a day is more than time zones do.
+MAX_AHEAD_MS = 24 * 60 * 60 * 1000
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
@@ -92,6 +95,14 @@ def count(path: str, value: Any) -> int:
     if not 0 <= value <= MAX_COUNT:
         raise InvalidValue(path, f"must be from 0 to 2^63-1, not {_shown(value)}")
     return value
+
+
+def moment(path: str, value: Any) -> int:
+    """A time that a caller gives for what it writes, in milliseconds since the epoch."""
+    result = count(path, value)
+    if result > (latest := now_ms() + MAX_AHEAD_MS):
+        raise InvalidValue(path, f"must be at most a day ahead of the clock, so at most {latest}, not {result}")
+    return result
 
 
 def cost(path: str, value: Any) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mandrake_sessions import rules
 from mandrake_sessions.operations.feed import Feed
 from mandrake_sessions.operations.history import HistoryOperations
 from mandrake_sessions.operations.pruning import PruningOperations
@@ -22,7 +23,7 @@ class Conversations(PruningOperations, SessionOperations, RoundOperations, TurnO
         self.feed = Feed(store)
 
     @contextmanager
-    def transaction(self, *, appends_only: bool = False, wait: bool = True) -> Iterator[None]:
+    def transaction(self, *, appends_only: bool = False, wait: bool = True, at: int | None = None) -> Iterator[None]:
         """Run the operations of the block in one transaction, all or nothing.
 
         After the block they are committed, as durable as the settings say; listeners hear of them then, and not
@@ -32,9 +33,17 @@ class Conversations(PruningOperations, SessionOperations, RoundOperations, TurnO
         ``appends_only`` is a promise that lets ``balanced`` durability commit as it does for appends. With
         ``wait=False`` a lock of another process is ``Busy`` at once.
 
+        ``at``: when all of it happened, in milliseconds since the epoch, for programs that import what is past. The
+        times that the store gives by itself (``created_at``, ``updated_at``, ``archived_at``, ``end_time``, the start
+        and end of a stream) are this one, but none lies before the creation of its entity. A part has the time of the
+        whole unless it is given another, so one transaction can hold an import. The order of changes stays the order in
+        which they are written, and the feed keeps them as long as any.
+
         Raises:
+            InvalidValue: ``at`` is no time, or more than a day ahead of the clock; the block was not entered.
             Busy: another process held the lock for the busy timeout; the block was not entered.
             StorageFailure: the store cannot be written; nothing of the block is stored.
         """
-        with self.store.transaction(appends_only=appends_only, wait=wait):
+        at = None if at is None else rules.moment("at", at)
+        with self.store.transaction(appends_only=appends_only, wait=wait, at=at):
             yield

@@ -53,9 +53,10 @@ class Sql(Protocol):
 class Transaction(Protocol):
     """A running write transaction.
 
-    ``now``: its time, in milliseconds since the epoch, the same for all that it writes. ``streams``: what is
-    remembered between transactions of the turns that appends go to (see ``sql/streams.py``). ``changes``: the appends
-    in it, for those who are told of the commit; None where nobody is.
+    Times are milliseconds since the epoch. ``clock``: when it began. ``now``: the time that the entities get which it
+    writes, the clock's unless its caller gave another; the feed, which is pruned by age, gets the clock's. ``streams``:
+    what is remembered between transactions of the turns that appends go to (see ``sql/streams.py``). ``changes``: the
+    appends in it, for those who are told of the commit; None where nobody is.
     """
 
     streams: dict[str, Any]
@@ -63,6 +64,8 @@ class Transaction(Protocol):
 
     @property
     def sql(self) -> Sql: ...
+    @property
+    def clock(self) -> int: ...
     @property
     def now(self) -> int: ...
     @property
@@ -187,12 +190,13 @@ class EntityStore(Protocol):
         """How often it was opened again."""
 
     def transaction(
-        self, *, appends_only: bool = False, wait: bool = True, budget: float | None = None
+        self, *, appends_only: bool = False, wait: bool = True, budget: float | None = None, at: int | None = None
     ) -> AbstractContextManager[Transaction]:
         """The write transaction of this thread: a new one, or a part that can fail alone in the one that runs.
 
         After the block it is committed, as durable as the settings say, and the hooks were called; after an exception
         nothing of the block is stored. ``budget``: seconds that it may wait for a lock, in place of the busy timeout.
+        ``at``: the transaction's ``now``, for the block; without it a part of a transaction has the one of the whole.
         """
 
     def reading(self) -> AbstractContextManager[Sql]:

@@ -278,7 +278,7 @@ def _record(
 ) -> None:
     row = {"session_pk": session_pk, "round_pk": round_pk, "turn_pk": turn_pk}
     encoded = None if data is None else _encode(data)
-    insert(tx, "feed", {"data": encoded, "seq": seq, "at": tx.now, "kind": kind.value, **row})
+    insert(tx, "feed", {"data": encoded, "seq": seq, "at": tx.clock, "kind": kind.value, **row})
 
 
 # The index `feed_by_tool_call` is on this very expression: the id of the call that an update brought, as JSON has it,

@@ -129,7 +129,7 @@ class PieceWriter:
             (
                 content,
                 raw_response,
-                self._tx.now,
+                self._tx.clock,
                 stream.pk,
                 chunk,
                 stream.current_tokens,

@@ -49,8 +49,9 @@ class EmptyStore:
         appends_only: bool = False,  # noqa: ARG002
         wait: bool = True,  # noqa: ARG002
         budget: float | None = None,  # noqa: ARG002
+        at: int | None = None,
     ) -> Iterator[EmptyTransaction]:
-        yield EmptyTransaction(self._connection)
+        yield EmptyTransaction(self._connection, at)
 
     @contextmanager
     def reading(self) -> Iterator[StoreConnection]:
@@ -65,9 +66,10 @@ class EmptyTransaction:
 
     changes: list[Change] | None = None
 
-    def __init__(self, connection: StoreConnection) -> None:
+    def __init__(self, connection: StoreConnection, at: int | None) -> None:
         self.sql = connection
-        self.now = now_ms()
+        self.clock = now_ms()
+        self.now = self.clock if at is None else at
         self.seq = 0
         self.streams: dict[str, Any] = {}
 

@@ -127,11 +127,12 @@ class SqliteStore:
         return self._settings.busy_timeout if wait else 0
 
     def transaction(
-        self, *, appends_only: bool = False, wait: bool = True, budget: float | None = None
+        self, *, appends_only: bool = False, wait: bool = True, budget: float | None = None, at: int | None = None
     ) -> AbstractContextManager[SqliteTransaction]:
         if budget is None:
             budget = self._settings.busy_timeout if wait else 0
-        return transaction(self._database(wait=wait), self._settings, appends_only=appends_only, budget=budget)
+        database = self._database(wait=wait)
+        return transaction(database, self._settings, appends_only=appends_only, budget=budget, at=at)
 
     def reading(self) -> AbstractContextManager[StoreConnection]:
         return snapshot(self._database(), self._settings.busy_timeout)

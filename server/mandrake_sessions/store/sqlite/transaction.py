@@ -27,14 +27,15 @@ logger = logging.getLogger(__name__)
 class SqliteTransaction:
     """A running write transaction: see ``interface.Transaction``."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, at: int | None) -> None:
         last_seq = database.last_seq
         self.own_lease_id = database.own_lease_id
         self.sql = database.writer
         self.streams = database.streams
         self.changes: list[Change] | None = [] if database.on_commit else None
         self.seq_before = last_seq
-        self.now = now_ms()
+        self.clock = now_ms()
+        self.now = self.clock if at is None else at
         self.thread = threading.get_ident()
         self.depth = 0
         self.lost: BaseException | None = None
@@ -82,13 +83,14 @@ def seq_now(database: Database, budget: float) -> int:
 
 
 def transaction(
-    database: Database, settings: StoreSettings, *, appends_only: bool, budget: float
+    database: Database, settings: StoreSettings, *, appends_only: bool, budget: float, at: int | None = None
 ) -> AbstractContextManager[SqliteTransaction]:
     """The write transaction of this thread: a new one, or a savepoint in the one that runs already.
 
     After the block has ended it is committed, as durable as the settings say, and ``on_commit`` was called; after an
     exception nothing of the block is stored. ``budget``: seconds; with 0 a lock held by another process or thread is
-    ``Busy`` at once, for an event loop, which waits by other means.
+    ``Busy`` at once, for an event loop, which waits by other means. ``at``: its ``now``, in place of the clock's or of
+    the one of the transaction that it is part of.
 
     Raises:
         Busy: the lock could not be had within the budget.
@@ -98,19 +100,20 @@ def transaction(
     if running is not None and running.thread == threading.get_ident():
         if not appends_only:
             database.streams.clear()
-        return _savepoint(database, running)
-    return _Outermost(database, settings.durability.synchronous(appends_only=appends_only), budget, appends_only)
+        return _savepoint(database, running, at)
+    return _Outermost(database, settings.durability.synchronous(appends_only=appends_only), budget, appends_only, at)
 
 
 class _Outermost:
     """A transaction that is not part of another. It is a class and no generator since it is entered for every append:
     this takes a third of the time."""
 
-    def __init__(self, database: Database, synchronous: str, budget: float, appends_only: bool) -> None:
+    def __init__(self, database: Database, synchronous: str, budget: float, appends_only: bool, at: int | None) -> None:
         self._database = database
         self._appends_only = appends_only
         self._synchronous = synchronous
         self._budget = budget
+        self._at = at
 
     def __enter__(self) -> SqliteTransaction:
         database = self._database
@@ -142,7 +145,7 @@ class _Outermost:
         except BaseException:
             undo(database.writer)
             raise
-        running = database.running = SqliteTransaction(database)
+        running = database.running = SqliteTransaction(database, self._at)
         return running
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
@@ -188,10 +191,16 @@ def _tell_listeners(database: Database, done: SqliteTransaction) -> None:
 
 
 @contextmanager
-def _savepoint(database: Database, running: SqliteTransaction) -> Iterator[SqliteTransaction]:
-    """Part of a transaction that can fail without the rest."""
-    with database.domain_errors(), _part(running):
-        yield running
+def _savepoint(database: Database, running: SqliteTransaction, at: int | None) -> Iterator[SqliteTransaction]:
+    """Part of a transaction that can fail without the rest, with a time of its own where one is given."""
+    whole = running.now
+    if at is not None:
+        running.now = at
+    try:
+        with database.domain_errors(), _part(running):
+            yield running
+    finally:
+        running.now = whole
 
 
 @contextmanager
