@@ -41,9 +41,9 @@ class HistoryOperations(Operations):
         """A page of rounds with all that hangs from them: one consistent snapshot, read in a number of statements
         that depends on how many bytes there are, and not on how many rounds.
 
-        ``order``: ``asc`` is the oldest round first. With ``lazily``, inside a snapshot, the rounds are an iterator that
-        reads them while it is used; so are the turns of a round where they are long, to be taken before the next round
-        is. Raises NotFound.
+        ``order``: ``asc`` is the oldest round first. With ``lazily``, inside a snapshot, the rounds are an iterator
+        that reads them while it is used; so are the turns of a round where they are long, to be taken before the next
+        round is. Raises NotFound.
         """
         if order not in ("asc", "desc"):
             raise InvalidValue("order", f"must be asc or desc, not {order!r}")

@@ -112,8 +112,8 @@ class TurnOperations(Operations):
             return self._turn(tx.sql, stored, text=include_text, lazily=lazily)
 
     def get_turn(self, turn_id: str, *, include_text: bool = True, lazily: bool = False) -> Turn:
-        """With ``lazily``, inside a snapshot, the tool calls and the texts (in slices) of a long turn are iterators that
-        read them while they are used. Raises NotFound."""
+        """With ``lazily``, inside a snapshot, the tool calls and the texts (in slices) of a long turn are iterators
+        that read them while they are used. Raises NotFound."""
         with self._read() as sql:
             stored = turns.get_turn(sql, rules.uuid("turn_id", turn_id))
             return self._turn(sql, stored, text=include_text, lazily=lazily)
