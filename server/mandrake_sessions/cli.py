@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from mandrake_sessions.connection.streams import claim_standard_streams, open_standard_streams
 from mandrake_sessions.limits import MAX_INTEGER_DIGITS
 from mandrake_sessions.logs import start_logging
 from mandrake_sessions.quoting import one_line, shorten
 from mandrake_sessions.settings import BadSetting, Settings, from_environment, parse_setting, setting_fields
+from mandrake_sessions.transport.standard_streams import claim_standard_streams, open_standard_streams
 from mandrake_sessions.version import __version__
 
 

@@ -1,6 +1,6 @@
 """LSP through pygls: the only place that sees pygls and lsprotocol.
 
-pygls answers, our connection transports: it is given a writer that leads to our door out, and messages that our
+pygls answers, our connection transports: it is given a writer that leads to our outbound queue, and messages that our
 connection has parsed. Only its public surface is used (``protocol.set_writer``, ``structure_message``,
 ``handle_message``). Requests get ids of our own on the way in, so that an answer finds its call whatever ids the
 client uses.
@@ -18,7 +18,8 @@ from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from mandrake_sessions.connection.call import Call
-from mandrake_sessions.protocol.errors import INVALID_PARAMS, InvalidParams, RpcError
+from mandrake_sessions.protocol.errors import InvalidParams
+from mandrake_sessions.transport.errors import INVALID_PARAMS, RpcError
 from mandrake_sessions.version import __version__
 
 logger = logging.getLogger(__name__)

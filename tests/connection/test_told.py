@@ -9,11 +9,11 @@ import pytest
 from attrs import evolve
 
 from mandrake_sessions.connection.answers import SLICE
-from mandrake_sessions.connection.jsonrpc import encode
 from mandrake_sessions.connection.told import encode_piece, is_short_piece
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Change, ChangeKind, TurnStatus
 from mandrake_sessions.protocol.notifications import turn_updated
+from mandrake_sessions.transport.jsonrpc import encode
 
 PIECE = Change(
     seq=2**53,

@@ -13,7 +13,7 @@ import pytest
 from wire import Conversation, serving
 
 MIB = 1024 * 1024
-# What an answer may take in memory where there is no file for it; the same as in `connection/spool.py`.
+# What an answer may take in memory where there is no file for it; the same as in `transport/spool.py`.
 IN_MEMORY = 64 * MIB
 # No file may grow beyond 2 MiB.
 LIMITED = ("/bin/sh", "-c", f'ulimit -f 4096; exec "{sys.executable}" -m mandrake_sessions serve')

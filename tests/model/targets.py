@@ -8,13 +8,13 @@ from typing import Any, Protocol, cast
 
 from mandrake_sessions import SessionManager
 from mandrake_sessions.connection.answers import encode_answer
-from mandrake_sessions.connection.jsonrpc import decode, encode
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import Beginning, StoreContext
 from mandrake_sessions.protocol import notifications
 from mandrake_sessions.protocol.errors import error_object, method_not_found
 from mandrake_sessions.protocol.methods import METHODS
 from mandrake_sessions.protocol.stores import DEFAULT_STORE, own_params
+from mandrake_sessions.transport.jsonrpc import decode, encode
 from wire import Message, Wire, apply_update
 
 Call = tuple[str, dict[str, Any]]

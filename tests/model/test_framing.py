@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mandrake_sessions.connection.framing import (
+from mandrake_sessions.transport.framing import (
     Broken,
     Frame,
     Framer,
@@ -18,7 +18,7 @@ from mandrake_sessions.connection.framing import (
     LineFramer,
     TooLong,
 )
-from mandrake_sessions.connection.jsonrpc import BrokenMessage, decode, encode
+from mandrake_sessions.transport.jsonrpc import BrokenMessage, decode, encode
 from model.matching import difference
 from model.operations import texts, values
 from model.profile import examples, patient

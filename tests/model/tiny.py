@@ -29,8 +29,8 @@ _LARGEST = {
 _OF_SERVERS = {
     "connection.dispatcher": {"MAX_GROUP": 4, "GROUP_BYTES": 2_000},
     "connection.follower": {"READ_LIMIT": 4},
-    "connection.reader": {"READ_BYTES": 300},
-    "connection.outbound": {"FLUSH_BYTES": 300, "WRITE_BYTES": 300, "HIGH_WATER": 2_000},
+    "transport.reader": {"READ_BYTES": 300},
+    "transport.outbound": {"FLUSH_BYTES": 300, "WRITE_BYTES": 300, "HIGH_WATER": 2_000},
 }
 SEED = "MODEL_TINY_SEED"
 
@@ -88,4 +88,4 @@ def _check_not_copied(owner: str, name: str) -> None:
 
 
 # Constants of one name that are not the same.
-_OWN = {"READ_BYTES": ("mandrake_sessions.connection.reader", "mandrake_sessions.store.sql.changes")}
+_OWN = {"READ_BYTES": ("mandrake_sessions.transport.reader", "mandrake_sessions.store.sql.changes")}

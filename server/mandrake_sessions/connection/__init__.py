@@ -1,1 +1,1 @@
-"""One client on stdin and stdout: framing, order, subscriptions, and the one door out."""
+"""The server of one client: calls, their order, subscriptions, LSP."""

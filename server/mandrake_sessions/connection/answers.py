@@ -11,12 +11,12 @@ from typing import Any, get_args, get_origin
 
 import attrs
 
-from mandrake_sessions.connection.jsonrpc import Id, encode, encode_value, result_message
-from mandrake_sessions.connection.spool import Encoded, spooled
 from mandrake_sessions.large_work import between_rows
 from mandrake_sessions.model import Turn
 from mandrake_sessions.protocol.converter import json_value, may_be_left_out, unstructure
 from mandrake_sessions.protocol.names import camel
+from mandrake_sessions.transport.jsonrpc import Id, encode, encode_value, result_message
+from mandrake_sessions.transport.spool import Encoded, spooled
 
 # Characters; a text of more is encoded in slices of so many.
 SLICE = 256 * 1024

@@ -1,4 +1,4 @@
-"""A message that was received, and its answer: exactly one for a request, none for a notification."""
+"""A received message and its answer: exactly one for a request, none for a notification."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from mandrake_sessions.connection.answers import carry_through, encode_answer
-from mandrake_sessions.connection.jsonrpc import (
+from mandrake_sessions.connection.metrics import Metrics
+from mandrake_sessions.connection.stores import StorePlace
+from mandrake_sessions.connection.trace import Trace, shown_name
+from mandrake_sessions.model import Appended
+from mandrake_sessions.protocol.errors import error_object
+from mandrake_sessions.protocol.methods import Method
+from mandrake_sessions.quoting import shorten
+from mandrake_sessions.transport.errors import INTERNAL_ERROR
+from mandrake_sessions.transport.jsonrpc import (
     Id,
     encode,
     encode_value,
@@ -17,15 +25,8 @@ from mandrake_sessions.connection.jsonrpc import (
     notification_message,
     result_message,
 )
-from mandrake_sessions.connection.metrics import Metrics
-from mandrake_sessions.connection.outbound import Outbound
-from mandrake_sessions.connection.spool import Encoded, Spool, discard
-from mandrake_sessions.connection.stores import StorePlace
-from mandrake_sessions.connection.trace import Trace, shown_name
-from mandrake_sessions.model import Appended
-from mandrake_sessions.protocol.errors import INTERNAL_ERROR, error_object
-from mandrake_sessions.protocol.methods import Method
-from mandrake_sessions.quoting import shorten
+from mandrake_sessions.transport.outbound import Outbound
+from mandrake_sessions.transport.spool import Encoded, Spool, discard
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ def encode_receipt(message_id: Id, receipt: Appended) -> bytes:
     ).encode("ascii")
 
 
-class Exit:
-    """Where answers leave, and who watches them: the same for every call of a connection."""
+class ReplyPath:
+    """The way of every answer of a connection: the outbound queue, the counts and the trace."""
 
     def __init__(self, outbound: Outbound, metrics: Metrics, trace: Trace) -> None:
         self.outbound = outbound
@@ -53,20 +54,20 @@ class Exit:
 
 
 class Batch:
-    """The answers of a JSON-RPC batch, which leave together when the last is there; ``on_answered`` is called then.
-    Until then they are kept as a long answer is, in a file beyond 1 MiB."""
+    """The answers of a JSON-RPC batch. They are sent together after the last one, and then ``on_answered`` is called.
+    Until then they wait as a long answer does: in a file, beyond 1 MiB."""
 
     def __init__(self, outbound: Outbound, expected: int, on_answered: Callable[[], None]) -> None:
         self._outbound = outbound
         self._missing = expected
         self._on_answered = on_answered
         self._answers = Spool()
-        # Of the requests that were answered, for the case that their answers fit nowhere.
+        # Of the answered requests: if there is no room for their answers, each gets an error.
         self._ids: list[Id] = []
         self._is_lost = False
 
     def add(self, answer: Encoded | None, message_id: Id = None) -> None:
-        """One message of the batch is done; None where it was a notification."""
+        """One message of the batch is done. ``answer``: None for a notification."""
         self._missing -= 1
         try:
             if answer is not None:
@@ -95,7 +96,7 @@ class Batch:
         self._answers.discard()
 
     def _send(self) -> None:
-        """All together; where there is no room for that, an error for each of them."""
+        """Send all answers together; where there is no room for them, an error for each."""
         if not self._ids:
             return
         if not self._is_lost:
@@ -119,7 +120,7 @@ class Call:
         name: str,
         method: Method | None,
         params: Any,
-        leave: Exit,
+        reply_path: ReplyPath,
         batch: Batch | None,
         on_answered: Callable[[], None],
         size: int = 0,
@@ -138,7 +139,7 @@ class Call:
         self.failed: Exception | None = None
         # Whether it is a write for the writer thread; None while nobody has asked.
         self.is_long: bool | None = None
-        self._exit = leave
+        self._reply_path = reply_path
         self._batch = batch
         self._on_answered = on_answered
 
@@ -195,7 +196,7 @@ class Call:
             logger.warning("notification %s failed: %s", shown_name(self.name), _why(described["data"]))
             logger.debug("notification %s failed: %s", self.name, described["message"])
             if self.name == "turn/append":
-                self._exit.outbound.send(notification_message("turn/rejected", self._rejected(described)))
+                self._reply_path.outbound.send(notification_message("turn/rejected", self._rejected(described)))
         self._answer(answer, failed=True)
         if described["data"]["kind"] == "internal":
             release_frames(error)
@@ -234,23 +235,23 @@ class Call:
         if not len(answer):
             return
         try:
-            self._exit.outbound.send_encoded(answer)
+            self._reply_path.outbound.send_encoded(answer)
         except MemoryError:
             # The answer is made, but there is no room for another copy of it.
             discard(answer)
             del answer
-            self._exit.outbound.send_encoded(self._spare())
+            self._reply_path.outbound.send_encoded(self._spare())
 
     def _spare(self) -> bytes:
         """An error whose making needs no more memory than the id of the request."""
         return b"" if not self.is_request else spare_answer(self.id)
 
     def _tell(self, size: int, *, failed: bool) -> None:
-        leave = self._exit
+        path = self._reply_path
         seconds = time.monotonic() - self.arrived
-        leave.metrics.answered(self.name, seconds, failed=failed)
-        if leave.trace.is_on:
-            leave.trace.answered(self, seconds, size, failed=failed)
+        path.metrics.answered(self.name, seconds, failed=failed)
+        if path.trace.is_on:
+            path.trace.answered(self, seconds, size, failed=failed)
 
 
 def spare_answer(message_id: Id) -> bytes:

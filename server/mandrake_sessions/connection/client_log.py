@@ -6,22 +6,22 @@ import asyncio
 import logging
 from collections import deque
 
-from mandrake_sessions.connection import outbound as door
-from mandrake_sessions.connection.jsonrpc import notification_message
-from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.logs import PACKAGE, log_untold, mark_told
 from mandrake_sessions.quoting import one_line
+from mandrake_sessions.transport import outbound as outbound_queue
+from mandrake_sessions.transport.jsonrpc import notification_message
+from mandrake_sessions.transport.outbound import Outbound
 
 ERROR, WARNING = 1, 2
-# So many may wait for the loop; what is logged faster than it turns stands in the log alone.
+# Records that may wait for the loop; further ones go to the log alone.
 MAX_WAITING = 100
 
 
 class ClientLog(logging.Handler):
-    """A handler that sends records to the client, from any thread. Editors show stderr beside them, so a record is on
-    stderr only where it has a traceback, or did not fit through the door.
+    """A handler that sends records to the client, from any thread. Editors show stderr too, so a record is on stderr
+    only if it has a traceback, or if the outbound queue was full.
 
-    What is said of the door itself does not go through it.
+    Records about the outbound queue itself do not go through it.
     """
 
     def __init__(self, outbound: Outbound) -> None:
@@ -39,7 +39,7 @@ class ClientLog(logging.Handler):
             self._keep(self._waiting.popleft())
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name == door.__name__ or len(self._waiting) >= MAX_WAITING:
+        if record.name == outbound_queue.__name__ or len(self._waiting) >= MAX_WAITING:
             return
         mark_told(record, record.exc_info is None)
         self._waiting.append(record)

@@ -19,8 +19,6 @@ from mandrake_sessions.brief import Briefly
 from mandrake_sessions.connection.call import Call
 from mandrake_sessions.connection.duration import may_take_long
 from mandrake_sessions.connection.health import HealthMonitor
-from mandrake_sessions.connection.outbound import Outbound
-from mandrake_sessions.connection.spool import Encoded, discard
 from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions, NewSubscription
 from mandrake_sessions.connection.upkeep import Upkeep
@@ -37,6 +35,8 @@ from mandrake_sessions.protocol.converter import structure_params
 from mandrake_sessions.protocol.methods import Access, Method
 from mandrake_sessions.protocol.stores import own_params, store_name
 from mandrake_sessions.store.interface import Snapshot
+from mandrake_sessions.transport.outbound import Outbound
+from mandrake_sessions.transport.spool import Encoded, discard
 from mandrake_sessions.waiting import backoff
 
 logger = logging.getLogger(__name__)

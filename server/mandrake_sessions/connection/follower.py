@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 
 from mandrake_sessions.connection.look import Lookout
-from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.read_points import ReadPoints
 from mandrake_sessions.connection.subscription import Subscription, SubscriptionIndex
 from mandrake_sessions.connection.told import Told
@@ -20,6 +19,7 @@ from mandrake_sessions.errors import FeedPruned, SessionsError
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Change, Session
 from mandrake_sessions.store.interface import Commit
+from mandrake_sessions.transport.outbound import Outbound
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mandrake_sessions.connection.jsonrpc import notification_message
 from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.errors import (
     Busy,
@@ -26,6 +25,7 @@ from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.results import Health, StoreHealth
 from mandrake_sessions.store.engines import build_warnings
 from mandrake_sessions.store.interface import Inspection, StoreFacts, StoreState
+from mandrake_sessions.transport.jsonrpc import notification_message
 
 logger = logging.getLogger(__name__)
 

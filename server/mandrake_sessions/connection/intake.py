@@ -11,13 +11,20 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from mandrake_sessions.connection.call import NOTIFICATION, Batch, Call, Exit, release_frames
-from mandrake_sessions.connection.framing import Broken, Frame, TooLong
-from mandrake_sessions.connection.jsonrpc import BrokenMessage, decode, is_id, salvage_id
-from mandrake_sessions.connection.reader import Reader, frame_size
+from mandrake_sessions.connection.call import NOTIFICATION, Batch, Call, ReplyPath, release_frames
 from mandrake_sessions.limits import MAX_BATCH
-from mandrake_sessions.protocol.errors import batch_too_large, invalid_request, message_too_large, parse_error
 from mandrake_sessions.protocol.methods import METHODS, Access
+from mandrake_sessions.transport.errors import batch_too_large, invalid_request
+from mandrake_sessions.transport.framing import Frame
+from mandrake_sessions.transport.jsonrpc import (
+    BrokenMessage,
+    decode,
+    decode_frame,
+    envelope_fault,
+    is_id,
+    salvage_id,
+)
+from mandrake_sessions.transport.reader import Reader, frame_size
 
 # A request about the server itself is no longer than that, and has this in it. It takes no place before these.
 _URGENT_BYTES = 1024
@@ -38,14 +45,14 @@ class Intake:
     def __init__(
         self,
         reader: Reader,
-        leave: Exit,
+        reply_path: ReplyPath,
         route: Callable[[Call, Any], None],
         respond: Callable[[dict[str, Any]], None],
         may_go_on: Callable[[], bool],
     ) -> None:
         self.max_message_bytes = 0
         self._reader = reader
-        self._exit = leave
+        self._reply_path = reply_path
         self._route = route
         self._respond = respond
         self._may_go_on = may_go_on
@@ -99,7 +106,7 @@ class Intake:
         size = frame_size(frame)
         release = partial(self._reader.done, size)
         try:
-            value = _value(frame, self.max_message_bytes)
+            value = decode_frame(frame, self.max_message_bytes)
             if isinstance(value, list):
                 self._begin_batch(value, size)
                 return
@@ -121,12 +128,12 @@ class Intake:
         if count > MAX_BATCH:
             raise BrokenMessage(batch_too_large(count, MAX_BATCH))
         self._reader.found(count)
-        self._batch = Batch(self._exit.outbound, count, partial(self._reader.done, size, count))
+        self._batch = Batch(self._reply_path.outbound, count, partial(self._reader.done, size, count))
         self._messages.extend(messages)
 
     def _accept(self, message: Any, batch: Batch | None, release: Callable[[], None], size: int) -> None:
         """One message: queued, carried out at once, or refused."""
-        fault = _envelope_fault(message)
+        fault = envelope_fault(message)
         if fault is not None:
             found = message.get("id") if isinstance(message, dict) else None
             self._refuse(found if is_id(found) else None, invalid_request(fault), batch, release)
@@ -141,16 +148,16 @@ class Intake:
         given = message.get("params")
         params = {} if given is None else given
         message_id = message.get("id", NOTIFICATION)
-        call = Call(message_id, name, METHODS.get(name), params, self._exit, batch, release, size)
+        call = Call(message_id, name, METHODS.get(name), params, self._reply_path, batch, release, size)
         try:
-            if self._exit.trace.is_on:
-                self._exit.trace.received(call)
+            if self._reply_path.trace.is_on:
+                self._reply_path.trace.received(call)
             self._route(call, params)
         except Exception as error:
             call.fail(error)
 
     def _refuse(self, message_id: Any, error: Exception, batch: Batch | None, release: Callable[[], None]) -> None:
-        Call(message_id, "", None, {}, self._exit, batch, release).fail(error)
+        Call(message_id, "", None, {}, self._reply_path, batch, release).fail(error)
 
 
 def _overtakes(frame: Frame, ahead: Iterable[Frame]) -> bool:
@@ -180,27 +187,3 @@ def _nothing() -> None:
 
 def _id_at_beginning(frame: Frame) -> Any:
     return salvage_id(frame[:PREFIX_BYTES]) if isinstance(frame, bytes) else None
-
-
-def _value(frame: Frame, max_message_bytes: int) -> Any:
-    """The JSON value of a frame. Raises BrokenMessage."""
-    if isinstance(frame, TooLong):
-        raise BrokenMessage(message_too_large(frame.size, max_message_bytes), salvage_id(frame.prefix))
-    if isinstance(frame, Broken):
-        raise BrokenMessage(parse_error(frame.reason))
-    return decode(frame)
-
-
-def _envelope_fault(message: Any) -> str | None:
-    """What makes a value no JSON-RPC 2.0 message, or None."""
-    if not isinstance(message, dict):
-        return f"a message is an object, not {type(message).__name__}"
-    if message.get("jsonrpc") != "2.0":
-        return 'it has no "jsonrpc": "2.0"'
-    if not is_id(message.get("id")):
-        return "its id is neither a string nor a number"
-    if "method" in message:
-        return None if isinstance(message["method"], str) else "its method is no string"
-    if "id" in message and ("result" in message) != ("error" in message):
-        return None
-    return "it has neither a method nor a result"

@@ -20,11 +20,11 @@ from mandrake_sessions.connection.initialize import (
     named_folders,
 )
 from mandrake_sessions.connection.language_server import LanguageServer
-from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.trace import LEVELS
 from mandrake_sessions.protocol.errors import InvalidParams, out_of_turn
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import BadSetting, with_options
+from mandrake_sessions.transport.outbound import Outbound
 
 if TYPE_CHECKING:
     from mandrake_sessions.connection.server import Server

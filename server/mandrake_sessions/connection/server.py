@@ -13,16 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from mandrake_sessions.connection.call import Call, Exit
+from mandrake_sessions.connection.call import Call, ReplyPath
 from mandrake_sessions.connection.dispatcher import Dispatcher
-from mandrake_sessions.connection.framing import Frame, Framer
 from mandrake_sessions.connection.health import HealthMonitor
 from mandrake_sessions.connection.intake import Intake
 from mandrake_sessions.connection.language import LSP_METHODS, LanguageClient
 from mandrake_sessions.connection.metrics import Metrics
-from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.parents import Parents
-from mandrake_sessions.connection.reader import Reader
 from mandrake_sessions.connection.service import ServerService
 from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
@@ -35,6 +32,9 @@ from mandrake_sessions.protocol.errors import InvalidParams, method_not_found, o
 from mandrake_sessions.protocol.methods import METHODS, Access
 from mandrake_sessions.protocol.stores import own_params
 from mandrake_sessions.settings import Settings
+from mandrake_sessions.transport.framing import Frame, Framer
+from mandrake_sessions.transport.outbound import Outbound
+from mandrake_sessions.transport.reader import Reader
 from mandrake_sessions.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Server:
         self._outbound = Outbound(stdout, self._from_thread(self._drained), self._from_thread(self._client_gone))
         metrics = Metrics((*METHODS, *LSP_METHODS, CANCEL))
         self.trace = Trace(self._outbound)
-        self._exit = Exit(self._outbound, metrics, self.trace)
+        self._exit = ReplyPath(self._outbound, metrics, self.trace)
         self._subscriptions = ConnectionSubscriptions(self._outbound)
         self._monitor = HealthMonitor(self.stores, self._tell)
         self._dispatcher = Dispatcher(self.stores, self._subscriptions, self._outbound, self._monitor, self._idle)

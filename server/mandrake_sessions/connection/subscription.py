@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mandrake_sessions.connection.jsonrpc import notification_message
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Change, ChangeKind, Scope, Session
 from mandrake_sessions.protocol import notifications
+from mandrake_sessions.transport.jsonrpc import notification_message
 
 
 class Subscription:

@@ -15,7 +15,6 @@ from weakref import WeakKeyDictionary
 from mandrake_sessions.absent import AbsentStore
 from mandrake_sessions.connection.births import Births
 from mandrake_sessions.connection.follower import StoreFollower
-from mandrake_sessions.connection.outbound import Outbound
 from mandrake_sessions.connection.read_points import ReadPoints
 from mandrake_sessions.connection.subscription import Subscription
 from mandrake_sessions.errors import Conflict, SessionsError
@@ -23,6 +22,7 @@ from mandrake_sessions.limits import MAX_SUBSCRIPTIONS
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import FeedStart, Scope
 from mandrake_sessions.operations.conversations import Conversations
+from mandrake_sessions.transport.outbound import Outbound
 
 logger = logging.getLogger(__name__)
 

@@ -7,13 +7,10 @@ readers of LSP traces know.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-from mandrake_sessions.connection.jsonrpc import encode, encode_value, notification_message
-from mandrake_sessions.connection.outbound import Outbound
-
-if TYPE_CHECKING:
-    from mandrake_sessions.connection.call import Call
+from mandrake_sessions.transport.jsonrpc import Id, encode, encode_value, notification_message
+from mandrake_sessions.transport.outbound import Outbound
 
 OFF, MESSAGES, VERBOSE = "off", "messages", "verbose"
 # "compact" is no word of LSP's, but one that VS Code's client library sends.
@@ -23,8 +20,21 @@ LOG_TRACE = "$/logTrace"
 MAX_SHOWN = 120
 
 
+class Traced(Protocol):
+    """A request or notification, as far as a trace shows it."""
+
+    @property
+    def id(self) -> Id: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def is_request(self) -> bool: ...
+    @property
+    def params(self) -> Any: ...
+
+
 class Trace:
-    """The trace of one connection, off at first. What does not fit through the door is left out, and counted."""
+    """The trace of one connection, off at first. It drops and counts messages while the outbound queue is full."""
 
     def __init__(self, outbound: Outbound) -> None:
         self.is_on = False
@@ -37,12 +47,12 @@ class Trace:
         self.is_on = LEVELS[level] != OFF
         self._verbose = LEVELS[level] == VERBOSE
 
-    def received(self, call: Call) -> None:
+    def received(self, call: Traced) -> None:
         """A request or notification has come."""
         kind = "request" if call.is_request else "notification"
         self._send(call, f"Received {kind} '{_shown(call)}'.", lambda: f"Params: {len(encode(call.params))} bytes")
 
-    def answered(self, call: Call, seconds: float, size: int, *, failed: bool) -> None:
+    def answered(self, call: Traced, seconds: float, size: int, *, failed: bool) -> None:
         """A request was answered with so many bytes, or a notification carried out."""
         took = f"{seconds * 1000:.1f} ms"
         outcome = "failed" if failed else "succeeded"
@@ -53,7 +63,7 @@ class Trace:
         else:
             self._send(call, f"Notification '{_shown(call)}' {outcome} in {took}.")
 
-    def _send(self, call: Call, message: str, verbose: Callable[[], str] | None = None) -> None:
+    def _send(self, call: Traced, message: str, verbose: Callable[[], str] | None = None) -> None:
         if call.name == LOG_TRACE:
             return
         if self._outbound.is_full:
@@ -73,6 +83,6 @@ def shown_name(name: str) -> str:
     return ascii(name)[1:-1][:MAX_SHOWN]
 
 
-def _shown(call: Call) -> str:
+def _shown(call: Traced) -> str:
     name = shown_name(call.name) or "a message that names no method"
     return f"{name} - ({encode_value(call.id)[:MAX_SHOWN]})" if call.is_request else name

@@ -1,4 +1,4 @@
-"""From exceptions to error objects: the only place that knows codes (protocol, section 5)."""
+"""From exceptions to error objects: the only place that knows the codes of this protocol (protocol, section 5)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from attrs import frozen
 from mandrake_sessions import errors
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.quoting import MAX_QUOTED, shorten
+from mandrake_sessions.transport.errors import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    RpcError,
+)
 
 logger = logging.getLogger(__name__)
 
-PARSE_ERROR = -32700
-INVALID_REQUEST = -32600
-METHOD_NOT_FOUND = -32601
-INVALID_PARAMS = -32602
-INTERNAL_ERROR = -32603
 REQUEST_CANCELLED = -32800
 NOT_FOUND = -32010
 CONFLICT = -32011
@@ -60,16 +63,6 @@ ERRORS = (
 )
 
 
-class RpcError(errors.SessionsError):
-    """A fault of the message itself. ``data`` is what goes beside ``kind`` and ``retryable``."""
-
-    def __init__(self, code: int, kind: str, message: str, **data: Any) -> None:
-        super().__init__(message)
-        self.code = code
-        self.kind = kind
-        self.data = data
-
-
 class InvalidParams(errors.SessionsError):
     """``path`` (wire names, below ``params``) is not what the method takes."""
 
@@ -88,44 +81,9 @@ class OperationFailed(errors.SessionsError):
         self.error = error
 
 
-def parse_error(reason: str) -> RpcError:
-    return RpcError(PARSE_ERROR, "parse", f"not valid JSON: {reason}")
-
-
-def invalid_request(reason: str) -> RpcError:
-    return RpcError(INVALID_REQUEST, "invalidRequest", f"not a JSON-RPC request: {reason}")
-
-
 def out_of_turn(reason: str) -> RpcError:
     """A request that is in order, at a time when it is not."""
     return RpcError(INVALID_REQUEST, "invalidRequest", reason)
-
-
-def message_too_large(size: int, limit: int) -> RpcError:
-    return RpcError(
-        INVALID_REQUEST,
-        "tooLarge",
-        f"a message of {size} bytes; at most {limit} are read, raise --max-message-bytes or send it in pieces",
-        limit=limit,
-    )
-
-
-def too_many_values(limit: int) -> RpcError:
-    return RpcError(
-        INVALID_REQUEST,
-        "tooLarge",
-        f"a message of more than {limit} arrays, objects and members of them; send it in pieces, or as a text",
-        limit=limit,
-    )
-
-
-def batch_too_large(size: int, limit: int) -> RpcError:
-    return RpcError(
-        INVALID_REQUEST,
-        "tooLarge",
-        f"a batch of {size} messages; at most {limit} are taken, none of these was carried out; send several batches",
-        limit=limit,
-    )
 
 
 def method_not_found(method: str, known: Collection[str]) -> RpcError:

@@ -1,4 +1,4 @@
-"""Memory that was needed for one large message goes back to the system when it is done with."""
+"""Gives the memory of a large message back to the system once the message is done with."""
 
 from __future__ import annotations
 

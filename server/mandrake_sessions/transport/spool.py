@@ -1,7 +1,7 @@
 """Encoded messages of any length: in memory while they are short, in a file without a name beyond.
 
-What waits for a slow client then takes no memory, and the snapshot that an answer was read from is given back as soon
-as it is encoded, so that nobody who reads slowly keeps the -wal from shrinking.
+So a message that waits for a slow peer takes no memory, and whatever it was made from can be released as soon as it is
+encoded.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Iterable
 from typing import IO
 
-from mandrake_sessions.connection.memory import map_large_blocks
 from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.large_work import met_large
+from mandrake_sessions.transport.memory import map_large_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -51,16 +51,16 @@ Encoded = bytes | Spooled
 
 
 class Spool:
-    """Takes a message piece by piece. ``directory``: where its file is made first, that of the store: it is on a disk,
-    where the system's own for such files may be in memory."""
+    """Takes a message piece by piece. ``directory``: where its file is made first, which should be on a disk: the
+    system's own directory for such files may be in memory."""
 
     def __init__(self, directory: str | None = None) -> None:
         self.size = 0
         self._parts: list[bytes] = []
         self._file: IO[bytes] | None = None
-        # None: the system's own place for such files, which is looked for when a file is needed: there may be none.
+        # None: the system's own directory for such files, looked up only when a file is needed, as there may be none.
         self._places: list[str | None] = [None] if directory is None else [directory, None]
-        # What is short is gathered, so that not each part is a call of the system.
+        # Short parts are gathered, so that not each part is a system call.
         self._gathered = bytearray()
 
     def write(self, part: bytes) -> None:
@@ -87,7 +87,7 @@ class Spool:
         return Spooled(file, self.size)
 
     def discard(self) -> None:
-        """Let go what was written; for a message that is not to be sent after all."""
+        """Delete what was written: the message is not sent."""
         self._parts = []
         self._gathered = bytearray()
         if self._file is not None:
@@ -130,7 +130,7 @@ class Spool:
             raise _no_room()
 
     def _move(self, part: bytes, error: OSError) -> None:
-        """The disk is full: what is there already goes to the next place, or back into memory."""
+        """The disk is full: move what is written to the next place, or back into memory."""
         assert self._file is not None
         logger.warning("an answer cannot be kept in a file while it is made, it goes elsewhere: %s", error.strerror)
         full, done = self._file, self.size - len(part)
@@ -165,7 +165,7 @@ class Spool:
 
 
 def spooled(parts: Iterable[bytes], directory: str | None = None) -> Encoded:
-    """All parts as one message; what was taken is let go where they raise. Once it is long, it counts as large work."""
+    """All parts as one message; if they raise, what was written is deleted. A long one counts as large work."""
     spool = Spool(directory)
     try:
         for part in parts:
@@ -180,7 +180,7 @@ def spooled(parts: Iterable[bytes], directory: str | None = None) -> Encoded:
 
 
 def discard(message: Encoded) -> None:
-    """Let go a message that is not sent."""
+    """Close a message that is not sent."""
     if isinstance(message, Spooled):
         message.close()
 

@@ -1,8 +1,8 @@
-"""The one door out: every message to the client leaves here, in order, and nobody waits for the client to read.
+"""The outbound queue: every message to the peer leaves here, in order, and no caller waits for the peer to read.
 
-What can be written at once without blocking is; the rest waits for a thread that may block. Nothing sets O_NONBLOCK:
-stdout may be shared with other processes, and theirs would change too. Where another has set it, a full pipe is a slow
-reader like any other.
+The caller's thread writes what it can without blocking; a thread that may block writes the rest. Nothing here sets
+O_NONBLOCK: stdout may be shared with other processes, whose stream would change too. Where another process has set it,
+a full pipe means a slow reader, as elsewhere.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mandrake_sessions.connection.framing import Framer
-from mandrake_sessions.connection.jsonrpc import encode
-from mandrake_sessions.connection.spool import Encoded, Spooled
+from mandrake_sessions.transport.framing import Framer
+from mandrake_sessions.transport.jsonrpc import encode
+from mandrake_sessions.transport.spool import Encoded, Spooled
 
 logger = logging.getLogger(__name__)
 
-# More than this waiting to be read, and no further requests are read and no further changes are sent.
+# Bytes. A queue that holds more is full: its user makes no further messages for this peer.
 HIGH_WATER = 1024 * 1024
-# So much is never held back to leave together with more; a message of more is not copied to join others.
+# Bytes. A batch of more is flushed; a message of more is not copied into one.
 FLUSH_BYTES = 256 * 1024
-# Nor is a part of so much, of a message in parts.
+# The same for a part of a message in parts.
 PART_BYTES = 64 * 1024
-# So much is taken from a file, or handed to the system, at once.
+# Bytes that are read from a file, or written, at once.
 WRITE_BYTES = 256 * 1024
 
 # What a pipe that polls as writable takes without blocking (POSIX).
 _PIPE_BUF = getattr(select, "PIPE_BUF", 512)
-# What tells that the other end was closed, and not that writing has failed.
+# The errors by which the peer has closed its end; any other means that writing failed.
 _GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 # Where there is no poll(): how often a descriptor that does not block is tried, in seconds.
 _TRY_SECONDS = 0.01
 
 
 class Outbound:
-    """Messages on their way to one file descriptor. ``on_drained`` is called, from any thread, when what waited has
-    fallen below the high-water mark; ``on_closed`` when the client has closed its end, or nothing can be written."""
+    """Messages to one file descriptor. Any thread may call ``on_drained``, when a full queue has fallen below the
+    high-water mark, and ``on_closed``, when the peer has closed its end or nothing can be written."""
 
     def __init__(self, fd: int, on_drained: Callable[[], None], on_closed: Callable[[], None]) -> None:
         self.framer: Framer | None = None
-        # Why nothing can be written any more, where that is not that the client has closed its end.
+        # Why nothing can be written any more; None while it can, and where the peer has closed its end.
         self.failure: OSError | None = None
         self._fd = fd
         self._on_drained = on_drained
@@ -63,11 +63,11 @@ class Outbound:
         self._write_at_once = _immediate_writer(fd)
 
     def send(self, message: dict[str, Any] | list[Any]) -> None:
-        """Take a message; it leaves with the next ``flush`` at the latest, after all that were taken before."""
+        """Queue a message. It leaves with the next ``flush`` at the latest, after all earlier ones."""
         self.send_encoded(encode(message))
 
     def send_encoded(self, message: Encoded) -> None:
-        """The same for one that is JSON already."""
+        """Queue a message that is JSON already."""
         assert self.framer is not None
         if isinstance(message, Spooled) or len(message) > FLUSH_BYTES:
             self.send_parts((message,))
@@ -79,7 +79,7 @@ class Outbound:
             self.flush()
 
     def send_parts(self, parts: Sequence[Encoded]) -> None:
-        """The same for one in parts. Long ones are not copied: messages that share one take the memory of one."""
+        """Queue a message in parts. Long parts are not copied, so messages that share one take its memory once."""
         assert self.framer is not None
         before, after = self.framer.around(sum(map(len, parts)))
         for part in (before, *parts, after):
@@ -93,7 +93,7 @@ class Outbound:
             self.flush()
 
     def flush(self) -> None:
-        """Let go what was taken, in one write where that does not block."""
+        """Write what was queued since the last flush, in one write where that does not block."""
         if not self._batch:
             return
         data = b"".join(self._batch)
@@ -103,12 +103,12 @@ class Outbound:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits that nothing more should be made for this client."""
+        """Whether so much waits that nothing more should be made for this peer."""
         return self._waiting > HIGH_WATER
 
     @property
     def is_empty(self) -> bool:
-        """Whether all is written, or the client is gone."""
+        """Whether all is written, or the peer is gone."""
         return not self._waiting
 
     def _enqueue(self, data: Encoded) -> None:
@@ -117,7 +117,7 @@ class Outbound:
             if not self._closed and not self._waiting and isinstance(data, bytes):
                 left = memoryview(data)[self._try_now(data) :]
             if self._closed:
-                _let_go(data)
+                _discard(data)
             elif len(left):
                 self._queue.append(left)
                 self._waiting += len(left)
@@ -151,16 +151,16 @@ class Outbound:
                 if self._closed:
                     return
                 self._queue.popleft()
-            _let_go(data)
+            _discard(data)
 
     def _write_out(self, data: Encoded | memoryview) -> None:
-        """One after the other in steps, however long the client takes for each. Raises OSError."""
+        """Write it in steps, however long the peer takes for each. Raises OSError."""
         left = len(data)
         view = memoryview(b"" if isinstance(data, Spooled) else data)
         while left:
             if not view and isinstance(data, Spooled):
                 view = memoryview(data.read(min(left, WRITE_BYTES)))
-            written = self._write_patiently(view[:WRITE_BYTES])
+            written = self._write_blocking(view[:WRITE_BYTES])
             view = view[written:]
             left -= written
             with self._changed:
@@ -170,8 +170,8 @@ class Outbound:
             if drained:
                 self._on_drained()
 
-    def _write_patiently(self, data: memoryview) -> int:
-        """What a descriptor takes that may block, or that somebody made not to."""
+    def _write_blocking(self, data: memoryview) -> int:
+        """Write at least one byte, and say how many; wait where another process has set O_NONBLOCK."""
         while True:
             try:
                 return os.write(self._fd, data)
@@ -179,7 +179,7 @@ class Outbound:
                 _wait_until_writable(self._fd)
 
     def _close(self, error: OSError) -> None:
-        """The client has closed its end, or the file is full: whatever is left has no reader."""
+        """The peer has closed its end, or the disk is full: nobody reads what is left."""
         if self._closed:
             return
         if error.errno not in _GONE:
@@ -188,13 +188,13 @@ class Outbound:
         self._closed = True
         self._waiting = 0
         for data in self._queue:
-            _let_go(data)
+            _discard(data)
         self._queue.clear()
         self._changed.notify_all()
         self._on_closed()
 
 
-def _let_go(data: Encoded | memoryview) -> None:
+def _discard(data: Encoded | memoryview) -> None:
     if isinstance(data, Spooled):
         data.close()
 

@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 messages: out of JSON and into it."""
+"""JSON-RPC 2.0 messages: decoding, checking, encoding."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ import re
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from mandrake_sessions.connection.memory import map_large_blocks
 from mandrake_sessions.limits import MAX_JSON_DEPTH, MAX_VALUES
 from mandrake_sessions.nesting import is_deeper_than
-from mandrake_sessions.protocol.errors import RpcError, invalid_request, parse_error, too_many_values
+from mandrake_sessions.transport.errors import (
+    RpcError,
+    invalid_request,
+    message_too_large,
+    parse_error,
+    too_many_values,
+)
+from mandrake_sessions.transport.framing import Broken, Frame, TooLong
+from mandrake_sessions.transport.memory import map_large_blocks
 
 Id = str | int | float | None
 
@@ -49,12 +56,21 @@ _ascii_encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 class BrokenMessage(Exception):
-    """A message that cannot be carried out; ``id`` is what its answer goes to, None where none can be read."""
+    """A message that no method can be called for; ``id`` is the id for its reply, None where none can be read."""
 
     def __init__(self, error: RpcError, message_id: Id = None) -> None:
         super().__init__(str(error))
         self.error = error
         self.id = message_id
+
+
+def decode_frame(frame: Frame, max_message_bytes: int) -> Any:
+    """The JSON value of a frame: of a message, or of a batch. Raises BrokenMessage."""
+    if isinstance(frame, TooLong):
+        raise BrokenMessage(message_too_large(frame.size, max_message_bytes), salvage_id(frame.prefix))
+    if isinstance(frame, Broken):
+        raise BrokenMessage(parse_error(frame.reason))
+    return decode(frame)
 
 
 def decode(raw: bytes) -> Any:
@@ -119,6 +135,21 @@ def is_id(value: Any) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     return value is None or (isinstance(value, str | int) and not isinstance(value, bool))
+
+
+def envelope_fault(message: Any) -> str | None:
+    """What makes a value no JSON-RPC 2.0 message, or None."""
+    if not isinstance(message, dict):
+        return f"a message is an object, not {type(message).__name__}"
+    if message.get("jsonrpc") != "2.0":
+        return 'it has no "jsonrpc": "2.0"'
+    if not is_id(message.get("id")):
+        return "its id is neither a string nor a number"
+    if "method" in message:
+        return None if isinstance(message["method"], str) else "its method is no string"
+    if "id" in message and ("result" in message) != ("error" in message):
+        return None
+    return "it has neither a method nor a result"
 
 
 def salvage_id(raw: bytes) -> Id:

@@ -1,4 +1,4 @@
-"""Reading: where the loop can wait for the input it does, so that no thread stands between; else a thread waits."""
+"""Reading. The event loop waits for the input where it can; else a thread does."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from mandrake_sessions.connection.framing import Frame, Framer, FramingDetector
 from mandrake_sessions.limits import MAX_PENDING, MAX_PENDING_BYTES
+from mandrake_sessions.transport.framing import Frame, Framer, FramingDetector
 
 logger = logging.getLogger(__name__)
 
@@ -21,11 +21,11 @@ READ_BYTES = 64 * 1024
 
 
 class Reader:
-    """Reads a file descriptor to its end. Each burst goes to ``on_frames`` at once; while ``MAX_PENDING`` messages of
-    what was handed over, or more than ``MAX_PENDING_BYTES``, are not ``done``, or while it is paused, nothing is read.
+    """Reads a file descriptor to its end, and gives each burst to ``on_frames`` at once. It reads nothing while it is
+    paused, and while ``MAX_PENDING`` messages that it gave, or more than ``MAX_PENDING_BYTES``, are not ``done``.
 
-    All of it happens on the loop's thread, but for the reading itself where the loop cannot wait: a regular file, a
-    terminal, and everything on Windows.
+    All of it happens on the loop's thread, except reading where the loop cannot wait: a regular file, a terminal, and
+    everything on Windows. ``framer``: the framing, where it need not be detected.
     """
 
     def __init__(
@@ -35,11 +35,12 @@ class Reader:
         on_framing: Callable[[Framer], None],
         on_frames: Callable[[list[Frame]], None],
         on_end: Callable[[], None],
+        framer: Framer | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._fd = fd
         self._detector = FramingDetector(max_message_bytes)
-        self._framer: Framer | None = None
+        self._framer = framer
         self._on_framing = on_framing
         self._on_frames = on_frames
         self._on_end = on_end
@@ -65,11 +66,11 @@ class Reader:
             self._framer.max_bytes = max_bytes
 
     def found(self, messages: int) -> None:
-        """A frame that was handed over turned out to hold so many messages, not one."""
+        """A frame was a batch of so many messages."""
         self._pending += messages - 1
 
     def done(self, size: int, messages: int = 1) -> None:
-        """A frame of so many bytes has been carried out, with all the messages in it."""
+        """A frame of so many bytes is done with, and so are all messages in it."""
         self._pending -= messages
         self._pending_bytes -= size
         self._adjust()
@@ -155,7 +156,7 @@ class Reader:
         if frames:
             self._pending += len(frames)
             self._pending_bytes += sum(map(frame_size, frames))
-            # What is enough is not waited for, and so `has_more` says no.
+            # Stop waiting for input if this was enough, so that `has_more` says no.
             self._adjust()
             self._on_frames(frames)
             self._adjust()

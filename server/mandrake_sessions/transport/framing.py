@@ -1,7 +1,7 @@
-"""Messages out of bytes, and bytes out of messages, in the two framings (protocol, section 1).
+"""Bytes to frames, and messages to bytes, in the two framings (protocol, section 1).
 
-A framer is fed whatever was read and gives what is complete: a ``bytes`` object is the JSON of a message, anything
-else is a fault that has its own answer. It never holds more than one message of the greatest size.
+A framer takes the bytes as they were read and gives the complete frames: ``bytes`` is the JSON of a message or of a
+batch; ``TooLong`` and ``Broken`` are faults. It never holds more than one message of the greatest size.
 """
 
 from __future__ import annotations

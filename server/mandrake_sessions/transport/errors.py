@@ -1,0 +1,58 @@
+"""What is wrong with a message itself, with the codes of JSON-RPC."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mandrake_sessions.errors import SessionsError
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+
+
+class RpcError(SessionsError):
+    """A fault of the message itself. ``data`` is what goes beside ``kind`` and ``retryable``."""
+
+    def __init__(self, code: int, kind: str, message: str, **data: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.kind = kind
+        self.data = data
+
+
+def parse_error(reason: str) -> RpcError:
+    return RpcError(PARSE_ERROR, "parse", f"not valid JSON: {reason}")
+
+
+def invalid_request(reason: str) -> RpcError:
+    return RpcError(INVALID_REQUEST, "invalidRequest", f"not a JSON-RPC request: {reason}")
+
+
+def message_too_large(size: int, limit: int) -> RpcError:
+    return RpcError(
+        INVALID_REQUEST,
+        "tooLarge",
+        f"a message of {size} bytes; at most {limit} are read, raise --max-message-bytes or send it in pieces",
+        limit=limit,
+    )
+
+
+def too_many_values(limit: int) -> RpcError:
+    return RpcError(
+        INVALID_REQUEST,
+        "tooLarge",
+        f"a message of more than {limit} arrays, objects and members of them; send it in pieces, or as a text",
+        limit=limit,
+    )
+
+
+def batch_too_large(size: int, limit: int) -> RpcError:
+    return RpcError(
+        INVALID_REQUEST,
+        "tooLarge",
+        f"a batch of {size} messages; at most {limit} are taken, none of these was carried out; send several batches",
+        limit=limit,
+    )
