@@ -25,6 +25,7 @@ from mandrake_sessions.store.sql.columns import SESSION, TABLES, columns_from
 from mandrake_sessions.store.sql.selection import Selection, field_names
 from mandrake_sessions.store.sql.values import Decoder, OddValue
 from mandrake_sessions.store.sqlite.connect import StoreConnection, connect
+from mandrake_sessions.store.sqlite.dialect import DIALECT
 
 Values = dict[str, Any]
 Rows = dict[str, Values]
@@ -246,7 +247,7 @@ def test_the_order_of_the_columns_means_nothing(rows: Rows, connection: StoreCon
     names = [name for name in field_names(Session) if name in columns]
     for ordered in (names, names[::-1]):
         selection = Selection("session", columns, ordered)
-        row = connection.execute(f"SELECT {selection.sql} FROM session s").fetchone()  # noqa: S608
+        row = connection.execute(f"SELECT {selection.sql(DIALECT)} FROM session s").fetchone()  # noqa: S608
         assert dict(zip(ordered, selection.decode("", row), strict=True)) == meant(rows, "session", tuple(names))
 
 

@@ -128,7 +128,7 @@ def _turns_in(sql: Sql, scope: Scope) -> Iterator[turns.StoredTurn]:
         return iter([turns.get_turn(sql, scope.turn_id)])
     if scope.response_id is not None:
         stored = rounds.get_round_of_response(sql, scope.response_id)
-        return turns.list_turns(sql, stored.pk, None, -1)
+        return turns.list_turns(sql, stored.pk)
     if scope.session_id is not None:
         return turns.streaming_turns(sql, sessions.get_session(sql, scope.session_id).pk)
     return turns.streaming_turns(sql)

@@ -22,8 +22,14 @@ from mandrake_sessions.operations.base import Operations, check_same, create_has
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
 from mandrake_sessions.store.interface import Transaction
 from mandrake_sessions.store.sql import changes, rounds, sessions, turns
-from mandrake_sessions.store.sql.rows import differs, update
+from mandrake_sessions.store.sql.rounds import Part
 from mandrake_sessions.store.sql.seq import last_seq
+
+_UPDATED = {
+    Part.ROUND: ChangeKind.ROUND_UPDATED,
+    Part.REQUEST: ChangeKind.REQUEST_UPDATED,
+    Part.RESPONSE: ChangeKind.RESPONSE_UPDATED,
+}
 
 
 class RoundOperations(Operations):
@@ -79,7 +85,7 @@ class RoundOperations(Operations):
         columns = rules.checked(rules.ROUND, {"metadata": metadata})
         with self._write() as tx:
             stored = rounds.get_round(tx.sql, rules.uuid("round_id", round_id), anyhow=True)
-            return _change_part(tx, stored, "round", columns, ChangeKind.ROUND_UPDATED)
+            return _change_part(tx, stored, Part.ROUND, columns)
 
     def delete_round(self, round_id: str, *, following: bool = False) -> Deleted:
         """Delete a round, and with ``following`` all after it; other rounds keep their index. Raises NotFound."""
@@ -104,7 +110,7 @@ class RoundOperations(Operations):
         columns = rules.checked(rules.REQUEST, fields)
         with self._write() as tx:
             stored = rounds.get_round_of_request(tx.sql, rules.uuid("request_id", request_id), anyhow=True)
-            detail = _change_part(tx, stored, "request", columns, ChangeKind.REQUEST_UPDATED)
+            detail = _change_part(tx, stored, Part.REQUEST, columns)
             sessions.recount_rounds(tx, stored.session_pk)
             return detail.request
 
@@ -123,31 +129,29 @@ class RoundOperations(Operations):
             ended = columns["status"] != ResponseStatus.OPEN
             since = stored.detail.response.end_time
             columns["end_time"] = None if not ended else tx.now if since is None else since
-            return _change_part(tx, stored, "response", columns, ChangeKind.RESPONSE_UPDATED).response
+            return _change_part(tx, stored, Part.RESPONSE, columns).response
 
 
 def _check_ids_are_free(tx: Transaction, columns: Mapping[str, Any]) -> None:
-    for table, name in (("request", "request_id"), ("response", "response_id")):
-        if name in columns and rounds.id_in_use(tx.sql, table, columns[name]):
-            raise id_in_use(table, columns[name])
+    for part, name in ((Part.REQUEST, "request_id"), (Part.RESPONSE, "response_id")):
+        if name in columns and rounds.id_in_use(tx.sql, part, columns[name]):
+            raise id_in_use(part, columns[name])
 
 
-def _change_part(
-    tx: Transaction, stored: rounds.StoredRound, table: str, columns: Mapping[str, Any], kind: ChangeKind
-) -> RoundDetail:
+def _change_part(tx: Transaction, stored: rounds.StoredRound, part: Part, columns: Mapping[str, Any]) -> RoundDetail:
     """Change a round, its request or its response; values that are there already are no change."""
-    if not differs(tx, table, stored.pk, columns):
+    if not rounds.part_differs(tx.sql, stored, part, columns):
         return rounds.round_by_pk(tx.sql, stored.pk).detail
     seq = tx.next_seq()
-    update(tx, table, stored.pk, {**columns, "updated_at": tx.now})
+    rounds.update_part(tx, stored, part, columns)
     sessions.update_session(tx, stored.session_pk, {}, seq)
-    changes.record_round_change(tx, seq, kind, stored)
+    changes.record_round_change(tx, seq, _UPDATED[part], stored)
     return rounds.round_by_pk(tx.sql, stored.pk).detail
 
 
 def _delete_round(tx: Transaction, stored: rounds.StoredRound) -> int:
     """Delete a round with all that hangs from it; gives how many turns that were."""
-    turn_pks = turns.turn_pks_of(tx.sql, "round_pk", stored.pk)
+    turn_pks = turns.turn_pks_of_round(tx.sql, stored.pk)
     seq = tx.next_seq()
     changes.forget_turns(tx, turn_pks)
     changes.forget_round(tx, stored)

@@ -13,7 +13,6 @@ from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, 
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.store.interface import Transaction
 from mandrake_sessions.store.sql import changes, sessions, turns
-from mandrake_sessions.store.sql.rows import differs
 from mandrake_sessions.store.sql.seq import last_seq
 
 
@@ -105,7 +104,7 @@ class SessionOperations(Operations):
         with self._write() as tx:
             stored = sessions.get_session(tx.sql, session_id, anyhow=True)
             rounds = sessions.count_rounds(tx.sql, stored.pk)
-            turn_pks = turns.turn_pks_of(tx.sql, "session_pk", stored.pk)
+            turn_pks = turns.turn_pks_of_session(tx.sql, stored.pk)
             seq = tx.next_seq()
             changes.forget_turns(tx, turn_pks)
             changes.forget_session(tx, stored.pk)
@@ -116,7 +115,7 @@ class SessionOperations(Operations):
 
 def touch_session(tx: Transaction, pk: int, columns: dict[str, object]) -> Session:
     """A change to the session itself, heard as ``updated``; values that are there already are no change."""
-    if differs(tx, "session", pk, columns):
+    if sessions.session_differs(tx.sql, pk, columns):
         seq = tx.next_seq()
         sessions.update_session(tx, pk, columns, seq)
         changes.record_session_change(tx, seq, ChangeKind.SESSION_UPDATED, pk)

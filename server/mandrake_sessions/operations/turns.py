@@ -25,7 +25,7 @@ from mandrake_sessions.model import (
 from mandrake_sessions.operations.base import Operations, check_same, create_hash
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
 from mandrake_sessions.store.interface import Transaction
-from mandrake_sessions.store.sql import changes, rounds, sessions, texts, tool_calls, turns
+from mandrake_sessions.store.sql import changes, rounds, sessions, tool_calls, turns
 from mandrake_sessions.store.sql.readable import note
 from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sql.streams import PieceWriter, Stream
@@ -170,7 +170,7 @@ class TurnOperations(Operations):
         NotFound."""
         with self._read() as sql:
             stored = rounds.get_round_of_response(sql, rules.uuid("response_id", response_id))
-            found = turns.list_turns(sql, stored.pk, None, -1)
+            found = turns.list_turns(sql, stored.pk)
             loaded = self._turns(sql, found, text=include_text, raw=include_raw, lazily=lazily)
             seq, store_id = last_seq(sql), changes.store_id(sql)
             complete = not turns.is_streaming(sql, stored.pk)
@@ -183,7 +183,7 @@ class TurnOperations(Operations):
             stored = turns.get_turn(tx.sql, rules.uuid("turn_id", turn_id))
             changed = tool_calls.upsert_tool_call(tx, stored.pk, columns)
             if changed is not None:
-                _record_change(tx, stored, {"updated_at": tx.now}, tool_call=changed)
+                _record_change(tx, stored, {}, tool_call=changed)
             found = changed or tool_calls.find_tool_call(tx.sql, stored.pk, columns["id"])
             if found is None:
                 raise NotFound("toolCall", columns["id"])
@@ -215,21 +215,11 @@ def checked_piece(piece: TurnPiece) -> dict[str, Any] | SessionsError:
 
 
 def _insert(tx: Transaction, detail: rounds.StoredRound, columns: dict[str, Any], given: bytes | None) -> StoredTurn:
-    content, raw_response = columns.pop("content", ""), columns.pop("raw_response", "")
-    calls = columns.pop("tool_calls", [])
     detached = columns.pop("detached", False)
-    columns |= {"content_bytes": byte_length(content), "raw_response_bytes": byte_length(raw_response)}
-    columns["folded_bytes"] = columns["content_bytes"] + columns["raw_response_bytes"]
-    if columns.get("status", TurnStatus.STREAMING) != TurnStatus.STREAMING:
+    streams = columns.get("status", TurnStatus.STREAMING) == TurnStatus.STREAMING
+    if not streams:
         columns["stream_end_time"] = tx.now
-    elif not detached:
-        columns["lease"] = tx.own_lease_id()
-    index = rounds.take_turn_index(tx, detail.pk)
-    stored = turns.insert_turn(tx, detail.session_pk, detail.pk, index, columns, given)
-    if content or raw_response:
-        texts.insert_text(tx, stored.pk, stored.seq, content, raw_response)
-    tool_calls.insert_tool_calls(tx, stored.pk, calls)
-    return stored
+    return turns.insert_turn(tx, detail, columns, given, lease=tx.own_lease_id() if streams and not detached else None)
 
 
 def _append(tx: Transaction, writer: PieceWriter, piece: dict[str, Any] | SessionsError) -> Appended | SessionsError:
@@ -331,29 +321,24 @@ def change_turn(
         return stored
     ends = stored.status is TurnStatus.STREAMING and "status" in moved
     if ends or new_texts:
-        texts.fold(tx, stored.pk, stored.text.folded_chunks, stored.standing())
-    if moved.get("status") == TurnStatus.STREAMING and stored.lease is not None:
-        moved["lease"] = tx.own_lease_id()
-    return _record_change(tx, stored, {**moved, "updated_at": tx.now}, new_texts=new_texts)
+        turns.fold_turn(tx, stored)
+    # A detached turn stays so.
+    taken_up = moved.get("status") == TurnStatus.STREAMING and stored.lease is not None
+    return _record_change(tx, stored, moved, new_texts=new_texts, taken_up=taken_up)
 
 
 def _record_change(
     tx: Transaction,
     stored: StoredTurn,
-    columns: dict[str, Any],
+    columns: Mapping[str, Any],
     *,
     new_texts: Mapping[str, str] | None = None,
+    taken_up: bool = False,
     tool_call: ToolCall | None = None,
 ) -> StoredTurn:
     seq = tx.next_seq()
-    if new_texts:
-        texts.insert_text(tx, stored.pk, seq, new_texts.get("content"), new_texts.get("raw_response"))
-        sizes = stored.standing()
-        for name, text in new_texts.items():
-            columns[f"{name}_pk"] = seq
-            columns[f"{name}_bytes"] = sizes[f"{name}_bytes"] = byte_length(text)
-        columns["folded_bytes"] = sizes["content_bytes"] + sizes["raw_response_bytes"]
-    after = turns.update_turn(tx, stored, columns, seq)
+    columns = {**columns, "updated_at": tx.now}
+    after = turns.update_turn(tx, stored, columns, seq, new_texts=new_texts, taken_up=taken_up)
     changes.record_turn_updated(tx, seq, after, turns.differences(stored, after), tool_call)
     sessions.update_session(tx, stored.session_pk, {}, seq)
     return after

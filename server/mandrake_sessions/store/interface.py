@@ -6,7 +6,7 @@ stores is below that: transactions, order, leases, wake-ups, health. ``store/sql
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Literal, Protocol
@@ -30,6 +30,49 @@ class Rows(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
+class Dialect(Protocol):
+    """What databases say in different words. The statements of the entities are the same but for these pieces of SQL;
+    each is built once for a dialect.
+
+    Arguments are pieces of SQL too, and ``?`` in a result stands for one value. Texts are UTF-8.
+    """
+
+    def __hash__(self) -> int: ...
+    @property
+    def no_limit(self) -> int | None:
+        """The value of a LIMIT that lets all rows through."""
+
+    def among(self, column: str) -> str:
+        """Whether a column has one of many numbers. Its value: what ``numbers`` makes of them."""
+
+    def numbers(self, values: Iterable[int], /) -> Any: ...
+    def pairs(self, alias: str, first: str, second: str) -> str:
+        """A table of pairs of numbers, whose columns have these names. Its value: what ``number_pairs`` makes of
+        them."""
+
+    def number_pairs(self, values: Iterable[tuple[int, int]], /) -> Any: ...
+    def as_bytes(self, text: str) -> str:
+        """A text as bytes; ``substr`` of them takes positions that count bytes."""
+
+    def byte_length(self, text: str) -> str:
+        """The length of a text in bytes, NULL for NULL."""
+
+    def contains(self, text: str) -> str:
+        """Whether a text contains the value."""
+
+    def contains_folded(self, text: str) -> str:
+        """The same whatever the case of the text. The value is casefolded, as Python does that."""
+
+    def greatest(self, *numbers: str) -> str:
+        """The greatest of them; NULL if one of them is NULL."""
+
+    def json_at(self, text: str, *path: str | int) -> str:
+        """What stands at a path in a text of JSON, to be compared with what ``json_value`` makes of a value; NULL where
+        the text is no JSON. The migrations have an index on the one that ``sql/changes.py`` uses."""
+
+    def json_value(self, value: Any, /) -> Any: ...
+
+
 class Sql(Protocol):
     """What the statements of the entities run on: one connection, in a transaction or a snapshot.
 
@@ -38,10 +81,13 @@ class Sql(Protocol):
     """
 
     @property
+    def dialect(self) -> Dialect: ...
+
+    @property
     def path(self) -> str: ...
     @property
     def oddities(self) -> Oddities | None: ...
-    def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ..., /) -> Rows: ...
+    def execute(self, statement: str, values: Sequence[Any] = ..., /) -> Rows: ...
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> Rows: ...
     def release_large(self, statement: str, values: Sequence[Any]) -> None:
         """Let go of the values that a prepared statement still holds, where they are large; the last one is short."""

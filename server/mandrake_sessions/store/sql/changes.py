@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from attrs import asdict, evolve
 
 from mandrake_sessions.errors import FeedPruned, NotFound, Unreadable
 from mandrake_sessions.model import Change, ChangeKind, ToolCall, ToolCallStatus, Turn, TurnStatus
-from mandrake_sessions.store.interface import Sql, Transaction
+from mandrake_sessions.store.interface import Dialect, Sql, Transaction
 from mandrake_sessions.store.sql.feed_values import check_change, check_piece
 from mandrake_sessions.store.sql.readable import note
 from mandrake_sessions.store.sql.rounds import StoredRound, round_by_pk
@@ -281,24 +282,29 @@ def _record(
     insert(tx, "feed", {"data": encoded, "seq": seq, "at": tx.clock, "kind": kind.value, **row})
 
 
-# The index `feed_by_tool_call` is on this very expression: the id of the call that an update brought, as JSON has it,
-# in an array (json_extract gives a text on its own without its escapes, and ends it at a NUL).
-_CALL_OF_UPDATE = "CASE WHEN json_valid(data) THEN json_extract(data, '$.changes.tool_calls[0].id', '$.none') END"
-_UPDATES_OF_CALL = f"SELECT seq, data FROM feed WHERE turn_pk = ? AND kind = 'updated' AND {_CALL_OF_UPDATE} = ?"
-
 _SET_DATA = "UPDATE feed SET data = ? WHERE seq = ?"
 
-# The change that created a turn has the turn's own pk as its seq.
-_CREATION_WITH_CALL = (
-    "SELECT seq, data FROM feed WHERE seq = ? AND turn_pk = ? AND kind = 'created' AND instr(data, ?) > 0"
-)
+
+@cache
+def _updates_of_call(dialect: Dialect) -> str:
+    """The index ``feed_by_tool_call`` is on this very expression: the id of the call that an update brought."""
+    call_of_update = dialect.json_at("data", "changes", "tool_calls", 0, "id")
+    return f"SELECT seq, data FROM feed WHERE turn_pk = ? AND kind = 'updated' AND {call_of_update} = ?"
+
+
+@cache
+def _creation_with_call(dialect: Dialect) -> str:
+    """The change that created a turn has the turn's own pk as its seq."""
+    names_call = dialect.contains("data")
+    return f"SELECT seq, data FROM feed WHERE seq = ? AND turn_pk = ? AND kind = 'created' AND {names_call}"
 
 
 def _forget_tool_call(tx: Transaction, turn_pk: int, call_id: str) -> None:
     """It costs the same however many calls the turn has."""
+    dialect = tx.sql.dialect
+    rows = tx.sql.execute(_updates_of_call(dialect), (turn_pk, dialect.json_value(call_id))).fetchall()
     name = json.dumps(call_id, ensure_ascii=False)
-    rows = tx.sql.execute(_UPDATES_OF_CALL, (turn_pk, f"[{name},null]")).fetchall()
-    rows += tx.sql.execute(_CREATION_WITH_CALL, (turn_pk, turn_pk, name))
+    rows += tx.sql.execute(_creation_with_call(dialect), (turn_pk, turn_pk, name))
     for seq, encoded in rows:
         data = decode_json(encoded)
         holder = data.get("changes", data)

@@ -7,12 +7,13 @@ but being UTF-8 is asked of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import frozen
 
 from mandrake_sessions.model import ResponseStatus, ToolCallStatus, TurnStatus
+from mandrake_sessions.store.interface import Dialect
 from mandrake_sessions.store.sql.values import (
     Decoder,
     decode_array,
@@ -33,10 +34,11 @@ from mandrake_sessions.store.sql.values import (
 
 @frozen
 class Column:
-    """A column as a SELECT reads it: its name in the table, its SQL, and what its value may be."""
+    """A column as a SELECT reads it: its name in the table, its SQL, which may depend on the dialect, and what its
+    value may be."""
 
     name: str
-    sql: str
+    sql: str | Callable[[Dialect], str]
     decode: Decoder
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from attrs import frozen
 
 from mandrake_sessions.model import ChangeKind, TurnStatus
-from mandrake_sessions.store.interface import Sql, Transaction
+from mandrake_sessions.store.interface import Dialect, Sql, Transaction
 from mandrake_sessions.store.sql.changes import pruned_seq, store_id
 from mandrake_sessions.store.sql.seq import last_seq
-from mandrake_sessions.store.sql.texts import fold
-from mandrake_sessions.store.sql.turns import turn_by_pk
+from mandrake_sessions.store.sql.turns import fold_turn, turn_by_pk
 
 # A row's number, ordinal, sizes and index entry, about.
 _ROW_BYTES = 90
@@ -17,13 +18,6 @@ _ROW_BYTES = 90
 PRUNE_ROWS = 1000
 PRUNE_BYTES = 1024 * 1024
 
-# In bytes: length() of a text counts characters, and ends at a NUL. Replaced text is kept for the feed alone.
-_SIZE = f"""
-{_ROW_BYTES} + coalesce(length(CAST(f.content AS BLOB)), 0) + coalesce(length(CAST(f.raw_response AS BLOB)), 0)
-+ coalesce(length(CAST(f.data AS BLOB)), 0) + CASE WHEN f.kind = '{ChangeKind.TURN_UPDATED}' THEN coalesce((
-    SELECT coalesce(length(CAST(x.content AS BLOB)), 0) + coalesce(length(CAST(x.raw_response AS BLOB)), 0)
-    FROM text x WHERE x.pk = f.seq), 0) ELSE 0 END
-"""
 # What they were recorded for took other rows of the feed with it.
 _DELETIONS = frozenset(
     {ChangeKind.TURN_DELETED, ChangeKind.ROUND_DELETED, ChangeKind.SESSION_DELETED, ChangeKind.TOOL_CALL_DELETED}
@@ -57,9 +51,7 @@ def feed_extent(sql: Sql) -> FeedExtent:
 
 def measure_feed(sql: Sql, after: int, rows: int, size: int) -> FeedSpan | None:
     """The next rows above a seq: as many as make ``size`` bytes, ``rows`` at the most; None where there are none."""
-    found = sql.execute(
-        f"SELECT f.seq, f.at, f.kind, {_SIZE} FROM feed f WHERE f.seq > ? ORDER BY f.seq LIMIT ?", (after, rows)
-    )
+    found = sql.execute(_newer_rows(sql.dialect), (after, rows))
     last = latest = total = count = 0
     deletes = False
     for seq, at, kind, row_size in found:
@@ -95,11 +87,7 @@ def _oldest_rows(tx: Transaction, through: int) -> tuple[int, dict[int, int], se
     last = size = count = 0
     newest_chunks: dict[int, int] = {}
     updated: set[int] = set()
-    for seq, turn_pk, kind, chunk, row_size in tx.sql.execute(
-        f"SELECT f.seq, f.turn_pk, f.kind, f.chunk, {_SIZE} FROM feed f"
-        " WHERE f.seq <= ? AND f.seq < (SELECT max(seq) FROM feed) ORDER BY f.seq",
-        (through,),
-    ):
+    for seq, turn_pk, kind, chunk, row_size in tx.sql.execute(_older_rows(tx.sql.dialect), (through,)):
         if count >= PRUNE_ROWS or size >= PRUNE_BYTES:
             return last, newest_chunks, updated, True
         last, size, count = seq, size + row_size, count + 1
@@ -128,8 +116,31 @@ def _account_for(tx: Transaction, turn_pk: int, chunk: int) -> None:
     row = tx.sql.execute("SELECT chunk_count, folded_chunks, status FROM turn WHERE pk = ?", (turn_pk,)).fetchone()
     if row is None or row[2] != TurnStatus.STREAMING or chunk < min(row[0], row[1]):
         return
-    stored = turn_by_pk(tx.sql, turn_pk)
-    fold(tx, turn_pk, stored.text.folded_chunks, stored.standing())
+    fold_turn(tx, turn_by_pk(tx.sql, turn_pk))
+
+
+@cache
+def _newer_rows(dialect: Dialect) -> str:
+    return f"SELECT f.seq, f.at, f.kind, {_size(dialect)} FROM feed f WHERE f.seq > ? ORDER BY f.seq LIMIT ?"
+
+
+@cache
+def _older_rows(dialect: Dialect) -> str:
+    return (
+        f"SELECT f.seq, f.turn_pk, f.kind, f.chunk, {_size(dialect)} FROM feed f"
+        " WHERE f.seq <= ? AND f.seq < (SELECT max(seq) FROM feed) ORDER BY f.seq"
+    )
+
+
+def _size(dialect: Dialect) -> str:
+    """The size of a row ``f`` in bytes, about. Replaced text is kept for the feed alone."""
+    texts = ("f.content", "f.raw_response", "f.data")
+    own = " + ".join(f"coalesce({dialect.byte_length(text)}, 0)" for text in texts)
+    replaced = " + ".join(f"coalesce({dialect.byte_length(text)}, 0)" for text in ("x.content", "x.raw_response"))
+    return (
+        f"{_ROW_BYTES} + {own} + CASE WHEN f.kind = '{ChangeKind.TURN_UPDATED}'"
+        f" THEN coalesce((SELECT {replaced} FROM text x WHERE x.pk = f.seq), 0) ELSE 0 END"
+    )
 
 
 def _delete_replaced_text(tx: Transaction, turn_pk: int, last: int) -> None:

@@ -32,14 +32,18 @@ def readable(sql: Sql, rows: Iterable[R], read: Callable[[R], T]) -> Iterator[T]
 
 def readable_page(
     sql: Sql,
-    fetch: Callable[[Any, int], Iterable[R]],
+    fetch: Callable[[Any, int | None], Iterable[R]],
     position: Callable[[R], Any],
     after: Any,
-    limit: int,
+    limit: int | None,
     read: Callable[[R], T],
 ) -> Iterator[T]:
-    """The first ``limit`` rows beyond ``after`` that can be read (all of them where it is negative): more are fetched
-    in the place of those that are left out, so that a page which is not full is the last one."""
+    """The first ``limit`` rows beyond ``after`` that can be read, all of them where it is None: more are fetched in the
+    place of those that are left out, so that a page which is not full is the last one. ``fetch`` takes ``after`` and
+    the value of a LIMIT."""
+    if limit is None:
+        yield from readable(sql, fetch(after, sql.dialect.no_limit), read)
+        return
     while limit:
         fetched = 0
         left = limit
@@ -49,6 +53,6 @@ def readable_page(
             for found in readable(sql, (row,), read):
                 left -= 1
                 yield found
-        if limit < 0 or fetched < limit:
+        if fetched < limit:
             return
         limit = left

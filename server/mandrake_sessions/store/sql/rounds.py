@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from attrs import frozen
@@ -10,10 +12,10 @@ from attrs import frozen
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Order, Request, Response, ResponseStatus, Round, RoundDetail
-from mandrake_sessions.store.interface import Row, Sql, Transaction
+from mandrake_sessions.store.interface import Dialect, Row, Sql, Transaction
 from mandrake_sessions.store.sql.columns import REQUEST, RESPONSE, ROUND, Column, columns_from
 from mandrake_sessions.store.sql.readable import readable_page
-from mandrake_sessions.store.sql.rows import insert, row_bytes
+from mandrake_sessions.store.sql.rows import differs, insert, row_bytes, update
 from mandrake_sessions.store.sql.selection import Selection, field_names
 from mandrake_sessions.store.sql.values import decode_text
 
@@ -48,13 +50,6 @@ _SELECTION = Selection(
     ),
     beside=("pk", "session_pk", "create_hash"),
 )  # fmt: skip
-_SELECT = f"""
-SELECT {_SELECTION.sql}
-FROM round r
-LEFT JOIN session s ON s.pk = r.session_pk
-LEFT JOIN request q ON q.pk = r.pk
-LEFT JOIN response p ON p.pk = r.pk
-"""
 _ID = _SELECTION.position("id")
 _INDEX = _SELECTION.position("index")
 _PK = _SELECTION.position("pk")
@@ -63,6 +58,14 @@ _CREATE_HASH = _SELECTION.position("create_hash")
 _round = _SELECTION.picker(Round)
 _request = _SELECTION.picker(Request, round_id="id", **_OF_REQUEST)
 _response = _SELECTION.picker(Response, round_id="id", **_OF_RESPONSE)
+
+
+class Part(StrEnum):
+    """What a round is made of, by the names of the entities."""
+
+    ROUND = "round"
+    REQUEST = "request"
+    RESPONSE = "response"
 
 
 @frozen
@@ -157,21 +160,30 @@ def round_by_pk(sql: Sql, pk: int, *, anyhow: bool = False) -> StoredRound:
     return _found(_one(sql, "WHERE r.pk = ?", pk, anyhow=anyhow), "round", str(pk))
 
 
-def id_in_use(sql: Sql, table: str, entity_id: str) -> bool:
-    """Whether a ``round``, ``request`` or ``response`` has the id."""
-    return sql.execute(f"SELECT 1 FROM {table} WHERE id = ?", (entity_id,)).fetchone() is not None
+def id_in_use(sql: Sql, part: Part, entity_id: str) -> bool:
+    return sql.execute(f"SELECT 1 FROM {part} WHERE id = ?", (entity_id,)).fetchone() is not None
 
 
-def list_rounds(sql: Sql, session_pk: int, after: int | None, limit: int, order: Order = "asc") -> Iterator[RoundRow]:
+def part_differs(sql: Sql, stored: StoredRound, part: Part, columns: Mapping[str, Any]) -> bool:
+    """Whether a part of the round holds anything else than these columns."""
+    return differs(sql, part, stored.pk, columns)
+
+
+def update_part(tx: Transaction, stored: StoredRound, part: Part, columns: Mapping[str, Any]) -> None:
+    """Set columns of a part of the round; its ``updated_at`` moves."""
+    update(tx, part, stored.pk, {**columns, "updated_at": tx.now})
+
+
+def list_rounds(
+    sql: Sql, session_pk: int, after: int | None, limit: int | None, order: Order = "asc"
+) -> Iterator[RoundRow]:
     """By index, those beyond ``after`` in that order; each read when it is asked for, and left out if it cannot be
     read."""
 
-    def fetch(beyond: int | None, count: int) -> Iterable[Row]:
+    def fetch(beyond: int | None, count: int | None) -> Iterable[Row]:
         condition, values, direction = _beyond(beyond, order)
-        return sql.execute(
-            f'{_SELECT} WHERE r.session_pk = ? {condition} ORDER BY r."index" {direction} LIMIT ?',
-            (session_pk, *values, count),
-        )
+        rest = f'WHERE r.session_pk = ? {condition} ORDER BY r."index" {direction} LIMIT ?'
+        return sql.execute(_select(sql.dialect, rest), (session_pk, *values, count))
 
     return readable_page(sql, fetch, lambda row: row[_INDEX], after, limit, _readable_row)
 
@@ -211,8 +223,20 @@ def _found(stored: StoredRound | None, entity: str, entity_id: str) -> StoredRou
     return stored
 
 
+@cache
+def _select(dialect: Dialect, rest: str) -> str:
+    return f"""
+    SELECT {_SELECTION.sql(dialect)}
+    FROM round r
+    LEFT JOIN session s ON s.pk = r.session_pk
+    LEFT JOIN request q ON q.pk = r.pk
+    LEFT JOIN response p ON p.pk = r.pk
+    {rest}
+    """
+
+
 def _one(sql: Sql, where: str, value: str | int, *, anyhow: bool = False) -> StoredRound | None:
-    row = sql.execute(_SELECT + where, (value,)).fetchone()
+    row = sql.execute(_select(sql.dialect, where), (value,)).fetchone()
     return None if row is None else _stored(row, anyhow=anyhow)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from mandrake_sessions.store.interface import Row, Sql, Transaction
+from mandrake_sessions.store.interface import Dialect, Row, Sql, Transaction
 from mandrake_sessions.store.sql.values import OddValue, byte_length
 
 # Times that the store gives by itself. The clock may be set back, and still none lies before its entity's creation.
@@ -27,7 +27,7 @@ def insert(tx: Transaction, table: str, row: Mapping[str, Any]) -> None:
 def update(tx: Transaction, table: str, pk: int, columns: Mapping[str, Any]) -> None:
     """Set columns of the row with this pk; a time of the store's own is its entity's creation at the earliest."""
     if columns:
-        _execute(tx, _update_sql(table, tuple(columns)), (*columns.values(), pk))
+        _execute(tx, _update_sql(tx.sql.dialect, table, tuple(columns)), (*columns.values(), pk))
 
 
 def _execute(tx: Transaction, statement: str, values: tuple[Any, ...]) -> None:
@@ -46,12 +46,12 @@ def fetch_one(sql: Sql, statement: str, values: Sequence[Any]) -> Any:
     return row
 
 
-def differs(tx: Transaction, table: str, pk: int, columns: Mapping[str, Any]) -> bool:
+def differs(sql: Sql, table: str, pk: int, columns: Mapping[str, Any]) -> bool:
     """Whether a row holds anything else than these columns."""
     if not columns:
         return False
     names = ", ".join(f'"{column}"' for column in columns)
-    row = tx.sql.execute(f"SELECT {names} FROM {table} WHERE pk = ?", (pk,)).fetchone()
+    row = sql.execute(f"SELECT {names} FROM {table} WHERE pk = ?", (pk,)).fetchone()
     return bool(tuple(columns.values()) != row)
 
 
@@ -72,10 +72,9 @@ def _insert_sql(table: str, columns: tuple[str, ...]) -> str:
 
 
 @cache
-def _update_sql(table: str, columns: tuple[str, ...]) -> str:
+def _update_sql(dialect: Dialect, table: str, columns: tuple[str, ...]) -> str:
     own_times = _OWN_TIMES.get(table, ())
-    # The scalar max() of NULL is NULL, so a time can be cleared.
-    assignments = ", ".join(
-        f'"{column}" = {"max(created_at, ?)" if column in own_times else "?"}' for column in columns
-    )
+    # The greatest of NULL is NULL, so a time can be cleared.
+    not_before_creation = dialect.greatest("created_at", "?")
+    assignments = ", ".join(f'"{column}" = {not_before_creation if column in own_times else "?"}' for column in columns)
     return f"UPDATE {table} SET {assignments} WHERE pk = ?"

@@ -13,6 +13,7 @@ from typing import Any
 from attrs import AttrsInstance, fields
 
 from mandrake_sessions.errors import Unreadable
+from mandrake_sessions.store.interface import Dialect
 from mandrake_sessions.store.sql.columns import Column
 from mandrake_sessions.store.sql.values import Decoder, OddValue, shown
 
@@ -23,18 +24,22 @@ Picker = Callable[[Sequence[Any]], tuple[Any, ...]]
 class Selection:
     """Columns of a SELECT, each with what it may hold.
 
-    ``sql`` is the list of the SELECT: the columns ``names``, which ``decode`` reads, then those of ``beside``, which
-    stay as they are stored.
+    ``sql`` gives the list of the SELECT: the columns ``names``, which ``decode`` reads, then those of ``beside``,
+    which stay as they are stored.
     """
 
     def __init__(
         self, entity: str, columns: Mapping[str, Column], names: Sequence[str], beside: Sequence[str] = ()
     ) -> None:
         self.names = (*names, *beside)
-        self.sql = ", ".join(columns[name].sql for name in self.names)
+        self._columns = tuple(columns[name] for name in self.names)
         self._entity = entity
         self._decoded = tuple(columns[name] for name in names)
         self._decoders = tuple(column.decode for column in self._decoded)
+
+    def sql(self, dialect: Dialect) -> str:
+        """To be asked for once for each dialect."""
+        return ", ".join(column.sql if isinstance(column.sql, str) else column.sql(dialect) for column in self._columns)
 
     def position(self, name: str) -> int:
         """Where a row has the column."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from mandrake_sessions.store.interface import Sql
-from mandrake_sessions.store.sql.values import MAX_NUMBER
+from functools import cache
 
-_LAST_SEQ = f"""
-SELECT max(coalesce((SELECT max(seq) FROM feed), 0),
-           coalesce((SELECT max(seq) FROM session WHERE seq < {MAX_NUMBER}), 0),
-           coalesce((SELECT max(pk) FROM text WHERE pk < {MAX_NUMBER}), 0))
-"""
+from mandrake_sessions.store.interface import Dialect, Sql
+from mandrake_sessions.store.sql.values import MAX_NUMBER
 
 
 def last_seq(sql: Sql) -> int:
@@ -17,5 +13,15 @@ def last_seq(sql: Sql) -> int:
 
     Sessions and texts are looked at too: where the feed has lost its newest rows, no number may be given twice.
     """
-    (seq,) = sql.execute(_LAST_SEQ).fetchone()
+    (seq,) = sql.execute(_last_seq(sql.dialect)).fetchone()
     return int(seq)
+
+
+@cache
+def _last_seq(dialect: Dialect) -> str:
+    newest = (
+        "(SELECT max(seq) FROM feed)",
+        f"(SELECT max(seq) FROM session WHERE seq < {MAX_NUMBER})",
+        f"(SELECT max(pk) FROM text WHERE pk < {MAX_NUMBER})",
+    )
+    return f"SELECT {dialect.greatest(*(f'coalesce({number}, 0)' for number in newest))}"

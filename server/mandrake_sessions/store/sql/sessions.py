@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from attrs import frozen
@@ -10,10 +11,10 @@ from attrs import frozen
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Session
-from mandrake_sessions.store.interface import Row, Sql, Transaction
+from mandrake_sessions.store.interface import Dialect, Row, Sql, Transaction
 from mandrake_sessions.store.sql.columns import SESSION, Column, columns_from
 from mandrake_sessions.store.sql.readable import readable_page
-from mandrake_sessions.store.sql.rows import fetch_one, insert, row_bytes, update
+from mandrake_sessions.store.sql.rows import differs, fetch_one, insert, row_bytes, update
 from mandrake_sessions.store.sql.selection import Selection, field_names
 
 PREVIEW_LENGTH = 200
@@ -27,7 +28,6 @@ _SELECTION = Selection(
     field_names(Session),
     beside=("pk", "create_hash"),
 )
-_SELECT = f"SELECT {_SELECTION.sql} FROM session s "
 _ID = _SELECTION.position("id")
 _SEQ = _SELECTION.position("seq")
 _PK = _SELECTION.position("pk")
@@ -98,7 +98,7 @@ def find_session(sql: Sql, session_id: str) -> StoredSession | None:
 
 
 def find_session_by_external_id(sql: Sql, external_id: str) -> StoredSession | None:
-    row = fetch_one(sql, _SELECT + "WHERE s.external_id = ? LIMIT ?", (external_id, 1))
+    row = fetch_one(sql, _select(sql.dialect, "WHERE s.external_id = ? LIMIT ?"), (external_id, 1))
     return None if row is None else _stored(row)
 
 
@@ -131,6 +131,11 @@ def session_by_pk(sql: Sql, pk: int) -> StoredSession:
     return found
 
 
+def session_differs(sql: Sql, pk: int, columns: Mapping[str, Any]) -> bool:
+    """Whether a session holds anything else than these columns."""
+    return differs(sql, "session", pk, columns)
+
+
 def update_session(tx: Transaction, pk: int, columns: Mapping[str, Any], seq: int) -> None:
     """Set columns; ``seq`` and ``updated_at`` move with every change in the session but appends."""
     update(tx, "session", pk, {**columns, "seq": seq, "updated_at": tx.now})
@@ -159,14 +164,14 @@ def count_rounds(sql: Sql, session_pk: int) -> int:
 
 def recount_rounds(tx: Transaction, session_pk: int) -> None:
     """Set what follows from the rounds that there are: their count, and the first request's beginning."""
-    # SQLite's substr() of a text ends at a NUL; of a blob it does not. A character has four bytes at the most.
+    # SQLite's substr() of a text ends at a NUL; of bytes it does not. A character has four bytes at the most.
     first = tx.sql.execute(
-        "SELECT substr(CAST(q.content AS BLOB), 1, ?) FROM round r JOIN request q ON q.pk = r.pk"
+        f"SELECT substr({tx.sql.dialect.as_bytes('q.content')}, 1, ?) FROM round r JOIN request q ON q.pk = r.pk"
         ' WHERE r.session_pk = ? ORDER BY r."index" LIMIT 1',
         (PREVIEW_LENGTH * 4, session_pk),
     ).fetchone()
-    # The substr() of an empty blob is NULL.
-    preview = None if first is None else preview_of((first[0] or b"").decode(errors="ignore"))
+    # SQLite's substr() of no bytes is NULL.
+    preview = None if first is None else preview_of(bytes(first[0] or b"").decode(errors="ignore"))
     tx.sql.execute(
         "UPDATE session SET round_count = (SELECT count(*) FROM round WHERE session_pk = session.pk), preview = ?"
         " WHERE pk = ?",
@@ -182,24 +187,25 @@ def preview_of(content: str) -> str:
 def list_sessions(sql: Sql, wanted: SessionFilter, before_seq: int | None, limit: int) -> Iterator[SessionRow]:
     """Last changed first, those changed before ``before_seq``; each read when it is asked for, and left out if it
     cannot be read. One range of one index, but for ``query``."""
-    conditions, values = _conditions(wanted)
+    conditions, values = _conditions(sql.dialect, wanted)
     if wanted.query is not None:
         sql.release_later(wanted.query)
 
-    def fetch(before: int | None, count: int) -> Iterable[Row]:
+    def fetch(before: int | None, count: int | None) -> Iterable[Row]:
         bounds = [] if before is None else [before]
         where = " AND ".join([*conditions, *("s.seq < ?" for _ in bounds)]) or "true"
-        return sql.execute(f"{_SELECT} WHERE {where} ORDER BY s.seq DESC LIMIT ?", (*values, *bounds, count))
+        statement = _select(sql.dialect, f"WHERE {where} ORDER BY s.seq DESC LIMIT ?")
+        return sql.execute(statement, (*values, *bounds, count))
 
     return readable_page(sql, fetch, lambda row: row[_SEQ], before_seq, limit, _readable_row)
 
 
-def _conditions(wanted: SessionFilter) -> tuple[list[str], list[Any]]:
+def _conditions(dialect: Dialect, wanted: SessionFilter) -> tuple[list[str], list[Any]]:
     conditions: list[str] = []
     values: list[Any] = []
     if wanted.archived is not None:
         conditions.append("(s.archived_at IS NOT NULL) = ?")
-        values.append(int(wanted.archived))
+        values.append(wanted.archived)
     if wanted.parent_id is not None:
         conditions.append("s.parent_id = ?")
         values.append(wanted.parent_id)
@@ -207,14 +213,19 @@ def _conditions(wanted: SessionFilter) -> tuple[list[str], list[Any]]:
         among = "IN" if wanted.streaming else "NOT IN"
         conditions.append(f"s.pk {among} (SELECT session_pk FROM turn WHERE status = 'streaming')")
     if wanted.query is not None:
-        parts = [f"instr(casefold(CAST(s.{column} AS BLOB)), ?) > 0" for column in ("title", "description", "preview")]
+        parts = [dialect.contains_folded(f"s.{column}") for column in ("title", "description", "preview")]
         conditions.append(f"({' OR '.join(parts)})")
         values += [wanted.query] * 3
     return conditions, values
 
 
+@cache
+def _select(dialect: Dialect, rest: str) -> str:
+    return f"SELECT {_SELECTION.sql(dialect)} FROM session s {rest}"
+
+
 def _one(sql: Sql, where: str, value: str | int, *, anyhow: bool = False) -> StoredSession | None:
-    row = sql.execute(_SELECT + where, (value,)).fetchone()
+    row = sql.execute(_select(sql.dialect, where), (value,)).fetchone()
     return None if row is None else _stored(row, anyhow=anyhow)
 
 

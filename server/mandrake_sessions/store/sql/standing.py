@@ -5,11 +5,13 @@ While a turn streams, its last piece in the feed says what the appends since its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from attrs import evolve
 
+from mandrake_sessions.store.interface import Dialect
 from mandrake_sessions.store.sql.columns import TURN, Column, columns_from
 
 # What pieces move.
@@ -24,20 +26,20 @@ LEFT JOIN feed a ON t.status = 'streaming' AND a.seq = (
 """
 
 
-def _standing(name: str) -> str:
+def _standing(name: str) -> str | Callable[[Dialect], str]:
     if name == "chunk_count":
-        return "max(coalesce(a.chunk + 1, t.chunk_count), t.folded_chunks)"
+        return lambda dialect: dialect.greatest("coalesce(a.chunk + 1, t.chunk_count)", "t.folded_chunks")
     piece_or_row = f"coalesce(a.{name}, t.{name})"
-    return _length(name, piece_or_row) if name.endswith("_bytes") else piece_or_row
+    return partial(_length, name, piece_or_row) if name.endswith("_bytes") else piece_or_row
 
 
-def _length(name: str, piece_or_row: str) -> str:
+def _length(name: str, piece_or_row: str, dialect: Dialect) -> str:
     """Release 0.3.0 folded pieces without writing the standing, and could prune the last of them: of such a turn the
     text that is there says how long it is."""
     text = name.removesuffix("_bytes")
     return (
         f"CASE WHEN a.seq IS NULL AND t.folded_chunks > t.chunk_count THEN ("
-        f"SELECT coalesce(sum(length(CAST(x.{text} AS BLOB))), 0) FROM text x"
+        f"SELECT coalesce(sum({dialect.byte_length(f'x.{text}')}), 0) FROM text x"
         f" WHERE x.turn_pk = t.pk AND x.pk >= t.{text}_pk) ELSE {piece_or_row} END"
     )
 

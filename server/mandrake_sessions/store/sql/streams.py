@@ -8,13 +8,14 @@ the pieces of a burst share one ``executemany``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from attrs import define, evolve
 
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.model import Change, ChangeKind, TurnStatus
-from mandrake_sessions.store.interface import Sql, Transaction
+from mandrake_sessions.store.interface import Dialect, Sql, Transaction
 from mandrake_sessions.store.sql.columns import Column, decode_anything
 from mandrake_sessions.store.sql.rows import update
 from mandrake_sessions.store.sql.selection import Selection, field_names
@@ -75,15 +76,6 @@ _SELECTION = Selection(
     },
     field_names(Stream),
 )
-_SELECT = f"""
-SELECT {_SELECTION.sql}
-FROM turn t
-JOIN session s ON s.pk = t.session_pk
-JOIN round r ON r.pk = t.round_pk
-JOIN response p ON p.pk = t.round_pk
-{LAST_PIECE}
-WHERE t.id = ?
-"""
 
 
 class PieceWriter:
@@ -183,13 +175,26 @@ def _fold(tx: Transaction, stream: Stream) -> None:
 
 def read_stream(sql: Sql, turn_id: str) -> Stream:
     """Raises NotFound, or Unreadable."""
-    row = sql.execute(_SELECT, (turn_id,)).fetchone()
+    row = sql.execute(_select(sql.dialect), (turn_id,)).fetchone()
     if row is None:
         # It says what of the turn is not there.
         get_turn(sql, turn_id)
         raise NotFound("turn", turn_id)
     _SELECTION.decode(turn_id, row)
     return Stream(*row)
+
+
+@cache
+def _select(dialect: Dialect) -> str:
+    return f"""
+    SELECT {_SELECTION.sql(dialect)}
+    FROM turn t
+    JOIN session s ON s.pk = t.session_pk
+    JOIN round r ON r.pk = t.round_pk
+    JOIN response p ON p.pk = t.round_pk
+    {LAST_PIECE}
+    WHERE t.id = ?
+    """
 
 
 def _change(stream: Stream, first_chunk: int, content: str | None, raw_response: str | None) -> Change:

@@ -11,14 +11,14 @@ folded.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from attrs import frozen
 
-from mandrake_sessions.store.interface import Sql, Transaction
+from mandrake_sessions.store.interface import Dialect, Sql, Transaction
 from mandrake_sessions.store.sql.rows import insert, update
 from mandrake_sessions.store.sql.values import OddValue
 
@@ -93,25 +93,32 @@ def together(texts: Iterable[str]) -> str:
 
 def texts_of(sql: Sql, places: Sequence[TextPlace], *, raw: bool) -> list[tuple[str, str]]:
     """``(content, raw_response)`` of many turns, in two statements; without ``raw`` the latter is empty."""
-    keys = json.dumps([place.turn_pk for place in places])
     runs: dict[int, list[_Run]] = defaultdict(list)
-    for row in sql.execute(
-        f"SELECT {_run_columns('x', 'pk', raw=raw)} FROM text x"
-        " WHERE x.turn_pk IN (SELECT value FROM json_each(?)) ORDER BY x.turn_pk, x.pk",
-        (keys,),
-    ):
-        run = _Run._make(row)
-        runs[run.turn_pk].append(run)
-    folded = json.dumps([[place.turn_pk, place.folded_chunks] for place in places])
-    for row in sql.execute(
-        f"SELECT {_run_columns('f', 'seq', raw=raw)} FROM json_each(?) AS place CROSS JOIN feed AS f"
-        " ON f.turn_pk = json_extract(place.value, '$[0]') AND f.chunk >= json_extract(place.value, '$[1]')"
-        " ORDER BY f.turn_pk, f.chunk",
-        (folded,),
-    ):
-        run = _Run._make(row)
-        runs[run.turn_pk].append(run)
+    keys = sql.dialect.numbers(place.turn_pk for place in places)
+    folded = sql.dialect.number_pairs((place.turn_pk, place.folded_chunks) for place in places)
+    for statement, value in ((_folded_runs(sql.dialect, raw), keys), (_pieces(sql.dialect, raw), folded)):
+        for run in map(_Run._make, sql.execute(statement, (value,))):
+            runs[run.turn_pk].append(run)
     return [_text(place, runs[place.turn_pk]) for place in places]
+
+
+@cache
+def _folded_runs(dialect: Dialect, raw: bool) -> str:
+    return (
+        f"SELECT {_run_columns('x', 'pk', raw=raw)} FROM text x WHERE {dialect.among('x.turn_pk')}"
+        " ORDER BY x.turn_pk, x.pk"
+    )
+
+
+@cache
+def _pieces(dialect: Dialect, raw: bool) -> str:
+    """Those that are not folded. SQLite carries out a CROSS JOIN in the order in which it is written: from each turn to
+    its pieces, by the index."""
+    return (
+        f"SELECT {_run_columns('f', 'seq', raw=raw)} FROM {dialect.pairs('place', 'turn_pk', 'folded')}"
+        " CROSS JOIN feed AS f WHERE f.turn_pk = place.turn_pk AND f.chunk >= place.folded"
+        " ORDER BY f.turn_pk, f.chunk"
+    )
 
 
 def _run_columns(alias: str, pk: str, *, raw: bool) -> str:
@@ -132,7 +139,7 @@ def each_slice(sql: Sql, place: TextPlace, column: str) -> Iterator[str]:
         ),
     ):
         # As bytes, since one character beyond Latin-1 makes a text of Python's four times as large.
-        for (stored,) in sql.execute(f"SELECT CAST({column} AS BLOB) {statement}", values):
+        for (stored,) in sql.execute(f"SELECT {sql.dialect.as_bytes(column)} {statement}", values):
             if stored:
                 yield from _slices(stored)
 

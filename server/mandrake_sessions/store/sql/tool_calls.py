@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from mandrake_sessions.model import ToolCall, ToolCallStatus
-from mandrake_sessions.store.interface import Row, Sql, Transaction
+from mandrake_sessions.store.interface import Dialect, Row, Sql, Transaction
 from mandrake_sessions.store.sql.columns import TOOL_CALL, columns_from, decode_anything
 from mandrake_sessions.store.sql.readable import readable
 from mandrake_sessions.store.sql.rows import fetch_one, insert, update
@@ -26,8 +26,8 @@ _DEFAULTS = {
 _TEXTS = (
     "id", "title", "kind", "server_name", "method_name", "arguments", "response", "content", "locations", "metadata",
 )  # fmt: skip
-# Of a row `c`. length() of a text counts characters and ends at a NUL; of a blob it counts bytes.
-TOOL_CALL_BYTES = " + ".join(f"coalesce(length(CAST(c.{text} AS BLOB)), 0)" for text in _TEXTS) + " + 300"
+# The names of the fields, and numbers.
+_FRAME_BYTES = 300
 
 _SELECTION = Selection(
     "toolCall",
@@ -35,7 +35,6 @@ _SELECTION = Selection(
     field_names(ToolCall),
     beside=("turn_pk", "pk"),
 )
-_SELECT = f"SELECT {_SELECTION.sql} FROM tool_call c "
 _ID = _SELECTION.position("id")
 _TURN_PK = _SELECTION.position("turn_pk")
 _PK = _SELECTION.position("pk")
@@ -61,7 +60,7 @@ def upsert_tool_call(tx: Transaction, turn_pk: int, columns: Mapping[str, Any]) 
 
 def read_all_named(sql: Sql, call_id: str) -> list[ToolCall]:
     """The calls of any turn with this id. Raises Unreadable where one of them cannot be read."""
-    return [_tool_call(row) for row in sql.execute(_SELECT + "WHERE id = ?", (call_id,))]
+    return [_tool_call(row) for row in sql.execute(_select(sql.dialect, "WHERE id = ?"), (call_id,))]
 
 
 def find_tool_call(sql: Sql, turn_pk: int, call_id: str) -> ToolCall | None:
@@ -79,10 +78,7 @@ def delete_tool_call(tx: Transaction, turn_pk: int, call_id: str) -> bool:
 def tool_calls_of(sql: Sql, turn_pks: Iterable[int]) -> dict[int, list[ToolCall]]:
     """The calls of many turns, in one statement; one that cannot be read is left out."""
     calls: dict[int, list[ToolCall]] = defaultdict(list)
-    rows = sql.execute(
-        f"{_SELECT} WHERE turn_pk IN (SELECT value FROM json_each(?)) ORDER BY turn_pk, pk",
-        (json.dumps(list(turn_pks)),),
-    )
+    rows = sql.execute(_of_turns(sql.dialect), (sql.dialect.numbers(turn_pks),))
     for turn_pk, call in readable(sql, rows, lambda row: (row[_TURN_PK], _tool_call(row))):
         calls[turn_pk].append(call)
     return calls
@@ -92,24 +88,45 @@ def each_tool_call(sql: Sql, turn_pk: int) -> Iterator[ToolCall]:
     """The calls of one turn, each read when it is asked for, and left out if it cannot be read."""
     # Their numbers first: SQLite would sort the rows, and hold all of them for that.
     pks = sql.execute("SELECT pk FROM tool_call WHERE turn_pk = ? ORDER BY pk", (turn_pk,)).fetchall()
-    rows = (sql.execute(f"{_SELECT} WHERE pk = ?", pk).fetchone() for pk in pks)
+    statement = _select(sql.dialect, "WHERE pk = ?")
+    rows = (sql.execute(statement, pk).fetchone() for pk in pks)
     return readable(sql, rows, _tool_call)
 
 
 def tool_call_bytes(sql: Sql, turn_pks: Iterable[int]) -> dict[int, int]:
     """About how many bytes the calls of each turn take in an answer."""
-    return dict(
-        sql.execute(
-            f"SELECT turn_pk, sum({TOOL_CALL_BYTES}) FROM tool_call c"
-            " WHERE turn_pk IN (SELECT value FROM json_each(?)) GROUP BY turn_pk",
-            (json.dumps(list(turn_pks)),),
-        ).fetchall()
-    )
+    rows = sql.execute(_bytes_of_turns(sql.dialect), (sql.dialect.numbers(turn_pks),))
+    return {turn_pk: int(size) for turn_pk, size in rows}
+
+
+def approximate_bytes(dialect: Dialect) -> str:
+    """About how many bytes a call takes in an answer, as SQL; its row is ``c``."""
+    lengths = (f"coalesce({dialect.byte_length(f'c.{text}')}, 0)" for text in _TEXTS)
+    return f"{' + '.join(lengths)} + {_FRAME_BYTES}"
 
 
 def _find(sql: Sql, turn_pk: int, call_id: str) -> Row | None:
-    row: Row | None = fetch_one(sql, _SELECT + "WHERE id = ? AND turn_pk = ?", (call_id, turn_pk))
+    statement = _select(sql.dialect, "WHERE id = ? AND turn_pk = ?")
+    row: Row | None = fetch_one(sql, statement, (call_id, turn_pk))
     return row
+
+
+@cache
+def _select(dialect: Dialect, rest: str) -> str:
+    return f"SELECT {_SELECTION.sql(dialect)} FROM tool_call c {rest}"
+
+
+@cache
+def _of_turns(dialect: Dialect) -> str:
+    return _select(dialect, f"WHERE {dialect.among('turn_pk')} ORDER BY turn_pk, pk")
+
+
+@cache
+def _bytes_of_turns(dialect: Dialect) -> str:
+    return (
+        f"SELECT turn_pk, sum({approximate_bytes(dialect)}) FROM tool_call c"
+        f" WHERE {dialect.among('turn_pk')} GROUP BY turn_pk"
+    )
 
 
 def _tool_call(row: Row) -> ToolCall:

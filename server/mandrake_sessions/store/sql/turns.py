@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from attrs import evolve
@@ -12,15 +13,22 @@ from mandrake_sessions.brief import LONG_CALLS, LONG_TURN, check_length
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import ToolCall, Turn, TurnStatus
-from mandrake_sessions.store.interface import Row, Sql, Transaction
+from mandrake_sessions.store.interface import Dialect, Row, Sql, Transaction
 from mandrake_sessions.store.sql.columns import Column, decode_anything
 from mandrake_sessions.store.sql.readable import readable, readable_page
+from mandrake_sessions.store.sql.rounds import StoredRound, take_turn_index
 from mandrake_sessions.store.sql.rows import insert, row_bytes, update
 from mandrake_sessions.store.sql.selection import Selection, field_names, picker, unreadable
 from mandrake_sessions.store.sql.standing import LAST_PIECE, MOVED_BY_PIECES, TURN_NOW
-from mandrake_sessions.store.sql.texts import TextPlace, each_slice, texts_of
-from mandrake_sessions.store.sql.tool_calls import TOOL_CALL_BYTES, each_tool_call, tool_call_bytes, tool_calls_of
-from mandrake_sessions.store.sql.values import MAX_INTEGER, decode_object, decode_text, decode_word
+from mandrake_sessions.store.sql.texts import TextPlace, each_slice, fold, insert_text, texts_of
+from mandrake_sessions.store.sql.tool_calls import (
+    approximate_bytes,
+    each_tool_call,
+    insert_tool_calls,
+    tool_call_bytes,
+    tool_calls_of,
+)
+from mandrake_sessions.store.sql.values import MAX_INTEGER, byte_length, decode_object, decode_text, decode_word
 
 # The names of the fields, and numbers.
 _FRAME_BYTES = 700
@@ -120,12 +128,6 @@ _SELECTION = Selection(
     },
     StoredTurn._fields,
 )
-_SELECT = f"""
-SELECT {_SELECTION.sql}
-FROM turn t
-LEFT JOIN response p ON p.pk = t.round_pk
-{LAST_PIECE}
-"""
 _INDEX = _SELECTION.position("index")
 # The columns of a turn that a change may move, by the names of Turn; what `differences` compares.
 _MOVABLE = (
@@ -136,39 +138,51 @@ _MOVABLE = (
 _movable = picker(_SELECTION.names, ["status_word" if name == "status" else name for name in _MOVABLE])
 # What a Turn has beside the columns, or in place of one of the same name.
 _NOT_STORED = ("tool_calls", "status", "metadata", "content", "raw_response")
+_DEFAULTS = {
+    "id": None,
+    "kind": "message",
+    "status": TurnStatus.STREAMING.value,
+    "metadata": "{}",
+    "current_tokens": 0,
+    "input_tokens": 0,
+    "output_tokens": 0,
+    "input_cost": 0.0,
+    "output_cost": 0.0,
+}
 _values_of_turn = picker((*_SELECTION.names, *_NOT_STORED), field_names(Turn))
 
 
 def insert_turn(
-    tx: Transaction, session_pk: int, round_pk: int, index: int, columns: Mapping[str, Any], create_hash: bytes | None
+    tx: Transaction, of: StoredRound, columns: Mapping[str, Any], create_hash: bytes | None, *, lease: str | None
 ) -> StoredTurn:
-    """A new turn at the next seq, with no text yet; its text begins at that seq."""
+    """A new turn of a round's response at the next seq, with its tool calls and its text, which are among ``columns``.
+    ``lease``: that of the process which streams it."""
+    index = take_turn_index(tx, of.pk)
     pk = tx.next_seq()
+    given = dict(columns)
+    calls, content, raw_response = (given.pop(name, "") for name in ("tool_calls", "content", "raw_response"))
     row = {
-        "id": None,
-        "kind": "message",
-        "status": TurnStatus.STREAMING.value,
-        "metadata": "{}",
-        "current_tokens": 0,
-        "input_tokens": 0,
-        "output_tokens": 0,
-        "input_cost": 0.0,
-        "output_cost": 0.0,
-        **columns,
+        **_DEFAULTS,
+        **given,
+        **_sizes(byte_length(content), byte_length(raw_response)),
         "pk": pk,
         "seq": pk,
-        "session_pk": session_pk,
-        "round_pk": round_pk,
+        "session_pk": of.session_pk,
+        "round_pk": of.pk,
         "index": index,
         "stream_start_time": tx.now,
         "content_pk": pk,
         "raw_response_pk": pk,
+        "lease": lease,
         "create_hash": create_hash,
         "created_at": tx.now,
         "updated_at": tx.now,
     }
     row["id"] = row["id"] or new_id()
     insert(tx, "turn", row)
+    if content or raw_response:
+        insert_text(tx, pk, pk, content, raw_response)
+    insert_tool_calls(tx, pk, calls)
     return turn_by_pk(tx.sql, pk)
 
 
@@ -197,10 +211,37 @@ def turn_by_pk(sql: Sql, pk: int) -> StoredTurn:
     return found
 
 
-def update_turn(tx: Transaction, stored: StoredTurn, columns: Mapping[str, Any], seq: int) -> StoredTurn:
-    """Set columns, and what pieces have moved; gives the turn as it stands then."""
-    update(tx, "turn", stored.pk, {**stored.standing(), **columns, "seq": seq})
+def update_turn(
+    tx: Transaction,
+    stored: StoredTurn,
+    columns: Mapping[str, Any],
+    seq: int,
+    *,
+    new_texts: Mapping[str, str] | None = None,
+    taken_up: bool = False,
+) -> StoredTurn:
+    """Set columns, and what pieces have moved; gives the turn as it stands then. ``new_texts``: those that replace its
+    texts, by name. ``taken_up``: this process streams it from now on."""
+    row = {**stored.standing(), **columns, "seq": seq}
+    if new_texts:
+        insert_text(tx, stored.pk, seq, new_texts.get("content"), new_texts.get("raw_response"))
+        lengths = {"content": stored.content_bytes, "raw_response": stored.raw_response_bytes}
+        row |= _sizes(**lengths | {name: byte_length(text) for name, text in new_texts.items()})
+        row |= {f"{name}_pk": seq for name in new_texts}
+    if taken_up:
+        row["lease"] = tx.own_lease_id()
+    update(tx, "turn", stored.pk, row)
     return turn_by_pk(tx.sql, stored.pk)
+
+
+def fold_turn(tx: Transaction, stored: StoredTurn) -> None:
+    """Copy its pieces that are not folded yet into one text."""
+    fold(tx, stored.pk, stored.folded_chunks, stored.standing())
+
+
+def _sizes(content: int, raw_response: int) -> dict[str, int]:
+    """The columns that say how many bytes the texts of a turn have, all of them folded."""
+    return {"content_bytes": content, "raw_response_bytes": raw_response, "folded_bytes": content + raw_response}
 
 
 def differences(before: StoredTurn, after: StoredTurn) -> dict[str, Any]:
@@ -217,14 +258,13 @@ def delete_turn(tx: Transaction, pk: int) -> None:
     tx.sql.execute("DELETE FROM turn WHERE pk = ?", (pk,))
 
 
-def list_turns(sql: Sql, round_pk: int, after: int | None, limit: int) -> Iterator[StoredTurn]:
+def list_turns(sql: Sql, round_pk: int, after: int | None = None, limit: int | None = None) -> Iterator[StoredTurn]:
     """The turns of a response by index, those beyond ``after``; each read when it is asked for, and left out if it
     cannot be read."""
 
-    def fetch(beyond: int, count: int) -> Iterable[Row]:
-        return sql.execute(
-            f'{_SELECT} WHERE t.round_pk = ? AND t."index" > ? ORDER BY t."index" LIMIT ?', (round_pk, beyond, count)
-        )
+    def fetch(beyond: int, count: int | None) -> Iterable[Row]:
+        rest = 'WHERE t.round_pk = ? AND t."index" > ? ORDER BY t."index" LIMIT ?'
+        return sql.execute(_select(sql.dialect, rest), (round_pk, beyond, count))
 
     return readable_page(sql, fetch, lambda row: row[_INDEX], -1 if after is None else after, limit, _stored)
 
@@ -243,29 +283,17 @@ def turn_bytes(sql: Sql, round_pks: Iterable[int], *, text: bool, raw: bool) -> 
     """About how many bytes the turns of each round take in an answer, but for pieces that are not folded yet. No
     text is read for that."""
     texts = "0" if not text else "t.content_bytes + t.raw_response_bytes" if raw else "t.content_bytes"
-    wanted = json.dumps(list(round_pks))
-    heads = sql.execute(
-        f"SELECT t.round_pk, sum({_FRAME_BYTES} + length(CAST(t.metadata AS BLOB)) + {texts}) FROM turn t"
-        " WHERE t.round_pk IN (SELECT value FROM json_each(?)) GROUP BY t.round_pk",
-        (wanted,),
-    )
-    weights = {round_pk: int(size) for round_pk, size in heads}
-    calls = sql.execute(
-        f"SELECT t.round_pk, sum({TOOL_CALL_BYTES}) FROM turn t JOIN tool_call c ON c.turn_pk = t.pk"
-        " WHERE t.round_pk IN (SELECT value FROM json_each(?)) GROUP BY t.round_pk",
-        (wanted,),
-    )
-    for round_pk, size in calls:
-        weights[round_pk] = weights.get(round_pk, 0) + int(size)
+    wanted = (sql.dialect.numbers(round_pks),)
+    weights: dict[int, int] = defaultdict(int)
+    for statement in (_bytes_of_rounds(sql.dialect, texts), _call_bytes_of_rounds(sql.dialect)):
+        for round_pk, size in sql.execute(statement, wanted):
+            weights[round_pk] += int(size)
     return weights
 
 
 def turns_of_rounds(sql: Sql, round_pks: Iterable[int]) -> Iterator[StoredTurn]:
     """The turns of many rounds in one statement, by round and index; each read when it is asked for."""
-    rows = sql.execute(
-        f'{_SELECT} WHERE t.round_pk IN (SELECT value FROM json_each(?)) ORDER BY t.round_pk, t."index"',
-        (json.dumps(list(round_pks)),),
-    )
+    rows = sql.execute(_of_rounds(sql.dialect), (sql.dialect.numbers(round_pks),))
     return readable(sql, rows, _stored)
 
 
@@ -273,13 +301,16 @@ def streaming_turns(sql: Sql, session_pk: int | None = None) -> Iterator[StoredT
     """The turns that stream now, of one session or of all, oldest first; each read when it is asked for, and left out
     if it cannot be read."""
     condition, values = ("", ()) if session_pk is None else ("AND t.session_pk = ?", (session_pk,))
-    rows = sql.execute(f"{_SELECT} WHERE t.status = 'streaming' {condition} ORDER BY t.pk", values)
-    return readable(sql, rows, _stored)
+    rest = f"WHERE t.status = 'streaming' {condition} ORDER BY t.pk"
+    return readable(sql, sql.execute(_select(sql.dialect, rest), values), _stored)
 
 
-def turn_pks_of(sql: Sql, column: str, pk: int) -> list[int]:
-    """The pks of a session's (``session_pk``) or a round's (``round_pk``) turns."""
-    return [row[0] for row in sql.execute(f"SELECT pk FROM turn WHERE {column} = ?", (pk,))]
+def turn_pks_of_session(sql: Sql, session_pk: int) -> list[int]:
+    return [pk for (pk,) in sql.execute("SELECT pk FROM turn WHERE session_pk = ?", (session_pk,))]
+
+
+def turn_pks_of_round(sql: Sql, round_pk: int) -> list[int]:
+    return [pk for (pk,) in sql.execute("SELECT pk FROM turn WHERE round_pk = ?", (round_pk,))]
 
 
 def load_turns(sql: Sql, stored: list[StoredTurn], *, text: bool = True, raw: bool = True) -> list[Turn]:
@@ -351,8 +382,41 @@ def _few(found: Iterable[StoredTurn]) -> Iterator[list[StoredTurn]]:
         yield few
 
 
+@cache
+def _select(dialect: Dialect, rest: str) -> str:
+    return f"""
+    SELECT {_SELECTION.sql(dialect)}
+    FROM turn t
+    LEFT JOIN response p ON p.pk = t.round_pk
+    {LAST_PIECE}
+    {rest}
+    """
+
+
+@cache
+def _of_rounds(dialect: Dialect) -> str:
+    return _select(dialect, f'WHERE {dialect.among("t.round_pk")} ORDER BY t.round_pk, t."index"')
+
+
+@cache
+def _bytes_of_rounds(dialect: Dialect, texts: str) -> str:
+    """``texts``: the length of a turn's texts."""
+    return (
+        f"SELECT t.round_pk, sum({_FRAME_BYTES} + {dialect.byte_length('t.metadata')} + {texts}) FROM turn t"
+        f" WHERE {dialect.among('t.round_pk')} GROUP BY t.round_pk"
+    )
+
+
+@cache
+def _call_bytes_of_rounds(dialect: Dialect) -> str:
+    return (
+        f"SELECT t.round_pk, sum({approximate_bytes(dialect)}) FROM turn t JOIN tool_call c ON c.turn_pk = t.pk"
+        f" WHERE {dialect.among('t.round_pk')} GROUP BY t.round_pk"
+    )
+
+
 def _one(sql: Sql, where: str, value: str | int, *, anyhow: bool = False) -> StoredTurn | None:
-    row = sql.execute(_SELECT + where, (value,)).fetchone()
+    row = sql.execute(_select(sql.dialect, where), (value,)).fetchone()
     return None if row is None else _stored(row, anyhow=anyhow)
 
 

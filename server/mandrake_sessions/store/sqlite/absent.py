@@ -15,6 +15,7 @@ from mandrake_sessions.ids import now_ms
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.sql.changes import NO_STORE_ID
 from mandrake_sessions.store.sqlite.connect import StoreConnection
+from mandrake_sessions.store.sqlite.dialect import add_functions
 from mandrake_sessions.store.sqlite.migrate import migrate
 
 
@@ -83,6 +84,7 @@ class EmptyTransaction:
 def _empty_state() -> StoreConnection:
     """A connection to a store without a name, which only lasts as long as the connection."""
     connection = connect(":memory:", isolation_level=None, check_same_thread=False, factory=StoreConnection)
+    add_functions(connection)
     migrate(connection, ":memory:", 0, keeps_backup=False)
     connection.execute("UPDATE store SET store_id = ?", (NO_STORE_ID,))
     connection.execute("PRAGMA query_only=ON")

@@ -11,6 +11,7 @@ from typing import Any
 from mandrake_sessions.large_work import LARGE_BYTES, met_large
 from mandrake_sessions.store.oddities import Oddities
 from mandrake_sessions.store.sqlite.bindings import LARGE_VALUE, release_large
+from mandrake_sessions.store.sqlite.dialect import DIALECT, add_functions
 
 JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
 STATEMENT_CACHE = 256
@@ -21,6 +22,7 @@ OLDEST_SQLITE = (3, 37, 0)
 class StoreConnection(sqlite3.Connection):
     """A connection to a store: what the statements of the entities run on (``interface.Sql``)."""
 
+    dialect = DIALECT
     path = ""
     oddities: Oddities | None = None
     # Whether a statement of it may hold a large value, so that it is not kept for the next reader.
@@ -65,7 +67,7 @@ def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
     if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
         raise sqlite3.NotSupportedError("this build of SQLite has no foreign keys; use another Python")
-    connection.create_function("casefold", 1, _casefold, deterministic=True)
+    add_functions(connection)
     if read_only:
         connection.execute("PRAGMA query_only=ON")
         return
@@ -84,12 +86,6 @@ def text_or_bytes(stored: bytes) -> str | bytes:
         return stored.decode()
     except UnicodeDecodeError:
         return stored
-
-
-def _casefold(text: bytes | None) -> str | None:
-    """SQLite folds the case of ASCII alone; titles are in every script. It is called with blobs, since sqlite3 would
-    fail on a text that is not UTF-8."""
-    return None if text is None else text.decode(errors="replace").casefold()
 
 
 def is_wal(connection: sqlite3.Connection) -> bool:
