@@ -48,7 +48,7 @@ def test_no_read_and_no_write_of_what_is_not_there_makes_anything(workspace: Pat
         wire.initialize(rootUri=workspace.as_uri())
         page = wire.request("session/list")
         assert page == {"sessions": [], "nextCursor": None, "seq": 0, "storeId": None}
-        assert wire.request("session/list", scope="system")["storeId"] is None
+        assert wire.request("session/list", scope="system", query="Ä")["storeId"] is None
         for method, name in ABOUT_AN_ENTITY.items():
             error = wire.error(method, **{camel(name): ID}, **MORE.get(method, {}))
             assert (error["code"], error["data"]["id"]) == (-32010, ID), method
