@@ -27,9 +27,7 @@ ORDINARY = {
     "data",  # of an error of JSON-RPC
     "store",  # the whole store, as something to subscribe to
 }
-STATEMENT = re.compile(
-    r"\b(SELECT .+ FROM|INSERT INTO|UPDATE \S+ SET|DELETE FROM|ORDER BY|PRAGMA|SAVEPOINT)\b", re.DOTALL
-)
+STATEMENT = re.compile(r"\b(SELECT|INSERT INTO|UPDATE \S+ SET|DELETE FROM|ORDER BY|PRAGMA|SAVEPOINT)\b")
 
 
 def stored_names() -> set[str]:
