@@ -1,43 +1,38 @@
-"""From a method's name to its handler."""
+"""From a method to its handler: a function of the context and the params, which gives the result.
+
+The table declares the types of params and result, and a handler takes them from there: the type checker infers them for
+a lambda, and compares them with the annotations of a function.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from mandrake_sessions.handlers import (
-    requests,
-    responses,
-    rounds,
-    service,
-    sessions,
-    subscriptions,
-    tool_calls,
-    transactions,
-    turns,
-)
+from mandrake_sessions.handlers.context import ServiceContext, StoreContext, SubscriptionContext
 from mandrake_sessions.protocol.converter import structure_params
-from mandrake_sessions.protocol.methods import METHODS, Method
-from mandrake_sessions.protocol.names import snake
+from mandrake_sessions.protocol.methods import Method, Typed
 
-Handler = Callable[[Any, Any], Any]
+P = TypeVar("P")
+R = TypeVar("R")
 
-_MODULES = (sessions, rounds, requests, responses, turns, tool_calls, subscriptions, transactions, service)
-
-
-def _public_functions(module: ModuleType) -> dict[str, Handler]:
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if callable(value) and getattr(value, "__module__", "") == module.__name__ and name[0].islower()
-    }
+# By the names of their methods. The modules of this package fill it when they are imported.
+HANDLERS: dict[str, Callable[[Any, Any], Any]] = {}
 
 
-_functions = {name: handler for module in _MODULES for name, handler in _public_functions(module).items()}
+def handle(method: Typed[P, R], handler: Callable[[StoreContext, P], R]) -> None:
+    """The handler of a method that is about a store."""
+    HANDLERS[method.name] = handler
 
-# Every declared method with its handler: a missing one fails here, when the program starts.
-HANDLERS: dict[str, Handler] = {name: _functions[snake(name)] for name in METHODS}
+
+def handle_unsubscribe(method: Typed[P, R], handler: Callable[[SubscriptionContext, P], R]) -> None:
+    """The handler of a method that ends a subscription, whatever store it is of."""
+    HANDLERS[method.name] = handler
+
+
+def handle_service(method: Typed[P, R], handler: Callable[[ServiceContext, P], R]) -> None:
+    """The handler of a method that is about the server."""
+    HANDLERS[method.name] = handler
 
 
 def carry_out(context: Any, method: Method, params: dict[str, Any]) -> Any:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from mandrake_sessions.handlers.context import StoreContext
-from mandrake_sessions.model import Request
-from mandrake_sessions.protocol.params import RequestChange, RequestId
+from mandrake_sessions.handlers.registry import handle
+from mandrake_sessions.protocol import methods
 
-
-def request_get(context: StoreContext, params: RequestId) -> Request:
-    return context.manager.get_request(**params)
-
-
-def request_update(context: StoreContext, params: RequestChange) -> Request:
-    return context.manager.update_request(**params)
+handle(methods.REQUEST_GET, lambda context, params: context.manager.get_request(**params))
+handle(methods.REQUEST_UPDATE, lambda context, params: context.manager.update_request(**params))

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from mandrake_sessions.handlers.context import StoreContext
-from mandrake_sessions.model import Response, ResponseProgress
-from mandrake_sessions.protocol.params import ResponseChange, ResponseId, ResponseStatusGet
+from mandrake_sessions.handlers.registry import handle
+from mandrake_sessions.protocol import methods
 
-
-def response_get(context: StoreContext, params: ResponseId) -> Response:
-    return context.manager.get_response(**params)
-
-
-def response_update(context: StoreContext, params: ResponseChange) -> Response:
-    return context.manager.update_response(**params)
-
-
-def response_status(context: StoreContext, params: ResponseStatusGet) -> ResponseProgress:
-    return context.manager.response_status(**params, lazily=True)
+handle(methods.RESPONSE_GET, lambda context, params: context.manager.get_response(**params))
+handle(methods.RESPONSE_UPDATE, lambda context, params: context.manager.update_response(**params))
+handle(methods.RESPONSE_STATUS, lambda context, params: context.manager.response_status(**params, lazily=True))

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from mandrake_sessions.handlers.context import StoreContext
-from mandrake_sessions.model import Deleted, RoundDetail, RoundPage
-from mandrake_sessions.protocol.params import RoundChange, RoundCreate, RoundDelete, RoundId, RoundList
+from mandrake_sessions.handlers.registry import handle
+from mandrake_sessions.protocol import methods
 
-
-def round_create(context: StoreContext, params: RoundCreate) -> RoundDetail:
-    return context.manager.create_round(**params)
-
-
-def round_get(context: StoreContext, params: RoundId) -> RoundDetail:
-    return context.manager.get_round(**params)
-
-
-def round_update(context: StoreContext, params: RoundChange) -> RoundDetail:
-    return context.manager.update_round(**params)
-
-
-def round_list(context: StoreContext, params: RoundList) -> RoundPage:
-    return context.manager.list_rounds(**params, lazily=True)
-
-
-def round_delete(context: StoreContext, params: RoundDelete) -> Deleted:
-    return context.manager.delete_round(**params)
+handle(methods.ROUND_CREATE, lambda context, params: context.manager.create_round(**params))
+handle(methods.ROUND_GET, lambda context, params: context.manager.get_round(**params))
+handle(methods.ROUND_UPDATE, lambda context, params: context.manager.update_round(**params))
+handle(methods.ROUND_LIST, lambda context, params: context.manager.list_rounds(**params, lazily=True))
+handle(methods.ROUND_DELETE, lambda context, params: context.manager.delete_round(**params))

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from mandrake_sessions.handlers.context import ServiceContext
-from mandrake_sessions.protocol.params import NoParams
-from mandrake_sessions.protocol.results import Health, Info
+from mandrake_sessions.handlers.registry import handle_service
+from mandrake_sessions.protocol import methods
 
-
-def server_health(context: ServiceContext, _: NoParams) -> Health:
-    return context.service.health()
-
-
-def server_info(context: ServiceContext, _: NoParams) -> Info:
-    return context.service.info()
+handle_service(methods.SERVER_HEALTH, lambda context, _: context.service.health())
+handle_service(methods.SERVER_INFO, lambda context, _: context.service.info())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.handlers.context import StoreContext, SubscriptionContext
-from mandrake_sessions.protocol.params import SessionSubscribe, SubscriptionId, TurnSubscribe
+from mandrake_sessions.handlers.registry import handle, handle_unsubscribe
+from mandrake_sessions.protocol import methods
+from mandrake_sessions.protocol.params import SessionSubscribe, TurnSubscribe
 from mandrake_sessions.protocol.results import Nothing, SessionSubscription, TurnSubscription
 
 
@@ -34,15 +36,13 @@ def session_subscribe(context: StoreContext, params: SessionSubscribe) -> Sessio
     return SessionSubscription(subscription_id, start.store_id, start.seq, start.reset, start.sessions)
 
 
-def turn_unsubscribe(context: SubscriptionContext, params: SubscriptionId) -> Nothing:
-    return _end(context, params["subscription_id"], turns=True)
-
-
-def session_unsubscribe(context: SubscriptionContext, params: SubscriptionId) -> Nothing:
-    return _end(context, params["subscription_id"], turns=False)
-
-
 def _end(context: SubscriptionContext, subscription_id: str, *, turns: bool) -> Nothing:
     if not context.subscriptions.end(subscription_id.lower(), turns=turns):
         raise NotFound("subscription", subscription_id)
     return Nothing()
+
+
+handle(methods.TURN_SUBSCRIBE, turn_subscribe)
+handle(methods.SESSION_SUBSCRIBE, session_subscribe)
+handle_unsubscribe(methods.TURN_UNSUBSCRIBE, lambda context, params: _end(context, **params, turns=True))
+handle_unsubscribe(methods.SESSION_UNSUBSCRIBE, lambda context, params: _end(context, **params, turns=False))

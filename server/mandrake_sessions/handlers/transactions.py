@@ -7,7 +7,9 @@ from typing import Any
 
 from mandrake_sessions.errors import TooLarge
 from mandrake_sessions.handlers.context import StoreContext
+from mandrake_sessions.handlers.registry import carry_out, handle
 from mandrake_sessions.limits import MAX_OPERATIONS
+from mandrake_sessions.protocol import methods
 from mandrake_sessions.protocol.errors import InvalidParams, OperationFailed, method_not_found
 from mandrake_sessions.protocol.methods import METHODS, OPERATIONS
 from mandrake_sessions.protocol.params import Operation, TransactionRun
@@ -33,9 +35,6 @@ def _results(context: StoreContext, operations: list[Operation]) -> Iterator[Any
 
 
 def _run(context: StoreContext, position: int, operation: Operation) -> Any:
-    # Here, since the registry knows this handler too.
-    from mandrake_sessions.handlers.registry import carry_out
-
     name = operation["method"]
     try:
         if name not in METHODS:
@@ -50,3 +49,6 @@ def _run(context: StoreContext, position: int, operation: Operation) -> Any:
         return carry_out(context, METHODS[name], own_params(given))
     except Exception as error:
         raise OperationFailed(position, error) from error
+
+
+handle(methods.TRANSACTION_RUN, transaction_run)

@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-from mandrake_sessions.fields import TurnPiece
-from mandrake_sessions.handlers.context import StoreContext
-from mandrake_sessions.model import Appended, Deleted, Turn, TurnPage
-from mandrake_sessions.protocol.params import (
-    TurnChange,
-    TurnCreate,
-    TurnGet,
-    TurnId,
-    TurnLatest,
-    TurnList,
-)
+from mandrake_sessions.handlers.registry import handle
+from mandrake_sessions.protocol import methods
 
-
-def turn_create(context: StoreContext, params: TurnCreate) -> Turn:
-    return context.manager.create_turn(**params, lazily=True)
-
-
-def turn_append(context: StoreContext, params: TurnPiece) -> Appended:
-    return context.manager.append_turn(**params)
-
-
-def turn_update(context: StoreContext, params: TurnChange) -> Turn:
-    return context.manager.update_turn(**params, lazily=True)
-
-
-def turn_get(context: StoreContext, params: TurnGet) -> Turn:
-    return context.manager.get_turn(**params, lazily=True)
-
-
-def turn_delete(context: StoreContext, params: TurnId) -> Deleted:
-    return context.manager.delete_turn(**params)
-
-
-def turn_list(context: StoreContext, params: TurnList) -> TurnPage:
-    return context.manager.list_turns(**params, lazily=True)
-
-
-def turn_latest(context: StoreContext, params: TurnLatest) -> Turn | None:
-    return context.manager.latest_turn(**params, lazily=True)
+handle(methods.TURN_CREATE, lambda context, params: context.manager.create_turn(**params, lazily=True))
+handle(methods.TURN_APPEND, lambda context, params: context.manager.append_turn(**params))
+handle(methods.TURN_UPDATE, lambda context, params: context.manager.update_turn(**params, lazily=True))
+handle(methods.TURN_GET, lambda context, params: context.manager.get_turn(**params, lazily=True))
+handle(methods.TURN_DELETE, lambda context, params: context.manager.delete_turn(**params))
+handle(methods.TURN_LIST, lambda context, params: context.manager.list_turns(**params, lazily=True))
+handle(methods.TURN_LATEST, lambda context, params: context.manager.latest_turn(**params, lazily=True))

@@ -1,9 +1,13 @@
-"""The one table of methods. Dispatch, the check of params, ``docs/protocol.md`` and the JSON Schema come from it."""
+"""The one table of methods: each with the types of its params and its result, which stand nowhere else.
+
+From it come dispatch, the check of params, the types of the handlers, ``docs/protocol.md``, the JSON Schema and the
+functions of the client.
+"""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from attrs import frozen
 
@@ -11,6 +15,9 @@ from mandrake_sessions import fields, model
 from mandrake_sessions.protocol import params, results
 
 PROTOCOL_VERSION = 2
+
+P = TypeVar("P")
+R = TypeVar("R")
 
 
 class Access(Enum):
@@ -50,6 +57,10 @@ class Method:
         return "cursor" in self.params.__annotations__
 
 
+class Typed(Method, Generic[P, R]):
+    """A method whose params and result the type checker knows, so that it checks the handler against them."""
+
+
 @frozen
 class Notification:
     """A message that the server sends by itself."""
@@ -59,73 +70,104 @@ class Notification:
     summary: str
 
 
-def _table(*methods: Method) -> dict[str, Method]:
-    return {method.name: method for method in methods}
+METHODS: dict[str, Method] = {}
+
+
+def _method(name: str, params: type[P], result: type[R], access: Access, summary: str) -> Typed[P, R]:
+    """Declare a method, and put it into the table."""
+    method: Typed[P, R] = Typed(name, params, result, access, summary)
+    METHODS[name] = method
+    return method
+
+
+def _method_or_null(name: str, params: type[P], result: type[R], access: Access, summary: str) -> Typed[P, R | None]:
+    """One whose result may be null."""
+    method: Typed[P, R | None] = Typed(name, params, result | None, access, summary)
+    METHODS[name] = method
+    return method
 
 
 READ, LONG_READ, WRITE, APPEND = Access.READ, Access.LONG_READ, Access.WRITE, Access.APPEND
 
-METHODS = _table(
-    Method("session/create", fields.NewSession, model.Session, WRITE, "Create a session."),
-    Method("session/get", params.SessionGet, model.Session, READ, "One session, by either of its names."),
-    Method("session/list", params.SessionList, model.SessionPage, LONG_READ, "Sessions, last changed first."),
-    Method("session/update", params.SessionChange, model.Session, WRITE, "Change, archive or bring back a session."),
-    Method("session/delete", params.SessionId, model.Deleted, WRITE, "Delete a session and all in it."),
-    Method("session/history", params.SessionHistory, model.History, LONG_READ, "A conversation, a page at a time."),
-    Method("round/create", params.RoundCreate, model.RoundDetail, WRITE, "Create a round with request and response."),
-    Method("round/get", params.RoundId, model.RoundDetail, READ, "One round."),
-    Method("round/update", params.RoundChange, model.RoundDetail, WRITE, "Replace a round's metadata."),
-    Method("round/list", params.RoundList, model.RoundPage, LONG_READ, "The rounds of a session, by index."),
-    Method("round/delete", params.RoundDelete, model.Deleted, WRITE, "Delete a round, or it and all later ones."),
-    Method("request/get", params.RequestId, model.Request, READ, "One request."),
-    Method("request/update", params.RequestChange, model.Request, WRITE, "Change a request."),
-    Method("response/get", params.ResponseId, model.Response, READ, "One response, without its turns."),
-    Method("response/update", params.ResponseChange, model.Response, WRITE, "Set the status of a response."),
-    Method(
-        "response/status",
-        params.ResponseStatusGet,
-        model.ResponseProgress,
-        LONG_READ,
-        "A response, its turns, and whether one of them streams.",
-    ),
-    Method("turn/create", params.TurnCreate, model.Turn, WRITE, "Begin to stream a turn, or store a whole one."),
-    Method("turn/append", fields.TurnPiece, model.Appended, APPEND, "Store the next piece of a turn's text."),
-    Method("turn/update", params.TurnChange, model.Turn, WRITE, "Change or end a turn."),
-    Method("turn/get", params.TurnGet, model.Turn, LONG_READ, "One turn."),
-    Method("turn/delete", params.TurnId, model.Deleted, WRITE, "Delete a turn."),
-    Method("turn/list", params.TurnList, model.TurnPage, LONG_READ, "The turns of a response, by index."),
-    Method("turn/latest", params.TurnLatest, model.Turn | None, LONG_READ, "The turn of the highest index, or null."),
-    Method("toolCall/upsert", params.ToolCallUpsert, model.ToolCall, WRITE, "Store or change a tool call."),
-    Method("toolCall/delete", params.ToolCallId, model.ToolCallDeleted, WRITE, "Delete a tool call."),
-    Method(
-        "turn/subscribe",
-        params.TurnSubscribe,
-        results.TurnSubscription,
-        Access.FOLLOW,
-        "Follow a turn, a response, a session or the store; `turn/updated` follows.",
-    ),
-    Method("turn/unsubscribe", params.SubscriptionId, results.Nothing, Access.LEAVE, "End a subscription to turns."),
-    Method(
-        "session/subscribe",
-        params.SessionSubscribe,
-        results.SessionSubscription,
-        Access.FOLLOW,
-        "Follow a session, or the sessions of the store; `session/updated` follows.",
-    ),
-    Method(
-        "session/unsubscribe", params.SubscriptionId, results.Nothing, Access.LEAVE, "End a subscription to sessions."
-    ),
-    Method(
-        "transaction/run",
-        params.TransactionRun,
-        results.TransactionResults,
-        WRITE,
-        "Several writes in one BEGIN IMMEDIATE: all or nothing.",
-    ),
-    Method("server/health", params.NoParams, results.Health, Access.SERVICE, "The status of each store."),
-    Method(
-        "server/info", params.NoParams, results.Info, Access.SERVICE, "The server: versions, limits, methods, counts."
-    ),
+SESSION_CREATE = _method("session/create", fields.NewSession, model.Session, WRITE, "Create a session.")
+SESSION_GET = _method("session/get", params.SessionGet, model.Session, READ, "One session, by either of its names.")
+SESSION_LIST = _method(
+    "session/list", params.SessionList, model.SessionPage, LONG_READ, "Sessions, last changed first."
+)
+SESSION_UPDATE = _method(
+    "session/update", params.SessionChange, model.Session, WRITE, "Change, archive or bring back a session."
+)
+SESSION_DELETE = _method("session/delete", params.SessionId, model.Deleted, WRITE, "Delete a session and all in it.")
+SESSION_HISTORY = _method(
+    "session/history", params.SessionHistory, model.History, LONG_READ, "A conversation, a page at a time."
+)
+ROUND_CREATE = _method(
+    "round/create", params.RoundCreate, model.RoundDetail, WRITE, "Create a round with request and response."
+)
+ROUND_GET = _method("round/get", params.RoundId, model.RoundDetail, READ, "One round.")
+ROUND_UPDATE = _method("round/update", params.RoundChange, model.RoundDetail, WRITE, "Replace a round's metadata.")
+ROUND_LIST = _method("round/list", params.RoundList, model.RoundPage, LONG_READ, "The rounds of a session, by index.")
+ROUND_DELETE = _method(
+    "round/delete", params.RoundDelete, model.Deleted, WRITE, "Delete a round, or it and all later ones."
+)
+REQUEST_GET = _method("request/get", params.RequestId, model.Request, READ, "One request.")
+REQUEST_UPDATE = _method("request/update", params.RequestChange, model.Request, WRITE, "Change a request.")
+RESPONSE_GET = _method("response/get", params.ResponseId, model.Response, READ, "One response, without its turns.")
+RESPONSE_UPDATE = _method(
+    "response/update", params.ResponseChange, model.Response, WRITE, "Set the status of a response."
+)
+RESPONSE_STATUS = _method(
+    "response/status",
+    params.ResponseStatusGet,
+    model.ResponseProgress,
+    LONG_READ,
+    "A response, its turns, and whether one of them streams.",
+)
+TURN_CREATE = _method(
+    "turn/create", params.TurnCreate, model.Turn, WRITE, "Begin to stream a turn, or store a whole one."
+)
+TURN_APPEND = _method("turn/append", fields.TurnPiece, model.Appended, APPEND, "Store the next piece of a turn's text.")
+TURN_UPDATE = _method("turn/update", params.TurnChange, model.Turn, WRITE, "Change or end a turn.")
+TURN_GET = _method("turn/get", params.TurnGet, model.Turn, LONG_READ, "One turn.")
+TURN_DELETE = _method("turn/delete", params.TurnId, model.Deleted, WRITE, "Delete a turn.")
+TURN_LIST = _method("turn/list", params.TurnList, model.TurnPage, LONG_READ, "The turns of a response, by index.")
+TURN_LATEST = _method_or_null(
+    "turn/latest", params.TurnLatest, model.Turn, LONG_READ, "The turn of the highest index, or null."
+)
+TOOL_CALL_UPSERT = _method(
+    "toolCall/upsert", params.ToolCallUpsert, model.ToolCall, WRITE, "Store or change a tool call."
+)
+TOOL_CALL_DELETE = _method("toolCall/delete", params.ToolCallId, model.ToolCallDeleted, WRITE, "Delete a tool call.")
+TURN_SUBSCRIBE = _method(
+    "turn/subscribe",
+    params.TurnSubscribe,
+    results.TurnSubscription,
+    Access.FOLLOW,
+    "Follow a turn, a response, a session or the store; `turn/updated` follows.",
+)
+TURN_UNSUBSCRIBE = _method(
+    "turn/unsubscribe", params.SubscriptionId, results.Nothing, Access.LEAVE, "End a subscription to turns."
+)
+SESSION_SUBSCRIBE = _method(
+    "session/subscribe",
+    params.SessionSubscribe,
+    results.SessionSubscription,
+    Access.FOLLOW,
+    "Follow a session, or the sessions of the store; `session/updated` follows.",
+)
+SESSION_UNSUBSCRIBE = _method(
+    "session/unsubscribe", params.SubscriptionId, results.Nothing, Access.LEAVE, "End a subscription to sessions."
+)
+TRANSACTION_RUN = _method(
+    "transaction/run",
+    params.TransactionRun,
+    results.TransactionResults,
+    WRITE,
+    "Several writes in one BEGIN IMMEDIATE: all or nothing.",
+)
+SERVER_HEALTH = _method("server/health", params.NoParams, results.Health, Access.SERVICE, "The status of each store.")
+SERVER_INFO = _method(
+    "server/info", params.NoParams, results.Info, Access.SERVICE, "The server: versions, limits, methods, counts."
 )
 
 NOTIFICATIONS = (
