@@ -3,6 +3,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := server tests scripts benchmarks
 
+ifdef PYTHON
+ifneq ($(shell "$(PYTHON)" -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null),True)
+$(error PYTHON=$(PYTHON) cannot be used: it is not Python 3.11 or newer, or it does not run)
+endif
+endif
+
 .PHONY: demo test soak check bench reliability format docs clean
 
 demo: $(VENV)/ready-to-run ## The main job: an agent streams a conversation, a watcher draws it.

@@ -58,6 +58,13 @@ def test_notifications_are_those_of_the_golden_files(name: str) -> None:
         assert found == {key: value for key, value in exchange["params"].items() if value is not None or key in found}
 
 
+def test_a_program_can_print_what_it_receives() -> None:
+    (exchange, *_) = golden("turn/updated", "params")
+    change = notification_from_wire("turn/updated", exchange["params"])
+    assert repr(change).startswith("TurnUpdated(subscription_id=")
+    assert f"seq={change.seq}, " in repr(change)
+
+
 def test_every_method_has_a_function_or_begins_or_ends_a_subscription() -> None:
     functions = {name for name, _ in inspect.getmembers(Client, inspect.iscoroutinefunction)}
     subscribing = {name for name, method in METHODS.items() if method.access in (Access.FOLLOW, Access.LEAVE)}

@@ -34,7 +34,7 @@ from mandrake_sessions import SessionManager
 from wire import OLDEST_SCHEMA, serving
 
 CHECKS = [
-    "program", "file", "schema", "integrity", "contents", "references", "migrations", "rows", "counters", "turns",
+    "program", "file", "schema", "integrity", "contents", "references", "rows", "counters", "migrations", "turns",
     "free pages", "wal", "leases", "permissions", "git", "disk", "leftovers",
 ]  # fmt: skip
 
@@ -186,6 +186,16 @@ def test_a_fault_is_found_and_put_right(workspace: Path, damage: Damage, check: 
     assert len(copies) == writes
     assert all(mode(copy) == 0o600 for copy in copies)
     assert not list(database.parent.glob("*.partial*"))
+
+
+@pytest.mark.parametrize("damage", [wrong_count, low_counter])
+def test_one_fault_is_one_problem_and_one_repair(workspace: Path, damage: Damage) -> None:
+    fill(store_of(workspace), "one")
+    damage(store_of(workspace))
+    assert "\n1 problem, " in run(workspace, "doctor", code=1).out
+    done = [line for line in run(workspace, "doctor", "--fix").out.splitlines() if line.startswith("fixed: ")]
+    assert len(done) == 2
+    assert "fixed: copied the store as it was to " in done[0]
 
 
 def test_a_wal_that_is_long_is_emptied(workspace: Path) -> None:

@@ -27,7 +27,7 @@ def test_what_is_older_goes(workspace: Path, duration: str, left: list[str]) -> 
     assert titles(database) == left
 
 
-@pytest.mark.parametrize("duration", ["90", "0d", "-1d", "1y", "d", "1.5d", "", "90 d", "٣d"])
+@pytest.mark.parametrize("duration", ["90", "00d", "-1d", "1y", "d", "1.5d", "", "90 d", "٣d"])
 def test_what_is_no_duration_deletes_nothing(workspace: Path, duration: str) -> None:
     database = store_of(workspace)
     fill(database, "old")
@@ -36,6 +36,14 @@ def test_what_is_no_duration_deletes_nothing(workspace: Path, duration: str) -> 
     assert f"--older-than: {duration!r} is not a duration" in told
     assert told.startswith("usage: mandrake-sessions prune ")
     assert titles(database) == ["old"]
+
+
+def test_no_time_at_all_deletes_nothing(workspace: Path) -> None:
+    database = store_of(workspace)
+    fill(database, "new")
+    told = run(workspace, "prune", "--older-than", "0d", code=2).err
+    assert "--older-than: '0d' would mean every session; the shortest duration is 1m (one minute)" in told
+    assert titles(database) == ["new"]
 
 
 def test_a_dry_run_lists_sizes_and_changes_nothing(workspace: Path) -> None:

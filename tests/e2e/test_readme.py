@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import fields
 
+from commands.running import Writer, fill, sql
 from mandrake_sessions.protocol.names import camel
+from mandrake_sessions.protocol.results import Limits
 from mandrake_sessions.settings import ENVIRONMENT_PREFIX, setting_fields
 from wire import clean_environment
 
@@ -24,9 +27,11 @@ EXAMPLES = {
     "docs/keeping.md": {"keep", "replaced", "move"},
     "docs/client.md": {"client", "sync"},  # run in tests/client
 }
-# A block of code with what stands above it: `<!-- example: NAME -->`, `<!-- not run: WHY -->`, or nothing.
-_BLOCK = re.compile(r"^(?:<!-- (example|not run): (.+?) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+# A block of code with what stands above it: `<!-- example: NAME -->`, `<!-- not run: WHY -->`,
+# `<!-- output: NAME -->`, or nothing.
+_BLOCK = re.compile(r"^(?:<!-- (example|not run|output): (.+?) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _RUNNABLE = {"sh", "bash", "python"}
+_EXAMPLE = "/home/ann/project/.ws/db.sqlite"
 
 
 def blocks(page: str) -> list[tuple[str, str, str, str]]:
@@ -112,6 +117,7 @@ def test_from_python(workspace: Path) -> None:
 
 
 def test_keeping_a_store(workspace: Path) -> None:
+    (workspace / "home").mkdir()
     shell("README.md", "pipe", workspace)
     told = shell("docs/keeping.md", "keep", workspace)
     for part in (
@@ -128,6 +134,19 @@ def test_keeping_a_store(workspace: Path) -> None:
     assert not (workspace / kept).exists()
 
 
+def test_the_samples_of_doctor_are_what_it_prints(workspace: Path) -> None:
+    database = workspace / ".ws" / "db.sqlite"
+    fill(database, "one", "two")
+    Writer(database).kill()
+    sql(database, "UPDATE session SET round_count = 5 WHERE title = 'one'")
+    for name, flags in (("doctor", []), ("fix", ["--fix"])):
+        done = subprocess.run(["mandrake-sessions", "doctor", *flags], cwd=workspace, env=environment(workspace),
+                              capture_output=True, text=True, check=False, timeout=60)  # fmt: skip
+        told = re.sub(r"before-fix-\d+", "before-fix-…", done.stdout).replace(str(database), _EXAMPLE).splitlines()
+        (sample,) = [text for kind, mark, _, text in blocks("docs/keeping.md") if (kind, mark) == ("output", name)]
+        assert [line for line in sample.splitlines() if line != "…" and line not in told] == []
+
+
 def test_moving_a_store(workspace: Path) -> None:
     for name in ("old", "new"):
         (workspace / name / ".git").mkdir(parents=True)
@@ -135,6 +154,12 @@ def test_moving_a_store(workspace: Path) -> None:
     shell("docs/keeping.md", "move", workspace)
     (_, found, _) = answers(shell("README.md", "pipe", workspace / "new"))
     assert found["result"]["id"] == made["result"]["id"]
+
+
+def test_the_page_of_limits_names_those_that_the_server_reports() -> None:
+    page = (ROOT / "docs/limits.md").read_text(encoding="utf-8")
+    named = re.findall(r"\| `(max\w+)` \|$", page, re.MULTILINE)
+    assert sorted(named) == sorted(camel(field.name) for field in fields(Limits))
 
 
 def test_the_page_of_settings_has_a_row_for_each() -> None:

@@ -1,4 +1,4 @@
-"""``mandrake-sessions doctor [--fix]``."""
+"""The command ``mandrake-sessions doctor [--fix]``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mandrake_sessions.maintenance.words import plural
 
 
 def run(options: Namespace) -> int:
-    """0: no problem (left). 1: there are some. 2: it could not be checked."""
+    """0: no problem is left. 1: there are problems. 2: the store cannot be checked."""
     return ended(options, lambda meant: _doctor(options, meant), failed=UNUSABLE)
 
 
@@ -66,12 +66,12 @@ def _report(database: str, found: list[Finding], repairs: list[Repair], *, fixed
 
 
 def _advice(database: str, found: list[Finding], *, fixed: bool) -> list[str]:
-    """What to do next, each thing once."""
+    """What the user can do next, without repetition."""
     advice = [finding.advice for finding in found if finding.advice is not None]
     if is_damaged(found):
-        advice.insert(0, "the tables are damaged: nothing is written to the file by --fix")
+        advice.insert(0, "the tables are damaged, so --fix does not write to the file")
     elif not fixed and any(finding.cure for finding in found):
-        advice.insert(0, f"`{command_for('doctor --fix', database)}` puts right what can be, after a backup")
+        advice.insert(0, f"`{command_for('doctor --fix', database)}` mends what it can, after a backup")
     return list(dict.fromkeys(advice))
 
 

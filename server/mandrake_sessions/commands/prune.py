@@ -1,4 +1,4 @@
-"""``mandrake-sessions prune --older-than DURATION``."""
+"""The command ``mandrake-sessions prune --older-than DURATION``."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ _TITLE_WIDTH = 40
 
 
 def duration(text: str) -> int:
-    """Milliseconds, of a duration such as ``90d``. Raises BadSetting."""
-    match = re.fullmatch(r"([1-9]\d{0,8})([mhdw])", text)
+    """The milliseconds of a duration such as ``90d``. Raises BadSetting."""
+    match = re.fullmatch(r"(0|[1-9][0-9]{0,8})([mhdw])", text)
+    if match is not None and match[1] == "0":
+        raise BadSetting("--older-than", f"{text!r} would mean every session; the shortest duration is 1m (one minute)")
     if match is None:
         raise BadSetting(
             "--older-than",
@@ -42,7 +44,7 @@ def duration(text: str) -> int:
 
 
 def run(options: Namespace) -> int:
-    """0: done, or nothing to do. 1: it failed, or was not wanted."""
+    """0: it deleted the sessions, or there were none. 1: it failed."""
     before = now_ms() - duration(options.older_than)
     return ended(options, lambda meant: _prune(options, meant, before))
 
@@ -72,7 +74,7 @@ def _opened(meant: Meant) -> SessionManager:
 
 
 def _is_wanted(found: list[PrunableSession], options: Namespace) -> bool:
-    """Ask, where there is somebody who can answer."""
+    """Ask on a terminal; elsewhere nobody can answer."""
     if options.yes or not sys.stdin.isatty():
         return True
     size = size_text(sum(session.total_bytes for session in found))

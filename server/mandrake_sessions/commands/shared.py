@@ -1,4 +1,4 @@
-"""What all of them need: which store is meant, how errors are told, and progress on a terminal."""
+"""What all commands share: finding the store, reporting errors, output, and progress on a terminal."""
 
 from __future__ import annotations
 
@@ -24,12 +24,18 @@ from mandrake_sessions.settings import Settings, from_environment, parse_setting
 from mandrake_sessions.workspaces import own_directory
 
 DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
+# What a shell reports of a program that SIGPIPE ended.
+NOBODY_READS = 141
+
+
+class OutputFailed(Exception):
+    """Stdout cannot be written, for example on a full disk."""
 
 
 @frozen
 class Meant:
-    """The store that a command is about: its file, how long others' locks are waited for, and whether it may lie where
-    other machines share it."""
+    """The store that a command works on: its file, how many seconds to wait for other processes' locks, and whether the
+    file may lie on a network file system."""
 
     database: str
     busy_timeout: float
@@ -37,10 +43,10 @@ class Meant:
 
 
 def _store_meant(options: Namespace) -> Meant:
-    """From the flags, the environment and the working directory, as ``serve`` finds it.
+    """Find it from the flags, the environment and the working directory, as ``serve`` does.
 
     Raises:
-        BadSetting: a flag or variable has a value that it may not have.
+        BadSetting: a flag or variable has a wrong value.
         StorageFailure: a link leads out of the store's own directory.
         WorkspaceNotFound: there is no such directory.
     """
@@ -59,15 +65,18 @@ def _store_meant(options: Namespace) -> Meant:
 
 
 def ended(options: Namespace, work: Callable[[Meant], int], *, failed: int = FAILED) -> int:
-    """The exit code of a command's work on the store that is meant. What it raises on purpose is one line on stderr."""
+    """Do a command's work on its store; gives the exit code. An expected error becomes one line on stderr."""
     command: str = options.command
     try:
         code = work(_store_meant(options))
-        sys.stdout.flush()
+        with _writing():
+            sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has gone; what is left in the buffer must not be an error of its own at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        _discard_output()
+        return NOBODY_READS
+    except OutputFailed as error:
+        _discard_output()
+        return _told(command, error, failed)
     except InvalidValue as error:
         return _told(command, error, UNUSABLE)
     except (SessionsError, OSError) as error:
@@ -79,20 +88,40 @@ def ended(options: Namespace, work: Callable[[Meant], int], *, failed: int = FAI
 
 
 def say(line: str = "") -> None:
-    """One line on stdout. Paths and titles may hold anything."""
-    sys.stdout.write(one_line(line) + "\n")
+    """Write one line to stdout. Control characters in it, as in paths and titles, are escaped. Raises OutputFailed."""
+    with _writing():
+        sys.stdout.write(one_line(line) + "\n")
 
 
 def say_json(value: Mapping[str, Any]) -> None:
-    """One line of JSON on stdout, its names in the case of the wire. On a stdout that is not UTF-8 every character that
-    is not ASCII is escaped as JSON has it."""
+    """Write one line of JSON to stdout, with the names in the wire's case. Raises OutputFailed.
+
+    On a stdout that is not UTF-8, JSON's escapes stand for all characters beyond ASCII.
+    """
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    sys.stdout.write(json_line(json.dumps(_in_wire_case(value), ensure_ascii=not is_utf8)) + "\n")
+    with _writing():
+        sys.stdout.write(json_line(json.dumps(_in_wire_case(value), ensure_ascii=not is_utf8)) + "\n")
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Raises OutputFailed for errors of stdout, except BrokenPipeError."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(f"cannot write to stdout: {error.strerror}") from None
+
+
+def _discard_output() -> None:
+    """Send what stdout's buffer still holds nowhere, so that Python reports no second error at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def shown_progress() -> Iterator[Progress | None]:
-    """Shows on stderr how far the block is, where that is a terminal; None elsewhere."""
+    """Show on stderr how far the block is, if that is a terminal; else give None."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -105,7 +134,7 @@ def shown_progress() -> Iterator[Progress | None]:
         task = bar.add_task("", total=None)
 
         def show(doing: str, done: int, total: int) -> None:
-            # However short a phase is, it is shown.
+            # Show each phase at least once, however short it is.
             begins = doing != bar.tasks[task].description
             bar.update(task, description=doing, completed=done, total=total or None, refresh=begins)
 

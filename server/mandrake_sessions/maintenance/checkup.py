@@ -1,4 +1,4 @@
-"""Everything about a store that can be looked at from outside, without changing it."""
+"""Checks everything about a store from outside, and changes nothing."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from mandrake_sessions.version import __version__
 from mandrake_sessions.workspaces import WORKSPACE_DIRECTORY, own_directory
 
 MIB = 1024 * 1024
-# Free pages are given back when a store is idle; more than this part of the file, and more than a mebibyte, is a debt.
+# A store returns free pages while it is idle. More than this part of the file, and more than a mebibyte, is a warning.
 FREE_PART = 0.25
 
 _INDEX_COMPLAINTS = (" missing from index ", "wrong # of entries in index ", "non-unique entry in index ")
 
 
 class Level(StrEnum):
-    """How bad a finding is: a ``WARNING`` harms nobody yet."""
+    """How bad a finding is. A ``WARNING`` does no harm yet."""
 
     OK = "ok"
     WARNING = "warning"
@@ -55,7 +55,7 @@ class Level(StrEnum):
 
 
 class Cure(StrEnum):
-    """What ``repair`` can do about a finding."""
+    """The repairs that ``repair`` can make."""
 
     PERMISSIONS = "permissions"
     GITIGNORE = "gitignore"
@@ -72,7 +72,7 @@ class Cure(StrEnum):
 
 @frozen
 class Finding:
-    """What one check has found. ``cure``: how it can be put right, or None; ``advice``: what else can be done."""
+    """What one check has found. ``cure``: the repair for it, or None. ``advice``: what the user can do."""
 
     check: str
     level: Level
@@ -82,11 +82,11 @@ class Finding:
 
 
 def check_up(database: str, *, busy_timeout: float = 5.0, progress: Progress | None = None) -> list[Finding]:
-    """Look at all of it. Works beside running servers, and on files that are damaged or may only be read.
+    """Run every check. It works beside running servers, and on files that are damaged or read-only.
 
     Raises:
-        StorageFailure: there is no such file, or it is not ours: there is nothing to be said of it.
-        Busy: others held it.
+        StorageFailure: there is no such file, or it is not a store of this program.
+        Busy: another process held its lock for ``busy_timeout`` seconds.
     """
     if progress is not None:
         progress("checking", 0, 0)
@@ -97,14 +97,14 @@ def check_up(database: str, *, busy_timeout: float = 5.0, progress: Progress | N
 
 
 def _is_store(database: str, found: list[Finding]) -> bool:
-    """Whether what lies around the file is to be looked at, and put right: of any file whatsoever it is not ours to
-    say who may read it. In a directory of ours a damaged file counts as a store too."""
+    """Whether to check, and mend, what lies around the file too. The program must not change the mode of a file that is
+    no store. In a directory of ours a damaged file counts as a store."""
     is_read = any(finding.check == "file" and finding.level is Level.OK for finding in found)
     return is_read or own_directory(Path(database)) is not None
 
 
 def is_damaged(findings: list[Finding]) -> bool:
-    """Whether tables of the file are damaged, so that nothing should be written to it."""
+    """Whether tables of the file are damaged, so that nobody should write to it."""
     return any(f.check in ("file", "integrity") and f.level is Level.PROBLEM and f.cure is None for f in findings)
 
 
@@ -121,11 +121,11 @@ def _program() -> Finding:
 
 
 def _inside(database: str, budget: float) -> Iterator[Finding]:
-    """What is seen by reading it."""
+    """The checks that read the file."""
     try:
         with reading(database) as connection, one_snapshot(connection, database, budget):
             if is_empty(connection):
-                yield Finding("file", Level.WARNING, f"{database} is empty: its first use makes it a store")
+                yield Finding("file", Level.WARNING, f"{database} is empty; its first use makes it a store")
                 return
             version = check_ours(connection, database)
             yield _file(database)
@@ -148,11 +148,12 @@ def _contents(connection: Any, database: str, version: int) -> Iterator[Finding]
     problems = deep_check(connection)
     yield from _meaning(problems, database)
     if any(problem.check == "tables" for problem in problems):
-        # The others read tables that are not there.
+        # The other checks read tables that do not exist.
         return
-    yield _references(connection)
-    for check in _CONTENTS:
-        yield check(connection, database)
+    found = {problem.check for problem in problems}
+    yield from (Finding(check, Level.OK, text) for check, text in _IN_ORDER.items() if check not in found)
+    for look in _CONTENTS:
+        yield look(connection, database)
 
 
 def _file(database: str) -> Finding:
@@ -165,7 +166,7 @@ def _schema(version: int, database: str) -> Finding:
     if version < latest_version():
         text = f"version {version}, this program's is {latest_version()}; the next use migrates it"
         return Finding("schema", Level.WARNING, text, advice=f"`{command_for('migrate', database)}` does it now")
-    text = f"version {version} is newer than this program's, {latest_version()}: its contents were not looked at"
+    text = f"version {version} is newer than this program's, {latest_version()}; the contents were not checked"
     return Finding("schema", Level.WARNING, text, advice="update mandrake-sessions")
 
 
@@ -184,7 +185,7 @@ def _damaged(check: str, text: str, database: str) -> Finding:
 
 
 def command_for(command: str, database: str) -> str:
-    """A command line about this store: one that names none may be about another."""
+    """A command line that names this store, since one that names none may be about another."""
     return f"mandrake-sessions {command} --database {shlex.quote(database)}"
 
 
@@ -192,13 +193,13 @@ def _references(connection: Any) -> Finding:
     broken = broken_references(connection)
     if broken:
         return Finding("references", Level.PROBLEM, ", ".join(broken), Cure.ROWS)
-    return Finding("references", Level.OK, "every row belongs to one that is there")
+    return Finding("references", Level.OK, _IN_ORDER["references"])
 
 
 def _meaning(problems: list[Problem], database: str) -> Iterator[Finding]:
-    """What the deep check has found, each a finding of its own."""
+    """One finding for each problem of the deep check."""
     for problem in problems:
-        cure = None if problem.mend is None else Cure.CONTENTS
+        cure = None if problem.mend is None else _CURES.get(problem.check, Cure.CONTENTS)
         advice = None if cure else how_to_recover(database)
         yield Finding(problem.check, Level.PROBLEM, problem.text, cure, advice)
     if not problems:
@@ -207,31 +208,17 @@ def _meaning(problems: list[Problem], database: str) -> Iterator[Finding]:
 
 def _ledger(connection: Any, _database: str) -> Finding:
     if changed := changed_migrations(connection):
-        text = f"{', '.join(changed)}: not as it was when it was applied to this file"
+        text = f"{', '.join(changed)}: changed since it was applied to this file"
         return Finding("migrations", Level.WARNING, text, advice="use the mandrake-sessions that made this store")
-    return Finding("migrations", Level.OK, "as they were applied")
-
-
-def _rows(connection: Any, _database: str) -> Finding:
-    if strays := checkup.stray_changes(connection):
-        return Finding("rows", Level.PROBLEM, f"{plural(strays, 'change')} in the feed of what is gone", Cure.ROWS)
-    return Finding("rows", Level.OK, "none is left of what is gone")
-
-
-def _counters(connection: Any, _database: str) -> Finding:
-    counts, low = checkup.wrong_counts(connection), checkup.low_counters(connection)
-    if counts or low:
-        text = f"wrong: {plural(counts, 'count')} of rounds, {low} of next indexes"
-        return Finding("counters", Level.PROBLEM, text, Cure.COUNTERS)
-    return Finding("counters", Level.OK, "each agrees with what it counts")
+    return Finding("migrations", Level.OK, "unchanged since they were applied")
 
 
 def _turns(connection: Any, database: str) -> Finding:
     dead = [lease for lease in streaming_leases(connection) if is_dead_lease(database, lease)]
     if orphans := sum(len(turn_ids_of_lease(connection, lease)) for lease in dead):
-        text = f"{plural(orphans, 'turn')} of a process that is gone: the next server marks such as interrupted"
+        text = f"{plural(orphans, 'streaming turn')} of a process that is gone; the next server sets interrupted"
         return Finding("turns", Level.WARNING, text, Cure.ORPHANS)
-    return Finding("turns", Level.OK, "none streams for a process that is gone")
+    return Finding("turns", Level.OK, "no turn streams for a process that is gone")
 
 
 def _free_pages(connection: Any, _database: str) -> Finding:
@@ -245,7 +232,7 @@ def _free_pages(connection: Any, _database: str) -> Finding:
 def _wal(database: str) -> Finding:
     size = file_size(database + "-wal")
     if size > WAL_DEBT:
-        return Finding("wal", Level.WARNING, f"{size_text(size)} are not in the file yet", Cure.WAL)
+        return Finding("wal", Level.WARNING, f"{size_text(size)} are not in the database yet", Cure.WAL)
     return Finding("wal", Level.OK, size_text(size))
 
 
@@ -256,7 +243,7 @@ def _leases(database: str) -> Finding:
         return Finding(
             "leases", Level.WARNING, f"{plural(len(dead), 'lock file')} of processes that are gone", Cure.LEASES
         )
-    return Finding("leases", Level.OK, "none is of a process that is gone")
+    return Finding("leases", Level.OK, "no lock file of a process that is gone")
 
 
 def _permissions(database: str) -> Finding:
@@ -270,14 +257,20 @@ def _permissions(database: str) -> Finding:
         return Finding(
             "permissions", Level.WARNING, text, advice=f"chmod u+rw {database}, unless it is to be read only"
         )
-    return Finding("permissions", Level.OK, "its owner alone may read it")
+    return Finding("permissions", Level.OK, "only its owner may read it")
 
 
 def _gitignore(database: str) -> Finding:
     directory = Path(database).parent
     if directory.name == WORKSPACE_DIRECTORY and not (directory / ".gitignore").exists():
-        return Finding("git", Level.WARNING, f"{directory} has no .gitignore: it may get committed", Cure.GITIGNORE)
-    return Finding("git", Level.OK, "it is kept out" if directory.name == WORKSPACE_DIRECTORY else "not a workspace's")
+        return Finding(
+            "git", Level.WARNING, f"{directory} has no .gitignore, so git may commit the store", Cure.GITIGNORE
+        )
+    return Finding(
+        "git",
+        Level.OK,
+        "a .gitignore keeps it out" if directory.name == WORKSPACE_DIRECTORY else "the store is not in a workspace",
+    )
 
 
 def _disk(database: str) -> Finding:
@@ -297,7 +290,14 @@ def _leftovers(database: str) -> Finding:
     return Finding("leftovers", Level.OK, "none")
 
 
-_CONTENTS: tuple[Callable[[Any, str], Finding], ...] = (_ledger, _rows, _counters, _turns, _free_pages)
+# Checks of the deep check that have a line of their own: the text where it finds nothing, and their cures.
+_IN_ORDER = {
+    "references": "the parent of each row exists",
+    "rows": "no change is about a deleted session, round or turn",
+    "counters": "every counter is right",
+}
+_CURES = {"references": Cure.ROWS, "rows": Cure.ROWS, "counters": Cure.COUNTERS}
+_CONTENTS: tuple[Callable[[Any, str], Finding], ...] = (_ledger, _turns, _free_pages)
 _OUTSIDE: tuple[Callable[[str], Finding], ...] = (
     _wal,
     _leases,
@@ -309,7 +309,7 @@ _OUTSIDE: tuple[Callable[[str], Finding], ...] = (
 
 
 def private_files(database: str) -> list[str]:
-    """The store's files that are there, copies beside it included."""
+    """The files of the store that exist, with the copies beside it."""
     file = Path(database)
     named = [database, database + "-wal", database + "-shm"]
     return [path for path in named if os.path.exists(path)] + [  # noqa: PTH110
@@ -318,12 +318,12 @@ def private_files(database: str) -> list[str]:
 
 
 def private_directories(database: str) -> list[str]:
-    """The directory, where it is the store's alone."""
+    """The store's directory, if it holds nothing else."""
     directory = own_directory(Path(database))
     return [] if directory is None else [str(directory)]
 
 
 def leftovers(database: str) -> list[str]:
-    """Files beside the store that a killed backup, migration or restore has left, and nobody writes any more."""
+    """Files beside the store that a killed backup, migration or restore has left behind."""
     file = Path(database)
     return [*dead_partials(str(file.parent), file.stem), *second_names(database)]

@@ -1,8 +1,8 @@
-"""What is safe to be put right in a store, after a backup."""
+"""Mends what is safe to mend in a store, after a backup."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from attrs import frozen
 
 from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.files import file_size
 from mandrake_sessions.maintenance.checkup import (
     Cure,
     Finding,
@@ -18,6 +19,7 @@ from mandrake_sessions.maintenance.checkup import (
     private_directories,
     private_files,
 )
+from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.operations.leases import interrupt_orphans
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sqlite import checkup
@@ -34,7 +36,7 @@ from mandrake_sessions.workspaces import keep_out_of_git
 
 @frozen
 class Repair:
-    """What was done, or why it could not be."""
+    """One thing that was done (``done``), or the reason why it could not be."""
 
     done: bool
     text: str
@@ -47,48 +49,58 @@ def repair(
     busy_timeout: float = 5.0,
     allow_network_filesystem: bool = False,
 ) -> list[Repair]:
-    """Put right what ``check_up`` has found, as far as that is safe. Before the database itself is written to, it is
-    copied beside itself; a file whose tables are damaged is not written to at all."""
+    """Mend what ``check_up`` has found, as far as that is safe; gives what was done and what failed, in order.
+
+    It copies the database beside itself before it writes to it, and never writes to a file whose tables are damaged.
+    """
     cures = {finding.cure for finding in findings}
-    repairs = [_attempt(partial(work, database)) for cure, work in _OUTSIDE.items() if cure in cures]
-    if cures & {*_INSIDE, Cure.CONTENTS} and not is_damaged(findings):
+    repairs = _attempts(partial(work, database) for cure, work in _OUTSIDE.items() if cure in cures)
+    if cures & {*_INSIDE, *_MEANING} and not is_damaged(findings):
         settings = StoreSettings(busy_timeout=busy_timeout, allow_network_filesystem=allow_network_filesystem)
         repairs += _repair_inside(cures, SqliteStore(database, settings))
     return repairs
 
 
-# Others may write meanwhile.
+# How long a mend waits for the locks of other processes.
 MENDING_SECONDS = 5.0
+
+# Each cure does its work and gives a sentence about it, or nothing where there was nothing to do any more.
+Work = Callable[[], str | None]
 
 
 def _rebuild_indexes(store: SqliteStore) -> str:
     with store.transaction() as tx:
         checkup.rebuild_indexes(tx)
-    return "made the indexes anew"
+    return "rebuilt the indexes"
 
 
-def _delete_strays(store: SqliteStore) -> str:
-    return f"deleted {_step_by_step(store, checkup.delete_strays)} rows that belonged to nothing"
+def _delete_strays(store: SqliteStore) -> str | None:
+    count = _step_by_step(store, checkup.delete_strays)
+    return f"deleted {plural(count, 'row')} of what is gone" if count else None
 
 
-def _mend_counters(store: SqliteStore) -> str:
-    mended = _step_by_step(store, checkup.mend_counts) + _once(store, checkup.raise_counters)
-    return f"set {mended} counters right"
+def _mend_counters(store: SqliteStore) -> str | None:
+    count = _step_by_step(store, checkup.mend_counts) + _once(store, checkup.raise_counters)
+    return f"corrected {plural(count, 'counter')}" if count else None
 
 
-def _mark_orphans(store: SqliteStore) -> str:
-    return f"marked {interrupt_orphans(store)} turns as interrupted"
+def _mark_orphans(store: SqliteStore) -> str | None:
+    count = interrupt_orphans(store)
+    return f"marked {plural(count, 'turn')} as interrupted" if count else None
 
 
-def _free_pages(store: SqliteStore) -> str:
+def _free_pages(store: SqliteStore) -> str | None:
+    freed = False
     while store.give_back():
-        pass
-    return "gave free pages back"
+        freed = True
+    return "returned free pages to the file system" if freed else None
 
 
-def _empty_wal(store: SqliteStore) -> str:
+def _empty_wal(store: SqliteStore) -> str | None:
+    wal = f"{store.name}-wal"
+    before = file_size(wal)
     store.checkpoint()
-    return "emptied the -wal"
+    return "emptied the -wal" if file_size(wal) < before else None
 
 
 def _step_by_step(store: SqliteStore, work: Callable[[SqliteTransaction], int]) -> int:
@@ -103,8 +115,8 @@ def _once(store: SqliteStore, work: Callable[[SqliteTransaction], int]) -> int:
         return work(tx)
 
 
-# In the order in which they are done: what others stand on comes first.
-_INSIDE: dict[Cure, Callable[[SqliteStore], str]] = {
+# In the order in which they are done: later cures rely on earlier ones.
+_INSIDE: dict[Cure, Callable[[SqliteStore], str | None]] = {
     Cure.INDEXES: _rebuild_indexes,
     Cure.ROWS: _delete_strays,
     Cure.COUNTERS: _mend_counters,
@@ -112,39 +124,45 @@ _INSIDE: dict[Cure, Callable[[SqliteStore], str]] = {
     Cure.FREE_PAGES: _free_pages,
     Cure.WAL: _empty_wal,
 }
+# What the deep check finds. Counters can be wrong after another of these mends.
+_MEANING = {Cure.CONTENTS, Cure.ROWS, Cure.COUNTERS}
 
 
 def _repair_inside(cures: set[Cure | None], store: SqliteStore) -> list[Repair]:
     database = store.name
-    backup = _attempt(lambda: f"copied it as it was to {back_up_before_repair(database)}")
-    if not backup.done:
-        return [backup]
+    backup = _attempts([lambda: f"copied the store as it was to {back_up_before_repair(database)}"])
+    if not all(copy.done for copy in backup):
+        return backup
     mended: list[Repair] = []
-    if Cure.CONTENTS in cures:
+    if cures & _MEANING:
         mended = [Repair(done.done, done.text) for done in mend(database, MENDING_SECONDS)]
         cures = {*cures, Cure.COUNTERS}
-    return [backup, *mended, *_repair_opened(cures, store)]
+    return [*backup, *mended, *_repair_opened(cures, store)]
 
 
 def _repair_opened(cures: set[Cure | None], store: SqliteStore) -> list[Repair]:
     try:
         store.open()
-        works = [work for cure, work in _INSIDE.items() if cure in cures]
-        return [_attempt(partial(work, store)) for work in works]
+        return _attempts(partial(work, store) for cure, work in _INSIDE.items() if cure in cures)
     except SessionsError as error:
         return [Repair(False, str(error))]
     finally:
         store.close(lambda: None)
 
 
-def _attempt(work: Callable[[], str]) -> Repair:
-    try:
-        return Repair(True, work())
-    except (SessionsError, OSError) as error:
-        return Repair(False, str(error))
+def _attempts(works: Iterable[Work]) -> list[Repair]:
+    """What each of them did or failed with; nothing of those that had nothing to do."""
+    repairs = []
+    for work in works:
+        try:
+            text = work()
+            repairs += [] if text is None else [Repair(True, text)]
+        except (SessionsError, OSError) as error:
+            repairs.append(Repair(False, str(error)))
+    return repairs
 
 
-def _close_to_others(database: str) -> str:
+def _close_to_others(database: str) -> str | None:
     closed = []
     for path, mode in (
         *((file, 0o600) for file in private_files(database)),
@@ -154,7 +172,7 @@ def _close_to_others(database: str) -> str:
             if mode_for_others(path):
                 Path(path).chmod(mode)
                 closed.append(path)
-    return f"closed {', '.join(closed)} to others"
+    return f"closed {', '.join(closed)} to other users" if closed else None
 
 
 def _ignore(database: str) -> str:
@@ -163,25 +181,25 @@ def _ignore(database: str) -> str:
     return f"made {directory / '.gitignore'}"
 
 
-def _remove_dead_leases(database: str) -> str:
-    found = dead_lease_files(database)
-    for path in found:
-        # Held while it goes, and left if somebody has it after all.
-        with dead_file(path):
-            pass
+def _remove_dead_leases(database: str) -> str | None:
+    count = 0
+    for path in dead_lease_files(database):
+        # The file is locked while it is deleted. It stays if a process holds it after all.
+        with dead_file(path) as dead:
+            count += dead
     remove_if_empty(database)
-    return f"deleted {len(found)} lock files of processes that are gone"
+    return f"deleted {plural(count, 'lock file')} of processes that are gone" if count else None
 
 
-def _remove_leftovers(database: str) -> str:
+def _remove_leftovers(database: str) -> str | None:
     names = remove_second_names(database)
     found = leftovers(database)
     for path in found:
         remove_partial(path)
-    return f"deleted {', '.join(names + found)}"
+    return f"deleted {', '.join(names + found)}" if names or found else None
 
 
-_OUTSIDE: dict[Cure, Callable[[str], str]] = {
+_OUTSIDE: dict[Cure, Callable[[str], str | None]] = {
     Cure.PERMISSIONS: _close_to_others,
     Cure.GITIGNORE: _ignore,
     Cure.LEASES: _remove_dead_leases,

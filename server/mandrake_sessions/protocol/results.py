@@ -1,19 +1,28 @@
 """Results that are no entity of the store, and the notifications.
 
-Nobody compares or prints these; generating the methods for that would be a part of the program's start that is felt.
+Nobody compares them, and one ``__repr__`` serves them all: methods generated for each class would slow the start.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import fields, frozen
 
 from mandrake_sessions.model import Request, Response, Round, Session, ToolCall, Turn
 
 
 @frozen(eq=False, repr=False)
-class TurnSubscription:
+class Printable:
+    """Prints its fields, as attrs would."""
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(type(self)))
+        return f"{type(self).__name__}({values})"
+
+
+@frozen(eq=False, repr=False)
+class TurnSubscription(Printable):
     """``turns``: the state at ``seq``, of a turn or a response whole, of a session or the store the turns that
     stream then; none where the subscription goes on from ``since``. ``store_id``
     is null while the store is not there yet: its first change is sent when it is made."""
@@ -26,7 +35,7 @@ class TurnSubscription:
 
 
 @frozen(eq=False, repr=False)
-class SessionSubscription:
+class SessionSubscription(Printable):
     """``sessions``: the state at ``seq``, of the store the 50 sessions that changed last; none where the
     subscription goes on from ``since``. ``store_id``
     is null while the store is not there yet: its first change is sent when it is made."""
@@ -39,19 +48,19 @@ class SessionSubscription:
 
 
 @frozen(eq=False, repr=False)
-class Nothing:
+class Nothing(Printable):
     """An empty object."""
 
 
 @frozen(eq=False, repr=False)
-class TransactionResults:
+class TransactionResults(Printable):
     """The result of each operation, in order."""
 
     results: list[Any]
 
 
 @frozen(eq=False, repr=False)
-class StoreHealth:
+class StoreHealth(Printable):
     """One store that is or was open. ``status``: ok, degraded or down; times in milliseconds; sizes in bytes."""
 
     scope: str
@@ -74,7 +83,7 @@ class StoreHealth:
 
 
 @frozen(eq=False, repr=False)
-class Health:
+class Health(Printable):
     """``status`` is the worst of the stores'."""
 
     status: str
@@ -82,7 +91,9 @@ class Health:
 
 
 @frozen(eq=False, repr=False)
-class StoreInfo:
+class StoreInfo(Printable):
+    """The name and place of one store; ``store_id`` is null while it is not there yet."""
+
     scope: str
     workspace: str | None
     path: str
@@ -90,7 +101,7 @@ class StoreInfo:
 
 
 @frozen(eq=False, repr=False)
-class Limits:
+class Limits(Printable):
     """What a message and its parts, and a connection, may have at most: bytes, levels, values, digits, rows, counts."""
 
     max_message_bytes: int
@@ -108,7 +119,7 @@ class Limits:
 
 
 @frozen(eq=False, repr=False)
-class MethodStatistics:
+class MethodStatistics(Printable):
     """How often a method was called and failed, and its milliseconds from arrival to answer: of all, of the longest."""
 
     count: int
@@ -118,7 +129,7 @@ class MethodStatistics:
 
 
 @frozen(eq=False, repr=False)
-class Info:
+class Info(Printable):
     """What answers: its versions, process and stores. ``methods``: the names of those that it has. ``calls``: those
     that this client has called, by name, LSP's as well; unknown ones are counted together as ``unknown``."""
 
@@ -136,7 +147,7 @@ class Info:
 
 
 @frozen(eq=False, repr=False)
-class TurnUpdated:
+class TurnUpdated(Printable):
     """A committed change to a turn. Which of the last fields come depends on ``kind`` (created: ``turn``; appended:
     ``first_chunk`` to ``output_tokens``; updated: ``changes``; toolCallUpdated: ``tool_call`` and ``changes``;
     toolCallDeleted: ``tool_call_id`` and ``changes``). Other kinds: deleted (the turn), roundDeleted, sessionDeleted;
@@ -164,7 +175,7 @@ class TurnUpdated:
 
 
 @frozen(eq=False, repr=False)
-class SessionUpdated:
+class SessionUpdated(Printable):
     """A committed change to a session, or to a round, request or response of it. ``kind``: created, updated, deleted,
     roundCreated (with ``round``, ``request`` and ``response``), roundUpdated, roundDeleted, requestUpdated,
     responseUpdated; those about a round have its ``round_id``. ``session`` is missing where it was deleted."""
@@ -181,7 +192,7 @@ class SessionUpdated:
 
 
 @frozen(eq=False, repr=False)
-class SubscriptionEnded:
+class SubscriptionEnded(Printable):
     """The subscription sends nothing more. ``reason``: pruned, deleted or closed."""
 
     subscription_id: str
@@ -190,7 +201,7 @@ class SubscriptionEnded:
 
 
 @frozen(eq=False, repr=False)
-class TurnRejected:
+class TurnRejected(Printable):
     """An append that was sent as a notification and failed."""
 
     turn_id: str | None

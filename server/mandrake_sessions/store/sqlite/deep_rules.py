@@ -77,7 +77,7 @@ def relations(connection: StoreConnection) -> Iterator[Problem]:
     for table, count in connection.execute(
         'SELECT "table", count(*) FROM pragma_foreign_key_check GROUP BY 1 ORDER BY 1'
     ):
-        yield Problem("relations", count, f"{table}: {count} belong to a row that is not there", Mend.RELATIONS)
+        yield Problem("references", count, f"{table}: {count} belong to a row that is not there", Mend.RELATIONS)
     for part in ("request", "response"):
         lost = f"FROM round r WHERE NOT EXISTS (SELECT 1 FROM {part} p WHERE p.pk = r.pk)"
         yield from _found(connection, "relations", "r.pk", lost, f"round without a {part}", Mend.RELATIONS)
@@ -104,9 +104,11 @@ def numbers(connection: StoreConnection) -> Iterator[Problem]:
 def counters(connection: StoreConnection) -> Iterator[Problem]:
     """What is counted in a row agrees with the rows that it counts."""
     if count := checkup.wrong_counts(connection):
-        yield Problem("counters", count, f"{count} sessions do not have as many rounds as they say", Mend.COUNTERS)
+        text = f"sessions with a wrong count of rounds: {count}"
+        yield Problem("counters", count, text, Mend.ROUND_COUNTS)
     if count := checkup.low_counters(connection):
-        yield Problem("counters", count, f"{count} counters would give an index twice", Mend.COUNTERS)
+        text = f"counters that would give an index twice: {count}"
+        yield Problem("counters", count, text, Mend.COUNTERS)
     count, first = 0, None
     for pk in checkup.wrong_previews(connection):
         count, first = count + 1, pk if first is None else first
@@ -183,7 +185,7 @@ def feed(connection: StoreConnection) -> Iterator[Problem]:
     unknown = f"FROM feed WHERE kind NOT IN ({_KINDS})"
     yield from _found(connection, "feed", "seq", unknown, "change of an unknown kind", Mend.FEED)
     if strays := checkup.stray_changes(connection):
-        yield Problem("feed", strays, f"{strays} changes in the feed are about what is gone", Mend.FEED)
+        yield Problem("rows", strays, f"changes about a deleted session, round or turn: {strays}", Mend.FEED)
     odd = (
         "FROM feed WHERE at < 0 OR (kind = 'appended') <> (chunk IS NOT NULL)"
         f" OR chunk > {MAX_NUMBER}"

@@ -52,7 +52,7 @@ def mend(path: str, budget: float) -> list[Mended]:
         with closing(connect(path)) as connection:
             connection.execute("PRAGMA foreign_keys=OFF")
             for _ in range(_ROUNDS):
-                wanted = {problem.mend for problem in deep_check(connection)} - {None}
+                wanted = {problem.mend for problem in deep_check(connection)} & _WORKS.keys()
                 if not wanted:
                     break
                 for kind, (work, text) in _WORKS.items():
@@ -138,7 +138,6 @@ def _mend_store_row(connection: StoreConnection) -> None:
 
 
 def _mend_counters(connection: StoreConnection) -> None:
-    # Counts of rounds are told to subscribers, so the manager sets them right afterwards.
     checkup.raise_low_counters(connection)
     for pk in list(checkup.wrong_previews(connection)):
         first = connection.execute(
@@ -162,5 +161,5 @@ _WORKS: dict[Mend, tuple[Callable[[StoreConnection], None], str]] = {
     Mend.VALUES: (mend_values, "replaced values that could not be read, and kept their text where there was one"),
     Mend.TEXTS: (mend_texts, "counted the text of turns from what is there"),
     Mend.FEED: (mend_feed, "took out of the feed what could not be read; subscribers from before read the state again"),
-    Mend.COUNTERS: (_mend_counters, "set counters right"),
+    Mend.COUNTERS: (_mend_counters, "set the next indexes and previews right"),
 }

@@ -1,4 +1,4 @@
-"""What the deep check gives: problems, each with how it can be mended."""
+"""The problems that the deep check finds, each with the way to mend it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from attrs import frozen
 
 
 class Mend(StrEnum):
-    """How a problem is mended; ``mending.py`` does it, in this order: what others stand on comes first."""
+    """How a problem is mended. ``mending.py`` does all but the last, in this order: later mends rely on earlier ones.
+
+    ``ROUND_COUNTS``: a transaction of the store counts again, since it tells subscribers of the session.
+    """
 
     TABLES = "tables"
     NUMBERS = "numbers"
@@ -18,12 +21,13 @@ class Mend(StrEnum):
     TEXTS = "texts"
     FEED = "feed"
     COUNTERS = "counters"
+    ROUND_COUNTS = "roundCounts"
 
 
 @frozen
 class Problem:
-    """What one rule has found: ``count`` rows of which ``text``, a plain sentence, is true. ``mend``: how it can be put
-    right, or None."""
+    """What one rule has found. ``text``: a plain sentence, about ``count`` rows. ``mend``: None where the program
+    cannot mend it."""
 
     check: str
     count: int
