@@ -221,3 +221,20 @@ RELEASED = {
 def test_the_migrations_that_were_released_are_as_they_were() -> None:
     """A file that was applied somewhere may never change: add another one."""
     assert {migration.name: migration.sha256 for migration in known_migrations()} == RELEASED
+
+
+def test_data_that_is_no_json_does_not_hinder_a_migration(tmp_path: Path) -> None:
+    database = tmp_path / "db.sqlite"
+    with SessionManager(database) as manager:
+        session = manager.create_session()
+        turn = manager.create_turn(manager.create_round(session.id, content="?").response.id)
+        manager.update_turn(turn.id, content="x")
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("DROP INDEX feed_by_tool_call")
+        connection.execute("DELETE FROM migration WHERE version = 3")
+        connection.execute("PRAGMA user_version = 2")
+        connection.execute("UPDATE feed SET data = '{' WHERE kind = 'updated'")
+        connection.commit()
+    with SessionManager(database) as manager:
+        assert manager.get_turn(turn.id).content == "x"
+        assert manager.store.state().schema_version == 3

@@ -10,6 +10,7 @@ from attrs import frozen
 from mandrake_sessions.files import file_size
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import PrunableSession
+from mandrake_sessions.store import idle
 from mandrake_sessions.store.sqlite.copying import Progress
 
 # Between two steps others get the lock: as long as a step took, and no longer than this (seconds).
@@ -59,9 +60,9 @@ def _give_back(manager: SessionManager, progress: Progress | None) -> None:
     if progress is not None:
         progress("giving space back", 0, 0)
     began = time.monotonic()
-    while manager.store.give_back():
-        began = _pause(began)
-    manager.store.checkpoint()
+    for task in manager.store.idle_tasks():
+        while task.step(wait=True) < idle.LATER:
+            began = _pause(began)
 
 
 def _pause(began: float) -> float:

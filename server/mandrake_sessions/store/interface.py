@@ -350,9 +350,3 @@ class Store(EntityStore, Protocol):
 
     def idle_tasks(self) -> Sequence[IdleTask]:
         """In their order: each has its turn while those before it have nothing to do."""
-
-    def give_back(self, *, wait: bool = True) -> bool:
-        """Give a bounded amount of free space back to the system; whether there was any."""
-
-    def checkpoint(self, *, wait: bool = True) -> None:
-        """Move what waits in a log into the store itself, unless somebody reads it just now."""

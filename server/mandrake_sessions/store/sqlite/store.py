@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Literal
 
 from mandrake_sessions.errors import FileMoved, NotOpen, StorageFailure, StorageReason, Unreadable
-from mandrake_sessions.store.idle import Checkpoint, GiveBack
 from mandrake_sessions.store.interface import CommitHook, IdleTask, StoreFacts, StoreState
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sqlite import health, leases, space
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.database import Database
+from mandrake_sessions.store.sqlite.idle_tasks import Checkpoint, GiveBack
 from mandrake_sessions.store.sqlite.permissions import may_write
 from mandrake_sessions.store.sqlite.pool import absolute_name, acquire, release, reopen, retire
 from mandrake_sessions.store.sqlite.transaction import (
@@ -229,6 +229,7 @@ class SqliteStore:
         return (GiveBack(self), Checkpoint(self))
 
     def give_back(self, *, wait: bool = True) -> bool:
+        """Give a bounded number of free pages back to the file system; whether there were any."""
         with self.reading() as connection:
             if not space.free_pages(connection):
                 return False
@@ -236,6 +237,7 @@ class SqliteStore:
             return space.give_back(tx)
 
     def checkpoint(self, *, wait: bool = True) -> None:
+        """Move what the -wal holds into the file, unless somebody reads it just now."""
         space.checkpoint(self._database(wait=wait), self._budget(wait=wait))
 
 

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
+from conformance.backends import Backend
 from mandrake_sessions import SessionManager
 from mandrake_sessions.fields import ToolCallFields
 from mandrake_sessions.model import ChangeKind
 from mandrake_sessions.store.sql.changes import CALLS_AT_CREATION
-
-
-@pytest.fixture
-def response(manager: SessionManager) -> str:
-    return manager.create_round(manager.create_session().id, content="?").response.id
 
 
 def calls(count: int) -> list[ToolCallFields]:
@@ -55,7 +48,7 @@ def test_a_turn_created_with_many_calls_is_told_in_several_changes(manager: Sess
 
 @pytest.mark.parametrize("call_id", ["plain", "a\x00b", "ä\u2028\"'\\", "%_", "0", "[null,null]", "\U0001f680"])
 def test_a_deleted_call_is_gone_from_the_past(
-    manager: SessionManager, response: str, database: Path, call_id: str
+    manager: SessionManager, backend: Backend, response: str, call_id: str
 ) -> None:
     """Out of the turn's creation and of every change, whatever its id; calls with an id like it stay."""
     others = [call_id + "\x00", call_id[:1] + "~", f"{call_id} "]
@@ -71,22 +64,4 @@ def test_a_deleted_call_is_gone_from_the_past(
     updates = [change.tool_call.id for change in told if change.tool_call is not None]
     assert updates == others * 3
     assert told[-1].kind is ChangeKind.TOOL_CALL_DELETED
-    with closing(sqlite3.connect(database)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-
-
-def test_data_that_is_no_json_does_not_hinder_a_migration(tmp_path: Path) -> None:
-    database = tmp_path / "db.sqlite"
-    with SessionManager(database) as manager:
-        session = manager.create_session()
-        turn = manager.create_turn(manager.create_round(session.id, content="?").response.id)
-        manager.update_turn(turn.id, content="x")
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("DROP INDEX feed_by_tool_call")
-        connection.execute("DELETE FROM migration WHERE version = 3")
-        connection.execute("PRAGMA user_version = 2")
-        connection.execute("UPDATE feed SET data = '{' WHERE kind = 'updated'")
-        connection.commit()
-    with SessionManager(database) as manager:
-        assert manager.get_turn(turn.id).content == "x"
-        assert manager.store.state().schema_version == 3
+    assert backend.damage(manager) == []

@@ -10,11 +10,6 @@ from mandrake_sessions.limits import MAX_TEXT_BYTES
 from mandrake_sessions.model import TurnStatus
 
 
-@pytest.fixture
-def response(manager: SessionManager) -> str:
-    return manager.create_round(manager.create_session().id, content="?").response.id
-
-
 def test_more_turns_in_one_burst_than_are_remembered(
     manager: SessionManager, response: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conformance.backends import Backend
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
 from mandrake_sessions.model import Change, ChangeKind, ResponseStatus, Round, Session, Turn, TurnStatus
-from mandrake_sessions.store.sqlite.connect import StoreConnection
 
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -139,18 +136,18 @@ def test_a_limit_that_is_none_is_refused(manager: SessionManager, limit: Any) ->
 TABLES = ("session", "round", "request", "response", "turn", "tool_call", "text")
 
 
-def rows(database: Path) -> dict[str, int]:
-    with closing(sqlite3.connect(database)) as connection:
-        return {t: connection.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in TABLES}  # noqa: S608
+def rows(manager: SessionManager) -> dict[str, int]:
+    with manager.store.reading() as sql:
+        return {t: sql.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in TABLES}  # noqa: S608
 
 
 @pytest.mark.parametrize("entity", ["session", "round", "turn"])
-def test_a_delete_leaves_no_row_behind(manager: SessionManager, database: Path, entity: str) -> None:
-    before = rows(database)
+def test_a_delete_leaves_no_row_behind(manager: SessionManager, entity: str) -> None:
+    before = rows(manager)
     session = manager.create_session(title="secret title")
     detail = manager.create_round(session.id, content="secret request")
     if entity != "session":
-        before = rows(database)
+        before = rows(manager)
         if entity == "round":
             before = {**before, "round": 0, "request": 0, "response": 0}
     turn = manager.create_turn(detail.response.id, content="secret", tool_calls=[{"id": "secret"}])
@@ -164,9 +161,9 @@ def test_a_delete_leaves_no_row_behind(manager: SessionManager, database: Path, 
         "turn": lambda: manager.delete_turn(turn.id),
     }[entity]().deleted
     assert deleted.turns == 1
-    assert rows(database) == before
-    with closing(sqlite3.connect(database)) as connection:
-        told = connection.execute("SELECT * FROM feed").fetchall()
+    assert rows(manager) == before
+    with manager.store.reading() as sql:
+        told = sql.execute("SELECT * FROM feed").fetchall()
     assert not [row for row in told if "secret text" in str(row) or "secret raw" in str(row)]
     assert [row[2] for row in told][-1:] == [
         {"session": "sessionDeleted", "round": "roundDeleted", "turn": "deleted"}[entity]
@@ -185,11 +182,11 @@ def test_times_are_integer_milliseconds(manager: SessionManager, response: str) 
     assert all(isinstance(time, int) and 1_700_000_000_000 < time < 4_000_000_000_000 for time in times)
 
 
-def test_half_a_round_is_never_left(manager: SessionManager, database: Path, session: Session) -> None:
+def test_half_a_round_is_never_left(manager: SessionManager, session: Session) -> None:
     taken = manager.create_round(session.id, content="first")
     with pytest.raises(Conflict, match="response"):
         manager.create_round(session.id, content="second", response_id=taken.response.id)
-    assert (rows(database)["round"], rows(database)["request"]) == (1, 1)
+    assert (rows(manager)["round"], rows(manager)["request"]) == (1, 1)
     assert manager.create_round(session.id, content="third").round.index == 1
 
 
@@ -230,16 +227,12 @@ def test_a_response_gets_and_loses_its_end_time(manager: SessionManager, respons
 
 @pytest.mark.parametrize("count", [2, 60])
 def test_a_history_takes_as_many_statements_however_long_it_is(
-    manager: SessionManager, session: Session, count: int
+    manager: SessionManager, backend: Backend, session: Session, count: int
 ) -> None:
     for made in rounds(manager, session, count):
         manager.append_turn(manager.create_turn(made.response_id).id, content="x")
-    statements: list[str] = []
-    with manager.snapshot(), manager.store.reading() as connection:
-        assert isinstance(connection, StoreConnection)
-        connection.set_trace_callback(statements.append)
+    with manager.snapshot(), manager.store.reading() as sql, backend.traced(sql) as statements:
         assert len(manager.history(session.id, limit=count).rounds) == count
-        connection.set_trace_callback(None)
     assert len(statements) == 10
 
 
@@ -285,9 +278,11 @@ def test_every_listener_hears_every_change_of_every_turn(manager: SessionManager
     removers[0]()
 
 
-def test_two_managers_that_append_in_turn_lose_nothing(database: Path, manager: SessionManager, response: str) -> None:
+def test_two_managers_that_append_in_turn_lose_nothing(
+    backend: Backend, manager: SessionManager, response: str
+) -> None:
     turn = manager.create_turn(response)
-    with SessionManager(database) as other:
+    with backend.manager() as other:
         for n in range(40):
             (manager, other)[n % 2].append_turn(turn.id, content=f"{n} ")
     assert manager.get_turn(turn.id).content == "".join(f"{n} " for n in range(40))

@@ -1,0 +1,109 @@
+"""The kinds of stores that the suite runs on. A new kind is one class more, in ``BACKENDS``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from conformance import memory
+from mandrake_sessions import SessionManager
+from mandrake_sessions.store.interface import Sql
+from mandrake_sessions.store.sqlite.connect import StoreConnection
+from wire import Framing, Wire, serving
+
+
+class Backend(Protocol):
+    """One store, new for each test."""
+
+    def __init__(self, directory: Path) -> None: ...
+    def manager(self) -> SessionManager:
+        """A manager of the store, not open yet; another one each time."""
+
+    def serving(self, workspace: Path, framing: Framing = "lines", *flags: str) -> AbstractContextManager[Wire]:
+        """A server whose stores are of this kind, for the block."""
+
+    def traced(self, sql: Sql) -> AbstractContextManager[list[str]]:
+        """The statements that the block carries out."""
+
+    def damage(self, manager: SessionManager) -> list[str]:
+        """What the store itself finds wrong with its tables and indexes."""
+
+    def remove(self) -> None:
+        """The test is over."""
+
+
+class SqliteFiles:
+    """The store that is shipped: SQLite files."""
+
+    def __init__(self, directory: Path) -> None:
+        self._database = directory / "store" / "db.sqlite"
+
+    def manager(self) -> SessionManager:
+        return SessionManager(self._database)
+
+    def serving(self, workspace: Path, framing: Framing = "lines", *flags: str) -> AbstractContextManager[Wire]:
+        return serving(workspace, framing, *flags)
+
+    @contextmanager
+    def traced(self, sql: Sql) -> Iterator[list[str]]:
+        assert isinstance(sql, StoreConnection)
+        with _traced(sql) as statements:
+            yield statements
+
+    def damage(self, manager: SessionManager) -> list[str]:
+        return _damage(manager)
+
+    def remove(self) -> None:
+        """The directory goes with the test."""
+
+
+class InMemory:
+    """The store of ``memory.py``."""
+
+    _PROGRAM = (
+        "import sys; sys.path.append({tests!r}); from conformance import memory; memory.install(); "
+        "from mandrake_sessions.cli import main; sys.exit(main())"
+    )
+
+    def __init__(self, directory: Path) -> None:
+        self._name = f"memory:{directory}"
+
+    def manager(self) -> SessionManager:
+        return SessionManager.of(memory.MemoryStore(self._name))
+
+    def serving(self, workspace: Path, framing: Framing = "lines", *flags: str) -> AbstractContextManager[Wire]:
+        program = self._PROGRAM.format(tests=str(Path(__file__).parents[1]))
+        return serving(workspace, framing, *flags, command=(sys.executable, "-c", program, "serve"))
+
+    @contextmanager
+    def traced(self, sql: Sql) -> Iterator[list[str]]:
+        assert isinstance(sql, memory.MemorySql)
+        with _traced(sql.connection) as statements:
+            yield statements
+
+    def damage(self, manager: SessionManager) -> list[str]:
+        return _damage(manager)
+
+    def remove(self) -> None:
+        memory.forget(self._name)
+
+
+BACKENDS: dict[str, type[Backend]] = {"sqlite": SqliteFiles, "memory": InMemory}
+
+
+def _damage(manager: SessionManager) -> list[str]:
+    with manager.store.reading() as sql:
+        return [row[0] for row in sql.execute("PRAGMA integrity_check") if row[0] != "ok"]
+
+
+@contextmanager
+def _traced(connection: Any) -> Iterator[list[str]]:
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    try:
+        yield statements
+    finally:
+        connection.set_trace_callback(None)
