@@ -24,6 +24,7 @@ ABOVE_THE_STORE = ("operations", "handlers", "connection", "manager.py", "feed.p
 
 # Names in the schema that are words of something else too, where they stand alone.
 ORDINARY = {
+    "at",  # a parameter of transactions
     "data",  # of an error of JSON-RPC
     "store",  # the whole store, as something to subscribe to
 }
