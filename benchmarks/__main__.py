@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import agents, append, disk, growth, history, length, lists, memory, push, start, writers
+from benchmarks import agents, append, client, disk, growth, history, length, lists, memory, push, start, writers
 from benchmarks.report import Options, Row, machine, table
 
 SUBJECTS: dict[str, Callable[[Options], list[Row]]] = {
     "start": start.run,
     "append": append.run,
+    "client": client.run,
     "length": length.run,
     "disk": disk.run,
     "writers": writers.run,
@@ -39,13 +40,15 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(machine(options.directory), flush=True)
     rows: list[Row] = []
+    begun = time.monotonic()
     try:
         for name in options.only or SUBJECTS:
             rows += _run(name, options)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; this is what there is\n")
     print(table(rows))
-    print(f"load at the end {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "")
+    load = f"; load at the end {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    print(f"{(time.monotonic() - begun) / 60:.1f} minutes{load}")
     return 0
 
 

@@ -1,7 +1,8 @@
 """Processes that are measured, driven by bytes alone.
 
-While the clock runs requests are encoded already and replies are not parsed: their markers are counted. Otherwise it
-is the driver that is measured.
+While the clock runs requests are encoded already and replies are not parsed: their markers are counted. The package's
+client would take longer than the server (``benchmarks/client.py`` measures that), and a peer is no server for it. What
+is not measured, such as filling a store, goes through the client (``connected``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from mandrake_sessions.client import Client, SyncClient
+from mandrake_sessions.client.sync import Options
+
 PIECE = "twenty bytes of text"
 REPLY = b'"result"'
 END_SECONDS = 20.0
@@ -34,14 +38,13 @@ class Process:
     """A JSON-RPC server on pipes. It ends with the ``with`` block. ``headers``: LSP's framing instead of lines."""
 
     def __init__(self, command: Sequence[str], directory: Path, *, headers: bool = False) -> None:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         self._process = subprocess.Popen(
             command,
             cwd=directory,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**inherited, "HOME": str(directory)},
+            env=environment(directory),
             process_group=0,
         )
         assert self._process.stdin is not None
@@ -68,7 +71,7 @@ class Process:
         return data
 
     def request(self, method: str, **params: Any) -> Any:
-        """The result of one request, for what is not measured; notifications before it are dropped."""
+        """The result of one request of this very connection, not measured; notifications before it are dropped."""
         return json.loads(self.exchange(request(1, method, params, headers=self._headers)))["result"]
 
     def exchange(self, message: bytes) -> bytes:
@@ -151,6 +154,26 @@ def _reply_in_frames(received: bytearray) -> bytes | None:
 def _is_reply(message: bytes) -> bool:
     beginning = message[:60].replace(b" ", b"")
     return beginning.startswith(b'{"') and b'"id":' in beginning
+
+
+def environment(home: Path) -> dict[str, str]:
+    """This process's, without settings of ours and with another home."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
+    return {**inherited, "HOME": str(home)}
+
+
+def connected(workspace: Path) -> SyncClient:
+    """The package's client, with a server of its own that is started as those that are measured."""
+    return SyncClient(**_client_options(workspace))
+
+
+def connected_in_loop(workspace: Path) -> Client:
+    """The same for asyncio."""
+    return Client(**_client_options(workspace))
+
+
+def _client_options(workspace: Path) -> Options:
+    return {"command": server_command(workspace), "environment": environment(workspace), "timeout": None}
 
 
 def server_command(workspace: Path, *flags: str) -> list[str]:

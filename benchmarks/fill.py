@@ -1,4 +1,4 @@
-"""Stores with much in them, made through the protocol, many operations to a transaction."""
+"""Stores with much in them, made through the package's client, many operations to a transaction."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import time
 import uuid
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
 
-from benchmarks.driver import Server
+from mandrake_sessions.client import SyncClient
+from mandrake_sessions.protocol.params import Operation
 
-Operation = dict[str, Any]
 GROUP = 400
 
 
-def carry_out(server: Server, operations: Iterable[Operation], seconds: float) -> int:
+def carry_out(client: SyncClient, operations: Iterable[Operation], seconds: float) -> int:
     """How many were carried out before the time was over; all of them, mostly."""
     waiting, done, end = iter(operations), 0, time.monotonic() + seconds
     while time.monotonic() < end and (group := list(islice(waiting, GROUP))):
-        server.request("transaction/run", operations=group)
+        client.transaction_run(operations=group)
         done += len(group)
     return done
 
@@ -32,7 +31,7 @@ def rounds(session_id: str, count: int, turns: int, text: str) -> Iterable[Opera
     """Rounds with so many finished turns each."""
     for number in range(count):
         response = str(uuid.uuid4())
-        named = {"sessionId": session_id, "responseId": response, "content": f"request {number}"}
+        named = {"session_id": session_id, "response_id": response, "content": f"request {number}"}
         yield {"method": "round/create", "params": named}
         for _ in range(turns):
-            yield {"method": "turn/create", "params": {"responseId": response, "content": text, "status": "completed"}}
+            yield {"method": "turn/create", "params": {"response_id": response, "content": text, "status": "completed"}}

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import fill
-from benchmarks.driver import Server, request
+from benchmarks.driver import Server, connected, request
 from benchmarks.report import TIMES, Options, Row, at_most, median, megabytes, milliseconds
+from mandrake_sessions.client import SyncClient
 
 ROUNDS, TURNS, TEXT = 1_000, 3, 4_000
 SHORT, LONG = 100, 10_000
@@ -36,10 +37,10 @@ SELECT x.turn_pk, x.content FROM text x JOIN turn t ON t.pk = x.turn_pk WHERE t.
 
 
 def run(options: Options) -> list[Row]:
-    with Server(options.directory) as server:
-        session = server.request("session/create")["id"]
+    with connected(options.directory) as client, Server(options.directory) as server:
+        session = client.session_create().id
         text = 'A sentence of an agent, "quoted" and — now and then — beyond ASCII.\n' * (TEXT // 69 + 1)
-        fill.carry_out(server, fill.rounds(session, ROUNDS, TURNS, text[:TEXT]), FILL_SECONDS)
+        fill.carry_out(client, fill.rounds(session, ROUNDS, TURNS, text[:TEXT]), FILL_SECONDS)
         ours: list[float] = []
         bare: list[float] = []
         for _ in range(options.rounds):
@@ -52,7 +53,7 @@ def run(options: Options) -> list[Row]:
         what = f"history of {ROUNDS:,} rounds {TIMES} {TURNS} turns {TIMES} 4 kB ({megabytes(size)})"
         beside = f"bare SQL and JSON {milliseconds(median(bare))}"
         whole = Row(what, milliseconds(median(ours)), beside, median(ours) / median(bare), at_most(2.5))
-        return [whole, *_pages(server)]
+        return [whole, *_pages(client, server)]
 
 
 def _read_whole(server: Server, session_id: str) -> int:
@@ -107,12 +108,12 @@ _REQUEST = ("id", "content", "blocks", "createdAt", "updatedAt")
 _RESPONSE = ("id", "status", "stopReason", "endTime", "createdAt", "updatedAt")
 
 
-def _pages(server: Server) -> list[Row]:
+def _pages(client: SyncClient, server: Server) -> list[Row]:
     """A page of 50 in the middle of a short session and of a long one."""
     middles = []
     for count in (SHORT, LONG):
-        session = server.request("session/create")["id"]
-        fill.carry_out(server, fill.rounds(session, count, 1, "short"), FILL_SECONDS)
+        session = client.session_create().id
+        fill.carry_out(client, fill.rounds(session, count, 1, "short"), FILL_SECONDS)
         middles.append((session, _cursor_at(server, session, count // 2)))
     taken: tuple[list[float], list[float]] = ([], [])
     for _ in range(SAMPLES):
