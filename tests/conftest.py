@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mandrake_sessions import SessionManager
+from strict import StrictSyncClient, connected
 from wire import Framing, Wire, serving
 
 # What runs the tests in the background may ignore these, and the servers would, too.
@@ -36,6 +37,13 @@ def wire(workspace: Path) -> Iterator[Wire]:
     """A server, by lines; at the end it must end well, with no message left unread."""
     with serving(workspace) as served:
         yield served
+
+
+@pytest.fixture
+def client(workspace: Path) -> Iterator[StrictSyncClient]:
+    """The package's client of a server of its own; at the end everything must have been read."""
+    with connected(workspace) as made:
+        yield made
 
 
 @pytest.fixture

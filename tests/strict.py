@@ -25,6 +25,7 @@ from mandrake_sessions.client import (
     SyncSubscription,
     apply,
 )
+from mandrake_sessions.client.link import Link
 from mandrake_sessions.model import Turn
 from mandrake_sessions.protocol.params import StoreParams
 from mandrake_sessions.protocol.results import TurnSubscription, TurnUpdated
@@ -35,7 +36,28 @@ IN_DIRECTORY = ("sh", "-c", 'cd -- "$0" && exec "$@"')
 
 
 class StrictSubscription(Subscription[Any, Any]):
-    """Stays subscribed until the server ends, so that what is left unread is seen whenever it comes."""
+    """Stays subscribed until the server ends, so that what is left unread is seen whenever it comes.
+
+    ``begun``: the result of the last subscribe request; ``ends``: the params of each ``subscription/ended``; as on the
+    wire.
+    """
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.begun: dict[str, Any] = {}
+        self.ends: list[dict[str, Any]] = []
+        self.has_state = False
+        self.ends_must_be_read = False
+
+    def take(self, method: str, params: dict[str, Any], size: int) -> None:
+        if method == "subscription/ended":
+            self.ends.append(params)
+        super().take(method, params, size)
+
+    def _began(self, link: Link, result: dict[str, Any]) -> None:
+        self.begun = result
+        super()._began(link, result)
+        self.has_state = self.unread > 0
 
     async def close(self) -> None:
         """The client looks at what is unread."""
@@ -53,7 +75,7 @@ class StrictClient(Client):
         self.is_killed = False
         self.exit_codes: list[int] = []
         self._surprises: list[Any] = []
-        self._subscriptions: list[Subscription[Any, Any]] = []
+        self._subscriptions: list[StrictSubscription] = []
         given: dict[str, Any] = {
             "command": SERVER,
             "environment": None if workspace is None else clean_environment(workspace),
@@ -62,7 +84,7 @@ class StrictClient(Client):
         }
         super().__init__(workspace, flags=flags, **(given | options))
 
-    def follow(self, method: str, params: dict[str, Any]) -> Subscription[Any, Any]:
+    def follow(self, method: str, params: dict[str, Any]) -> StrictSubscription:
         subscription = StrictSubscription(self, method, params, self.max_waiting_bytes)
         self._subscriptions.append(subscription)
         return subscription
@@ -93,7 +115,32 @@ class StrictClient(Client):
         unread = [told for told in self.notifications if told.method not in self.let_be]
         assert not unread, f"left unread: {unread[:5]}"
         for subscription in self._subscriptions:
-            assert not subscription.unread, f"{subscription.unread} items of {subscription} were left unread"
+            if subscription.ends_must_be_read:
+                assert not subscription.ends, f"left unread: {subscription.ends}"
+            assert not subscription.unread, f"left unread: {list(subscription._waiting)[:5]}"
+
+
+class Followed(SyncSubscription[Any, Any]):
+    """A subscription that has begun and whose first state, if there is one, was read."""
+
+    def __init__(self, client: StrictSyncClient, strict: StrictSubscription) -> None:
+        super().__init__(client, strict)
+        self._strict = strict
+        self._wait_until = client.wait_until
+        strict.ends_must_be_read = True
+        self.__enter__()
+        if strict.has_state:
+            next(self)
+
+    @property
+    def begun(self) -> dict[str, Any]:
+        """The result of the subscribe request, as on the wire."""
+        return self._strict.begun
+
+    def ended(self) -> dict[str, Any]:
+        """The params of the next ``subscription/ended``, as on the wire."""
+        self._wait_until(lambda: bool(self._strict.ends), "subscription/ended")
+        return self._strict.ends.pop(0)
 
 
 class StrictSyncClient(SyncClient):
@@ -113,6 +160,10 @@ class StrictSyncClient(SyncClient):
         except RequestFailed as failed:
             return failed
         raise AssertionError(f"{method} {params} should have failed, and gave {result}")
+
+    def followed(self, method: str, **params: Any) -> Followed:
+        """Subscribe; ``params`` as on the wire."""
+        return Followed(self, self.strict.follow(method, params))
 
     def initialize(self, **params: Any) -> Any:
         """LSP's beginning; the result as on the wire."""

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from mandrake_sessions.model import SessionPage
 from mandrake_sessions.protocol.methods import METHODS, Access
-from wire import Conversation, Message, Wire, serving, store_of
+from strict import StrictSyncClient, Talk, connected, read_all
+from wire import Message, serving, store_of
 
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 # What each method that names an entity needs beside the id.
@@ -44,45 +46,44 @@ def camel(name: str) -> str:
 @pytest.mark.parametrize("flags", [(), ("--database", "deep/er/own.sqlite")], ids=["workspace", "database"])
 def test_no_read_and_no_write_of_what_is_not_there_makes_anything(workspace: Path, flags: tuple[str, ...]) -> None:
     before = files(workspace)
-    with serving(workspace, "lines", *flags) as wire:
-        wire.initialize(rootUri=workspace.as_uri())
-        page = wire.request("session/list")
-        assert page == {"sessions": [], "nextCursor": None, "seq": 0, "storeId": None}
-        assert wire.request("session/list", scope="system", query="Ä")["storeId"] is None
+    with connected(workspace, *flags) as client:
+        client.initialize(rootUri=workspace.as_uri())
+        page = client.session_list()
+        assert page == SessionPage(sessions=[], next_cursor=None, seq=0, store_id=None)
+        assert client.session_list(query="Ä", where={"scope": "system"}).store_id is None
         for method, name in ABOUT_AN_ENTITY.items():
-            error = wire.error(method, **{camel(name): ID}, **MORE.get(method, {}))
-            assert (error["code"], error["data"]["id"]) == (-32010, ID), method
-            assert error["data"]["entity"] == name.removesuffix("_id"), method
-        assert wire.error("session/get", externalId="x")["code"] == -32010
-        assert wire.request("transaction/run", operations=[]) == {"results": []}
+            error = client.error(method, **{camel(name): ID}, **MORE.get(method, {}))
+            assert (error.code, error.data["id"]) == (-32010, ID), method
+            assert error.data["entity"] == name.removesuffix("_id"), method
+        assert client.error("session/get", externalId="x").code == -32010
+        assert client.transaction_run(operations=[]).results == []
         operations = [{"method": "turn/delete", "params": {"turnId": ID}}, {"method": "session/create"}]
-        assert wire.error("transaction/run", operations=operations)["data"]["operation"] == 0
-        wire.let_be("window/logMessage")
-        wire.notify("turn/append", turnId=ID, content="x")
-        assert wire.notification("turn/rejected")["error"]["data"]["kind"] == "notFound"
+        assert client.error("transaction/run", operations=operations).data["operation"] == 0
+        client.let_be("window/logMessage")
+        client.notify("turn/append", {"turnId": ID, "content": "x"})
+        assert client.told("turn/rejected").error["data"]["kind"] == "notFound"
         # What is wrong with a call is said as ever.
         for method, params in (("session/create", {"metadata": 1}), ("session/list", {"limit": 0})):
-            assert wire.error(method, **params)["code"] == -32602
+            assert client.error(method, **params).code == -32602
         for kind in ("turn", "session"):
-            subscription = wire.request(f"{kind}/subscribe")
+            subscription = client.request(f"{kind}/subscribe")
             assert (subscription["seq"], subscription["storeId"], subscription["reset"]) == (0, None, False)
-            assert wire.error(f"{kind}/subscribe", sessionId=ID)["code"] == -32010
-            wire.request(f"{kind}/unsubscribe", subscriptionId=subscription["subscriptionId"])
-            assert wire.error(f"{kind}/unsubscribe", subscriptionId=subscription["subscriptionId"])["code"] == -32010
-        (store,) = [s for s in wire.request("server/health")["stores"] if s["scope"] == "workspace"]
-        assert (store["open"], store["status"], store["storeId"]) == (False, "ok", None)
-        assert {s["storeId"] for s in wire.request("server/info")["stores"]} == {None}
+            assert client.error(f"{kind}/subscribe", sessionId=ID).code == -32010
+            client.request(f"{kind}/unsubscribe", {"subscriptionId": subscription["subscriptionId"]})
+            assert client.error(f"{kind}/unsubscribe", subscriptionId=subscription["subscriptionId"]).code == -32010
+        (store,) = [s for s in client.server_health().stores if s.scope == "workspace"]
+        assert (store.open, store.status, store.store_id) == (False, "ok", None)
+        assert {s.store_id for s in client.server_info().stores} == {None}
     assert files(workspace) == before
 
 
 def test_the_first_write_makes_it_with_its_directories(workspace: Path) -> None:
-    with serving(workspace, "lines", "--database", "deep/er/own.sqlite") as wire:
-        wire.request("session/list")
-        operations = [{"method": "session/create", "params": {"title": "first"}}]
-        wire.request("transaction/run", operations=operations)
-        page = wire.request("session/list")
-        assert ([s["title"] for s in page["sessions"]], page["seq"]) == (["first"], 1)
-        assert page["storeId"] is not None
+    with connected(workspace, "--database", "deep/er/own.sqlite") as client:
+        client.session_list()
+        client.transaction_run(operations=[{"method": "session/create", "params": {"title": "first"}}])
+        page = client.session_list()
+        assert ([s.title for s in page.sessions], page.seq) == (["first"], 1)
+        assert page.store_id is not None
     assert (workspace / "deep" / "er" / "own.sqlite").exists()
 
 
@@ -91,27 +92,27 @@ def test_the_first_write_makes_it_with_its_directories(workspace: Path) -> None:
 def test_a_mistyped_workspace_is_refused_and_not_made(workspace: Path, method: str, how: str) -> None:
     missing = workspace / "no" / "such"
     flags = ("--workspace", str(missing)) if how == "flag" else ()
-    with serving(workspace, "lines", *flags) as wire:
-        wire.initialize(**({"rootUri": missing.as_uri()} if how == "initialize" else {}))
+    with connected(workspace, *flags) as client:
+        client.initialize(**({"rootUri": missing.as_uri()} if how == "initialize" else {}))
         params: dict[str, Any] = {"operations": []} if method == "transaction/run" else {}
-        error = wire.error(method, **params)
-        assert (error["code"], error["data"]["kind"]) == (-32014, "workspaceNotFound")
-        assert error["data"]["workspace"] == str(missing)
-        assert str(missing) in error["message"]
-        assert wire.request("session/list", scope="system")["sessions"] == []
+        error = client.error(method, **params)
+        assert (error.code, error.kind) == (-32014, "workspaceNotFound")
+        assert error.data["workspace"] == str(missing)
+        assert str(missing) in str(error)
+        assert client.session_list(where={"scope": "system"}).sessions == []
         missing.mkdir(parents=True)
-        assert wire.request("session/list")["sessions"] == []
+        assert client.session_list().sessions == []
         (missing / ".ws").write_text("")
-        assert wire.error("session/create")["data"]["reason"] == "createDirectory"
-        assert str(missing) in wire.notification("window/logMessage")["message"]
-        wire.let_be("server/healthChanged")
+        assert client.error("session/create").data["reason"] == "createDirectory"
+        assert str(missing) in client.told("window/logMessage")["message"]
+        client.let_be("server/healthChanged")
     assert files(workspace) == ["no", "no/such", "no/such/.ws"]
 
 
 def test_a_workspace_that_is_a_file_is_refused(workspace: Path) -> None:
     (workspace / "file").write_text("")
-    with serving(workspace, "lines", "--workspace", "file") as wire:
-        assert wire.error("session/create")["data"]["kind"] == "workspaceNotFound"
+    with connected(workspace, "--workspace", "file") as client:
+        assert client.error("session/create").kind == "workspaceNotFound"
 
 
 @pytest.mark.parametrize(
@@ -120,62 +121,59 @@ def test_a_workspace_that_is_a_file_is_refused(workspace: Path) -> None:
 @pytest.mark.parametrize("maker", ["this connection", "another process"])
 def test_a_subscription_waits_for_the_birth(workspace: Path, since: Message, reset: bool, maker: str) -> None:
     """All is told from the first change on, whoever makes the store."""
-    with serving(workspace) as wire, serving(workspace) as other:
-        for kind in ("turn", "session"):
-            begun = wire.request(f"{kind}/subscribe", **since)
+    with connected(workspace) as other, connected(workspace) as client:
+        turns, sessions = (client.followed(f"{kind}/subscribe", **since) for kind in ("turn", "session"))
+        for begun in turns.begun, sessions.begun:
             assert (begun["seq"], begun["storeId"], begun["reset"]) == (0, None, reset)
         assert files(workspace) == []
-        writer = wire if maker == "this connection" else other
-        talk = Conversation(writer)
+        writer = client if maker == "this connection" else other
+        talk = Talk(writer)
         turn = talk.turn(content="begun ")
-        wire.let_be("turn/updated")
-        wire.let_be("session/updated")
-        last = writer.request("turn/append", turnId=turn, content="and on")
-        writer.request("session/update", sessionId=talk.session, title="at last")
-        told = [wire.notification("session/updated")]
-        while told[-1]["session"]["title"] is None or told[-1]["kind"] != "updated":
-            told.append(wire.notification("session/updated"))
+        last = writer.turn_append(turn_id=turn, content="and on")
+        title = writer.session_update(session_id=talk.session, title="at last")
+        told = read_all(sessions, title.seq)
+        assert told[-1].session.title == "at last"
         # Neighbouring ones of the last kind may have been joined.
-        assert [p["kind"] for p in told[:3]] == ["created", "roundCreated", "updated"]
-        assert [p["seq"] for p in told[:2]] == [1, 2]
-        pieces = wire.notifications_until(last["seq"])
-        assert [p["kind"] for p in pieces] == ["created", "appended"]
-        assert {p["turnId"] for p in pieces} == {turn}
+        assert [p.kind for p in told[:3]] == ["created", "roundCreated", "updated"]
+        assert [p.seq for p in told[:2]] == [1, 2]
+        pieces = read_all(turns, last.seq)
+        assert [p.kind for p in pieces] == ["created", "appended"]
+        assert {p.turn_id for p in pieces} == {turn}
 
 
 def test_an_empty_file_is_no_store_yet(workspace: Path) -> None:
     """Another process has just made it, or somebody has touched it: nothing is written to it by reading."""
     store_of(workspace).parent.mkdir()
     store_of(workspace).touch()
-    with serving(workspace) as wire:
-        wire.request("session/subscribe")
-        assert wire.request("session/list")["storeId"] is None
+    with connected(workspace) as client:
+        changes = client.followed("session/subscribe")
+        assert client.session_list().store_id is None
         assert store_of(workspace).stat().st_size == 0
-        wire.request("session/create")
-        assert wire.notification("session/updated")["seq"] == 1
+        client.session_create()
+        assert next(changes).seq == 1
 
 
 def test_a_foreign_file_ends_those_that_wait(workspace: Path) -> None:
-    with serving(workspace) as wire:
-        begun = wire.request("turn/subscribe")
+    with connected(workspace) as client:
+        changes = client.followed("turn/subscribe")
         store_of(workspace).parent.mkdir()
         store_of(workspace).write_bytes(b"no database, but a text of some length " * 100)
-        ended = wire.notification("subscription/ended")
-        assert (ended["subscriptionId"], ended["reason"]) == (begun["subscriptionId"], "closed")
-        assert wire.error("session/list")["data"]["kind"] == "storage"
-        wire.let_be("server/healthChanged")
+        ended = changes.ended()
+        assert (ended["subscriptionId"], ended["reason"]) == (changes.begun["subscriptionId"], "closed")
+        assert client.error("session/list").kind == "storage"
+        client.let_be("server/healthChanged")
 
 
 def test_a_folder_that_goes_takes_those_that_wait_for_its_store(workspace: Path, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     entry = {"uri": folder.as_uri(), "name": "folder"}
-    with serving(workspace) as wire:
-        wire.initialize(workspaceFolders=[{"uri": workspace.as_uri(), "name": "first"}, entry])
-        wire.request("turn/subscribe", workspace=folder.as_uri())
-        wire.notify("workspace/didChangeWorkspaceFolders", event={"added": [], "removed": [entry]})
-        assert wire.notification("subscription/ended")["reason"] == "closed"
-        assert wire.error("session/list", workspace=folder.as_uri())["data"]["kind"] == "workspaceNotFound"
+    with connected(workspace) as client:
+        client.initialize(workspaceFolders=[{"uri": workspace.as_uri(), "name": "first"}, entry])
+        changes = client.followed("turn/subscribe", workspace=folder.as_uri())
+        client.notify("workspace/didChangeWorkspaceFolders", {"event": {"added": [], "removed": [entry]}})
+        assert changes.ended()["reason"] == "closed"
+        assert client.error("session/list", workspace=folder.as_uri()).kind == "workspaceNotFound"
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -203,25 +201,25 @@ def test_a_folder_that_goes_and_comes_in_one_burst_keeps_its_store(workspace: Pa
 
 @pytest.mark.parametrize("request_comes", [False, True])
 def test_a_store_that_is_deleted_is_not_made_again_by_looking_after_it(workspace: Path, request_comes: bool) -> None:
-    with serving(workspace) as wire:
-        wire.let_be("server/healthChanged")
-        wire.request("session/create")
-        wire.request("turn/subscribe")
+    with connected(workspace) as client:
+        client.let_be("server/healthChanged")
+        client.session_create()
+        first = client.followed("turn/subscribe")
         shutil.rmtree(workspace / ".ws")
         if request_comes:
-            assert wire.request("session/list")["storeId"] is None
-        assert wire.notification("subscription/ended")["reason"] == "closed"
-        wire.wait_for_log("was deleted or moved")
-        begun = wire.request("turn/subscribe")
-        assert (begun["seq"], begun["storeId"]) == (0, None)
+            assert client.session_list().store_id is None
+        assert first.ended()["reason"] == "closed"
+        client.wait_for_log("was deleted or moved")
+        second = client.followed("turn/subscribe")
+        assert (second.begun["seq"], second.begun["storeId"]) == (0, None)
         assert files(workspace) == []
-        turn = Conversation(wire).turn()
-        assert wire.notification()["turnId"] == turn
+        turn = Talk(client).turn()
+        assert next(second).turn_id == turn
     assert os.path.exists(store_of(workspace))  # noqa: PTH110
 
 
-def test_also_by_two_thousand_reads_at_once(workspace: Path, wire: Wire) -> None:
-    numbers = [wire.post("session/list") for _ in range(1000)] + [wire.post("turn/get", turnId=ID) for _ in range(1000)]
-    answers = [wire.answer(number) for number in numbers]
-    assert ["error" in answer for answer in answers] == [False] * 1000 + [True] * 1000
+def test_also_by_two_thousand_reads_at_once(workspace: Path, client: StrictSyncClient) -> None:
+    sent = [client.submit("session/list") for _ in range(1000)]
+    sent += [client.submit("turn/get", {"turnId": ID}) for _ in range(1000)]
+    assert [reply.exception() is not None for reply in sent] == [False] * 1000 + [True] * 1000
     assert files(workspace) == []

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from wire import Wire, run_script, serving, store_of
+from strict import StrictSyncClient, connected
+from wire import run_script, store_of
 
 CREATE = {"jsonrpc": "2.0", "id": 1, "method": "session/create"}
 INFO = {"jsonrpc": "2.0", "id": 2, "method": "server/info"}
@@ -41,10 +42,10 @@ def test_an_agent_that_starts_below_finds_the_store_of_the_editor(
         (tmp_path / git / ".git").mkdir()
     for name in stores:
         make_store(tmp_path / name)
-    with serving(tmp_path / start, environment={"HOME": str(tmp_path)}) as wire:
-        wire.request("session/create")
-        found = wire.request("server/info")
-    assert found["workspace"] == str(tmp_path / expected)
+    with connected(tmp_path / start, environment={"HOME": str(tmp_path)}) as client:
+        client.session_create()
+        found = client.server_info()
+    assert found.workspace == str(tmp_path / expected)
     assert store_of(tmp_path / expected).exists()
 
 
@@ -62,10 +63,10 @@ def test_initialize_names_the_workspace(workspace: Path, params: dict[str, Any],
         (workspace.parent / name).mkdir()
     names = {"{a}": (workspace.parent / "a").as_uri(), "{b}": (workspace.parent / "b").as_uri()}
     names["{path}"] = str(workspace.parent / "b")
-    with serving(workspace) as wire:
-        wire.initialize(**_filled(params, names))
-        wire.request("session/create")
-        assert wire.request("server/info")["workspace"] == str(workspace.parent / expected)
+    with connected(workspace) as client:
+        client.initialize(**_filled(params, names))
+        client.session_create()
+        assert client.server_info().workspace == str(workspace.parent / expected)
     assert store_of(workspace.parent / expected).exists()
 
 
@@ -79,15 +80,15 @@ def _filled(value: Any, names: dict[str, str]) -> Any:
 
 def test_a_flag_wins_over_initialize(workspace: Path) -> None:
     (workspace / "flag").mkdir()
-    with serving(workspace, "lines", "--workspace", "flag") as wire:
-        wire.initialize(rootUri=workspace.as_uri())
-        wire.request("session/create")
+    with connected(workspace, "--workspace", "flag") as client:
+        client.initialize(rootUri=workspace.as_uri())
+        client.session_create()
     assert store_of(workspace / "flag").exists()
     assert not store_of(workspace).exists()
 
 
-def test_what_is_made_is_private_and_kept_out_of_git(workspace: Path, wire: Wire) -> None:
-    wire.request("session/create")
+def test_what_is_made_is_private_and_kept_out_of_git(workspace: Path, client: StrictSyncClient) -> None:
+    client.session_create()
     made = {path.name: path.stat().st_mode & 0o777 for path in (workspace / ".ws").iterdir()}
     assert made.pop(".gitignore") is not None
     assert (workspace / ".ws" / ".gitignore").read_text() == "*\n"
@@ -110,65 +111,65 @@ def test_database_names_the_file_itself(workspace: Path, name: str) -> None:
     assert not (workspace / ".ws").exists()
 
 
-def test_the_users_own_store_is_another(workspace: Path, wire: Wire) -> None:
-    here = wire.request("session/create", title="here")
-    there = wire.request("session/create", title="there", scope="system")
-    assert wire.request("session/list")["sessions"] == [here]
-    assert wire.request("session/list", scope="system")["sessions"] == [there]
-    assert wire.error("session/get", sessionId=there["id"])["code"] == -32010
+def test_the_users_own_store_is_another(workspace: Path, client: StrictSyncClient) -> None:
+    here = client.session_create(title="here")
+    there = client.session_create(title="there", where={"scope": "system"})
+    assert client.session_list().sessions == [here]
+    assert client.session_list(where={"scope": "system"}).sessions == [there]
+    assert client.error("session/get", sessionId=there.id).code == -32010
     assert (workspace / "home" / ".mandrake" / "db.sqlite").exists()
-    assert {store["scope"] for store in wire.request("server/info")["stores"]} == {"workspace", "system"}
+    assert {store.scope for store in client.server_info().stores} == {"workspace", "system"}
 
 
 @pytest.mark.parametrize("uri", ["file:///elsewhere", "http://[bad", "nonsense", "untitled:x", "file:///a%00b"])
-def test_a_folder_that_is_not_the_clients_is_refused(wire: Wire, uri: str) -> None:
-    error = wire.error("session/list", workspace=uri)
-    assert (error["code"], error["data"]["kind"], error["data"]["workspace"]) == (-32014, "workspaceNotFound", uri)
+def test_a_folder_that_is_not_the_clients_is_refused(client: StrictSyncClient, uri: str) -> None:
+    error = client.error("session/list", workspace=uri)
+    assert (error.code, error.kind, error.data["workspace"]) == (-32014, "workspaceNotFound", uri)
 
 
 @pytest.mark.parametrize("name", ["with space", "ünï", "a%41b", "c#d?e"])
 def test_folders_of_any_name(workspace: Path, name: str) -> None:
     folder = workspace / name
     folder.mkdir()
-    with serving(workspace) as wire:
-        wire.initialize(rootUri=folder.as_uri())
-        wire.request("session/create", workspace=folder.as_uri())
+    with connected(workspace) as client:
+        client.initialize(rootUri=folder.as_uri())
+        client.session_create(where={"workspace": folder.as_uri()})
     assert store_of(folder).exists()
 
 
-def test_the_original_mandrakes_database_is_refused_by_name(workspace: Path, wire: Wire) -> None:
+def test_the_original_mandrakes_database_is_refused_by_name(workspace: Path, client: StrictSyncClient) -> None:
     (workspace / ".ws").mkdir()
     with closing(sqlite3.connect(store_of(workspace))) as connection:
         connection.execute("CREATE TABLE sessions (id TEXT)")
     before = store_of(workspace).read_bytes()
-    error = wire.error("session/create")
-    assert (error["code"], error["data"]["reason"]) == (-32013, "foreignDatabase")
-    assert "mandrake-sessions import" in error["message"]
-    assert error["data"]["path"] == str(store_of(workspace))
+    error = client.error("session/create")
+    assert (error.code, error.data["reason"]) == (-32013, "foreignDatabase")
+    assert "mandrake-sessions import" in str(error)
+    assert error.data["path"] == str(store_of(workspace))
     assert store_of(workspace).read_bytes() == before
-    assert wire.notification("server/healthChanged")["status"] == "down"
+    assert client.told("server/healthChanged").status == "down"
 
 
-def test_a_workspace_that_cannot_hold_a_store_is_named(workspace: Path, wire: Wire) -> None:
+def test_a_workspace_that_cannot_hold_a_store_is_named(workspace: Path, client: StrictSyncClient) -> None:
     (workspace / ".ws").write_text("a file")
-    error = wire.error("session/create")
-    assert (error["code"], error["data"]["reason"]) == (-32013, "createDirectory")
-    assert "Failed to create database directory" in error["message"]
-    assert wire.notification("server/healthChanged")["status"] == "down"
+    error = client.error("session/create")
+    assert (error.code, error.data["reason"]) == (-32013, "createDirectory")
+    assert "Failed to create database directory" in str(error)
+    assert client.told("server/healthChanged").status == "down"
 
 
-def test_health_tells_of_a_store_before_and_after_it_is_used(workspace: Path, wire: Wire) -> None:
-    (before,) = wire.request("server/health")["stores"]
-    assert (before["open"], before["status"], before["storeId"]) == (False, "ok", None)
-    assert before["path"] == str(store_of(workspace))
-    wire.request("session/create")
-    (after,) = wire.request("server/health")["stores"]
-    assert (after["open"], after["status"], after["schemaVersion"], after["refCount"]) == (True, "ok", 3, 1)
+def test_health_tells_of_a_store_before_and_after_it_is_used(workspace: Path, client: StrictSyncClient) -> None:
+    (before,) = client.server_health().stores
+    assert (before.open, before.status, before.store_id) == (False, "ok", None)
+    assert before.path == str(store_of(workspace))
+    client.session_create()
+    (after,) = client.server_health().stores
+    assert (after.open, after.status, after.schema_version, after.ref_count) == (True, "ok", 3, 1)
 
 
-def test_health_says_why_a_store_is_down(workspace: Path, wire: Wire) -> None:
+def test_health_says_why_a_store_is_down(workspace: Path, client: StrictSyncClient) -> None:
     (workspace / ".ws").write_text("a file")
-    wire.error("session/create")
-    for health in wire.request("server/health"), wire.notification("server/healthChanged"):
-        assert health["status"] == health["stores"][0]["status"] == "down"
-        assert "Failed to create database directory" in health["stores"][0]["lastError"]
+    client.error("session/create")
+    for health in client.server_health(), client.told("server/healthChanged"):
+        assert health.status == health.stores[0].status == "down"
+        assert "Failed to create database directory" in (health.stores[0].last_error or "")
