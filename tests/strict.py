@@ -10,6 +10,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -242,6 +243,13 @@ class Talk:
 
     def turn(self, **params: Any) -> str:
         return self._client.turn_create(where=self._where, response_id=self.response, **params).id
+
+
+def failure(reply: Future[Any]) -> RequestFailed:
+    """The error of a request that was submitted and must fail."""
+    error = reply.exception(TIMEOUT)
+    assert isinstance(error, RequestFailed), error
+    return error
 
 
 def read_all(changes: SyncSubscription[Any, Any], seq: int) -> list[Any]:
