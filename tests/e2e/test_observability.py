@@ -12,43 +12,39 @@ from typing import Any
 
 import pytest
 
-from wire import (
-    FAULTY,
-    SERVER,
-    Conversation,
-    Framing,
-    Message,
-    Wire,
-    break_program,
-    clean_environment,
-    run_script,
-    serving,
-)
+from mandrake_sessions.protocol.results import MethodStatistics
+from strict import StrictSyncClient, Talk, connected
+from wire import FAULTY, SERVER, Framing, Message, Wire, break_program, clean_environment, run_script
 
 MARK = "b7MARKED"
 INITIALIZE = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"processId": None, "capabilities": {}}}
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
-def methods(wire: Wire) -> dict[str, Message]:
-    found: dict[str, Message] = wire.request("server/info")["calls"]
-    return found
+def methods(client: StrictSyncClient) -> dict[str, MethodStatistics]:
+    return client.server_info().calls
 
 
-def counts(wire: Wire) -> dict[str, tuple[int, int]]:
+def counts(client: StrictSyncClient) -> dict[str, tuple[int, int]]:
     """Calls and errors by method."""
-    return {name: (figures["count"], figures["errors"]) for name, figures in methods(wire).items()}
+    return {name: (figures.count, figures.errors) for name, figures in methods(client).items()}
 
 
-def test_calls_and_errors_are_counted_by_method(wire: Wire) -> None:
-    turn = Conversation(wire).turn()
+def wire_counts(wire: Wire) -> dict[str, tuple[int, int]]:
+    """The same over raw messages."""
+    calls = wire.request("server/info")["calls"]
+    return {name: (figures["count"], figures["errors"]) for name, figures in calls.items()}
+
+
+def test_calls_and_errors_are_counted_by_method(client: StrictSyncClient) -> None:
+    turn = Talk(client).turn()
     for chunk in (0, 1, 7):
-        wire.answer(wire.post("turn/append", turnId=turn, content="a", chunk=chunk))
-    wire.notify("turn/append", turnId=turn, content="a")
-    wire.notify("turn/append", turnId=UNKNOWN, content="a")
-    wire.notification("turn/rejected")
-    wire.error("session/get", sessionId=UNKNOWN)
-    assert counts(wire) == {
+        client.submit("turn/append", {"turnId": turn, "content": "a", "chunk": chunk}).exception()
+    client.notify("turn/append", {"turnId": turn, "content": "a"})
+    client.notify("turn/append", {"turnId": UNKNOWN, "content": "a"})
+    client.told("turn/rejected")
+    client.error("session/get", sessionId=UNKNOWN)
+    assert counts(client) == {
         "session/create": (1, 0),
         "round/create": (1, 0),
         "turn/create": (1, 0),
@@ -57,9 +53,9 @@ def test_calls_and_errors_are_counted_by_method(wire: Wire) -> None:
     }
 
 
-def test_a_server_that_was_asked_nothing_has_no_figures_but_its_own(wire: Wire) -> None:
-    assert methods(wire) == {}
-    assert counts(wire) == {"server/info": (1, 0)}
+def test_a_server_that_was_asked_nothing_has_no_figures_but_its_own(client: StrictSyncClient) -> None:
+    assert methods(client) == {}
+    assert counts(client) == {"server/info": (1, 0)}
 
 
 def test_names_that_there_are_not_are_counted_together(wire: Wire) -> None:
@@ -68,7 +64,7 @@ def test_names_that_there_are_not_are_counted_together(wire: Wire) -> None:
         wire.notify(f"$/number-{number}")
     wire.send({"jsonrpc": "2.0", "id": "bad", "method": 5})
     assert wire.answer("bad")["error"]["code"] == -32600
-    assert counts(wire) == {"unknown": (201, 101)}
+    assert wire_counts(wire) == {"unknown": (201, 101)}
 
 
 def test_lsp_batches_and_cancellations_are_counted_and_answers_are_not(wire: Wire) -> None:
@@ -78,7 +74,7 @@ def test_lsp_batches_and_cancellations_are_counted_and_answers_are_not(wire: Wir
     wire.send([{"jsonrpc": "2.0", "id": n, "method": "session/create"} for n in ("a", "b")]
               + [{"jsonrpc": "2.0", "id": 7, "result": None}])  # fmt: skip
     assert [answer["id"] for answer in wire.next_message()] == ["a", "b"]
-    assert counts(wire) == {
+    assert wire_counts(wire) == {
         "initialize": (1, 0),
         "initialized": (1, 0),
         "$/cancelRequest": (1, 0),
@@ -87,36 +83,36 @@ def test_lsp_batches_and_cancellations_are_counted_and_answers_are_not(wire: Wir
 
 
 def test_the_time_is_counted_from_arrival_to_answer(workspace: Path) -> None:
-    with serving(workspace, "lines", "--busy-timeout", "0.2") as wire:
-        wire.request("session/create")
+    with connected(workspace, "--busy-timeout", "0.2") as client:
+        client.session_create()
         with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            assert wire.error("session/create")["data"]["kind"] == "busy"
-        figures = methods(wire)["session/create"]
-        assert (figures["count"], figures["errors"]) == (2, 1)
-        assert figures["totalMs"] > figures["maxMs"] >= 200
+            assert client.error("session/create").kind == "busy"
+        figures = methods(client)["session/create"]
+        assert (figures.count, figures.errors) == (2, 1)
+        assert figures.total_ms > figures.max_ms >= 200
 
 
-def trace_of(wire: Wire, count: int) -> list[Message]:
+def trace_of(client: StrictSyncClient, count: int) -> list[Message]:
     """The next messages of the trace; what is measured in them becomes N."""
-    found = [wire.notification("$/logTrace") for _ in range(count)]
+    found = [client.told("$/logTrace") for _ in range(count)]
     return [{name: re.sub(r"\d+\.\d ms|\d+ bytes", "N", text) for name, text in params.items()} for params in found]
 
 
 def test_a_trace_tells_what_was_received_and_answered(workspace: Path, framing: Framing) -> None:
-    with serving(workspace, framing) as wire:
-        wire.initialize(trace="messages")
-        assert trace_of(wire, 2) == [
+    with connected(workspace, framing=framing) as client:
+        client.initialize(trace="messages")
+        assert trace_of(client, 2) == [
             {"message": "Received notification 'initialized'."},
             {"message": "Notification 'initialized' succeeded in N."},
         ]
-        wire.request("session/create", title=MARK)
-        wire.error("session/get", sessionId=MARK)
-        wire.notify("$/setTrace", value="verbose")
-        wire.request("session/list", query=MARK)
-        wire.notify("$/setTrace", value="off")
-        wire.request("session/list", query=MARK)
-        assert trace_of(wire, 9) == [
+        client.session_create(title=MARK)
+        client.error("session/get", sessionId=MARK)
+        client.notify("$/setTrace", {"value": "verbose"})
+        client.session_list(query=MARK)
+        client.notify("$/setTrace", {"value": "off"})
+        client.session_list(query=MARK)
+        assert trace_of(client, 9) == [
             {"message": "Received request 'session/create - (2)'."},
             {"message": "Sent response 'session/create - (2)', it succeeded in N."},
             {"message": "Received request 'session/get - (3)'."},
@@ -135,33 +131,33 @@ def test_an_answer_comes_before_its_trace(wire: Wire) -> None:
     assert [wire.next_message().get("method") for _ in range(4)] == ["$/logTrace"] * 2 + [None, "$/logTrace"]
 
 
-def test_there_is_no_trace_of_the_trace(wire: Wire) -> None:
+def test_there_is_no_trace_of_the_trace(client: StrictSyncClient) -> None:
     """A client that echoes what it hears must not be echoed."""
-    wire.notify("$/setTrace", value="messages")
-    trace_of(wire, 1)
-    wire.notify("$/logTrace", message="Received request")
-    wire.notify("$/setTrace", value="off")
-    assert trace_of(wire, 1) == [{"message": "Received notification '$/setTrace'."}]
+    client.notify("$/setTrace", {"value": "messages"})
+    trace_of(client, 1)
+    client.notify("$/logTrace", {"message": "Received request"})
+    client.notify("$/setTrace", {"value": "off"})
+    assert trace_of(client, 1) == [{"message": "Received notification '$/setTrace'."}]
 
 
 @pytest.mark.parametrize("value", ["loud", "", 5, None, ["messages"], {"messages": 1}])
 def test_a_level_that_nobody_knows_leaves_the_trace_as_it_is(workspace: Path, value: Any) -> None:
-    with serving(workspace) as wire:
-        wire.initialize(trace=value)
-        wire.request("session/list")
-        wire.notify("$/setTrace", value="messages")
-        trace_of(wire, 1)
-        wire.notify("$/setTrace", value=value)
-        wire.request("session/list")
-        assert len(trace_of(wire, 4)) == 4
-        wire.notify("$/setTrace", value="off")
-        trace_of(wire, 1)
-        assert wire.notification("window/logMessage")["message"].startswith("ignored a level of trace")
+    with connected(workspace) as client:
+        client.initialize(trace=value)
+        client.session_list()
+        client.notify("$/setTrace", {"value": "messages"})
+        trace_of(client, 1)
+        client.notify("$/setTrace", {"value": value})
+        client.session_list()
+        assert len(trace_of(client, 4)) == 4
+        client.notify("$/setTrace", {"value": "off"})
+        trace_of(client, 1)
+        assert client.told("window/logMessage")["message"].startswith("ignored a level of trace")
 
 
-def test_the_compact_trace_of_a_client_library_is_one_of_messages(wire: Wire) -> None:
-    wire.initialize(trace="compact")
-    assert trace_of(wire, 2)[0] == {"message": "Received notification 'initialized'."}
+def test_the_compact_trace_of_a_client_library_is_one_of_messages(client: StrictSyncClient) -> None:
+    client.initialize(trace="compact")
+    assert trace_of(client, 2)[0] == {"message": "Received notification 'initialized'."}
 
 
 def test_long_names_and_ids_are_cut(wire: Wire) -> None:
@@ -173,27 +169,27 @@ def test_long_names_and_ids_are_cut(wire: Wire) -> None:
 
 
 def test_an_editor_is_told_of_warnings_and_errors(workspace: Path, framing: Framing) -> None:
-    with serving(workspace, framing, command=FAULTY) as wire:
-        wire.initialize()
-        wire.notify("turn/append", turnId=MARK, content=MARK)
-        assert wire.notification("window/logMessage") == {
+    with connected(workspace, command=FAULTY, framing=framing) as client:
+        client.initialize()
+        client.notify("turn/append", {"turnId": MARK, "content": MARK})
+        assert client.told("window/logMessage") == {
             "type": 2, "message": "notification turn/append failed: invalidParams",
         }  # fmt: skip
-        wire.notification("turn/rejected")
-        wire.request("session/create", title=MARK)
+        client.told("turn/rejected")
+        client.session_create(title=MARK)
         break_program(workspace, "session")
-        incident = wire.error("session/list")["data"]["incident"]
-        assert wire.notification("window/logMessage") == {"type": 1, "message": f"incident {incident}"}
+        incident = client.error("session/list").data["incident"]
+        assert client.told("window/logMessage") == {"type": 1, "message": f"incident {incident}"}
 
 
 def test_an_editor_is_told_of_what_threads_log(workspace: Path) -> None:
     """A history is read on another thread, and so is what goes wrong with it."""
-    with serving(workspace, command=FAULTY) as wire:
-        wire.initialize()
-        session = Conversation(wire).session
+    with connected(workspace, command=FAULTY) as client:
+        client.initialize()
+        session = Talk(client).session
         break_program(workspace, "round")
-        incident = wire.error("session/history", sessionId=session)["data"]["incident"]
-        assert wire.notification("window/logMessage") == {"type": 1, "message": f"incident {incident}"}
+        incident = client.error("session/history", sessionId=session).data["incident"]
+        assert client.told("window/logMessage") == {"type": 1, "message": f"incident {incident}"}
 
 
 def test_a_script_hears_nothing_of_the_log(workspace: Path) -> None:
