@@ -184,11 +184,15 @@ class StrictSyncClient(SyncClient):
         self.strict.let_be.add(method)
 
     @property
+    def stderr(self) -> str:
+        return self.strict.stderr.decode(errors="replace")
+
+    @property
     def log(self) -> str:
         """All that an editor's log would hold: stderr, then a line for each ``window/logMessage`` that waits."""
         shown = [told.params for told in tuple(self.strict.notifications) if told.method == "window/logMessage"]
         levels = {1: "ERROR", 2: "WARNING"}
-        return self.strict.stderr.decode() + "".join(f"{levels[one['type']]} {one['message']}\n" for one in shown)
+        return self.stderr + "".join(f"{levels[one['type']]} {one['message']}\n" for one in shown)
 
     def wait_for_log(self, text: str) -> None:
         """Wait until the text stands in ``log``: stderr is read beside stdout, so it may come later than an answer."""

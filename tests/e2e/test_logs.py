@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pytest
 
 from mandrake_sessions.protocol.methods import METHODS
 from mandrake_sessions.protocol.schema import parameter_types
+from strict import StrictSyncClient, connected
 from wire import FAULTY, SERVER, TIMEOUT, Conversation, Wire, break_program, break_table, clean_environment, serving
 
 MARK = "b7MARKED"
@@ -44,30 +45,26 @@ def kept_files(log: Path) -> list[Path]:
     return [path for path in (*(log.with_name(f"{log.name}.{n}") for n in (3, 2, 1)), log) if path.exists()]
 
 
-def notify_many(wire: Wire, count: int) -> None:
+def notify_many(client: StrictSyncClient, count: int) -> None:
     """Notifications that nobody knows, each of which is a line at debug level."""
     for number in range(count):
-        wire.notify(f"$/number-{number}")
-    wire.request("server/health")
+        client.notify(f"$/number-{number}")
+    client.server_health()
 
 
 def write_together(log: Path, workspace: Path, processes: int, count: int, max_bytes: int) -> list[int]:
     """Servers that log to one file at once; gives their process ids."""
     flags = ("--log-level", "debug", "--log-file", str(log), "--log-max-bytes", str(max_bytes))
-    wires = [Wire(workspace, "lines", *flags) for _ in range(processes)]
-    try:
-        threads = [threading.Thread(target=notify_many, args=(wire, count)) for wire in wires]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connected(workspace, *flags)) for _ in range(processes)]
+        threads = [threading.Thread(target=notify_many, args=(client, count)) for client in clients]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(TIMEOUT * 2)
-        for wire in wires:
-            wire.close()
-    finally:
-        for wire in wires:
-            wire.kill()
-    assert [wire.stderr for wire in wires] == [""] * processes
-    return [wire.process.pid for wire in wires]
+        pids = [client.pid for client in clients]
+    assert [client.stderr for client in clients] == [""] * processes
+    return pids
 
 
 def test_servers_that_share_a_file_lose_no_record_and_tear_none(workspace: Path) -> None:
@@ -95,10 +92,10 @@ def test_a_file_that_is_rotated_all_the_time_has_three_old_ones_and_whole_lines(
 def test_a_long_record_has_a_file_of_its_own(workspace: Path) -> None:
     log = workspace / "server.log"
     flags = ("--log-level", "debug", "--log-file", str(log), "--log-max-bytes", "1024")
-    with serving(workspace, "lines", *flags) as wire:
-        wire.notify("long/" + "x" * 3000)
-        wire.request("server/health")
-        wire.notify("short")
+    with connected(workspace, *flags) as client:
+        client.notify("long/" + "x" * 3000)
+        client.server_health()
+        client.notify("short")
     assert any(line[5].endswith("x" * 3000) for path in kept_files(log) for line in lines_of(path))
 
 
@@ -106,10 +103,8 @@ def test_a_link_stays_and_what_it_leads_to_is_rotated(workspace: Path) -> None:
     (workspace / "logs").mkdir()
     link = workspace / "link.log"
     link.symlink_to(workspace / "logs" / "real.log")
-    with serving(
-        workspace, "lines", "--log-level", "debug", "--log-file", str(link), "--log-max-bytes", "1024"
-    ) as wire:
-        notify_many(wire, 50)
+    with connected(workspace, "--log-level", "debug", "--log-file", str(link), "--log-max-bytes", "1024") as client:
+        notify_many(client, 50)
     assert link.is_symlink()
     assert len(kept_files(workspace / "logs" / "real.log")) == 4
     assert sorted(workspace.glob("link.log*")) == [link]
@@ -117,19 +112,19 @@ def test_a_link_stays_and_what_it_leads_to_is_rotated(workspace: Path) -> None:
 
 def test_a_home_directory_in_the_path_is_resolved(workspace: Path) -> None:
     (workspace / "home").mkdir()
-    with serving(workspace, "lines", "--log-level", "info", "--log-file", "~/own.log") as wire:
-        wire.request("server/health")
+    with connected(workspace, "--log-level", "info", "--log-file", "~/own.log") as client:
+        client.server_health()
     assert messages_of(workspace / "home" / "own.log")
 
 
 def test_a_file_that_another_program_moved_away_is_begun_anew(workspace: Path) -> None:
     log = workspace / "server.log"
-    with serving(workspace, "lines", "--log-level", "debug", "--log-file", str(log)) as wire:
-        wire.notify("$/before")
-        wire.request("server/health")
+    with connected(workspace, "--log-level", "debug", "--log-file", str(log)) as client:
+        client.notify("$/before")
+        client.server_health()
         log.rename(workspace / "moved.log")
-        wire.notify("$/after")
-        wire.request("server/health")
+        client.notify("$/after")
+        client.server_health()
     assert "ignored notification $/before" in messages_of(workspace / "moved.log")
     assert "ignored notification $/after" in messages_of(log)
     assert log.stat().st_mode & 0o777 == 0o600
@@ -140,42 +135,42 @@ def test_a_log_that_cannot_be_written_harms_nobody(workspace: Path) -> None:
     directory = workspace / "logs"
     directory.mkdir()
     log = directory / "server.log"
-    with serving(workspace, "lines", "--log-level", "debug", "--log-file", str(log)) as wire:
-        wire.request("session/create", title=MARK)
+    with connected(workspace, "--log-level", "debug", "--log-file", str(log)) as client:
+        client.session_create(title=MARK)
         shutil.rmtree(directory)
-        wire.notify("turn/append", turnId=MARK, content=MARK)
-        assert wire.notification("turn/rejected")["turnId"] == MARK
+        client.notify("turn/append", {"turnId": MARK, "content": MARK})
+        assert client.told("turn/rejected").turn_id == MARK
         directory.mkdir()
-        wire.notify("$/again")
-        wire.request("session/list")
+        client.notify("$/again")
+        client.session_list()
     assert "ignored notification $/again" in messages_of(log)
-    assert wire.stderr == ""
+    assert client.stderr == ""
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("level", ["debug", "info"])
 def test_a_full_disk_harms_nobody_and_prints_nothing(workspace: Path, level: str) -> None:
-    with serving(workspace, "lines", "--log-level", level, "--log-file", "/dev/full") as wire:
+    with connected(workspace, "--log-level", level, "--log-file", "/dev/full") as client:
         for number in range(20):
-            wire.notify("turn/append", turnId=MARK, content=MARK, chunk=number)
-            assert wire.notification("turn/rejected")["chunk"] == number
-        assert wire.request("session/create")["title"] is None
-    assert wire.stderr == ""
+            client.notify("turn/append", {"turnId": MARK, "content": MARK, "chunk": number})
+            assert client.told("turn/rejected").chunk == number
+        assert client.session_create().title is None
+    assert client.stderr == ""
 
 
 def test_a_client_may_say_where_the_log_goes(workspace: Path) -> None:
     log = workspace / "client.log"
-    with serving(workspace) as wire:
-        wire.initialize(initializationOptions={"logFile": str(log), "logLevel": "debug", "logMaxBytes": 1024})
-        notify_many(wire, 50)
+    with connected(workspace) as client:
+        client.initialize(initializationOptions={"logFile": str(log), "logLevel": "debug", "logMaxBytes": 1024})
+        notify_many(client, 50)
     assert len(kept_files(log)) == 4
 
 
 def test_a_record_is_one_line_whatever_is_in_it(workspace: Path) -> None:
     log = workspace / "server.log"
-    with serving(workspace, "lines", "--log-level", "debug", "--log-file", str(log)) as wire:
-        wire.notify("a\nb\r\x1b[2Jc\x85d\u2028e\ud800")
-        wire.request("server/health")
+    with connected(workspace, "--log-level", "debug", "--log-file", str(log)) as client:
+        client.notify("a\nb\r\x1b[2Jc\x85d\u2028e\ud800")
+        client.server_health()
     assert "ignored notification a\\nb\\r\\x1b[2Jc\\x85d\\u2028e\\ud800" in messages_of(log)
 
 
