@@ -71,6 +71,8 @@ class StrictClient(Client):
     def __init__(self, workspace: Path | None, *flags: str, **options: Any) -> None:
         self.notifications: deque[Notification] = deque()
         self.stderr = b""
+        # A line for each ``window/logMessage``, also for those that were read.
+        self.log_messages: list[str] = []
         # Notifications of these methods may be left unread: how many come is not what the test is about.
         self.let_be: set[str] = set()
         self.is_killed = False
@@ -81,9 +83,15 @@ class StrictClient(Client):
             "command": SERVER,
             "environment": None if workspace is None else clean_environment(workspace),
             "timeout": TIMEOUT,
-            "on_notification": self.notifications.append,
+            "on_notification": self._keep,
         }
         super().__init__(workspace, flags=flags, **(given | options))
+
+    def _keep(self, told: Notification) -> None:
+        self.notifications.append(told)
+        if told.method == "window/logMessage":
+            level = {1: "ERROR", 2: "WARNING"}[told.params["type"]]
+            self.log_messages.append(f"{level} {told.params['message']}\n")
 
     def follow(self, method: str, params: dict[str, Any]) -> StrictSubscription:
         subscription = StrictSubscription(self, method, params, self.max_waiting_bytes)
@@ -189,10 +197,8 @@ class StrictSyncClient(SyncClient):
 
     @property
     def log(self) -> str:
-        """All that an editor's log would hold: stderr, then a line for each ``window/logMessage`` that waits."""
-        shown = [told.params for told in tuple(self.strict.notifications) if told.method == "window/logMessage"]
-        levels = {1: "ERROR", 2: "WARNING"}
-        return self.stderr + "".join(f"{levels[one['type']]} {one['message']}\n" for one in shown)
+        """All that an editor's log would hold: stderr, then a line for each ``window/logMessage`` that has come."""
+        return self.stderr + "".join(self.strict.log_messages)
 
     def wait_for_log(self, text: str) -> None:
         """Wait until the text stands in ``log``: stderr is read beside stdout, so it may come later than an answer."""

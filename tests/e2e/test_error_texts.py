@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from mandrake_sessions.model import TurnStatus
 from mandrake_sessions.protocol.methods import METHODS, Access
-from wire import Conversation, Message, Wire, serving
+from strict import StrictSyncClient, Talk, connected
+from wire import Conversation, Message, Wire
 
 LONG = "x" * 1_000_000
 MOST = 8000
@@ -68,15 +70,15 @@ def test_every_error_is_short_whatever_was_sent(wire: Wire) -> None:
 @pytest.mark.parametrize(
     ("sent", "guess"), [("session/lists", "session/list"), ("turns/append", "turn/append"), ("nonsense", None)]
 )
-def test_an_unknown_method_is_told_where_the_names_are(wire: Wire, sent: str, guess: str | None) -> None:
-    error = wire.error(sent)
-    assert "server/info" in error["message"]
-    assert (f"Did you mean {guess!r}?" in error["message"]) if guess else ("mean" not in error["message"])
-    assert (guess or "session/list") in wire.request("server/info")["methods"]
+def test_an_unknown_method_is_told_where_the_names_are(client: StrictSyncClient, sent: str, guess: str | None) -> None:
+    error = client.error(sent)
+    assert "server/info" in error.message
+    assert (f"Did you mean {guess!r}?" in error.message) if guess else ("mean" not in error.message)
+    assert (guess or "session/list") in client.server_info().methods
 
 
-def test_the_words_are_the_wires(wire: Wire) -> None:
-    turn = Conversation(wire).turn(status="completed")
+def test_the_words_are_the_wires(client: StrictSyncClient) -> None:
+    turn = Talk(client).turn(status=TurnStatus.COMPLETED)
     for method, params in (
         ("turn/append", {"turnId": turn}),
         ("turn/update", {"turnId": turn, "rawResponse": "x"}),
@@ -84,21 +86,22 @@ def test_the_words_are_the_wires(wire: Wire) -> None:
         ("session/get", {}),
         ("session/create", {"typo": 1}),
     ):
-        check(wire.error(method, **params))
-    assert "unknown field" in wire.error("session/create", typo=1)["message"]
-    ended = wire.error("turn/update", turnId=turn, status="streaming")["data"]
+        error = client.error(method, **params)
+        check({"message": error.message, "data": error.data})
+    assert "unknown field" in client.error("session/create", typo=1).message
+    ended = client.error("turn/update", turnId=turn, status="streaming").data
     assert (ended["expected"], ended["actual"]) == ("streaming", "completed")
 
 
-def test_ids_are_taken_in_any_case(wire: Wire) -> None:
-    talk = Conversation(wire)
+def test_ids_are_taken_in_any_case(client: StrictSyncClient) -> None:
+    talk = Talk(client)
     turn = talk.turn()
     for kind in ("turn", "session"):
-        begun = wire.request(f"{kind}/subscribe")
-        again = wire.request(f"{kind}/subscribe", since=begun["seq"], storeId=begun["storeId"].upper())
+        begun = client.request(f"{kind}/subscribe")
+        again = client.request(f"{kind}/subscribe", {"since": begun["seq"], "storeId": begun["storeId"].upper()})
         assert (again["reset"], again["storeId"]) == (False, begun["storeId"])
         for subscription in (begun, again):
-            wire.request(f"{kind}/unsubscribe", subscriptionId=subscription["subscriptionId"].upper())
+            client.request(f"{kind}/unsubscribe", {"subscriptionId": subscription["subscriptionId"].upper()})
     for method, name, found in (
         ("session/get", "sessionId", talk.session),
         ("round/list", "sessionId", talk.session),
@@ -106,9 +109,9 @@ def test_ids_are_taken_in_any_case(wire: Wire) -> None:
         ("response/status", "responseId", talk.response),
         ("turn/get", "turnId", turn),
     ):
-        assert found in json.dumps(wire.request(method, **{name: found.upper()}))
-    error = wire.error("turn/get", turnId=UNKNOWN.upper())
-    assert error["data"]["id"] == UNKNOWN
+        assert found in json.dumps(client.request(method, {name: found.upper()}))
+    error = client.error("turn/get", turnId=UNKNOWN.upper())
+    assert error.data["id"] == UNKNOWN
 
 
 def test_the_spellings_of_a_folder_are_one_store(workspace: Path, tmp_path: Path) -> None:
@@ -122,12 +125,12 @@ def test_the_spellings_of_a_folder_are_one_store(workspace: Path, tmp_path: Path
         uri.replace("a%20f", "%61%20f"),
         uri.replace("file:///", "file://LOCALHOST/"),
     ]  # fmt: skip
-    with serving(workspace) as wire:
-        wire.initialize(workspaceFolders=[{"uri": workspace.as_uri(), "name": "a"}, {"uri": uri, "name": "b"}])
-        made = wire.request("session/create", workspace=uri)
+    with connected(workspace) as client:
+        client.initialize(workspaceFolders=[{"uri": workspace.as_uri(), "name": "a"}, {"uri": uri, "name": "b"}])
+        made = client.session_create(where={"workspace": uri})
         for spelling in spellings:
-            assert wire.request("session/list", workspace=spelling)["sessions"] == [made], spelling
+            assert client.session_list(where={"workspace": spelling}).sessions == [made], spelling
             operations = [{"method": "turn/delete", "params": {"turnId": UNKNOWN, "workspace": spelling}}]
-            error = wire.error("transaction/run", workspace=uri, operations=operations)
-            assert error["data"]["kind"] == "notFound", spelling
-        assert len(wire.request("server/info")["stores"]) == 2
+            error = client.error("transaction/run", workspace=uri, operations=operations)
+            assert error.kind == "notFound", spelling
+        assert len(client.server_info().stores) == 2

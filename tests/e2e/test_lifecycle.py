@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from wire import SERVER, TIMEOUT, Conversation, Framing, Wire, clean_environment, run_script, serving
+from strict import StrictSyncClient, Talk, connected
+from wire import SERVER, TIMEOUT, Framing, Wire, clean_environment, run_script, serving
 
 CREATE = {"jsonrpc": "2.0", "id": 1, "method": "session/create"}
 
@@ -68,49 +69,49 @@ def test_stdout_carries_messages_alone_whatever_a_library_prints(workspace: Path
         "    print('noise', flush=True); os.write(1, b'more noise')\n"
         "threading.Thread(target=noise, daemon=True).start()\n"
     )
-    with serving(workspace, environment={"PYTHONPATH": str(workspace)}) as wire:
-        wire.request("session/create")
-        wire.wait_for_log("more noise")
-        wire.request("session/create")
+    with connected(workspace, environment={"PYTHONPATH": str(workspace)}) as client:
+        client.session_create()
+        client.wait_for_log("more noise")
+        client.session_create()
 
 
-def test_requests_take_effect_in_the_order_in_which_they_came(wire: Wire) -> None:
-    turn = Conversation(wire).turn()
+def test_requests_take_effect_in_the_order_in_which_they_came(client: StrictSyncClient) -> None:
+    turn = Talk(client).turn()
     posted = []
     for n in range(50):
-        wire.notify("turn/append", turnId=turn, content=f"{n} ")
-        posted.append(wire.post("turn/get", turnId=turn))
-    for n, message_id in enumerate(posted):
-        assert wire.result(message_id)["content"] == "".join(f"{m} " for m in range(n + 1))
+        client.notify("turn/append", {"turnId": turn, "content": f"{n} "})
+        posted.append(client.submit("turn/get", {"turnId": turn}))
+    for n, reply in enumerate(posted):
+        assert reply.result()["content"] == "".join(f"{m} " for m in range(n + 1))
 
 
 def test_a_lock_that_is_held_is_waited_for_and_the_rest_goes_on(
-    wire: Wire, lock: Callable[[], sqlite3.Connection]
+    client: StrictSyncClient, lock: Callable[[], sqlite3.Connection]
 ) -> None:
-    wire.request("session/create")
+    client.session_create()
     held = lock()
-    waiting = wire.post("session/create", title="waits")
-    behind = wire.post("session/list")
-    assert wire.request("server/health")["status"] == "ok"
-    assert wire.request("server/info")["pid"] == wire.process.pid
+    waiting = client.submit("session/create", {"title": "waits"})
+    behind = client.submit("session/list")
+    assert client.server_health().status == "ok"
+    assert client.server_info().pid == client.pid
     held.execute("COMMIT")
-    assert wire.result(waiting)["title"] == "waits"
-    assert len(wire.result(behind)["sessions"]) == 2
+    assert waiting.result()["title"] == "waits"
+    assert len(behind.result()["sessions"]) == 2
 
 
 def test_a_lock_that_stays_is_busy_and_names_its_holder(
     workspace: Path, lock: Callable[[], sqlite3.Connection]
 ) -> None:
-    with serving(workspace, "lines", "--busy-timeout", "0.3") as wire:
-        wire.request("session/create")
+    with connected(workspace, "--busy-timeout", "0.3") as client:
+        client.session_create()
         held = lock()
-        error = wire.error("session/create")
-        assert (error["code"], error["data"]["kind"], error["data"]["retryable"]) == (-32012, "busy", True)
-        assert 300 <= error["data"]["waitedMs"] < 5000
-        if sys.platform == "linux" and "holder" in error["data"]:
-            assert str(os.getpid()) in error["data"]["holder"]
+        error = client.error("session/create")
+        assert (error.code, error.kind, error.retryable) == (-32012, "busy", True)
+        assert 300 <= error.data["waitedMs"] < 5000
+        if sys.platform == "linux" and "holder" in error.data:
+            assert str(os.getpid()) in error.data["holder"]
         held.execute("COMMIT")
-        wire.request("session/create")
+        client.session_create()
 
 
 def test_a_request_that_waits_can_be_cancelled(wire: Wire, lock: Callable[[], sqlite3.Connection]) -> None:
@@ -237,28 +238,28 @@ def test_it_ends_with_the_process_that_initialize_names(workspace: Path) -> None
     assert wire.unread() == []
 
 
-def test_a_request_to_initialize_that_is_wrong_is_answered(wire: Wire) -> None:
+def test_a_request_to_initialize_that_is_wrong_is_answered(client: StrictSyncClient) -> None:
     for wrong in {"capabilities": 5}, {}:
-        error = wire.error("initialize", **wrong)
-        assert (error["code"], error["data"]["kind"]) == (-32602, "invalidParams")
-        assert error["data"]["path"] == "params.capabilities"
-    error = wire.error("initialize", capabilities={}, initializationOptions={"durability": "maybe"})
-    assert error["code"] == -32602
-    assert error["data"]["path"] == "params.initializationOptions.durability"
-    error = wire.error("initialize", capabilities={}, initializationOptions={"busyTimeout": "soon"})
-    assert error["data"]["reason"] == "'soon': must be a number of seconds from 0 to 10^9"
-    wire.initialize()
-    assert wire.error("initialize", capabilities={})["code"] == -32600
+        error = client.error("initialize", **wrong)
+        assert (error.code, error.kind) == (-32602, "invalidParams")
+        assert error.data["path"] == "params.capabilities"
+    error = client.error("initialize", capabilities={}, initializationOptions={"durability": "maybe"})
+    assert error.code == -32602
+    assert error.data["path"] == "params.initializationOptions.durability"
+    error = client.error("initialize", capabilities={}, initializationOptions={"busyTimeout": "soon"})
+    assert error.data["reason"] == "'soon': must be a number of seconds from 0 to 10^9"
+    client.initialize()
+    assert client.error("initialize", capabilities={}).code == -32600
 
 
 def test_what_has_been_stored_survives_a_kill(workspace: Path) -> None:
-    wire = Wire(workspace)
-    turn = Conversation(wire).turn()
-    for n in range(20):
-        wire.request("turn/append", turnId=turn, content=f"{n} ", chunk=n)
-    wire.kill()
-    with serving(workspace) as again:
-        assert again.request("turn/get", turnId=turn)["content"] == "".join(f"{n} " for n in range(20))
+    with connected(workspace) as client:
+        turn = Talk(client).turn()
+        for n in range(20):
+            client.turn_append(turn_id=turn, content=f"{n} ", chunk=n)
+        client.kill()
+    with connected(workspace) as again:
+        assert again.turn_get(turn_id=turn).content == "".join(f"{n} " for n in range(20))
 
 
 def test_a_second_program_on_a_terminal_prints_its_help(workspace: Path) -> None:
@@ -280,11 +281,11 @@ def test_a_second_program_on_a_terminal_prints_its_help(workspace: Path) -> None
 def test_a_flag_wins_over_the_environment_which_wins_over_options(
     workspace: Path, flags: tuple[str, ...], environment: dict[str, str], options: dict[str, str], durability: int
 ) -> None:
-    with serving(workspace, "lines", *flags, environment=environment) as wire:
-        wire.initialize(initializationOptions=options)
-        wire.request("session/create")
+    with connected(workspace, *flags, environment=environment) as client:
+        client.initialize(initializationOptions=options)
+        client.session_create()
         limit = 2048 if flags else 64 * 1024 * 1024
-        assert wire.request("server/info")["limits"]["maxMessageBytes"] == limit
+        assert client.server_info().limits.max_message_bytes == limit
 
 
 @pytest.mark.parametrize(
@@ -307,16 +308,16 @@ def test_bad_arguments_are_named(workspace: Path, arguments: tuple[str, ...], co
 
 def test_logs_go_to_a_file_and_hold_no_content(workspace: Path) -> None:
     log = workspace / "server.log"
-    with serving(workspace, "lines", "--log-level", "info", "--log-file", str(log)) as wire:
-        wire.notify("turn/append", turnId="secret", content="secret")
-        wire.notification("turn/rejected")
-        turn = Conversation(wire, title="secret").turn(content="secret")
-        wire.error("turn/append", turnId=turn, content="secret", chunk=5)
+    with connected(workspace, "--log-level", "info", "--log-file", str(log)) as client:
+        client.notify("turn/append", {"turnId": "secret", "content": "secret"})
+        client.told("turn/rejected")
+        turn = Talk(client, title="secret").turn(content="secret")
+        client.error("turn/append", turnId=turn, content="secret", chunk=5)
     with closing(log.open()) as lines:
         found = lines.read()
     assert "notification turn/append failed" in found
     assert all(line[:4].isdigit() for line in found.splitlines())
-    assert wire.stderr == ""
+    assert client.stderr == ""
 
 
 def test_a_signal_ends_a_server_that_waits_for_its_client_to_read_the_rest(workspace: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from strict import connected
 from wire import SERVER, TIMEOUT, Framing, Wire, clean_environment, serving
 
 # Linux and macOS give no process such an id.
@@ -120,27 +121,27 @@ def test_a_store_that_cannot_be_opened_is_told_once_as_a_warning(workspace: Path
     """Also to a client that knows nothing of server/healthChanged; and when it is well again."""
     store = workspace / ".ws" / "db.sqlite"
     store.mkdir(parents=True)
-    with serving(workspace, "headers") as wire:
-        wire.initialize(rootUri=workspace.as_uri())
-        wire.let_be("server/healthChanged")
-        assert wire.error("session/list")["data"]["kind"] == "storage"
-        told = wire.notification("window/logMessage")
+    with connected(workspace, framing="headers") as client:
+        client.initialize(rootUri=workspace.as_uri())
+        client.let_be("server/healthChanged")
+        assert client.error("session/list").kind == "storage"
+        told = client.told("window/logMessage")
         assert told["type"] == 2
         assert str(store) in told["message"]
         assert "is a directory" in told["message"]
-        assert wire.error("session/list")["data"]["kind"] == "storage"
+        assert client.error("session/list").kind == "storage"
         store.rmdir()
-        assert wire.notification("window/logMessage")["message"].endswith("the store is ok again")
-        wire.request("session/create")
+        assert client.told("window/logMessage")["message"].endswith("the store is ok again")
+        client.session_create()
     # An editor writes stderr and logMessage into one log.
-    assert (wire.stderr, wire.log.count("is a directory"), wire.log.count("ok again")) == ("", 1, 1)
+    assert (client.stderr, client.log.count("is a directory"), client.log.count("ok again")) == ("", 1, 1)
 
 
 def test_a_warning_is_on_stderr_until_the_client_has_initialized(workspace: Path) -> None:
     store = workspace / ".ws" / "db.sqlite"
     store.mkdir(parents=True)
-    with serving(workspace, "headers", "--workspace", str(workspace)) as wire:
-        wire.let_be("server/healthChanged")
-        assert wire.error("session/list")["data"]["kind"] == "storage"
-        wire.wait_for_log("is a directory")
-    assert wire.stderr.count("is a directory") == 1
+    with connected(workspace, "--workspace", str(workspace), framing="headers") as client:
+        client.let_be("server/healthChanged")
+        assert client.error("session/list").kind == "storage"
+        client.wait_for_log("is a directory")
+    assert client.stderr.count("is a directory") == 1

@@ -16,6 +16,7 @@ from urllib.parse import quote_from_bytes
 
 import pytest
 
+from strict import connected
 from wire import SERVER, TIMEOUT, Message, clean_environment, serving, store_of
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="directories in use cannot be deleted there")
@@ -193,19 +194,19 @@ def test_a_path_that_is_not_utf_8_is_a_workspace(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes UTF-8 names alone")
     uri = "file://" + quote_from_bytes(os.fsencode(directory))
-    with serving(tmp_path) as wire:
-        wire.initialize(workspaceFolders=[{"uri": uri, "name": "w"}])
-        wire.request("session/create", title="here")
-        assert [session["title"] for session in wire.request("session/list", workspace=uri)["sessions"]] == ["here"]
-        told = wire.request("server/info")
-        assert told["workspace"] == f"{tmp_path}/caf\\xe9"
-        assert wire.request("server/health")["status"] == "ok"
+    with connected(tmp_path) as client:
+        client.initialize(workspaceFolders=[{"uri": uri, "name": "w"}])
+        client.session_create(title="here")
+        assert [session.title for session in client.session_list(where={"workspace": uri}).sessions] == ["here"]
+        told = client.server_info()
+        assert told.workspace == f"{tmp_path}/caf\\xe9"
+        assert client.server_health().status == "ok"
     assert store_of(directory).exists()
     for flags in (("--workspace", str(directory)), ("--database", str(directory / "x.sqlite"))):
-        with serving(tmp_path, "lines", *flags) as wire:
-            wire.request("session/create")
+        with connected(tmp_path, *flags) as client:
+            client.session_create()
             # What goes out is UTF-8, which every reader of JSON takes.
-            assert "\udce9" not in json.dumps(wire.request("server/info"), ensure_ascii=False)
+            assert "\udce9" not in json.dumps(client.request("server/info"), ensure_ascii=False)
 
 
 @pytest.mark.parametrize("kind", ["directory", "fifo", "null", "full", "loop", "below a loop", "below a file"])
@@ -225,13 +226,13 @@ def test_what_is_no_file_is_no_database(workspace: Path, kind: str) -> None:
         (workspace / "other").symlink_to(path)
     before = sorted(workspace.rglob("*"))
     named = path / "x.sqlite" if kind.startswith("below") else path
-    with serving(workspace, "lines", "--database", str(named)) as wire:
-        wire.let_be("server/healthChanged")
+    with connected(workspace, "--database", str(named)) as client:
+        client.let_be("server/healthChanged")
         # A directory that is a file has no store in it, as one that is not there: reads find nothing.
         for method in ["session/create"] if kind == "below a file" else ["session/list", "session/create"]:
-            error = wire.error(method)
-            assert error["data"]["kind"] == "storage"
-            assert str(path if kind.startswith("below") else os.path.realpath(path)) in error["message"]
+            error = client.error(method)
+            assert error.kind == "storage"
+            assert str(path if kind.startswith("below") else os.path.realpath(path)) in str(error)
     assert sorted(workspace.rglob("*")) == before
 
 

@@ -21,13 +21,15 @@ class ClientError(SessionsError):
 class RequestFailed(ClientError):
     """The server answered a request with an error.
 
-    ``code`` and ``kind`` are those of ``docs/protocol.md``, section Errors; programs switch on ``kind``. ``retryable``:
-    the same request may succeed later. ``data`` holds the error's facts under their wire names, such as ``entity``.
+    ``message`` is the server's. ``code`` and ``kind`` are those of ``docs/protocol.md``, section Errors; programs
+    switch on ``kind``. ``retryable``: the same request may succeed later. ``data`` holds the error's facts under their
+    wire names, such as ``entity``.
     """
 
     def __init__(self, method: str, error: dict[str, Any]) -> None:
         super().__init__(f"{method}: {error['message']}")
         self.method = method
+        self.message: str = error["message"]
         self.code: int = error["code"]
         self.data: dict[str, Any] = error.get("data") or {}
         self.kind: str = self.data.get("kind", "")
