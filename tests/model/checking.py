@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import note
+from hypothesis import currently_in_test_context, note
 
 from model.matching import difference
 from model.operations import STRANGE_ID, Operation, concrete
@@ -44,7 +44,8 @@ class Comparison:
         before, repeated = self.seq(), self.model.repeated
         for operation in burst:
             method, params = concrete(operation, self.model, self._sent)
-            note(f"{method} {json.dumps(params)}")
+            if currently_in_test_context():
+                note(f"{method} {json.dumps(params)}")
             expected.append(self._expected(method, params))
             calls.append((method, params))
             self._sent.append((method, copy.deepcopy(params)))

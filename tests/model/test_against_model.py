@@ -16,14 +16,12 @@ from mandrake_sessions import SessionManager
 from mandrake_sessions.store.sql import texts
 from model.checking import Comparison
 from model.operations import BEGINNING, Burst, sequences
+from model.over_pipes import compare_servers
 from model.profile import examples, patient
-from model.targets import Follower, ManagerTarget, WireTarget
-from wire import Framing, Message, Wire, serving
+from model.targets import Follower, ManagerTarget
+from wire import Framing
 
 pytestmark = patient
-
-# What a power cut would lose is not tried here.
-QUICK = ("--durability", "normal")
 
 
 @contextmanager
@@ -99,48 +97,7 @@ def test_changes_make_what_is_read(before: list[Burst], after: list[Burst], join
 @examples(6, shrink=False)
 @given(before=sequences(90, 30), after=sequences(90, 30), framing=st.sampled_from(["lines", "headers"]))
 def test_the_server_does_what_the_model_does(before: list[Burst], after: list[Burst], framing: Framing) -> None:
-    """The same over pipes, with a restart in between and operations that are sent without waiting for answers. Another
-    process follows the store from the beginning on; a client of the new process is sent the past again."""
     with tempfile.TemporaryDirectory() as directory:
         workspace = Path(directory)
         (workspace / ".git").mkdir()
-        with serving(workspace, framing, *QUICK) as watcher:
-            watcher.request("turn/subscribe", includeRaw=True)
-            watcher.request("session/subscribe")
-            with serving(workspace, framing, *QUICK) as wire:
-                compared = Comparison(WireTarget(wire))
-                for burst in [*([operation] for operation in BEGINNING), *before]:
-                    compared.run(*burst)
-                compared.compare_everything()
-            with serving(workspace, framing, *QUICK) as wire:
-                compared.target = WireTarget(wire)
-                compared.compare_everything()
-                for burst in [*after, *([operation] for operation in BEGINNING[:2])]:
-                    compared.run(*burst)
-                (last,) = compared.run(BEGINNING[2])
-                compared.compare_everything()
-                _check_follower(compared, watcher, last["seq"])
-                _check_sessions(compared, watcher, last["seq"])
-                again = wire.request("turn/subscribe", since=0, includeRaw=True)
-                assert again["reset"] is False
-                _check_follower(compared, wire, last["seq"])
-                wire.request("turn/unsubscribe", subscriptionId=again["subscriptionId"])
-
-
-def _check_follower(compared: Comparison, wire: Wire, seq: int) -> None:
-    follower = Follower()
-    for params in wire.notifications_until(seq):
-        follower.apply(params)
-    compared.compare_follower(follower)
-
-
-def _check_sessions(compared: Comparison, wire: Wire, seq: int) -> None:
-    """The sessions that were told are those that there are, each as it is."""
-    sessions: dict[str, Message] = {}
-    for params in wire.notifications_until(seq, "session/updated"):
-        if params["kind"] == "deleted":
-            sessions.pop(params["sessionId"], None)
-        elif params.get("session") is not None:
-            sessions[params["sessionId"]] = params["session"]
-    every = list(compared.pages("session/list", "sessions", 50, archived=None))
-    assert {session["id"]: session for session in every} == sessions
+        compare_servers(workspace, before, after, framing)

@@ -159,6 +159,7 @@ def _every_name() -> list[str]:
 @pytest.mark.parametrize("name", _every_name())
 def test_the_wire_shape_is_the_golden_one(name: str, exchanges: dict[str, list[Exchange]]) -> None:
     path = GOLDEN / f"{name.replace('/', '-')}.json"
+    assert name in exchanges, "nobody sends it; add a call to _read, _change or _delete"
     found = json.dumps(exchanges[name], indent=1) + "\n"
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(found)

@@ -1,0 +1,59 @@
+"""Servers that must do what the model does, over their pipes, with a restart in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from model.checking import Comparison
+from model.operations import BEGINNING, Burst
+from model.targets import Follower, WireTarget
+from wire import Framing, Message, Wire, serving
+
+# What a power cut would lose is not tried here.
+QUICK = ("--durability", "normal")
+
+
+def compare_servers(workspace: Path, before: list[Burst], after: list[Burst], framing: Framing) -> None:
+    """Each burst is sent without waiting for answers in between, and those of ``after`` to another server. A third one
+    follows the store from the beginning on; a client of the second is sent the past again."""
+    with serving(workspace, framing, *QUICK) as watcher:
+        watcher.request("turn/subscribe", includeRaw=True)
+        sessions = watcher.request("session/subscribe")["subscriptionId"]
+        with serving(workspace, framing, *QUICK) as wire:
+            compared = Comparison(WireTarget(wire))
+            for burst in [*([operation] for operation in BEGINNING), *before]:
+                compared.run(*burst)
+            compared.compare_everything()
+        with serving(workspace, framing, *QUICK) as wire:
+            compared.target = WireTarget(wire)
+            compared.compare_everything()
+            for burst in [*after, *([operation] for operation in BEGINNING[:2])]:
+                compared.run(*burst)
+            (last,) = compared.run(BEGINNING[2])
+            compared.compare_everything()
+            _check_follower(compared, watcher, last["seq"])
+            _check_sessions(compared, watcher, last["seq"])
+            watcher.request("session/unsubscribe", subscriptionId=sessions)
+            again = wire.request("turn/subscribe", since=0, includeRaw=True)
+            assert again["reset"] is False
+            _check_follower(compared, wire, last["seq"])
+            wire.request("turn/unsubscribe", subscriptionId=again["subscriptionId"])
+
+
+def _check_follower(compared: Comparison, wire: Wire, seq: int) -> None:
+    follower = Follower()
+    for params in wire.notifications_until(seq):
+        follower.apply(params)
+    compared.compare_follower(follower)
+
+
+def _check_sessions(compared: Comparison, wire: Wire, seq: int) -> None:
+    """The sessions that were told are those that there are, each as it is."""
+    sessions: dict[str, Message] = {}
+    for params in wire.notifications_until(seq, "session/updated"):
+        if params["kind"] == "deleted":
+            sessions.pop(params["sessionId"], None)
+        elif params.get("session") is not None:
+            sessions[params["sessionId"]] = params["session"]
+    every = list(compared.pages("session/list", "sessions", 50, archived=None))
+    assert {session["id"]: session for session in every} == sessions
