@@ -1,7 +1,8 @@
 """What a caller may give to make or change an entity, as typed dictionaries.
 
-A field that is left out is kept (or takes its default, which is named here), ``None`` clears it. The manager takes
-them as keyword arguments, the wire as ``params``; both from here.
+The manager takes them as keyword arguments, the wire as ``params``; both from here. The text below a field says what it
+means and, after ``Default:``, what it is where it is left out; docs/protocol.md takes it from here. ``None`` clears a
+field that may be ``None``.
 
 (No ``from __future__ import annotations`` here: with it Python does not see which keys are ``Required``.)
 """
@@ -12,106 +13,160 @@ from mandrake_sessions.model import Json, JsonObject, ResponseStatus, ToolCallSt
 
 
 class SessionFields(TypedDict, total=False):
-    """``external_id``: another program's name for the session, unique in the store."""
-
     external_id: str | None
+    """Another program's name for the session, unique in the store. Default: ``None``."""
     title: str | None
+    """What a list shows for the session. Default: ``None``."""
     description: str | None
+    """A longer text about the session. Default: ``None``."""
     metadata: JsonObject
+    """An object of the client's own, which is replaced whole. Default: ``{}``."""
 
 
 class NewSession(SessionFields, total=False):
-    """``id``: any UUID, so that the call can be sent again."""
-
     id: str
+    """The session's id, so that the call can be sent again. Default: a new UUID."""
 
 
 class SessionUpdate(SessionFields, total=False):
+    """A field that is left out is kept."""
+
     archived: bool
+    """Whether the session is put away: `session/list` leaves it out then."""
 
 
 class NewRound(TypedDict, total=False):
-    """``content``: the text of the request; ``blocks``: the request as the client had it, a JSON array."""
-
     content: Required[str]
+    """The text of the request."""
     blocks: list[Json] | None
+    """The request as the client had it, where it is more than text. Default: ``None``."""
     metadata: JsonObject
+    """An object of the client's own, of the round. Default: ``{}``."""
     id: str
+    """The round's id, so that the call can be sent again. Default: a new UUID."""
     request_id: str
+    """The id of the request. Default: a new UUID."""
     response_id: str
+    """The id of the response. Default: a new UUID."""
 
 
 class RequestUpdate(TypedDict, total=False):
+    """A field that is left out is kept."""
+
     content: str
+    """The text of the request."""
     blocks: list[Json] | None
+    """The request as the client had it, where it is more than text."""
 
 
 class ResponseUpdate(TypedDict, total=False):
+    """A field that is left out is kept."""
+
     status: Required[ResponseStatus]
+    """How the response stands; one that leaves `open` gets its ``end_time``."""
     stop_reason: str | None
+    """Why the agent stopped, in its own words."""
 
 
 class ToolCallFields(TypedDict, total=False):
-    """Defaults: ``status`` pending, ``arguments`` and ``metadata`` ``{}``, all else ``None``."""
+    """A tool call of a turn. A new one has the defaults; of one that is there, a field that is left out is kept."""
 
     id: Required[str]
+    """The client's id of the call, unique in its turn."""
     title: str | None
+    """What a reader sees of the call. Default: ``None``."""
     kind: str | None
+    """What the tool does, in the client's words, such as `read`. Default: ``None``."""
     server_name: str | None
+    """The server that offers the tool. Default: ``None``."""
     method_name: str | None
+    """The tool's name there. Default: ``None``."""
     arguments: Json
+    """What the tool was given. Default: ``{}``."""
     response: Json
+    """What the tool answered. Default: ``None``."""
     content: Json
+    """What the tool has to show, in the client's form. Default: ``None``."""
     locations: Json
+    """The files and lines that the call is about, in the client's form. Default: ``None``."""
     status: ToolCallStatus
+    """How the call stands. Default: ``"pending"``."""
     start_time: int | None
+    """When the call began. Default: ``None``."""
     end_time: int | None
+    """When the call ended. Default: ``None``."""
     metadata: JsonObject
+    """An object of the client's own. Default: ``{}``."""
 
 
 class TurnFields(TypedDict, total=False):
-    """Defaults: ``kind`` message, texts empty, counts and costs 0, ``status`` streaming, all else ``None``."""
-
     kind: str
+    """What the turn is, in the client's words, such as `message`, `thought` or `plan`. Default: ``"message"``."""
     content: str
+    """The text of the turn. Default: ``""``."""
     raw_response: str
+    """What the agent sent, as it came. Default: ``""``."""
     status: TurnStatus
+    """How the turn stands; one that leaves `streaming` gets its ``stream_end_time``, and its text is final. Default:
+    ``"streaming"``."""
     model: str | None
+    """The model that wrote the turn. Default: ``None``."""
     metadata: JsonObject
+    """An object of the client's own, which is replaced whole. Default: ``{}``."""
     current_tokens: int
+    """The tokens that have streamed so far. Default: ``0``."""
     expected_tokens: int | None
+    """The tokens that the agent expects in the end. Default: ``None``."""
     input_tokens: int
+    """The tokens that were billed for the input. Default: ``0``."""
     output_tokens: int
+    """The tokens that were billed for the output. Default: ``0``."""
     cache_read_tokens: int | None
+    """The tokens that the provider read from its cache. Default: ``None``."""
     cache_write_tokens: int | None
+    """The tokens that the provider wrote to its cache. Default: ``None``."""
     input_cost: float
+    """What the input cost, in USD. Default: ``0.0``."""
     output_cost: float
+    """What the output cost, in USD. Default: ``0.0``."""
 
 
 class NewTurn(TurnFields, total=False):
-    """``detached``: the turn belongs to no process, and waits for its update when its writer has gone."""
-
     id: str
+    """The turn's id, so that the call can be sent again. Default: a new UUID."""
     tool_calls: list[ToolCallFields]
+    """The tool calls that the turn begins with. Default: ``[]``."""
     detached: bool
+    """Whether the turn belongs to no process, so that it stays `streaming` when its writer is gone. Default:
+    ``False``."""
 
 
 class TurnUpdate(TurnFields, total=False):
+    """A field that is left out is kept."""
+
     error: str | None
+    """What went wrong, for a turn that ends in an error."""
     stream_end_time: int | None
+    """When the turn ended. Default: now, if the turn ends with this update."""
 
 
 class Piece(TypedDict, total=False):
-    """What one append adds: at least one text. ``chunk``: its ordinal in the turn, for sending it again safely."""
+    """What one append adds: at least one text."""
 
     content: str
+    """The next text of the turn; a piece has this, ``raw_response`` or both. Default: none."""
     raw_response: str
+    """The next part of what the agent sent, as it came. Default: none."""
     chunk: int
+    """The ordinal of the piece in its turn, from 0, so that the call can be sent again. Default: the next one."""
     current_tokens: int
+    """The tokens that have streamed so far. Default: the last count."""
     output_tokens: int
+    """The tokens that were billed for the output. Default: the last count."""
 
 
 class TurnPiece(Piece, total=False):
     """A piece with the turn that it belongs to."""
 
     turn_id: Required[str]
+    """The turn that the piece belongs to."""

@@ -1,4 +1,5 @@
-"""The params of each method, beside those in ``fields.py``; and the two that every store method takes as well.
+"""The params of each method, beside those in ``fields.py``; and the two that every store method takes as well. The text
+below each says what it means, and its default.
 
 (No ``from __future__ import annotations`` here: with it Python does not see which keys are ``Required``.)
 """
@@ -20,10 +21,12 @@ ScopeName = Literal["workspace", "system"]
 
 
 class StoreParams(TypedDict, total=False):
-    """Which store is meant: that of the workspace (of one of the client's folders, by its URI) or the user's own."""
+    """Which store is meant."""
 
     scope: ScopeName
+    """Whether the store of a workspace is meant, or the user's own. Default: ``"workspace"``."""
     workspace: str
+    """The URI of one of the client's folders (`file:///path/to/folder`, not a path). Default: the first folder."""
 
 
 class NoParams(TypedDict):
@@ -32,149 +35,190 @@ class NoParams(TypedDict):
 
 class Page(TypedDict, total=False):
     limit: int
+    """How many rows the page has at most, from 1 to 1000. Default: ``50``."""
     cursor: str | None
+    """The ``next_cursor`` of the page before. Default: ``None``, the first page."""
 
 
 class TextChoice(TypedDict, total=False):
-    """``include_text: false`` leaves the texts of turns out."""
-
     include_text: bool
+    """Whether turns have their texts, ``content`` and ``raw_response``. Default: ``True``."""
 
 
 class RawChoice(TextChoice, total=False):
-    """``include_raw: true`` adds ``rawResponse`` to turns."""
-
     include_raw: bool
+    """Whether turns have ``raw_response``. Default: ``False``."""
 
 
 class SessionId(TypedDict):
     session_id: str
+    """The session."""
 
 
 class SessionGet(TypedDict, total=False):
     session_id: str
+    """The session's id; give this or ``external_id``. Default: none."""
     external_id: str
+    """The name that another program has for the session. Default: none."""
 
 
 class SessionList(Page, total=False):
     archived: bool | None
+    """Whether the sessions are archived; ``None`` means both kinds. Default: ``False``."""
     query: str | None
+    """A text that the title, the description or the preview contains, in any case. Default: ``None``, all sessions."""
     parent_id: str | None
+    """The session that they were forked from. Default: ``None``, all sessions."""
     streaming: bool | None
+    """Whether a turn of theirs streams now. Default: ``None``, both kinds."""
 
 
 class SessionChange(SessionUpdate, total=False):
     session_id: Required[str]
+    """The session."""
 
 
 class SessionHistory(Page, RawChoice, total=False):
     session_id: Required[str]
+    """The session."""
     order: Order
+    """Whether the oldest round comes first (`asc`) or the latest (`desc`). Default: ``"asc"``."""
 
 
 class RoundCreate(NewRound, total=False):
     session_id: Required[str]
+    """The session that the round is added to."""
 
 
 class RoundId(TypedDict):
     round_id: str
+    """The round."""
 
 
 class RoundChange(TypedDict):
     round_id: str
+    """The round."""
     metadata: JsonObject
+    """An object of the client's own, in place of the one that the round has."""
 
 
 class RoundList(Page, total=False):
     session_id: Required[str]
+    """The session."""
 
 
 class RoundDelete(TypedDict, total=False):
     round_id: Required[str]
+    """The round."""
     following: bool
+    """Whether all later rounds of the session are deleted too. Default: ``False``."""
 
 
 class RequestId(TypedDict):
     request_id: str
+    """The request."""
 
 
 class RequestChange(RequestUpdate, total=False):
     request_id: Required[str]
+    """The request."""
 
 
 class ResponseId(TypedDict):
     response_id: str
+    """The response."""
 
 
 class ResponseChange(ResponseUpdate, total=False):
     response_id: Required[str]
+    """The response."""
 
 
 class ResponseStatusGet(RawChoice, total=False):
     response_id: Required[str]
+    """The response."""
 
 
 class TurnCreate(NewTurn, TextChoice, total=False):
     response_id: Required[str]
+    """The response that the turn is added to."""
 
 
 class TurnChange(TurnUpdate, TextChoice, total=False):
     turn_id: Required[str]
+    """The turn."""
 
 
 class TurnGet(TextChoice, total=False):
     turn_id: Required[str]
+    """The turn."""
 
 
 class TurnId(TypedDict):
     turn_id: str
+    """The turn."""
 
 
 class TurnList(Page, RawChoice, total=False):
     response_id: Required[str]
+    """The response."""
 
 
 class TurnLatest(TextChoice, total=False):
     response_id: Required[str]
+    """The response."""
 
 
 class ToolCallUpsert(TypedDict):
     turn_id: str
+    """The turn that the call belongs to."""
     tool_call: ToolCallFields
+    """The call; a field that is left out is kept, or has its default in a new call."""
 
 
 class ToolCallId(TypedDict):
     turn_id: str
+    """The turn."""
     tool_call_id: str
+    """The client's id of the call."""
 
 
 class Since(TypedDict, total=False):
-    """``since``: a ``seq`` to go on from; ``store_id``: of which history."""
-
     since: int | None
+    """The `seq` to go on from; the changes above it are sent. Default: ``None``, from now on, with the state as it
+    is."""
     store_id: str | None
+    """The ``store_id`` that ``since`` is of; another store sends its whole state. Default: ``None``, any store."""
 
 
 class TurnSubscribe(Since, RawChoice, total=False):
     turn_id: str
+    """Follow this turn alone. Default: none; without all three, the whole store."""
     response_id: str
+    """Follow the turns of this response. Default: none."""
     session_id: str
+    """Follow the turns of this session. Default: none."""
 
 
 class SessionSubscribe(Since, total=False):
     session_id: str
+    """Follow this session alone. Default: none: all sessions of the store."""
 
 
 class SubscriptionId(TypedDict):
     subscription_id: str
+    """The subscription."""
 
 
 class Operation(TypedDict, total=False):
     """One write of a transaction, as it would be sent by itself."""
 
     method: Required[str]
+    """A method that writes, but not `transaction/run`."""
     params: dict[str, Any]
+    """The params of the method. Default: ``{}``."""
 
 
 class TransactionRun(TypedDict):
     operations: list[Operation]
+    """The writes, in their order."""

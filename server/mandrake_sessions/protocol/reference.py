@@ -13,9 +13,10 @@ import attrs
 from mandrake_sessions import model
 from mandrake_sessions.errors import StorageReason
 from mandrake_sessions.protocol.errors import ERRORS
+from mandrake_sessions.protocol.field_docs import field_docs, on_the_wire
 from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, Access, Method
 from mandrake_sessions.protocol.names import camel
-from mandrake_sessions.protocol.schema import parameter_types
+from mandrake_sessions.protocol.params import StoreParams
 
 _HEAD = """\
 # Protocol reference
@@ -24,9 +25,9 @@ _HEAD = """\
 Schema.
 
 The server speaks JSON-RPC 2.0 on stdin and stdout, one message a line or with LSP's `Content-Length` headers: the first
-byte that the client sends decides. Params are objects. A `?` marks a field that a client may leave out. A field that is
-not listed is an error that names it. Every method but `server/*` also takes `scope?: "workspace" | "system"` and
-`workspace?: URI` (`file:///path/to/folder`, not a path). Ids are UUIDs, times milliseconds since the epoch, costs USD.
+byte that the client sends decides. Params are objects. A `?` marks a field that a client may leave out; its *Default*
+says what it is then. A field that is not listed is an error that names it. Ids are UUIDs, times milliseconds since the
+epoch, costs USD.
 
 Requests take effect in the order in which the client sends them. Answers may come in another order: those of `server/*`
 at once, those of long reads later. Match them by `id`.
@@ -47,6 +48,8 @@ def reference() -> str:
     """The whole page."""
     parts = [
         _HEAD,
+        "Every method but `server/*` also takes:\n",
+        "\n".join(_field_lines(StoreParams)) + "\n",
         "## All methods\n",
         _method_table(),
         "## Methods\n",
@@ -63,25 +66,35 @@ def _method_table() -> str:
     """One row for each method, with a link to its section."""
     rows = ["| method | params | result |", "|---|---|---|"]
     for method in METHODS.values():
-        params = " ".join(_parameter(name, kind, required, short=True) for name, kind, required in _own(method))
+        params = " ".join(f"`{_marked(method.params, name)}`" for name in _required_first(method.params))
         link = f"[`{method.name}`](#{_anchor_of_name(method.name)})"
         rows.append(f"| {link} | {params or 'none'} | {_type(method.result)} |")
     return "\n".join(rows) + "\n"
 
 
-def _own(method: Method) -> list[tuple[str, Any, bool]]:
-    """The method's own params, required ones first."""
-    found = [
-        (name, kind, required)
-        for name, (kind, required) in parameter_types(method).items()
-        if not (method.takes_store and name in ("scope", "workspace"))
-    ]
-    return sorted(found, key=lambda field: not field[2])
+def _required_first(kind: Any) -> list[str]:
+    return sorted(kind.__annotations__, key=lambda name: name not in kind.__required_keys__)
+
+
+def _marked(kind: Any, name: str) -> str:
+    """The wire's name of a field, with a ``?`` if it may be left out."""
+    return camel(name) if name in kind.__required_keys__ else f"{camel(name)}?"
+
+
+def _field_lines(kind: Any) -> list[str]:
+    """A line for each field of a typed dictionary: its type, its meaning, its default."""
+    hints, docs = get_type_hints(kind), field_docs(kind)
+    lines = []
+    for name in _required_first(kind):
+        doc = docs[name]
+        default = f" *Default*: {on_the_wire(doc.default)}." if doc.default else ""
+        lines.append(f"- `{_marked(kind, name)}`: {_type(hints[name])}. {on_the_wire(doc.meaning)}{default}")
+    return lines
 
 
 def _method(method: Method) -> str:
     lines = [f"### `{method.name}`\n", f"{method.summary}{_remark(method)}\n"]
-    lines += [f"- {_parameter(name, kind, required)}" for name, kind, required in _own(method)]
+    lines += _field_lines(method.params)
     return "\n".join([*lines, f"- → {_type(method.result)}\n"])
 
 
@@ -89,29 +102,23 @@ def _remark(method: Method) -> str:
     return " Never waits behind other requests." if method.access is Access.SERVICE else ""
 
 
-def _parameter(name: str, kind: Any, required: bool, *, short: bool = False) -> str:
-    mark = "" if required else "?"
-    return f"`{name}{mark}`" if short else f"`{name}{mark}`: {_type(kind)}"
-
-
 def _notification(name: str, params: Any, summary: str) -> str:
     return f"### `{name}`\n\n{summary} Params: {_type(params)}.\n"
 
 
 def _class(kind: Any) -> str:
+    lines = _field_lines(kind) if is_typeddict(kind) else _attribute_lines(kind)
+    return "\n".join([f"### {kind.__name__}\n", f"{_doc(kind)}\n", *lines]) + "\n"
+
+
+def _attribute_lines(kind: Any) -> list[str]:
     hints = get_type_hints(kind)
-    names = list(hints) if is_typeddict(kind) else [field.name for field in attrs.fields(kind)]
-    lines = [f"### {kind.__name__}\n", f"{_doc(kind)}\n"]
-    for name in names:
-        optional = is_typeddict(kind) and name not in kind.__required_keys__
-        lines.append(f"- `{camel(name)}{'?' if optional else ''}`: {_type(hints[name])}")
-    return "\n".join(lines) + "\n"
+    return [f"- `{camel(field.name)}`: {_type(hints[field.name])}" for field in attrs.fields(kind)]
 
 
 def _doc(kind: Any) -> str:
     """The first paragraph of a docstring, with the wire's names."""
-    text = (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ").replace("``", "`")
-    return "`".join(camel(part) if position % 2 else part for position, part in enumerate(text.split("`")))
+    return on_the_wire((inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " "))
 
 
 def _type(kind: Any) -> str:

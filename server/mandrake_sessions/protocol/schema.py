@@ -11,6 +11,7 @@ import attrs
 
 from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.model import Session, Turn
+from mandrake_sessions.protocol.field_docs import field_docs, on_the_wire
 from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, PROTOCOL_VERSION, Method
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.params import StoreParams
@@ -71,6 +72,9 @@ def parameter_types(method: Method) -> dict[str, tuple[Any, bool]]:
 
 def _method(method: Method, definitions: dict[str, Any]) -> dict[str, Any]:
     params = _params_schema(parameter_types(method), definitions)
+    _describe(params, method.params)
+    if method.takes_store:
+        _describe(params, StoreParams)
     # A name that begins with _ is the client's own; the two tokens are LSP's.
     params["patternProperties"] = {"^(_.*|workDoneToken|partialResultToken)$": {}}
     return {"description": method.summary, "params": params, "result": schema_of(method.result, definitions)}
@@ -83,6 +87,13 @@ def _params_schema(fields: dict[str, tuple[Any, bool]], definitions: dict[str, A
         "required": [name for name, (_, required) in fields.items() if required],
         "additionalProperties": False,
     }
+
+
+def _describe(schema: dict[str, Any], kind: Any) -> None:
+    """Say of each field of a typed dictionary what it means."""
+    for name, doc in field_docs(kind).items():
+        default = f" Default: {doc.default}." if doc.default else ""
+        schema["properties"][camel(name)]["description"] = on_the_wire(doc.meaning + default)
 
 
 def _field(name: str, kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +121,9 @@ def _reference(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 def _class_schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if is_typeddict(kind):
-        return _params_schema(_typed_dict_fields(kind), definitions)
+        schema = _params_schema(_typed_dict_fields(kind), definitions)
+        _describe(schema, kind)
+        return schema
     hints = get_type_hints(kind)
     fields = {camel(field.name): (hints[field.name], not _may_be_missing(kind, field)) for field in attrs.fields(kind)}
     return _params_schema(fields, definitions)
