@@ -8,12 +8,10 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
-from mandrake_sessions.connection.stores import Stores, check_workspace
 from mandrake_sessions.errors import InvalidValue, SessionsError
 from mandrake_sessions.files import explain
 from mandrake_sessions.maintenance import Progress, check_links
@@ -21,7 +19,7 @@ from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.stores import StoreName
 from mandrake_sessions.quoting import json_line, one_line
 from mandrake_sessions.settings import Settings, from_environment, parse_setting
-from mandrake_sessions.workspaces import own_directory
+from mandrake_sessions.store_places import StorePlaces
 
 DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
 # What a shell reports of a program that SIGPIPE ended.
@@ -56,11 +54,9 @@ def _store_meant(options: Namespace) -> Meant:
         if (value := getattr(options, name)) is not None
     }
     settings = Settings(**{**from_environment(), **flags})
-    place = Stores(settings).place(StoreName(options.scope))
-    if place.is_usual and place.workspace is not None:
-        check_workspace(place.workspace)
-    directory = own_directory(Path(place.path)) if place.is_usual else None
-    check_links(place.path, None if directory is None else str(directory))
+    place = StorePlaces(settings).place(StoreName(options.scope))
+    place.check_workspace()
+    check_links(place.path, None if place.own_directory is None else str(place.own_directory))
     return Meant(os.path.realpath(place.path), settings.busy_timeout, settings.allow_network_filesystem)
 
 

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from mandrake_sessions.connection.answers import carry_through, encode_answer
 from mandrake_sessions.connection.metrics import Metrics
-from mandrake_sessions.connection.stores import StorePlace
 from mandrake_sessions.connection.trace import Trace, shown_name
 from mandrake_sessions.model import Appended
 from mandrake_sessions.protocol.errors import error_object
 from mandrake_sessions.protocol.methods import Method
 from mandrake_sessions.quoting import shorten
+from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.errors import INTERNAL_ERROR
 from mandrake_sessions.transport.jsonrpc import (
     Id,

@@ -19,7 +19,6 @@ from mandrake_sessions.brief import Briefly
 from mandrake_sessions.connection.call import Call
 from mandrake_sessions.connection.duration import may_take_long
 from mandrake_sessions.connection.health import HealthMonitor
-from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions, NewSubscription
 from mandrake_sessions.connection.upkeep import Upkeep
 from mandrake_sessions.connection.waiting_queue import WaitingQueue
@@ -30,11 +29,13 @@ from mandrake_sessions.handlers.context import StoreContext, SubscriptionContext
 from mandrake_sessions.large_work import LargeWork
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Appended
+from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.protocol.converter import structure_params
 from mandrake_sessions.protocol.methods import Access, Method
 from mandrake_sessions.protocol.stores import own_params, store_name
 from mandrake_sessions.store.interface import Snapshot
+from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.outbound import Outbound
 from mandrake_sessions.transport.spool import Encoded, discard
 from mandrake_sessions.waiting import backoff
@@ -66,7 +67,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        stores: Stores,
+        stores: OpenStores,
         subscriptions: ConnectionSubscriptions,
         outbound: Outbound,
         monitor: HealthMonitor,
@@ -102,7 +103,7 @@ class Dispatcher:
     def submit(self, call: Call) -> None:
         """Queue a call; ``run`` carries it out, on the store that its params mean now."""
         try:
-            call.place = self._stores.place(store_name(call.params))
+            call.place = self._stores.places.place(store_name(call.params))
         except Exception as error:
             call.failed = error
         self._queue.add(call)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.errors import (
     Busy,
     Cancelled,
@@ -21,10 +20,12 @@ from mandrake_sessions.errors import (
 )
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.results import Health, StoreHealth
 from mandrake_sessions.store.engines import build_warnings
 from mandrake_sessions.store.interface import Inspection, StoreFacts, StoreState
+from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.jsonrpc import notification_message
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ _DEGRADED = frozenset({StorageReason.FULL, StorageReason.READ_ONLY, StorageReaso
 class HealthMonitor:
     """Knows what was told last, and tells what has changed with ``send``."""
 
-    def __init__(self, stores: Stores, send: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, stores: OpenStores, send: Callable[[dict[str, Any]], None]) -> None:
         self._stores = stores
         self._send = send
         self._told: dict[StorePlace, tuple[str, int]] = {}

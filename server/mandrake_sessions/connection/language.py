@@ -117,7 +117,7 @@ class LanguageClient:
         call.succeed(initialize_result(params))
         self._is_initialized = True
         folders = named_folders(params)
-        self._server.stores.set_folders(folders)
+        self._server.stores.places.set_folders(folders)
         logger.info("initialized with the workspace folders %s", ", ".join(folders) or "none")
         if process_id := params.get("processId"):
             self._server.watch_parent(process_id)
@@ -155,8 +155,9 @@ class LanguageClient:
             raise InvalidParams("event", "must be an object")
         for name in ("added", "removed"):
             check_folders(event.get(name), f"event.{name}")
-        gone = self._server.stores.change_folders(folder_uris(event["added"]), folder_uris(event["removed"]))
-        self._server.leave_stores(gone)
+        stores = self._server.stores
+        stores.places.change_folders(folder_uris(event["added"]), folder_uris(event["removed"]))
+        self._server.leave_stores(stores.without_folder())
 
     def _heard(self) -> None:
         self._exit_if_answered()

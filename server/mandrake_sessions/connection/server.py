@@ -21,17 +21,18 @@ from mandrake_sessions.connection.language import LSP_METHODS, LanguageClient
 from mandrake_sessions.connection.metrics import Metrics
 from mandrake_sessions.connection.parents import Parents
 from mandrake_sessions.connection.service import ServerService
-from mandrake_sessions.connection.stores import StorePlace, Stores
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.connection.trace import Trace
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import ServiceContext
 from mandrake_sessions.logs import start_logging
+from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.errors import InvalidParams, method_not_found, out_of_turn
 from mandrake_sessions.protocol.methods import METHODS, Access
 from mandrake_sessions.protocol.stores import own_params
 from mandrake_sessions.settings import Settings
+from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.framing import Frame, Framer
 from mandrake_sessions.transport.outbound import Outbound
 from mandrake_sessions.transport.reader import Reader
@@ -67,7 +68,7 @@ class Server:
         self, settings: Settings, given: frozenset[str], stdin: int, stdout: int, parent: int | None = None
     ) -> None:
         self.settings = settings
-        self.stores = Stores(settings)
+        self.stores = OpenStores(settings)
         self._given = given
         self._loop = asyncio.get_running_loop()
         self._outbound = Outbound(stdout, self._from_thread(self._drained), self._from_thread(self._client_gone))
@@ -151,7 +152,8 @@ class Server:
 
     def apply(self, settings: Settings) -> None:
         """Take settings that the client has given; stores that are open already keep theirs."""
-        self.settings = self.stores.settings = settings
+        self.settings = settings
+        self.stores.apply(settings)
         self._reader.set_max_message_bytes(settings.max_message_bytes)
         self._intake.max_message_bytes = settings.max_message_bytes
         if not {"log_level", "log_file", "log_max_bytes"} <= self._given:

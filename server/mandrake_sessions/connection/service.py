@@ -8,9 +8,9 @@ import platform
 from mandrake_sessions import limits
 from mandrake_sessions.connection.health import HealthMonitor
 from mandrake_sessions.connection.metrics import Metrics
-from mandrake_sessions.connection.stores import Stores
 from mandrake_sessions.errors import SessionsError, StoreError
 from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.methods import METHODS, PROTOCOL_VERSION
 from mandrake_sessions.protocol.results import Health, Info, Limits, StoreInfo
 from mandrake_sessions.store.engines import sqlite_version
@@ -22,7 +22,7 @@ NAME = "mandrake-sessions"
 class ServerService:
     """See ``handlers.context.Service``."""
 
-    def __init__(self, stores: Stores, monitor: HealthMonitor, metrics: Metrics) -> None:
+    def __init__(self, stores: OpenStores, monitor: HealthMonitor, metrics: Metrics) -> None:
         self._stores = stores
         self._monitor = monitor
         self._metrics = metrics
@@ -42,7 +42,7 @@ class ServerService:
             sqlite_version=sqlite_version(),
             python_version=platform.python_version(),
             pid=os.getpid(),
-            workspace=self._stores.workspace,
+            workspace=self._stores.places.workspace,
             stores=stores,
             limits=_limits(self._stores.settings.max_message_bytes),
             methods=list(METHODS),

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from weakref import WeakKeyDictionary
 
-from mandrake_sessions.connection.stores import Stores
 from mandrake_sessions.connection.writer_thread import WriterThread
 from mandrake_sessions.errors import Busy, FileMoved, SessionsError
 from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.operations.housekeeping import Housekeeper, housekeeper
 from mandrake_sessions.operations.leases import interrupt_orphans
 
@@ -28,7 +28,7 @@ _IDLE_WORK = "idle work on a store failed"
 class Upkeep:
     """Idle work on the open stores. ``on_news`` is called when other subscribers may have been given something."""
 
-    def __init__(self, stores: Stores, writer: WriterThread, on_news: Callable[[], None]) -> None:
+    def __init__(self, stores: OpenStores, writer: WriterThread, on_news: Callable[[], None]) -> None:
         self._stores = stores
         self._writer = writer
         self._on_news = on_news

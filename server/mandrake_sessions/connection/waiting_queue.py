@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mandrake_sessions.connection.call import Call
-from mandrake_sessions.connection.stores import StorePlace
+from mandrake_sessions.store_places import StorePlace
 
 
 class WaitingQueue:

@@ -1,0 +1,211 @@
+"""Which stores of a server are open: opening, what fails, and stores whose file went."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from mandrake_sessions.absent import AbsentStore, is_there
+from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, WorkspaceNotFound
+from mandrake_sessions.files import exists, explain
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.protocol.stores import DEFAULT_STORE
+from mandrake_sessions.settings import Settings
+from mandrake_sessions.store.interface import StoreFacts
+from mandrake_sessions.store_places import StorePlace, StorePlaces
+from mandrake_sessions.workspaces import prepare_directory
+
+logger = logging.getLogger(__name__)
+
+# Reasons that are about an existing file.
+_OF_A_FILE = frozenset(
+    {
+        StorageReason.CORRUPT,
+        StorageReason.MIGRATE,
+        StorageReason.SCHEMA_TOO_NEW,
+        StorageReason.FOREIGN_DATABASE,
+        StorageReason.IO,
+    }
+)
+# Reasons that are about making a file, and that a look from outside can disprove.
+_OF_MAKING = frozenset({StorageReason.CREATE_DIRECTORY, StorageReason.OPEN, StorageReason.READ_ONLY})
+
+
+class OpenStores:
+    """The open managers by place; each store is opened at its first use. ``places`` finds the place for a name."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.places = StorePlaces(settings)
+        self._open: dict[StorePlace, SessionManager] = {}
+        self._failed: dict[StorePlace, StoreError] = {}
+        # Every manager that was open once, so that a store whose file went is not taken for a new one.
+        self._managers: dict[StorePlace, SessionManager] = {}
+        # Those of them whose file is gone. Only a write makes such a file again.
+        self._lost: set[StorePlace] = set()
+        self._absent: dict[StorePlace, AbsentStore] = {}
+        self._lock = threading.Lock()
+
+    def apply(self, settings: Settings) -> None:
+        """Take other settings; stores that are open keep theirs."""
+        self.settings = self.places.settings = settings
+
+    def opened(self, place: StorePlace) -> SessionManager | None:
+        """The manager of a store that is open already."""
+        return self._open.get(place)
+
+    def once_opened(self, place: StorePlace) -> SessionManager | None:
+        """The manager of a store that was open once; opening it again may have failed."""
+        return self._managers.get(place)
+
+    def open(self, place: StorePlace, *, make: bool) -> SessionManager | None:
+        """Open a store, or open it again after its file moved. Blocks, so the event loop must not call it.
+
+        ``make``: make the file if it is not there. Without it, the result is None then, and what was open is closed.
+
+        Raises:
+            WorkspaceNotFound: there is no such directory.
+            StoreError: it cannot be opened; ``known`` gives the error until it can.
+        """
+        with self._lock:
+            manager = self._managers.get(place) or self._manager(place)
+            try:
+                if not (self.is_there(place) or make):
+                    self._close_lost(place)
+                    return None
+                _prepare_workspace(place)
+                manager.init()
+            except WorkspaceNotFound:
+                self._close_lost(place)
+                raise
+            except StoreError as error:
+                self._open.pop(place, None)
+                self._failed[place] = error
+                raise
+            self._failed.pop(place, None)
+            self._lost.discard(place)
+            self._open[place] = self._managers[place] = manager
+            return manager
+
+    def _close_lost(self, place: StorePlace) -> None:
+        """The file is gone: close the store. Forget a failure that was about the file, or about making one where one
+        could be made now."""
+        manager = self._open.pop(place, None)
+        failed = self._failed.get(place)
+        if isinstance(failed, StorageFailure) and (
+            failed.reason in _OF_A_FILE or (failed.reason in _OF_MAKING and _may_make(Path(place.path)))
+        ):
+            del self._failed[place]
+        if manager is not None:
+            self._lost.add(place)
+            logger.warning(
+                "the database %s was deleted or moved; the next session that is created makes a new one", place.path
+            )
+            manager.store.close_lost()
+
+    def _manager(self, place: StorePlace) -> SessionManager:
+        return SessionManager(
+            place.path,
+            durability=self.settings.durability,
+            busy_timeout=self.settings.busy_timeout,
+            inside=place.own_directory,
+            allow_network_filesystem=self.settings.allow_network_filesystem,
+        )
+
+    def facts(self, place: StorePlace) -> StoreFacts:
+        """The facts of a store, open or not."""
+        return (self._managers.get(place) or self._manager(place)).store.facts()
+
+    def known(self) -> dict[StorePlace, SessionManager | StoreError | None]:
+        """Every store that was used, and the default one: its manager if it is open, else the error of opening it, or
+        None if no call has tried."""
+        found: dict[StorePlace, SessionManager | StoreError | None] = {}
+        # A call to the default store gets these errors itself.
+        with suppress(WorkspaceNotFound, StorageFailure):
+            found[self.places.place(DEFAULT_STORE)] = None
+        return {**found, **self._failed, **self._open}
+
+    def open_stores(self) -> list[tuple[StorePlace, SessionManager]]:
+        """A copy, since a thread that opens a store may add to them."""
+        return list(self._open.items())
+
+    def failures(self) -> list[StoreError | None]:
+        """The failures of the stores that could not be opened, and of those that are open."""
+        return [*self._failed.values(), *(manager.store.failure for _, manager in self.open_stores())]
+
+    def returned_places(self) -> list[StorePlace]:
+        """The places whose file was gone and is there again."""
+        return [place for place in list(self._lost) if is_there(place.path)]
+
+    def failed_places(self) -> list[StorePlace]:
+        """The places whose store could not be opened the last time."""
+        return list(self._failed)
+
+    def close(self) -> None:
+        self._open.clear()
+        while self._managers:
+            self._managers.popitem()[1].close()
+
+    def is_there(self, place: StorePlace) -> bool:
+        """Whether the store exists. Raises WorkspaceNotFound."""
+        place.check_workspace()
+        return is_there(place.path)
+
+    def absent(self, place: StorePlace) -> AbsentStore:
+        """The empty store that answers reads until there is a store. Raises StorageFailure."""
+        if place not in self._absent:
+            try:
+                self._absent[place] = AbsentStore(place.path)
+            except OSError as error:
+                # For example, this process may open no more files.
+                raise StorageFailure(
+                    StorageReason.OPEN,
+                    f"Failed to initialize database {place.path}: {error.strerror}; close what this machine can spare, "
+                    "or raise the limit of open files (ulimit -n)",
+                    place.path,
+                ) from error
+        return self._absent[place]
+
+    def take_absent(self, place: StorePlace) -> AbsentStore | None:
+        """Take out the empty store, if there is one: the store is there now, or is no longer used."""
+        return self._absent.pop(place, None)
+
+    def place_of(self, absent: AbsentStore) -> StorePlace | None:
+        """The place of an empty store."""
+        return next((place for place, known in self._absent.items() if known is absent), None)
+
+    def without_folder(self) -> list[StorePlace]:
+        """The places in use that belong to a workspace that is no folder of the client's any more."""
+        return [place for place in (self._open | self._absent) if not self.places.is_of_folder(place)]
+
+    def forget(self, place: StorePlace) -> SessionManager | None:
+        """Take a store out; the caller closes it."""
+        self._failed.pop(place, None)
+        self._managers.pop(place, None)
+        self._lost.discard(place)
+        return self._open.pop(place, None)
+
+
+def _may_make(path: Path) -> bool:
+    """Whether a file and the directories above it could be made."""
+    nearest = next((parent for parent in path.parents if exists(parent)), None)
+    return nearest is not None and os.access(nearest, os.W_OK | os.X_OK) and stat.S_ISDIR(nearest.stat().st_mode)
+
+
+def _prepare_workspace(place: StorePlace) -> None:
+    """Make ``.ws`` where the store is a workspace's usual one, and keep it out of git. The workspace itself is never
+    made: it was there just now."""
+    path = Path(place.path)
+    try:
+        prepare_directory(path, parents=place.workspace is None)
+    except OSError as error:
+        raise StorageFailure(
+            StorageReason.CREATE_DIRECTORY,
+            f"Failed to create database directory {path.parent}: {explain(error, str(path.parent))}; "
+            "check the workspace, or name a file with --database",
+            place.path,
+        ) from error

@@ -1,0 +1,176 @@
+"""Which store a name means: from a scope, a workspace, the settings and the client's folders to its place."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from attrs import frozen
+
+from mandrake_sessions.errors import StorageFailure, StorageReason, WorkspaceNotFound
+from mandrake_sessions.protocol.stores import StoreName
+from mandrake_sessions.quoting import shorten
+from mandrake_sessions.settings import Settings
+from mandrake_sessions.workspaces import (
+    PathUnknown,
+    absolute,
+    default_workspace,
+    own_directory,
+    path_of_uri,
+    system_database,
+    workspace_database,
+)
+
+
+@frozen(cache_hash=True)
+class StorePlace:
+    """Where a store is: its scope, its workspace, and its file. ``is_usual``: ``--database`` did not name the file, so
+    its directory belongs to the store."""
+
+    scope: str
+    workspace: str | None
+    path: str
+    is_usual: bool = True
+
+    @property
+    def directory(self) -> str:
+        return os.path.dirname(self.path) or "."  # noqa: PTH120, asked for each answer
+
+    @property
+    def own_directory(self) -> Path | None:
+        """The directory that belongs to the store alone, if there is one."""
+        return own_directory(Path(self.path)) if self.is_usual else None
+
+    def check_workspace(self) -> None:
+        """Raises WorkspaceNotFound where the store belongs to a workspace that is not there."""
+        if self.is_usual and self.workspace is not None:
+            _check_directory(self.workspace)
+
+
+class StorePlaces:
+    """Finds places by the settings and the client's workspace folders. Without folders, as in a command, the default
+    workspace is found from the working directory."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._folders: list[str] | None = None
+        self._default: Path | None = None
+        self._found: dict[StoreName, StorePlace] = {}
+
+    def set_folders(self, uris: list[str]) -> None:
+        """The client's workspace folders, in its order; the first is the default."""
+        self._folders = uris
+        self._found.clear()
+
+    def change_folders(self, added: list[str], removed: list[str]) -> None:
+        """The client has added and removed folders."""
+        self._found.clear()
+        gone = {path_of_uri(uri) for uri in removed}
+        kept = [uri for uri in self._folders or [] if path_of_uri(uri) not in gone]
+        known = {path_of_uri(uri) for uri in kept}
+        self._folders = kept + [uri for uri in added if path_of_uri(uri) not in known]
+
+    @property
+    def workspace(self) -> str | None:
+        """The path of the default workspace; None where there is none, or no call has needed it yet."""
+        find = self._default_folder if self.settings.database is None else self._named_folder
+        try:
+            folder = find()
+        except WorkspaceNotFound:
+            return None
+        return None if folder is None else str(folder)
+
+    def place(self, name: StoreName) -> StorePlace:
+        """The place of the named store. Raises WorkspaceNotFound, StorageFailure."""
+        found = self._found.get(name)
+        if found is None:
+            found = self._found[name] = self._find(name)
+        return found
+
+    def is_of_folder(self, place: StorePlace) -> bool:
+        """Whether the place is of one of the folders, or of no workspace."""
+        return place.workspace is None or place.workspace in {str(path) for path in self._known()}
+
+    def _find(self, name: StoreName) -> StorePlace:
+        if name.scope == "system":
+            return StorePlace("system", None, str(system_database()))
+        database = self.settings.database
+        if database is not None and name.workspace is None:
+            folder = self._named_folder()
+            return StorePlace("workspace", None if folder is None else str(folder), _named(database), is_usual=False)
+        default = self._default_folder()
+        folder = default if name.workspace is None else self._folder(name.uri or name.workspace)
+        if folder == default and database is not None:
+            return StorePlace("workspace", str(folder), _named(database), is_usual=False)
+        return StorePlace("workspace", str(folder), str(workspace_database(folder)))
+
+    def _folder(self, uri: str) -> Path:
+        path = path_of_uri(uri)
+        if path is None or path not in self._known():
+            if path is None and os.path.isabs(uri):  # noqa: PTH117
+                raise WorkspaceNotFound(
+                    uri, f"workspace {shorten(uri)} is a path; send its URI, {shorten(Path(uri).as_uri())}"
+                )
+            folders = ", ".join(str(known) for known in self._known())
+            raise WorkspaceNotFound(
+                uri, f"workspace {shorten(uri)} is not a folder of this client; its folders: {shorten(folders)}"
+            )
+        return path
+
+    def _known(self) -> list[Path]:
+        paths = [path_of_uri(uri) for uri in self._folders or []]
+        with suppress(WorkspaceNotFound):
+            paths.insert(0, self._default_folder())
+        return list(dict.fromkeys(path for path in paths if path is not None))
+
+    def _default_folder(self) -> Path:
+        """Raises WorkspaceNotFound."""
+        named = self._named_folder()
+        if named is not None:
+            return named
+        if self._default is None:
+            self._default = default_workspace()
+        return self._default
+
+    def _named_folder(self) -> Path | None:
+        """The default folder, if ``--workspace`` or the client names it. Raises WorkspaceNotFound for a ``--workspace``
+        that has no meaning here."""
+        if self.settings.workspace is not None:
+            try:
+                return absolute(self.settings.workspace)
+            except PathUnknown as error:
+                raise WorkspaceNotFound(
+                    self.settings.workspace,
+                    f"workspace {shorten(self.settings.workspace)}: {error}; give an absolute path",
+                ) from None
+        return next((path for uri in self._folders or [] if (path := path_of_uri(uri)) is not None), None)
+
+
+def _named(database: str) -> str:
+    """The path that ``--database`` means. Raises StorageFailure."""
+    try:
+        return str(absolute(database))
+    except PathUnknown as error:
+        raise StorageFailure(
+            StorageReason.OPEN,
+            f"Failed to initialize database {shorten(database)}: {error}; give an absolute path",
+            database,
+        ) from None
+
+
+def _check_directory(workspace: str) -> None:
+    """Raises WorkspaceNotFound where there is no such directory. Where the system does not tell, opening says why."""
+    try:
+        wrong = None if stat.S_ISDIR(os.stat(workspace).st_mode) else "is not a directory"  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        wrong = "does not exist"
+    except (OSError, ValueError):
+        return
+    if wrong is not None:
+        raise WorkspaceNotFound(
+            workspace,
+            f"the workspace directory {shorten(workspace)} {wrong}; check --workspace, or the folders that the "
+            "editor has open",
+        )
