@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from mandrake_sessions.connection.call import Call
 from mandrake_sessions.connection.client_log import ClientLog
@@ -20,14 +20,13 @@ from mandrake_sessions.connection.initialize import (
     named_folders,
 )
 from mandrake_sessions.connection.language_server import LanguageServer
-from mandrake_sessions.connection.trace import LEVELS
+from mandrake_sessions.connection.trace import LEVELS, Trace
+from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.errors import InvalidParams, out_of_turn
 from mandrake_sessions.quoting import shorten
-from mandrake_sessions.settings import BadSetting, with_options
+from mandrake_sessions.settings import BadSetting, Settings, with_options
+from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.outbound import Outbound
-
-if TYPE_CHECKING:
-    from mandrake_sessions.connection.server import Server
 
 logger = logging.getLogger(__name__)
 
@@ -47,10 +46,27 @@ LSP_METHODS = frozenset(
 REQUESTS = frozenset({"initialize", "shutdown", "workspace/executeCommand"})
 
 
+class Host(Protocol):
+    """The server, as far as LSP's messages change it."""
+
+    settings: Settings
+    trace: Trace
+
+    @property
+    def stores(self) -> OpenStores: ...
+    def apply(self, settings: Settings) -> None:
+        """Take settings of the client's. Raises OSError."""
+
+    def watch_parent(self, process_id: int) -> None: ...
+    def leave_stores(self, places: list[StorePlace]) -> None: ...
+    def send(self, message: dict[str, Any]) -> None: ...
+    def end(self, exit_code: int = 0, *, why: str = ...) -> None: ...
+
+
 class LanguageClient:
     """The client, as far as it speaks LSP. ``on_heard`` is called when messages may be taken in again."""
 
-    def __init__(self, server: Server, given: frozenset[str], outbound: Outbound, on_heard: Callable[[], None]) -> None:
+    def __init__(self, server: Host, given: frozenset[str], outbound: Outbound, on_heard: Callable[[], None]) -> None:
         self._server = server
         self._given = given
         self._log = ClientLog(outbound)
