@@ -134,7 +134,7 @@ def test_what_was_mended_is_ok_again(workspace: Path, copy: Path) -> None:
     with SessionManager(copy) as manager:
         # As a server does it, without its pauses.
         (held,) = open_databases()
-        held.is_unchecked = True
+        held.diagnosis.is_unchecked = True
         manager.store.inspection().run()
         assert manager.store.state().faults
         assert manager.store.needs_inspection

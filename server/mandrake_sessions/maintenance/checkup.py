@@ -34,7 +34,7 @@ from mandrake_sessions.store.sqlite.migrate import changed_migrations, latest_ve
 from mandrake_sessions.store.sqlite.partial import dead_partials
 from mandrake_sessions.store.sqlite.permissions import mode_against_owner, mode_for_others
 from mandrake_sessions.store.sqlite.reading import reading
-from mandrake_sessions.store.sqlite.restore import second_names
+from mandrake_sessions.store.sqlite.replacing import second_names
 from mandrake_sessions.store.sqlite.verify import broken_references, check_ours, integrity, is_empty
 from mandrake_sessions.version import __version__
 from mandrake_sessions.workspaces import WORKSPACE_DIRECTORY, own_directory

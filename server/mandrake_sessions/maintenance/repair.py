@@ -28,9 +28,9 @@ from mandrake_sessions.store.sqlite.leases import dead_file, dead_lease_files, r
 from mandrake_sessions.store.sqlite.mending import mend
 from mandrake_sessions.store.sqlite.partial import remove_partial
 from mandrake_sessions.store.sqlite.permissions import mode_for_others
-from mandrake_sessions.store.sqlite.restore import remove_second_names
+from mandrake_sessions.store.sqlite.replacing import remove_second_names
+from mandrake_sessions.store.sqlite.running import SqliteTransaction
 from mandrake_sessions.store.sqlite.store import SqliteStore
-from mandrake_sessions.store.sqlite.transaction import SqliteTransaction
 from mandrake_sessions.workspaces import keep_out_of_git
 
 

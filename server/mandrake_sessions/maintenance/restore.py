@@ -12,7 +12,7 @@ from mandrake_sessions.owners import make_directory
 from mandrake_sessions.store.sqlite.copying import Progress, copy_database
 from mandrake_sessions.store.sqlite.migrate import latest_version
 from mandrake_sessions.store.sqlite.partial import partial_file
-from mandrake_sessions.store.sqlite.restore import prepare, put_in_place
+from mandrake_sessions.store.sqlite.replacing import prepare, put_in_place
 from mandrake_sessions.store.sqlite.verify import Facts, find_faults, look_at, too_new
 from mandrake_sessions.workspaces import prepare_directory
 

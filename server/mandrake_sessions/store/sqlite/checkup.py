@@ -11,7 +11,7 @@ from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.model import ChangeKind
 from mandrake_sessions.store.sql import changes, sessions
 from mandrake_sessions.store.sqlite.connect import StoreConnection
-from mandrake_sessions.store.sqlite.transaction import SqliteTransaction
+from mandrake_sessions.store.sqlite.running import SqliteTransaction
 
 # Rows of the feed that name something that is gone. What tells of a deletion names it on purpose.
 _STRAY_CHANGES = f"""

@@ -28,26 +28,27 @@ def check(database: Database) -> str:
     """The ``storeId``, read now. Raises StoreError, without waiting."""
     with suppress(StorageFailure):
         # Remembered as its failure; what the -wal holds can still be read.
-        database.check_not_emptied()
-    with SqliteSnapshot(database, budget=0) as snapshot, database.domain_errors():
+        database.diagnosis.check_not_emptied()
+    with SqliteSnapshot(database, budget=0) as snapshot, database.diagnosis.domain_errors():
         found = store_id(snapshot.sql) or ""
-        database.notice_schema(snapshot.sql)
-    database.clear_transient_failure()
+        database.diagnosis.notice_schema(snapshot.sql)
+    database.diagnosis.clear_transient_failure()
     return found
 
 
 def still_unreadable(database: Database) -> list[Unreadable]:
     """What of it cannot be read, once the first of that were tried again. Raises StoreError, without waiting."""
-    oddities = database.oddities
+    oddities = database.diagnosis.oddities
     if listed := oddities.listed():
-        with SqliteSnapshot(database, budget=0) as snapshot, database.domain_errors():
+        with SqliteSnapshot(database, budget=0) as snapshot, database.diagnosis.domain_errors():
             forget_what_is_mended(snapshot.sql, listed, oddities.forget)
     return oddities.listed()
 
 
 def needs_inspection(database: Database) -> bool:
     """Whether not all of the file was looked through when it was opened: it is large, or another one."""
-    return file_size(database.path) > CHECKED_AT_OPENING or database.is_unchecked or bool(database.faults)
+    diagnosis = database.diagnosis
+    return file_size(database.path) > CHECKED_AT_OPENING or diagnosis.is_unchecked or bool(diagnosis.faults)
 
 
 class Inspection:
@@ -61,15 +62,15 @@ class Inspection:
     def run(self) -> list[str]:
         """Look for damage, which ends all writing to the file; and, in one that came from elsewhere, for what a store
         should not hold: gives that, as sentences. Raises Cancelled."""
-        database = self._database
-        with self._snapshot as snapshot, database.domain_errors():
+        database, diagnosis = self._database, self._database.diagnosis
+        with self._snapshot as snapshot, diagnosis.domain_errors():
             if (damage := find_damage(snapshot.sql)) is not None:
-                database.mark_damaged(damage)
-            elif (database.is_unchecked or database.faults) and user_version(snapshot.sql) <= latest_version():
+                diagnosis.mark_damaged(damage)
+            elif (diagnosis.is_unchecked or diagnosis.faults) and user_version(snapshot.sql) <= latest_version():
                 with considerate(snapshot.sql, lambda: database.is_usable):
-                    database.faults = [problem.text for problem in deep_check(snapshot.sql)]
-            database.is_unchecked = False
-        return database.faults
+                    diagnosis.faults = [problem.text for problem in deep_check(snapshot.sql)]
+            diagnosis.is_unchecked = False
+        return diagnosis.faults
 
     def interrupt(self) -> None:
         self._snapshot.interrupt()
@@ -88,7 +89,7 @@ def facts(path: str, database: Database | None, *, own_directory: bool) -> Store
         db_bytes=file_size(path),
         wal_bytes=file_size(path + "-wal"),
         free_bytes=_free_bytes(path),
-        warnings=[] if database is None else _warnings(path, database.schema_version, own_directory=own_directory),
+        warnings=[] if database is None else _warnings(path, database, own_directory=own_directory),
     )
 
 
@@ -103,7 +104,7 @@ def _free_bytes(path: str) -> int | None:
         return None
 
 
-def _warnings(path: str, schema_version: int, *, own_directory: bool) -> list[str]:
+def _warnings(path: str, database: Database, *, own_directory: bool) -> list[str]:
     """While nothing else is wrong they read the same, so that each is logged once."""
     found = [
         f"{name} may be used by others than its owner (mode {mode:o}); chmod go= it, or mandrake-sessions doctor --fix"
@@ -118,6 +119,7 @@ def _warnings(path: str, schema_version: int, *, own_directory: bool) -> list[st
     )
     if (unusable := unusable_lock_directory(path)) is not None:
         found.append(unusable)
+    schema_version = database.diagnosis.schema_version
     if schema_version != latest_version():
         found.append(
             f"the file has schema {schema_version}, this program knows {latest_version()}; "

@@ -16,7 +16,8 @@ from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sql.values import OddValue
 from mandrake_sessions.store.sqlite.backup import create_private_file
 from mandrake_sessions.store.sqlite.connect import connect, is_wal
-from mandrake_sessions.store.sqlite.database import Database, damage, schema_too_new
+from mandrake_sessions.store.sqlite.database import Database
+from mandrake_sessions.store.sqlite.diagnosis import damage, schema_too_new
 from mandrake_sessions.store.sqlite.failures import is_odd_content, may_be_odd_content, storage_failure
 from mandrake_sessions.store.sqlite.filesystem import check_filesystem, check_kind, check_links
 from mandrake_sessions.store.sqlite.identity import SHM, WAL, renew_store_id_if_copied
@@ -143,7 +144,7 @@ def _open_for_writing(path: str, settings: StoreSettings) -> Database:
         _check_sidecars(path)
         database = Database(path, writer, immutable=False, read_only=None)
         # One that does not even say which store it is may have come from anywhere.
-        database.is_unchecked = came_from_elsewhere is not False
+        database.diagnosis.is_unchecked = came_from_elsewhere is not False
         _as_far_as_it_goes(lambda: _note_strange_parts(database), path)
     except BaseException:
         writer.close()
@@ -158,7 +159,7 @@ def _note_strange_parts(database: Database) -> None:
     from mandrake_sessions.store.sqlite.schema import strange_parts  # makes a model of the schema
 
     for kind, name in strange_parts(database.writer):
-        database.note(StrangePart(kind, name))
+        database.diagnosis.note(StrangePart(kind, name))
 
 
 def _as_far_as_it_goes(work: Callable[[], T], path: str) -> T | None:
@@ -227,7 +228,7 @@ def find_damage(connection: sqlite3.Connection) -> str | None:
 def _open_damaged(path: str, found: str) -> Database:
     """For reading what can still be read."""
     database = _open_read_only(path, StorageReason.CORRUPT)
-    database.mark_damaged(found)
+    database.diagnosis.mark_damaged(found)
     return database
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from mandrake_sessions.errors import FileMoved, StoreError
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sqlite.connect import connect
-from mandrake_sessions.store.sqlite.database import Database, damage
+from mandrake_sessions.store.sqlite.database import Database
+from mandrake_sessions.store.sqlite.diagnosis import damage
 from mandrake_sessions.store.sqlite.identity import DATABASE, SHM, SUFFIXES, WAL, FileIdentity, FileKey, file_key
 from mandrake_sessions.store.sqlite.immediate import begin, undo
 from mandrake_sessions.store.sqlite.leases import Lease
@@ -77,7 +78,7 @@ def reopen(database: Database, path: str, settings: StoreSettings) -> Database:
     with _lock:
         if database.is_usable:
             _retire(database)
-        copy, database.rescued_copy = database.rescued_copy, None
+        copy, database.rescue.copy = database.rescue.copy, None
         opened = _acquire(path, settings, again=True)
         if opened.path != database.path and database.references == 1:
             _give_up_lease(database.path)
@@ -112,7 +113,7 @@ def _retire(database: Database) -> None:
             _give_up_lease(database.path)
             _leases[database.path], database.lease = (database.identity.key, database.lease), None
         try:
-            database.rescue(lost)
+            database.rescue.save(database.writer, lost)
         finally:
             # Whatever came of it: while one connection is open, SQLite has the next one share its -shm, though that
             # was deleted and other processes use another one, which damages the file.
@@ -130,14 +131,15 @@ def _set_apart_if_overwritten(database: Database) -> None:
         return
     with database.lock:
         _await_quiet(database.path)
-        # Whoever opens the new one before the -shm is gone shares that, and cannot write; see ``restore.put_in_place``.
+        # A process that opens the new file before the -shm is gone shares that and cannot write: see
+        # ``replacing.put_in_place``.
         with suppress(sqlite3.Error, StoreError):
             begin(database.writer, database.path, 0)
         try:
             _set_apart(database)
         except (OSError, StoreError) as error:
             logger.warning("%s was overwritten while it was open: %s", database.path, error)
-            database.mark_damaged("it was overwritten while it was open")
+            database.diagnosis.mark_damaged("it was overwritten while it was open")
         finally:
             with suppress(sqlite3.Error):
                 undo(database.writer)
@@ -271,9 +273,7 @@ def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.Lock()
     for database in _open.values():
-        database.is_usable = False
-        if database.lease is not None:
-            database.lease.abandon()
+        database.abandon()
     _inherited.extend(_open.values())
     _open.clear()
     for _, lease in _leases.values():

@@ -15,12 +15,31 @@ from pathlib import Path
 from mandrake_sessions.files import file_size
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.store.sqlite.backup import create_private_file
+from mandrake_sessions.store.sqlite.diagnosis import Diagnosis
 from mandrake_sessions.store.sqlite.identity import DATABASE, SHM, WAL
 
 logger = logging.getLogger(__name__)
 
 # The history and one change in it: where two files agree in both, they hold the same up to there.
 _CHANGE = "SELECT store_id, seq, at, feed.kind, session_pk, turn_pk, chunk FROM feed, store"
+
+
+class Rescue:
+    """Saves what only a lost -wal of an open file holds; once, since nothing is written after it. ``copy``: the path of
+    the file with what was saved, if that is not the database itself."""
+
+    def __init__(self, path: str, diagnosis: Diagnosis) -> None:
+        self.copy: str | None = None
+        self._path = path
+        self._diagnosis = diagnosis
+        self._is_done = False
+
+    def save(self, writer: sqlite3.Connection, lost: frozenset[str]) -> None:
+        """Raises StoreError; then it can be tried again."""
+        if lost and not self._is_done and self._diagnosis.may_be_written:
+            with self._diagnosis.domain_errors():
+                self.copy = rescue(writer, self._path, lost)
+            self._is_done = True
 
 
 def rescue(writer: sqlite3.Connection, path: str, lost: frozenset[str]) -> str | None:

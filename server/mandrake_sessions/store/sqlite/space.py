@@ -8,7 +8,7 @@ from sqlite3 import Connection
 from mandrake_sessions.files import file_size
 from mandrake_sessions.store.sqlite.database import Database, lock
 from mandrake_sessions.store.sqlite.retry import retry_while_locked
-from mandrake_sessions.store.sqlite.transaction import SqliteTransaction
+from mandrake_sessions.store.sqlite.running import SqliteTransaction
 
 VACUUM_PAGES = 512
 VACUUM_SECONDS = 0.02
@@ -34,11 +34,11 @@ def give_back(tx: SqliteTransaction) -> bool:
 def checkpoint(database: Database, budget: float) -> None:
     """Copy the -wal into the file and make it empty, unless somebody reads from it just now: it never shrinks by
     itself. Raises Busy and StorageFailure."""
-    if database.read_only is not None or database.is_damaged or not file_size(database.path + "-wal"):
+    if not database.diagnosis.may_be_written or not file_size(database.path + "-wal"):
         return
     lock(database, budget)
     try:
-        with database.domain_errors():
+        with database.diagnosis.domain_errors():
             retry_while_locked(lambda: empty_wal(database.writer), budget, database.path)
             # What is in the file now is what this process has put there: later nobody could tell that from what
             # others did.

@@ -17,9 +17,9 @@ from mandrake_sessions.store.sqlite.database import Database
 from mandrake_sessions.store.sqlite.idle_tasks import Checkpoint, GiveBack
 from mandrake_sessions.store.sqlite.permissions import may_write
 from mandrake_sessions.store.sqlite.pool import absolute_name, acquire, release, reopen, retire
+from mandrake_sessions.store.sqlite.running import SqliteTransaction
 from mandrake_sessions.store.sqlite.transaction import (
     SqliteSnapshot,
-    SqliteTransaction,
     reads_snapshot,
     seq_now,
     snapshot,
@@ -71,7 +71,7 @@ class SqliteStore:
             self._held = found
             self._was_open = True
             self.reopened_at = 0
-            with suppress(Unreadable), found.domain_errors():
+            with suppress(Unreadable), found.diagnosis.domain_errors():
                 self.reopened_at = last_seq(found.writer)
 
     def _acquire_again(self, held: Database | None) -> Database:
@@ -82,7 +82,7 @@ class SqliteStore:
         self.replacements += was_replaced
         try:
             found = reopen(held, self._path, self._settings)
-            found.is_unchecked |= was_replaced
+            found.diagnosis.is_unchecked |= was_replaced
         except BaseException:
             self._held = None
             raise
@@ -181,24 +181,25 @@ class SqliteStore:
     @property
     def may_be_written(self) -> bool:
         held = self._held
-        return held is not None and held.read_only is None and not held.is_damaged
+        return held is not None and held.diagnosis.may_be_written
 
     @property
     def failure(self) -> StorageFailure | None:
-        return None if self._held is None else self._held.failure
+        return None if self._held is None else self._held.diagnosis.failure
 
     def state(self) -> StoreState:
         held = self._held
         if held is None or not held.is_usable:
             raise NotOpen(f"the store {self._path} is not open")
+        diagnosis = held.diagnosis
         return StoreState(
-            held.schema_version,
+            diagnosis.schema_version,
             held.references,
             held.busy_retries,
             self.reconnects,
             self.replacements,
-            held.failure if held.read_only is None else held.refusal(),
-            held.faults,
+            diagnosis.failure if diagnosis.read_only is None else diagnosis.refusal(),
+            diagnosis.faults,
         )
 
     def facts(self) -> StoreFacts:
@@ -209,14 +210,14 @@ class SqliteStore:
         return health.check(self._database(wait=False))
 
     def known_unreadable(self) -> list[Unreadable]:
-        return [] if self._held is None else self._held.oddities.listed()
+        return [] if self._held is None else self._held.diagnosis.oddities.listed()
 
     def unreadable(self) -> list[Unreadable]:
         return [] if self._held is None else health.still_unreadable(self._held)
 
     @property
     def is_unchecked(self) -> bool:
-        return self._held is not None and self._held.is_unchecked
+        return self._held is not None and self._held.diagnosis.is_unchecked
 
     @property
     def needs_inspection(self) -> bool:
@@ -243,6 +244,7 @@ class SqliteStore:
 
 def _is_current(held: Database) -> bool:
     """Whether it is open, still what its name leads to, and not read-only for a reason that has gone."""
-    if not held.is_usable or held.is_cut_off or not held.identity.is_same:
+    diagnosis = held.diagnosis
+    if not held.is_usable or diagnosis.is_cut_off or not held.identity.is_same:
         return False
-    return held.read_only is not StorageReason.READ_ONLY or not may_write(held.path)
+    return diagnosis.read_only is not StorageReason.READ_ONLY or not may_write(held.path)

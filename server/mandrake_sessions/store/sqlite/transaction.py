@@ -10,73 +10,22 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from mandrake_sessions.errors import FileMoved, StorageReason, Unreadable
-from mandrake_sessions.ids import now_ms
-from mandrake_sessions.model import Change
-from mandrake_sessions.store.interface import Commit
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sql.seq import last_seq
-from mandrake_sessions.store.sql.values import MAX_NUMBER
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.database import Database, lock
 from mandrake_sessions.store.sqlite.immediate import begin, begin_reading, commit, undo
 from mandrake_sessions.store.sqlite.retry import retry_while_locked
+from mandrake_sessions.store.sqlite.running import SqliteTransaction
 
 logger = logging.getLogger(__name__)
-
-
-class SqliteTransaction:
-    """A running write transaction: see ``interface.Transaction``."""
-
-    def __init__(self, database: Database, at: int | None) -> None:
-        last_seq = database.last_seq
-        self.own_lease_id = database.own_lease_id
-        self.sql = database.writer
-        self.streams = database.streams
-        self.changes: list[Change] | None = [] if database.on_commit else None
-        self.seq_before = last_seq
-        self.clock = now_ms()
-        self.now = self.clock if at is None else at
-        self.thread = threading.get_ident()
-        self.depth = 0
-        self.lost: BaseException | None = None
-        self._seq = last_seq
-
-    @property
-    def seq(self) -> int:
-        """The ``seq`` of the last change, this transaction's own included."""
-        if self._seq is None:
-            self._seq = last_seq(self.sql)
-            if self.seq_before is None:
-                self.seq_before = self._seq
-        return self._seq
-
-    def next_seq(self) -> int:
-        """The number of the next change. Given under the write lock, so that commit order is seq order."""
-        if (seq := self.seq) >= MAX_NUMBER:
-            raise Unreadable("change", str(seq), "no number can follow the one that it has")
-        self._seq = seq + 1
-        return self._seq
-
-    def as_commit(self) -> Commit:
-        """What it was, once it is committed."""
-        changes, seq = self.changes, self.seq
-        pieces = sum((change.last_chunk or 0) - (change.first_chunk or 0) + 1 for change in changes or ())
-        are_all = changes is not None and self.seq_before is not None and seq - self.seq_before == pieces
-        return Commit(self.seq_before, seq, changes if are_all else None)
-
-    def forget(self) -> None:
-        """After a savepoint was rolled back, its numbers are free again: nobody has seen them."""
-        self._seq = None
-        self.streams.clear()
-        if self.changes is not None:
-            self.changes.clear()
 
 
 def seq_now(database: Database, budget: float) -> int:
     """The store's ``seq`` as this thread sees it; inside its own transaction it is known without looking."""
     running = database.running
     if running is not None and running.thread == threading.get_ident() and not reads_snapshot(database):
-        with database.domain_errors():
+        with database.diagnosis.domain_errors():
             return running.seq
     with snapshot(database, budget) as connection:
         return last_seq(connection)
@@ -99,7 +48,7 @@ def transaction(
     running = database.running
     if running is not None and running.thread == threading.get_ident():
         if not appends_only:
-            database.streams.clear()
+            database.cache.streams.clear()
         return _savepoint(database, running, at)
     return _Outermost(database, settings.durability.synchronous(appends_only=appends_only), budget, appends_only, at)
 
@@ -122,18 +71,19 @@ class _Outermost:
             return self._begin(database)
         except BaseException as error:
             database.lock.release()
-            database.raise_domain_error(error)
+            database.diagnosis.raise_domain_error(error)
             raise
 
     def _begin(self, database: Database) -> SqliteTransaction:
         if not database.is_usable:
             # Another thread has found, while this one waited for it, that the file has to be opened again.
             raise FileMoved(database.path)
-        if database.read_only is not None or database.failure is not None:
+        diagnosis = database.diagnosis
+        if diagnosis.read_only is not None or diagnosis.failure is not None:
             database.check_writable()
         if not self._appends_only:
             # Under the lock: another thread may be appending until now.
-            database.streams.clear()
+            database.cache.streams.clear()
         _set_synchronous(database, self._synchronous)
         retries = database.busy_retries
         begin(database.writer, database.path, self._budget, database.count_retry)
@@ -145,7 +95,9 @@ class _Outermost:
         except BaseException:
             undo(database.writer)
             raise
-        running = database.running = SqliteTransaction(database, self._at)
+        running = database.running = SqliteTransaction(
+            database.writer, database.cache, database.own_lease_id, self._at, collects_changes=bool(database.on_commit)
+        )
         return running
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
@@ -157,10 +109,10 @@ class _Outermost:
             # Whatever failed before the COMMIT: a transaction that stayed open would keep all others out.
             with suppress(sqlite3.Error):
                 undo(database.writer)
-            database.forget()
+            database.cache.forget()
             if isinstance(fault, Unreadable):
-                database.note(fault)
-            database.raise_domain_error(fault)
+                database.diagnosis.note(fault)
+            database.diagnosis.raise_domain_error(fault)
             raise
         finally:
             database.lock.release()
@@ -171,13 +123,16 @@ class _Outermost:
         failed = error or (running.lost if running is not None else None)
         if failed is not None or running is None:
             raise failed or RuntimeError("the transaction has ended already")
-        if database.failure is not None and database.is_damaged:
-            # Part of it met what cannot be: the rest may stand on that.
-            raise database.failure
+        diagnosis = database.diagnosis
+        if diagnosis.failure is not None and diagnosis.is_damaged:
+            # A part of the transaction met damage: the rest may depend on that part.
+            raise diagnosis.failure
         seq = running.seq
         commit(database.writer)
         database.check_in_place()
-        database.remember(seq)
+        database.cache.last_seq = seq
+        if diagnosis.failure is not None:
+            diagnosis.clear_failure()
 
 
 def _tell_listeners(database: Database, done: SqliteTransaction) -> None:
@@ -197,7 +152,7 @@ def _savepoint(database: Database, running: SqliteTransaction, at: int | None) -
     if at is not None:
         running.now = at
     try:
-        with database.domain_errors(), _part(running):
+        with database.diagnosis.domain_errors(), _part(running):
             yield running
     finally:
         running.now = whole
@@ -237,13 +192,14 @@ def _set_synchronous(database: Database, synchronous: str) -> None:
 def _catch_up(database: Database) -> None:
     """Notice, under the write lock, what others have done to the file since: new numbers, maybe a new schema."""
     (version,) = database.writer.execute("PRAGMA data_version").fetchone()
-    if version == database.data_version:
+    cache, diagnosis = database.cache, database.diagnosis
+    if version == cache.data_version:
         return
-    database.notice_schema(database.writer)
-    if database.failure is not None and database.failure.reason is StorageReason.SCHEMA_TOO_NEW:
-        raise database.failure
-    database.data_version = version
-    database.forget()
+    diagnosis.notice_schema(database.writer)
+    if diagnosis.failure is not None and diagnosis.failure.reason is StorageReason.SCHEMA_TOO_NEW:
+        raise diagnosis.failure
+    cache.data_version = version
+    cache.forget()
 
 
 class _Snapshots(threading.local):
@@ -269,13 +225,13 @@ def snapshot(database: Database, budget: float) -> Iterator[StoreConnection]:
     """
     taken = _snapshots.connections.get(id(database))
     if taken is not None:
-        with database.domain_errors():
+        with database.diagnosis.domain_errors():
             yield taken
     elif (running := database.running) is not None and running.thread == threading.get_ident():
-        with database.domain_errors():
+        with database.diagnosis.domain_errors():
             yield running.sql
     else:
-        with SqliteSnapshot(database, budget) as found, database.domain_errors():
+        with SqliteSnapshot(database, budget) as found, database.diagnosis.domain_errors():
             yield found.sql
 
 
@@ -289,12 +245,12 @@ class SqliteSnapshot:
         self.database = database
         self._state = threading.Lock()
         self._released = False
-        with database.domain_errors():
-            self.sql = database.acquire_reader()
+        with database.diagnosis.domain_errors():
+            self.sql = database.readers.acquire()
             try:
                 retry_while_locked(lambda: begin_reading(self.sql), budget, database.path)
             except BaseException:
-                database.release_reader(self.sql)
+                database.readers.release(self.sql)
                 raise
 
     def __enter__(self) -> SqliteSnapshot:
@@ -313,11 +269,11 @@ class SqliteSnapshot:
             self._released = True
         if self.sql.in_transaction:
             self.sql.execute("ROLLBACK")
-        self.database.release_reader(self.sql)
+        self.database.readers.release(self.sql)
 
     def last_seq(self) -> int:
         """The ``seq`` of the last change that the snapshot holds."""
-        with self.database.domain_errors():
+        with self.database.diagnosis.domain_errors():
             return last_seq(self.sql)
 
     def interrupt(self) -> None:

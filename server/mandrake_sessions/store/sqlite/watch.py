@@ -24,8 +24,8 @@ class CommitWatch:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        with database.domain_errors():
-            self._connection = database.connect_reader()
+        with database.diagnosis.domain_errors():
+            self._connection = database.readers.connect()
         self._seen = self._version()
         self.fileno = _inotify(f"{database.path}-wal") if sys.platform == "linux" else None
 
@@ -39,7 +39,7 @@ class CommitWatch:
 
     def last_seq(self) -> int:
         """The store's ``seq`` now."""
-        with self._database.domain_errors():
+        with self._database.diagnosis.domain_errors():
             return last_seq(self._connection)
 
     def drain(self) -> None:
@@ -56,7 +56,7 @@ class CommitWatch:
             self.fileno = None
 
     def _version(self) -> int:
-        with self._database.domain_errors():
+        with self._database.diagnosis.domain_errors():
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
 
