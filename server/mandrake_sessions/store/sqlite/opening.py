@@ -70,7 +70,7 @@ def prepare(path: str, settings: StoreSettings, *, again: bool) -> None:
     check_links(path, settings.inside)
     directory = os.path.dirname(path)  # noqa: PTH120
     try:
-        # Whoever makes a workspace's store, a program that embeds this too, does not have it committed by accident.
+        # Keep the store out of git, also for programs that embed it.
         prepare_directory(Path(path), parents=not again)
         make_directory(directory, parents=not again)
     except OSError as error:
@@ -86,8 +86,8 @@ def prepare(path: str, settings: StoreSettings, *, again: bool) -> None:
 
 
 def _make_file(path: str) -> None:
-    """An empty file. A -wal or -shm that is there was that of a file that is gone: what is in them must not be taken
-    for part of this one. Who opens the file uses new ones; so one process at a time does this, before there is a file.
+    """Make an empty file. A -wal or -shm beside it belonged to a file that is gone, and must not become part of this
+    one. One process at a time does this, before there is a file, since its next users make new ones.
     """
     try:
         if not os.path.exists(path):  # noqa: PTH110
@@ -95,7 +95,7 @@ def _make_file(path: str) -> None:
                 Path(path + suffix).unlink(missing_ok=True)
             create_private_file(path)
             directory = os.path.dirname(path)  # noqa: PTH120
-            # SQLite sees to what is in the directory, but not to the directory's own name, which may be new too.
+            # SQLite syncs the directory, but not the directory's own name, which may be new too.
             sync_directory(os.path.dirname(directory))  # noqa: PTH120
     except OSError as error:
         raise cannot_open(path, explain(error, path)) from error
@@ -115,7 +115,7 @@ def _open_once(path: str, settings: StoreSettings) -> Database:
 
 
 def _check_wal_has_file(path: str) -> None:
-    """A file that was cut to nothing looks like a new one, and SQLite would delete the -wal beside it."""
+    """A file that was emptied looks like a new one, and SQLite would delete the -wal beside it."""
     # In this order: a file that another process has just set up has something in it before it has a -wal.
     if file_size(path + WAL) > 0 and file_size(path) == 0:
         raise damage(path, "it was emptied, but its -wal was not")
@@ -143,7 +143,7 @@ def _open_for_writing(path: str, settings: StoreSettings) -> Database:
         )
         _check_sidecars(path)
         database = Database(path, writer, immutable=False, read_only=None)
-        # One that does not even say which store it is may have come from anywhere.
+        # A file without a storeId may have come from anywhere.
         database.diagnosis.is_unchecked = came_from_elsewhere is not False
         _as_far_as_it_goes(lambda: _note_strange_parts(database), path)
     except BaseException:
@@ -153,7 +153,7 @@ def _open_for_writing(path: str, settings: StoreSettings) -> Database:
 
 
 def _note_strange_parts(database: Database) -> None:
-    """A trigger of another program may change or delete what is written, and no statement of ours fails for it."""
+    """A trigger of another program may change or delete what this one writes, without any error."""
     if database.writer.execute("SELECT 1 FROM sqlite_schema WHERE type IN ('trigger', 'view')").fetchone() is None:
         return
     from mandrake_sessions.store.sqlite.schema import strange_parts  # makes a model of the schema
@@ -163,8 +163,8 @@ def _note_strange_parts(database: Database) -> None:
 
 
 def _as_far_as_it_goes(work: Callable[[], T], path: str) -> T | None:
-    """What is done at opening for good order is no reason not to open: a table may be gone, or hold what it should
-    not. Each request then says what of it cannot be read. None where it could not be done."""
+    """Do a step of opening that the store can do without: a table may be gone, or hold odd values. Then each request
+    says what it cannot read. None if the step failed."""
     try:
         return work()
     except (sqlite3.Error, OddValue, Unreadable) as error:
@@ -202,8 +202,8 @@ def _set_up(writer: sqlite3.Connection, path: str, busy_timeout: float) -> None:
 
 
 def _find_damage(connection: sqlite3.Connection, path: str, budget: float) -> str | None:
-    """What is wrong with the file, as far as that is seen before it is used."""
-    # From a snapshot: what it needs, others can neither cut from the file nor take away with the -wal.
+    """The damage of the file that can be seen before it is used."""
+    # From a snapshot: its pages cannot be cut from the file, nor go with the -wal.
     with one_snapshot(connection, path, budget):
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
@@ -214,19 +214,19 @@ def _find_damage(connection: sqlite3.Connection, path: str, budget: float) -> st
 
 
 def find_damage(connection: sqlite3.Connection) -> str | None:
-    """Look through the whole file (a second a gigabyte, and more from a slow disk); what is wrong with it, or None."""
+    """Read the whole file (a second a gigabyte, more from a slow disk); gives its damage, or None."""
     try:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
         if storage_failure(error, "").__class__ is not StorageFailure:
             raise
         return str(error)
-    # A page that could not be read, for a reason that passes, is not a page that is wrong.
+    # A page that could not be read for a transient reason is not damaged.
     return None if found == "ok" or "error code=" in found else str(found).splitlines()[-1]
 
 
 def _open_damaged(path: str, found: str) -> Database:
-    """For reading what can still be read."""
+    """Open it read-only, to read what can still be read."""
     database = _open_read_only(path, StorageReason.CORRUPT)
     database.diagnosis.mark_damaged(found)
     return database
@@ -245,7 +245,7 @@ def _open_read_only(path: str, reason: StorageReason) -> Database:
 
 
 def _check_identity(connection: sqlite3.Connection, path: str) -> None:
-    """Refuse, before anything is written, a file that is another program's."""
+    """Refuse another program's file before anything is written."""
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     if application_id == APPLICATION_ID:
         return

@@ -1,4 +1,4 @@
-"""Open files: one database per file and process, counted by reference, whatever path names it."""
+"""The open files of this process: one ``Database`` a file, counted by reference, whatever path names the file."""
 
 from __future__ import annotations
 
@@ -25,28 +25,27 @@ from mandrake_sessions.store.sqlite.rescue import drop_needless_copy
 
 logger = logging.getLogger(__name__)
 
-# So long after one server has noticed that a -wal or -shm is gone, all have: each looks once a second.
+# Seconds after which all servers have noticed that a -wal or -shm is gone: each looks once a second.
 ALL_LEFT_SECONDS = 1.5
 APART_SECONDS = 0.3
-# What was replaced is opened once nothing has moved for so long, or after all.
+# A replaced file is opened once nothing has changed for QUIET_SECONDS, or after QUIET_WITHIN_SECONDS.
 QUIET_SECONDS = 0.25
 QUIET_WITHIN_SECONDS = 3.0
-# So often a file may be replaced while it is opened, before that is an error.
+# A file may be replaced so often while it is opened; after that it is an error.
 REPLACED_MEANWHILE = 20
 
 _lock = threading.Lock()
 _open: dict[FileKey, Database] = {}
-# Leases of files that were closed and may be opened again, with which file that was: what this process streams it goes
-# on to stream, if that file is found again. In another one its turns are a state of before, and nobody's.
+# Leases of closed files that may be opened again, with the key of the file. If the same file is opened again, this
+# process goes on with its streaming turns. In another file those turns are an old state, and no process's.
 _leases: dict[str, tuple[FileKey | None, Lease]] = {}
-# Connections of the parent, kept from being collected in a forked child: closing them there would be a checkpoint by
-# a process that does not know of the parent's locks.
+# In a forked child: the parent's connections. They are never collected, since closing them would be a checkpoint by a
+# process that does not know of the parent's locks.
 _inherited: list[Database] = []
 
 
 def absolute_name(path: str) -> str:
-    """A name that means the same whatever the working directory is later; links in it are followed at each opening.
-    Raises StorageFailure."""
+    """The path without the working directory in it; each opening follows its links again. Raises StorageFailure."""
     try:
         return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111
     except OSError as error:
@@ -54,10 +53,10 @@ def absolute_name(path: str) -> str:
 
 
 def acquire(path: str, settings: StoreSettings, *, again: bool = False) -> Database:
-    """The open database of a file, whatever absolute path names it; opened, made and migrated if it is not open yet.
+    """The open database of a file, whatever absolute path names it; opens, makes and migrates it if need be.
 
-    Blocks while it opens. Each call must be paired with one of ``release``. With ``again`` the directory above the
-    file's must be there: a workspace that was moved away while its store was open is not made again.
+    Blocks while it opens. Pair each call with one of ``release``. ``again``: do not make the directory above the
+    file's, so that a workspace that was moved away while its store was open is not made again.
 
     Raises:
         StorageFailure: ``createDirectory``, ``open``, ``migrate``, ``foreignDatabase``, ``schemaTooNew``, ``corrupt``,
@@ -69,11 +68,11 @@ def acquire(path: str, settings: StoreSettings, *, again: bool = False) -> Datab
 
 
 def reopen(database: Database, path: str, settings: StoreSettings) -> Database:
-    """Open again what is no longer where it was: what its name, ``path``, leads to now, made if that is nothing. In
-    place of ``release`` and ``acquire``; raises as ``acquire`` does, and then the reference is gone.
+    """After a file was moved or replaced: close it, and open the file that ``path`` leads to now, making it if need be.
+    In place of ``release`` and ``acquire``; raises as ``acquire`` does, and then the reference is gone.
 
-    What only a deleted -wal held is saved before, and a file that was moved gets what was not in it yet. The lease of
-    this process goes on where the file is still the same.
+    Before that it saves what only a deleted -wal holds, and completes a file that was moved. If ``path`` leads to the
+    same file, this process keeps its lease.
     """
     with _lock:
         if database.is_usable:
@@ -88,17 +87,17 @@ def reopen(database: Database, path: str, settings: StoreSettings) -> Database:
 
 
 def retire(database: Database) -> None:
-    """Close what is no longer where it was, as ``reopen`` does, and open nothing in its place."""
+    """Close a file that was moved or replaced, as ``reopen`` does, and open none in its place."""
     with _lock:
         if database.is_usable:
             _retire(database)
 
 
 def _retire(database: Database) -> None:
-    """Close a database under those who use it; they come for a new one.
+    """Close a database that others in this process may use; they will open it again.
 
-    Where its -wal or -shm were lost, every server on it leaves it before any comes back: the last to close it copies
-    what the old -wal still holds into it, which SQLite does while nobody else has the database open.
+    If its -wal or -shm was lost, all servers close the file before any reopens it: the last one to close copies what
+    the old -wal still holds into it, which SQLite does while no other process has the database open.
     """
     _forget(database)
     _set_apart_if_overwritten(database)
@@ -106,7 +105,7 @@ def _retire(database: Database) -> None:
     if DATABASE in lost:
         _await_quiet(database.path)
     if lost and DATABASE not in lost:
-        # Two that close at the same moment each see the other, and then neither copies it.
+        # If two servers close at the same moment, each sees the other's connection, and neither copies the -wal.
         time.sleep(random.uniform(0, APART_SECONDS))
     with database.lock:
         if database.lease is not None:
@@ -115,8 +114,8 @@ def _retire(database: Database) -> None:
         try:
             database.rescue.save(database.writer, lost)
         finally:
-            # Whatever came of it: while one connection is open, SQLite has the next one share its -shm, though that
-            # was deleted and other processes use another one, which damages the file.
+            # Close it in any case: while one connection is open, SQLite lets the next one share its deleted -shm,
+            # beside processes that use another one, and that damages the file.
             database.close()
     if lost:
         _remove_old_sidecars(database.identity, lost)
@@ -125,8 +124,8 @@ def _retire(database: Database) -> None:
 
 
 def _set_apart_if_overwritten(database: Database) -> None:
-    """What somebody has written over the database in place gets an inode of its own, beside which the -wal of what was
-    there before means nothing: so every process takes it for replaced, and none copies its -wal into it."""
+    """A file that another program has overwritten in place gets an inode of its own. Then every process sees that it
+    was replaced, and none copies its old -wal into it."""
     if not database.identity.content.is_overwritten or database.identity.was_replaced:
         return
     with database.lock:
@@ -160,14 +159,14 @@ def _set_apart(database: Database) -> None:
 
 
 def _give_up_lease(path: str) -> None:
-    """Nobody here comes back to that file."""
+    """This process does not open that file again."""
     _, lease = _leases.pop(path, (None, None))
     if lease is not None:
         lease.release()
 
 
 def _lease_of(path: str, key: FileKey) -> Lease | None:
-    """That of the file, if this process had it open before."""
+    """The lease on the file, if this process had it open before."""
     known, lease = _leases.pop(path, (None, None))
     if lease is not None and known != key:
         lease.release()
@@ -176,8 +175,8 @@ def _lease_of(path: str, key: FileKey) -> Lease | None:
 
 
 def _await_quiet(path: str) -> None:
-    """Whoever puts a snapshot back puts file after file in place, the database maybe first. Opened between two of them
-    it would be another state, and what is written then be lost with the -wal that is put over it."""
+    """A program that restores files copies one after the other, perhaps the database first. Opened between two of them
+    the store would be in another state, and the -wal that is copied next would undo what is written then."""
     deadline = time.monotonic() + QUIET_WITHIN_SECONDS
     seen, since = _looks_of(path), time.monotonic()
     while os.path.exists(path) and time.monotonic() - since < QUIET_SECONDS and time.monotonic() < deadline:  # noqa: PTH110
@@ -187,7 +186,7 @@ def _await_quiet(path: str) -> None:
 
 
 def _looks_of(path: str) -> list[tuple[int, ...] | None]:
-    """What moves when one of the files is replaced or written to."""
+    """What changes when one of the files is replaced or written to."""
     return [_look_of(path + suffix) for suffix in SUFFIXES]
 
 
@@ -200,8 +199,8 @@ def _look_of(path: str) -> tuple[int, ...] | None:
 
 
 def _remove_old_sidecars(place: FileIdentity, lost: frozenset[str]) -> None:
-    """Whoever opens the name next must not take what belonged to what is lost for a part of what is there now: SQLite
-    would, as it goes by their names. A -wal whose -shm alone was lost is whole, and is read again."""
+    """Delete a -wal or -shm that belonged to a lost file: SQLite goes by names, and would use it with the file that is
+    there now. A -wal whose -shm alone was lost is whole, and is read again."""
     for suffix, belongs_to in ((WAL, {DATABASE}), (SHM, {DATABASE, WAL})):
         if belongs_to & lost and place.is_ours(suffix):
             Path(place.path + suffix).unlink(missing_ok=True)
@@ -220,7 +219,7 @@ def _acquire(name: str, settings: StoreSettings, *, again: bool) -> Database:
 
 
 def _opened(path: str, settings: StoreSettings) -> Database | None:
-    """None where the file went, or was replaced, between two looks at it."""
+    """None if the file was deleted or replaced meanwhile."""
     key = file_key(path)
     if key is None:
         return None
@@ -237,7 +236,7 @@ def _opened(path: str, settings: StoreSettings) -> Database | None:
 
 
 def release(database: Database) -> None:
-    """Give back what ``acquire`` gave; the last one closes the file."""
+    """Give back what ``acquire`` gave; the last call closes the file."""
     with _lock:
         database.references -= 1
         if database.references == 0:
@@ -251,14 +250,14 @@ def _close(database: Database) -> None:
 
 
 def close_all() -> None:
-    """Close every file of this process, whoever still refers to it."""
+    """Close every file of this process, whatever still refers to it."""
     with _lock:
         for database in list(_open.values()):
             _close(database)
 
 
 def open_databases() -> list[Database]:
-    """What is open in this process now."""
+    """The open databases of this process."""
     with _lock:
         return list(_open.values())
 

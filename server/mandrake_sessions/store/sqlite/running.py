@@ -69,21 +69,21 @@ class SqliteTransaction:
         return self._seq
 
     def next_seq(self) -> int:
-        """The number of the next change. Given under the write lock, so that commit order is seq order."""
+        """The number of the next change. It is given under the write lock, so commit order is ``seq`` order."""
         if (seq := self.seq) >= MAX_NUMBER:
             raise Unreadable("change", str(seq), "no number can follow the one that it has")
         self._seq = seq + 1
         return self._seq
 
     def as_commit(self) -> Commit:
-        """What it was, once it is committed."""
+        """The commit that it has become."""
         changes, seq = self.changes, self.seq
         pieces = sum((change.last_chunk or 0) - (change.first_chunk or 0) + 1 for change in changes or ())
         are_all = changes is not None and self.seq_before is not None and seq - self.seq_before == pieces
         return Commit(self.seq_before, seq, changes if are_all else None)
 
     def forget(self) -> None:
-        """After a savepoint was rolled back, its numbers are free again: nobody has seen them."""
+        """A savepoint was rolled back: its numbers are free again, since no one has seen them."""
         self._seq = None
         self.streams.clear()
         if self.changes is not None:

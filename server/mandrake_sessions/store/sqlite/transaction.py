@@ -55,7 +55,7 @@ def transaction(
 
 class _Outermost:
     """A transaction that is not part of another. It is a class and no generator since it is entered for every append:
-    this takes a third of the time."""
+    a class takes a third of the time."""
 
     def __init__(self, database: Database, synchronous: str, budget: float, appends_only: bool, at: int | None) -> None:
         self._database = database
@@ -76,7 +76,7 @@ class _Outermost:
 
     def _begin(self, database: Database) -> SqliteTransaction:
         if not database.is_usable:
-            # Another thread has found, while this one waited for it, that the file has to be opened again.
+            # While this thread waited, another one has closed the file, to open it again.
             raise FileMoved(database.path)
         diagnosis = database.diagnosis
         if diagnosis.read_only is not None or diagnosis.failure is not None:
@@ -89,7 +89,7 @@ class _Outermost:
         begin(database.writer, database.path, self._budget, database.count_retry)
         try:
             if database.busy_retries != retries and not database.identity.is_same:
-                # While it waited for the lock, others may have gone on to another -shm, in which nobody has it.
+                # While it waited for the lock, other processes may have begun another -shm, in which none holds it.
                 raise FileMoved(database.path)
             _catch_up(database)
         except BaseException:
@@ -106,7 +106,7 @@ class _Outermost:
         try:
             self._end(database, running, error)
         except BaseException as fault:
-            # Whatever failed before the COMMIT: a transaction that stayed open would keep all others out.
+            # Also for what failed before the COMMIT: an open transaction would lock out all others.
             with suppress(sqlite3.Error):
                 undo(database.writer)
             database.cache.forget()
@@ -136,7 +136,7 @@ class _Outermost:
 
 
 def _tell_listeners(database: Database, done: SqliteTransaction) -> None:
-    """What is committed must not look as if it were not, whatever a listener raises; and the others hear of it."""
+    """An exception of one listener neither fails the commit nor keeps it from the other listeners."""
     told = done.as_commit()
     for listener in list(database.on_commit):
         try:
@@ -172,7 +172,7 @@ def _part(running: SqliteTransaction) -> Iterator[None]:
             running.sql.execute(f"ROLLBACK TO {name}")
             running.sql.execute(f"RELEASE {name}")
         else:
-            # A full disk or a failed write has ended the whole transaction: nothing more may be written in it.
+            # A full disk or a failed write has ended the whole transaction: it must write nothing more.
             running.lost = error
         running.forget()
         raise
@@ -190,7 +190,7 @@ def _set_synchronous(database: Database, synchronous: str) -> None:
 
 
 def _catch_up(database: Database) -> None:
-    """Notice, under the write lock, what others have done to the file since: new numbers, maybe a new schema."""
+    """Under the write lock, notice what other processes have changed: numbers, perhaps the schema."""
     (version,) = database.writer.execute("PRAGMA data_version").fetchone()
     cache, diagnosis = database.cache, database.diagnosis
     if version == cache.data_version:
