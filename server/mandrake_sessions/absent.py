@@ -1,6 +1,5 @@
-"""A store that is not there yet, as its clients see it: empty. Reads of it make nothing, and only a write that can
-succeed makes it.
-"""
+"""A store that does not exist yet. Clients see it as empty. Reads create nothing; only a write that can succeed creates
+the store."""
 
 from __future__ import annotations
 

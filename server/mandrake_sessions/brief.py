@@ -1,8 +1,8 @@
-"""Work that must be brief, since an event loop waits for it: where it turns out to be long it is given up, with nothing
-done, and can be begun again on a thread that may take its time.
+"""Work that must be brief because an event loop waits for it. Work that proves long is abandoned with nothing done, and
+can start again on a thread.
 
-What is long is seen where it is read: a stored JSON value of many bytes, a long turn, many rows. So nobody has to look
-at the store beforehand, and work that is short pays nothing.
+A read notices long work where it meets it: a stored JSON value of many bytes, a long turn, many rows. So nothing has to
+examine the store beforehand, and short work pays nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import time
 
 from mandrake_sessions.errors import TakesLong
 
-# Characters of a JSON value, and bytes of a turn with its texts, or of its tool calls: what takes about 10 ms to read
-# and to encode again.
+# Characters of a JSON value, and bytes of a turn with its texts or of its tool calls. Reading and encoding that much
+# takes about 10 ms.
 LONG_JSON = 128 * 1024
 LONG_TURN = 1024 * 1024
 LONG_CALLS = 64 * 1024
-# Processor time of the thread: while it does not run it reads nothing.
+# Processor time of the thread; a thread that does not run reads nothing.
 BRIEF_SECONDS = 0.01
 
 
@@ -30,7 +30,7 @@ _brief = _Brief()
 
 
 class Briefly:
-    """The reads of the block, by this thread, raise ``TakesLong`` where they turn out to be long."""
+    """In the block, the reads of this thread raise ``TakesLong`` if they prove long."""
 
     def __enter__(self) -> None:
         _brief.asked_for = True
@@ -41,13 +41,13 @@ class Briefly:
 
 
 def check_length(length: int, limit: int) -> None:
-    """Before something of a known length is read, where that is more than the limit. Raises TakesLong."""
+    """Call this before reading a value of known length. Raises TakesLong if it is above the limit."""
     if length > limit and _brief.asked_for:
         raise TakesLong
 
 
 def check_time() -> None:
-    """Between two rows. Raises TakesLong where the rows before have taken long."""
+    """Call this between two rows. Raises TakesLong if the rows so far took too long."""
     if not _brief.asked_for:
         return
     now = time.thread_time()

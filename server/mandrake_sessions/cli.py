@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")
-    # Not parse_args: what it says of unknown flags has the usage of the whole program and not of the command.
+    # Not parse_args: its error about unknown flags has the usage of the whole program instead of the command's.
     options, unknown = parser.parse_known_args(given)
     command: argparse.ArgumentParser = options.parser
     if unknown:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors quote what was given, which may hold anything."""
+    """Escapes control characters in errors, which quote arguments."""
 
     def error(self, message: str) -> NoReturn:
         super().error(one_line(message))
@@ -89,7 +89,7 @@ _PRUNE = "Delete sessions that nobody has changed or streamed to for long, and g
 
 
 def _add_command(commands: Any, name: str, help_text: str, description: str) -> argparse.ArgumentParser:
-    """A command about one store, which is carried out by the module of its name."""
+    """Add a command about one store. The module of its name in ``commands/`` carries it out."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=description)
     parser.add_argument("--workspace", metavar="PATH", help="the workspace's directory")
     parser.add_argument("--database", metavar="PATH", help="the file of the workspace's store itself")
@@ -149,7 +149,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_transports(serve: argparse.ArgumentParser) -> None:
-    """The flags that LSP names, which the libraries of some editors add by themselves."""
+    """Flags that LSP names. The libraries of some editors add them."""
     serve.add_argument("--stdio", action="store_true", help="as it is anyway; some editors ask for it")
     serve.add_argument(
         "--clientProcessId",
@@ -166,7 +166,7 @@ _TRANSPORTS = ("--pipe", "--socket", "--port", "--node-ipc")
 
 
 class _OtherTransport(argparse.Action):
-    """Says that there is one way to speak with this server."""
+    """An error that names the only transport of this server."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         parser.error(f"{self.option_strings[0]}: this server speaks on stdin and stdout only; start it with --stdio")
@@ -190,7 +190,7 @@ def _serve(options: argparse.Namespace) -> int:
         start_logging(settings.log_level, settings.log_file, settings.log_max_bytes)
     except OSError as error:
         raise BadSetting("--log-file", f"{settings.log_file}: {error.strerror}") from None
-    # Integers of any size that a message can reasonably hold are stored and given back as they are.
+    # The server stores integers of any reasonable size unchanged.
     sys.set_int_max_str_digits(MAX_INTEGER_DIGITS)
     stdin, stdout = claim_standard_streams()
     from mandrake_sessions.connection.server import serve

@@ -1,6 +1,5 @@
-"""What the operating system says of a file that is not opened for it: to open a database, its -wal or -shm, and close
-that handle again would drop SQLite's locks.
-"""
+"""Facts about files from the operating system, without opening them. Opening and closing a database, -wal or -shm by
+hand would drop SQLite's locks."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ import stat
 
 
 def file_size(path: str) -> int:
-    """Bytes; 0 where there is no such file. A -wal may go at any moment, with the last process that closes it."""
+    """The size in bytes; 0 if there is no such file. The last process that closes a database deletes the -wal."""
     try:
         return os.stat(path).st_size  # noqa: PTH116
     except OSError:
@@ -18,8 +17,8 @@ def file_size(path: str) -> int:
 
 
 def exists(path: str | os.PathLike[str]) -> bool:
-    """Whether it is there, as far as that can be told: False where a directory above it may not be searched, whichever
-    Python runs this (``Path.exists`` raises there before 3.14)."""
+    """Whether the file exists. False if a directory above it denies the search, with every Python (before 3.14,
+    ``Path.exists`` raises there)."""
     try:
         os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
@@ -28,8 +27,8 @@ def exists(path: str | os.PathLike[str]) -> bool:
 
 
 def is_file(path: str) -> bool:
-    """Whether a file is there. Raises OSError where that cannot be told: nobody who looks for a store and may not look
-    should read that there is none."""
+    """Whether a file exists. Raises OSError if the system does not tell: a program that may not look for a store must
+    not conclude that there is none."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
     except (FileNotFoundError, NotADirectoryError):
@@ -37,13 +36,14 @@ def is_file(path: str) -> bool:
 
 
 def explain(error: OSError, path: str) -> str:
-    """What the operating system says; where it denies something, also whose the file is, or the directory above it."""
+    """The operating system's message. If it denies access, the text also names the owner of the file, or of the
+    directory above it."""
     said = error.strerror or str(error)
     return f"{said}; {whose(path)}" if error.errno in (errno.EACCES, errno.EPERM) else said
 
 
 def whose(path: str) -> str:
-    """Who owns the file or, where that is not there or cannot be seen, the nearest directory above it that can."""
+    """A sentence about the owner and mode of the file, or of the nearest directory above it that is visible."""
     while True:
         try:
             found = os.stat(path)  # noqa: PTH116

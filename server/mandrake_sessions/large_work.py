@@ -1,20 +1,20 @@
-"""Work with large values, one thread at a time: what several threads read and encode at once adds up.
+"""Limits work with large values to one thread at a time, since the memory of several threads would add up.
 
-A thread asks for a turn with ``LargeWork``. It gets one when it meets the first large value, and keeps it until the
-end of the block; work without large values never waits. A thread that never asks, as an event loop's or that of a
-program that embeds the store, is not held up.
+A thread asks for its turn with ``LargeWork``. It gets the turn when it meets the first large value, and keeps it until
+the end of the block. Work without large values never waits. A thread that never asks is never held up: an event loop,
+or a thread of a program that embeds the store.
 """
 
 from __future__ import annotations
 
 import threading
 
-# Bytes of a value, or of what is made of several.
+# Bytes of a value, or of an answer made of several values.
 LARGE_BYTES = 512 * 1024
 
 
 class _Turns:
-    """Who works now. The writer is let in before all others: calls wait behind a write."""
+    """Whose turn it is. A writer goes before all readers, since calls wait behind a write."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -34,14 +34,14 @@ class _Turns:
             self._changed.notify_all()
 
     def let_writer_in(self) -> None:
-        """Once, if one waits; returns when it is done."""
+        """Let one waiting writer work, if there is one; returns when it is done."""
         if self._writers:
             self.give_back()
             self.take(as_writer=False)
 
 
 class _Own(threading.local):
-    """What this thread does."""
+    """What the current thread does."""
 
     asked = False
     has_turn = False
@@ -53,9 +53,12 @@ _own = _Own()
 
 
 class LargeWork:
-    """The block may read and encode large values. ``as_writer``: it waits for its turn at once, since it must not wait
-    once it holds the lock of a store. ``is_bounded``: it is over soon, and keeps its turn while a writer waits; what it
-    holds between two rows is a whole page."""
+    """The block may read and encode large values.
+
+    ``as_writer``: it waits for its turn at once, since it must not wait while it holds the lock of a store.
+    ``is_bounded``: it ends soon, and keeps its turn while a writer waits, because between two rows it holds a whole
+    page.
+    """
 
     def __init__(self, *, as_writer: bool = False, is_bounded: bool = True) -> None:
         self._as_writer = as_writer
@@ -76,13 +79,13 @@ class LargeWork:
 
 
 def met_large() -> None:
-    """Something large is about to be made: wait for a turn, once in a block."""
+    """Call this before reading or encoding something large. It waits for the turn, once in a block."""
     if _own.asked and not _own.has_turn:
         _turns.take(as_writer=False)
         _own.has_turn = True
 
 
 def between_rows() -> None:
-    """In work that is not bounded a writer that waits has its turn now."""
+    """In work that is not bounded: let a waiting writer work now."""
     if _own.has_turn and _own.gives_way:
         _turns.let_writer_in()

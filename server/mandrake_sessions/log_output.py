@@ -1,4 +1,4 @@
-"""Where log records are written: a queue that nobody waits for, and behind it stderr or a file."""
+"""The outputs of the log: a queue on which no caller waits, and behind it stderr or a file."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-# So many bytes wait for an output that takes none; what comes beyond is dropped.
+# The bytes of records that may wait for the output; further records are dropped.
 MAX_WAITING_BYTES = 1024 * 1024
-# At the end of the process the last records get so long (seconds), if nobody reads them.
+# At the end of the process the last records have so many seconds, if nobody reads them.
 LAST_SECONDS = 0.5
 # x.log.1 is the youngest of the old files.
 OLD_FILES = 3
-# How long a write waits before it looks again, for an output that somebody made non-blocking.
+# The pause before another try to write to an output that somebody made non-blocking.
 _PATIENCE_MS = 1000
 
 
 class Output(Protocol):
-    """What lines are written to, by one thread. Neither raises; ``write`` may block."""
+    """An output for lines; one thread writes to it. Neither method raises. ``write`` may block."""
 
     def write(self, line: bytes) -> None: ...
 
@@ -38,10 +38,10 @@ class Output(Protocol):
 
 
 class LogQueue(logging.Handler):
-    """Hands records to a thread that writes them, so that whoever logs never waits for a disk or a reader.
+    """Hands records to a thread that writes them, so that a caller that logs never waits for a disk or a reader.
 
-    Where the output takes nothing, up to ``MAX_WAITING_BYTES`` wait; later records are dropped, and their number is
-    logged once there is room again. ``flush``, which ``logging`` calls at the end of the process, waits up to
+    While the output is blocked, up to ``MAX_WAITING_BYTES`` of records wait. Later records are dropped, and the queue
+    logs their number once there is room again. ``logging`` calls ``flush`` at the end of the process; it waits up to
     ``LAST_SECONDS``.
     """
 
@@ -61,7 +61,7 @@ class LogQueue(logging.Handler):
             with self._changed:
                 self._put(line)
         except Exception:
-            # No memory or no thread: a log that is not written must not harm what is logged.
+            # No memory or no thread: a lost log record must not harm the caller.
             self._dropped += 1
 
     def flush(self) -> None:
@@ -70,7 +70,7 @@ class LogQueue(logging.Handler):
             self._changed.wait_for(lambda: not self._waiting or self._thread is None, deadline - time.monotonic())
 
     def close(self) -> None:
-        """What waits is still written, by the thread."""
+        """Stop accepting records. The thread still writes those that wait."""
         with self._changed:
             self._closed = True
             if self._thread is None:
@@ -82,7 +82,7 @@ class LogQueue(logging.Handler):
         return self.format(record).encode(errors="backslashreplace") + b"\n"
 
     def _put(self, line: bytes) -> None:
-        # One record may be longer than the bound; it waits alone.
+        # One record may be longer than the bound; then it waits alone.
         if self._closed or (self._waiting and self._waiting + len(line) > MAX_WAITING_BYTES):
             self._dropped += 1
             return
@@ -100,7 +100,7 @@ class LogQueue(logging.Handler):
         try:
             thread.start()
         except RuntimeError:
-            # No more threads may be started: the next record tries again.
+            # The system starts no more threads: the next record tries again.
             self._lines.clear()
             self._waiting = 0
             raise
@@ -116,7 +116,7 @@ class LogQueue(logging.Handler):
                 line = self._lines.popleft()
             self._output.write(line)
             with self._changed:
-                # It counts as waiting until it is written, so `flush` waits for it too.
+                # The record counts as waiting until it is written, so `flush` waits for it too.
                 self._waiting -= len(line)
                 self._changed.notify_all()
 
@@ -127,11 +127,11 @@ def _dropped_record(count: int) -> logging.LogRecord:
 
 
 class StandardError:
-    """The process's stderr. Nothing sets O_NONBLOCK on it: it may be shared."""
+    """The process's stderr. It never sets O_NONBLOCK, since other processes may share stderr."""
 
     def __init__(self) -> None:
         self._fd = -1
-        # None where the process was started without one.
+        # None if the process was started without stderr.
         if sys.stderr is not None:
             with suppress(OSError, ValueError):
                 self._fd = sys.stderr.fileno()
@@ -142,18 +142,18 @@ class StandardError:
                 write_patiently(self._fd, line)
 
     def close(self) -> None:
-        """It is not ours to close."""
+        """Do nothing: stderr belongs to the process."""
 
 
 def write_patiently(fd: int, data: bytes) -> int:
-    """Write to a descriptor that may be non-blocking, whoever made it so; gives how much was written before the output
-    would take no more (a full disk). Raises OSError where nothing was."""
+    """Write to a descriptor that somebody may have made non-blocking. Gives the number of bytes written before the
+    output accepted no more (a full disk). Raises OSError if it accepted none."""
     written = 0
     while written < len(data):
         try:
             count = os.write(fd, data[written:])
         except BlockingIOError:
-            # A descriptor that is not for waiting (a regular file) is never in the way like this.
+            # A regular file raises no BlockingIOError.
             select.select([], [fd], [], _PATIENCE_MS / 1000)
             continue
         except OSError:
@@ -165,16 +165,17 @@ def write_patiently(fd: int, data: bytes) -> int:
 
 
 class SharedLogFile:
-    """A log file that any number of processes append to and rotate; private to its owner where this makes it.
+    """A log file that any number of processes append to and rotate. It is private to its owner if this class creates
+    it.
 
-    A record is one write, so records of several processes never mix. The process that finds the file too long moves it
-    away under a ``flock`` on that file, which nobody waits for: whoever does not get it writes on. Records are lost
-    only with the oldest file, or where the disk takes no more.
+    Each record is one write, so records of several processes never mix. The process that finds the file too long moves
+    it under a ``flock`` on that file. Nobody waits for this lock: a process that does not get it continues to write.
+    Records are lost only with the oldest file, or when the disk is full.
     """
 
     def __init__(self, path: str, max_bytes: int) -> None:
         """Raises OSError."""
-        # Links are resolved: a rotation is to move the file, not what leads to it.
+        # Resolve links: a rotation must move the file, not the link.
         self._path = os.path.realpath(os.path.expanduser(path))  # noqa: PTH111
         self._max_bytes = max_bytes
         self._fd = self._opened()
@@ -192,7 +193,8 @@ class SharedLogFile:
 
     def _opened(self) -> int:
         """A descriptor for appending; -1 for a FIFO that nobody reads. Raises OSError."""
-        # The open file is ours alone, so O_NONBLOCK changes nothing for others. With it, a FIFO holds nobody up.
+        # This process alone uses this open file, so O_NONBLOCK affects no other process. With it, a FIFO without a
+        # reader does not block.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
             return os.open(self._path, flags, 0o600)
@@ -202,7 +204,7 @@ class SharedLogFile:
             return -1
 
     def _append(self, line: bytes) -> None:
-        """One write; what a full disk has cut off ends before the next record begins."""
+        """Write a line in one write. If a full disk cuts it off, the next record still begins on a new line."""
         data = b"\n" + line if self._is_torn else line
         with suppress(OSError):
             if self._fd < 0:
@@ -210,7 +212,7 @@ class SharedLogFile:
             self._is_torn = self._fd >= 0 and write_patiently(self._fd, data) < len(data)
 
     def _make_room(self, size: int) -> None:
-        """Follow the name to the file that it leads to now, and rotate that if the line is too much for it."""
+        """Follow the name to the file that it leads to now. Rotate that file if the line does not fit."""
         if self._fd < 0:
             return
         found = self._follow()
@@ -222,9 +224,9 @@ class SharedLogFile:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            # Another process is at it.
+            # Another process is rotating it.
             return
-        # Whoever had the lock before may have moved this very file; only the one that the name leads to is moved.
+        # The process that had the lock before may have moved this file. Move only the file that the name leads to.
         if self._is_current():
             self._rotate()
         else:
@@ -242,7 +244,7 @@ class SharedLogFile:
             return False
 
     def _rotate(self) -> None:
-        """Move each file one further. The last step is the one that lets others begin a new file."""
+        """Rename each file to the next number. After the last step other processes create a new file."""
         names = [self._path, *(f"{self._path}.{number}" for number in range(1, OLD_FILES + 1))]
         for older, younger in zip(names[:0:-1], names[-2::-1], strict=True):
             with suppress(FileNotFoundError):
@@ -250,7 +252,7 @@ class SharedLogFile:
         self._reopen()
 
     def _reopen(self) -> None:
-        """Where the name cannot be opened the old file is written on. Raises OSError."""
+        """Follow the name again; if it cannot be opened, keep writing to the old file. Raises OSError."""
         fd = self._opened()
         os.close(self._fd)
         self._fd = fd

@@ -1,7 +1,7 @@
-"""Where the log goes: stderr or a file, one line a record, and never the content of a conversation above debug level.
+"""The log: stderr or a file, one line for each record, and no conversation text above debug level.
 
-Every logger of this package is ``mandrake_sessions.<module>``; a program that embeds ``SessionManager`` configures
-``logging.getLogger("mandrake_sessions")`` as it likes, and nothing here is used then.
+Every logger of this package is ``mandrake_sessions.<module>``. A program that embeds ``SessionManager`` configures
+``logging.getLogger("mandrake_sessions")`` itself and uses nothing of this module.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ LOG_FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
 
 
 def start_logging(level: str, path: str | None, max_bytes: int) -> None:
-    """Log to ``path``, or to stderr without one; the file is rotated at ``max_bytes``. Logging never waits for either:
-    see ``LogQueue``. Raises OSError."""
+    """Log to ``path``, or to stderr without one. The file is rotated at ``max_bytes``. Logging never waits for the
+    output: see ``LogQueue``. Raises OSError."""
     handler = LogQueue(StandardError() if path is None else SharedLogFile(path, max_bytes))
     if path is None:
-        # An editor shows both stderr and what it is told.
+        # An editor shows both stderr and the messages that the server sends it.
         handler.addFilter(_is_untold)
     handler.setFormatter(_OneLine(LOG_FORMAT))
-    # A disk that is full must not fill stderr with tracebacks, which quote what was logged.
+    # A full disk must not fill stderr with tracebacks, which quote the log records.
     logging.raiseExceptions = False
     # Other packages log whole messages below this level.
     logging.basicConfig(level=max(logging.WARNING, _number(level)), handlers=[handler], force=True)
@@ -33,12 +33,12 @@ def start_logging(level: str, path: str | None, max_bytes: int) -> None:
 
 
 def mark_told(record: logging.LogRecord, told: bool) -> None:
-    """Whether the client was sent the record itself, all of it, so that stderr need not have it."""
+    """Whether the client received the whole record, so that stderr need not have it."""
     record.is_told = told
 
 
 def log_untold(record: logging.LogRecord) -> None:
-    """Log on stderr what the client was to be sent, and was not; a file has it already."""
+    """Write a record to stderr that could not be sent to the client. A log file has it already."""
     mark_told(record, False)
     for handler in logging.getLogger().handlers:
         if _is_untold in handler.filters:
@@ -50,8 +50,8 @@ def _is_untold(record: logging.LogRecord) -> bool:
 
 
 class _OneLine(logging.Formatter):
-    """A record is one line, its traceback too. What an exception says may quote a conversation, and so may whatever
-    other packages log: of both only the place is told."""
+    """Formats each record as one line, its traceback included. Texts of exceptions and records of other packages may
+    quote a conversation: the log has only the place that they come from."""
 
     def format(self, record: logging.LogRecord) -> str:
         if not record.name.startswith(PACKAGE):
@@ -72,7 +72,7 @@ def _place_of(record: logging.LogRecord) -> logging.LogRecord:
 
 
 def _without_texts(error: BaseException | None, trace: TracebackType | None) -> str:
-    """A traceback with the types of its exceptions, and what was said by those that know only files."""
+    """A traceback with the types of its exceptions. It has the texts only of exceptions that know nothing but files."""
     if error is None:
         return ""
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -82,7 +82,7 @@ def _without_texts(error: BaseException | None, trace: TracebackType | None) -> 
 
 def _named(error: BaseException) -> str:
     kind = type(error)
-    # Neither quotes values: ours are bound to statements as parameters.
+    # Neither quotes values: statements bind our values as parameters.
     knows_files_alone = isinstance(error, OSError) or kind.__module__ == "sqlite3"
     return f"{kind.__module__}.{kind.__qualname__}{f': {error}' if knows_files_alone else ''}"
 

@@ -1,6 +1,5 @@
-"""Whose the files are that root makes beside other people's: in a container, or with sudo. They belong to the owner of
-the store, who could not use them else. For any other user nothing here does anything.
-"""
+"""The owner of files that root creates beside other users' files, in a container or with sudo. They get the owner of
+the store, who could not use them otherwise. For other users these functions do nothing."""
 
 from __future__ import annotations
 
@@ -9,32 +8,33 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-# Nobody may lay a link where something was just made, and have what it leads to given away. Windows has none of these.
+# O_NOFOLLOW: nobody may put a link where a file was just created, to have its target given away. Windows has none of
+# these.
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_DIRECTORY", 0)
 _CHANGES_OWNERS = hasattr(os, "geteuid")
 
 
 def is_root() -> bool:
-    """Whether this process may give files to others."""
+    """Whether this process may change the owner of files."""
     return _CHANGES_OWNERS and os.geteuid() == 0
 
 
 def give_to_owner(handle: int, like: str) -> None:
-    """Give an open file or directory that this process has made to the owner of ``like``; where that is not there, to
-    the owner of the directory that it would be in."""
+    """Give an open file or directory that this process created to the owner of ``like``. If ``like`` does not exist,
+    the owner of its directory gets it."""
     found = _owner(like) if is_root() else None
     if found is None:
         return
     mine = os.fstat(handle)
     if (mine.st_uid, mine.st_gid) != found:
-        # In a container root may not be allowed to.
+        # In a container, root may lack the right.
         with suppress(OSError):
             os.fchown(handle, *found)
 
 
 def make_directory(path: str | Path, *, parents: bool = False) -> None:
-    """Make a private directory if it is not there, with ``parents`` those above it too; each belongs to whom the one
-    above it belongs to. Raises OSError."""
+    """Create a private directory if it does not exist, with ``parents`` those above it too. Each gets the owner of the
+    directory above it. Raises OSError."""
     missing = [Path(path)]
     while parents and not missing[-1].is_dir() and missing[-1].parent != missing[-1]:
         missing.append(missing[-1].parent)
@@ -58,12 +58,12 @@ def _give_directory(path: Path) -> None:
 
 
 def keep_owner_and_mode(handle: int, before: os.stat_result) -> None:
-    """Let a file have the owner and mode of the one whose place it takes. Raises PermissionError where it cannot."""
+    """Give a file the owner and mode of the file that it replaces. Raises PermissionError."""
     mine = os.fstat(handle)
     if _CHANGES_OWNERS and mine.st_uid != before.st_uid:
         os.fchown(handle, before.st_uid, -1)
     if _CHANGES_OWNERS and mine.st_gid != before.st_gid:
-        # One of many groups that a file may have; it is worth no failure.
+        # The group is one of many that a file may have; it is not worth a failure.
         with suppress(OSError):
             os.fchown(handle, -1, before.st_gid)
     if _CHANGES_OWNERS:

@@ -1,7 +1,7 @@
 """Cursors and page sizes.
 
-A cursor names the list that it belongs to and the last position given, so it stays good while rows come and go: a
-position is an ``index`` or a ``seq``, neither of which is ever given again.
+A cursor names its list and the last position in it. It stays valid while rows come and go, since a position is an
+``index`` or a ``seq``, and neither is ever reused.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def check_limit(limit: Any) -> int:
 
 
 def encode_cursor(list_name: str, key: Any, position: int) -> str:
-    """``key`` is whatever makes this list another list: its parent, filter and order."""
+    """``key``: whatever distinguishes this list from others: its parent, filter and order."""
     payload = json.dumps([_digest(list_name, key), position], separators=(",", ":"))
     return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str | None, list_name: str, key: Any) -> int | None:
-    """The position; None for no cursor. Raises InvalidValue for one that this list did not give."""
+    """The position; None without a cursor. Raises InvalidValue for a cursor of another list."""
     if cursor is None:
         return None
     try:
@@ -50,8 +50,8 @@ def decode_cursor(cursor: str | None, list_name: str, key: Any) -> int | None:
 
 
 def take_page(items: Iterable[T], size: Callable[[T], int], limit: int) -> tuple[list[T], bool]:
-    """The first items that fit into a page of ``limit`` rows and about 8 MiB, but one at least; and whether there are
-    more. Items are taken one by one, and at the most one that is not given."""
+    """The first items that fit into a page of ``limit`` rows and about 8 MiB, at least one; and whether there are more.
+    It takes items one by one, at most one more than it gives."""
     kept: list[T] = []
     total = 0
     for item in items:

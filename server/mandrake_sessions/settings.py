@@ -1,4 +1,4 @@
-"""What can be set, and by whom: a flag wins over the environment, which wins over ``initializationOptions``."""
+"""The settings. A flag overrides the environment, which overrides ``initializationOptions``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class BadSetting(ValueError):
-    """A setting's value is not one that it may have. ``source`` is where it came from."""
+    """The value of a setting is wrong. ``source``: the flag, variable or option that it came from."""
 
     def __init__(self, source: str, reason: str) -> None:
         super().__init__(f"{source}: {reason}")
@@ -47,7 +47,7 @@ def _bytes(value: Any) -> int:
 
 
 def _number(kind: Callable[[Any], N], value: Any) -> N | None:
-    """None for what is no number."""
+    """None if the text is not a number."""
     try:
         return None if isinstance(value, bool) else kind(value)
     except (ValueError, TypeError, OverflowError):
@@ -73,13 +73,13 @@ def _word(*words: str) -> Callable[[Any], str]:
 def _setting(
     parse: Callable[[Any], Any], default: Any, help_text: str, metavar: str, *, alone: str | None = None
 ) -> Any:
-    """``alone``: what its flag means without a value."""
+    """``alone``: the meaning of the flag without a value."""
     return field(default=default, metadata={"parse": parse, "help": help_text, "metavar": metavar, "alone": alone})
 
 
 @frozen(kw_only=True)
 class Settings:
-    """Every setting of a server, with its default; the flags, variables and options are made from this class."""
+    """Every setting of a server, with its default. The flags, variables and options are generated from this class."""
 
     workspace: str | None = _setting(_text, None, "the workspace's directory", "PATH")
     database: str | None = _setting(_text, None, "the file of the workspace's store itself", "PATH")
@@ -106,7 +106,7 @@ def setting_fields() -> tuple[Attribute[Any], ...]:
 
 
 def parse_setting(name: str, value: Any, source: str) -> Any:
-    """The value of one setting. Raises BadSetting, naming where the value came from."""
+    """Parse the value of one setting. Raises BadSetting, which names ``source``."""
     try:
         return getattr(fields(Settings), name).metadata["parse"](value)
     except ValueError as error:
@@ -114,7 +114,7 @@ def parse_setting(name: str, value: Any, source: str) -> Any:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The settings that the environment gives, such as ``MANDRAKE_SESSIONS_BUSY_TIMEOUT``. Raises BadSetting."""
+    """The settings from the environment, such as ``MANDRAKE_SESSIONS_BUSY_TIMEOUT``. Raises BadSetting."""
     given = {}
     for setting in setting_fields():
         variable = ENVIRONMENT_PREFIX + setting.name.upper()
@@ -124,9 +124,9 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
 
 
 def with_options(settings: Settings, given: frozenset[str], options: Mapping[str, Any]) -> Settings:
-    """The settings with ``initialize.initializationOptions`` (wire names), which lose against what was ``given``.
+    """The settings with ``initialize.initializationOptions`` (wire names) added. Those in ``given`` override them.
 
-    Names that are no settings are the client's own business. Raises BadSetting.
+    Names that are no settings are ignored; they are for the client's own use. Raises BadSetting.
     """
     changes = {}
     for setting in setting_fields():

@@ -1,4 +1,4 @@
-"""How long to wait between looks at something that another process holds."""
+"""The delays between tries, while another process holds a lock."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ LONGEST_DELAY = 0.05
 
 
 def backoff(budget: float) -> Iterator[float]:
-    """Delays in seconds, exponential with full jitter, until ``budget`` seconds have gone by since the first.
+    """Delays in seconds, exponential with full jitter, until ``budget`` seconds after the first.
 
-    It does not sleep: a thread sleeps, an event loop sets a timer. So one rule serves both.
+    This function does not sleep: a thread sleeps, an event loop sets a timer. So one rule serves both.
     """
     deadline = time.monotonic() + budget
     ceiling = FIRST_DELAY

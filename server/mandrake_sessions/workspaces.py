@@ -1,4 +1,4 @@
-"""Which file is meant: from a workspace, a scope and the working directory to the path of a database."""
+"""Finds the path of a database from a workspace, a scope and the working directory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def workspace_database(workspace: Path) -> Path:
 
 
 def system_database() -> Path:
-    """The store of the user. Raises StorageFailure (``open``) where the user has no home directory."""
+    """The store of the user. Raises StorageFailure (``open``) if the user has no home directory."""
     home = os.environ.get("MANDRAKE_HOME")
     try:
         return absolute(home or "~/.mandrake") / DATABASE_NAME
@@ -38,7 +38,7 @@ def system_database() -> Path:
 
 
 def own_directory(path: Path) -> Path | None:
-    """The directory that is a store's alone, if its file lies in one by default: `.ws`, or the user's own."""
+    """The directory that belongs to the store alone, if the file has its default place: `.ws`, or the user's own."""
     if path.parent.name == WORKSPACE_DIRECTORY:
         return path.parent
     try:
@@ -48,11 +48,11 @@ def own_directory(path: Path) -> Path | None:
 
 
 class PathUnknown(ValueError):
-    """A path that depends on what this process does not have. The message says on what."""
+    """A path depends on something that this process does not have. The message names it."""
 
 
 def absolute(path: str) -> Path:
-    """The path with ``~`` resolved, from the working directory where it is relative.
+    """The absolute path, with ``~`` resolved.
 
     Raises:
         PathUnknown: there is no such user, no home directory, or no working directory.
@@ -71,7 +71,7 @@ def absolute(path: str) -> Path:
 
 
 def working_directory() -> Path:
-    """Raises PathUnknown where it was deleted, or may not be told."""
+    """The working directory. Raises PathUnknown if it was deleted, or the system does not tell."""
     try:
         return Path.cwd()
     except FileNotFoundError:
@@ -81,7 +81,7 @@ def working_directory() -> Path:
 
 
 def default_workspace() -> Path:
-    """The workspace of a program that was told of none. Raises WorkspaceNotFound where that cannot be found out."""
+    """The workspace, if nobody named one. Raises WorkspaceNotFound if it cannot be found."""
     try:
         return find_workspace(working_directory())
     except PathUnknown as error:
@@ -89,11 +89,11 @@ def default_workspace() -> Path:
 
 
 def find_workspace(directory: Path) -> Path:
-    """The workspace of a program that was started in ``directory`` and told nothing else.
+    """The workspace of a program that was started in ``directory`` without naming a workspace.
 
-    The nearest directory above that has a store of this user's, as far up as the root of the git work tree around it
-    and never the home directory or above; else that root; else the directory itself. So an agent that was started in
-    ``src/`` finds the store that the editor uses.
+    It is the nearest directory above that has a store of this user's, up to the root of the git work tree and never the
+    home directory or above; else that root; else the directory itself. So an agent that starts in ``src/`` finds the
+    store that the editor uses.
     """
     directory = _resolved(directory)
     candidates = _below_home(directory)
@@ -107,7 +107,7 @@ def find_workspace(directory: Path) -> Path:
 
 
 def _below_home(directory: Path) -> list[Path]:
-    """The directory and those above it, up to the home directory, which does not count."""
+    """The directory and those above it, up to the home directory, which is excluded."""
     try:
         home = _resolved(absolute("~"))
     except PathUnknown:
@@ -126,7 +126,7 @@ def _resolved(path: Path) -> Path:
 
 
 def _is_own(path: Path) -> bool:
-    """Whether the file is there and this user's: a store that somebody left in /tmp is nobody's workspace."""
+    """Whether the file exists and belongs to this user. A store that another user left in /tmp makes no workspace."""
     try:
         owner = path.stat().st_uid
     except OSError:
@@ -135,7 +135,7 @@ def _is_own(path: Path) -> bool:
 
 
 def path_of_uri(uri: str) -> Path | None:
-    """The path of a ``file:`` URI; None for any other, and for what is no URI."""
+    """The path of a ``file:`` URI; None for every other text."""
     try:
         parts = urlsplit(uri)
     except ValueError:
@@ -144,7 +144,7 @@ def path_of_uri(uri: str) -> Path | None:
         return None
     host = f"//{parts.netloc}" if parts.netloc and parts.netloc.lower() != "localhost" else ""
     path = _path_of(parts.path)
-    # One folder has many spellings: `..`, `.`, slashes at the end or twice.
+    # One folder has many spellings: `..`, `.`, extra slashes.
     return Path(host + posixpath.normpath(re.sub("/+", "/", path)) if path else host + path)
 
 
@@ -152,14 +152,15 @@ def _path_of(quoted: str) -> str:
     if os.name != "nt":
         # Names of files are bytes, which need not be UTF-8.
         return os.fsdecode(unquote_to_bytes(quoted))
-    from urllib.request import url2pathname  # takes an HTTP client with it, so only where it does more than unquote
+    from urllib.request import url2pathname  # This import loads an HTTP client, so it is done only where more than
+    # unquoting is needed.
 
     return url2pathname(quoted)
 
 
 def keep_out_of_git(directory: Path) -> None:
     """Put a ``.gitignore`` of ``*`` beside a workspace's store, so that nobody commits a conversation by accident."""
-    # "x" writes to nothing that is there, not through a link that leads to nothing either: a repository may bring one.
+    # "x" never writes to an existing file, nor through a dangling link, which a repository may contain.
     path = directory / ".gitignore"
     with suppress(FileExistsError), path.open("x") as file:
         give_to_owner(file.fileno(), str(directory))
@@ -167,8 +168,8 @@ def keep_out_of_git(directory: Path) -> None:
 
 
 def prepare_directory(database: Path, *, parents: bool = True) -> None:
-    """Make ``.ws`` where the database is a workspace's usual one and not there yet, and keep it out of git. Raises
-    OSError."""
+    """Create ``.ws`` if the database has a workspace's default place and the directory does not exist, and keep it out
+    of git. Raises OSError."""
     directory = database.parent
     if directory.name != WORKSPACE_DIRECTORY or exists(database) or directory.is_symlink():
         return

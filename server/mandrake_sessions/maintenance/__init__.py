@@ -1,6 +1,6 @@
-"""What is done to a store as a whole, for programs: nothing here prints or asks.
+"""Work on a store as a whole, for programs. Nothing here prints or asks.
 
-``database`` is always the path of the file, ``busy_timeout`` the seconds that others' locks are waited for.
+``database`` is always the path of the file. ``busy_timeout`` is how many seconds to wait for other processes' locks.
 """
 
 from mandrake_sessions.maintenance.backup import Backup, back_up

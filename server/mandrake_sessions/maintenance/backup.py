@@ -1,4 +1,4 @@
-"""A copy of a store, made while servers write to it."""
+"""Copies a store while servers write to it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from mandrake_sessions.store.sqlite.verify import Facts, Faults, find_faults, lo
 
 @frozen
 class Backup:
-    """A copy that was made. ``size`` in bytes; ``faults``: what is wrong with it, as sentences. ``sessions`` and
-    ``store_id`` are None where it cannot say them."""
+    """A finished copy. ``size`` in bytes; ``faults``: what is wrong with it, as sentences. ``sessions`` and
+    ``store_id`` are None if the copy does not tell them."""
 
     path: str
     size: int
@@ -36,15 +36,14 @@ def back_up(
     busy_timeout: float = 5.0,
     progress: Progress | None = None,
 ) -> Backup:
-    """Copy a store, as it is at one moment, to one file that is verified and on the disk when this returns. A
-    ``destination`` that is a directory gets a file named after the store and the time. With ``as_is`` a store in which
-    something is wrong is copied too, and that is said.
+    """Copy a store, as it is at one moment, to one file. When this returns, the file is verified and on the disk. If
+    ``destination`` is a directory, the file is named after the store and the time. With ``as_is`` a store with faults
+    is copied too, and the result lists them.
 
     Raises:
-        InvalidValue: the destination is there already and not to be replaced, is the store itself, or is in use.
-        StorageFailure: there is no store, something is wrong with it, or reading or writing failed; nothing is left of
-            the copy.
-        Busy: others held the store.
+        InvalidValue: the destination exists and ``replace`` is false, is the store itself, or is in use.
+        StorageFailure: there is no store, it has faults, or reading or writing failed. Nothing is left of the copy.
+        Busy: another process held the lock of the store.
     """
     target = _target(database, destination)
     store = _look_at(database, busy_timeout, as_is=as_is)
@@ -82,7 +81,7 @@ def _copy(database: str, destination: str, busy_timeout: float, progress: Progre
         ) from failure
 
 
-# By whether SQLite itself calls the file damaged, in which nothing is mended.
+# What to advise depends on whether SQLite itself calls the file damaged; nothing mends such a file.
 _AS_IS = "copy it as it is: mandrake-sessions backup --as-is DEST"
 _WAYS_OUT = {
     True: f"Restore a backup (mandrake-sessions restore BACKUP), or {_AS_IS}",
@@ -91,7 +90,7 @@ _WAYS_OUT = {
 
 
 def _look_at(path: str, busy_timeout: float, *, as_is: bool) -> Facts | None:
-    """None for a file that says nothing of itself any more, and is to be copied all the same."""
+    """None for a file that tells nothing of itself, and is copied nevertheless."""
     try:
         return look_at(path, busy_timeout)
     except StorageFailure as failure:
@@ -135,10 +134,10 @@ def _check_target(database: str, target: Path, *, replace: bool) -> None:
 
 
 def _part_of_store(database: Path, target: Path) -> str | None:
-    """How a name that the store uses itself, or keeps copies under, is called; whatever spelling or link leads to it,
-    and whether it is there or not."""
+    """What the store uses this name for: a file of its own, or a kept copy; None for every other name. Any spelling or
+    link counts, whether the file exists or not."""
     store = Path(os.path.realpath(database))
-    # Names are compared without case, as some file systems do.
+    # Compare names without case, as some file systems do.
     real = Path(os.path.realpath(target))
     for suffix in ("-wal", "-shm", "-journal", "-run"):
         own = Path(f"{store}{suffix}")

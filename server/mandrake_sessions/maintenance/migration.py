@@ -1,4 +1,4 @@
-"""Bringing a store to the schema of this program."""
+"""Brings a store to the schema of this program."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mandrake_sessions.store.sqlite.verify import schema_of, too_new
 
 @frozen
 class Schema:
-    """The schema of a file, and of this program; ``pending``: the names of the migrations between."""
+    """The schema of a file and of this program. ``pending``: the names of the migrations between them."""
 
     version: int
     latest: int
@@ -19,11 +19,11 @@ class Schema:
 
 
 def schema(database: str, *, busy_timeout: float = 5.0) -> Schema:
-    """What would have to be done; nothing is written.
+    """Find out which migrations are pending. It writes nothing.
 
     Raises:
-        StorageFailure: the file is newer than this program, not ours, damaged, or not there.
-        Busy: others held it.
+        StorageFailure: the file is newer than this program, not a store, damaged, or does not exist.
+        Busy: another process held its lock.
     """
     version = schema_of(database, busy_timeout)
     if version > latest_version():
@@ -32,8 +32,8 @@ def schema(database: str, *, busy_timeout: float = 5.0) -> Schema:
 
 
 def migrate(database: str, *, busy_timeout: float = 5.0, allow_network_filesystem: bool = False) -> Schema:
-    """Do it; gives what there was to do. A file with data is copied beside itself before. Raises what ``schema``
-    does, and StorageFailure (``migrate``) with the file as it was."""
+    """Migrate the store; gives the migrations that were pending. A file with data is copied beside itself first. Raises
+    what ``schema`` raises, and StorageFailure (``migrate``), which leaves the file as it was."""
     before = schema(database, busy_timeout=busy_timeout)
     if before.pending:
         manager = SessionManager(database, busy_timeout=busy_timeout, allow_network_filesystem=allow_network_filesystem)

@@ -1,4 +1,4 @@
-"""Deleting what nobody has touched for long, and giving its space back."""
+"""Deletes old sessions and returns their space to the file system."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mandrake_sessions.model import PrunableSession
 from mandrake_sessions.store import idle
 from mandrake_sessions.store.sqlite.copying import Progress
 
-# Between two steps others get the lock: as long as a step took, and no longer than this (seconds).
+# Between two steps other processes get the lock: for as long as a step took, and at most this long (seconds).
 _LONGEST_PAUSE = 0.05
 
 
 @frozen
 class Pruned:
-    """What was deleted, and the size of the file, -wal included, in bytes."""
+    """The deleted sessions, and the size of the file in bytes, -wal included."""
 
     sessions: list[PrunableSession]
     bytes_before: int
@@ -35,12 +35,13 @@ def prune(
     archived: bool = False,
     progress: Progress | None = None,
 ) -> Pruned:
-    """Delete what ``manager.untouched_sessions`` has found with the same arguments, but for what was changed since. It
-    goes in short steps between which others write; one that is interrupted leaves whole sessions.
+    """Delete the sessions that ``manager.untouched_sessions`` has found with the same arguments, except those that
+    changed since. It works in short steps, between which other processes write. If it is interrupted, it leaves whole
+    sessions.
 
     Raises:
         StorageFailure: the file cannot be written.
-        Busy: others held it.
+        Busy: another process held its lock.
     """
     bytes_before = _size(database)
     gone: list[PrunableSession] = []

@@ -1,4 +1,4 @@
-"""A backup made the store again, while servers run."""
+"""Makes a backup the store, while servers run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from mandrake_sessions.workspaces import prepare_directory
 
 @frozen
 class Restored:
-    """What is the store now. ``previous``: the file that was it, or None; ``schema_version`` is the backup's own."""
+    """The restored store. ``previous``: the file that was the store before, or None. ``schema_version`` is the backup's
+    own."""
 
     path: str
     store_id: str
@@ -29,13 +30,14 @@ class Restored:
 
 
 def restore(source: str, database: str, *, busy_timeout: float = 5.0, progress: Progress | None = None) -> Restored:
-    """Make a copy of ``source`` the store, with a new ``store_id``: what subscribers remember of the numbers of its
-    changes means nothing there. The file that was the store before is kept beside it. ``source`` stays as it is.
+    """Make a copy of ``source`` the store, with a new ``store_id``, since the ``seq`` numbers of its changes differ
+    from those that subscribers know. The previous file is kept beside the store. ``source`` does not change.
 
     Raises:
-        InvalidValue: the source is no file, or the store itself.
-        StorageFailure: the source is no whole store, or too new; the store cannot be replaced. All is as it was.
-        Busy: others held the store, or the source.
+        InvalidValue: the source is not a file, or is the store itself.
+        StorageFailure: the source is damaged, not a store, or too new; or the store cannot be replaced. Nothing has
+            changed.
+        Busy: another process held the lock of the store, or of the source.
     """
     given, target = str(given_path("SRC", source)), Path(database).resolve()
     if target.exists() and Path(given).exists() and target.samefile(given):
@@ -63,14 +65,14 @@ def _look_at(source: str, busy_timeout: float) -> Facts:
     except StorageFailure as failure:
         if failure.reason is not StorageReason.CORRUPT:
             raise
-        # What is said of a damaged store, to restore a backup, is what is being tried.
+        # The usual advice for a damaged store, to restore a backup, makes no sense here.
         raise StorageFailure(
             failure.reason, f"{source} is damaged, or no database at all; name another backup", source
         ) from failure
 
 
 def _verify(copy: str, source: str, progress: Progress | None) -> None:
-    """The copy is checked instead of the source: it has the same pages, and nobody else's writes between them."""
+    """Check the copy instead of the source: it has the same pages, and no other process writes to it meanwhile."""
     if progress is not None:
         progress("verifying", 0, 0)
     faults = find_faults(copy)

@@ -1,4 +1,4 @@
-"""Numbers for people, and paths from them."""
+"""Numbers as text for people, and paths from arguments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def plural(count: int, word: str) -> str:
 
 
 def size_text(size: float) -> str:
-    """Bytes."""
+    """A number of bytes as text."""
     for unit in ("B", "kB", "MB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
@@ -23,7 +23,8 @@ def size_text(size: float) -> str:
 
 
 def given_path(argument: str, path: str) -> Path:
-    """The path that an argument means. Raises InvalidValue where it depends on what this process does not have."""
+    """The path that an argument names. Raises InvalidValue if it depends on something that this process does not
+    have."""
     try:
         return absolute(path)
     except PathUnknown as error:
