@@ -1,4 +1,4 @@
-"""The state of a store that is not there yet: a schema with nothing in it, in memory."""
+"""The state of a store that does not exist yet: an empty schema in memory."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from mandrake_sessions.store.sqlite.migrate import migrate
 
 
 def is_there(path: str) -> bool:
-    """Whether a store is at ``path``, so that it can be opened without making one.
+    """Whether there is a store at ``path`` that can be opened without creating one.
 
-    An empty file is what another process has just made, and holds nothing yet. Where it cannot be told, for lack of a
-    permission, say, and of what is no file, opening tells why.
+    An empty file counts as none: another process has just created it. If the system does not tell, or the path is not a
+    file, the answer is True, and opening it reports the reason.
     """
     try:
         found = os.stat(path)  # noqa: PTH116
@@ -35,7 +35,7 @@ def is_there(path: str) -> bool:
 
 
 class EmptyStore:
-    """A store that holds nothing and cannot be written: what would write raises ``WriteNeeded``."""
+    """A store that holds nothing and cannot be written: each write raises ``WriteNeeded``."""
 
     is_current = True
     reconnects = 0
@@ -63,7 +63,7 @@ class EmptyStore:
 
 
 class EmptyTransaction:
-    """Can look for what is not there, and write nothing."""
+    """Can look up entities, finds none, and writes nothing."""
 
     changes: list[Change] | None = None
 
@@ -82,7 +82,7 @@ class EmptyTransaction:
 
 
 def _empty_state() -> StoreConnection:
-    """A connection to a store without a name, which only lasts as long as the connection."""
+    """A connection to a database in memory, which lasts as long as the connection."""
     connection = connect(":memory:", isolation_level=None, check_same_thread=False, factory=StoreConnection)
     add_functions(connection)
     migrate(connection, ":memory:", 0, keeps_backup=False)

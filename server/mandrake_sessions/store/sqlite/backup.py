@@ -1,4 +1,4 @@
-"""Copies of a database that are kept beside it."""
+"""Copies of a database that the program keeps beside it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _BUSY_SECONDS = 5.0
 
 
 def create_private_file(path: str, like: str | None = None) -> bool:
-    """Make an empty file that only its owner may read; False if it is there already. One that root makes is given to
-    the owner of ``like``, or of the directory.
+    """Create an empty file that only its owner may read; False if the file exists. If root creates it, it gets the
+    owner of ``like``, or of the directory.
 
-    O_EXCL, so the handle that is closed here is never one of a file that SQLite has locked.
+    O_EXCL: so the handle that is closed here never belongs to a file that SQLite has locked.
     """
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
@@ -31,12 +31,13 @@ def create_private_file(path: str, like: str | None = None) -> bool:
 
 
 def back_up_before_migration(path: str, version: int) -> str:
-    """Copy the file beside itself, named after the schema it has, and delete all but the newest such copies."""
+    """Copy the file beside itself, with its schema version in the name, and delete all but the newest of these
+    copies."""
     return _back_up_beside(path, f"v{version}", "v*")
 
 
 def back_up_before_repair(path: str) -> str:
-    """The same before something in it is put right; a damaged one is copied as it is."""
+    """The same before a repair. A damaged file is copied as it is."""
     return _back_up_beside(path, "before-fix", "before-fix")
 
 

@@ -1,7 +1,7 @@
-"""What statements hold of the values that they were given.
+"""Releases large values that statements keep.
 
-sqlite3 keeps the statements of a connection, 256 of them, and each keeps the values that were bound to it last until
-others are bound. Those of a few MiB, each in another statement, would add up to gigabytes.
+sqlite3 keeps 256 statements of a connection, and each keeps the values that were last bound to it. Values of a few MiB
+in many statements would add up to gigabytes.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ LARGE_VALUE = 64 * 1024
 
 
 class _Unbindable:
-    """No value that SQLite has a type for."""
+    """A value of no type that SQLite knows."""
 
 
 def release_large(connection: Connection, statement: str, values: Sequence[Any]) -> None:
-    """Let the statement forget what it was carried out with, where that is large.
+    """Let the statement forget its values if they are large.
 
-    Nulls are bound in place of all values but the last, where binding fails, so that nothing is carried out. The last
-    one stays, and is to be short.
+    The function binds nulls in place of all values but the last, where binding fails, so that the statement does
+    nothing. The last value stays, and has to be short.
     """
     for value in values:
         if type(value) is str and len(value) > LARGE_VALUE:

@@ -1,4 +1,4 @@
-"""The build of SQLite that this Python has."""
+"""Facts about the build of SQLite that this Python has."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def sqlite_version() -> str:
 
 
 def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
-    """Whether a version has the bug: 3.7.0 to 3.51.2, but for two releases that got the fix too."""
+    """Whether a version has the bug: 3.7.0 to 3.51.2, except two releases that got the fix too."""
     return _FIRST_WITH_WAL <= version < _FIRST_FIXED and version not in _ALSO_FIXED

@@ -1,4 +1,4 @@
-"""SQL that finds what does not belong together in a file, and puts it right."""
+"""SQL that finds rows that do not belong together, and corrects them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mandrake_sessions.store.sql import changes, sessions
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.running import SqliteTransaction
 
-# Rows of the feed that name something that is gone. What tells of a deletion names it on purpose.
+# Changes about entities that are gone. The change that records a deletion refers to one on purpose.
 _STRAY_CHANGES = f"""
 FROM feed WHERE seq < (SELECT max(seq) FROM feed) AND (
     turn_pk IS NOT NULL AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.pk = feed.turn_pk)
@@ -34,7 +34,7 @@ SELECT s.pk, s.preview, (
     WHERE r.session_pk = s.pk ORDER BY r."index" LIMIT 1)
 FROM session s
 """
-# Tables with a counter for the indexes of another's rows: the next index may not have been given already.
+# Counters for the next index of another table's rows: the next index must never have been used.
 _LOW_COUNTERS = (
     """UPDATE session SET next_round_index = (SELECT max("index") + 1 FROM round WHERE session_pk = session.pk)
     WHERE next_round_index <= (SELECT max("index") FROM round WHERE session_pk = session.pk)""",
@@ -47,20 +47,20 @@ SELECT (SELECT count(*) FROM session
      + (SELECT count(*) FROM response
         WHERE next_turn_index <= (SELECT max("index") FROM turn WHERE round_pk = response.pk))
 """
-# Repairs hold the write lock for so many rows at a time.
+# How many rows a repair changes while it holds the write lock.
 STEP_ROWS = 1000
 
 
 @frozen
 class Space:
-    """Bytes of the file, and those of them that hold nothing."""
+    """The bytes of the file, and how many of them hold nothing."""
 
     total: int
     free: int
 
 
 def stray_changes(connection: StoreConnection) -> int:
-    """Rows of the feed whose session, round or turn is gone."""
+    """Changes whose session, round or turn is gone."""
     return _count(connection, f"SELECT count(*) {_STRAY_CHANGES}")
 
 
@@ -70,7 +70,7 @@ def incomplete_rounds(connection: StoreConnection) -> int:
 
 
 def wrong_counts(connection: StoreConnection) -> int:
-    """Sessions that say to have other than their number of rounds."""
+    """Sessions with a wrong count of rounds."""
     return _count(connection, f"SELECT count(*) {_WRONG_COUNTS}")
 
 
@@ -94,12 +94,12 @@ def space(connection: StoreConnection) -> Space:
 
 
 def delete_strays(tx: SqliteTransaction) -> int:
-    """Delete some of the rows that belong to nothing; gives how many, 0 when there are none left."""
+    """Delete some rows whose parents are gone; gives how many, 0 when there are none left."""
     return _delete_unreferenced(tx) or delete_stray_changes(tx.sql)
 
 
 def mend_counts(tx: SqliteTransaction) -> int:
-    """Count the rounds of some sessions again, which is told as a change of the session; gives how many."""
+    """Count the rounds of some sessions again, and record it as a change of each session; gives how many."""
     pks = [pk for (pk,) in tx.sql.execute(f"SELECT s.pk {_WRONG_COUNTS} LIMIT ?", (STEP_ROWS,))]
     for pk in pks:
         seq = tx.next_seq()
@@ -110,7 +110,7 @@ def mend_counts(tx: SqliteTransaction) -> int:
 
 
 def raise_counters(tx: SqliteTransaction) -> int:
-    """Set counters above what they have given; gives how many."""
+    """Raise counters above the highest index that exists; gives how many."""
     return raise_low_counters(tx.sql)
 
 
@@ -119,7 +119,7 @@ def raise_low_counters(connection: StoreConnection) -> int:
 
 
 def rebuild_indexes(tx: SqliteTransaction) -> None:
-    """Rebuild every index from its table. Raises StorageFailure where a table has what its index forbids."""
+    """Rebuild every index from its table. Raises StorageFailure if a table has rows that its index forbids."""
     try:
         tx.sql.execute("REINDEX")
     except sqlite3.IntegrityError as error:
@@ -130,7 +130,7 @@ def rebuild_indexes(tx: SqliteTransaction) -> None:
 
 
 def _delete_unreferenced(tx: SqliteTransaction) -> int:
-    """Rows whose parent is gone; what hangs from them goes with them."""
+    """Delete rows whose parent is gone, with the rows below them."""
     rows = tx.sql.execute(
         'SELECT DISTINCT "table", rowid FROM pragma_foreign_key_check LIMIT ?', (STEP_ROWS,)
     ).fetchall()
@@ -140,7 +140,8 @@ def _delete_unreferenced(tx: SqliteTransaction) -> int:
 
 
 def delete_stray_changes(connection: StoreConnection, *, newest_too: bool = False) -> int:
-    """Delete some changes of what is gone. The newest change stays, unless its caller puts another one after it."""
+    """Delete some changes about entities that are gone. The newest change stays, unless its caller adds another one
+    after it."""
     strays = _STRAY_CHANGES.replace("seq < (SELECT max(seq) FROM feed) AND", "") if newest_too else _STRAY_CHANGES
     return connection.execute(f"DELETE FROM feed WHERE seq IN (SELECT seq {strays} LIMIT ?)", (STEP_ROWS,)).rowcount
 

@@ -1,4 +1,4 @@
-"""One connection to a file, with the settings that every connection here has."""
+"""Opens one connection to a file, with the settings that every connection here has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mandrake_sessions.store.sqlite.dialect import DIALECT, add_functions
 
 JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
 STATEMENT_CACHE = 256
-# STRICT tables are the youngest thing that the schema uses.
+# STRICT tables are the newest feature that the schema uses.
 OLDEST_SQLITE = (3, 37, 0)
 
 
@@ -25,7 +25,7 @@ class StoreConnection(sqlite3.Connection):
     dialect = DIALECT
     path = ""
     oddities: Oddities | None = None
-    # Whether a statement of it may hold a large value, so that it is not kept for the next reader.
+    # Whether one of its statements may hold a large value. Then the connection is not kept for the next reader.
     holds_large = False
 
     def release_large(self, statement: str, values: Sequence[Any]) -> None:
@@ -36,9 +36,9 @@ class StoreConnection(sqlite3.Connection):
 
 
 def connect(path: str, *, read_only: bool = False, immutable: bool = False) -> StoreConnection:
-    """A connection that never waits (``timeout=0``: waiting is the caller's) and never begins by itself.
+    """A connection that never waits for a lock (``timeout=0``: the caller waits) and begins no transaction by itself.
 
-    It may be used from any thread, by one at a time. A file that is not there is not made: ``mode=rw``.
+    Any thread may use it, one at a time. ``mode=rw``: it does not create a missing file.
     """
     mode = "ro" if read_only else "rw"
     uri = f"{Path(path).as_uri()}?mode={mode}{'&immutable=1' if immutable else ''}"
@@ -74,12 +74,13 @@ def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
     connection.execute(f"PRAGMA journal_size_limit={JOURNAL_SIZE_LIMIT}")
     connection.execute("PRAGMA secure_delete=ON")
     if sys.platform == "darwin":
-        # Without it, FULL on macOS hands the data to the drive's cache and calls that durable.
+        # Without it, FULL on macOS only hands the data to the drive's cache.
         connection.execute("PRAGMA fullfsync=ON")
 
 
 def text_or_bytes(stored: bytes) -> str | bytes:
-    """A text that is not UTF-8 harms its own row alone: it comes as bytes, which no column of texts may hold."""
+    """Decode a text. One that is not UTF-8 must affect its own row alone: it comes as bytes, which no text column may
+    hold."""
     if len(stored) > LARGE_BYTES:
         met_large()
     try:
@@ -89,6 +90,6 @@ def text_or_bytes(stored: bytes) -> str | bytes:
 
 
 def is_wal(connection: sqlite3.Connection) -> bool:
-    """Whether the file is in WAL mode. It is asked before it is set, since setting it, even to what it is, wants a
-    lock that fails before any timeout while other processes start on the same file."""
+    """Whether the file is in WAL mode. Ask before setting it: setting it, even to the same value, needs a lock, and
+    fails before any timeout while other processes start on the same file."""
     return bool(connection.execute("PRAGMA journal_mode").fetchone() == ("wal",))

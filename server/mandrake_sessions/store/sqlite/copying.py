@@ -1,4 +1,4 @@
-"""One database copied to another file by SQLite itself, while others write."""
+"""Copies one database to another file, through SQLite, while other processes write."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from mandrake_sessions.store.sqlite.failures import primary_code
 from mandrake_sessions.store.sqlite.immediate import one_snapshot
 from mandrake_sessions.store.sqlite.reading import reading
 
-# What is done, how much of it, and of how much; of 0 where that is not known.
+# The activity, how much of it is done, and how much there is; 0 if that is unknown.
 Progress = Callable[[str, int, int], None]
 
-# 4 MiB at a time, between which Ctrl-C is heard and progress shown.
+# 4 MiB at a time. Ctrl-C and the progress have their turn between two steps.
 _STEP_PAGES = 1024
 
 
 def copy_database(source: str, destination: str, budget: float, progress: Progress | None = None) -> None:
-    """Copy a database over an empty file, which is one self-contained file then, not in WAL mode, and not yet synced.
+    """Copy a database over an empty file. The copy is one self-contained file, not in WAL mode, and not yet synced.
 
-    The source is read on a connection of its own (on the one that holds a transaction ``Connection.backup`` would wait
-    for itself), in one snapshot: without that, each commit of another process begins the copy again, and beside a busy
-    writer it would never end.
+    A connection of its own reads the source: on a connection that holds a transaction, ``Connection.backup`` would wait
+    for itself. It reads one snapshot: without that, each commit of another process would start the copy again, and
+    beside a busy writer it would never end.
 
     Raises:
         StorageFailure: either file cannot be read or written; ``full``, ``corrupt`` …
-        Busy: others held the source for ``budget`` seconds.
+        Busy: another process held the lock of the source for ``budget`` seconds.
     """
     with reading(source) as reader, one_snapshot(reader, source, budget), _full_disk_told(destination):
         with closing(_new(destination)) as writer:
-            # It is nobody's yet: a crash leaves a file that is thrown away.
+            # Nobody uses the copy yet: after a crash it is thrown away.
             writer.execute("PRAGMA journal_mode=OFF").fetchone()
             writer.execute("PRAGMA synchronous=OFF")
             reader.backup(writer, pages=_STEP_PAGES, progress=_told(progress))
         with closing(_new(destination)) as writer:
-            # Exclusive: so it needs no -shm to leave WAL mode, which came with the pages.
+            # Exclusive mode needs no -shm to leave WAL mode, which came with the pages.
             writer.execute("PRAGMA locking_mode=EXCLUSIVE").fetchone()
             writer.execute("PRAGMA synchronous=OFF")
             writer.execute("PRAGMA journal_mode=DELETE").fetchone()
@@ -45,15 +45,15 @@ def copy_database(source: str, destination: str, budget: float, progress: Progre
 
 
 def _mark_as_copy(connection: sqlite3.Connection) -> None:
-    """Let it be no file that the original could be taken for, whatever inode it is given: put in the place of the store
-    it is another one. A schema from before this was known has no column for it, a damaged file may have no table."""
+    """Clear the identity of the copy, so that it never passes for the original, whatever inode it gets. A schema from
+    before identities has no such column, and a damaged file may lack the table."""
     with suppress(sqlite3.DatabaseError):
         connection.execute("UPDATE store SET file_id = 'a copy'")
 
 
 @contextmanager
 def _full_disk_told(destination: str) -> Iterator[None]:
-    """The source is only read, so the disk that is full is the copy's."""
+    """The source is only read, so a full disk is the copy's."""
     try:
         yield
     except sqlite3.Error as error:
@@ -73,7 +73,7 @@ def _new(path: str) -> sqlite3.Connection:
 
 def _told(progress: Progress | None) -> Callable[[int, int, int], None]:
     def step(_status: int, remaining: int, total: int) -> None:
-        # Called without a progress too: what runs here, in Python, is where Ctrl-C is heard.
+        # Called without a progress too: Python notices Ctrl-C while it runs this code.
         if progress is not None:
             progress("copying", total - remaining, total)
 

@@ -1,9 +1,9 @@
-"""Whether what a store holds makes sense: the one check that ``doctor``, ``backup``, ``restore`` and the tests use.
+"""The deep check: whether the rows of a store mean what the program expects. ``doctor``, ``backup``, ``restore`` and
+the tests use it.
 
-SQLite's own checks say whether pages, indexes and references are in order. This one says whether the rows mean what the
-program means by them: that every value can be read, that no piece of a text is missing, that counters and positions
-agree with what they count and point to. It only reads, row by row, in time that grows with the file and in memory that
-does not.
+SQLite's own checks cover pages, indexes and references. This check covers the meaning of rows: every value can be read,
+no piece of a text is missing, counters and positions agree with what they count and point to. It only reads, row by
+row, in bounded memory.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = ["Mend", "Problem", "deep_check"]
 
 
 def deep_check(connection: StoreConnection) -> list[Problem]:
-    """What is wrong with the contents of a store whose pages are in order; empty where nothing is.
+    """The problems in the contents of a store whose pages are in order; empty if there are none.
 
-    ``connection`` reads one state of the file; a schema newer than this program's is for the caller to refuse. Ctrl-C
-    ends it between two rows.
+    ``connection`` reads one state of the file. The caller rejects a schema that is newer than this program's. Ctrl-C
+    ends the check between two rows.
     """
     before, connection.text_factory = connection.text_factory, text_or_bytes
     try:
         missing = missing_parts(connection)
         if missing.tables:
-            # The other rules read several tables: what they would say of a table that is gone is said already.
+            # The other rules read several tables, and would report the missing table again.
             return missing.problems
         return [*missing.problems, *(problem for check in _CHECKS for problem in check(connection))]
     finally:

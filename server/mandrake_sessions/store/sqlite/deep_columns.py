@@ -13,7 +13,7 @@ from mandrake_sessions.store.sqlite.schema import columns_of
 
 
 def unreadable_values(connection: StoreConnection) -> Iterator[Problem]:
-    """Values that their column may not hold."""
+    """Values that their columns may not hold."""
     for table, decoders in TABLES.items():
         present = columns_of(connection, table)
         yield from _unreadable(connection, table, {name: decoders[name] for name in present if name in decoders})

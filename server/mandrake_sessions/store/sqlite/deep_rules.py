@@ -1,4 +1,4 @@
-"""The rules of the deep check about rows that must agree with each other. Each gives the problems that it finds."""
+"""The rules of the deep check about rows that must agree with each other. Each yields the problems that it finds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mandrake_sessions.store.sqlite.problems import Mend, Problem
 
 _KINDS = ", ".join(f"'{kind.value}'" for kind in ChangeKind)
 
-# A turn as appends see it: while it streams, its last piece says what its row does not say yet.
+# A turn as appends see it: while it streams, its last piece has values that its row does not have yet.
 STANDING = f"""
 SELECT t.pk, coalesce(a.chunk + 1, t.chunk_count) AS chunk_count, coalesce(a.seq, t.seq) AS seq,
        coalesce(a.content_bytes, t.content_bytes) AS content_bytes,
@@ -31,7 +31,7 @@ GROUP BY s.pk
 
 
 def _bytes(column: str) -> str:
-    """How long the text is that a turn is read with."""
+    """The length of the text that a reader of the turn gets."""
     return f"""
 coalesce((SELECT sum(length(CAST(x.{column} AS BLOB))) FROM text x
           WHERE x.turn_pk = s.pk AND x.pk >= s.{column}_pk), 0)
@@ -50,7 +50,7 @@ FROM ({STANDING}) s
 
 
 def store_row(connection: StoreConnection) -> Iterator[Problem]:
-    """There is exactly one row that says which store this is."""
+    """Exactly one row says which store this is."""
     rows = _count(connection, "SELECT count(*) FROM store")
     if rows != 1:
         text = "the row that says which store this is (table store) is gone"
@@ -60,7 +60,7 @@ def store_row(connection: StoreConnection) -> Iterator[Problem]:
 
 
 def ledger(connection: StoreConnection) -> Iterator[Problem]:
-    """The migrations that the file says it has had are in its ledger."""
+    """The ledger has every migration up to the version that the file states."""
     version = user_version(connection)
     recorded = {row[0] for row in connection.execute("SELECT version FROM migration")}
     known = {migration.version for migration in known_migrations()}
@@ -73,7 +73,7 @@ def ledger(connection: StoreConnection) -> Iterator[Problem]:
 
 
 def relations(connection: StoreConnection) -> Iterator[Problem]:
-    """Every row belongs to one that is there, and has what must hang from it."""
+    """The parent of every row exists, and so does what must hang from the row."""
     for table, count in connection.execute(
         'SELECT "table", count(*) FROM pragma_foreign_key_check GROUP BY 1 ORDER BY 1'
     ):
@@ -86,7 +86,7 @@ def relations(connection: StoreConnection) -> Iterator[Problem]:
 
 
 def numbers(connection: StoreConnection) -> Iterator[Problem]:
-    """Every number was given by the feed, and another one can follow."""
+    """The feed gave every number, and another one can follow."""
     odd = f"FROM feed WHERE seq < 1 OR seq > {MAX_NUMBER}"
     yield from _found(connection, "numbers", "seq", odd, "change with a number that cannot be", Mend.NUMBERS)
     (last,) = connection.execute(f"SELECT coalesce(max(seq), 0) FROM feed WHERE seq <= {MAX_NUMBER}").fetchone()
@@ -102,7 +102,7 @@ def numbers(connection: StoreConnection) -> Iterator[Problem]:
 
 
 def counters(connection: StoreConnection) -> Iterator[Problem]:
-    """What is counted in a row agrees with the rows that it counts."""
+    """Every counter agrees with the rows that it counts."""
     if count := checkup.wrong_counts(connection):
         text = f"sessions with a wrong count of rounds: {count}"
         yield Problem("counters", count, text, Mend.ROUND_COUNTS)

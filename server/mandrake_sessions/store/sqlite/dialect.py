@@ -1,4 +1,4 @@
-"""SQLite's words for what the statements of the entities say (``interface.Dialect``)."""
+"""SQLite's spelling of what the statements of the entities need (``interface.Dialect``)."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Locks that have no name which could be tidied away: a process holds one byte of a directory, by its number.
+"""Locks without a name that somebody could delete: a process locks one byte of a directory.
 
-An open file description lock (``F_OFD_SETLK``) belongs to the open handle, as a ``flock`` does: it lasts while the
-process is stopped, ends with it however it ends, and no other handle that is closed takes it away. A directory can be
-locked for reading alone, which is enough to be seen by who asks whether it could be locked for writing. Who may read
-the directory may ask, so a server of root's is seen by its owner's. Linux has these locks; elsewhere nobody holds any.
+An open file description lock (``F_OFD_SETLK``) belongs to the open handle, as a ``flock`` does. It lasts while the
+process is stopped and ends with the process. Closing another handle does not end it. A directory can be opened for
+reading alone; such a lock is enough for another process to see, when it asks whether it could lock for writing. A
+process that may read the directory may ask, so a server of the owner sees one of root. Only Linux has these locks.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ try:
 except ImportError:
     fcntl = None
 
-# ``struct flock``: type, whence, start, length, pid; filled up to a multiple of the longest.
+# ``struct flock``: type, whence, start, length, pid; padded to a multiple of the longest.
 _FLOCK = "hhqqi0q"
 
 
 def hold(handle: int, number: int) -> bool:
-    """Hold a byte of the directory that is open; whether it is seen to be held."""
+    """Lock a byte of the open directory; gives whether another handle sees the lock."""
     if not _are_there():
         return False
     assert fcntl is not None
@@ -31,13 +31,13 @@ def hold(handle: int, number: int) -> bool:
         fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _request(fcntl.F_RDLCK, number))
     except OSError:
         return False
-    # Through another handle, as everybody else will look: some file systems take a lock and keep nothing of it.
+    # Ask through another handle, as other processes will: some file systems accept a lock and keep nothing of it.
     return bool(is_held(".", number, handle))
 
 
 def is_held(directory: str, number: int, within: int | None = None) -> bool | None:
-    """Whether anybody holds a byte of a directory; None where that cannot be told. ``within``: the open directory that
-    a relative path begins at."""
+    """Whether any process holds a byte of a directory; None if the system does not tell. ``within``: the open directory
+    at which a relative path begins."""
     if not _are_there():
         return None
     assert fcntl is not None

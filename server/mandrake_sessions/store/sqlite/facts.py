@@ -1,4 +1,4 @@
-"""What counts as too much or too little, for ``doctor`` and for the health that a server tells."""
+"""The thresholds for ``doctor`` and for the warnings in a server's health."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Final
 
 from mandrake_sessions.store.sqlite.connect import JOURNAL_SIZE_LIMIT
 
-# A -wal is emptied when nobody reads from it; at twice what SQLite cuts it to, somebody has not let go for long.
+# SQLite empties a -wal when nobody reads from it. At twice the size that SQLite cuts it to, some process has kept a
+# read open for long.
 WAL_DEBT: Final = 2 * JOURNAL_SIZE_LIMIT
 WAL_ADVICE: Final = "close who reads from it all the time"
-# Bytes that are free on the disk.
+# Free bytes on the disk.
 NEARLY_FULL: Final = 100 * 1024 * 1024
 DISK_ADVICE: Final = "make room on the disk"

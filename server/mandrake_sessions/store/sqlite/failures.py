@@ -1,4 +1,4 @@
-"""SQLite's errors, sorted by code, as the exceptions of ``errors.py``."""
+"""Translates SQLite's errors, by code, to the exceptions of ``errors.py``."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _NO_LOCKS = frozenset(
         sqlite3.SQLITE_NOLFS,
     }
 )
-# What SQLite says where a table, or a part of one, that the schema has is gone.
+# SQLite's messages for a missing table or a missing part of one.
 _GONE = re.compile(r"no such (table|column): (?:main\.)?(\S+)")
-# What sqlite3 says of a text that is none.
+# The message of sqlite3 for a text that is not UTF-8.
 _NO_TEXT = "Could not decode to UTF-8"
 
 _OS_REASONS = {
@@ -57,7 +57,7 @@ _OS_REASONS = {
 
 
 def how_to_recover(path: str) -> str:
-    """What to do about a damaged file. It names the file: another store must not be replaced in its place."""
+    """Advice for a damaged file. It names the file, so that nobody replaces another store."""
     file = shlex.quote(path)
     return (
         f"restore a backup (mandrake-sessions restore --database {file} BACKUP), or recover what can be read"
@@ -66,17 +66,17 @@ def how_to_recover(path: str) -> str:
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """The primary result code (the low byte of an extended one); 0 for an error that SQLite itself did not give."""
+    """The primary result code (the low byte of an extended one); 0 for an error that SQLite itself did not raise."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def is_locked(error: sqlite3.Error) -> bool:
-    """Whether somebody else holds a lock, so that waiting helps."""
+    """Whether another connection holds a lock, so that waiting helps."""
     return primary_code(error) in LOCKED
 
 
 def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") -> SessionsError:
-    """The domain error for one of SQLite's. The message has neither SQL nor a traceback; ``doing`` begins it."""
+    """The domain error for one of SQLite's. The message has neither SQL nor a traceback, and begins with ``doing``."""
     code = primary_code(error)
     if code in LOCKED:
         return Busy(path, 0)
@@ -88,7 +88,7 @@ def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") ->
     if getattr(error, "sqlite_errorcode", 0) in _NO_LOCKS:
         reason, advice = StorageReason.UNSUPPORTED_FILESYSTEM, "its file system has no locks; use a local disk"
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
-        # The -shm, which reading needs too, finds no room.
+        # There is no room for the -shm, which reading needs too.
         reason, advice = _REASONS[sqlite3.SQLITE_FULL]
     if reason is StorageReason.CORRUPT:
         advice += f"; {how_to_recover(path)}"
@@ -98,9 +98,9 @@ def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") ->
 
 
 def to_domain_error(error: BaseException, path: str) -> SessionsError | None:
-    """One of SQLite's errors as a domain error; None for any other.
+    """The domain error for one of SQLite's; None for any other.
 
-    A fault of our own SQL is not translated: that is a bug, not weather.
+    A fault of our own SQL is not translated, since it is a bug.
     """
     if isinstance(error, OddValue):
         return Unreadable("value", "of the database", str(error), path)
@@ -114,12 +114,13 @@ def to_domain_error(error: BaseException, path: str) -> SessionsError | None:
 
 
 def is_odd_content(error: sqlite3.Error) -> bool:
-    """Whether what the file holds brought it about, while SQLite finds nothing wrong with the file itself."""
+    """Whether the contents of the file caused it, although SQLite finds nothing wrong with the file itself."""
     return _odd_content(error, "") is not None
 
 
 def _odd_content(error: sqlite3.Error, path: str) -> Unreadable | None:
-    """What only what the file holds can bring about, though SQLite itself finds nothing wrong with the file."""
+    """Whether only the contents of the file can have caused it, although SQLite finds nothing wrong with the file
+    itself."""
     if gone := _GONE.match(str(error)):
         return Unreadable(gone[1], gone[2], f"the {gone[1]} is gone from the database", path)
     if str(error).startswith(_NO_TEXT):
@@ -128,20 +129,20 @@ def _odd_content(error: sqlite3.Error, path: str) -> Unreadable | None:
 
 
 def may_be_odd_content(error: BaseException) -> bool:
-    """Whether it is a fault of our own SQL unless the schema or the rows are not as this program makes them."""
+    """Whether it is a fault of our own SQL, unless the schema or the rows differ from what this program makes."""
     return isinstance(error, sqlite3.Error) and primary_code(error) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT)
 
 
 def os_failure(error: OSError, path: str) -> StorageFailure:
-    """The domain error for what the operating system says of a file beside the database."""
+    """The domain error for an error of the operating system about a file beside the database."""
     reason = _OS_REASONS.get(error.errno or 0, StorageReason.IO)
     return StorageFailure(reason, f"database {path}: {explain(error, path)} ({error.filename or 'lock'})", path)
 
 
 @contextmanager
 def os_failures(path: str) -> Iterator[None]:
-    """Raise what the operating system says of a file or directory beside the database as a domain error, but for one
-    that is not there."""
+    """Raise errors of the operating system about a file or directory beside the database as domain errors, except for a
+    missing one."""
     try:
         yield
     except FileNotFoundError:

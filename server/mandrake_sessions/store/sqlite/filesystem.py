@@ -1,6 +1,6 @@
-"""Where a database must not lie: on a file system that is shared by network, and where links lead elsewhere.
+"""Rejects databases in unsafe places: on a network file system, and behind links that lead elsewhere.
 
-WAL needs memory that all processes share, and locks that all of them see; across a network neither is so, and SQLite
+WAL needs memory that all processes share, and locks that all of them see. Neither works across a network, and SQLite
 damages the file without an error (its documentation: "Use Of Memory-Mapped Files", "How To Corrupt").
 """
 
@@ -26,12 +26,12 @@ _NETWORK = frozenset(
     }
 )
 _ESCAPED = re.compile(r"\\([0-7]{3})")
-# As macOS' mount prints them: `//me@host/share on /Volumes/share (smbfs, nodev)`.
+# The format of macOS' mount: `//me@host/share on /Volumes/share (smbfs, nodev)`.
 _MOUNT_LINE = re.compile(r".* on (/.*) \((\w+)[,)]")
 
 
 def check_filesystem(path: str) -> None:
-    """Refuse a file system that is shared by network.
+    """Reject a network file system.
 
     Raises:
         StorageFailure: ``unsupportedFilesystem``.
@@ -51,7 +51,7 @@ def unsupported(path: str, why: str) -> StorageFailure:
 
 
 def mounts() -> list[tuple[str, str]]:
-    """The mount points of this process, with the kind of each; empty where they cannot be told (Windows)."""
+    """The mount points of this process, with the kind of each; empty if the system does not list them (Windows)."""
     try:
         if sys.platform == "darwin":
             printed = subprocess.run(["/sbin/mount"], capture_output=True, text=True, check=True, timeout=5).stdout
@@ -62,7 +62,7 @@ def mounts() -> list[tuple[str, str]]:
 
 
 def parse_mountinfo(lines: Iterable[str]) -> list[tuple[str, str]]:
-    """From Linux' ``/proc/self/mountinfo`` (proc(5)): the mount point is the fifth field, the kind the first after the
+    """Parse Linux' ``/proc/self/mountinfo`` (proc(5)): the mount point is the fifth field, the kind the first after the
     dash."""
     found = []
     for line in lines:
@@ -75,13 +75,13 @@ def parse_mountinfo(lines: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def parse_mount(lines: Iterable[str]) -> list[tuple[str, str]]:
-    """From what macOS' ``mount`` prints."""
+    """Parse the output of macOS' ``mount``."""
     return [(match[1], match[2]) for line in lines if (match := _MOUNT_LINE.match(line))]
 
 
 def kind_of(directory: str, mounted: list[tuple[str, str]]) -> str | None:
-    """The kind of the file system that a directory is on: of the deepest mount above it, the last where several lie
-    over each other."""
+    """The kind of the file system that holds a directory: of the deepest mount above it, the last if several lie over
+    each other."""
     kind, depth = None, -1
     for point, name in mounted:
         inside = directory == point or directory.startswith(point.rstrip("/") + "/")
@@ -91,7 +91,8 @@ def kind_of(directory: str, mounted: list[tuple[str, str]]) -> str | None:
 
 
 def check_kind(path: str) -> None:
-    """Refuse what is there and is no file: opening a FIFO would wait for ever, and writing to a device may harm it.
+    """Reject a path that exists and is not a file: opening a FIFO would wait for ever, and writing to a device may harm
+    it.
 
     Raises:
         StorageFailure: ``open``.
@@ -117,8 +118,8 @@ def _no_file(path: str, what: str) -> StorageFailure:
 
 
 def check_links(path: str, inside: str | None) -> None:
-    """Refuse links that somebody else may have laid: a -wal, -shm or -run that is one, and with ``inside`` (a
-    directory) a database that lies elsewhere, such as a checked-out ``.ws/db.sqlite`` that leads to another store.
+    """Reject links that another user may have made: a -wal, -shm or -run that is a link and, with ``inside`` (a
+    directory), a database that lies elsewhere, such as a checked-out ``.ws/db.sqlite`` that leads to another store.
 
     Raises:
         StorageFailure: ``open``.

@@ -1,4 +1,4 @@
-"""How a store in a file is: what a short read tells, what its files tell, and what looking through it all does."""
+"""The health of a store in a file: from a short read, from its files, and from a check of the whole file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mandrake_sessions.store.sqlite.transaction import SqliteSnapshot
 def check(database: Database) -> str:
     """The ``storeId``, read now. Raises StoreError, without waiting."""
     with suppress(StorageFailure):
-        # Remembered as its failure; what the -wal holds can still be read.
+        # The database keeps the failure. What the -wal holds can still be read.
         database.diagnosis.check_not_emptied()
     with SqliteSnapshot(database, budget=0) as snapshot, database.diagnosis.domain_errors():
         found = store_id(snapshot.sql) or ""
@@ -37,7 +37,7 @@ def check(database: Database) -> str:
 
 
 def still_unreadable(database: Database) -> list[Unreadable]:
-    """What of it cannot be read, once the first of that were tried again. Raises StoreError, without waiting."""
+    """The values that cannot be read, after another try at the first of them. Raises StoreError, without waiting."""
     oddities = database.diagnosis.oddities
     if listed := oddities.listed():
         with SqliteSnapshot(database, budget=0) as snapshot, database.diagnosis.domain_errors():
@@ -46,13 +46,13 @@ def still_unreadable(database: Database) -> list[Unreadable]:
 
 
 def needs_inspection(database: Database) -> bool:
-    """Whether not all of the file was looked through when it was opened: it is large, or another one."""
+    """Whether opening did not check the whole file, because the file is large or came from elsewhere."""
     diagnosis = database.diagnosis
     return file_size(database.path) > CHECKED_AT_OPENING or diagnosis.is_unchecked or bool(diagnosis.faults)
 
 
 class Inspection:
-    """Looks through a whole file, from the snapshot that it takes when it is made. Raises StoreError, without
+    """A check of the whole file, from the snapshot that it takes when it is created. Raises StoreError, without
     waiting."""
 
     def __init__(self, database: Database) -> None:
@@ -60,8 +60,8 @@ class Inspection:
         self._snapshot = SqliteSnapshot(database, budget=0)
 
     def run(self) -> list[str]:
-        """Look for damage, which ends all writing to the file; and, in one that came from elsewhere, for what a store
-        should not hold: gives that, as sentences. Raises Cancelled."""
+        """Check for damage, which ends all writing to the file. A file that came from elsewhere also gets the deep
+        check; gives what that finds, as sentences. Raises Cancelled."""
         database, diagnosis = self._database, self._database.diagnosis
         with self._snapshot as snapshot, diagnosis.domain_errors():
             if (damage := find_damage(snapshot.sql)) is not None:
@@ -77,14 +77,15 @@ class Inspection:
 
 
 def build_warnings() -> list[str]:
-    """What is wrong with the program's own parts, whatever the store."""
+    """Warnings about the program's own parts, whatever the store."""
     if not has_wal_reset_bug():
         return []
     return [f"SQLite {sqlite_version()}: {WAL_RESET_BUG}; {WAL_RESET_ADVICE}"]
 
 
 def facts(path: str, database: Database | None, *, own_directory: bool) -> StoreFacts:
-    """``database``: None where the file is not open. ``own_directory``: whether its directory is the store's alone."""
+    """``database``: None if the file is not open. ``own_directory``: whether the directory belongs to the store
+    alone."""
     return StoreFacts(
         db_bytes=file_size(path),
         wal_bytes=file_size(path + "-wal"),
@@ -94,7 +95,7 @@ def facts(path: str, database: Database | None, *, own_directory: bool) -> Store
 
 
 def _free_bytes(path: str) -> int | None:
-    """What is free on the disk that holds the file, or would."""
+    """The free bytes on the disk that holds the file, or would hold it."""
     directory = Path(path).parent
     while not exists(directory) and directory != directory.parent:
         directory = directory.parent
@@ -105,12 +106,13 @@ def _free_bytes(path: str) -> int | None:
 
 
 def _warnings(path: str, database: Database, *, own_directory: bool) -> list[str]:
-    """While nothing else is wrong they read the same, so that each is logged once."""
+    """The texts stay the same while nothing else is wrong, so that each is logged once."""
     found = [
         f"{name} may be used by others than its owner (mode {mode:o}); chmod go= it, or mandrake-sessions doctor --fix"
         for name, mode in open_to_others(path, own_directory=own_directory).items()
     ]
-    # The figures stand beside them (``walBytes``, ``freeBytes``): a warning that moved would be told again and again.
+    # The figures have members of their own (``walBytes``, ``freeBytes``). A warning with a changing figure would be
+    # pushed again and again.
     if file_size(path + "-wal") > WAL_DEBT:
         found.append(f"the -wal has grown beyond {WAL_DEBT} bytes; {WAL_ADVICE}")
     found.extend(

@@ -1,4 +1,4 @@
-"""Which file this is: whether it is a copy, and whether its name still leads to the one that is open."""
+"""The identity of a file: whether it is a copy, and whether its name still leads to the open file."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from mandrake_sessions.store.sqlite.overwritten import Content
 FileKey = tuple[int, int]
 
 DATABASE, WAL, SHM = "", "-wal", "-shm"
-# The -wal and -shm belong to the file as its own pages do: who opens it without them sees another state.
+# The -wal and -shm belong to the file as its own pages do: without them, a reader sees another state.
 SUFFIXES: Final = (DATABASE, WAL, SHM)
-# A directory's time moves in ticks of the kernel, 10 ms at the most: so shortly after a change (nanoseconds) another
-# one may not be seen in it.
+# The kernel updates a directory's time in ticks of at most 10 ms. So a second change shortly after the first
+# (nanoseconds) may not show in it.
 _TICK_NS = 50_000_000
-# What no time of the directory tells (a mount over one of the files) is seen after so many seconds at the latest.
+# Some changes set no time of the directory (a mount over one of the files). A full look finds them after at most so
+# many seconds.
 _FULL_LOOK_SECONDS = 1.0
 
 
 def file_key(path: str) -> FileKey | None:
-    """What tells a file from every other one; None where there is none."""
+    """Distinguishes a file from every other file; None if there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116
     except OSError:
@@ -34,14 +35,14 @@ def file_key(path: str) -> FileKey | None:
 
 
 class FileIdentity:
-    """A database that is open, with its -wal and -shm: whether their names still lead to the same files.
+    """An open database, with its -wal and -shm: whether their names still lead to the same files.
 
-    Where the directory did not change since the last look, nothing in it did; so a look costs one ``stat``, and one for
-    what is in the database (``content``). What tells is the inode, the device and the time of its last change
-    (``ctime``), which nobody can set: ``mtime`` is put back by whoever copies a directory with its times (``rsync -a``,
-    ``cp -p``, ``tar -x``).
+    If the directory did not change since the last look, nothing in it did. So a look costs one ``stat``, and one for
+    the content of the database (``content``). The look compares inode, device and the time of the last change
+    (``ctime``), which nobody can set. Tools that copy a directory with its times restore ``mtime`` (``rsync -a``, ``cp
+    -p``, ``tar -x``).
 
-    ``path`` is the real one. Whoever opened the file by another name (a link leads to it) follows that name.
+    ``path`` is the real path. A manager that opened the file by another name (a link) follows that name.
     """
 
     def __init__(self, path: str) -> None:
@@ -54,18 +55,18 @@ class FileIdentity:
         self.content = Content(path)
 
     def follow(self, name: str) -> None:
-        """Somebody has opened the file by this name."""
+        """Note that a manager opened the file by this name."""
         if name != self.path:
             self._links.add(name)
 
     @property
     def key(self) -> FileKey | None:
-        """Which file is open."""
+        """The identity of the open file."""
         return self._known[DATABASE]
 
     @property
     def is_same(self) -> bool:
-        """Whether all is where it was, and nobody has written over it."""
+        """Whether every file has its place, and nobody has overwritten the database."""
         try:
             found = os.stat(self._directory)  # noqa: PTH116
         except OSError:
@@ -76,7 +77,7 @@ class FileIdentity:
         now = time.monotonic()
         if state == self._unchanged and now - self._full_look_at < _FULL_LOOK_SECONDS:
             return True
-        # With a clock that was set back the change lies ahead: then each look is a full one.
+        # If the clock was set back, the change lies in the future. Then each look is a full one.
         settled = time.time_ns() - found.st_ctime_ns > _TICK_NS
         if self.lost():
             return False
@@ -85,32 +86,34 @@ class FileIdentity:
 
     @property
     def is_found(self) -> bool:
-        """The same, and a look at the database's own name, over which something may be mounted: no directory tells."""
+        """The same, and a look at the database's own name: the time of the directory does not show a mount over the
+        file."""
         return self.is_same and self.content.identity == self._known[DATABASE]
 
     @property
     def is_linked_elsewhere(self) -> bool:
-        """Whether a name by which somebody has opened the file leads to another one now, or to none."""
+        """Whether a name by which a manager opened the file now leads to another file, or to none."""
         return any(file_key(name) != self._known[DATABASE] for name in self._links)
 
     @property
     def was_replaced(self) -> bool:
-        """Whether the name of the database leads to nothing or to another file now."""
+        """Whether the name of the database now leads to another file, or to none."""
         return file_key(self.path) != self._known[DATABASE] or self.is_linked_elsewhere
 
     def is_ours(self, suffix: str) -> bool:
-        """Whether the name of the database with this suffix leads to what it led to when that was seen first."""
+        """Whether the name of the database with this suffix leads to the same file as at the first look."""
         known = self._known[suffix]
         return known is not None and file_key(self.path + suffix) == known
 
     @property
     def is_beside_others(self) -> bool:
-        """Whether another -wal or -shm has the name that ours had: somebody began again beside what is open here."""
+        """Whether another -wal or -shm has the name of ours: a process started again beside the files that are open
+        here."""
         return any(file_key(self.path + suffix) not in (None, self._known[suffix]) for suffix in (WAL, SHM))
 
     def lost(self) -> frozenset[str]:
-        """Which of ``SUFFIXES`` lead to nothing or to another file now. A -wal or -shm that is seen for the first time
-        is ours: SQLite makes them when it needs them, and deletes none while the database is open."""
+        """The ``SUFFIXES`` whose names now lead to another file, or to none. A -wal or -shm that appears for the first
+        time is ours: SQLite creates them when it needs them, and deletes none while the database is open."""
         lost = set()
         for suffix, known in self._known.items():
             found = file_key(self.path + suffix)
@@ -122,15 +125,15 @@ class FileIdentity:
 
 
 def renew_store_id_if_copied(connection: sqlite3.Connection, path: str, budget: float) -> bool:
-    """Give the file a new ``storeId`` if it is a copy of the one that the store was: of a backup, say. Gives whether it
+    """Give the file a new ``storeId`` if it is a copy that somebody put in the place of the store. Gives whether it
     was.
 
-    A file that says of itself to be another is a copy, or a store moved to another file system. One from before it said
-    so keeps its name.
+    A file that stores another identity than its own is a copy, or a store that was moved to another file system. A file
+    from before identities keeps its ``storeId``.
 
     Raises:
-        OddValue: it does not say which store it is.
-        Busy: other processes held the lock for ``budget`` seconds.
+        OddValue: the file does not say which store it is.
+        Busy: another process held the lock for ``budget`` seconds.
     """
     own = str(os.stat(path).st_ino)  # noqa: PTH116
     if connection.execute("SELECT count(*) FROM store").fetchone() == (0,):

@@ -1,6 +1,4 @@
-"""BEGIN IMMEDIATE … COMMIT on one connection: what ``transaction()`` and the migrations stand on; and a snapshot to
-read from.
-"""
+"""BEGIN IMMEDIATE … COMMIT on one connection, for ``transaction()`` and the migrations; and a snapshot to read from."""
 
 from __future__ import annotations
 
@@ -14,17 +12,17 @@ from mandrake_sessions.store.sqlite.retry import retry_while_locked
 def begin(connection: sqlite3.Connection, path: str, budget: float, on_busy: Callable[[], None] | None = None) -> None:
     """Begin a transaction that may write.
 
-    IMMEDIATE, always: a deferred one that turns from reading to writing fails at once with SQLITE_BUSY_SNAPSHOT when
-    another process wrote meanwhile, and no timeout helps.
+    Always IMMEDIATE: a deferred transaction that changes from reading to writing fails at once with
+    SQLITE_BUSY_SNAPSHOT if another process has written meanwhile, and no timeout helps.
 
     Raises:
-        Busy: somebody held the write lock for ``budget`` seconds.
+        Busy: another connection held the write lock for ``budget`` seconds.
     """
     retry_while_locked(lambda: connection.execute("BEGIN IMMEDIATE"), budget, path, on_busy)
 
 
 def commit(connection: sqlite3.Connection) -> None:
-    """End it. If that fails nothing of it is stored."""
+    """Commit. If that fails, nothing of the transaction is stored."""
     try:
         connection.execute("COMMIT")
     except BaseException:
@@ -33,14 +31,14 @@ def commit(connection: sqlite3.Connection) -> None:
 
 
 def undo(connection: sqlite3.Connection) -> None:
-    """Roll back, unless an error (a full disk, say) has done so already."""
+    """Roll back, unless an error (such as a full disk) has already done so."""
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
 
 @contextmanager
 def immediate(connection: sqlite3.Connection, path: str, budget: float) -> Iterator[None]:
-    """Run the block in one transaction: committed when it ends, rolled back on any exception, Ctrl-C included."""
+    """Run the block in one transaction. It commits at the end, and rolls back on any exception, Ctrl-C included."""
     begin(connection, path, budget)
     try:
         yield
@@ -52,10 +50,10 @@ def immediate(connection: sqlite3.Connection, path: str, budget: float) -> Itera
 
 @contextmanager
 def one_snapshot(connection: sqlite3.Connection, path: str, budget: float) -> Iterator[None]:
-    """Read one state of the file for the whole block, whatever others commit meanwhile.
+    """Read one state of the file for the whole block, whatever other processes commit meanwhile.
 
     Raises:
-        Busy: others held the file for ``budget`` seconds.
+        Busy: another process held the file for ``budget`` seconds.
     """
     retry_while_locked(lambda: begin_reading(connection), budget, path)
     try:
@@ -65,7 +63,7 @@ def one_snapshot(connection: sqlite3.Connection, path: str, budget: float) -> It
 
 
 def begin_reading(connection: sqlite3.Connection) -> None:
-    """Take a snapshot now, which lasts until the transaction is undone. Does not wait for locks."""
+    """Take a snapshot now; it lasts until the transaction is rolled back. Does not wait for locks."""
     connection.execute("BEGIN")
     try:
         # A deferred transaction takes its snapshot with its first read.

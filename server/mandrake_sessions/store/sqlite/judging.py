@@ -1,7 +1,7 @@
-"""Whether a statement failed for what is in the file, or because it is wrong: a bug is not to look like weather.
+"""Whether a statement failed because of the file, or because it is wrong: a bug must not pass for damage.
 
-Our statements keep to the schema and to its constraints as long as the file has our schema and its rows agree with each
-other. So the file is compared with that, once something has failed.
+Our statements respect the schema and its constraints as long as the file has our schema and its rows agree with each
+other. So after a failure this module compares the file with that.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from mandrake_sessions.store.sqlite.schema import missing_parts
 
 logger = logging.getLogger(__name__)
 
-# Of a larger file the rows are not looked at, since whoever has asked waits: it gets the benefit of the doubt, and the
-# log the traceback.
+# The rows of a larger file are not checked while the caller waits. It gets the benefit of the doubt, and the log gets
+# the traceback.
 JUDGED_BYTES = 4 * 1024 * 1024
 
 
 def judge(error: sqlite3.Error, path: str) -> Unreadable | None:
-    """What of the file has brought the error about; None where nothing has, and the fault is our own."""
+    """What in the file caused the error; None if nothing did, and the fault is our own."""
     try:
         with reading(path) as connection:
             if problems := missing_parts(connection).problems:
@@ -38,7 +38,7 @@ def judge(error: sqlite3.Error, path: str) -> Unreadable | None:
             if problems := deep_check(connection):
                 return _odd(_table_of(error), problems[0], path)
     except (StorageFailure, OSError):
-        # It cannot be looked at: what is wrong with it the next request says.
+        # The file cannot be examined; the next request reports its fault.
         logger.exception("%s: a statement failed, and why cannot be found out", path)
     return None
 

@@ -1,12 +1,12 @@
-"""Leases without heartbeats: whose turn it is, and whether that process is still there.
+"""Leases without heartbeats: which process owns a turn, and whether that process is alive.
 
-A process that streams has a lease, which its turns name, and holds two locks for it: one byte of the database's own
-directory (``directory_lock.py``), and an exclusive ``flock`` on a file in ``<database>-run/``. The kernel frees both on
-any end, a ``kill -9`` too, and keeps them while the process is stopped or the machine sleeps. So there is no pid to be
-reused, no clock, and nothing to write while it lives.
+A process that streams has a lease, which its turns name. It holds two locks for the lease: one byte of the database's
+directory (``directory_lock.py``), and an exclusive ``flock`` on a file in ``<database>-run/``. The kernel releases both
+when the process ends, by ``kill -9`` too, and keeps them while the process is stopped or the machine sleeps. So there
+is no process id that could be reused, no clock, and nothing to write.
 
-The byte has no name, so nobody can tidy it away; a lock file that went says nothing of a process whose byte is held.
-The file is for systems that have no such locks, and for programs of before; its owner makes it again when it went.
+The byte has no name, so nobody can delete it; a missing lock file proves nothing about a process whose byte is locked.
+The file serves systems without such locks, and older programs. Its owner creates it again when it is missing.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from mandrake_sessions.store.sqlite.failures import os_failure, os_failures
 fcntl: ModuleType | None
 try:
     import fcntl
-except ImportError:  # Windows: there turns belong to nobody, and wait for whoever takes them up.
+except ImportError:  # Windows: turns belong to no process, and stay as they are until some process resumes them.
     fcntl = None
 
 logger = logging.getLogger(__name__)
 
 _YOUNG_SECONDS = 1.0
-# Where bytes of directories cannot be locked: so long a lock file has to be missing before its process counts as gone,
-# since an owner that is there makes it again.
+# Where bytes of directories cannot be locked, a lock file has to be missing for so long before its process counts as
+# gone, since a living owner creates it again.
 MISSING_SECONDS = 15.0
-# Others tidy the directory of the lock files away while one is made in it.
+# How often to try, since other processes may delete the directory of the lock files meanwhile.
 _ATTEMPTS = 1000
-# It stays as it is however often it is tried; a full disk, or no file handle left, does not.
+# Errors that every further try would meet too. A full disk, or no free file descriptor, is another matter.
 _ODD = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EISDIR})
-# There is no lock file, or something else stands in the place of their directory.
+# There is no lock file, or something else has the name of its directory.
 _NO_FILE = (FileNotFoundError, NotADirectoryError)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0) | _NO_LINK
@@ -56,14 +56,14 @@ _told: set[Path] = set()
 
 
 class Lease:
-    """This process's, for one database; its locks are held before any turn can name it."""
+    """The lease of this process for one database. The process holds the locks before any turn can name the lease."""
 
     def __init__(self, database_path: str) -> None:
         self.id = str(uuid.uuid4())
         self._database = database_path
         self._directory: int | None = None
         self._file: int | None = None
-        # What looking after it failed with last; it is told once, not at each look.
+        # The last failure of ``look_after``; each is logged once, not at every try.
         self._failed = ""
         try:
             self._hold_directory()
@@ -74,11 +74,11 @@ class Lease:
 
     @property
     def is_held(self) -> bool:
-        """Whether others can see that this process is there."""
+        """Whether other processes can see that this process is alive."""
         return self._directory is not None or self._file is not None
 
     def look_after(self) -> None:
-        """Hold again what was taken away from under it; what cannot be now is tried again the next time."""
+        """Take locks again that somebody removed. The next call tries again what fails now."""
         try:
             self._hold_again()
             self._failed = ""
@@ -95,17 +95,17 @@ class Lease:
             self._hold_file()
 
     def release(self) -> None:
-        """The process streams no more. A turn that still names the lease is nobody's then."""
+        """Release the lease: this process streams no more. A turn that still names the lease then has no owner."""
         if self._file is not None and _leads_to(self._path, self._file):
             with suppress(OSError):
                 self._path.unlink()
         self.abandon()
-        # The last one tidies up.
+        # The last process deletes the directory.
         with suppress(OSError):
             self._path.parent.rmdir()
 
     def abandon(self) -> None:
-        """In a forked child: the locks are the parent's, and must not outlive it here."""
+        """In a forked child: the locks belong to the parent, and must not outlive it here."""
         handles = [handle for handle in (self._file, self._directory) if handle is not None]
         self._file = self._directory = None
         for handle in handles:
@@ -145,7 +145,7 @@ _WITHOUT_FILE = {
 
 
 def unusable_lock_directory(database_path: str) -> str | None:
-    """Why lock files can be neither made nor asked for beside a database, and what to do; None where they can."""
+    """Why lock files cannot be created or checked beside a database, and what to do; None if they can."""
     path = f"{database_path}-run"
     try:
         mode = os.lstat(path).st_mode
@@ -165,7 +165,7 @@ def _tell_once(directory: Path, error: OSError, so: str) -> None:
 
 
 def _make_lock_file(database_path: str, path: Path) -> int:
-    """A new file at ``path``, locked by the handle that is given, and found there."""
+    """Create a file at ``path`` and lock it; gives the handle."""
     assert fcntl is not None
     for _ in range(_ATTEMPTS):
         if not path.parent.parent.is_dir():
@@ -175,7 +175,7 @@ def _make_lock_file(database_path: str, path: Path) -> int:
                 os.unlink(path.name, dir_fd=directory)
             handle = os.open(path.name, os.O_CREAT | os.O_EXCL | os.O_RDWR | _NO_LINK, 0o600, dir_fd=directory)
             give_to_owner(handle, database_path)
-            # Until it is locked somebody who tidies up may take it for a dead one.
+            # Until it is locked, another process may take the file for a dead one and delete it.
             if try_lock(handle) and _leads_to(path, handle):
                 return handle
             os.close(handle)
@@ -184,7 +184,7 @@ def _make_lock_file(database_path: str, path: Path) -> int:
 
 @contextmanager
 def _run_directory(path: Path, *, make: bool = False) -> Iterator[int]:
-    """The directory of the lock files, open, wherever its name leads afterwards. Raises OSError."""
+    """Open the directory of the lock files; the handle stays valid wherever its name leads later. Raises OSError."""
     if make:
         with suppress(FileExistsError):
             make_directory(path)
@@ -212,7 +212,7 @@ def _is_directory(database_path: str, handle: int) -> bool:
 
 
 def take_lease(database_path: str) -> Lease | None:
-    """A new lease; None where there are no leases, or none can be held here. Raises StorageFailure, FileMoved."""
+    """A new lease; None on systems without leases, or where none can be held. Raises StorageFailure, FileMoved."""
     if fcntl is None:
         return None
     try:
@@ -225,10 +225,10 @@ def take_lease(database_path: str) -> Lease | None:
 
 @contextmanager
 def dead_lease(database_path: str, lease_id: str) -> Iterator[bool]:
-    """Whether the process of a lease is gone; False where that cannot be told. If it was dead, its file is gone after
-    the block. Raises StorageFailure."""
+    """Whether the process of a lease is gone; False if that is unknown. If it was gone, its file is deleted after the
+    block. Raises StorageFailure."""
     if not _is_lease_id(lease_id):
-        # Nobody holds what this program has not given, and no file is looked for by such a name.
+        # This program gave no such lease, so no process holds it, and no file of such a name is touched.
         yield True
         return
     if directory_lock.is_held(_directory_of(database_path), _number(lease_id)):
@@ -251,7 +251,7 @@ def dead_lease(database_path: str, lease_id: str) -> Iterator[bool]:
 
 
 def _is_missing_for_good(database_path: str, lease_id: str) -> bool:
-    """Whether the process of a lease whose file is not there, and whose byte nobody holds, is gone."""
+    """Whether the process of a lease is gone, if its file is missing and its byte is not locked."""
     if directory_lock.is_held(_directory_of(database_path), _number(lease_id)) is False:
         return True
     now = time.monotonic()
@@ -269,7 +269,7 @@ def _open_lock_file(path: Path) -> int:
 
 
 def _open_to_lock(path: str | Path, directory: int | None = None) -> int:
-    """To be locked is all that is needed of it; but some file systems lock only what may be written."""
+    """Open a file to lock it. Some file systems lock only files that are open for writing."""
     flags = _NO_LINK | getattr(os, "O_NONBLOCK", 0)
     try:
         return os.open(path, os.O_RDWR | flags, dir_fd=directory)
@@ -279,8 +279,8 @@ def _open_to_lock(path: str | Path, directory: int | None = None) -> int:
 
 @contextmanager
 def dead_file(path: Path) -> Iterator[bool]:
-    """Whether nobody holds the lock of a file, or it is not there. For the block nobody else can find the same; if it
-    was dead, it is gone afterwards."""
+    """Whether no process holds the lock of a file, or the file is missing. During the block no other process can find
+    the same. If it was dead, it is deleted afterwards."""
     try:
         with os_failures(str(path)):
             handle = _open_to_lock(path)
@@ -304,7 +304,7 @@ def _dead_handle(handle: int, path: Path) -> Iterator[bool]:
 
 
 def try_lock(handle: int) -> bool:
-    """Take the ``flock`` of an open file, if nobody else has it."""
+    """Take the ``flock`` of an open file, unless another process has it."""
     if fcntl is None:
         return False
     try:
@@ -315,7 +315,7 @@ def try_lock(handle: int) -> bool:
 
 
 def is_dead(path: Path) -> bool:
-    """Whether nobody holds the lock of a file, or it is not there; nothing is changed."""
+    """Whether no process holds the lock of a file, or the file is missing. It changes nothing."""
     try:
         handle = _open_to_lock(path)
     except _NO_FILE:
@@ -329,14 +329,14 @@ def is_dead(path: Path) -> bool:
 
 
 def dead_lease_files(database_path: str) -> list[Path]:
-    """Lock files whose process is gone. One that was made a moment ago may be about to be locked."""
+    """Lock files whose process is gone. A file that is only a moment old may be about to be locked, and is left out."""
     young = time.time() - _YOUNG_SECONDS
     found = [path for path in lock_files(database_path) if _made_at(path) < young]
     return [path for path in found if is_dead_lease(database_path, path.stem)]
 
 
 def lock_files(database_path: str) -> list[Path]:
-    """Files that are named like those of leases, as far as they can be listed."""
+    """Files with names of leases, as far as the directory can be listed."""
     try:
         names = sorted(os.listdir(f"{database_path}-run"))  # noqa: PTH208
     except OSError:
@@ -352,7 +352,7 @@ def _made_at(path: Path) -> float:
 
 
 def is_dead_lease(database_path: str, lease_id: str) -> bool:
-    """Whether the process of a lease that a turn names is gone, as far as that can be told now; nothing is changed."""
+    """Whether the process of a lease that a turn names is gone, as far as that is known now. It changes nothing."""
     if fcntl is None:
         return False
     if not _is_lease_id(lease_id):
@@ -363,7 +363,7 @@ def is_dead_lease(database_path: str, lease_id: str) -> bool:
 
 
 def remove_if_empty(database_path: str) -> None:
-    """Take the directory of the lock files away with the last of them."""
+    """Delete the directory of the lock files if it is empty."""
     with suppress(OSError):
         Path(f"{database_path}-run").rmdir()
 
@@ -373,7 +373,7 @@ def _is_lease_id(lease_id: object) -> bool:
 
 
 def _number(lease_id: str) -> int:
-    """Where in the directory its byte is: offsets have 63 bits."""
+    """The place of a lease's byte in the directory: offsets have 63 bits."""
     return uuid.UUID(lease_id).int >> 66
 
 

@@ -1,7 +1,7 @@
-"""Puts right what the deep check has found, from what is there. Nothing that can be read is deleted.
+"""Mends what the deep check has found, from the rest of the file. It deletes nothing that can be read.
 
-Each kind of mend is one transaction on a connection of its own, with foreign keys off: rows that do not belong together
-are what is mended. The caller copies the file before.
+Each kind of mend is one transaction on a connection of its own, with foreign keys off, since it mends rows that do not
+belong together. The caller copies the file first.
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ from mandrake_sessions.store.sqlite.problems import Mend
 from mandrake_sessions.store.sqlite.schema import altered_parts, expected_parts, missing_parts, strange_parts
 from mandrake_sessions.version import __version__
 
-# One mend may bring to light what another one mends.
+# One mend may reveal what another one has to mend.
 _ROUNDS = 4
-# Counters are told as changes of their sessions, once they are set.
+# Corrected counters cause changes of their sessions, which subscribers receive.
 _MOVES_ENTITIES = frozenset({Mend.RELATIONS, Mend.VALUES, Mend.TEXTS})
 
 
 @frozen
 class Mended:
-    """What was tried: whether it was done, and a sentence about it."""
+    """One mend that was tried: whether it was done, and a sentence about it."""
 
     done: bool
     text: str
 
 
 def mend(path: str, budget: float) -> list[Mended]:
-    """Mend all that can be, until nothing is left or nothing more helps; gives what was done, each once."""
+    """Mend everything possible, until nothing is left or nothing more helps; gives what was done, without
+    repetition."""
     found: dict[str, Mended] = {}
     try:
         with closing(connect(path)) as connection:
@@ -64,7 +65,8 @@ def mend(path: str, budget: float) -> list[Mended]:
 
 
 def _told(kind: Mend, work: Callable[[StoreConnection], None]) -> Callable[[StoreConnection], None]:
-    """With subscribers told to read the state again, where it moved without a change of its own."""
+    """Do the work, then let subscribers read the state again, if the mend changed entities without recording
+    changes."""
 
     def mend_and_tell(connection: StoreConnection) -> None:
         work(connection)
@@ -92,7 +94,7 @@ def _try(
 
 
 def _make_tables(connection: StoreConnection) -> None:
-    """What is gone is made again, empty: what still refers to it is mended after it."""
+    """Create missing parts of the schema again, empty. Later mends correct the rows that refer to them."""
     recorded = (
         {row[0] for row in connection.execute("SELECT version FROM migration")} if _has_ledger(connection) else {0}
     )
@@ -113,7 +115,7 @@ def _make_tables(connection: StoreConnection) -> None:
 
 
 def _removable(connection: StoreConnection) -> list[tuple[str, str]]:
-    """What others have put on our tables, and indexes that are to be made again: nothing that holds data."""
+    """Parts that other programs put on our tables, and indexes that have to be rebuilt: nothing that holds data."""
     found = strange_parts(connection) + altered_parts(connection)
     return [(kind, name) for kind, name in found if kind in ("trigger", "index")]
 
@@ -123,7 +125,8 @@ def _has_ledger(connection: StoreConnection) -> bool:
 
 
 def _mend_store_row(connection: StoreConnection) -> None:
-    """A name of its own: what subscribers remember of the numbers of changes may mean nothing any more."""
+    """Make the one row of the store again, with a new ``storeId`` if needed, since the ``seq`` numbers that subscribers
+    know may mean nothing any more."""
     rows = connection.execute("SELECT rowid, store_id, pruned_seq, created_at FROM store").fetchall()
     (last,) = connection.execute(f"SELECT coalesce(max(seq), 0) FROM feed WHERE seq <= {MAX_NUMBER}").fetchone()
     good = [row for row in rows if is_uuid(row[1])]
@@ -149,7 +152,7 @@ def _mend_counters(connection: StoreConnection) -> None:
         connection.execute("UPDATE session SET preview = ? WHERE pk = ?", (preview, pk))
 
 
-# In the order in which they are done: what others stand on comes first.
+# In the order in which they are done: later mends rely on earlier ones.
 _WORKS: dict[Mend, tuple[Callable[[StoreConnection], None], str]] = {
     Mend.TABLES: (
         _make_tables,

@@ -12,14 +12,14 @@ from mandrake_sessions.store.sql.values import MAX_NUMBER
 from mandrake_sessions.store.sqlite.checkup import delete_stray_changes
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 
-# So many are deleted at once: their numbers are held, and the feed is read from its beginning for each step.
+# How many changes one step deletes: it holds their numbers, and each step reads the feed from its beginning.
 _STEP_CHANGES = 100_000
 
 _KINDS = ", ".join(f"'{kind.value}'" for kind in ChangeKind)
 
 
 def next_number(connection: StoreConnection) -> int:
-    """A number above every one that is in use, whatever the feed has lost."""
+    """A number above every number in use, whatever the feed has lost."""
     tables = ("feed.seq", "session.seq", "session.pk", "round.pk", "turn.seq", "turn.pk", "text.pk")
     highest = 0
     for table, column in (name.split(".") for name in tables):
@@ -29,7 +29,7 @@ def next_number(connection: StoreConnection) -> int:
 
 
 def mend_numbers(connection: StoreConnection) -> None:
-    """Pieces of text get the next number, other changes go: they are told again by the state that a reset gives."""
+    """Give pieces of text the next number, and delete other changes: the state that follows a reset includes them."""
     odd = f"(seq < 1 OR seq > {MAX_NUMBER})"
     connection.execute(f"DELETE FROM feed WHERE {odd} AND chunk IS NULL")
     for (seq,) in connection.execute(f"SELECT seq FROM feed WHERE {odd} ORDER BY turn_pk, chunk").fetchall():
@@ -59,7 +59,7 @@ def mend_feed(connection: StoreConnection) -> None:
 
 
 def mark(connection: StoreConnection) -> None:
-    """A change at a new number, and nothing kept before it: whoever followed until now is told to read the state."""
+    """Add a change with a new number and keep nothing before it, so that every subscriber reads the state again."""
     seq = next_number(connection)
     session = connection.execute("SELECT pk FROM session ORDER BY seq DESC LIMIT 1").fetchone()
     if session is not None:

@@ -1,4 +1,4 @@
-"""Mends of rows whose parent is gone: the parent is made again, so that what hangs from it can be reached."""
+"""Mends rows whose parent is missing: creates the parent again, so that clients can reach its rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mend_relations(connection: StoreConnection) -> None:
 
 
 def _orphans(connection: StoreConnection, parent: str, children: tuple[str, ...]) -> list[tuple[int]]:
-    """The pks of parents that children name and that are not there."""
+    """The pks of parents that children name and that do not exist."""
     named = " UNION ".join(
         f"SELECT {column} AS pk FROM {table}" for table, column in (child.split(".") for child in children)
     )
@@ -55,7 +55,7 @@ def _recovered_session(connection: StoreConnection) -> int:
 
 
 def _make_round(connection: StoreConnection, pk: int) -> int:
-    """In the session of its turns, if that is there."""
+    """In the session of its turns, if that exists."""
     now, new = now_ms(), _plausible(connection, pk)
     if new != pk:
         for table, column in (("request", "pk"), ("response", "pk"), ("turn", "round_pk")):
@@ -73,7 +73,7 @@ def _make_round(connection: StoreConnection, pk: int) -> int:
 
 
 def _make_turn(connection: StoreConnection, pk: int) -> None:
-    """The turn of texts or tool calls whose own is gone, in a round of its own."""
+    """Create the turn of texts or tool calls whose own is missing, in a round of its own."""
     now, new = now_ms(), _plausible(connection, pk)
     if new != pk:
         for table in ("text", "tool_call"):

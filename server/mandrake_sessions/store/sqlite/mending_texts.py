@@ -1,4 +1,4 @@
-"""Mends of what turns say of their texts."""
+"""Mends the counts and positions of the texts of turns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def mend_texts(connection: StoreConnection) -> None:
 
 
 def _mend(connection: StoreConnection, pk: int) -> None:
-    """Fold what is not folded, let the texts begin where they do, and count what is there."""
+    """Fold the remaining pieces, set where the texts begin, and count them."""
     (last_text,) = connection.execute("SELECT coalesce(max(pk), 0) FROM text WHERE turn_pk = ?", (pk,)).fetchone()
     pieces = connection.execute(
         "SELECT seq, chunk, content, raw_response FROM feed WHERE turn_pk = ? AND chunk IS NOT NULL ORDER BY chunk",
@@ -28,7 +28,7 @@ def _mend(connection: StoreConnection, pk: int) -> None:
             "INSERT INTO text (pk, turn_pk, content, raw_response) VALUES (?, ?, ?, ?)",
             (max(piece[0] for piece in unfolded), pk, _joined(unfolded, 2), _joined(unfolded, 3)),
         )
-    # An ordinal that was given is never given again, though its piece may be gone.
+    # No ordinal is used twice, even if its piece is missing.
     count = max([chunk_count, 0, *(piece[1] + 1 for piece in pieces if piece[1] < MAX_NUMBER)])
     connection.execute("UPDATE turn SET chunk_count = ?, folded_chunks = ? WHERE pk = ?", (count, count, pk))
     for column in ("content", "raw_response"):
@@ -46,7 +46,7 @@ def _mend(connection: StoreConnection, pk: int) -> None:
 
 
 def _find_beginning(connection: StoreConnection, pk: int, column: str) -> None:
-    """Where the row names no text: the last replacement that the feed knows, else all that there is."""
+    """If the row names no text: the last replacement that the feed has, else the whole text."""
     connection.execute(
         f"UPDATE turn SET {column}_pk = coalesce((SELECT max(x.pk) FROM text x JOIN feed f ON f.seq = x.pk"
         f" WHERE x.turn_pk = turn.pk AND x.{column} IS NOT NULL AND f.kind IN ('created', 'updated')), turn.pk)"

@@ -1,4 +1,4 @@
-"""Mends of single values: each gets one that its column may hold, and what can be read of the old one is kept."""
+"""Mends single values: each gets one that its column may hold, and keeps what can be read of the old one."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.mending_feed import next_number
 from mandrake_sessions.store.sqlite.schema import columns_of
 
-# So many values, or so many bytes of them, are held while they are mended.
+# How many values, or bytes of them, one step holds in memory.
 _STEP_VALUES = 1000
 _STEP_BYTES = 4 * 1024 * 1024
 
-# What hangs from a row by its pk.
+# The columns that refer to a row by its pk.
 _CHILDREN = {
     "session": ("round.session_pk", "turn.session_pk", "feed.session_pk"),
     "round": ("request.pk", "response.pk", "turn.round_pk", "feed.round_pk"),
@@ -54,7 +54,7 @@ def mend_values(connection: StoreConnection) -> None:
 
 
 def _mend_table(connection: StoreConnection, table: str, decoders: dict[str, Decoder]) -> None:
-    """Some values at a time, however many there are."""
+    """A bounded number of values at a time, however many there are."""
     after: int | None = None
     while odd := _odd_values(connection, table, decoders, after):
         after = odd[-1][0]
@@ -64,8 +64,8 @@ def _mend_table(connection: StoreConnection, table: str, decoders: dict[str, Dec
 def _odd_values(
     connection: StoreConnection, table: str, decoders: dict[str, Decoder], after: int | None
 ) -> list[tuple[int, str, Any]]:
-    """The first values that cannot be read, with their rows and columns, in rows beyond ``after``: of whole rows, about
-    ``_STEP_VALUES`` of them, or of ``_STEP_BYTES``."""
+    """The first unreadable values in the rows after ``after``, with their rows and columns: about ``_STEP_VALUES`` of
+    them, or ``_STEP_BYTES``, of whole rows."""
     odd: list[tuple[int, str, Any]] = []
     size = 0
     listed = ", ".join(f'"{name}"' for name in decoders)
@@ -85,7 +85,7 @@ def _odd_values(
 def _replace(
     connection: StoreConnection, table: str, decoders: dict[str, Decoder], odd: list[tuple[int, str, Any]]
 ) -> None:
-    # A pk last: the others are found by it.
+    # A pk last, since the other values are found by it.
     for rowid, name, value in sorted(odd, key=lambda found: found[1] == "pk"):
         if name == "pk":
             _renumber(connection, table, rowid)
@@ -97,7 +97,7 @@ def _replace(
 
 
 def _interrupt(connection: StoreConnection, pk: int) -> None:
-    """Nobody can be found who streams it. What its last piece says of it goes into its row, as with any end."""
+    """Interrupt a turn whose lease names no process. The values of its last piece go into its row, as at any end."""
     last = connection.execute(
         "SELECT chunk + 1, seq, current_tokens, output_tokens, content_bytes, raw_response_bytes FROM feed"
         " WHERE turn_pk = ? AND chunk >= (SELECT chunk_count FROM turn WHERE pk = ?) ORDER BY chunk DESC LIMIT 1",
@@ -120,7 +120,7 @@ def _interrupt(connection: StoreConnection, pk: int) -> None:
 def _renumber(connection: StoreConnection, table: str, pk: int) -> None:
     new = next_number(connection)
     if table == "text":
-        # Text that stands nowhere else is the beginning, unless that is there.
+        # A text without a place is the beginning, unless the beginning exists.
         place = connection.execute(
             "SELECT content_pk FROM turn JOIN text ON turn_pk = turn.pk WHERE text.pk = ?", (pk,)
         )
@@ -141,7 +141,7 @@ def _replacement(connection: StoreConnection, table: str, rowid: int, name: str,
         return next_number(connection)
     if decode in _BY_DECODER:
         return _BY_DECODER[decode](value)
-    # An optional one: what can be kept of it is kept, else there is none.
+    # An optional value: keep what can be kept, else null.
     return value.decode(errors="replace") if isinstance(value, bytes) and name not in _NO_TEXTS else None
 
 
@@ -150,7 +150,7 @@ def _raw(value: Any) -> str:
 
 
 def _kept(value: Any) -> str:
-    """The text of a value that is no JSON of the right shape, as JSON."""
+    """The text of a value that is not JSON of the right shape, as JSON."""
     return json.dumps({"_unreadable": _raw(value)})
 
 

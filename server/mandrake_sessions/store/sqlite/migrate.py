@@ -1,8 +1,8 @@
-"""Bringing a file to the schema that this program knows, from the plain SQL in ``migrations/``.
+"""Brings a file to the schema of this program, from the plain SQL in ``migrations/``.
 
-A migration and its row in the ledger are one transaction, and the version is read again inside it, so that any number
-of processes may start at once on one file. The files state who may still use a file after them: ``minWriter`` and
-``minReader`` are the lowest schema version that a program must know to write and to read it.
+A migration and its row in the ledger are one transaction, which reads the version again inside. So any number of
+processes may start at once on one file. Each SQL file says which programs may still use a file after it: ``minWriter``
+and ``minReader`` are the lowest schema versions that a program must know to write and to read it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mandrake_sessions.version import __version__
 
 logger = logging.getLogger(__name__)
 
-# "MAND": what `file` and we recognise the database by.
+# "MAND": the number by which `file` and this program recognise the database.
 APPLICATION_ID = 0x4D414E44
 
 LEDGER = """
@@ -50,7 +50,7 @@ _REFUSED = re.compile(r"(BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|VACUUM|ATTA
 
 @frozen
 class Migration:
-    """One file of ``migrations/``: ``sha256`` is that of its text with LF line ends."""
+    """One file of ``migrations/``. ``sha256``: of its text with LF line ends."""
 
     version: int
     name: str
@@ -65,7 +65,7 @@ class Migration:
 
 @cache
 def known_migrations() -> tuple[Migration, ...]:
-    """All migrations of this program, by version, which count 1, 2, 3 …"""
+    """All migrations of this program, by version, from 1 without gaps."""
     return read_migrations(_directory())
 
 
@@ -85,19 +85,21 @@ def latest_version() -> int:
 
 
 def pending_migrations(version: int) -> list[str]:
-    """The names of those that a file of this schema version lacks."""
+    """The names of the migrations that a file of this schema version lacks."""
     return [migration.name for migration in known_migrations() if migration.version > version]
 
 
 def migrate(connection: sqlite3.Connection, path: str, budget: float, *, keeps_backup: bool = True) -> None:
-    """Apply what is missing, each migration in a transaction of its own. Does nothing on a current or newer file.
-    With ``keeps_backup`` a file that holds data is copied beside itself before.
+    """Apply the pending migrations, each in a transaction of its own. Does nothing on a current or newer file.
+
+    With ``keeps_backup`` a file that holds data is first copied beside itself.
 
     Raises:
-        StorageFailure: ``migrate``, with the file as it was before the migration that failed.
-        Busy: somebody held the lock for ``budget`` seconds.
+        StorageFailure: ``migrate``; the file is as it was before the migration that failed.
+        Busy: another process held the lock for ``budget`` seconds.
     """
-    # One is enough: the file as it was before all of them. Before it is in WAL mode, a reader may keep a COMMIT out.
+    # One copy is enough: of the file before all migrations. Until the file is in WAL mode, a reader may prevent a
+    # COMMIT.
     copied: list[int] | None = [] if keeps_backup else None
     for migration in known_migrations():
         if user_version(connection) < migration.version:
@@ -105,14 +107,14 @@ def migrate(connection: sqlite3.Connection, path: str, budget: float, *, keeps_b
 
 
 def user_version(connection: sqlite3.Connection) -> int:
-    """The schema version that the file says it has; 0 for a new one."""
+    """The schema version that the file states; 0 for a new file."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
 
 
 def lowest_programs(connection: sqlite3.Connection) -> tuple[int, int]:
-    """The lowest schema versions whose programs may still write, and read, this file: ``(min_writer, min_reader)``.
-    Where the ledger does not know the version that the file says it has, those that know that version."""
+    """The lowest schema versions whose programs may still write and read this file: ``(min_writer, min_reader)``. If
+    the ledger does not have the version that the file states, the file is left to programs that know that version."""
     version = user_version(connection)
     try:
         row = connection.execute("SELECT max(version), max(min_writer), max(min_reader) FROM migration").fetchone()
@@ -124,7 +126,7 @@ def lowest_programs(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 def _directory() -> Path:
-    """Inside the installed package, or at the top of a checkout (an editable install has no copy of its own)."""
+    """The directory inside the installed package, or at the top of a checkout (an editable install has no copy)."""
     packaged = Path(__file__).parents[2] / "migrations"
     if packaged.is_dir():
         return packaged
@@ -149,7 +151,7 @@ def _header(sql: str, name: str, key: str) -> int:
 
 
 def statements(sql: str) -> Iterator[str]:
-    """The statements of a file, one by one. Raises ValueError for one that would end or leave the transaction."""
+    """The statements of a file, one by one. Raises ValueError for a statement that would end the transaction."""
     pending = ""
     for line in sql.splitlines(keepends=True):
         pending += line
@@ -170,7 +172,7 @@ def _checked(statement: str) -> str:
 def _apply(
     connection: sqlite3.Connection, path: str, migration: Migration, budget: float, copied: list[int] | None
 ) -> None:
-    """``copied``: the versions of which a copy was made; None where none is wanted."""
+    """``copied``: the versions of which a copy exists already; None if no copy is wanted."""
     try:
         with immediate(connection, path, budget):
             before = user_version(connection)
@@ -225,12 +227,12 @@ def _execute(connection: sqlite3.Connection, migration: Migration) -> None:
 
 
 def changed_migrations(connection: sqlite3.Connection) -> list[str]:
-    """Names of migrations whose text is no longer what was applied to this file."""
+    """Names of migrations whose text differs from what was applied to this file."""
     applied = dict(connection.execute("SELECT version, sha256 FROM migration"))
     return [m.name for m in known_migrations() if applied.get(m.version, m.sha256) != m.sha256]
 
 
 def check_ledger(connection: sqlite3.Connection, path: str) -> None:
-    """Warn of migrations whose text was changed after they had been applied to this file."""
+    """Warn of migrations whose text changed after they had been applied to this file."""
     for name in changed_migrations(connection):
         logger.warning("%s: migration %s was changed after it had been applied here", path, name)

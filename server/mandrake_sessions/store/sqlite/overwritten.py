@@ -1,9 +1,10 @@
-"""Whether somebody has written over the database in place, as ``cp`` over it, ``dd`` and ``rsync --inplace`` do.
+"""Detects that somebody has overwritten the database in place, as ``cp`` over it, ``dd`` and ``rsync --inplace`` do.
 
-The file keeps its inode then, and neither SQLite nor a directory's time tells. But in WAL mode only a checkpoint writes
-to the file, and every checkpoint leaves its mark in the -shm: before it begins in ``nBackfillAttempted``, and when it
-is done in ``nBackfill``. So where the file changed between two looks, its content too, and no mark moved, it was none
-of us. The files are read through the handles that SQLite has: closing another one would drop its locks.
+The file keeps its inode then, and neither SQLite nor the directory's time shows it. But in WAL mode only a checkpoint
+writes to the file, and every checkpoint leaves marks in the -shm: ``nBackfillAttempted`` before it begins,
+``nBackfill`` when it is done. So if the file and its content changed between two looks, and no mark moved, another
+program wrote. The module reads the files through the handles that SQLite has, since closing another handle would drop
+SQLite's locks.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from typing import Final
 
 from attrs import frozen
 
-# A file up to so many bytes is compared as a whole; of a larger one so many blocks, spread over it.
+# A file of up to so many bytes is compared as a whole. Of a larger file, so many blocks are compared, spread over it.
 _COMPARED_WHOLE: Final = 256 * 1024
 _BLOCK: Final = 4096
 _BLOCKS: Final = _COMPARED_WHOLE // _BLOCK
 _HEADER: Final = 512
 _COPIED_AT_ONCE: Final = 1024 * 1024
-# In the -shm: the salts of the -wal, which each new beginning of it changes, and the two marks.
+# In the -shm: the salts of the -wal, which change whenever it starts again, and the two marks.
 _SHM_BYTES: Final = 132
 _SALTS: Final = slice(32, 40)
 _DONE: Final = slice(96, 100)
 _ATTEMPTED: Final = slice(128, 132)
 
-# Time of the last change, the one that can be set, and bytes.
+# The time of the last change (the one that programs can set), and the size in bytes.
 _State = tuple[int, int, int]
 
 
@@ -40,36 +41,37 @@ class _Sample:
 
 
 class Content:
-    """What the file held when it was looked at last."""
+    """What the file held at the last look."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._handles: dict[str, int] = {}
         self._known: _Sample | None = None
         self._was_overwritten = False
-        # As of the last look: which file the name leads to, and whether somebody has cut it to nothing. Then what is in
-        # the -wal can be read, and nothing may be added.
+        # As of the last look: which file the name leads to, and whether somebody has truncated it to nothing. Such a
+        # file can still be read from its -wal, and must not be written.
         self.identity: tuple[int, int] | None = None
         self.is_emptied = False
         self.look()
 
     @property
     def is_overwritten(self) -> bool:
-        """Whether it is known not to be what SQLite takes it for; one ``stat`` and a short read while nothing has
-        changed. A -wal that was begun again is noted too, since that moves the marks and not the file."""
+        """Whether the file is known to differ from what SQLite expects. While nothing has changed this costs one
+        ``stat`` and a short read. It also notes a -wal that has started again, since that moves the marks and not the
+        file."""
         if not self._was_overwritten:
             known, self.identity = self._known, None
             with suppress(OSError):
                 found = os.stat(self._path)  # noqa: PTH116
                 self.identity = found.st_dev, found.st_ino
-                # No checkpoint makes it shorter than that.
+                # A checkpoint never makes the file shorter than that.
                 self.is_emptied = found.st_size < _HEADER
                 if known is None or _state(found) != known.state or self._marks() != known.marks:
                     self.look()
         return self._was_overwritten
 
     def copy_to(self, path: str) -> None:
-        """Write what is in the file now, without the -wal, over another one. Raises OSError."""
+        """Write what the file holds now, without the -wal, over another file. Raises OSError."""
         source = self._handle("")
         if source is None:
             raise FileNotFoundError(errno.ENOENT, "it is not open here", self._path)
@@ -80,7 +82,7 @@ class Content:
                 at += len(part)
 
     def look(self) -> None:
-        """Compare the file with what it was at the last look, and remember what it is."""
+        """Compare the file with what it was at the last look, and remember what it is now."""
         now = self._sample()
         if now is None:
             return
@@ -92,7 +94,7 @@ class Content:
         )
 
     def _sample(self) -> _Sample | None:
-        """None while somebody is at a checkpoint, for an emptied file, and where nothing can be told."""
+        """None during a checkpoint, for an emptied file, and if nothing can be read."""
         with suppress(OSError):
             marks = self._marks()
             database = self._handle("")
@@ -107,7 +109,7 @@ class Content:
         return None
 
     def _marks(self) -> bytes | None:
-        # The one that this process has on the -shm lasts as long as the database is open here.
+        # This process keeps its handle on the -shm as long as the database is open.
         shm = self._handles.get("-shm") or self._handle("-shm")
         found = b"" if shm is None else os.pread(shm, _SHM_BYTES, 0)
         if len(found) < _SHM_BYTES or found[_DONE] != found[_ATTEMPTED]:
@@ -115,7 +117,7 @@ class Content:
         return found[_SALTS] + found[_DONE]
 
     def _handle(self, suffix: str) -> int | None:
-        """One that this process has open on the file with this suffix."""
+        """A handle that this process has open on the file with this suffix."""
         known = self._handles.get(suffix)
         try:
             wanted = os.stat(self._path + suffix)  # noqa: PTH116
@@ -147,7 +149,7 @@ def _content(handle: int, size: int) -> int:
 
 
 def own_handle(wanted: os.stat_result, handles: list[int]) -> int | None:
-    """The first of these that is open on that file."""
+    """The first of these handles that is open on that file."""
     for handle in handles:
         with suppress(OSError):
             if os.path.samestat(wanted, os.fstat(handle)):
@@ -156,7 +158,7 @@ def own_handle(wanted: os.stat_result, handles: list[int]) -> int | None:
 
 
 def open_handles() -> list[int]:
-    """All that this process has open; none where the system does not list them."""
+    """All handles that this process has open; none if the system does not list them."""
     for directory in ("/proc/self/fd", "/dev/fd"):
         with suppress(OSError):
             return sorted(int(name) for name in os.listdir(directory))  # noqa: PTH208

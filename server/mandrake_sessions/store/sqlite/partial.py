@@ -1,6 +1,7 @@
-"""A file that is not whole yet: written beside where it will be, and given its name when it is.
+"""A file that is not complete yet: it is written beside its place, and gets its name when it is complete.
 
-Its writer holds a ``flock`` on it, so that what a killed process has left can be told from what is being written.
+Its writer holds a ``flock`` on it. So other processes can distinguish a file that a killed process left from one that
+is being written.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ _SIDECARS = ("-journal", "-wal", "-shm")
 
 
 class PartialFile:
-    """An empty private file, to be filled by SQLite. Its own handle is closed only after all connections to it are."""
+    """An empty private file, for SQLite to fill. Close its own handle only after all connections to it."""
 
     def __init__(self, handle: int, path: str) -> None:
         self._handle = handle
         self.path = path
 
     def publish(self, target: str, *, replace: bool) -> None:
-        """Give the file its name, on the disk too. Raises FileExistsError if that is taken and not to be replaced."""
+        """Give the file its name, on the disk too. Raises FileExistsError if the name is taken and ``replace`` is
+        false."""
         self.sync()
         if replace:
             os.replace(self.path, target)  # noqa: PTH105
@@ -37,11 +39,11 @@ class PartialFile:
         sync_directory(os.path.dirname(target))  # noqa: PTH120
 
     def take_the_place_of(self, before: os.stat_result) -> None:
-        """Have the owner and mode of that file. Raises PermissionError."""
+        """Take the owner and mode of that file. Raises PermissionError."""
         keep_owner_and_mode(self._handle, before)
 
     def sync(self) -> None:
-        """All that was written is on the disk when this returns."""
+        """When this returns, everything that was written is on the disk."""
         if sys.platform == "darwin":
             assert fcntl is not None
             fcntl.fcntl(self._handle, fcntl.F_FULLFSYNC)
@@ -54,7 +56,7 @@ class PartialFile:
         except FileExistsError:
             raise
         except OSError:
-            # A file system without hard links: there another process may take the name between these two lines.
+            # A file system without hard links: another process may take the name between these two lines.
             if os.path.exists(target):  # noqa: PTH110
                 raise FileExistsError(target) from None
             os.replace(self.path, target)  # noqa: PTH105
@@ -64,8 +66,8 @@ class PartialFile:
 
 @contextmanager
 def partial_file(directory: str, stem: str, *, like: str | None = None) -> Iterator[PartialFile]:
-    """A new one for the block, with what SQLite puts beside it. Nothing of it is left afterwards but what was
-    published; nor of those that killed processes have left. One that root makes is given to the owner of ``like``."""
+    """Make a new one for the block. Afterwards nothing is left of it, nor of those that killed processes left, except
+    what was published. If root makes it, it gets the owner of ``like``."""
     for path in dead_partials(directory, stem):
         remove_partial(path)
     handle, path = _create(directory, stem)
@@ -79,7 +81,7 @@ def partial_file(directory: str, stem: str, *, like: str | None = None) -> Itera
 
 
 def dead_partials(directory: str, stem: str) -> list[str]:
-    """The files of that stem whose writer is gone, and beside-files whose own file is."""
+    """The files of that stem whose writer is gone, and files beside them whose own file is gone."""
     found = []
     for path in sorted(Path(directory).glob(f"{glob.escape(stem)}.*{SUFFIX}*")):
         own = Path(str(path)[: str(path).rindex(SUFFIX) + len(SUFFIX)])
@@ -89,14 +91,15 @@ def dead_partials(directory: str, stem: str) -> list[str]:
 
 
 def remove_partial(path: str) -> None:
-    """Remove one that is dead, with what is beside it."""
+    """Delete a dead one, with the files beside it."""
     with dead_file(Path(path)) as dead:
         if dead:
             _unlink_with_sidecars(path)
 
 
 def sync_directory(directory: str) -> None:
-    """The names in it are on the disk when this returns, where a directory can be opened at all (not on Windows)."""
+    """When this returns, the names in the directory are on the disk, if the system can open directories (Windows
+    cannot)."""
     if os.name == "nt":
         return
     handle = os.open(directory, os.O_RDONLY)
@@ -110,7 +113,7 @@ def _create(directory: str, stem: str) -> tuple[int, str]:
     while True:
         path = os.path.join(directory, f"{stem}.{uuid.uuid4().hex[:12]}{SUFFIX}")  # noqa: PTH118
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-        # Until it is locked somebody who tidies up may take it for a dead one.
+        # Until it is locked, another process may take it for a dead one.
         if (fcntl is None or try_lock(handle)) and os.path.exists(path):  # noqa: PTH110
             return handle, path
         os.close(handle)

@@ -1,4 +1,4 @@
-"""Who may read a store: its owner alone, and what to say where that is not so."""
+"""Who may read a store: only its owner. Finds files with other modes, and what to do about them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def open_to_others(path: str, *, own_directory: bool) -> dict[str, int]:
-    """The files of a store that others than their owner may use, each with its mode; its directory too, where that is
-    the store's own."""
+    """The files of a store that other users may use, each with its mode; its directory too, if that belongs to the
+    store alone."""
     paths = [path + suffix for suffix in SUFFIXES]
     if own_directory:
         paths.append(os.path.dirname(path))  # noqa: PTH120
@@ -23,33 +23,33 @@ def open_to_others(path: str, *, own_directory: bool) -> dict[str, int]:
 
 
 def mode_for_others(path: str) -> int:
-    """The mode of a file or directory that others than its owner may use; 0 for one that they may not, for one that is
-    not there, and where modes mean nothing (Windows)."""
+    """The mode of a file or directory that other users may use; 0 if they may not use it, if it does not exist, and
+    where modes mean nothing (Windows)."""
     mode = 0 if os.name == "nt" else _mode(path)
     return mode if mode & _OTHERS else 0
 
 
 def mode_against_owner(path: str) -> int | None:
-    """The mode of a file that keeps even its owner from reading or writing it; None for any other."""
+    """The mode of a file that keeps even its owner from reading or writing it; None for any other file."""
     mode = _mode(path)
     owner = stat.S_IRUSR | stat.S_IWUSR
     return mode if mode and os.name != "nt" and mode & owner != owner else None
 
 
 def may_write(path: str) -> bool:
-    """Whether the file, and beside it a -wal, may be written by this process."""
+    """Whether this process may write the file, and the -wal beside it."""
     return os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK)  # noqa: PTH120
 
 
 def may_not_share(path: str) -> bool:
-    """Whether a database in WAL mode can only be read as one that nobody writes: its -shm can neither be found nor
-    made, so nobody can be writing it."""
+    """Whether a database in WAL mode can only be read as one that nobody writes: its -shm neither exists nor can be
+    created, so no process can be writing it."""
     return not (os.access(os.path.dirname(path), os.W_OK) or os.path.exists(path + SHM))  # noqa: PTH110, PTH120
 
 
 def open_to_writing(path: str) -> None:
-    """Let the -wal and -shm of a file that may be written be written too, where they are ours. SQLite made them with
-    the file's mode of then; readers of a file that could only be read leave them behind."""
+    """Make the -wal and -shm of a writable file writable too, if they are ours. SQLite created them with the mode that
+    the file had then; readers of a read-only file leave them behind."""
     for beside in (path + WAL, path + SHM):
         if _mode(beside) and not os.access(beside, os.W_OK):
             with suppress(PermissionError):

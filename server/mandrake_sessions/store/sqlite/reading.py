@@ -1,4 +1,4 @@
-"""A look at a file from outside: it is neither made, set up, migrated nor changed."""
+"""Reads a file from outside. It neither creates, sets up, migrates nor changes the file."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from mandrake_sessions.store.sqlite.permissions import may_not_share
 
 T = TypeVar("T")
 
-# A long look beside others pauses after so much work; so often it is asked how much that was (in SQLite's own steps).
+# A long read beside other threads pauses after so much work; after so many of SQLite's own steps it checks the clock.
 _BUSY_SECONDS, _PAUSE_SECONDS, _STEPS = 0.005, 0.02, 1000
 
 
 @contextmanager
 def reading(path: str) -> Iterator[StoreConnection]:
-    """A read-only connection, closed afterwards. What SQLite says inside the block is raised as a domain error.
+    """A read-only connection for the block. Errors of SQLite inside the block become domain errors.
 
     Raises:
-        StorageFailure: ``open``, where there is no such file, among others.
+        StorageFailure: ``open`` if there is no such file; other reasons.
     """
     require_file(path)
     had_wal = os.path.exists(path + "-wal")  # noqa: PTH110
@@ -35,7 +35,7 @@ def reading(path: str) -> Iterator[StoreConnection]:
         with closing(connect(path, read_only=True, immutable=may_not_share(path))) as connection:
             yield connection
     except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
-        # A fault of our own, and no weather.
+        # A fault of our own SQL.
         raise
     except sqlite3.Error as error:
         raise storage_failure(error, path) from error
@@ -45,7 +45,7 @@ def reading(path: str) -> Iterator[StoreConnection]:
 
 
 def require_file(path: str) -> None:
-    """Raises StorageFailure where there is no file, or nobody can tell."""
+    """Raises StorageFailure if there is no file, or the system does not tell."""
     try:
         if is_file(path):
             return
@@ -57,7 +57,7 @@ def require_file(path: str) -> None:
 
 
 def interruptible(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
-    """What ``work`` returns; Ctrl-C ends it in the middle of a statement, which would wait for its end otherwise."""
+    """Run ``work``; gives its result. Ctrl-C ends it in the middle of a statement."""
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(work)
         try:
@@ -69,8 +69,8 @@ def interruptible(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
 
 @contextmanager
 def considerate(connection: sqlite3.Connection, is_wanted: Callable[[], bool]) -> Iterator[None]:
-    """While it reads in the block, on a thread beside others, Python is theirs for about half of the time. Once it is
-    not wanted any more, what it reads ends as if it was interrupted."""
+    """In the block, the thread leaves Python to other threads for about half of the time. If ``is_wanted`` turns false,
+    its read ends as if interrupted."""
     began = time.monotonic()
 
     def pause() -> bool:
@@ -88,8 +88,8 @@ def considerate(connection: sqlite3.Connection, is_wanted: Callable[[], bool]) -
 
 
 def _tidy_up(path: str) -> None:
-    """Take away the empty -wal and -shm that a look has made: a read-only connection leaves them, one that may write
-    takes them along if it is the last."""
+    """Delete the empty -wal and -shm that a read has created. A read-only connection leaves them behind; the last
+    connection that may write deletes them."""
     if os.path.exists(path + "-wal") and os.access(path, os.W_OK):  # noqa: PTH110
         with suppress(sqlite3.Error), closing(connect(path)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()

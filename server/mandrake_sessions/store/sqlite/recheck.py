@@ -1,4 +1,4 @@
-"""Whether what could not be read is still so: somebody may have mended or deleted it."""
+"""Reads unreadable values again: somebody may have mended or deleted them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mandrake_sessions.store.sql.values import OddValue
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.schema import columns_of
 
-# So many are looked at again at a time: each may be as long as a row may be.
+# How many values one call reads again: each may be as long as a row may be.
 RECHECKED = 10
 
 
 def forget_what_is_mended(
     connection: StoreConnection, listed: list[Unreadable], forget: Callable[[Unreadable], None]
 ) -> None:
-    """Look at the first of what was noted again."""
+    """Read the first of the noted values again."""
     for error in listed[:RECHECKED]:
         read = _READ.get(error.entity)
         if read is not None and _can_be_read(connection, read, error.entity_id):

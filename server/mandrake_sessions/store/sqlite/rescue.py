@@ -1,7 +1,7 @@
-"""When an open database, its -wal or its -shm were deleted or moved: what only the -wal held must not go with it.
+"""Saves what only the -wal held, after somebody deleted or moved an open database, its -wal or its -shm.
 
-The files live on as long as this process has them open. Others that open the database now do not see what is in them,
-so the sooner they are given up, after their content is safe, the better.
+The files exist as long as this process has them open. Processes that open the database now do not see their content. So
+the process saves the content and closes the files as soon as it can.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mandrake_sessions.store.sqlite.identity import DATABASE, SHM, WAL
 
 logger = logging.getLogger(__name__)
 
-# The history and one change in it: where two files agree in both, they hold the same up to there.
+# The history and one change in it: two files that agree in both hold the same changes up to that one.
 _CHANGE = "SELECT store_id, seq, at, feed.kind, session_pk, turn_pk, chunk FROM feed, store"
 
 
@@ -43,34 +43,35 @@ class Rescue:
 
 
 def rescue(writer: sqlite3.Connection, path: str, lost: frozenset[str]) -> str | None:
-    """Put what a lost -wal holds where it is found again. ``writer`` is in no transaction, and is to be closed soon.
+    """Save what a lost -wal holds in a place where it is found again. ``writer`` is in no transaction, and its caller
+    closes it soon.
 
-    With the -shm still there all processes share their locks, so the -wal can be copied into the database as ever. If
-    that went too, others may have begun new ones, and writing old pages over theirs would damage the file: then what
-    this process sees becomes a file of its own, whose path is given.
+    If the -shm still exists, all processes share their locks, and SQLite can copy the -wal into the database. If it is
+    gone too, other processes may have created new files, and writing old pages over theirs would damage the database.
+    Then the state that this process sees becomes a file of its own; gives its path.
     """
     if DATABASE in lost:
-        # The -wal and -shm that are open belong to the file that is open, wherever it is now. If it was deleted this
-        # does no harm.
+        # The open -wal and -shm belong to the open file, wherever that is now. If the file was deleted, this does no
+        # harm.
         with suppress(sqlite3.OperationalError):
             writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return None
     if SHM in lost:
         return _copy(writer, path)
     if file_size(path + WAL):
-        # Another process was first: it has done this, and has written since.
+        # Another process has already done this, and has written since.
         logger.warning("%s-wal was replaced; what it held was saved by who replaced it", path)
         return None
     _busy, frames, copied = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if copied < frames or frames < 0:
-        # Somebody still reads from an older state or (then there are no figures) is at the same work.
+        # Another process still reads from an older state, or (then there are no figures) does the same work.
         return _copy(writer, path)
     logger.warning("%s-wal was deleted while the database was open; what it held is saved", path)
     return None
 
 
 def rescued_copies(path: str) -> list[str]:
-    """What ``rescue`` has kept beside a database, as far as the directory can be listed now."""
+    """The files that ``rescue`` has kept beside a database, as far as the directory can be listed now."""
     begin = os.path.basename(path) + ".rescued-"  # noqa: PTH119
     directory = os.path.dirname(path)  # noqa: PTH120
     try:
@@ -81,10 +82,10 @@ def rescued_copies(path: str) -> list[str]:
 
 
 def drop_needless_copy(kept: str, opened: sqlite3.Connection, path: str) -> None:
-    """Say where the copy is; or delete it if all of it is in the database that is open now, since SQLite copies the
-    -wal when the last connection of all closes."""
+    """Log where the copy is. Or delete it, if the database that is open now has all of it: SQLite copies the -wal when
+    the last connection of all closes."""
     needless = False
-    # What cannot be read has not been shown to be in both.
+    # A change that cannot be read is not proven to be in both.
     with suppress(sqlite3.Error), closing(sqlite3.connect(kept)) as copy:
         last = copy.execute(f"{_CHANGE} ORDER BY seq DESC LIMIT 1").fetchone()
         needless = (
@@ -106,7 +107,7 @@ def _is_new(copy: sqlite3.Connection) -> bool:
 
 
 def _copy(writer: sqlite3.Connection, path: str) -> str | None:
-    # Others rescue at the same moment.
+    # Other processes rescue at the same moment.
     destination = f"{path}.rescued-{now_ms()}-{os.getpid()}.backup"
     create_private_file(destination, path)
     try:
@@ -115,7 +116,7 @@ def _copy(writer: sqlite3.Connection, path: str) -> str | None:
             copy.execute("PRAGMA journal_mode=DELETE").fetchone()
             whole = copy.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
     except sqlite3.Error:
-        # The disk is full, say: half a copy is none.
+        # The disk may be full: half a copy is useless.
         Path(destination).unlink()
         raise
     if whole:

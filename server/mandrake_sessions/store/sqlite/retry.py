@@ -1,4 +1,4 @@
-"""Waiting for a lock, and who holds it."""
+"""Waits for a lock, and finds the process that holds it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from mandrake_sessions.waiting import backoff
 
 T = TypeVar("T")
 
-# The byte of the -shm file that a writer locks: SQLite's file format, "WAL-index locks".
+# The byte of the -shm that a writer locks: SQLite's file format, "WAL-index locks".
 _WAL_WRITE_LOCK = 120
 
 
 def retry_while_locked(work: Callable[[], T], budget: float, path: str, on_busy: Callable[[], None] | None = None) -> T:
-    """What ``work`` returns, tried again while a lock is in its way. Blocks its thread for up to ``budget`` seconds.
+    """Run ``work``, and try again while another connection holds a lock; gives its result. Blocks the thread for up to
+    ``budget`` seconds.
 
     Raises:
-        Busy: the budget is used up. With a budget of 0 that is so at once, for callers that wait by other means.
+        Busy: the budget is used up. A budget of 0 is used up at once, for callers that wait by other means.
     """
     started = time.monotonic()
     delays = backoff(budget)
@@ -43,10 +44,10 @@ def retry_while_locked(work: Callable[[], T], budget: float, path: str, on_busy:
 
 
 def lock_holder(path: str) -> str | None:
-    """Which process holds the write lock, such as ``process 4711 (python3)``; None where it cannot be told.
+    """The process that holds the write lock, such as ``process 4711 (python3)``; None if the system does not tell.
 
-    It reads Linux's list of locks. To ask the file itself would mean to open it, and closing that handle would drop
-    all of SQLite's locks of this process.
+    It reads Linux's list of locks. Asking the file would mean opening it, and closing that handle would drop all of
+    SQLite's locks of this process.
     """
     try:
         inode = os.stat(path + "-shm").st_ino  # noqa: PTH116
@@ -61,7 +62,7 @@ def lock_holder(path: str) -> str | None:
 
 
 def _writer(fields: list[str], inode: int) -> int | None:
-    """The pid in a line such as ``1: POSIX ADVISORY WRITE 4711 fd:00:1234 120 120``, if it is the lock we mean."""
+    """The pid in a line such as ``1: POSIX ADVISORY WRITE 4711 fd:00:1234 120 120``, if it is this lock."""
     if len(fields) != 8 or fields[3] != "WRITE" or not fields[5].endswith(f":{inode}"):
         return None
     first, last = int(fields[6]), (1 << 62) if fields[7] == "EOF" else int(fields[7])

@@ -1,7 +1,7 @@
 """The tables, columns, indexes and triggers that a file of a schema version has.
 
-Tables of others beside ours, their views and their indexes harm nothing. What changes what our own statements do is
-odd: a trigger on our tables, a unique index, a view in the place of a table, a table of another shape.
+Other programs' tables, their views and their indexes do no harm. A part that changes what our own statements do is odd:
+a trigger on our tables, a unique index, a view with the name of a table, a table of another shape.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from attrs import frozen
 from mandrake_sessions.store.sqlite.migrate import LEDGER, known_migrations, statements, user_version
 from mandrake_sessions.store.sqlite.problems import Mend, Problem
 
-# What sqlite_schema says of a part of the schema; the SQL is what makes it.
+# The parts of the schema in sqlite_schema, each with the SQL that makes it.
 _PARTS = "SELECT type, name, sql FROM sqlite_schema WHERE type IN ('table', 'index') AND sql IS NOT NULL"
 _STRANGE = """
 SELECT type, name, tbl_name, sql FROM sqlite_schema
@@ -29,7 +29,7 @@ _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 @frozen
 class Missing:
-    """What a file lacks of its schema. ``tables``: those of which it lacks all, or a column."""
+    """What a file lacks of its schema. ``tables``: those that are missing, or lack a column."""
 
     problems: list[Problem]
     tables: list[str]
@@ -37,7 +37,7 @@ class Missing:
 
 @cache
 def expected_parts(version: int) -> dict[tuple[str, str], str]:
-    """``(type, name)`` to SQL, for every table and index of a schema version, in the order in which they are made."""
+    """``(type, name)`` to SQL, for every table and index of a schema version, in the order of their creation."""
     with closing(sqlite3.connect(":memory:")) as model:
         model.execute(LEDGER)
         for migration in known_migrations()[:version]:
@@ -47,7 +47,7 @@ def expected_parts(version: int) -> dict[tuple[str, str], str]:
 
 
 def missing_parts(connection: Connection) -> Missing:
-    """What the file lacks of the schema that it says it has."""
+    """What the file lacks of the schema that it states."""
     version = min(user_version(connection), len(known_migrations()))
     present = {(kind, name) for kind, name, _ in connection.execute(_PARTS)}
     lost = [part for part in expected_parts(version) if part not in present]
@@ -80,7 +80,7 @@ def missing_parts(connection: Connection) -> Missing:
 
 
 def strange_parts(connection: Connection) -> list[tuple[str, str]]:
-    """``(type, name)`` of what others have put on, or in the place of, our tables."""
+    """``(type, name)`` of the parts that other programs put on our tables, or in their place."""
     expected = expected_parts(min(user_version(connection), len(known_migrations())))
     ours = {name for kind, name in expected if kind == "table"}
     return [
@@ -91,7 +91,7 @@ def strange_parts(connection: Connection) -> list[tuple[str, str]]:
 
 
 def altered_parts(connection: Connection) -> list[tuple[str, str]]:
-    """``(type, name)`` of the tables and indexes that are made by other SQL than ours."""
+    """``(type, name)`` of the tables and indexes whose SQL differs from ours."""
     expected = expected_parts(min(user_version(connection), len(known_migrations())))
     return [
         (kind, name)
@@ -101,7 +101,7 @@ def altered_parts(connection: Connection) -> list[tuple[str, str]]:
 
 
 def _bare(sql: str) -> str:
-    """Without comments, blanks and quotes, which say nothing of what it makes."""
+    """The SQL without comments, blanks and quotes, which do not matter."""
     return re.sub(r'[\s"`\[\]]+', "", _COMMENT.sub("", sql)).lower()
 
 

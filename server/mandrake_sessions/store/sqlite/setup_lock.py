@@ -1,4 +1,4 @@
-"""One process at a time makes or migrates a file."""
+"""Lets one process at a time create or migrate a file."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from mandrake_sessions.store.sqlite.retry import retry_while_locked
 fcntl: ModuleType | None
 try:
     import fcntl
-except ImportError:  # Windows: SQLite's own locks alone, tried again until they are free.
+except ImportError:  # Windows: only SQLite's own locks, with retries.
     fcntl = None
 
 
 @contextmanager
 def setup_lock(path: str, budget: float, *, demanded: bool = True) -> Iterator[None]:
-    """Hold the directory of the database while the block sets the file up.
+    """Lock the directory of the database while the block sets the file up.
 
-    SQLite's locks are enough to keep the file right, but with many processes starting on a new one each switch to WAL
-    would find somebody reading. A ``flock`` on the directory leaves no file behind and ends with its process. Where it
-    is not ``demanded``, retries do.
+    SQLite's locks keep the file correct. But with many processes starting on a new file, each switch to WAL would meet
+    a reader. A ``flock`` on the directory leaves no file behind and ends with its process.
+    Unless it is ``demanded``, the block runs without it, and retries have to suffice.
 
     Raises:
-        Busy: others set files up there for ``budget`` seconds.
-        StorageFailure: ``unsupportedFilesystem``; there are no locks, or they keep nobody out.
+        Busy: other processes set up files there for ``budget`` seconds.
+        StorageFailure: ``unsupportedFilesystem``: there are no locks, or they exclude nobody.
     """
     if fcntl is None or not demanded:
         yield
@@ -51,7 +51,7 @@ def _open_directory(path: str) -> int:
 
 
 def _flock(directory: int, path: str) -> None:
-    """Raises what ``retry_while_locked`` waits for when another process has it."""
+    """Take the lock. Raises what ``retry_while_locked`` retries if another process has it."""
     assert fcntl is not None
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,7 +64,7 @@ def _flock(directory: int, path: str) -> None:
 
 
 def _check_lock(path: str) -> None:
-    """A lock that can be had twice is none."""
+    """Check the lock: one that can be taken twice is useless."""
     second = _open_directory(path)
     try:
         with suppress(sqlite3.OperationalError):

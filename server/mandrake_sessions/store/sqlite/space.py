@@ -1,4 +1,4 @@
-"""The space that a store takes: free pages go back to the file system, the -wal into the file. Each step is short."""
+"""The space of a store: free pages go back to the file system, the -wal goes into the file. Each step is short."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ def free_pages(connection: Connection) -> int:
 
 
 def give_back(tx: SqliteTransaction) -> bool:
-    """Give some free pages back to the file system; whether there were any."""
+    """Return some free pages to the file system; gives whether there were any."""
     pages = min(free_pages(tx.sql), VACUUM_PAGES)
     end = time.monotonic() + VACUUM_SECONDS
     for _ in range(pages):
-        # One at a time: the pragma frees a page whenever it is stepped, and sqlite3 steps what gives no rows only once.
+        # One at a time: the pragma frees a page at each step, and sqlite3 makes only one step of a statement without
+        # rows.
         tx.sql.execute("PRAGMA incremental_vacuum(1)")
         if time.monotonic() > end:
             break
@@ -32,7 +33,7 @@ def give_back(tx: SqliteTransaction) -> bool:
 
 
 def checkpoint(database: Database, budget: float) -> None:
-    """Copy the -wal into the file and make it empty, unless somebody reads from it just now: it never shrinks by
+    """Copy the -wal into the file and empty it, unless another connection reads from it now. A -wal never shrinks by
     itself. Raises Busy and StorageFailure."""
     if not database.diagnosis.may_be_written or not file_size(database.path + "-wal"):
         return
@@ -40,8 +41,8 @@ def checkpoint(database: Database, budget: float) -> None:
     try:
         with database.diagnosis.domain_errors():
             retry_while_locked(lambda: empty_wal(database.writer), budget, database.path)
-            # What is in the file now is what this process has put there: later nobody could tell that from what
-            # others did.
+            # The content of the file now comes from this process. Later nobody could distinguish it from other
+            # programs' writes.
             database.identity.content.look()
     finally:
         database.lock.release()

@@ -1,4 +1,4 @@
-"""The store in one SQLite file (``interface.Store``): opening it, and opening it again where its file has gone."""
+"""The store in one SQLite file (``interface.Store``): opens it, and opens it again after its file has gone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mandrake_sessions.store.sqlite.watch import CommitWatch
 
 
 class SqliteStore:
-    """Counted once for each manager; the file itself is open once in a process."""
+    """Each manager has one; the file itself is open once in a process."""
 
     runs_on: Literal["loop"] = "loop"
 
@@ -53,7 +53,7 @@ class SqliteStore:
 
     @property
     def is_current(self) -> bool:
-        """One ``stat`` where it may be written."""
+        """One ``stat``, if the file may be written."""
         held = self._held
         return held is not None and _is_current(held)
 
@@ -65,7 +65,7 @@ class SqliteStore:
             if held is not None and _is_current(held):
                 return
             found = self._acquire_again(held)
-            # Once, however many tries that took.
+            # Count it once, however many tries it took.
             self.reconnects += self._was_open
             found.on_commit.extend(hook for hook in self._hooks if hook not in found.on_commit)
             self._held = found
@@ -77,7 +77,7 @@ class SqliteStore:
     def _acquire_again(self, held: Database | None) -> Database:
         if held is None:
             return acquire(self._path, self._settings, again=self._was_open)
-        # It stays held until it is closed: a thread in a transaction goes on with it, which this one waits for.
+        # The old file stays held until it is closed: this thread waits for a thread that is in a transaction on it.
         was_replaced = held.identity.was_replaced
         self.replacements += was_replaced
         try:
@@ -107,11 +107,11 @@ class SqliteStore:
                 retire(held)
 
     def _database(self, *, wait: bool = True) -> Database:
-        """The open file. Where it is no longer what its name leads to, and in a forked child, it is opened again.
+        """The open file. In a forked child, or when the name leads elsewhere, this opens it again.
 
         Raises:
             NotOpen: ``open`` was not called, or ``close`` was.
-            FileMoved: with ``wait=False``, where it would have to be opened again, which may take its time.
+            FileMoved: with ``wait=False``, if it would have to open the file again, which may take long.
         """
         held = self._held
         if held is not None and (held.running is not None or reads_snapshot(held) or _is_current(held)):
@@ -243,7 +243,7 @@ class SqliteStore:
 
 
 def _is_current(held: Database) -> bool:
-    """Whether it is open, still what its name leads to, and not read-only for a reason that has gone."""
+    """Whether it is open, its name still leads to it, and it is not read-only for a reason that has gone."""
     diagnosis = held.diagnosis
     if not held.is_usable or diagnosis.is_cut_off or not held.identity.is_same:
         return False

@@ -1,4 +1,4 @@
-"""Whether a file is one of ours, and whole."""
+"""Checks whether a file is a store of this program, and whole."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mandrake_sessions.store.sqlite.immediate import one_snapshot
 from mandrake_sessions.store.sqlite.migrate import APPLICATION_ID, latest_version, lowest_programs, user_version
 from mandrake_sessions.store.sqlite.reading import interruptible, reading
 
-# SQLite's own words for one that is in order.
+# SQLite's own word for a file in order.
 _WHOLE = [("ok",)]
 _INTEGRITY_ROWS = 100
 
 
 @frozen
 class Facts:
-    """What a file says of itself."""
+    """What a file tells of itself."""
 
     schema_version: int
     store_id: str
@@ -29,13 +29,14 @@ class Facts:
 
 @frozen
 class Faults:
-    """What is wrong with a file, as sentences; none where it is whole. ``in_pages``: SQLite itself calls it damaged."""
+    """The faults of a file, as sentences; none if it is whole. ``in_pages``: SQLite itself calls it damaged."""
 
     in_pages: bool
     texts: list[str]
 
     def refusal(self, path: str, ways_out: str) -> StorageFailure:
-        """The error of who cannot use the file, or what it was copied from; there must be faults."""
+        """The error for a caller that cannot use the file, or the file that it was copied from. There must be
+        faults."""
         first, more = self.texts[0], len(self.texts) - 1
         all_of_it = first if not more else f"{first}, and {more} more"
         wrong = f"is damaged ({all_of_it})" if self.in_pages else f"does not hold what it should: {all_of_it}"
@@ -43,11 +44,11 @@ class Faults:
 
 
 def look_at(path: str, budget: float) -> Facts:
-    """What the file says of itself.
+    """Read what the file tells of itself.
 
     Raises:
         StorageFailure: ``open``, ``foreignDatabase``, ``corrupt``, or ``schemaTooNew`` to be read.
-        Busy: others held it for ``budget`` seconds.
+        Busy: another process held its lock for ``budget`` seconds.
     """
     with reading(path) as connection, one_snapshot(connection, path, budget):
         version = check_ours(connection, path)
@@ -57,7 +58,7 @@ def look_at(path: str, budget: float) -> Facts:
 
 
 def _first(connection: Connection, table: str, value: str) -> Any:
-    """None where there is no row, or no such table: what is missing the deep check says."""
+    """None if there is no row, or no such table: the deep check reports what is missing."""
     if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone() is None:
         return None
     row = connection.execute(f"SELECT {value} FROM {table}").fetchone()
@@ -65,7 +66,7 @@ def _first(connection: Connection, table: str, value: str) -> Any:
 
 
 def schema_of(path: str, budget: float) -> int:
-    """The schema version of a file of ours; 0 for an empty one. Raises what ``look_at`` does."""
+    """The schema version of a file of this program; 0 for an empty file. Raises what ``look_at`` raises."""
     with reading(path) as connection, one_snapshot(connection, path, budget):
         if is_empty(connection):
             return 0
@@ -86,7 +87,7 @@ def check_ours(connection: Connection, path: str) -> int:
 
 
 def too_new(path: str, version: int) -> StorageFailure:
-    """The file is of a program that is newer than this one."""
+    """The error for a file of a newer program."""
     return StorageFailure(
         StorageReason.SCHEMA_TOO_NEW,
         f"{path} has schema {version}, this program knows {latest_version()}; update mandrake-sessions",
@@ -102,13 +103,13 @@ def is_empty(connection: Connection) -> bool:
 
 
 def find_faults(path: str) -> Faults:
-    """Look at every page of a file, at every reference, and at what its rows mean. Raises StorageFailure where it
-    cannot be read for another reason than what is in it."""
+    """Check every page of a file, every reference, and the meaning of its rows. Raises StorageFailure if it cannot be
+    read for another reason than its content."""
     try:
         with reading(path) as connection:
             if complaints := integrity(connection):
                 return Faults(True, complaints)
-            # What a newer program means by its rows is not known here.
+            # This program does not know what a newer program's rows mean.
             known = user_version(connection) <= latest_version()
             return Faults(False, [problem.text for problem in deep_check(connection)] if known else [])
     except StorageFailure as failure:
@@ -118,14 +119,14 @@ def find_faults(path: str) -> Faults:
 
 
 def integrity(connection: Connection) -> list[str]:
-    """What SQLite finds wrong with the file's pages and indexes; at most so many."""
+    """The faults that SQLite finds in the file's pages and indexes; at most so many."""
     statement = f"PRAGMA integrity_check({_INTEGRITY_ROWS})"
     rows = interruptible(connection, lambda: connection.execute(statement).fetchall())
     return [] if rows == _WHOLE else [" ".join(str(row[0]).split()) for row in rows]
 
 
 def broken_references(connection: Connection) -> list[str]:
-    """Rows that point to rows that are not there, counted by table."""
+    """Rows that refer to missing rows, counted by table."""
     statement = 'SELECT "table", count(*) FROM pragma_foreign_key_check GROUP BY 1 ORDER BY 1'
     rows = interruptible(connection, lambda: connection.execute(statement).fetchall())
     return [f"{count} of {table} belong to nothing" for table, count in rows]

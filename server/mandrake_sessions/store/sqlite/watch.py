@@ -1,4 +1,4 @@
-"""Hearing of commits by other processes."""
+"""Detects commits by other processes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _IN_NONBLOCK, _IN_CLOEXEC = 0o4000, 0o2000000
 
 
 class CommitWatch:
-    """Looks whether anybody else has committed, by ``PRAGMA data_version`` on a connection that stays out of
-    transactions; a look costs a few microseconds and takes no lock.
+    """Detects commits by other connections: ``PRAGMA data_version`` on a connection that stays out of transactions. A
+    look costs a few microseconds and takes no lock.
 
-    On Linux ``fileno`` becomes readable when somebody writes to the -wal, so that nobody has to look while nothing
-    happens. The write comes a moment before its commit can be seen: look again shortly after.
+    On Linux ``fileno`` becomes readable when a process writes to the -wal, so nobody has to look while nothing happens.
+    The write comes a moment before its commit is visible: look again shortly after.
     """
 
     def __init__(self, database: Database) -> None:
@@ -61,13 +61,13 @@ class CommitWatch:
 
 
 def _inotify(path: str) -> int | None:
-    """A descriptor that becomes readable when the file is written to; None where there is none to be had."""
+    """A descriptor that becomes readable when the file is written to; None if there is none."""
     try:
-        import ctypes  # only a process with subscriptions pays for it
+        import ctypes  # Only a process with subscriptions pays for this import.
 
         libc = ctypes.CDLL(None, use_errno=True)
     except (ImportError, OSError):
-        # No more files may be opened, say.
+        # The system opens no more files, for example.
         return None
     handle: int = libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
     if handle < 0:
