@@ -298,6 +298,8 @@ class MemoryStore:
             memory = _memories.get(self.name)
             if memory is None:
                 memory = _memories.setdefault(self.name, Memory(self.name))
+            if memory.references == 0:
+                memory.seq = last_seq(memory.sql)
             memory.references += 1
             self._held = memory
             self.reopened_at = memory.seq

@@ -11,6 +11,7 @@ import pytest
 
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.store.sql.columns import TABLES
 from mandrake_sessions.store.sqlite import migrate
 from mandrake_sessions.store.sqlite.migrate import Migration, known_migrations, read_migrations, statements
 
@@ -238,3 +239,10 @@ def test_data_that_is_no_json_does_not_hinder_a_migration(tmp_path: Path) -> Non
     with SessionManager(database) as manager:
         assert manager.get_turn(turn.id).content == "x"
         assert manager.store.state().schema_version == 3
+
+
+def test_every_declared_column_is_in_the_schema(database: Path) -> None:
+    with SessionManager(database), closing(sqlite3.connect(database)) as connection:
+        for table, declared in TABLES.items():
+            present = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+            assert set(declared) <= present, table

@@ -7,25 +7,22 @@ anywhere between a statement and an entity show, though their types are the same
 from __future__ import annotations
 
 import json
-import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import asdict
 
+from conformance.backends import Backend
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import Change, Request, Response, Round, Session, ToolCall, Turn
+from mandrake_sessions.store.interface import Sql
 from mandrake_sessions.store.sql import rounds, sessions, streams, turns
 from mandrake_sessions.store.sql.columns import SESSION, TABLES, columns_from
 from mandrake_sessions.store.sql.selection import Selection, field_names
 from mandrake_sessions.store.sql.values import Decoder, OddValue
-from mandrake_sessions.store.sqlite.connect import StoreConnection, connect
-from mandrake_sessions.store.sqlite.dialect import DIALECT
 
 Values = dict[str, Any]
 Rows = dict[str, Values]
@@ -73,29 +70,32 @@ def make_rows() -> Rows:
 
 
 @pytest.fixture(params=["completed", "streaming"])
-def rows(request: pytest.FixtureRequest, database: Path) -> Rows:
+def rows(request: pytest.FixtureRequest, backend: Backend) -> Rows:
     """What the store holds, by table and column."""
-    with SessionManager(database) as manager:
-        manager.create_session()
     made = make_rows()
     made["turn"]["status"] = request.param
     if is_streaming(made):
         # A lease that no process holds would end the turn.
         made["turn"]["lease"] = None
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("DELETE FROM session")
-        connection.execute("DELETE FROM feed")
+    with backend.manager() as manager, manager.store.transaction() as tx:
         for table, row in made.items():
             names = ", ".join(f'"{name}"' for name in row)
             statement = f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})"  # noqa: S608
-            connection.execute(statement, list(row.values()))
+            tx.sql.execute(statement, list(row.values()))
     return made
 
 
 @pytest.fixture
-def connection(rows: Rows, database: Path) -> Iterator[StoreConnection]:
-    with closing(connect(str(database), read_only=True)) as opened:
+def manager(rows: Rows, backend: Backend) -> Iterator[SessionManager]:
+    """Of a store that holds the rows."""
+    with backend.manager() as opened:
         yield opened
+
+
+@pytest.fixture
+def sql(manager: SessionManager) -> Iterator[Sql]:
+    with manager.store.reading() as found:
+        yield found
 
 
 def meant(rows: Rows, table: str, names: tuple[str, ...]) -> Values:
@@ -120,17 +120,15 @@ def assert_has(entity: Any, expected: Values) -> None:
     assert {name: getattr(entity, name) for name in expected} == expected
 
 
-def test_a_session(rows: Rows, manager: SessionManager, connection: StoreConnection) -> None:
+def test_a_session(rows: Rows, manager: SessionManager, sql: Sql) -> None:
     expected = meant(rows, "session", field_names(Session)) | {"streaming": is_streaming(rows)}
     session_id = rows["session"]["id"]
     assert asdict(manager.get_session(session_id)) == expected
     assert [asdict(session) for session in manager.list_sessions(archived=None).sessions] == [expected]
-    assert_has(sessions.get_session(connection, session_id), meant(rows, "session", ("pk", "create_hash")))
+    assert_has(sessions.get_session(sql, session_id), meant(rows, "session", ("pk", "create_hash")))
 
 
-def test_a_round_with_its_request_and_response(
-    rows: Rows, manager: SessionManager, connection: StoreConnection
-) -> None:
+def test_a_round_with_its_request_and_response(rows: Rows, manager: SessionManager, sql: Sql) -> None:
     round_id = rows["round"]["id"]
     expected_round = {
         **meant(rows, "round", field_names(Round)),
@@ -147,7 +145,7 @@ def test_a_round_with_its_request_and_response(
         expected_response,
     )
     assert [asdict(found) for found in manager.list_rounds(rows["session"]["id"]).rounds] == [expected_round]
-    stored = rounds.get_round(connection, round_id)
+    stored = rounds.get_round(sql, round_id)
     assert_has(stored, meant(rows, "round", ("pk", "session_pk", "create_hash")))
 
 
@@ -169,9 +167,9 @@ def test_a_turn(rows: Rows, manager: SessionManager) -> None:
     assert asdict(manager.get_turn(turn_id, include_text=False)) == without_texts
 
 
-def test_a_turn_as_the_store_sees_it(rows: Rows, connection: StoreConnection) -> None:
+def test_a_turn_as_the_store_sees_it(rows: Rows, sql: Sql) -> None:
     expected = {**rows["turn"], **standing(rows)}
-    stored = turns.get_turn(connection, rows["turn"]["id"])
+    stored = turns.get_turn(sql, rows["turn"]["id"])
     assert_has(stored, expected)
     place = ("folded_chunks", "content_pk", "raw_response_pk")
     assert_has(stored.text, {"turn_pk": expected["pk"]} | {name: expected[name] for name in place})
@@ -189,7 +187,7 @@ def test_a_tool_call(rows: Rows, manager: SessionManager) -> None:
 
 
 @pytest.mark.parametrize("rows", ["streaming"], indirect=True)
-def test_a_stream_and_what_an_append_writes(rows: Rows, manager: SessionManager, database: Path) -> None:
+def test_a_stream_and_what_an_append_writes(rows: Rows, manager: SessionManager) -> None:
     known = {**rows["turn"], **standing(rows)}
     names = {
         "turn_id": rows["turn"]["id"],
@@ -197,15 +195,13 @@ def test_a_stream_and_what_an_append_writes(rows: Rows, manager: SessionManager,
         "round_id": rows["round"]["id"],
         "response_id": rows["response"]["id"],
     }
-    with closing(connect(str(database), read_only=True)) as connection:
-        connection.row_factory = sqlite3.Row
-        stream = streams.read_stream(connection, rows["turn"]["id"])
+    with manager.store.reading() as sql:
+        stream = streams.read_stream(sql, rows["turn"]["id"])
         assert (
             asdict(stream) == {name: known[name] for name in field_names(streams.Stream) if name not in names} | names
         )
-        piece: Values = {"content": "né", "raw_response": "+", "current_tokens": 11, "output_tokens": 12}
-        manager.append_turn(rows["turn"]["id"], **piece)
-        stored = dict(connection.execute("SELECT * FROM feed ORDER BY seq DESC LIMIT 1").fetchone())
+    piece: Values = {"content": "né", "raw_response": "+", "current_tokens": 11, "output_tokens": 12}
+    manager.append_turn(rows["turn"]["id"], **piece)
     expected = {
         **piece,
         "kind": "appended",
@@ -214,8 +210,12 @@ def test_a_stream_and_what_an_append_writes(rows: Rows, manager: SessionManager,
         "content_bytes": known["content_bytes"] + 3,
         "raw_response_bytes": known["raw_response_bytes"] + 1,
     }
-    assert {name: stored[name] for name in expected} == expected
-    assert stored["at"] > rows["feed"]["at"]
+    with manager.store.reading() as sql:
+        # The names are the test's own.
+        statement = f"SELECT {', '.join(expected)}, at FROM feed ORDER BY seq DESC LIMIT 1"  # noqa: S608
+        *stored, at = sql.execute(statement).fetchone()
+    assert dict(zip(expected, stored, strict=True)) == expected
+    assert at > rows["feed"]["at"]
 
 
 def test_a_piece_in_the_feed(rows: Rows, manager: SessionManager) -> None:
@@ -242,16 +242,10 @@ def test_replaced_texts_in_the_feed(rows: Rows, manager: SessionManager) -> None
     assert (change.changes["content"], change.changes["raw_response"]) == ("replaced", "raw too")
 
 
-def test_the_order_of_the_columns_means_nothing(rows: Rows, connection: StoreConnection) -> None:
+def test_the_order_of_the_columns_means_nothing(rows: Rows, sql: Sql) -> None:
     columns = columns_from("s", SESSION)
     names = [name for name in field_names(Session) if name in columns]
     for ordered in (names, names[::-1]):
         selection = Selection("session", columns, ordered)
-        row = connection.execute(f"SELECT {selection.sql(DIALECT)} FROM session s").fetchone()  # noqa: S608
+        row = sql.execute(f"SELECT {selection.sql(sql.dialect)} FROM session s").fetchone()  # noqa: S608
         assert dict(zip(ordered, selection.decode("", row), strict=True)) == meant(rows, "session", tuple(names))
-
-
-def test_every_declared_column_is_in_the_schema(connection: StoreConnection) -> None:
-    for table, declared in TABLES.items():
-        present = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
-        assert set(declared) <= present, table
