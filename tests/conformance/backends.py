@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -19,8 +20,8 @@ class Backend(Protocol):
     """One store, new for each test."""
 
     def __init__(self, directory: Path) -> None: ...
-    def manager(self) -> SessionManager:
-        """A manager of the store, not open yet; another one each time."""
+    def manager(self, *, quick: bool = False) -> SessionManager:
+        """A manager of the store, not open yet; another one each time. ``quick``: a power cut is not what is tried."""
 
     def serving(self, workspace: Path, framing: Framing = "lines", *flags: str) -> AbstractContextManager[Wire]:
         """A server whose stores are of this kind, for the block."""
@@ -41,8 +42,8 @@ class SqliteFiles:
     def __init__(self, directory: Path) -> None:
         self._database = directory / "store" / "db.sqlite"
 
-    def manager(self) -> SessionManager:
-        return SessionManager(self._database)
+    def manager(self, *, quick: bool = False) -> SessionManager:
+        return SessionManager(self._database, durability="normal" if quick else "balanced")
 
     def serving(self, workspace: Path, framing: Framing = "lines", *flags: str) -> AbstractContextManager[Wire]:
         return serving(workspace, framing, *flags)
@@ -71,7 +72,7 @@ class InMemory:
     def __init__(self, directory: Path) -> None:
         self._name = f"memory:{directory}"
 
-    def manager(self) -> SessionManager:
+    def manager(self, *, quick: bool = False) -> SessionManager:
         return SessionManager.of(memory.MemoryStore(self._name))
 
     def serving(self, workspace: Path, framing: Framing = "lines", *flags: str) -> AbstractContextManager[Wire]:
@@ -92,6 +93,15 @@ class InMemory:
 
 
 BACKENDS: dict[str, type[Backend]] = {"sqlite": SqliteFiles, "memory": InMemory}
+
+
+@contextmanager
+def new(kind: type[Backend]) -> Iterator[Backend]:
+    """A new store of a kind, for one of many examples."""
+    with tempfile.TemporaryDirectory() as directory:
+        made = kind(Path(directory))
+        yield made
+        made.remove()
 
 
 def _damage(manager: SessionManager) -> list[str]:

@@ -9,13 +9,20 @@ import pytest
 
 from conformance.backends import BACKENDS, Backend
 from mandrake_sessions import SessionManager
+from model.operations import pool
 from wire import Wire
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+@pytest.fixture(params=BACKENDS, scope="session")
+def kind(request: pytest.FixtureRequest) -> type[Backend]:
+    """Each kind of store."""
+    return BACKENDS[request.param]
+
+
+@pytest.fixture
+def backend(kind: type[Backend], tmp_path: Path) -> Iterator[Backend]:
     """A store of each kind."""
-    made = BACKENDS[request.param](tmp_path)
+    made = kind(tmp_path)
     yield made
     made.remove()
 
@@ -37,3 +44,9 @@ def wire(backend: Backend, workspace: Path) -> Iterator[Wire]:
     """A server, by lines; at the end it must end well, with no message left unread."""
     with backend.serving(workspace) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def operations() -> None:
+    """Hypothesis draws the operations, which it does not do inside a test that draws."""
+    pool()

@@ -71,6 +71,8 @@ class Memory:
         self.references = 0
         self.lease_id: str | None = None
         self.leases: set[str] = set()
+        # Copies that nobody reads, each with the number of commits that it has.
+        self._idle_copies: list[tuple[int, MemorySql]] = []
 
     @contextmanager
     def locked(self, budget: float) -> Iterator[None]:
@@ -82,6 +84,22 @@ class Memory:
             yield
         finally:
             self.lock.release()
+
+    def copy(self) -> tuple[int, MemorySql]:
+        """All that is committed, and by how many commits. Called under the lock, outside of transactions."""
+        commits, copy = self._idle_copies.pop() if self._idle_copies else (-1, MemorySql(self.name, self.oddities))
+        if commits != self.commits:
+            copy.execute("PRAGMA query_only=OFF")
+            self.sql.connection.backup(copy.connection)
+            copy.execute("PRAGMA query_only=ON")
+        return self.commits, copy
+
+    def give_back(self, commits: int, copy: MemorySql) -> None:
+        self._idle_copies.append((commits, copy))
+
+    def close(self) -> None:
+        for sql in (self.sql, *(copy for _, copy in self._idle_copies)):
+            sql.connection.close()
 
     def own_lease_id(self) -> str:
         if self.lease_id is None:
@@ -121,7 +139,7 @@ def forget(name: str) -> None:
     """Nobody will ask for it again."""
     found = _memories.pop(name, None)
     if found is not None:
-        found.sql.connection.close()
+        found.close()
 
 
 class MemoryTransaction:
@@ -193,12 +211,11 @@ class MemorySnapshot:
 
     def __init__(self, memory: Memory, budget: float) -> None:
         self._memory = memory
-        self._sql = MemorySql(memory.name, memory.oddities)
         with memory.locked(budget):
             if memory.running is not None:
                 raise Busy(memory.name, 0, "the transaction of this thread")
-            memory.sql.connection.backup(self._sql.connection)
-        self._sql.execute("PRAGMA query_only=ON")
+            self._commits, self._sql = memory.copy()
+        self._state = threading.Lock()
         self._released = False
 
     def __enter__(self) -> MemorySnapshot:
@@ -213,14 +230,15 @@ class MemorySnapshot:
         return last_seq(self._sql)
 
     def interrupt(self) -> None:
-        # It may be closed at this moment.
-        with suppress(sqlite3.ProgrammingError):
-            self._sql.connection.interrupt()
+        with self._state:
+            if not self._released:
+                self._sql.connection.interrupt()
 
     def release(self) -> None:
-        if not self._released:
-            self._released = True
-            self._sql.connection.close()
+        with self._state:
+            if not self._released:
+                self._released = True
+                self._memory.give_back(self._commits, self._sql)
 
 
 class MemoryWatch:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,15 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conformance import backends
+from conformance.backends import Backend
 from mandrake_sessions import SessionManager
 from model.checking import Comparison
 from model.matching import difference
 from model.operations import BEGINNING, OWN_IDS, Burst, sequences
 from model.profile import examples, patient
 from model.targets import ManagerTarget, WireTarget
-from wire import Framing, serving
+from wire import Framing
 
-pytestmark = patient
+pytestmark = [patient, pytest.mark.usefixtures("operations")]
 
 long_texts = st.text(st.characters(codec="utf-8"), max_size=200)
 leaves = (
@@ -44,11 +45,8 @@ objects_with_depth = json_objects | st.builds(lambda: {"deep": deep(100)})
 
 
 @contextmanager
-def new_store() -> Iterator[SessionManager]:
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        SessionManager(Path(directory) / "db", durability="normal") as manager,
-    ):
+def new_store(kind: type[Backend]) -> Iterator[SessionManager]:
+    with backends.new(kind) as backend, backend.manager(quick=True) as manager:
         yield manager
 
 
@@ -60,9 +58,9 @@ def deep(levels: int) -> Any:
 
 
 @pytest.mark.parametrize("framing", ["lines", "headers"])
-def test_content_survives(workspace: Path, framing: Framing) -> None:
+def test_content_survives(backend: Backend, workspace: Path, framing: Framing) -> None:
     """Text, appended text and JSON, by turn/get, by turn/updated and by session/history, as they were sent."""
-    with serving(workspace, framing, "--durability", "normal") as wire:
+    with backend.serving(workspace, framing, "--durability", "normal") as wire:
         target = WireTarget(wire)
         session = wire.request("session/create")["id"]
         wire.request("turn/subscribe", includeRaw=True)
@@ -117,9 +115,11 @@ def test_content_survives(workspace: Path, framing: Framing) -> None:
     metadata=st.dictionaries(st.text("abc", min_size=1), st.integers() | json_objects, min_size=2, max_size=4),
     shuffled=st.randoms(use_true_random=False),
 )
-def test_a_create_may_be_sent_again_in_another_order(metadata: dict[str, Any], shuffled: random.Random) -> None:
+def test_a_create_may_be_sent_again_in_another_order(
+    kind: type[Backend], metadata: dict[str, Any], shuffled: random.Random
+) -> None:
     """JSON's objects have no order, so params whose keys come in another order are the same params."""
-    with new_store() as manager:
+    with new_store(kind) as manager:
         names = list(metadata)
         shuffled.shuffle(names)
         made = manager.create_session(id=OWN_IDS[0], title="A", metadata=metadata)
@@ -135,11 +135,13 @@ def test_a_create_may_be_sent_again_in_another_order(metadata: dict[str, Any], s
     between=sequences(12),
     limit=st.integers(1, 2),
 )
-def test_a_cursor_skips_and_repeats_nothing(first: list[Burst], between: list[Burst], limit: int) -> None:
+def test_a_cursor_skips_and_repeats_nothing(
+    kind: type[Backend], first: list[Burst], between: list[Burst], limit: int
+) -> None:
     """Rows come, go and change between the pages: no row comes twice, and each that was there all the time and did not
     change comes."""
     lists: list[tuple[str, str, dict[str, Any]]] = [("session/list", "sessions", {"archived": None})]
-    with new_store() as manager:
+    with new_store(kind) as manager:
         compared = Comparison(ManagerTarget(manager))
         for burst in [*([one] for one in [*BEGINNING * 2, *BEGINNING[1:], BEGINNING[2]]), *first]:
             compared.run(*burst)
