@@ -1,10 +1,12 @@
-"""Random sequences of operations: a manager gives what the model gives, before and after it was opened again, and those
-who only listen end up with the same. Servers are compared in ``tests/model``."""
+"""Random sequences of operations: a manager gives what the model gives, before and after it was opened again, as does a
+server; and those who only listen end up with the same. ``tests/model`` compares several servers, and restarts them."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,7 +18,8 @@ from mandrake_sessions.store.sql import texts
 from model.checking import Comparison
 from model.operations import BEGINNING, Burst, sequences
 from model.profile import examples, patient
-from model.targets import Follower, ManagerTarget
+from model.targets import Follower, ManagerTarget, WireTarget
+from wire import Framing
 
 pytestmark = [patient, pytest.mark.usefixtures("operations")]
 
@@ -83,3 +86,23 @@ def test_changes_make_what_is_read(kind: type[Backend], before: list[Burst], aft
                 turns = [other for one in within for other in one.turns] or [turn]
                 only = {getattr(t.fields["id"], "value", t.fields["id"]) for t in turns}
                 compared.compare_follower(narrow, only)
+
+
+@examples(4, shrink=False)
+@given(bursts=sequences(90, 30), framing=st.sampled_from(["lines", "headers"]))
+def test_a_server_does_what_the_model_does(kind: type[Backend], bursts: list[Burst], framing: Framing) -> None:
+    """Over pipes, with operations that are sent without waiting for answers; and its client hears of all of them."""
+    with backends.new(kind) as backend, tempfile.TemporaryDirectory() as directory:
+        workspace = Path(directory)
+        (workspace / ".git").mkdir()
+        with backend.serving(workspace, framing, "--durability", "normal") as wire:
+            started = wire.request("turn/subscribe", includeRaw=True)
+            compared = Comparison(WireTarget(wire))
+            for burst in [*bursts, *([operation] for operation in BEGINNING)]:
+                compared.run(*burst)
+            compared.compare_everything()
+            follower = Follower()
+            for params in wire.notifications_until(compared.seq()):
+                follower.apply(params)
+            compared.compare_follower(follower)
+            wire.request("turn/unsubscribe", subscriptionId=started["subscriptionId"])
