@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from commands.running import run
-from wire import serving
+from strict import connected
 
 # Each begins a sequence, ends a line, or turns what follows.
 COMMANDS = "\x1b[31m \x9b31m \x1b]0;t\x07 \r\n \x7f \u2028 \u202e \x85"
@@ -21,8 +21,8 @@ def odd(workspace: Path) -> Path:
     """A workspace whose own path is of this kind, with a session."""
     path = workspace / f"odd {COMMANDS} end"
     path.mkdir()
-    with serving(path) as wire:
-        wire.request("session/create", title=TITLE)
+    with connected(path) as client:
+        client.session_create(title=TITLE)
     return path
 
 

@@ -11,7 +11,7 @@ import pytest
 from commands.running import age, content, fill, is_first_numbers, is_whole, run, state, store_of, titles, writing
 from mandrake_sessions import SessionManager
 from mandrake_sessions.maintenance import prune
-from wire import Conversation, serving
+from strict import Talk, connected, read_all
 
 DAY = 86_400_000
 
@@ -75,14 +75,14 @@ def test_archived_ones_alone(workspace: Path) -> None:
 def test_what_streams_or_has_streamed_lately_stays(workspace: Path) -> None:
     database = store_of(workspace)
     fill(database, "pieces")
-    with serving(workspace) as wire:
-        streaming = Conversation(wire, title="streams")
+    with connected(workspace) as client:
+        streaming = Talk(client, title="streams")
         turn = streaming.turn(detached=True)
-        wire.request("turn/append", turnId=turn, content="so far")
+        client.turn_append(turn_id=turn, content="so far")
         age(database, "streams", 100)
         age(database, "pieces", 100, pieces=False)
         assert "No session is that old." in run(workspace, "prune", "--older-than", "90d").out
-        assert wire.request("turn/get", turnId=turn)["content"] == "so far"
+        assert client.turn_get(turn_id=turn).content == "so far"
     assert titles(database) == ["pieces", "streams"]
 
 
@@ -92,14 +92,15 @@ def test_subscribers_hear_of_each_and_space_is_given_back(workspace: Path) -> No
     fill(database, "new")
     for n in range(60):
         age(database, f"{n}", 100)
-    with serving(workspace) as wire:
-        since = wire.request("session/subscribe")["seq"]
+    with connected(workspace) as client:
+        changes = client.followed("session/subscribe")
+        since = changes.begun["seq"]
         done = json.loads(run(workspace, "prune", "--older-than", "90d", "--json").out)
         assert [session["id"] for session in done["sessions"]] == old
         assert done["bytesBefore"] > 60 * 100_000 > 10 * done["bytesAfter"]
-        told = wire.notifications_until(since + 60, "session/updated")
-        assert [(one["kind"], one["sessionId"]) for one in told] == [("deleted", session) for session in old]
-        assert [session["title"] for session in wire.request("session/list")["sessions"]] == ["new"]
+        told = read_all(changes, since + 60)
+        assert [(one.kind, one.session_id) for one in told] == [("deleted", session) for session in old]
+        assert [session.title for session in client.session_list().sessions] == ["new"]
     assert database.stat().st_size < 500_000
     assert is_whole(database)
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from faults.test_moved_files import is_whole
-from wire import TIMEOUT, Conversation, serving, store_of
+from strict import Talk, connected
+from wire import TIMEOUT, store_of
 
 
 def copied_over(copy: Path, store: Path) -> None:
@@ -38,23 +39,23 @@ def checkpoint(store: Path) -> None:
 
 
 def test_a_store_that_was_emptied_acknowledges_nothing(workspace: Path) -> None:
-    with serving(workspace) as wire:
-        turn = Conversation(wire).turn()
-        wire.let_be("server/healthChanged")
+    with connected(workspace) as client:
+        turn = Talk(client).turn()
+        client.let_be("server/healthChanged")
         os.truncate(store_of(workspace), 0)
         for _ in range(5):
-            error = wire.error("turn/append", turnId=turn, content="after")
-            assert (error["data"]["kind"], error["data"]["reason"]) == ("storage", "corrupt")
+            error = client.error("turn/append", turnId=turn, content="after")
+            assert (error.kind, error.data["reason"]) == ("storage", "corrupt")
 
 
 def test_a_store_that_is_overwritten_right_after_idle_work_is_another(workspace: Path, tmp_path: Path) -> None:
     """The server's own checkpoint moved its marks, and must not hide what others did after it."""
     copy = tmp_path / "older.sqlite"
-    with serving(workspace) as wire:
-        turn = Conversation(wire).turn()
-        wire.let_be("server/healthChanged")
+    with connected(workspace) as client:
+        turn = Talk(client).turn()
+        client.let_be("server/healthChanged")
         shutil.copy(store_of(workspace), copy)
-        wire.request("turn/append", turnId=turn, content="only in the -wal")
+        client.turn_append(turn_id=turn, content="only in the -wal")
         wal = Path(f"{store_of(workspace)}-wal")
         deadline = time.monotonic() + TIMEOUT
         while wal.stat().st_size and time.monotonic() < deadline:
@@ -62,10 +63,10 @@ def test_a_store_that_is_overwritten_right_after_idle_work_is_another(workspace:
         # The server looks at what it has written right after that, on the same thread.
         time.sleep(0.3)
         copied_over(copy, store_of(workspace))
-        answers = [wire.answer(wire.post("turn/append", turnId=turn, content="after")) for _ in range(5)]
-        assert all("error" in answer for answer in answers), answers
-        made = wire.request("session/create", title="after")["id"]
-        assert made in {one["id"] for one in wire.request("session/list")["sessions"]}
+        for _ in range(5):
+            client.error("turn/append", turnId=turn, content="after")
+        made = client.session_create(title="after").id
+        assert made in {one.id for one in client.session_list().sessions}
     assert is_whole(store_of(workspace))
 
 
@@ -76,52 +77,52 @@ def test_what_is_acknowledged_after_a_store_was_overwritten_is_in_it(
 ) -> None:
     """An append to what is not there any more is refused; the file that is there now is whole, and another store."""
     copy = tmp_path / "older.sqlite"
-    with serving(workspace) as wire:
-        kept = wire.request("session/create", title="kept")["id"]
+    with connected(workspace) as client:
+        kept = client.session_create(title="kept").id
     shutil.copy(store_of(workspace), copy)
     with ExitStack() as stack:
-        wires = [stack.enter_context(serving(workspace)) for _ in range(servers)]
-        turns = [Conversation(wire).turn() for wire in wires]
-        for wire, turn in zip(wires, turns, strict=True):
+        clients = [stack.enter_context(connected(workspace)) for _ in range(servers)]
+        turns = [Talk(client).turn() for client in clients]
+        for client, turn in zip(clients, turns, strict=True):
             for number in range(50):
-                wire.request("turn/append", turnId=turn, content=f"{number} " * 100)
+                client.turn_append(turn_id=turn, content=f"{number} " * 100)
         checkpoint(store_of(workspace))
-        wires[0].request("turn/append", turnId=turns[0], content="only in the -wal")
-        before = wires[0].request("server/health")["stores"][0]["storeId"]
+        clients[0].turn_append(turn_id=turns[0], content="only in the -wal")
+        before = clients[0].server_health().stores[0].store_id
         overwrite(copy, store_of(workspace))
-        for wire, turn in zip(wires, turns, strict=True):
-            assert wire.error("turn/append", turnId=turn, content="after")["data"]["kind"] == "notFound"
-        made = [wire.request("session/create", title="after")["id"] for wire in wires]
-        for wire in wires:
-            wire.let_be("server/healthChanged")
-            assert {one["id"] for one in wire.request("session/list")["sessions"]} == {kept, *made}
-            assert wire.request("server/health")["stores"][0]["storeId"] != before
+        for client, turn in zip(clients, turns, strict=True):
+            assert client.error("turn/append", turnId=turn, content="after").kind == "notFound"
+        made = [client.session_create(title="after").id for client in clients]
+        for client in clients:
+            client.let_be("server/healthChanged")
+            assert {one.id for one in client.session_list().sessions} == {kept, *made}
+            assert client.server_health().stores[0].store_id != before
     assert is_whole(store_of(workspace))
 
 
 def test_a_file_that_was_only_touched_is_the_same(workspace: Path) -> None:
     """Its times may be set by anybody, and nothing is lost by that."""
-    with serving(workspace) as wire:
-        turn = Conversation(wire).turn()
-        before = wire.request("server/health")["stores"][0]["storeId"]
+    with connected(workspace) as client:
+        turn = Talk(client).turn()
+        before = client.server_health().stores[0].store_id
         for number in range(5):
             os.utime(store_of(workspace), (number, number))
-            wire.request("turn/append", turnId=turn, content=str(number))
-        assert wire.request("turn/get", turnId=turn)["content"] == "01234"
-        assert wire.request("server/health")["stores"][0]["storeId"] == before
+            client.turn_append(turn_id=turn, content=str(number))
+        assert client.turn_get(turn_id=turn).content == "01234"
+        assert client.server_health().stores[0].store_id == before
 
 
 def test_a_store_that_was_overwritten_while_it_is_idle_is_let_go_as_it_is(workspace: Path, tmp_path: Path) -> None:
     """The last one to leave a store copies its -wal into the file; not into one that it does not know."""
     copy = tmp_path / "older.sqlite"
-    with serving(workspace) as wire:
-        wire.request("session/create", title="kept")
+    with connected(workspace) as client:
+        client.session_create(title="kept")
     shutil.copy(store_of(workspace), copy)
-    with serving(workspace) as wire:
-        Conversation(wire).turn()
+    with connected(workspace) as client:
+        Talk(client).turn()
         checkpoint(store_of(workspace))
-        wire.request("session/create", title="only in the -wal")
+        client.session_create(title="only in the -wal")
         copied_over(copy, store_of(workspace))
     assert is_whole(store_of(workspace))
-    with serving(workspace) as wire:
-        assert [one["title"] for one in wire.request("session/list")["sessions"]] == ["kept"]
+    with connected(workspace) as client:
+        assert [one.title for one in client.session_list().sessions] == ["kept"]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from wire import SERVER, TIMEOUT, Conversation, Wire, clean_environment, run_script, serving, store_of
+from strict import StrictSyncClient, Talk, connected
+from wire import SERVER, TIMEOUT, clean_environment, run_script, store_of
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes and links are another thing there")
 
@@ -23,8 +24,8 @@ def files_of(workspace: Path) -> list[Path]:
 
 
 def test_everything_that_is_made_is_the_owners_alone(workspace: Path) -> None:
-    with serving(workspace) as wire:
-        Conversation(wire).turn()
+    with connected(workspace) as client:
+        Talk(client).turn()
         modes = {path.name: path.stat().st_mode & 0o777 for path in (workspace / ".ws").rglob("*")}
         assert (workspace / ".ws").stat().st_mode & 0o777 == 0o700
         assert {name for name in modes if name.startswith("db.sqlite")} >= {
@@ -34,24 +35,24 @@ def test_everything_that_is_made_is_the_owners_alone(workspace: Path) -> None:
         }
         modes.pop(".gitignore")
         assert {name: mode for name, mode in modes.items() if mode & 0o077} == {}
-        assert wire.request("server/health")["stores"][0]["warnings"] == build_warnings(wire)
+        assert client.server_health().stores[0].warnings == build_warnings(client)
 
 
-def build_warnings(wire: Wire) -> list[str]:
+def build_warnings(client: StrictSyncClient) -> list[str]:
     """What this machine's SQLite is warned of, which is none of the test's business."""
-    return [w for w in wire.request("server/health")["stores"][0]["warnings"] if w.startswith("SQLite ")]
+    return [w for w in client.server_health().stores[0].warnings if w.startswith("SQLite ")]
 
 
 @pytest.mark.parametrize(("name", "mode"), [("db.sqlite", 0o644), ("db.sqlite", 0o660), (".", 0o755)])
 def test_what_others_may_read_is_warned_of(workspace: Path, name: str, mode: int) -> None:
     run_script(workspace, {"jsonrpc": "2.0", "id": 1, "method": "session/create"})
     (workspace / ".ws" / name).chmod(mode)
-    with serving(workspace) as wire:
-        wire.request("session/list")
-        health = wire.request("server/health")
-        assert health["status"] == "ok"
-        assert any(f"mode {mode:o}" in warning for warning in health["stores"][0]["warnings"])
-        wire.wait_for_log("may be used by others")
+    with connected(workspace) as client:
+        client.session_list()
+        health = client.server_health()
+        assert health.status == "ok"
+        assert any(f"mode {mode:o}" in warning for warning in health.stores[0].warnings)
+        client.wait_for_log("may be used by others")
 
 
 def lay(workspace: Path, link: str, target: Path) -> None:
@@ -74,12 +75,12 @@ def test_links_out_of_the_workspace_are_not_followed(workspace: Path, tmp_path: 
             connection.execute("CREATE TABLE secret (text)")
     before = victim.read_bytes() if victim.is_file() else None
     lay(workspace, link, victim)
-    with serving(workspace) as wire:
-        error = wire.error("session/create")
-        assert (error["code"], error["data"]["reason"]) == (-32013, "open")
+    with connected(workspace) as client:
+        error = client.error("session/create")
+        assert (error.code, error.data["reason"]) == (-32013, "open")
         named = f"link in {workspace / '.ws'}" if link == ".ws/db.sqlite" else f"{workspace / link} is a symbolic link"
-        assert named in error["message"]
-        assert wire.notification("server/healthChanged")["status"] == "down"
+        assert named in str(error)
+        assert client.told("server/healthChanged").status == "down"
     assert victim.exists() is there
     if victim.is_dir():
         assert list(victim.iterdir()) == []
@@ -94,8 +95,8 @@ def test_a_gitignore_that_is_a_link_is_let_be(workspace: Path, tmp_path: Path, t
     if there:
         victim.write_text("precious")
     lay(workspace, ".ws/.gitignore", victim)
-    with serving(workspace) as wire:
-        wire.request("session/create")
+    with connected(workspace) as client:
+        client.session_create()
     assert victim.exists() is there
     assert not there or victim.read_text() == "precious"
 
@@ -105,22 +106,22 @@ def test_a_file_that_was_named_may_be_a_link(workspace: Path, tmp_path: Path) ->
     (tmp_path / "real").mkdir()
     lay(workspace, "link.sqlite", tmp_path / "real" / "db.sqlite")
     (tmp_path / "real" / "db.sqlite").touch(mode=0o600)
-    with serving(workspace, "lines", "--database", str(workspace / "link.sqlite")) as wire:
-        wire.request("session/create")
+    with connected(workspace, "--database", str(workspace / "link.sqlite")) as client:
+        client.session_create()
     assert (tmp_path / "real" / "db.sqlite").stat().st_size > 0
 
 
 def test_deleted_text_is_gone_from_all_files_soon(workspace: Path) -> None:
     """Overwritten in the database, and gone from the -wal with the next checkpoint, while the server runs on."""
-    with serving(workspace, "lines", "--feed-max-bytes", "1024") as wire:
-        conversation = Conversation(wire, title=SECRET + "title", metadata={"m": SECRET + "metadata"})
-        wire.request("request/update", requestId=conversation.request, content=SECRET + "request")
+    with connected(workspace, "--feed-max-bytes", "1024") as client:
+        conversation = Talk(client, title=SECRET + "title", metadata={"m": SECRET + "metadata"})
+        client.request_update(request_id=conversation.request, content=SECRET + "request")
         turn = conversation.turn(content=SECRET + "created")
         for n in range(50):
-            wire.request("turn/append", turnId=turn, content=f"{SECRET}{n}", rawResponse=f"{SECRET}raw{n}")
-        wire.request("toolCall/upsert", turnId=turn, toolCall={"id": "1", "arguments": {"a": SECRET}})
+            client.turn_append(turn_id=turn, content=f"{SECRET}{n}", raw_response=f"{SECRET}raw{n}")
+        client.tool_call_upsert(turn_id=turn, tool_call={"id": "1", "arguments": {"a": SECRET}})
         assert any(SECRET.encode() in path.read_bytes() for path in files_of(workspace))
-        wire.request("session/delete", sessionId=conversation.session)
+        client.session_delete(session_id=conversation.session)
         deadline = time.monotonic() + TIMEOUT
         while found := [path.name for path in files_of(workspace) if SECRET.encode() in path.read_bytes()]:
             assert time.monotonic() < deadline, found
@@ -130,13 +131,13 @@ def test_deleted_text_is_gone_from_all_files_soon(workspace: Path) -> None:
 def test_lock_files_that_cannot_be_made_are_named_by_health_and_doctor(workspace: Path) -> None:
     """Turns go on without them."""
     run = Path(f"{store_of(workspace)}-run")
-    with serving(workspace) as wire:
-        wire.request("session/create")
+    with connected(workspace) as client:
+        client.session_create()
         run.touch()
-        Conversation(wire).turn(content="here")
-        (store,) = wire.request("server/health")["stores"]
-    assert store["status"] == "ok"
-    assert f"{run} is not a directory, so no lock files can be made in it; remove it" in store["warnings"]
+        Talk(client).turn(content="here")
+        (store,) = client.server_health().stores
+    assert store.status == "ok"
+    assert f"{run} is not a directory, so no lock files can be made in it; remove it" in store.warnings
     doctor = subprocess.run([*SERVER, "doctor"], cwd=workspace, env=clean_environment(workspace), check=False,
                             capture_output=True, text=True, timeout=TIMEOUT)  # fmt: skip
     assert doctor.returncode == 0
