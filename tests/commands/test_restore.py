@@ -35,7 +35,8 @@ from commands.running import (
 from figures import record
 from mandrake_sessions import SessionManager
 from mandrake_sessions.store.sqlite.migrate import known_migrations
-from wire import OLDEST_SCHEMA, serving
+from strict import connected
+from wire import OLDEST_SCHEMA
 
 
 @pytest.fixture
@@ -218,14 +219,14 @@ def test_killed_at_any_moment_the_store_is_the_old_or_the_restored_one(workspace
         time.sleep(chance.uniform(0.3, 1.1) * usual_time)
         end(process, signal.SIGKILL)
         assert is_whole(database)
-        with serving(workspace) as wire:
-            listed = wire.request("session/list", limit=50)["sessions"]
-            is_old = "new" in {session["title"] for session in listed}
+        with connected(workspace) as client:
+            listed = client.session_list(limit=50).sessions
+            is_old = "new" in {session.title for session in listed}
             assert len(listed) == 10 + is_old
-            info = wire.request("server/info")["stores"][0]["storeId"]
+            info = client.server_info().stores[0].store_id
             assert (info == old) == is_old
             kills, restored = kills + 1, restored + (not is_old)
-            wire.request("session/create", title="it works")
+            client.session_create(title="it works")
         if list(database.parent.glob("*.partial*")) or list(database.parent.glob("*.replaced*")):
             run(workspace, "doctor", "--fix")
         assert not list(database.parent.glob("*.partial*"))
@@ -257,16 +258,16 @@ def end_after(workspace: Path, seconds: float) -> int:
 
 def test_a_running_server_goes_on_on_the_restored_file(workspace: Path, backup: Path) -> None:
     database = store_of(workspace)
-    with serving(workspace) as wire:
-        wire.let_be("server/healthChanged")
-        assert len(wire.request("session/list")["sessions"]) == 2
-        before = wire.request("server/info")["stores"][0]["storeId"]
-        wire.request("session/create", title="before")
+    with connected(workspace) as client:
+        client.let_be("server/healthChanged")
+        assert len(client.session_list().sessions) == 2
+        before = client.server_info().stores[0].store_id
+        client.session_create(title="before")
         run(workspace, "restore", backup)
-        after = wire.request("session/create", title="after")
-        assert {session["title"] for session in wire.request("session/list")["sessions"]} == {"old", "after"}
-        assert wire.request("session/get", sessionId=after["id"]) == after
-        assert wire.request("server/info")["stores"][0]["storeId"] != before
+        after = client.session_create(title="after")
+        assert {session.title for session in client.session_list().sessions} == {"old", "after"}
+        assert client.session_get(session_id=after.id) == after
+        assert client.server_info().stores[0].store_id != before
     assert titles(database) == ["after", "old"]
     assert is_whole(database)
     assert titles(previous(database)) == ["before", "new", "old"]

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from mandrake_sessions import SessionManager
+from mandrake_sessions.protocol.results import StoreHealth
 from mandrake_sessions.store.sqlite.pool import open_databases
-from wire import SERVER, TIMEOUT, Conversation, Message, Wire, clean_environment, serving, store_of
+from strict import StrictSyncClient, Talk, connected
+from wire import SERVER, TIMEOUT, clean_environment, store_of
 
 
 def changed(path: Path, *statements: str) -> None:
@@ -53,28 +55,27 @@ def copy(tmp_path: Path) -> Path:
     return path
 
 
-def put_in_place(_: Wire | None, copy: Path, store: Path) -> None:
+def put_in_place(_: StrictSyncClient | None, copy: Path, store: Path) -> None:
     beside = store.with_name("arriving")
     shutil.copy(copy, beside)
     beside.replace(store)
 
 
-def written_over(wire: Wire, copy: Path, store: Path) -> None:
+def written_over(client: StrictSyncClient, copy: Path, store: Path) -> None:
     with closing(sqlite3.connect(store, timeout=10)) as connection:
         assert connection.execute("PRAGMA wal_checkpoint").fetchone()[0] == 0
     # It is not seen between a checkpoint and the next look, which is a second away while nobody asks for anything.
-    wire.request("session/list")
+    client.session_list()
     subprocess.run(["cp", str(copy), str(store)], check=True)
 
 
-def health_once(wire: Wire, wanted: Callable[[Message], bool]) -> Message:
+def health_once(client: StrictSyncClient, wanted: Callable[[StoreHealth], bool]) -> StoreHealth:
     """The health of the one store, as soon as it is as wanted."""
     deadline = time.monotonic() + TIMEOUT
-    while not wanted(store := wire.request("server/health")["stores"][0]):
+    while not wanted(store := client.server_health().stores[0]):
         assert time.monotonic() < deadline, store
         time.sleep(0.05)
-    found: Message = store
-    return found
+    return store
 
 
 @pytest.mark.parametrize("put", [put_in_place, written_over], ids=lambda put: put.__name__)
@@ -88,45 +89,49 @@ def health_once(wire: Wire, wanted: Callable[[Message], bool]) -> Message:
     ],
 )
 def test_what_is_wrong_with_a_file_that_was_put_in_place_is_told_without_being_asked(
-    workspace: Path, copy: Path, harm: Callable[[Path], None], named: str, put: Callable[[Wire, Path, Path], None]
+    workspace: Path,
+    copy: Path,
+    harm: Callable[[Path], None],
+    named: str,
+    put: Callable[[StrictSyncClient, Path, Path], None],
 ) -> None:
     """No request has touched what is wrong."""
     harm(copy)
-    with serving(workspace) as wire:
-        wire.let_be("server/healthChanged")
-        Conversation(wire).turn(content="before")
-        put(wire, copy, store_of(workspace))
-        store = health_once(wire, lambda store: any("put in place" in warning for warning in store["warnings"]))
-        assert store["status"] == "degraded"
-        told, *_ = [warning for warning in store["warnings"] if named in warning and "put in place" in warning]
+    with connected(workspace) as client:
+        client.let_be("server/healthChanged")
+        Talk(client).turn(content="before")
+        put(client, copy, store_of(workspace))
+        store = health_once(client, lambda store: any("put in place" in warning for warning in store.warnings))
+        assert store.status == "degraded"
+        told, *_ = [warning for warning in store.warnings if named in warning and "put in place" in warning]
         assert "doctor --fix" in told
-        wire.wait_for_log(told)
+        client.wait_for_log(told)
         # What is not concerned goes on.
         if harm is not without_a_table:
-            wire.request("session/create", title="after")
+            client.session_create(title="after")
         time.sleep(1.2)  # two more looks at the health
-        assert wire.stderr.count(told) == 1
+        assert client.stderr.count(told) == 1
 
 
 def test_one_in_which_nothing_is_wrong_is_ok(workspace: Path, copy: Path) -> None:
-    with serving(workspace) as wire:
-        Conversation(wire).turn(content="before")
-        put_in_place(wire, copy, store_of(workspace))
-        assert wire.notification("server/healthChanged")["status"] == "ok"
+    with connected(workspace) as client:
+        Talk(client).turn(content="before")
+        put_in_place(client, copy, store_of(workspace))
+        assert client.told("server/healthChanged").status == "ok"
         time.sleep(2)
-        wire.request("session/create", title="after")
-        assert wire.request("server/health")["status"] == "ok"
+        client.session_create(title="after")
+        assert client.server_health().status == "ok"
 
 
 def test_what_was_put_in_place_while_no_server_ran_is_looked_through_too(workspace: Path, copy: Path) -> None:
-    with serving(workspace) as wire:
-        wire.request("session/create")
+    with connected(workspace) as client:
+        client.session_create()
     with_a_lost_piece(copy)
     put_in_place(None, copy, store_of(workspace))
-    with serving(workspace) as wire:
-        wire.let_be("server/healthChanged")
-        wire.request("session/list")
-        health_once(wire, lambda store: any("pieces" in warning for warning in store["warnings"]))
+    with connected(workspace) as client:
+        client.let_be("server/healthChanged")
+        client.session_list()
+        health_once(client, lambda store: any("pieces" in warning for warning in store.warnings))
 
 
 def test_what_was_mended_is_ok_again(workspace: Path, copy: Path) -> None:
@@ -165,20 +170,20 @@ def filled(path: Path, turns: int) -> Iterator[None]:
 def test_requests_are_answered_while_a_large_one_is_looked_through(workspace: Path, copy: Path) -> None:
     """And an end is not kept waiting, nor another file that is put in place meanwhile."""
     large = copy.with_name("large.sqlite")
-    with filled(large, 5_000), serving(workspace) as wire:
-        wire.let_be("server/healthChanged")
-        wire.request("session/create")
-        put_in_place(wire, large, store_of(workspace))
-        turn = Conversation(wire).turn()
+    with filled(large, 5_000), connected(workspace) as client:
+        client.let_be("server/healthChanged")
+        client.session_create()
+        put_in_place(client, large, store_of(workspace))
+        turn = Talk(client).turn()
         longest = 0.0
         until = time.monotonic() + 2
         while time.monotonic() < until:
             begun = time.monotonic()
-            wire.request("turn/append", turnId=turn, content="piece")
+            client.turn_append(turn_id=turn, content="piece")
             longest = max(longest, time.monotonic() - begun)
         assert longest < 1
-        put_in_place(wire, copy, store_of(workspace))
-        assert wire.error("turn/append", turnId=turn, content="piece")["data"]["kind"] == "notFound"
-        put_in_place(wire, large, store_of(workspace))
-        wire.request("session/list")
+        put_in_place(client, copy, store_of(workspace))
+        assert client.error("turn/append", turnId=turn, content="piece").kind == "notFound"
+        put_in_place(client, large, store_of(workspace))
+        client.session_list()
         time.sleep(1.5)

@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 
 from figures import record
-from wire import TIMEOUT, Conversation, Failed, Wire, serving, store_of
+from mandrake_sessions.client import RequestFailed
+from mandrake_sessions.model import TurnStatus
+from strict import StrictSyncClient, Talk, connected
+from wire import TIMEOUT, store_of
 
 PAGE = 4096
 
@@ -22,15 +25,15 @@ PAGE = 4096
 def fill(workspace: Path, rounds: int = 12) -> dict[str, str]:
     """A store of some hundred pages, closed; its turns' texts by their ids."""
     texts = {}
-    with serving(workspace) as wire:
-        conversation = Conversation(wire, title="a talk")
+    with connected(workspace) as client:
+        conversation = Talk(client, title="a talk")
         for n in range(rounds):
-            made = wire.request("round/create", sessionId=conversation.session, content=f"round {n}")
+            made = client.round_create(session_id=conversation.session, content=f"round {n}")
             text = f"turn {n} " * 2000
-            created = wire.request(
-                "turn/create", responseId=made["response"]["id"], content=text, status="completed", metadata={"n": n}
+            created = client.turn_create(
+                response_id=made.response.id, content=text, status=TurnStatus.COMPLETED, metadata={"n": n}
             )
-            texts[created["id"]] = text
+            texts[created.id] = text
     assert not Path(f"{store_of(workspace)}-wal").exists()
     return texts
 
@@ -51,11 +54,11 @@ def noise(path: Path, seed: int) -> None:
         overwrite(path, page * PAGE + start, dice.randbytes(dice.randint(1, PAGE - start)))
 
 
-def ask(wire: Wire, method: str, **params: Any) -> Any:
+def ask(client: StrictSyncClient, method: str, **params: Any) -> Any:
     """The result; the reason of a ``storage`` error; else the error's kind."""
     try:
-        return wire.request(method, **params)
-    except Failed as failed:
+        return client.request(method, params)
+    except RequestFailed as failed:
         return failed.data["reason"] if failed.kind == "storage" else failed.kind
 
 
@@ -74,15 +77,15 @@ def test_a_damaged_file_is_told_of_and_not_written_to(workspace: Path, kind: str
     fill(workspace)
     DAMAGE[kind](store_of(workspace))
     before = store_of(workspace).read_bytes()
-    with serving(workspace) as wire:
-        error = wire.error("session/create", title="must not be stored")
-        assert (error["code"], error["data"]["reason"]) == (-32013, "corrupt")
-        assert "mandrake-sessions restore" in error["message"]
-        told = wire.notification("server/healthChanged")
-        for health in told, wire.request("server/health"):
-            assert (health["status"], health["stores"][0]["status"]) == ("down", "down")
-            assert "damaged" in health["stores"][0]["lastError"]
-        ask(wire, "session/list")
+    with connected(workspace) as client:
+        error = client.error("session/create", title="must not be stored")
+        assert (error.code, error.data["reason"]) == (-32013, "corrupt")
+        assert "mandrake-sessions restore" in str(error)
+        told = client.told("server/healthChanged")
+        for health in told, client.server_health():
+            assert (health.status, health.stores[0].status) == ("down", "down")
+            assert "damaged" in (health.stores[0].last_error or "")
+        ask(client, "session/list")
     assert store_of(workspace).read_bytes() == before
 
 
@@ -93,13 +96,13 @@ def test_what_can_be_read_of_a_damaged_file_is_read(workspace: Path) -> None:
     content = path.read_bytes()
     page = content.index(b"turn 11 turn 11") // PAGE
     overwrite(path, page * PAGE + 0, b"\xff" * 8)
-    with serving(workspace) as wire:
-        found = {turn_id: ask(wire, "turn/get", turnId=turn_id) for turn_id in texts}
+    with connected(workspace) as client:
+        found = {turn_id: ask(client, "turn/get", turnId=turn_id) for turn_id in texts}
         whole = [turn_id for turn_id, turn in found.items() if isinstance(turn, dict)]
         assert len(whole) >= len(texts) // 2
         assert all(found[turn_id]["content"] == texts[turn_id] for turn_id in whole)
-        assert ask(wire, "session/create") == "corrupt"
-        assert wire.notification("server/healthChanged")["status"] == "down"
+        assert ask(client, "session/create") == "corrupt"
+        assert client.told("server/healthChanged").status == "down"
 
 
 @pytest.mark.parametrize("seeds", [range(15), range(15, 30)], ids=str)
@@ -113,12 +116,12 @@ def test_noise_anywhere_is_survived(workspace: Path, seeds: range) -> None:
         store_of(workspace).write_bytes(whole)
         noise(store_of(workspace), seed)
         before = store_of(workspace).read_bytes()
-        with serving(workspace) as wire:
-            answers = [ask(wire, "turn/get", turnId=turn_id) for turn_id in texts]
+        with connected(workspace) as client:
+            answers = [ask(client, "turn/get", turnId=turn_id) for turn_id in texts]
             assert {answer for answer in answers if isinstance(answer, str)} <= {"corrupt", "notFound"}, seed
-            corrupt = ask(wire, "session/create") == "corrupt"
-            wire.request("server/health")
-            wire.let_be("server/healthChanged")
+            corrupt = ask(client, "session/create") == "corrupt"
+            client.server_health()
+            client.let_be("server/healthChanged")
         noticed += corrupt
         if corrupt:
             assert store_of(workspace).read_bytes() == before, seed
@@ -128,18 +131,18 @@ def test_noise_anywhere_is_survived(workspace: Path, seeds: range) -> None:
 
 def test_noise_in_a_file_that_is_open_ends_all_writing(workspace: Path) -> None:
     fill(workspace)
-    with serving(workspace) as wire:
-        session = wire.request("session/list")["sessions"][0]["id"]
+    with connected(workspace) as client:
+        session = client.session_list().sessions[0].id
         size = store_of(workspace).stat().st_size
         for page in range(1, size // PAGE):
             overwrite(store_of(workspace), page * PAGE, os.urandom(64))
         deadline = time.monotonic() + TIMEOUT
-        while (found := ask(wire, "session/history", sessionId=session)) != "corrupt":
+        while (found := ask(client, "session/history", sessionId=session)) != "corrupt":
             assert time.monotonic() < deadline, found
         before = store_of(workspace).read_bytes()
-        assert ask(wire, "session/create") == "corrupt"
-        assert ask(wire, "session/delete", sessionId=session) == "corrupt"
-        assert wire.notification("server/healthChanged")["status"] == "down"
+        assert ask(client, "session/create") == "corrupt"
+        assert ask(client, "session/delete", sessionId=session) == "corrupt"
+        assert client.told("server/healthChanged").status == "down"
     assert store_of(workspace).read_bytes() == before
 
 
@@ -149,18 +152,18 @@ def test_a_large_file_is_looked_through_in_the_background(workspace: Path) -> No
     path = store_of(workspace)
     assert path.stat().st_size > 5_000_000
     overwrite(path, path.read_bytes().index(b"turn 250 turn 250") // PAGE * PAGE, os.urandom(PAGE))
-    with serving(workspace) as wire:
-        wire.request("session/list")
-        told = wire.notification("server/healthChanged")["stores"][0]
-        assert told["status"] == "down"
-        assert "damaged" in told["lastError"]
-        assert ask(wire, "session/create") == "corrupt"
+    with connected(workspace) as client:
+        client.session_list()
+        told = client.told("server/healthChanged").stores[0]
+        assert told.status == "down"
+        assert "damaged" in (told.last_error or "")
+        assert ask(client, "session/create") == "corrupt"
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, PAGE, 3 * PAGE])
 def test_a_file_that_is_cut_while_it_is_open(workspace: Path, size: int) -> None:
-    with serving(workspace) as wire:
-        conversation = Conversation(wire)
+    with connected(workspace) as client:
+        conversation = Talk(client)
         os.truncate(store_of(workspace), size)
         # What is in the -wal can still be read and written, so some of these may be answered as ever.
         for method, params in (
@@ -169,24 +172,24 @@ def test_a_file_that_is_cut_while_it_is_open(workspace: Path, size: int) -> None
             ("session/list", {}),
             ("session/history", {"sessionId": conversation.session}),
         ):
-            answer = ask(wire, method, **params)
+            answer = ask(client, method, **params)
             assert isinstance(answer, dict) or answer == "corrupt"
         if size == 0:
-            assert wire.notification("server/healthChanged")["status"] == "down"
-            assert ask(wire, "session/create") == "corrupt"
-        wire.let_be("server/healthChanged")
+            assert client.told("server/healthChanged").status == "down"
+            assert ask(client, "session/create") == "corrupt"
+        client.let_be("server/healthChanged")
 
 
 def test_a_file_that_was_emptied_is_not_taken_for_a_new_one_while_its_wal_is_there(workspace: Path) -> None:
-    wire = Wire(workspace)
-    wire.request("session/create", title="kept")
-    wire.kill()
+    with connected(workspace) as client:
+        client.session_create(title="kept")
+        client.kill()
     wal = Path(f"{store_of(workspace)}-wal")
     before = wal.read_bytes()
     os.truncate(store_of(workspace), 0)
-    with serving(workspace) as wire:
-        assert ask(wire, "session/create") == "corrupt"
-        assert wire.notification("server/healthChanged")["status"] == "down"
+    with connected(workspace) as client:
+        assert ask(client, "session/create") == "corrupt"
+        assert client.told("server/healthChanged").status == "down"
     assert wal.read_bytes() == before
 
 
@@ -194,12 +197,12 @@ def test_a_restored_file_is_taken_up_without_a_restart(workspace: Path, tmp_path
     fill(workspace)
     (tmp_path / "good").write_bytes(store_of(workspace).read_bytes())
     DAMAGE["noise in the schema"](store_of(workspace))
-    with serving(workspace) as wire:
-        assert ask(wire, "session/create") == "corrupt"
-        assert wire.notification("server/healthChanged")["status"] == "down"
+    with connected(workspace) as client:
+        assert ask(client, "session/create") == "corrupt"
+        assert client.told("server/healthChanged").status == "down"
         (tmp_path / "good").replace(store_of(workspace))
-        assert wire.notification("server/healthChanged")["status"] == "ok"
-        assert wire.request("session/create", title="after")["title"] == "after"
-        wire.let_be("server/healthChanged")
+        assert client.told("server/healthChanged").status == "ok"
+        assert client.session_create(title="after").title == "after"
+        client.let_be("server/healthChanged")
     with closing(sqlite3.connect(store_of(workspace))) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -15,7 +15,9 @@ import pytest
 
 from faults.mounts import mounted_over
 from faults.test_moved_files import is_whole
-from wire import Conversation, serving, store_of
+from mandrake_sessions.client import RequestFailed
+from strict import Talk, connected
+from wire import store_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="files that are open cannot be replaced there")
 
@@ -80,33 +82,34 @@ def test_what_is_acknowledged_after_a_snapshot_was_put_back_is_in_it(
     snapshot = tmp_path / "snapshot"
     with ExitStack() as mounts, home_of(workspace, way) as (home, flags):
         with ExitStack() as stack:
-            wires = [stack.enter_context(serving(workspace, "lines", *flags)) for _ in range(servers)]
-            turn = Conversation(wires[0]).turn(detached=True)
-            for wire in wires:
-                wire.let_be("server/healthChanged")
-                wire.request("turn/append", turnId=turn, content="old ")
+            clients = [stack.enter_context(connected(workspace, *flags)) for _ in range(servers)]
+            turn = Talk(clients[0]).turn(detached=True)
+            for client in clients:
+                client.let_be("server/healthChanged")
+                client.turn_append(turn_id=turn, content="old ")
             tool("cp", "-rp", home.resolve(), snapshot)
             shutil.rmtree(snapshot / "db.sqlite-run", ignore_errors=True)
-            for wire in wires:
-                wire.request("turn/append", turnId=turn, content="lost ")
+            for client in clients:
+                client.turn_append(turn_id=turn, content="lost ")
             # Long enough for the time of the directory to be believed.
             time.sleep(0.2)
-            wires[-1].request("turn/append", turnId=turn, content="lost ")
+            clients[-1].turn_append(turn_id=turn, content="lost ")
             way(snapshot, home, mounts)
             told: list[str] = []
             for number in range(10):
-                for wire in wires:
+                for client in clients:
                     word = f"new{len(told)} "
-                    answer = wire.answer(wire.post("turn/append", turnId=turn, content=word))
-                    if "result" in answer:
+                    error = client.submit("turn/append", {"turnId": turn, "content": word}).exception()
+                    if error is None:
                         told.append(word)
                     else:
-                        assert answer["error"]["data"]["kind"] == "storage", answer
+                        assert isinstance(error, RequestFailed)
+                        assert error.kind == "storage", error
                 time.sleep(0.1 * (number == 5))
             assert told
         assert is_whole(home / "db.sqlite")
-        with serving(workspace, "lines", *flags) as reader:
-            text = reader.request("turn/get", turnId=turn)["content"]
+        with connected(workspace, *flags) as reader:
+            text = reader.turn_get(turn_id=turn).content or ""
             assert [word for word in told if word not in text] == []
             assert "lost" not in text
 
@@ -115,37 +118,37 @@ def test_a_directory_that_is_moved_away_for_a_while_and_back_goes_on(workspace: 
     """The same file, and the same processes: their turns were streaming all the time."""
     look = ("--lease-seconds", "0.4")
     home = store_of(workspace).parent
-    with serving(workspace, "lines", *look) as agent, serving(workspace, "lines", *look) as other:
-        for wire in (agent, other):
-            wire.let_be("server/healthChanged")
-        turn = Conversation(agent).turn()
-        agent.request("turn/append", turnId=turn, content="a", chunk=0)
-        other.request("turn/get", turnId=turn)
+    with connected(workspace, *look) as agent, connected(workspace, *look) as other:
+        for client in (agent, other):
+            client.let_be("server/healthChanged")
+        turn = Talk(agent).turn()
+        agent.turn_append(turn_id=turn, content="a", chunk=0)
+        other.turn_get(turn_id=turn)
         home.rename(workspace / "elsewhere")
         time.sleep(2)
         assert not home.exists()
         (workspace / "elsewhere").rename(home)
         time.sleep(2)
-        assert other.request("turn/get", turnId=turn)["status"] == "streaming"
-        agent.request("turn/append", turnId=turn, content="b", chunk=1)
-        got = other.request("turn/get", turnId=turn)
-        assert (got["content"], got["status"]) == ("ab", "streaming")
-    with serving(workspace) as later:
-        assert later.request("turn/get", turnId=turn)["status"] == "interrupted"
+        assert other.turn_get(turn_id=turn).status == "streaming"
+        agent.turn_append(turn_id=turn, content="b", chunk=1)
+        got = other.turn_get(turn_id=turn)
+        assert (got.content, got.status) == ("ab", "streaming")
+    with connected(workspace) as later:
+        assert later.turn_get(turn_id=turn).status == "interrupted"
 
 
 def test_a_turn_of_a_snapshot_is_taken_up_again_by_who_still_writes_it(workspace: Path, tmp_path: Path) -> None:
     """In the snapshot it is a state of before, which nobody streams: so it is interrupted there, until it goes on."""
-    with serving(workspace) as wire:
-        wire.let_be("server/healthChanged")
-        turn = Conversation(wire).turn()
-        wire.request("turn/append", turnId=turn, content="a")
+    with connected(workspace) as client:
+        client.let_be("server/healthChanged")
+        turn = Talk(client).turn()
+        client.turn_append(turn_id=turn, content="a")
         tool("cp", "-rp", store_of(workspace).parent, tmp_path / "snapshot")
-        wire.request("turn/append", turnId=turn, content="lost")
+        client.turn_append(turn_id=turn, content="lost")
         time.sleep(0.2)
         with ExitStack() as nothing:
             copied_with_its_times(tmp_path / "snapshot", store_of(workspace).parent, nothing)
-        assert wire.request("turn/get", turnId=turn)["content"] == "a"
-        wire.request("turn/append", turnId=turn, content="b")
-        got = wire.request("turn/get", turnId=turn)
-        assert (got["content"], got["status"]) == ("ab", "streaming")
+        assert client.turn_get(turn_id=turn).content == "a"
+        client.turn_append(turn_id=turn, content="b")
+        got = client.turn_get(turn_id=turn)
+        assert (got.content, got.status) == ("ab", "streaming")
