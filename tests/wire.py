@@ -1,6 +1,8 @@
-"""A client for tests: the real process over real pipes, by lines or with headers, that forgets nothing it reads.
+"""A client for tests of raw messages: the real process over real pipes, by lines or with headers.
 
-``Wire.close`` fails if a message was left unread, so a test that ends well has seen everything that was said.
+For what ``strict.py``, the package's own client, cannot say: malformed messages, framings, several messages in one
+write, bytes that nobody reads, the exact text of messages, processes that end in the middle. It forgets nothing that it
+reads: ``Wire.close`` fails if a message was left unread, so a test that ends well has seen everything that was said.
 """
 
 from __future__ import annotations
@@ -8,13 +10,12 @@ from __future__ import annotations
 import json
 import os
 import queue
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -276,39 +277,6 @@ def serving(workspace: Path, framing: Framing = "lines", *flags: str, **options:
 def store_of(workspace: Path) -> Path:
     """The database of a workspace."""
     return workspace / ".ws" / "db.sqlite"
-
-
-# The program with a fault in it: from ``break_program`` on, each of its statements on one table is wrong.
-FAULTY = (
-    sys.executable,
-    "-c",
-    """
-import sys
-from pathlib import Path
-from mandrake_sessions.store.sqlite.connect import StoreConnection
-def execute(self, statement, *given, well=StoreConnection.execute):
-    broken = Path("broken.table")
-    if broken.exists() and f"FROM {broken.read_text()} " in statement.replace("\\n", " "):
-        statement, given = "SELECT nobody_knows_this()", ()
-    return well(self, statement, *given)
-StoreConnection.execute = execute
-from mandrake_sessions.cli import main
-sys.exit(main())
-""",
-    "serve",
-)
-
-
-def break_program(workspace: Path, table: str) -> None:
-    """What nobody foresees; the server must be FAULTY."""
-    (workspace / "broken.table").write_text(table)
-
-
-def break_table(workspace: Path, table: str) -> None:
-    """Another program puts something in the place of a table that fails whenever it is read."""
-    with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite")) as database:
-        database.execute(f"ALTER TABLE {table} RENAME TO {table}_hidden")
-        database.execute(f"CREATE VIEW {table} AS SELECT * FROM {table}_hidden WHERE nobody_knows_this()")  # noqa: S608
 
 
 def run_script(workspace: Path, *lines: str | bytes | Message, flags: tuple[str, ...] = ()) -> list[Any]:

@@ -18,10 +18,11 @@ from typing import Any
 
 import pytest
 
+from broken import FAULTY, break_program, break_table
 from mandrake_sessions.protocol.methods import METHODS
 from mandrake_sessions.protocol.schema import parameter_types
 from strict import StrictSyncClient, connected
-from wire import FAULTY, SERVER, TIMEOUT, Conversation, Wire, break_program, break_table, clean_environment, serving
+from wire import SERVER, TIMEOUT, Conversation, Wire, clean_environment, serving
 
 MARK = "b7MARKED"
 LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (\d+) (DEBUG|INFO|WARNING|ERROR) (\S+) (.*)")

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from broken import FAULTY, break_program
 from mandrake_sessions.protocol.results import MethodStatistics
 from strict import StrictSyncClient, Talk, connected
-from wire import FAULTY, SERVER, Framing, Message, Wire, break_program, clean_environment, run_script
+from wire import SERVER, Framing, Message, Wire, clean_environment, run_script
 
 MARK = "b7MARKED"
 INITIALIZE = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"processId": None, "capabilities": {}}}

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from broken import FAULTY, break_program, break_table
 from commands.running import run
-from wire import FAULTY, Conversation, break_program, break_table, serving, store_of
+from wire import Conversation, serving, store_of
 
 
 def change(workspace: Path, *statements: str) -> None:

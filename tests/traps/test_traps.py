@@ -21,18 +21,8 @@ from typing import Any
 
 import pytest
 
-from wire import (
-    FAULTY,
-    SERVER,
-    TIMEOUT,
-    Conversation,
-    Message,
-    Wire,
-    apply_update,
-    break_program,
-    clean_environment,
-    serving,
-)
+from broken import FAULTY, break_program
+from wire import SERVER, TIMEOUT, Conversation, Message, Wire, apply_update, clean_environment, serving
 
 STOCK = (sys.executable, str(Path(__file__).with_name("stock_server.py")))
 
