@@ -11,12 +11,13 @@ from typing import Any, get_args, get_origin
 
 import attrs
 
+from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.large_work import between_rows
 from mandrake_sessions.model import Turn
 from mandrake_sessions.protocol.converter import json_value, may_be_left_out, unstructure
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.transport.jsonrpc import Id, encode, encode_value, result_message
-from mandrake_sessions.transport.spool import Encoded, spooled
+from mandrake_sessions.transport.spool import WITHOUT_FILE_BYTES, Encoded, NoRoom, spooled
 
 # Characters; a text of more is encoded in slices of so many.
 SLICE = 256 * 1024
@@ -28,13 +29,14 @@ _MAY_BE_ROWS = (*_TEXTS, "tool_calls")
 
 
 def encode_answer(message_id: Id, result: Any, directory: str | None = None) -> Encoded:
-    """The whole answer, for a result that may hold iterators of entities. ``directory``: see ``Spool``."""
+    """The whole answer, for a result that may hold iterators of entities. ``directory``: see ``Spool``. Raises
+    StorageFailure (``full``) where a long one fits nowhere."""
     if not _holds_rows(result):
         plain = unstructure(result)
         if not _is_long(plain, _LEVELS):
             return encode(result_message(message_id, plain))
-        return spooled(_answer(message_id, _plain_parts(plain)), directory)
-    return spooled(_answer(message_id, _parts(result)), directory)
+        return _spooled(message_id, _plain_parts(plain), directory)
+    return _spooled(message_id, _parts(result), directory)
 
 
 def carry_through(result: Any) -> None:
@@ -42,6 +44,18 @@ def carry_through(result: Any) -> None:
     if _holds_rows(result):
         for _ in _parts(result):
             pass
+
+
+def _spooled(message_id: Id, result: Iterator[bytes], directory: str | None) -> Encoded:
+    try:
+        return spooled(_answer(message_id, result), directory)
+    except NoRoom as error:
+        raise StorageFailure(
+            StorageReason.FULL,
+            f"an answer of more than {WITHOUT_FILE_BYTES} bytes fits neither on the disk of the store nor into "
+            f"{error.directory}; free some space, or read it a page at a time (turn/list, session/history)",
+            error.directory,
+        ) from error
 
 
 def _answer(message_id: Id, result: Iterator[bytes]) -> Iterator[bytes]:

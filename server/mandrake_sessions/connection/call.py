@@ -31,7 +31,7 @@ from mandrake_sessions.transport.spool import Encoded, Spool, discard
 logger = logging.getLogger(__name__)
 
 NOTIFICATION: Final = object()
-# The incident of an answer for which there was no memory; nothing stands in the log under it.
+# The incident of an answer for which there was no memory. The log has nothing under it.
 NO_INCIDENT = "00000000-0000-0000-0000-000000000000"
 
 
@@ -111,8 +111,8 @@ class Batch:
 
 
 class Call:
-    """A request or notification. ``arrived`` is on the monotonic clock; ``name`` is the method's as it was sent, empty
-    for a message that names none."""
+    """A request or notification. ``arrived``: on the monotonic clock, in seconds; ``name``: the method's, as the client
+    sent it; empty if the message names none."""
 
     def __init__(
         self,
@@ -130,14 +130,14 @@ class Call:
         self.name = name
         self.method = method
         self.params = params
-        # Bytes of the message, or of the batch that it came in.
+        # Bytes of the message, or 0 for a message of a batch.
         self.size = size
         self.arrived = time.monotonic()
         self.answered = False
-        # Which store it is about, or why none could be found; set when it is queued.
+        # Which store it is about, or why there is none; set when it is queued.
         self.place: StorePlace | None = None
         self.failed: Exception | None = None
-        # Whether it is a write for the writer thread; None while nobody has asked.
+        # Whether it is a write for a thread; None until that is decided.
         self.is_long: bool | None = None
         self._reply_path = reply_path
         self._batch = batch
@@ -179,9 +179,9 @@ class Call:
         self._answer(encode_receipt(self.id, receipt) if self.is_request else b"")
 
     def fail(self, error: BaseException) -> None:
-        """Answer with an error; that of a notification goes to the log, which its message, where it quotes what the
-        client sent, may not above debug level. It always answers: where there is no memory to describe the error, with
-        one that needs next to none."""
+        """Answer with an error. The error of a notification goes to the log, its message only at debug level, since it
+        may quote the client. It always answers: where there is no memory to describe the error, with one that needs
+        almost none."""
         if self.answered:
             return
         try:
@@ -192,7 +192,7 @@ class Call:
             self._answer(self._spare(), failed=True)
             return
         if not self.is_request:
-            # What went wrong is told in the server's words; the whole message may quote what was sent.
+            # In the server's own words, since the message of an error may quote the client.
             logger.warning("notification %s failed: %s", shown_name(self.name), _why(described["data"]))
             logger.debug("notification %s failed: %s", self.name, described["message"])
             if self.name == "turn/append":
@@ -202,7 +202,7 @@ class Call:
             release_frames(error)
 
     def _rejected(self, error: dict[str, Any]) -> dict[str, Any]:
-        """An append that nobody waits for must not be lost in silence (protocol, section 4)."""
+        """The params of ``turn/rejected``: an append without an id must not fail in silence (protocol, section 4)."""
         params = self.params if isinstance(self.params, dict) else {}
         turn_id, chunk = params.get("turnId"), params.get("chunk")
         return {
@@ -212,7 +212,7 @@ class Call:
         }
 
     def _answer(self, answer: Encoded, *, failed: bool = False) -> None:
-        """The one place where a call ends. Its place in the queue is given back whatever becomes of the answer."""
+        """The one place where a call ends. It frees the call's place in the queue even if the answer cannot be sent."""
         if self.answered:
             discard(answer)
             return
@@ -220,11 +220,11 @@ class Call:
         try:
             self._send(answer)
         except Exception:
-            # Whoever answers goes on with the next; what is wrong with the output is told by the output.
+            # The caller goes on with the next call. The outbound queue reports its own failure.
             logger.exception("an answer could not be sent")
         finally:
             self._on_answered()
-            # A call that was cancelled may be held for a while by whoever carries it out.
+            # A cancelled call may stay referenced for a while by the thread that carries it out.
             self.params = None
             self._tell(len(answer), failed=failed)
 
@@ -269,7 +269,7 @@ def spare_answer(message_id: Id) -> bytes:
 
 
 def release_frames(error: BaseException | None) -> None:
-    """Let go of what the frames of a traceback hold: after a failure for lack of memory, that is most of it."""
+    """Free what the frames of a traceback hold: after a failure for lack of memory, that is most of the memory."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error.__traceback__ = None

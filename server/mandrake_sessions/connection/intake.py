@@ -1,6 +1,8 @@
-"""From frames to calls: every message that was read becomes a call, a response, or an answer that says what is wrong
-with it. A burst of many messages is taken in slices, so that the event loop goes on meanwhile. What is asked about the
-server itself does not wait behind a long burst: it is looked for in what was just read.
+"""Frames to calls. Each message becomes a call, a response to a request of the server's, or an answer that says what
+is wrong with it.
+
+A burst of many messages is decoded in slices, so that the event loop goes on meanwhile. Requests about the server
+itself overtake a long burst.
 """
 
 from __future__ import annotations
@@ -26,21 +28,22 @@ from mandrake_sessions.transport.jsonrpc import (
 )
 from mandrake_sessions.transport.reader import Reader, frame_size
 
-# A request about the server itself is no longer than that, and has this in it. It takes no place before these.
+# Bytes of the longest request about the server itself; what each of them contains; the methods that none overtakes.
 _URGENT_BYTES = 1024
 _URGENT_MARKS = (b'"server/',)
 _ENDS = (b'"shutdown"', b'"exit"')
-# Where the id of a message is looked for that could not be decoded.
+_TOO_LONG = "raise --max-message-bytes or send it in pieces"
+# Bytes in which to look for the id of a message that cannot be decoded.
 PREFIX_BYTES = 4096
-# What is asked about the server itself is answered before others only where so many wait to be taken: else their turn
-# comes soon, and a client that reads answers in order is not surprised.
+# Requests about the server itself overtake others only if so many frames wait. Else their turn comes soon, and a client
+# that reads answers in order meets no surprise.
 MANY_FRAMES = 100
 
 
 class Intake:
-    """Takes the frames of one connection in their order. ``route`` is given each call, ``respond`` what the client
-    answers to requests of the server's own; what they raise is the answer to the call. While
-    ``may_go_on`` says no, nothing is taken but what is about the server itself."""
+    """Decodes the frames of one connection in their order. ``route`` gets each call, and its exception is the answer to
+    the call; ``respond`` gets the client's responses. While ``may_go_on`` is false, only requests about the server
+    itself are decoded."""
 
     def __init__(
         self,
@@ -58,7 +61,7 @@ class Intake:
         self._may_go_on = may_go_on
         self._frames: deque[Frame] = deque()
         self._urgent: deque[Frame] = deque()
-        # What is left of a batch, and where its answers go.
+        # The messages left of a batch, and the batch of their answers.
         self._batch: Batch | None = None
         self._messages: deque[Any] = deque()
 
@@ -72,7 +75,7 @@ class Intake:
             (self._urgent if urgent else self._frames).append(frame)
 
     def work(self, seconds: float) -> None:
-        """Take what has been read, for about so long."""
+        """Decode waiting frames for about so many seconds."""
         until = time.monotonic() + seconds
         while not self.is_empty:
             if self._urgent:
@@ -90,23 +93,23 @@ class Intake:
                 return
 
     def _pull_urgent(self) -> None:
-        """What came behind that which is waited for, and need not wait for it."""
+        """Find the requests about the server itself among the frames that have to wait."""
         left: deque[Frame] = deque()
         for frame in self._frames:
             (self._urgent if _overtakes(frame, left) else left).append(frame)
         self._frames = left
 
     def work_urgent(self) -> None:
-        """Take one request about the server itself, if there is one; the others with the next."""
+        """Decode one request about the server itself, if there is one."""
         if self._urgent:
             self._take(self._urgent.popleft())
 
     def _take(self, frame: Frame) -> None:
-        """One frame. Whatever is raised while it is decoded is its answer."""
+        """Decode one frame. Any exception in that is its answer."""
         size = frame_size(frame)
         release = partial(self._reader.done, size)
         try:
-            value = decode_frame(frame, self.max_message_bytes)
+            value = decode_frame(frame, self.max_message_bytes, _TOO_LONG)
             if isinstance(value, list):
                 self._begin_batch(value, size)
                 return
@@ -114,14 +117,14 @@ class Intake:
             self._refuse(broken.id, broken.error, None, release)
             return
         except Exception as error:
-            # Memory, above all: what was decoded so far goes before the answer is made.
+            # For lack of memory, above all: free what was decoded so far before the answer is made.
             release_frames(error)
             self._refuse(_id_at_beginning(frame), error, None, release)
             return
         self._accept(value, None, release, size)
 
     def _begin_batch(self, messages: list[Any], size: int) -> None:
-        """Raises BrokenMessage for one that is answered as a whole."""
+        """Raises BrokenMessage for a batch that gets one answer as a whole."""
         count = len(messages)
         if not count:
             raise BrokenMessage(invalid_request("an empty batch"))
@@ -132,7 +135,7 @@ class Intake:
         self._messages.extend(messages)
 
     def _accept(self, message: Any, batch: Batch | None, release: Callable[[], None], size: int) -> None:
-        """One message: queued, carried out at once, or refused."""
+        """Queue one message, carry it out at once, or refuse it."""
         fault = envelope_fault(message)
         if fault is not None:
             found = message.get("id") if isinstance(message, dict) else None
@@ -161,17 +164,17 @@ class Intake:
 
 
 def _overtakes(frame: Frame, ahead: Iterable[Frame]) -> bool:
-    """Whether it is about the server itself, and none of those ahead of it may end the server."""
+    """Whether it is about the server itself, and no frame ahead of it may end the server."""
     return _has(frame, _URGENT_MARKS) and _is_urgent(frame) and not any(_has(other, _ENDS) for other in ahead)
 
 
 def _has(frame: Frame, marks: tuple[bytes, ...]) -> bool:
-    """Whether one of these stands in a short message; a cheap look, asked about each."""
+    """Whether a short message contains one of the marks. It is cheap, since each frame is asked."""
     return isinstance(frame, bytes) and len(frame) <= _URGENT_BYTES and any(mark in frame for mark in marks)
 
 
 def _is_urgent(frame: Frame) -> bool:
-    """Whether it is a message about the server itself; the mark may stand in any text."""
+    """Whether it really is a request about the server itself: any text may contain the mark."""
     try:
         message = decode(frame) if isinstance(frame, bytes) else None
     except BrokenMessage:
@@ -182,7 +185,7 @@ def _is_urgent(frame: Frame) -> bool:
 
 
 def _nothing() -> None:
-    """The messages of a batch are done together."""
+    """The reader is told of a batch as a whole, not of each message."""
 
 
 def _id_at_beginning(frame: Frame) -> Any:

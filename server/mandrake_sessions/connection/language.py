@@ -64,7 +64,7 @@ class Host(Protocol):
 
 
 class LanguageClient:
-    """The client, as far as it speaks LSP. ``on_heard`` is called when messages may be taken in again."""
+    """The client, as far as it speaks LSP. ``on_heard`` is called when further messages may be decoded."""
 
     def __init__(self, server: Host, given: frozenset[str], outbound: Outbound, on_heard: Callable[[], None]) -> None:
         self._server = server
@@ -89,7 +89,7 @@ class LanguageClient:
             self._set_trace(params.get("value") if isinstance(params, dict) else None)
             call.succeed(None)
         elif name == "window/workDoneProgress/cancel":
-            # No work of ours has a token, so this is about work that nobody knows, or that is over.
+            # This server has no work with a token.
             logger.debug("ignored a wish to cancel work that is not going on")
             call.succeed(None)
         elif name in REQUESTS and not call.is_request:
@@ -108,7 +108,7 @@ class LanguageClient:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more may be taken in until the language server is loaded."""
+        """Whether decoding must wait until the language server is loaded."""
         return self._language_server.is_full
 
     @property
@@ -186,7 +186,7 @@ class LanguageClient:
             self._server.end(0 if self.is_shut_down else 1, why="the client said exit")
 
     def _set_trace(self, level: Any) -> None:
-        """A level that nobody knows must cost no client its connection: the trace stays as it is."""
+        """An unknown level leaves the trace as it is, since it must cost no client its connection."""
         if isinstance(level, str) and level in LEVELS:
             self._server.trace.set_level(level)
         else:

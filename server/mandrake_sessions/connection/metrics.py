@@ -1,5 +1,4 @@
-"""What the server counts of its own work: for each method how often it was called, how often it failed, and how long
-it took from arrival to answer."""
+"""Counts of the server's calls: for each method the calls, the failures, and the time from arrival to answer."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ from collections.abc import Iterable
 
 from mandrake_sessions.protocol.results import MethodStatistics
 
-# Names are the client's to invent: those that nobody knows are counted together.
+# Unknown methods are counted together, since a client may invent any number of names.
 UNKNOWN = "unknown"
 
 

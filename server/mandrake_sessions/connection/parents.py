@@ -1,4 +1,4 @@
-"""The processes whose end is the server's end: the editor that started it."""
+"""Watches the processes at whose end the server ends: the editor that started it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SOMEBODY = "somebody"
 
 
 class Parents:
-    """Calls ``gone`` with the id of the first process that was seen when it was named, and is no more."""
+    """Calls ``gone`` with the id of the first watched process that has ended."""
 
     def __init__(self, gone: Callable[[int], None]) -> None:
         self._gone = gone
         self._watched: dict[int, str] = {}
 
     def watch(self, process_id: int) -> None:
-        """A process that cannot be seen, as from another container, is not watched: it is not known to have ended."""
+        """Watch a process. One that is invisible from here, as in another container, is not watched."""
         who = _who(process_id)
         if who is None:
             logger.info("the parent process %d cannot be seen from here, and is not watched", process_id)
@@ -38,7 +38,7 @@ class Parents:
     def _look(self) -> None:
         for process_id, who in self._watched.items():
             found = _who(process_id)
-            # Ids are given again: another process under the same one is not the parent.
+            # The system uses ids again: another process under the same id is not the parent.
             if found is None or (found != who and _SOMEBODY not in (found, who)):
                 self._gone(process_id)
                 return

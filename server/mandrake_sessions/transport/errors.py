@@ -31,12 +31,9 @@ def invalid_request(reason: str) -> RpcError:
     return RpcError(INVALID_REQUEST, "invalidRequest", f"not a JSON-RPC request: {reason}")
 
 
-def message_too_large(size: int, limit: int) -> RpcError:
+def message_too_large(size: int, limit: int, advice: str) -> RpcError:
     return RpcError(
-        INVALID_REQUEST,
-        "tooLarge",
-        f"a message of {size} bytes; at most {limit} are read, raise --max-message-bytes or send it in pieces",
-        limit=limit,
+        INVALID_REQUEST, "tooLarge", f"a message of {size} bytes; at most {limit} are read, {advice}", limit=limit
     )
 
 

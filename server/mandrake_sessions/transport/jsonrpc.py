@@ -64,10 +64,11 @@ class BrokenMessage(Exception):
         self.id = message_id
 
 
-def decode_frame(frame: Frame, max_message_bytes: int) -> Any:
-    """The JSON value of a frame: of a message, or of a batch. Raises BrokenMessage."""
+def decode_frame(frame: Frame, max_message_bytes: int, advice: str = "send it in pieces") -> Any:
+    """The JSON value of a frame: of a message, or of a batch. ``advice``: how to send a message that is too long.
+    Raises BrokenMessage."""
     if isinstance(frame, TooLong):
-        raise BrokenMessage(message_too_large(frame.size, max_message_bytes), salvage_id(frame.prefix))
+        raise BrokenMessage(message_too_large(frame.size, max_message_bytes, advice), salvage_id(frame.prefix))
     if isinstance(frame, Broken):
         raise BrokenMessage(parse_error(frame.reason))
     return decode(frame)

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterable
 from typing import IO
 
-from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.large_work import met_large
 from mandrake_sessions.transport.memory import map_large_blocks
 
@@ -23,6 +22,15 @@ MEMORY_BYTES = 1024 * 1024
 WITHOUT_FILE_BYTES = 64 * 1024 * 1024
 _COPY_BYTES = 256 * 1024
 _GATHERED_BYTES = 64 * 1024
+
+
+class NoRoom(Exception):
+    """A long message fits neither into a file nor into memory. ``directory``: the system's own for such files, or what
+    is wrong with that."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(f"a message of more than {WITHOUT_FILE_BYTES} bytes fits nowhere")
+        self.directory = directory
 
 
 class Spooled:
@@ -64,7 +72,7 @@ class Spool:
         self._gathered = bytearray()
 
     def write(self, part: bytes) -> None:
-        """Raises StorageFailure (``full``) where a long message fits nowhere."""
+        """Raises NoRoom."""
         self.size += len(part)
         if self._file is not None:
             self._gathered += part
@@ -165,7 +173,8 @@ class Spool:
 
 
 def spooled(parts: Iterable[bytes], directory: str | None = None) -> Encoded:
-    """All parts as one message; if they raise, what was written is deleted. A long one counts as large work."""
+    """All parts as one message; if they raise, what was written is deleted. A long one counts as large work. Raises
+    NoRoom."""
     spool = Spool(directory)
     try:
         for part in parts:
@@ -198,14 +207,8 @@ def _copy(source: IO[bytes], target: IO[bytes], size: int) -> None:
         _write_all(target, part)
 
 
-def _no_room() -> StorageFailure:
+def _no_room() -> NoRoom:
     try:
-        place = tempfile.gettempdir()
+        return NoRoom(tempfile.gettempdir())
     except OSError:
-        place = "a directory for temporary files, of which there is none"
-    return StorageFailure(
-        StorageReason.FULL,
-        f"an answer of more than {WITHOUT_FILE_BYTES} bytes fits neither on the disk of the store nor into {place}; "
-        "free some space, or read it a page at a time (turn/list, session/history)",
-        place,
-    )
+        return NoRoom("a directory for temporary files, of which there is none")
