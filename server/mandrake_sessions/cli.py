@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="mandrake-sessions",
         description="One durable, live store of agent conversations per workspace: JSON-RPC on stdin and stdout.",
-        epilog="Without a command, and with stdin not a terminal, it serves: "
+        epilog="Without a command it serves, unless stdin is a terminal: "
         "printf '%s\\n' '{…}' | mandrake-sessions is a complete program.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -61,59 +61,57 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(serve)
     _add_transports(serve)
     serve.set_defaults(run=_serve, parser=serve)
-    demo = commands.add_parser("demo", help="watch an agent's conversation being stored", description=_DEMO)
-    demo.add_argument("--workspace", metavar="PATH", default=".", help="the directory that the agent looks at")
+    demo = commands.add_parser("demo", help="watch the store while an agent streams into it", description=_DEMO)
+    demo.add_argument("--workspace", metavar="PATH", default=".", help="the directory that the agent reads")
     demo.set_defaults(run=_demo, parser=demo)
     for add in (_add_doctor, _add_backup, _add_restore, _add_migrate, _add_prune):
         add(commands)
     return parser
 
 
-_SERVE = "Serve one client on stdin and stdout: JSON-RPC 2.0, by lines or with LSP's headers, whichever it speaks."
-_DEMO = "An agent without a language model looks at a directory and streams what it finds; a watcher draws it, live."
+_SERVE = "Serve one client on stdin and stdout: JSON-RPC 2.0, by lines or with LSP's headers, as the client does."
+_DEMO = "An agent without a language model reads a directory and streams what it finds. Another process draws it, live."
 
 
 _DOCTOR = (
-    "Look at everything about a store, and say what is wrong. "
-    "Exit code 0: no problem (warnings are none), 1: some (left), 2: it could not be checked."
+    "Check everything about a store, and print what is wrong. "
+    "Exit code 0: no problem (warnings do not count), 1: problems are left, 2: the store cannot be checked."
 )
-_BACKUP = "Copy a store, as it is at one moment, to one verified file, while servers write to it."
+_BACKUP = "Copy a store, as it is at one moment, to one verified file. Servers may write meanwhile."
 _RESTORE = (
-    "Make a copy of a backup the store, verified, while servers run; what was the store before is kept beside it."
+    "Verify a backup and make a copy of it the store, while servers run. The previous file is kept beside the store."
 )
 _MIGRATE = (
-    "Bring a store to the schema of this program, after a backup; its next use does the same. "
-    "With --check, exit code 0: it is current, 1: migrations are pending, 2: it cannot be told."
+    "Bring a store to the schema of this program, after a backup. The next use of the store does the same. "
+    "With --check, exit code 0: the schema is current, 1: migrations are pending, 2: the store cannot be checked."
 )
-_PRUNE = "Delete sessions that nobody has changed or streamed to for long, and give their space back."
+_PRUNE = "Delete sessions that nobody has changed or streamed to for a long time, and return their space to the disk."
 
 
 def _add_command(commands: Any, name: str, help_text: str, description: str) -> argparse.ArgumentParser:
     """Add a command about one store. The module of its name in ``commands/`` carries it out."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=description)
     parser.add_argument("--workspace", metavar="PATH", help="the workspace's directory")
-    parser.add_argument("--database", metavar="PATH", help="the file of the workspace's store itself")
+    parser.add_argument("--database", metavar="PATH", help="the file of the workspace's store")
     parser.add_argument(
         "--scope", choices=("workspace", "system"), default="workspace", help="system: the user's own store"
     )
-    parser.add_argument("--busy-timeout", metavar="SECONDS", help="how long to wait for the lock of others")
+    parser.add_argument("--busy-timeout", metavar="SECONDS", help="how long to wait for another process's lock")
     parser.set_defaults(run=_command, command=name, parser=parser)
     return parser
 
 
 def _add_doctor(commands: Any) -> None:
-    doctor = _add_command(commands, "doctor", "look for what is wrong with a store", _DOCTOR)
-    doctor.add_argument("--fix", action="store_true", help="put right what is safe to, after a backup")
+    doctor = _add_command(commands, "doctor", "check a store, and mend it", _DOCTOR)
+    doctor.add_argument("--fix", action="store_true", help="mend what is safe to mend, after a backup")
     doctor.add_argument("--json", action="store_true", help="report for a program")
 
 
 def _add_backup(commands: Any) -> None:
     backup = _add_command(commands, "backup", "copy a store while it is in use", _BACKUP)
     backup.add_argument("destination", metavar="DEST", help="a file, or a directory for a file named after the time")
-    backup.add_argument("--force", action="store_true", help="replace DEST if it is there already")
-    backup.add_argument(
-        "--as-is", action="store_true", help="copy it whatever is wrong with it; say what, with exit code 1"
-    )
+    backup.add_argument("--force", action="store_true", help="replace DEST if it exists")
+    backup.add_argument("--as-is", action="store_true", help="copy a store with faults too; list them, and exit with 1")
 
 
 def _add_restore(commands: Any) -> None:
@@ -123,15 +121,15 @@ def _add_restore(commands: Any) -> None:
 
 def _add_migrate(commands: Any) -> None:
     migrate = _add_command(commands, "migrate", "bring a store to the schema of this program", _MIGRATE)
-    migrate.add_argument("--check", action="store_true", help="say what would be done, and write nothing")
+    migrate.add_argument("--check", action="store_true", help="only list pending migrations; write nothing")
 
 
 def _add_prune(commands: Any) -> None:
     prune = _add_command(commands, "prune", "delete old sessions", _PRUNE)
     prune.add_argument("--older-than", metavar="DURATION", required=True, help="such as 30m, 12h, 90d or 6w")
     prune.add_argument("--archived", action="store_true", help="only sessions that are archived")
-    prune.add_argument("--dry-run", action="store_true", help="list them with their sizes, and delete nothing")
-    prune.add_argument("--yes", action="store_true", help="do not ask, on a terminal either")
+    prune.add_argument("--dry-run", action="store_true", help="list the sessions with their sizes; delete nothing")
+    prune.add_argument("--yes", action="store_true", help="do not ask, not even on a terminal")
     prune.add_argument("--json", action="store_true", help="report for a program")
 
 
@@ -150,12 +148,12 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _add_transports(serve: argparse.ArgumentParser) -> None:
     """Flags that LSP names. The libraries of some editors add them."""
-    serve.add_argument("--stdio", action="store_true", help="as it is anyway; some editors ask for it")
+    serve.add_argument("--stdio", action="store_true", help="the only transport; some editors pass this flag")
     serve.add_argument(
         "--clientProcessId",
         metavar="N",
         type=_process_id,
-        help="end when this process is gone; some editors name themselves so",
+        help="end when this process is gone; some editors pass this flag",
     )
     for flag in _TRANSPORTS:
         serve.add_argument(flag, nargs="?", action=_OtherTransport, help=argparse.SUPPRESS)

@@ -1,22 +1,22 @@
-"""What can go wrong, as exceptions that know no wire code.
+"""The exceptions of this package. They know no wire codes.
 
     SessionsError
     ├── InvalidValue            a value breaks a rule of its field
     │   └── TooLarge            … by its size
     ├── NotFound                no entity of that name
-    ├── Conflict                the value is fine, but not with what is stored
-    ├── Cancelled               the caller took the work back
-    ├── FeedPruned              what a listener has not heard yet is no longer kept
-    ├── NotOpen                 the manager was not opened, or was closed
+    ├── Conflict                the value conflicts with what is stored
+    ├── Cancelled               the caller cancelled the request
+    ├── FeedPruned              the store no longer keeps changes that a listener has not received
+    ├── NotOpen                 the manager is not open
     ├── WorkspaceNotFound       a folder that the client never named, or that does not exist
-    └── StoreError              the file, not the request
+    └── StoreError              the file is at fault, not the request
         ├── Busy                another process held the write lock for too long
         └── StorageFailure      opening, reading or writing failed; see StorageReason
             ├── Unreadable      … one value, row or table of the file is odd, the rest is fine
             │   └── StrangePart … another program put something on our tables
-            └── FileMoved       … since its file was deleted, replaced or moved
+            └── FileMoved       … because somebody deleted, replaced or moved the file
 
-Every message says what was wrong, with what value, and what to do. ``protocol/errors.py`` gives each its code.
+Every message says what was wrong, with which value, and what to do. ``protocol/errors.py`` gives each its code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mandrake_sessions.quoting import shorten
 
 
 class StorageReason(StrEnum):
-    """Why a store cannot do what was asked; the words are those of the wire."""
+    """Why a store cannot do what a caller asked. The words are those of the wire."""
 
     CREATE_DIRECTORY = "createDirectory"
     OPEN = "open"
@@ -47,13 +47,13 @@ class SessionsError(Exception):
 
 
 class WriteNeeded(BaseException):
-    """Not an error: the operation would write to a store that is not there yet, so that has to be made first. It passes
-    by whatever handles errors."""
+    """Not an error: the operation would write to a store that does not exist yet, so the caller has to create the store
+    first. Error handlers do not catch it."""
 
 
 class TakesLong(BaseException):
-    """Not an error: the operation would take longer than ``SessionManager.briefly`` allows, and has done nothing. It
-    passes by whatever handles errors."""
+    """Not an error: the operation would take longer than a brief one may, and has done nothing. Error handlers do not
+    catch it."""
 
 
 class InvalidValue(SessionsError):
@@ -73,7 +73,7 @@ class TooLarge(InvalidValue):
 
 
 class NotFound(SessionsError):
-    """No such entity. ``entity`` is its word (``session``, ``turn`` …), ``entity_id`` what was looked for."""
+    """No such entity. ``entity``: its word (``session``, ``turn`` …). ``entity_id``: the id that the caller gave."""
 
     def __init__(self, entity: str, entity_id: str) -> None:
         super().__init__(
@@ -84,7 +84,7 @@ class NotFound(SessionsError):
 
 
 class Conflict(SessionsError):
-    """What was asked does not fit what is stored. ``reason`` is one word, the message says the rest."""
+    """The request conflicts with what is stored. ``reason`` is one word; the message says the rest."""
 
     def __init__(self, reason: str, message: str, *, expected: Any = None, actual: Any = None) -> None:
         super().__init__(message)
@@ -94,11 +94,11 @@ class Conflict(SessionsError):
 
 
 class Cancelled(SessionsError):
-    """The caller took the request back before it was done; nothing of it is stored."""
+    """The caller cancelled the request before it was done. Nothing of it is stored."""
 
 
 class FeedPruned(SessionsError):
-    """Changes above ``seq`` are no longer kept; read the state anew."""
+    """The store no longer keeps the changes above ``seq``; read the state again."""
 
     def __init__(self, seq: int) -> None:
         super().__init__(f"changes above {seq} are no longer kept; subscribe again and read the state")
@@ -106,11 +106,11 @@ class FeedPruned(SessionsError):
 
 
 class NotOpen(SessionsError):
-    """The manager is not open: ``init()`` was not called yet, or ``close()`` was."""
+    """The manager is not open: call ``init()`` first, or it was closed."""
 
 
 class WorkspaceNotFound(SessionsError):
-    """``workspace`` is not one of the client's folders, or there is no such directory."""
+    """``workspace`` is not one of the client's folders, or the directory does not exist."""
 
     def __init__(self, workspace: str, message: str) -> None:
         super().__init__(message)
@@ -118,7 +118,7 @@ class WorkspaceNotFound(SessionsError):
 
 
 class StoreError(SessionsError):
-    """The file could not do what was asked, whatever was asked."""
+    """The file could not do what a caller asked, whatever that was."""
 
     def __init__(self, message: str, path: str) -> None:
         super().__init__(message)
@@ -138,7 +138,7 @@ class Busy(StoreError):
 
 
 class StorageFailure(StoreError):
-    """Opening, reading or writing the file failed, and trying again does not help by itself."""
+    """Opening, reading or writing the file failed. Trying again does not help by itself."""
 
     def __init__(self, reason: StorageReason, message: str, path: str) -> None:
         super().__init__(message, path)
@@ -146,10 +146,8 @@ class StorageFailure(StoreError):
 
 
 class Unreadable(StorageFailure):
-    """Something in the file is not what this program could have stored: one value, one row, one table. It alone is
-    affected; the store stays open and writable. ``entity`` is its word (``session``, ``table`` …), ``entity_id`` its
-    id or name.
-    """
+    """A value, row or table of the file is not what this program could have stored. Nothing else is affected; the store
+    stays open and writable. ``entity``: its word (``session``, ``table`` …). ``entity_id``: its id or name."""
 
     def __init__(self, entity: str, entity_id: str, why: str, path: str = "") -> None:
         super().__init__(
@@ -163,7 +161,7 @@ class Unreadable(StorageFailure):
 
 
 class StrangePart(Unreadable):
-    """Another program has put something on our tables, which may change or delete what is written: a trigger, say."""
+    """Another program has put a part on our tables, such as a trigger, which may change or delete what is written."""
 
     def __init__(self, kind: str, name: str) -> None:
         super().__init__(kind, name, "")
@@ -174,8 +172,8 @@ class StrangePart(Unreadable):
 
 
 class FileMoved(StorageFailure):
-    """The file was deleted, replaced or moved while it was open: what was asked was not done in the one that its name
-    leads to now. It is opened anew with the next call; try again."""
+    """Somebody deleted, replaced or moved the open file, so the operation was not done in the file that has the name
+    now. The next call opens that file; try again."""
 
     def __init__(self, path: str) -> None:
         super().__init__(

@@ -1,4 +1,5 @@
-"""Listeners of an embedding program: committed changes, this process's and others', in order, on one thread."""
+"""Calls the listeners of an embedding program, on one thread: with every committed change, of this process and others,
+in order."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ Listener = Callable[[Change], None]
 
 SHORTEST_LOOK = 0.002
 LONGEST_LOOK = 0.02
-# How many looks without news make the next one later.
+# After so many looks without a change, the next looks come later.
 PATIENCE = 100
 
 
@@ -37,7 +38,7 @@ class ListenerThread:
         self._thread.start()
 
     def add(self, listener: Listener) -> Callable[[], None]:
-        """Hear of what is committed from now on; gives the function that ends it."""
+        """Call a listener for what is committed from now on; gives the function that removes it."""
         key = object()
         with self._lock:
             self._listeners[key] = (self._feed.last_seq(), listener)
@@ -49,7 +50,7 @@ class ListenerThread:
         return remove
 
     def stop(self) -> None:
-        """Deliver what is committed, then end. No listener is called after this returns."""
+        """Deliver what is committed, then end. The thread calls no listener after this returns."""
         self._off_commit()
         self._stopping = True
         self._wake.set()
@@ -67,30 +68,32 @@ class ListenerThread:
             woken = self._wake.wait(SHORTEST_LOOK if quiet < PATIENCE else LONGEST_LOOK)
             self._wake.clear()
             quiet = 0 if self._look(woken=woken) else quiet + 1
-        # What was committed after the last look, but before the end.
+        # Changes committed after the last look, but before the end.
         self._look(woken=True)
 
     def _begin(self) -> None:
-        """Follow the file that is open now, from now on."""
-        # All of it or, where something cannot be read, nothing: what is tried again begins where this one did.
+        """Follow the store that is open now, from now on."""
+        # All or nothing, if something cannot be read: then the next try starts where this one did.
         reconnects, position = self._store.reconnects, self._feed.last_seq()
         store_id, watch = self._feed.store_id(), self._store.watch()
         self._reconnects, self._position, self._store_id, self._watch = reconnects, position, store_id, watch
 
     def _begin_again(self) -> None:
-        """The file was no longer where it was. Positions in another one mean nothing."""
+        """The store has been opened again. Positions in another store mean nothing."""
         position, store_id, watch = self._position, self._store_id, self._watch
         self._begin()
         watch.close()
         self._position = position
         if self._store_id != store_id:
             self._position = self._store.reopened_at
-            self._logger.warning("listeners hear of another store from now on: the file was deleted or replaced")
+            self._logger.warning(
+                "the file was deleted or replaced: listeners receive the changes of another store from now on"
+            )
             with self._lock:
                 self._listeners = {key: (0, listener) for key, (_, listener) in self._listeners.items()}
 
     def _look(self, *, woken: bool) -> bool:
-        """Deliver what is new; whether there may have been anything."""
+        """Deliver new changes; gives whether there may have been any."""
         try:
             if not self._store.is_current or self._store.reconnects != self._reconnects:
                 self._begin_again()
@@ -100,7 +103,7 @@ class ListenerThread:
                 self._deliver()
         except SessionsError as error:
             if not self._failing:
-                self._logger.warning("the feed cannot be read, it will be tried again: %s", error)
+                self._logger.warning("the feed cannot be read; the manager tries again: %s", error)
             self._failing = True
             return woken
         self._failing = False
@@ -125,7 +128,7 @@ class ListenerThread:
                         self._call(listener, change)
 
     def _call(self, listener: Listener, change: Change) -> None:
-        """One listener that fails must not silence the others."""
+        """A listener that fails must not keep the others from being called."""
         try:
             listener(change)
         except Exception:

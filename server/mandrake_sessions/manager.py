@@ -25,13 +25,13 @@ __all__ = ["Durability", "SessionManager"]
 class SessionManager(Conversations):
     """One store of conversations. Any number of managers, threads and processes may have the same file open.
 
-    ``db_path``: the SQLite file; ``init`` makes it and its directory. ``durability``: what a commit waits for.
+    ``db_path``: the SQLite file; ``init`` creates it and its directory. ``durability``: what a commit waits for.
     ``busy_timeout``: seconds that a call may wait for the lock of another process. ``inside``: a directory that the
-    file must lie in, wherever links lead. ``allow_network_filesystem``: take a file that other machines may share,
-    which can damage it.
+    file must lie in, wherever links lead. ``allow_network_filesystem``: accept a file that other machines may
+    share, which can damage it.
 
     When an operation returns, it is committed. Ids are UUIDs in any case, times milliseconds since the epoch, costs
-    USD. If somebody deletes, replaces or moves the file while it is open, the next operation opens its path again.
+    USD. If somebody deletes, replaces or moves the open file, the next operation opens the path again.
 
     Use it as a context manager, or call ``init`` and ``close``::
 
@@ -43,7 +43,7 @@ class SessionManager(Conversations):
             manager.update_turn(turn.id, status=TurnStatus.COMPLETED)
 
     Every operation may raise ``InvalidValue``, ``NotOpen``, ``Busy`` and ``StorageFailure`` (see ``errors``). The
-    docstring of each says what else it may raise, and what it guarantees. ``feed`` reads the changes of the store,
+    docstring of each says what else it may raise, and what it guarantees. ``feed`` reads the changes of the store.
     ``store`` is the store itself (``store/interface.py``): snapshots, health, and what servers need.
     """
 
@@ -65,7 +65,7 @@ class SessionManager(Conversations):
 
     @classmethod
     def of(cls, store: Store, logger: logging.Logger | None = None) -> Self:
-        """A manager of a store that the caller has made, of whatever kind. ``init`` opens it."""
+        """A manager of a store of any kind, which the caller has made. ``init`` opens it."""
         manager = cls.__new__(cls)
         manager._hold(store, logger)
         return manager
@@ -89,9 +89,9 @@ class SessionManager(Conversations):
         self._try_to_interrupt(interrupt_orphans)
 
     def close(self) -> None:
-        """Close the store: listeners hear what is committed until now and nothing after. Does nothing if it is
-        closed. The last manager of this process that has the file open closes the file itself; turns that this process
-        still streams become ``interrupted`` then."""
+        """Close the store. Does nothing if it is closed. Listeners receive everything that is committed until now, and
+        nothing after. The last manager of this process that has the file open closes the file itself; then the turns
+        that this process still streams become ``interrupted``."""
         listeners, self._listeners = self._listeners, None
         if listeners is not None:
             listeners.stop()
@@ -108,11 +108,11 @@ class SessionManager(Conversations):
         self._logger.info("opened %s: schema %d, storeId %s", self.store.name, version, store_id)
 
     def _try_to_interrupt(self, work: Callable[[Store], object]) -> None:
-        """What fails here, other processes do."""
+        """If it fails here, other processes do it."""
         try:
             work(self.store)
         except SessionsError as error:
-            self._logger.warning("turns could not be marked as interrupted, others will: %s", error)
+            self._logger.warning("turns could not be marked as interrupted; other processes will do it: %s", error)
 
     def __enter__(self) -> Self:
         self.init()
@@ -129,10 +129,10 @@ class SessionManager(Conversations):
         return self.store.snapshot(wait=wait)
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener`` with every change that is committed from now on, by any process, in ``seq`` order.
+        """Call ``listener`` with every change that any process commits from now on, in ``seq`` order.
 
-        A thread of the manager calls it, with one change at a time; what it raises is logged. Gives the function that
-        removes it.
+        A thread of the manager calls it, with one change at a time, and logs what it raises. Gives the function that
+        removes the listener.
         """
         if self._listeners is None:
             self._listeners = ListenerThread(self.store, self.feed, self._logger)

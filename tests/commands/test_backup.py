@@ -155,7 +155,7 @@ def test_a_store_in_which_something_is_wrong_is_copied_as_it_is_when_asked_for(
     assert ".partial" not in refused.err
     assert names(workspace) == [".git", ".ws"]
     copied = run(workspace, "backup", "--as-is", "copy.sqlite", code=1)
-    assert "copied as it is and not verified" in copied.out
+    assert "copied as it is, not verified" in copied.out
     listed = [line.removeprefix("- ") for line in copied.out.splitlines() if line.startswith("- ")]
     assert listed
     if harm in (odd_value, odd_piece):

@@ -52,7 +52,7 @@ def test_what_others_may_read_is_warned_of(workspace: Path, name: str, mode: int
         health = client.server_health()
         assert health.status == "ok"
         assert any(f"mode {mode:o}" in warning for warning in health.stores[0].warnings)
-        client.wait_for_log("may be used by others")
+        client.wait_for_log("other users may use")
 
 
 def lay(workspace: Path, link: str, target: Path) -> None:
@@ -137,7 +137,7 @@ def test_lock_files_that_cannot_be_made_are_named_by_health_and_doctor(workspace
         Talk(client).turn(content="here")
         (store,) = client.server_health().stores
     assert store.status == "ok"
-    assert f"{run} is not a directory, so no lock files can be made in it; remove it" in store.warnings
+    assert f"{run} is not a directory, so no lock files can be created in it; remove it" in store.warnings
     doctor = subprocess.run([*SERVER, "doctor"], cwd=workspace, env=clean_environment(workspace), check=False,
                             capture_output=True, text=True, timeout=TIMEOUT)  # fmt: skip
     assert doctor.returncode == 0

@@ -1,1 +1,1 @@
-"""The commands that keep a store in good order: what they print, ask, and end with. What they do is `maintenance`."""
+"""The maintenance commands: what they print and ask, and their exit codes. `maintenance` does the work."""

@@ -1,4 +1,4 @@
-"""``mandrake-sessions backup DEST``."""
+"""The command ``mandrake-sessions backup DEST``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mandrake_sessions.maintenance.words import plural, size_text
 
 
 def run(options: Namespace) -> int:
-    """0: it is there, whole. 1: it could not be made, or something is wrong with it. 2: DEST cannot be used."""
+    """0: the copy is whole. 1: the copy failed, or has faults. 2: DEST cannot be used."""
     return ended(options, lambda meant: _back_up(options, meant.database, meant.busy_timeout))
 
 
@@ -30,7 +30,7 @@ def _back_up(options: Namespace, database: str, busy_timeout: float) -> int:
     if not made.faults:
         say(f"{database} → {made.path}: {held}, verified")
         return DONE
-    say(f"{database} → {made.path}: {held}, copied as it is and not verified; {plural(len(made.faults), 'problem')}:")
+    say(f"{database} → {made.path}: {held}, copied as it is, not verified; {plural(len(made.faults), 'problem')}:")
     for fault in made.faults:
         say(f"- {fault}")
     say(f"Mend the copy before you restore it: mandrake-sessions doctor --fix --database {made.path}")

@@ -1,4 +1,4 @@
-"""``mandrake-sessions migrate [--check]``."""
+"""The command ``mandrake-sessions migrate [--check]``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ PENDING = 1
 
 
 def run(options: Namespace) -> int:
-    """0: the schema is current. With ``--check`` 1: migrations are pending; 2: it cannot be told. Without it 1: they
-    could not be applied."""
+    """0: the schema is current. 1: with ``--check``, migrations are pending; without it, they failed. 2: with
+    ``--check``, the store cannot be checked."""
     if options.check:
         return ended(options, _check, failed=UNUSABLE)
     return ended(options, _migrate, failed=FAILED)

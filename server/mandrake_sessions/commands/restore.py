@@ -1,4 +1,4 @@
-"""``mandrake-sessions restore SRC``."""
+"""The command ``mandrake-sessions restore SRC``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mandrake_sessions.maintenance.words import plural
 
 
 def run(options: Namespace) -> int:
-    """0: it is the store now. 1: it could not be, and all is as it was. 2: SRC cannot be used."""
+    """0: the backup is the store now. 1: it failed, and nothing has changed. 2: SRC cannot be used."""
     return ended(options, lambda meant: _restore(options.source, meant.database, meant.busy_timeout))
 
 
@@ -19,5 +19,5 @@ def _restore(source: str, database: str, busy_timeout: float) -> int:
         made = restore(source, database, busy_timeout=busy_timeout, progress=progress)
     say(f"{source} → {made.path}: {plural(made.sessions, 'session')}, verified; its storeId is {made.store_id}")
     if made.previous is not None:
-        say(f"what was there before: {made.previous}")
+        say(f"the previous file: {made.previous}")
     return DONE

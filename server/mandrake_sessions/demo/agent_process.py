@@ -1,4 +1,4 @@
-"""The agent's process, as the watcher starts and ends it."""
+"""Starts and ends the agent's process for the watcher."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ END_SECONDS = 5.0
 
 
 class AgentProcess:
-    """``log``: the file that is its stderr."""
+    """``log``: the file for its stderr."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
         self.pid = process.pid
@@ -36,10 +36,10 @@ class AgentProcess:
 
 @asynccontextmanager
 async def started_agent(workspace: Path, session_id: str, speed: float) -> AsyncIterator[AgentProcess]:
-    """The agent's process; it has ended when the block is left, by itself if all went well."""
+    """The agent's process, for the block. It has ended when the block is left; if all went well, by itself."""
     command = [*AGENT, "--workspace", str(workspace), "--session", session_id, "--speed", str(speed)]
     with tempfile.TemporaryFile() as log:
-        # A process group of its own, so that Ctrl-C reaches the watcher alone, which then ends things in order.
+        # A process group of its own, so that Ctrl-C reaches only the watcher, which ends the others in order.
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, process_group=0
         )
@@ -50,7 +50,7 @@ async def started_agent(workspace: Path, session_id: str, speed: float) -> Async
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let the agent's leash go, at which it stops and says in the store that it was stopped."""
+    """End the agent's input. It then stops, and stores that it was stopped."""
     assert process.stdin is not None
     process.stdin.close()
     try:

@@ -1,4 +1,4 @@
-"""Which files say the most about a directory, and one that says something by not being there."""
+"""Chooses the files that say most about a directory, and one missing file."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ READ_AT_MOST = 3
 LARGEST_READ = 1024 * 1024
 TELLING_NAMES = ("README", "pyproject.toml", "package.json", "Cargo.toml", "go.mod", "Makefile", "ARCHITECTURE")
 TELLING_SUFFIXES = (".md", ".rst", ".txt", ".py", ".ts", ".js", ".rs", ".go", ".c", ".java", ".rb", ".sh", ".toml")
-# The languages of the READMEs that the agent hopes for; hardly any directory has the first, none has all.
+# The languages of the READMEs that the agent asks for. Hardly any directory has the first, and none has all.
 LANGUAGES = {"eo": "Esperanto", "la": "Latin", "vo": "Volapük", "got": "Gothic"}
 
 
 def worth_reading(listing: Listing) -> list[str]:
-    """The paths of a few text files: those with telling names first, then those nearest to the root."""
+    """The paths of a few text files: first those with well-known names, then those nearest to the root."""
     candidates = [entry for entry in listing.files if _may_be_read(entry)]
     return [entry.path for entry in sorted(candidates, key=_rank)[:READ_AT_MOST]]
 
 
 def missing_readme(workspace: Path) -> tuple[str, str]:
-    """The name of a README that is not there, and its language."""
+    """The name of a README that does not exist, and its language."""
     names = [(f"README.{code}.md", language) for code, language in LANGUAGES.items()]
     return next((pair for pair in names if not (workspace / pair[0]).exists()), ("README.tlh.md", "Klingon"))
 
 
 def _may_be_read(entry: Entry) -> bool:
-    """Hidden files are nobody's business; a name that is no Unicode could not be said in a message."""
+    """Skip hidden files, and names that are not Unicode, since a message cannot hold them."""
     parts = PurePosixPath(entry.path).parts
     is_hidden = any(part.startswith(".") for part in parts)
     is_telling = _name_rank(entry) < len(TELLING_NAMES) or _suffix_rank(entry) < len(TELLING_SUFFIXES)

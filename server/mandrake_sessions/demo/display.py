@@ -1,4 +1,4 @@
-"""What both ways of showing a conversation have in common."""
+"""What both displays share."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ STYLES = {"pending": "dim", "in_progress": "yellow", "completed": "green", "fail
 
 
 class Display(AbstractContextManager["Display"], Protocol):
-    """Shows a conversation while it comes. Left before ``finish``, it leaves what was said until then."""
+    """Displays a conversation while it arrives. If the block ends before ``finish``, the text so far stays."""
 
     def show(self, watched: Watched) -> None:
-        """Called after every notification, and now and then when none came."""
+        """Called after every notification, and now and then without one."""
 
     def finish(self, watched: Watched) -> None:
-        """Called once, when all has come."""
+        """Called once, when everything has arrived."""
 
 
 def make_console() -> Console:
-    """A console for stdout. A pipe gets no control codes, whatever the environment wishes for."""
+    """A console for stdout. A pipe gets no control codes, whatever the environment asks for."""
     if isinstance(sys.stdout, TextIOWrapper):
-        # A terminal that has no tick mark shows a question mark, and the program goes on.
+        # A terminal without a tick mark shows a question mark, and the program continues.
         sys.stdout.reconfigure(errors="replace")
     if is_live():
         return Console(highlight=False)
@@ -39,12 +39,12 @@ def make_console() -> Console:
 
 
 def is_live() -> bool:
-    """Whether stdout is a terminal that can be drawn on."""
+    """Whether stdout is a terminal that supports drawing."""
     return sys.stdout.isatty() and not Console().is_dumb_terminal
 
 
 def print_header(console: Console, store: str, watcher_pid: int, agent_pid: int) -> None:
-    """Who talks to whom."""
+    """The participants."""
     lines = (
         ("An agent streams its answer into a store; this program watches the store.", ""),
         (f"  agent    process {agent_pid}, with a server of its own, writes", "dim"),
@@ -67,12 +67,12 @@ def call_text(call: ToolCall) -> Text:
 
 
 def status_text(watched: Watched) -> str:
-    """What has come so far, and how fast."""
+    """What has arrived so far, and how fast."""
     latency = watched.latency_ms
     measured = "" if latency is None else f" · {latency:.1f} ms from agent to watcher (median)"
     return f"{watched.pushes} pushes · {watched.pieces} pieces{measured}"
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would obey: file names and files may hold anything."""
+    """The text without control characters: names of files and their contents may hold anything."""
     return "\n".join(map(one_line, text.split("\n")))

@@ -1,4 +1,4 @@
-"""What was stored, read back from the store."""
+"""Figures about the stored session, read from the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mandrake_sessions.workspaces import workspace_database
 
 
 class Stored:
-    """A session as ``session/history`` gives it, and what can be counted in it."""
+    """A session as ``session/history`` gives it, and its figures."""
 
     def __init__(self, session: Session, rounds: list[HistoryRound]) -> None:
         self.session = session
@@ -55,7 +55,7 @@ async def read_back(client: Client, session_id: str) -> Stored:
 
 
 def is_what_was_drawn(stored: Stored, watched: Watched) -> bool:
-    """Whether the pushed pieces, put together, are what the store holds."""
+    """Whether the pushed pieces, joined, equal what the store holds."""
     # Only the watcher asked for raw responses.
     return stored.turns == [evolve(turn, raw_response=None) for turn in watched.turns]
 
@@ -83,7 +83,7 @@ def print_figures(console: Console, stored: Stored, watched: Watched, store: str
 
 
 def print_how_to_look(console: Console, workspace: Path, session_id: str, store: str) -> None:
-    """Commands for a shell, on a line each however long, so that they can be copied."""
+    """Commands for a shell, one on each line however long, so that a user can copy them."""
     message = {"jsonrpc": "2.0", "id": 1, "method": "session/history", "params": {"sessionId": session_id}}
     program = (
         ["mandrake-sessions"] if shutil.which("mandrake-sessions") else [sys.executable, "-m", "mandrake_sessions"]

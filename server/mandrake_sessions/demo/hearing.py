@@ -1,4 +1,4 @@
-"""The watcher's ears: both subscriptions are read as they come, while the display is drawn now and then."""
+"""Reads both of the watcher's subscriptions as notifications arrive, while the display is drawn now and then."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Sessions = Subscription[SessionSubscription, SessionUpdated]
 
 
 class DemoFailed(Exception):
-    """The demonstration did not come to its end."""
+    """The demonstration did not finish."""
 
 
 class Hearing:
-    """Applies what is pushed to ``watched`` while the block runs."""
+    """Applies notifications to ``watched`` while the block runs."""
 
     def __init__(self, watched: Watched, turns: Turns, sessions: Sessions) -> None:
         self._watched = watched
@@ -43,7 +43,7 @@ class Hearing:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def has_more(self, seconds: float) -> bool:
-        """Whether something new came, which is waited for. Raises DemoFailed after a long silence, and ClientError."""
+        """Wait for something new; gives whether it came. Raises DemoFailed after a long silence, and ClientError."""
         try:
             async with asyncio.timeout(seconds):
                 await self._moved.wait()
@@ -51,7 +51,7 @@ class Hearing:
             pass
         for task in self._tasks:
             if task.done():
-                # A subscription to the whole store ends with an error alone.
+                # A subscription to the whole store ends only with an error.
                 task.result()
         if time.monotonic() - self._heard > SILENCE_SECONDS:
             raise DemoFailed(f"nothing was pushed for {SILENCE_SECONDS:.0f} s")

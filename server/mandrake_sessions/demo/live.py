@@ -1,4 +1,4 @@
-"""For terminals: what is finished is printed and scrolls away, what still comes is drawn below it, live."""
+"""The display for terminals: it prints finished turns, which scroll away, and redraws what still streams below them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mandrake_sessions.demo.watched import Watched
 from mandrake_sessions.model import Turn, TurnStatus
 
 FRAMES_PER_SECOND = 20
-# The terminal writes ^C where the cursor stands; it must not begin a line that we know nothing of.
+# The terminal writes ^C at the cursor, which must not be at the start of a line that this program redraws.
 ECHO_WIDTH = 3
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class LiveDisplay:
-    """Finished turns are printed once; the one that streams, and a line of figures, are drawn again and again."""
+    """Prints each finished turn once. It redraws the streaming turn and a line of figures again and again."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -76,7 +76,7 @@ class LiveDisplay:
 
 
 class _Tail:
-    """The last lines of something, as many as the terminal has, less a few: what streams is at the end."""
+    """The last lines of a renderable, a few less than the terminal has: the streaming text is at the end."""
 
     def __init__(self, inner: RenderableType, spare: int) -> None:
         self._inner = inner
@@ -90,7 +90,7 @@ class _Tail:
 
 
 def _turn(turn: Turn, *, cursor: bool = False) -> RenderableType:
-    """A turn: its text, thoughts dimmed, and its tool calls below it."""
+    """A turn: its text, dimmed if it is a thought, and its tool calls below it."""
     is_thought = turn.kind == "thought"
     text = Text(printable(turn.content or "").rstrip(), style="dim italic" if is_thought else "")
     if cursor and not turn.tool_calls:

@@ -1,4 +1,4 @@
-"""For pipes and logs: every piece is printed as it comes, and nothing is ever drawn over."""
+"""The display for pipes and logs: it prints every piece as it arrives, and never redraws."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mandrake_sessions.model import ToolCall, Turn, TurnStatus
 
 
 class PlainDisplay:
-    """Remembers what it has printed, and prints what there is more."""
+    """Remembers what it has printed, and prints the rest."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -28,7 +28,7 @@ class PlainDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            # What explains it must not stand behind half a sentence.
+            # The explanation must not follow half a sentence.
             self._write("\n")
 
     def show(self, watched: Watched) -> None:

@@ -1,4 +1,4 @@
-"""The watcher: starts the agent, draws what is pushed, and reads back what was stored."""
+"""The watcher: it starts the agent, draws the notifications, and reads the stored session at the end."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_demo(workspace: str) -> int:
     try:
         asyncio.run(_demonstrate(make_console(), directory, speed))
     except BrokenPipeError:
-        # Whoever read our output has gone; what is left in the buffer must not be an error of its own at the end.
+        # Nobody reads the output any more. What the buffer still holds must not cause a second error at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (DemoFailed, ClientError, OSError) as error:
@@ -61,7 +61,7 @@ async def _demonstrate(console: Console, workspace: Path, speed: float) -> None:
     watched = Watched(str(uuid4()))
     async with (
         Client(workspace, timeout=REPLY_SECONDS) as client,
-        # The agent is started only after these were answered, so that nothing of what it says can be missed.
+        # The agent starts only after these answers, so that the watcher misses nothing.
         client.follow_turns(include_raw=True) as turns,
         client.follow_sessions() as sessions,
         Hearing(watched, turns, sessions) as hearing,
@@ -92,14 +92,14 @@ async def _watch(hearing: Hearing, agent: AgentProcess, watched: Watched, displa
 
 
 async def _catch_up(hearing: Hearing, stored: Stored, watched: Watched, display: Display) -> None:
-    """Hear the rest: the two subscriptions are two streams, and the end may be told on one of them first."""
+    """Wait for the rest: the two subscriptions are two streams, and either may deliver the end first."""
     while watched.seq < stored.seq:
         await hearing.has_more(FRAME_SECONDS)
         display.show(watched)
 
 
 def _speed() -> float:
-    """The pace. Raises ValueError, which says what the environment should have."""
+    """The pace. Raises ValueError, which says what the variable must be."""
     given = os.environ.get(SPEED_VARIABLE)
     if not given:
         return 1.0 if sys.stdout.isatty() else PIPE_SPEED

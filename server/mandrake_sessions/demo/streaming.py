@@ -1,4 +1,4 @@
-"""How the agent puts what it says and does into the store: turns, pieces and tool calls, as they happen."""
+"""Streams the agent's words and actions into the store: turns, pieces and tool calls, as they happen."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Found = TypeVar("Found", Listing, Document)
 
 
 class Cancelled(Exception):
-    """Whoever started the agent has gone, or wants no more."""
+    """The process that started the agent has gone, or stops it."""
 
 
 class Pace:
@@ -53,7 +53,7 @@ def now_us() -> int:
 
 
 class Called(NamedTuple):
-    """What came of a tool call that failed."""
+    """The result of a tool call that failed."""
 
     error: str
 
@@ -68,11 +68,11 @@ class LiveTurn:
         self._pace = pace
 
     async def say(self, text: str) -> None:
-        """Stream a text. A word counts as a token, there being no model that would count otherwise."""
+        """Stream a text. Each word counts as a token, since there is no model that would count."""
         for piece in pieces(text):
             await self._pace.pause(random.uniform(*PIECE_SECONDS))
             chunk, self.tokens = self.tokens, self.tokens + 1
-            # What a provider sent, to the letter, belongs into rawResponse. This one says when it sent.
+            # rawResponse is for the exact bytes of a provider. This agent stores the time of sending there.
             raw = json.dumps({"delta": piece, "sentAtUs": now_us()}) + "\n"
             await self._client.turn_append(
                 turn_id=self._id, chunk=chunk, content=piece, raw_response=raw, current_tokens=self.tokens
@@ -83,9 +83,9 @@ class LiveTurn:
     async def call(
         self, call_id: str, tool: Callable[[Path, str], Found], workspace: Path, path: str
     ) -> Found | Called:
-        """Run a tool; all that becomes of it is stored, in the order in which it happens.
+        """Run a tool, and store each of its states, in order.
 
-        The pauses are for whoever watches: ``start_time``, ``end_time`` and ``elapsedMs`` are the tool's own.
+        The pauses are for people who watch. ``start_time``, ``end_time`` and ``elapsedMs`` are the tool's own.
         """
         await self._upsert(
             id=call_id,
@@ -137,7 +137,7 @@ async def streaming_turn(
 
 
 def _response(found: Listing | Document | Called) -> dict[str, Any]:
-    """What a tool gave, as JSON: the names that it holds may be any bytes, messages are Unicode."""
+    """The result of a tool as JSON: names of files may be any bytes, messages are Unicode."""
     if isinstance(found, Called):
         return {"error": found.error}
     if isinstance(found, Document):

@@ -1,4 +1,4 @@
-"""The agent's two tools. They really look at the disk, and are bounded, whatever the directory holds."""
+"""The agent's two tools. They really read the disk, within bounds, whatever the directory holds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Entry:
 
 @frozen
 class Listing:
-    """``truncated``: there was more than the bound."""
+    """``truncated``: there is more than the bound."""
 
     entries: list[Entry]
     truncated: bool
@@ -56,7 +56,7 @@ class Document:
 
 
 def list_directory(workspace: Path, path: str) -> Listing:
-    """What is in a directory and below, the nearest first. Links are not followed. Raises OSError."""
+    """The contents of a directory and those below, nearest first. It does not follow links. Raises OSError."""
     entries: list[Entry] = []
     waiting = deque([path])
     while waiting:
@@ -64,7 +64,7 @@ def list_directory(workspace: Path, path: str) -> Listing:
         try:
             found = sorted(os.scandir(workspace / directory), key=lambda item: item.name)
         except PermissionError:
-            # One closed directory below is no reason to know nothing of the others.
+            # One unreadable directory is no reason to give up on the others.
             if directory == path:
                 raise
             continue
@@ -91,7 +91,7 @@ def read_file(workspace: Path, path: str) -> Document:
 
 
 def clean(name: str) -> str:
-    """A name of the file system as Unicode text, also where its bytes are no UTF-8."""
+    """A name of the file system as Unicode text, even if its bytes are not UTF-8."""
     return os.fsencode(name).decode(errors="replace")
 
 
@@ -101,6 +101,6 @@ def _entry(directory: str, item: os.DirEntry[str]) -> Entry:
     try:
         size = 0 if is_directory else item.stat(follow_symlinks=False).st_size
     except OSError:
-        # It went while we were looking.
+        # It disappeared meanwhile.
         size = 0
     return Entry(path, is_directory, size)

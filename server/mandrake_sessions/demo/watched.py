@@ -1,4 +1,4 @@
-"""What the watcher knows of the conversation: nothing but what was pushed to it."""
+"""What the watcher knows of the conversation: only what it received in notifications."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mandrake_sessions.protocol.results import SessionUpdated, TurnUpdated
 
 
 class Watched:
-    """One session, made of the notifications about it. Any other in the same store is none of its business."""
+    """One session, built from the notifications about it. The watcher ignores other sessions of the same store."""
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
@@ -25,9 +25,9 @@ class Watched:
 
     @property
     def turns(self) -> list[Turn]:
-        """In the order in which the agent began them; none before the question.
+        """The turns in the order in which the agent began them; none before the question.
 
-        Sessions and turns are two streams, each in its own order: a turn may be heard of before its question.
+        Sessions and turns are two streams, each in its own order: a turn may arrive before its question.
         """
         if not self.question:
             return []
@@ -35,19 +35,20 @@ class Watched:
 
     @property
     def seq(self) -> int:
-        """Up to where the turns have been heard of."""
+        """The last change of the turns that has arrived."""
         return max((turn.seq for turn in self._turns.values()), default=0)
 
     @property
     def latency_ms(self) -> float | None:
-        """From the agent's sending of a piece to its notification being read here, the median; None before the first.
+        """The median time from the agent's sending of a piece to the arrival of its notification; None before the
+        first.
 
-        The agent writes into each piece when it sent it; both processes read the clock of the same machine.
+        The agent writes the time of sending into each piece. Both processes read the clock of the same machine.
         """
         return median(self.latencies_ms) if self.latencies_ms else None
 
     def apply(self, update: TurnUpdated | SessionUpdated, received_us: int) -> None:
-        """Take a notification in, with the time at which it came; those about other sessions are left alone."""
+        """Apply a notification that arrived at this time. Those about other sessions are ignored."""
         if update.session_id != self.session_id:
             return
         self.pushes += 1
@@ -72,7 +73,7 @@ class Watched:
         else:
             self._turns[update.turn_id] = turn
         if update.first_chunk is not None and update.last_chunk is not None:
-            # Pieces that came fast may have been joined into one push; each says for itself when it was sent.
+            # One notification may join several fast pieces; each has its own time of sending.
             self.pieces += update.last_chunk - update.first_chunk + 1
             for line in (update.raw_response or "").splitlines():
                 self.latencies_ms.append((received_us - json.loads(line)["sentAtUs"]) / 1000)

@@ -1,4 +1,4 @@
-"""What was met in a file that could not be read for what it is, while the rest of it is used as ever."""
+"""Values of a file that could not be read; the rest of the file stays in use."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from mandrake_sessions.errors import Unreadable
 
 logger = logging.getLogger(__name__)
 
-# So many are remembered, to be named in the health of the store.
+# How many are remembered, for the health of the store.
 MAX_ODDITIES = 50
 
 
 class Oddities:
-    """Of one open file; used by all its connections, on any thread.
+    """Those of one open file. All its connections use it, on any thread.
 
-    ``pruned_seq``: the last change of the feed that could not be read. Subscribers from before it are told so, as they
-    are of changes that are no longer kept.
+    ``pruned_seq``: the last change of the feed that could not be read. It counts as pruned, so subscribers from before
+    it get a reset.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Oddities:
         self._found: dict[tuple[str, str], Unreadable] = {}
 
     def note(self, error: Unreadable) -> None:
-        """Remember it, and log it once."""
+        """Remember a value, and log it once."""
         key = (error.entity, error.entity_id)
         with self._lock:
             if key in self._found or len(self._found) >= MAX_ODDITIES:
@@ -35,7 +35,7 @@ class Oddities:
         logger.warning("%s: %s", error.path, error)
 
     def forget(self, error: Unreadable) -> None:
-        """It can be read again, or is gone."""
+        """Forget a value: it can be read again, or is gone."""
         with self._lock:
             self._found.pop((error.entity, error.entity_id), None)
 

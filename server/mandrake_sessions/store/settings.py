@@ -1,4 +1,4 @@
-"""How a store is to be opened."""
+"""The settings of a store."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from attrs import frozen
 class Durability(StrEnum):
     """What a COMMIT waits for.
 
-    ``BALANCED``: appends reach the operating system (a crash of any process loses nothing, a power cut may lose the
-    last moments), everything else reaches the disk. ``FULL``: all of it reaches the disk. ``NORMAL``: nothing waits.
+    ``BALANCED``: appends wait for the operating system (a crash of any process loses nothing, a power cut may lose the
+    last moments), everything else waits for the disk. ``FULL``: everything waits for the disk. ``NORMAL``: everything
+    waits for the operating system.
     """
 
     BALANCED = "balanced"
@@ -19,7 +20,7 @@ class Durability(StrEnum):
     NORMAL = "normal"
 
     def synchronous(self, *, appends_only: bool) -> str:
-        """SQLite's word for a transaction that holds appends alone, or anything else."""
+        """SQLite's word for a transaction of appends alone, or of anything else."""
         if self is Durability.BALANCED:
             return "NORMAL" if appends_only else "FULL"
         return self.value.upper()
@@ -28,7 +29,7 @@ class Durability(StrEnum):
 @frozen
 class StoreSettings:
     """``busy_timeout``: seconds that a call may wait for another process's lock. ``inside``: the directory that the
-    file must lie in, wherever links lead. ``allow_network_filesystem``: take one that other machines may share."""
+    file must lie in, wherever links lead. ``allow_network_filesystem``: accept a file that other machines may share."""
 
     durability: Durability = Durability.BALANCED
     busy_timeout: float = 5.0

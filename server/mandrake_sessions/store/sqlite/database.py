@@ -93,7 +93,7 @@ class Database:
             self.rescue.save(self.writer, lost)
         except StoreError as error:
             # The commit stands, and must not fail for this. Opening the file again tries it again.
-            logger.warning("%s: what its lost -wal holds could not be saved yet: %s", self.path, error)
+            logger.warning("%s: the content of its lost -wal could not be saved yet: %s", self.path, error)
 
     def abandon(self) -> None:
         """In a forked child: its parent's connections and lease are not to be used, nor closed."""
@@ -127,7 +127,9 @@ class Database:
                 beside.execute("SELECT count(*) FROM sqlite_schema").fetchone()
                 self.writer.close()
         except (sqlite3.Error, StorageFailure) as error:
-            logger.warning("%s: its -wal or -shm is another's, and it stays open beside that: %s", self.path, error)
+            logger.warning(
+                "%s: another process uses another -wal or -shm; the file stays open nevertheless: %s", self.path, error
+            )
             _keep_for_ever(self.writer)
 
     def _protect(self) -> None:

@@ -53,7 +53,7 @@ def store_row(connection: StoreConnection) -> Iterator[Problem]:
     """Exactly one row says which store this is."""
     rows = _count(connection, "SELECT count(*) FROM store")
     if rows != 1:
-        text = "the row that says which store this is (table store) is gone"
+        text = "the row that says which store this is (table store) is missing"
         if rows:
             text = f"{rows} rows say which store this is (table store); there must be one"
         yield Problem("store", 1, text, Mend.STORE_ROW)
@@ -77,18 +77,20 @@ def relations(connection: StoreConnection) -> Iterator[Problem]:
     for table, count in connection.execute(
         'SELECT "table", count(*) FROM pragma_foreign_key_check GROUP BY 1 ORDER BY 1'
     ):
-        yield Problem("references", count, f"{table}: {count} belong to a row that is not there", Mend.RELATIONS)
+        yield Problem("references", count, f"{table}: {count} refer to a missing row", Mend.RELATIONS)
     for part in ("request", "response"):
         lost = f"FROM round r WHERE NOT EXISTS (SELECT 1 FROM {part} p WHERE p.pk = r.pk)"
         yield from _found(connection, "relations", "r.pk", lost, f"round without a {part}", Mend.RELATIONS)
     torn = "FROM turn t JOIN round r ON r.pk = t.round_pk WHERE t.session_pk <> r.session_pk"
-    yield from _found(connection, "relations", "t.pk", torn, "turn whose round is of another session", Mend.RELATIONS)
+    yield from _found(
+        connection, "relations", "t.pk", torn, "turn whose round belongs to another session", Mend.RELATIONS
+    )
 
 
 def numbers(connection: StoreConnection) -> Iterator[Problem]:
     """The feed gave every number, and another one can follow."""
     odd = f"FROM feed WHERE seq < 1 OR seq > {MAX_NUMBER}"
-    yield from _found(connection, "numbers", "seq", odd, "change with a number that cannot be", Mend.NUMBERS)
+    yield from _found(connection, "numbers", "seq", odd, "change with an impossible number", Mend.NUMBERS)
     (last,) = connection.execute(f"SELECT coalesce(max(seq), 0) FROM feed WHERE seq <= {MAX_NUMBER}").fetchone()
     for table, column in (("session", "seq"), ("turn", "seq"), ("round", "pk"), ("turn", "pk"), ("text", "pk")):
         beyond = f"FROM {table} WHERE {column} > {last} AND {column} <= {MAX_NUMBER}"
@@ -96,7 +98,7 @@ def numbers(connection: StoreConnection) -> Iterator[Problem]:
         yield from _found(connection, "numbers", "pk", beyond, sentence, Mend.FEED)
     for table in ("session", "turn"):
         early = f"FROM {table} WHERE seq < pk"
-        yield from _found(connection, "numbers", "pk", early, f"{table} changed before it was made", Mend.VALUES)
+        yield from _found(connection, "numbers", "pk", early, f"{table} changed before its creation", Mend.VALUES)
     pruned = f"FROM store WHERE pruned_seq > {last}"
     yield from _found(connection, "numbers", "pruned_seq", pruned, "pruned_seq above the newest change", Mend.FEED)
 
@@ -113,14 +115,14 @@ def counters(connection: StoreConnection) -> Iterator[Problem]:
     for pk in checkup.wrong_previews(connection):
         count, first = count + 1, pk if first is None else first
     if count:
-        text = f"session.preview: {count} are not the beginning of the first request; the first in row {first}"
+        text = f"session.preview: {count} differ from the beginning of the first request; the first in row {first}"
         yield Problem("counters", count, text, Mend.COUNTERS)
 
 
 def ends(connection: StoreConnection) -> Iterator[Problem]:
     """A turn has an end time once it has ended, and not before."""
     endless = "FROM turn WHERE (status = 'streaming') <> (stream_end_time IS NULL)"
-    sentence = "turn whose stream_end_time does not agree with its status"
+    sentence = "turn whose stream_end_time contradicts its status"
     yield from _found(connection, "ends", "pk", endless, sentence, Mend.VALUES)
 
 
@@ -133,14 +135,16 @@ def pieces(connection: StoreConnection) -> Iterator[Problem]:
             others = f"{stored} of {chunk_count - folded} others"
             first = first or f"turn {pk} has {chunk_count} pieces, {folded} folded, and {others}"
     if count:
-        yield Problem("pieces", count, f"{count} turns lack pieces of their text, or count wrong: {first}", Mend.TEXTS)
+        yield Problem(
+            "pieces", count, f"{count} turns lack pieces of their text, or have wrong counts: {first}", Mend.TEXTS
+        )
 
 
 def texts(connection: StoreConnection) -> Iterator[Problem]:
     """The text of a turn begins where its row says, and is as long."""
     for column in ("content_pk", "raw_response_pk"):
         yield from _found(
-            connection, "texts", "t.pk", _astray(column), f"turn.{column} that names no text of it", Mend.TEXTS
+            connection, "texts", "t.pk", _astray(column), f"turn.{column} that names no text of the turn", Mend.TEXTS
         )
     count, first = 0, ""
     for pk, content, raw, folded, content_found, raw_found, unfolded in connection.execute(TEXT_BYTES):
@@ -151,7 +155,7 @@ def texts(connection: StoreConnection) -> Iterator[Problem]:
                 f"and has {content_found} + {raw_found}, {unfolded} not folded"
             )
     if count:
-        yield Problem("texts", count, f"{count} turns do not have as much text as they say: {first}", Mend.TEXTS)
+        yield Problem("texts", count, f"{count} turns have wrong lengths of their texts: {first}", Mend.TEXTS)
 
 
 def broken_turns(connection: StoreConnection) -> list[int]:
@@ -193,7 +197,7 @@ def feed(connection: StoreConnection) -> Iterator[Problem]:
         " OR output_tokens IS NULL OR output_tokens < 0 OR content_bytes IS NULL OR content_bytes < 0"
         " OR raw_response_bytes IS NULL OR raw_response_bytes < 0)"
     )
-    yield from _found(connection, "feed", "seq", odd, "change with a value that cannot be", Mend.FEED)
+    yield from _found(connection, "feed", "seq", odd, "change with an impossible value", Mend.FEED)
 
 
 def _found(connection: StoreConnection, check: str, key: str, rows: str, what: str, mend: Mend) -> Iterator[Problem]:

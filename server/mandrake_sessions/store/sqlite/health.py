@@ -108,7 +108,7 @@ def _free_bytes(path: str) -> int | None:
 def _warnings(path: str, database: Database, *, own_directory: bool) -> list[str]:
     """The texts stay the same while nothing else is wrong, so that each is logged once."""
     found = [
-        f"{name} may be used by others than its owner (mode {mode:o}); chmod go= it, or mandrake-sessions doctor --fix"
+        f"other users may use {name} (mode {mode:o}); chmod go= it, or mandrake-sessions doctor --fix"
         for name, mode in open_to_others(path, own_directory=own_directory).items()
     ]
     # The figures have members of their own (``walBytes``, ``freeBytes``). A warning with a changing figure would be

@@ -85,13 +85,13 @@ class Lease:
         except (OSError, FileMoved) as error:
             if str(error) != self._failed:
                 self._failed = str(error)
-                logger.warning("the lease on %s could not be looked after: %s", self._database, error)
+                logger.warning("the locks of the lease on %s could not be taken again: %s", self._database, error)
 
     def _hold_again(self) -> None:
         if self._directory is not None and not _is_directory(self._database, self._directory):
             self._hold_directory()
         if self._file is not None and not _leads_to(self._path, self._file):
-            logger.warning("%s went while it was in use; it is made again", self._path)
+            logger.warning("%s disappeared while it was in use; the server creates it again", self._path)
             self._hold_file()
 
     def release(self) -> None:
@@ -152,10 +152,10 @@ def unusable_lock_directory(database_path: str) -> str | None:
     except OSError:
         return None
     if not stat.S_ISDIR(mode):
-        return f"{path} is not a directory, so no lock files can be made in it; remove it"
+        return f"{path} is not a directory, so no lock files can be created in it; remove it"
     if os.access(path, os.R_OK | os.W_OK | os.X_OK):
         return None
-    return f"no lock files can be made in {path}: {whose(path)}; sudo chown -R it to the owner of the store"
+    return f"no lock files can be created in {path}: {whose(path)}; sudo chown -R it to the owner of the store"
 
 
 def _tell_once(directory: Path, error: OSError, so: str) -> None:

@@ -89,7 +89,7 @@ def _try(
     except SessionsError as error:
         return Mended(False, f"{text}: {error}")
     except (sqlite3.Error, ValueError, OverflowError) as error:
-        return Mended(False, f"{text}: this cannot be mended by itself ({error}); restore a backup")
+        return Mended(False, f"{text}: this cannot be mended automatically ({error}); restore a backup")
     return Mended(True, text)
 
 
@@ -156,13 +156,13 @@ def _mend_counters(connection: StoreConnection) -> None:
 _WORKS: dict[Mend, tuple[Callable[[StoreConnection], None], str]] = {
     Mend.TABLES: (
         _make_tables,
-        "made again, empty, what was gone of the schema, and took away what others had put on it",
+        "created missing parts of the schema again, empty, and removed what other programs had put on it",
     ),
-    Mend.NUMBERS: (mend_numbers, "gave changes whose number could not be another one"),
-    Mend.STORE_ROW: (_mend_store_row, "made again the row that says which store it is"),
-    Mend.RELATIONS: (mend_relations, "gave rows whose parent was gone a new one"),
-    Mend.VALUES: (mend_values, "replaced values that could not be read, and kept their text where there was one"),
-    Mend.TEXTS: (mend_texts, "counted the text of turns from what is there"),
-    Mend.FEED: (mend_feed, "took out of the feed what could not be read; subscribers from before read the state again"),
+    Mend.NUMBERS: (mend_numbers, "gave changes with impossible numbers new ones"),
+    Mend.STORE_ROW: (_mend_store_row, "created the row again that says which store this is"),
+    Mend.RELATIONS: (mend_relations, "created missing parents of rows again"),
+    Mend.VALUES: (mend_values, "replaced unreadable values, and kept their text if they had one"),
+    Mend.TEXTS: (mend_texts, "counted the texts of turns again"),
+    Mend.FEED: (mend_feed, "removed unreadable changes from the feed; subscribers read the state again"),
     Mend.COUNTERS: (_mend_counters, "set the next indexes and previews right"),
 }

@@ -235,4 +235,4 @@ def changed_migrations(connection: sqlite3.Connection) -> list[str]:
 def check_ledger(connection: sqlite3.Connection, path: str) -> None:
     """Warn of migrations whose text changed after they had been applied to this file."""
     for name in changed_migrations(connection):
-        logger.warning("%s: migration %s was changed after it had been applied here", path, name)
+        logger.warning("%s: migration %s changed after it had been applied to this file", path, name)

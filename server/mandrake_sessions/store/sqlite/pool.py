@@ -155,7 +155,7 @@ def _set_apart(database: Database) -> None:
         copy.publish(path, replace=True)
         for suffix in (WAL, SHM):
             Path(path + suffix).unlink(missing_ok=True)
-    logger.warning("%s was overwritten while it was open; what is in it now is another store", path)
+    logger.warning("%s was overwritten while it was open; it now holds another store", path)
 
 
 def _give_up_lease(path: str) -> None:

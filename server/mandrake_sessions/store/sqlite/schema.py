@@ -57,12 +57,10 @@ def missing_parts(connection: Connection) -> Missing:
     views = {name for kind, name in strange if kind == "view"}
     found = [Problem("tables", 1, f"the table {name} is gone", Mend.TABLES) for name in tables if name not in views]
     found += [
-        Problem("tables", 1, f"a view stands in the place of the table {name}", None)
-        for name in tables
-        if name in views
+        Problem("tables", 1, f"a view has the name of the table {name}", None) for name in tables if name in views
     ]
     found += [
-        Problem("tables", 1, f"the {kind} {name}, of another program, changes what is written", Mend.TABLES)
+        Problem("tables", 1, f"the {kind} {name}, of another program, may change what is written", Mend.TABLES)
         for kind, name in strange
         if kind != "view"
     ]
@@ -74,7 +72,7 @@ def missing_parts(connection: Connection) -> Missing:
         found.append(Problem("tables", len(columns), text, None))
     for kind, name in altered_parts(connection):
         if name not in altered:
-            text = f"the {kind} {name} is not as this program makes it"
+            text = f"the {kind} {name} differs from what this program creates"
             found.append(Problem("tables", 1, text, Mend.TABLES if kind == "index" else None))
     return Missing(found, tables + altered)
 
