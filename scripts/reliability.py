@@ -147,7 +147,7 @@ PARTS = {
         ),
         Promise(
             "A write during a restore is in the old file, which the restore keeps, or in the new one",
-            "commands/test_restore.py::test_what_others_were_told_is_stored_is_in_the_file_before_or_in_the_restored_one",
+            "commands/test_restore.py::test_an_acknowledged_write_is_in_the_previous_or_the_restored_file",
         ),
     ),
     "The client is hostile, or gone": (

@@ -100,7 +100,7 @@ async def test_an_error_says_what_the_server_says(client: StrictClient) -> None:
     assert (await client.session_list()).sessions == []
 
 
-async def test_what_is_of_no_subscription_is_told_by_itself(client: StrictClient) -> None:
+async def test_notifications_of_no_subscription_reach_the_callback(client: StrictClient) -> None:
     await client.notify("turn/append", {"turnId": UNKNOWN, "content": "lost", "chunk": 3})
     while not client.notifications:
         await client.session_list()
@@ -263,7 +263,7 @@ async def test_a_program_that_is_no_such_server_is_an_error_of_each_request() ->
             await client.server_info()
 
 
-async def test_what_nobody_expects_is_passed_over() -> None:
+async def test_unexpected_messages_are_skipped() -> None:
     noise = ["no JSON\n[]", '{"id": [1], "result": 1}\n{"id": 9, "result": 1}', '{"method": "turn/updated"}']
     noise.append('{"method": "turn/updated", "params": {"subscriptionId": "nobody"}}')
     answer = '{"id": ID, "result": {"turnId": "t", "seq": 1, "chunk": 0, "chunkCount": 1}}'

@@ -168,7 +168,7 @@ def test_a_store_in_which_something_is_wrong_is_copied_as_it_is_when_asked_for(
     assert names(workspace) == [".git", ".ws", "copy.sqlite"]
 
 
-def test_what_sqlite_cannot_copy_is_told_to_be_copied_by_hand(workspace: Path) -> None:
+def test_for_a_file_that_sqlite_cannot_copy_the_error_says_how_to_copy_it(workspace: Path) -> None:
     fill(store_of(workspace), "one", text=100_000)
     no_pages_left(store_of(workspace))
     done = run(workspace, "backup", "--as-is", "copy.sqlite", code=1)

@@ -61,7 +61,7 @@ def missing(database: Path) -> None:
         (missing, "there is no store at"),
     ],
 )
-def test_what_cannot_be_told(workspace: Path, prepare: Callable[[Path], None], complaint: str) -> None:
+def test_a_store_that_cannot_be_checked(workspace: Path, prepare: Callable[[Path], None], complaint: str) -> None:
     database = store_of(workspace)
     prepare(database)
     before = state(database.parent)

@@ -19,7 +19,7 @@ DAY = 86_400_000
 @pytest.mark.parametrize(
     ("duration", "left"), [("90d", ["new"]), ("12w", ["new"]), ("2400h", ["new"]), ("101d", ["new", "old"])]
 )
-def test_what_is_older_goes(workspace: Path, duration: str, left: list[str]) -> None:
+def test_older_sessions_are_deleted(workspace: Path, duration: str, left: list[str]) -> None:
     database = store_of(workspace)
     fill(database, "old", "new")
     age(database, "old", 100.5)
@@ -28,7 +28,7 @@ def test_what_is_older_goes(workspace: Path, duration: str, left: list[str]) -> 
 
 
 @pytest.mark.parametrize("duration", ["90", "00d", "-1d", "1y", "d", "1.5d", "", "90 d", "٣d"])
-def test_what_is_no_duration_deletes_nothing(workspace: Path, duration: str) -> None:
+def test_an_invalid_duration_deletes_nothing(workspace: Path, duration: str) -> None:
     database = store_of(workspace)
     fill(database, "old")
     age(database, "old", 10_000)
@@ -72,7 +72,7 @@ def test_archived_ones_alone(workspace: Path) -> None:
     assert titles(database) == ["old"]
 
 
-def test_what_streams_or_has_streamed_lately_stays(workspace: Path) -> None:
+def test_streaming_and_recently_streamed_sessions_stay(workspace: Path) -> None:
     database = store_of(workspace)
     fill(database, "pieces")
     with connected(workspace) as client:
@@ -119,7 +119,7 @@ def test_a_writer_goes_on(workspace: Path) -> None:
     assert written.count(" ") >= stored
 
 
-def test_what_was_touched_since_it_was_listed_stays(workspace: Path) -> None:
+def test_sessions_changed_since_the_listing_stay(workspace: Path) -> None:
     database = store_of(workspace)
     ids = fill(database, "old", "touched")
     for title in ("old", "touched"):

@@ -125,7 +125,7 @@ def newer(path: Path) -> None:
         (newer, "update mandrake-sessions"),
     ],
 )
-def test_what_is_no_whole_backup_changes_nothing(workspace: Path, make: Callable[[Path], None], complaint: str) -> None:
+def test_a_damaged_backup_changes_nothing(workspace: Path, make: Callable[[Path], None], complaint: str) -> None:
     database = store_of(workspace)
     fill(database, "one")
     make(workspace / "source.sqlite")
@@ -138,7 +138,7 @@ def test_what_is_no_whole_backup_changes_nothing(workspace: Path, make: Callable
 
 
 @pytest.mark.parametrize("name", ["missing.sqlite", "."])
-def test_what_is_no_file_is_no_backup(workspace: Path, name: str) -> None:
+def test_a_source_that_is_not_a_file_is_rejected(workspace: Path, name: str) -> None:
     fill(store_of(workspace), "one")
     assert f"there is no file {workspace / name}; name a backup" in run(workspace, "restore", name, code=2).err
     assert titles(store_of(workspace)) == ["one"]
@@ -289,9 +289,7 @@ with SessionManager(sys.argv[1], busy_timeout=20) as manager:
 """
 
 
-def test_what_others_were_told_is_stored_is_in_the_file_before_or_in_the_restored_one(
-    workspace: Path, backup: Path
-) -> None:
+def test_an_acknowledged_write_is_in_the_previous_or_the_restored_file(workspace: Path, backup: Path) -> None:
     """A process writes before, through and after three restores, and never fails."""
     database = store_of(workspace)
     maker = subprocess.Popen([sys.executable, "-c", _MAKER, database], stdout=subprocess.PIPE, text=True)

@@ -71,7 +71,7 @@ def test_pruning_asks(workspace: Path, answer: str, left: list[str]) -> None:
     assert titles(store_of(workspace)) == left
 
 
-def test_pruning_asks_not_where_it_was_told_yes(workspace: Path) -> None:
+def test_prune_with_yes_does_not_ask(workspace: Path) -> None:
     fill(store_of(workspace), "old")
     age(store_of(workspace), "old", 100)
     code, shown = on_a_terminal(workspace, "prune", "--older-than", "90d", "--yes")

@@ -95,7 +95,7 @@ def test_what_is_committed_looks_so_whatever_a_hook_raises(
         assert other.get_session(session.id).title == "renamed"
 
 
-def test_who_does_not_wait_does_not_wait_for_another_thread_either(manager: SessionManager) -> None:
+def test_without_waiting_a_busy_thread_is_busy_at_once(manager: SessionManager) -> None:
     inside, go_on = threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -153,7 +153,7 @@ def test_an_empty_file_is_no_store_yet(workspace: Path) -> None:
         assert next(changes).seq == 1
 
 
-def test_a_foreign_file_ends_those_that_wait(workspace: Path) -> None:
+def test_a_foreign_file_ends_waiting_subscriptions(workspace: Path) -> None:
     with connected(workspace) as client:
         changes = client.followed("turn/subscribe")
         store_of(workspace).parent.mkdir()
@@ -164,7 +164,7 @@ def test_a_foreign_file_ends_those_that_wait(workspace: Path) -> None:
         client.let_be("server/healthChanged")
 
 
-def test_a_folder_that_goes_takes_those_that_wait_for_its_store(workspace: Path, tmp_path: Path) -> None:
+def test_removing_a_folder_ends_requests_that_wait_for_its_store(workspace: Path, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     entry = {"uri": folder.as_uri(), "name": "folder"}

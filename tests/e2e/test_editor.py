@@ -96,7 +96,7 @@ async def test_a_folder_that_goes_ends_its_subscriptions(client: LanguageClient,
     assert (ended.subscriptionId, ended.reason) == (following.subscriptionId, "closed")
 
 
-async def test_what_is_not_there_is_said(client: LanguageClient) -> None:
+async def test_unknown_methods_and_commands_and_a_second_initialize_are_errors(client: LanguageClient) -> None:
     with pytest.raises(JsonRpcMethodNotFound):
         await ask(client, "no/such")
     with pytest.raises(JsonRpcException, match="there is no command 'nothing'"):

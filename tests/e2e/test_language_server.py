@@ -64,7 +64,7 @@ def test_it_is_loaded_after_initialize_without_being_asked(workspace: Path, held
     assert held.unread() == []
 
 
-def test_what_does_not_need_it_does_not_wait(workspace: Path, held: Wire) -> None:
+def test_our_own_methods_do_not_wait_for_pygls(workspace: Path, held: Wire) -> None:
     folder = workspace / "folder"
     folder.mkdir()
     held.initialize()
@@ -114,7 +114,7 @@ def test_where_it_cannot_be_loaded_shutdown_is_an_error_and_exit_ends(workspace:
     assert held.unread() == []
 
 
-def test_what_waits_for_it_has_a_bound(workspace: Path, held: Wire) -> None:
+def test_messages_that_wait_for_pygls_are_bounded(workspace: Path, held: Wire) -> None:
     """Nothing more is taken in while 1 MiB waits; then all of it is."""
     held.initialize()
     wait_until_asked(workspace)

@@ -298,7 +298,7 @@ def test_a_watcher_hears_another_process_at_once(workspace: Path) -> None:
         assert "".join(update.content or "" for update in told) == "".join(map(str, range(20)))
 
 
-def test_others_are_heard_of_by_a_server_that_is_busy_with_its_own_client(workspace: Path) -> None:
+def test_a_busy_server_notices_commits_of_other_processes(workspace: Path) -> None:
     """Neither reading nor writing without a pause may keep a watcher from hearing of another process."""
     with connected(workspace) as agent, connected(workspace) as watcher:
         conversation = Talk(agent)

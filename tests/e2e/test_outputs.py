@@ -80,7 +80,7 @@ def test_a_slow_reader_gets_every_answer(workspace: Path, kind: Callable[..., An
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
-def test_a_full_output_is_told_by_the_exit_code(workspace: Path) -> None:
+def test_the_exit_code_reports_a_full_output(workspace: Path) -> None:
     """What was received is carried out: the answers are lost, the sessions are not."""
     with Path("/dev/full").open("wb") as full:
         process = begin(workspace, full)

@@ -47,7 +47,7 @@ def test_another_transport_is_told_of_the_one_that_there_is(workspace: Path, fla
 
 
 @pytest.mark.parametrize("value", ["", "x", "0", "-5", "1.5", "9" * 5000])
-def test_what_is_no_process_is_told(workspace: Path, value: str) -> None:
+def test_an_invalid_process_id_is_reported(workspace: Path, value: str) -> None:
     done = subprocess.run([*SERVER, f"--clientProcessId={value}"], input="", capture_output=True, text=True,
                           check=False, cwd=workspace, env=clean_environment(workspace), timeout=TIMEOUT)  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")

@@ -222,7 +222,7 @@ def wait_until_pruned(agent: Wire, quiet_turn: str, since: int) -> None:
         time.sleep(0.02)
 
 
-def test_a_reader_that_was_away_for_too_long_is_told_and_begins_anew(workspace: Path) -> None:
+def test_a_reader_that_was_away_too_long_is_pruned_and_reads_the_state(workspace: Path) -> None:
     """Up to ``pruned`` it gets all in order; a new subscription from there has the state, and goes on live."""
     with serving(workspace, "lines", *TIGHT) as agent, slow_client(workspace, *TIGHT) as slow:
         conversation = Conversation(agent)
@@ -261,7 +261,7 @@ def test_far_behind_costs_little_memory_and_can_be_read_to_the_end(workspace: Pa
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to be handled")
-def test_who_never_reads_blocks_neither_others_nor_its_own_servers_end(workspace: Path) -> None:
+def test_a_client_that_never_reads_blocks_no_other_and_its_server_ends(workspace: Path) -> None:
     """Also with more requests waiting than it will ever read the answers of. Others' turns go on, others hear."""
     with (
         serving(workspace, "lines", *ROOMY) as agent,
@@ -286,7 +286,7 @@ def test_who_never_reads_blocks_neither_others_nor_its_own_servers_end(workspace
         heard.assert_is_the_stores(agent)
 
 
-def test_a_large_change_is_held_once_for_all_who_are_told_of_it(workspace: Path) -> None:
+def test_a_large_change_is_held_once_for_all_its_subscribers(workspace: Path) -> None:
     """1,024 subscriptions, and one change of 8 MiB: each is told at the client's pace, and who has not been told yet
     costs nothing. The first two dozen are read; a copy for each of them alone would be far more than is allowed."""
     with serving(workspace, "lines", *ROOMY) as agent, slow_client(workspace, *ROOMY) as slow:
@@ -307,7 +307,7 @@ def test_a_large_change_is_held_once_for_all_who_are_told_of_it(workspace: Path)
             assert slow.peak_kb() - before < MAY_GROW_KB
 
 
-def test_all_who_are_told_of_one_change_get_the_same(workspace: Path) -> None:
+def test_all_subscribers_of_one_change_receive_the_same(workspace: Path) -> None:
     """Also where the text is too long for the queue, so that they are told one after the other."""
     with serving(workspace, "lines", *ROOMY) as agent, slow_client(workspace, *ROOMY) as slow:
         turn = Conversation(agent).turn()

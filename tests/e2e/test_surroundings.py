@@ -77,7 +77,7 @@ def test_without_a_working_directory_what_needs_none_works(workspace: Path, plac
     assert kinds_of(prepare, home, relative_root, LIST)[1] == "workspaceNotFound"
 
 
-def test_nobody_is_named_as_who_is_not_there(workspace: Path) -> None:
+def test_the_home_of_an_unknown_user_is_an_error(workspace: Path) -> None:
     home = clean_environment(workspace)
     for flag, kind in (("--database", "storage"), ("--workspace", "workspaceNotFound")):
         found = kinds_of(f"cd {workspace}", home, CREATE, LIST, *ABOUT, flags=(flag, "~nobody-of-this-name/x"))
@@ -210,7 +210,7 @@ def test_a_path_that_is_not_utf_8_is_a_workspace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["directory", "fifo", "null", "full", "loop", "below a loop", "below a file"])
-def test_what_is_no_file_is_no_database(workspace: Path, kind: str) -> None:
+def test_a_path_that_is_not_a_file_is_rejected(workspace: Path, kind: str) -> None:
     """Each request is told what it is, nothing waits, and nothing is made beside it."""
     path = workspace / "named"
     if kind == "directory":

@@ -379,7 +379,7 @@ def test_another_store_is_shown_anew(nvim: Neovim, workspace: Path) -> None:
         nvim.shows("Before", times=0)
 
 
-def test_what_is_deleted_goes(nvim: Neovim, wire: Wire) -> None:
+def test_deleted_turns_rounds_and_calls_disappear(nvim: Neovim, wire: Wire) -> None:
     talk = Conversation(wire, title="Talk")
     nvim.open(talk.session)
     keep, drop = talk.turn(content="keep"), talk.turn(content="drop", toolCalls=[{"id": "c", "title": "Call"}])

@@ -88,7 +88,7 @@ def health_once(client: StrictSyncClient, wanted: Callable[[StoreHealth], bool])
         (with_a_lost_piece, "pieces"),
     ],
 )
-def test_what_is_wrong_with_a_file_that_was_put_in_place_is_told_without_being_asked(
+def test_the_faults_of_a_replaced_file_are_pushed(
     workspace: Path,
     copy: Path,
     harm: Callable[[Path], None],
@@ -123,7 +123,7 @@ def test_one_in_which_nothing_is_wrong_is_ok(workspace: Path, copy: Path) -> Non
         assert client.server_health().status == "ok"
 
 
-def test_what_was_put_in_place_while_no_server_ran_is_looked_through_too(workspace: Path, copy: Path) -> None:
+def test_a_file_replaced_while_no_server_ran_is_checked_too(workspace: Path, copy: Path) -> None:
     with connected(workspace) as client:
         client.session_create()
     with_a_lost_piece(copy)

@@ -123,7 +123,7 @@ ALL_SORTS: tuple[tuple[str, dict[str, object]], ...] = (
 
 
 @pytest.mark.parametrize("limit", range(8, 24))
-def test_whatever_is_asked_with_few_descriptors_is_answered_or_told_why(workspace: Path, limit: int) -> None:
+def test_with_few_descriptors_each_request_gets_a_result_or_an_error(workspace: Path, limit: int) -> None:
     command = ("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", sys.executable, "-m", "mandrake_sessions", "serve")
     wire = Wire(workspace, command=command)
     with suppress(BrokenPipeError):

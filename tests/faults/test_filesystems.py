@@ -75,7 +75,7 @@ def start(workspace: Path, before: str, *flags: str) -> Wire:
 @pytest.mark.parametrize(
     "before", [NETWORK, NO_LOCKS, EMPTY_LOCKS], ids=["network", "no locks", "locks that do not lock"]
 )
-def test_it_is_refused_and_says_what_to_do(workspace: Path, before: str) -> None:
+def test_the_error_says_what_to_do(workspace: Path, before: str) -> None:
     wire = start(workspace, before)
     error = wire.error("session/create")
     assert (error["code"], error["data"]["reason"]) == (-32013, "unsupportedFilesystem")

@@ -53,7 +53,7 @@ def test_a_lock_that_is_held_for_too_long_is_an_error_that_can_be_tried_again(wo
         assert wire.request("turn/get", turnId=turn)["content"] == "stored"
 
 
-def test_a_subscriber_hears_what_was_committed_before_the_lock_was_taken(workspace: Path) -> None:
+def test_a_subscriber_receives_commits_from_before_the_lock(workspace: Path) -> None:
     with serving(workspace) as wire, serving(workspace) as watcher:
         turn = Conversation(wire).turn()
         watcher.request("turn/subscribe", turnId=turn)

@@ -137,7 +137,7 @@ def test_a_directory_that_is_moved_away_for_a_while_and_back_goes_on(workspace: 
         assert later.turn_get(turn_id=turn).status == "interrupted"
 
 
-def test_a_turn_of_a_snapshot_is_taken_up_again_by_who_still_writes_it(workspace: Path, tmp_path: Path) -> None:
+def test_the_writer_of_a_turn_resumes_it_in_a_restored_snapshot(workspace: Path, tmp_path: Path) -> None:
     """In the snapshot it is a state of before, which nobody streams: so it is interrupted there, until it goes on."""
     with connected(workspace) as client:
         client.let_be("server/healthChanged")

@@ -67,7 +67,7 @@ def test_all_of_them_write(workspace: Path, old: bool) -> None:
 @needs_injector
 @pytest.mark.parametrize("seed", seeds(1))
 @pytest.mark.parametrize("old", [False, True], ids=["new-file", "schema-1"])
-def test_what_they_leave_when_all_are_killed_is_whole(workspace: Path, tmp_path: Path, old: bool, seed: int) -> None:
+def test_the_store_is_whole_after_all_servers_are_killed(workspace: Path, tmp_path: Path, old: bool, seed: int) -> None:
     """Each is killed at an operation of the disk, which for whoever sets the file up is in the middle of that; those
     that came through before are killed then."""
     prepare(workspace, old)
