@@ -26,7 +26,9 @@ def test_a_reader_that_closes_the_pipe_ends_a_command_quietly(workspace: Path) -
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-@pytest.mark.parametrize(("command", "code"), [(["doctor"], 2), (["doctor", "--json"], 2), (["migrate"], 1)])
+@pytest.mark.parametrize(
+    ("command", "code"), [(["doctor"], 2), (["doctor", "--json"], 2), (["migrate"], 1), (["demo"], 1)]
+)
 def test_a_full_disk_at_stdout_is_one_plain_message(workspace: Path, command: list[str], code: int) -> None:
     fill(store_of(workspace), "one")
     with Path("/dev/full").open("w") as full:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sys
 from pathlib import Path
@@ -49,12 +50,18 @@ def run_demo(workspace: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (DemoFailed, ClientError, OSError) as error:
-        errors.print(Text(printable(f"mandrake-sessions demo: {error}")), soft_wrap=True)
+        errors.print(Text(printable(f"mandrake-sessions demo: {_reason(error)}")), soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         errors.print("Stopped. What had been said until then is stored.")
         return 130
     return 0
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        return f"cannot write to stdout: {error.strerror}"
+    return str(error)
 
 
 async def _demonstrate(console: Console, workspace: Path, speed: float) -> None:
