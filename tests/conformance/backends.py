@@ -13,6 +13,7 @@ from conformance import memory
 from mandrake_sessions import SessionManager
 from mandrake_sessions.store.interface import Sql
 from mandrake_sessions.store.sqlite.connect import StoreConnection
+from strict import StrictSyncClient, connected
 from wire import Framing, Wire, serving
 
 
@@ -25,6 +26,9 @@ class Backend(Protocol):
 
     def serving(self, workspace: Path, framing: Framing = "lines", *flags: str) -> AbstractContextManager[Wire]:
         """A server whose stores are of this kind, for the block."""
+
+    def connected(self, workspace: Path, *flags: str, **options: Any) -> AbstractContextManager[StrictSyncClient]:
+        """The same, with the package's client; see ``strict.connected``."""
 
     def traced(self, sql: Sql) -> AbstractContextManager[list[str]]:
         """The statements that the block carries out."""
@@ -48,6 +52,9 @@ class SqliteFiles:
     def serving(self, workspace: Path, framing: Framing = "lines", *flags: str) -> AbstractContextManager[Wire]:
         return serving(workspace, framing, *flags)
 
+    def connected(self, workspace: Path, *flags: str, **options: Any) -> AbstractContextManager[StrictSyncClient]:
+        return connected(workspace, *flags, **options)
+
     @contextmanager
     def traced(self, sql: Sql) -> Iterator[list[str]]:
         assert isinstance(sql, StoreConnection)
@@ -65,9 +72,10 @@ class InMemory:
     """The store of ``memory.py``."""
 
     _PROGRAM = (
-        "import sys; sys.path.append({tests!r}); from conformance import memory; memory.install(); "
-        "from mandrake_sessions.cli import main; sys.exit(main())"
+        f"import sys; sys.path.append({str(Path(__file__).parents[1])!r}); from conformance import memory; "
+        "memory.install(); from mandrake_sessions.cli import main; sys.exit(main())"
     )
+    _COMMAND = (sys.executable, "-c", _PROGRAM, "serve")
 
     def __init__(self, directory: Path) -> None:
         self._name = f"memory:{directory}"
@@ -76,8 +84,10 @@ class InMemory:
         return SessionManager.of(memory.MemoryStore(self._name))
 
     def serving(self, workspace: Path, framing: Framing = "lines", *flags: str) -> AbstractContextManager[Wire]:
-        program = self._PROGRAM.format(tests=str(Path(__file__).parents[1]))
-        return serving(workspace, framing, *flags, command=(sys.executable, "-c", program, "serve"))
+        return serving(workspace, framing, *flags, command=self._COMMAND)
+
+    def connected(self, workspace: Path, *flags: str, **options: Any) -> AbstractContextManager[StrictSyncClient]:
+        return connected(workspace, *flags, command=self._COMMAND, **options)
 
     @contextmanager
     def traced(self, sql: Sql) -> Iterator[list[str]]:

@@ -10,6 +10,7 @@ import pytest
 from conformance.backends import BACKENDS, Backend
 from mandrake_sessions import SessionManager
 from model.operations import pool
+from strict import StrictSyncClient
 from wire import Wire
 
 
@@ -44,6 +45,13 @@ def wire(backend: Backend, workspace: Path) -> Iterator[Wire]:
     """A server, by lines; at the end it must end well, with no message left unread."""
     with backend.serving(workspace) as served:
         yield served
+
+
+@pytest.fixture
+def client(backend: Backend, workspace: Path) -> Iterator[StrictSyncClient]:
+    """The package's client of a server of its own; at the end everything must have been read."""
+    with backend.connected(workspace) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

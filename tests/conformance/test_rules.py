@@ -1,22 +1,21 @@
 """What breaks a rule is named in the error, what may be sent again may, and what is given comes back as it was given.
 
 Each type in each field, each limit, and input that nobody thought of: see ``tests/hostile``. Broken messages:
-``test_bad_input.py``.
+``tests/e2e/test_bad_input.py``.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conformance.backends import Backend
 from mandrake_sessions.client.framing import Framing
 from mandrake_sessions.model import TurnStatus
-from strict import StrictSyncClient, Talk, connected, failure
+from strict import StrictSyncClient, Talk
 
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -152,8 +151,8 @@ OPAQUE: list[Any] = [
 ]  # fmt: skip
 
 
-def test_content_is_opaque(workspace: Path, framing: Framing) -> None:
-    with connected(workspace, framing=framing) as client:
+def test_content_is_opaque(backend: Backend, workspace: Path, framing: Framing) -> None:
+    with backend.connected(workspace, framing=framing) as client:
         call = {"id": "c", "arguments": OPAQUE, "response": OPAQUE, "content": OPAQUE, "locations": OPAQUE}
         turn = Talk(client).turn(content="".join(map(str, OPAQUE)), metadata={"all": OPAQUE}, tool_calls=[call])
         found = client.turn_get(turn_id=turn)
@@ -178,40 +177,3 @@ def test_errors_hold_neither_sql_nor_a_path_of_the_code(client: StrictSyncClient
         error = client.error(method, **params)
         told = json.dumps([str(error), error.data])
         assert not any(word in told for word in ("Traceback", ".py", "SELECT", "INSERT", "sqlite3"))
-
-
-@pytest.mark.parametrize("pipelined", [1, 5])
-@pytest.mark.parametrize("method", ["turn/append", "session/create", "session/list", "turn/subscribe"])
-def test_a_store_that_another_program_broke_is_told_of(workspace: Path, method: str, pipelined: int) -> None:
-    """Another program takes a table away: no method that needs it can do its work; each request is told so, once."""
-    with connected(workspace) as client:
-        conversation = Talk(client)
-        turn = conversation.turn(detached=True)
-        other_program(workspace, "DROP TABLE feed")
-        params = {"turn/append": {"turnId": turn, "content": "x"}, "session/get": {"sessionId": conversation.session}}
-        for reply in [client.submit(method, params.get(method, {})) for _ in range(pipelined)]:
-            error = failure(reply)
-            assert (error.code, error.data["reason"]) == (-32013, "corrupt")
-        assert client.told("server/healthChanged").status == "degraded"
-        assert client.error("no/such/method").code == -32601
-
-
-@pytest.mark.parametrize("pipelined", [1, 5])
-@pytest.mark.parametrize("method", ["turn/append", "session/create"])
-def test_a_trigger_of_another_program_is_named_by_each_answer(workspace: Path, method: str, pipelined: int) -> None:
-    with connected(workspace) as client:
-        turn = Talk(client).turn(detached=True)
-        other_program(workspace, "CREATE TRIGGER no BEFORE INSERT ON feed BEGIN SELECT raise(ABORT, 'no'); END")
-        params = {"turnId": turn, "content": "x"} if method == "turn/append" else {}
-        for reply in [client.submit(method, params) for _ in range(pipelined)]:
-            error = failure(reply)
-            assert (error.kind, error.data["reason"]) == ("storage", "corrupt")
-            assert "trigger no" in str(error)
-        client.let_be("server/healthChanged")
-        assert client.error("no/such/method").code == -32601
-        assert client.turn_get(turn_id=turn).content == ""
-
-
-def other_program(workspace: Path, statement: str) -> None:
-    with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite")) as other:
-        other.execute(statement)

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from wire import Conversation, Message, Wire, serving
+from conformance.backends import Backend
+from wire import Conversation, Message, Wire
 
 STORED: list[Message] = [{"content": "abc"}, {"content": "d", "rawResponse": '{"d": 1}'}, {"rawResponse": "raw"}]
+
+
 OTHERS: list[tuple[int, Message]] = [
     (0, {"content": "XYZ"}),
     (0, {"content": "ab"}),
@@ -82,20 +85,9 @@ def test_a_notification_of_another_text_is_rejected_aloud(wire: Wire) -> None:
     assert rejected["error"]["data"]["reason"] == "chunkDiffers"
 
 
-def test_of_another_process_and_folded(workspace: Path, wire: Wire) -> None:
-    """Many pieces, so that the first were folded into the turn's text long ago; the feed keeps them."""
-    turn = stored_turn(wire)
-    numbers = [wire.post("turn/append", turnId=turn, content=f"{n} ") for n in range(3000)]
-    for number in numbers:
-        wire.result(number)
-    with serving(workspace) as other:
-        assert other.request("turn/append", turnId=turn, chunk=0, content="abc")["chunk"] == 0
-        assert other.error("turn/append", turnId=turn, chunk=0, content="abd")["data"]["reason"] == "chunkDiffers"
-
-
-def test_what_is_no_longer_kept_is_acknowledged(workspace: Path) -> None:
+def test_what_is_no_longer_kept_is_acknowledged(backend: Backend, workspace: Path) -> None:
     """Nobody can tell then; the receipt has the turn's own seq."""
-    with serving(workspace, "lines", "--feed-max-bytes", "1024") as wire:
+    with backend.serving(workspace, "lines", "--feed-max-bytes", "1024") as wire:
         turn = stored_turn(wire)
         wire.request("turn/update", turnId=turn, status="completed")
         sure = wire.request("turn/get", turnId=turn)
