@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from conformance.backends import BACKENDS
 from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS
 from mandrake_sessions.protocol.schema import json_schema
 from wire import Failed, Wire
@@ -28,6 +29,9 @@ _NUMBERS = {
     "<time>", "<pid>", "<lastCheckAt>", "<lastCheckMs>", "<walBytes>", "<dbBytes>", "<freeBytes>", "<busyRetries>",
     "<totalMs>", "<maxMs>",
 }  # fmt: skip
+
+# What they say is about files.
+OF_FILES = {"server/health", "server/healthChanged", "server/info"}
 
 Exchange = dict[str, Any]
 
@@ -54,6 +58,7 @@ class Recorder:
         self.wire.end_input()
         for message in self.wire.unread():
             self._keep(message["method"], {"params": message["params"]})
+        self.wire.forget()
         assert self.wire.process.wait() == 0
 
     def _keep(self, method: str, exchange: Exchange) -> None:
@@ -97,6 +102,9 @@ def _converse(record: Recorder) -> None:
     _read(record, session, round_id, request, response, turn)
     _change(record, session, round_id, request, response)
     _delete(record, session, round_id, response, turn, following)
+
+
+def _ask_after_files(record: Recorder) -> None:
     record("server/health")
     # There is a file where the user's own store would have its directory.
     record.wire.error("session/create", scope="system")
@@ -142,13 +150,17 @@ def _delete(record: Recorder, session: str, round_id: str, response: str, turn: 
 
 
 @pytest.fixture(scope="module")
-def exchanges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Exchange]]:
+def exchanges(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Exchange]]:
+    """What a server says, on every kind of store."""
     workspace = tmp_path_factory.mktemp("golden")
     (workspace / ".git").mkdir()
     (workspace / "home").write_text("a file")
-    recorder = Recorder(Wire(workspace))
-    _converse(recorder)
-    recorder.end()
+    with BACKENDS[request.param](workspace).serving(workspace) as wire:
+        recorder = Recorder(wire)
+        _converse(recorder)
+        if request.param == "sqlite":
+            _ask_after_files(recorder)
+        recorder.end()
     return recorder.exchanges
 
 
@@ -156,7 +168,14 @@ def _every_name() -> list[str]:
     return [*METHODS, *(n.name for n in NOTIFICATIONS)]
 
 
-@pytest.mark.parametrize("name", _every_name())
+on_every_store = pytest.mark.parametrize(
+    ("exchanges", "name"),
+    [(kind, name) for kind in BACKENDS for name in _every_name() if kind == "sqlite" or name not in OF_FILES],
+    indirect=["exchanges"],
+)
+
+
+@on_every_store
 def test_the_wire_shape_is_the_golden_one(name: str, exchanges: dict[str, list[Exchange]]) -> None:
     path = GOLDEN / f"{name.replace('/', '-')}.json"
     assert name in exchanges, "nobody sends it; add a call to _read, _change or _delete"
@@ -171,7 +190,7 @@ def test_every_golden_file_is_of_something_declared() -> None:
     assert {path.stem for path in GOLDEN.iterdir()} == {name.replace("/", "-") for name in _every_name()}
 
 
-@pytest.mark.parametrize("name", _every_name())
+@on_every_store
 def test_what_is_said_fits_the_schema(name: str, exchanges: dict[str, list[Exchange]]) -> None:
     schema = json_schema()
     declared = schema["methods"].get(name) or schema["notifications"][name]
