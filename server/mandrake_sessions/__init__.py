@@ -3,12 +3,13 @@
 import logging
 from typing import TYPE_CHECKING
 
+from mandrake_sessions.long_integers import LongInteger
 from mandrake_sessions.version import __version__
 
 if TYPE_CHECKING:
     from mandrake_sessions.manager import Durability, SessionManager
 
-__all__ = ["Durability", "SessionManager", "__version__"]
+__all__ = ["Durability", "LongInteger", "SessionManager", "__version__"]
 
 # A library says nothing by itself; what is logged goes where the program that uses it wants it.
 logging.getLogger(__name__).addHandler(logging.NullHandler())

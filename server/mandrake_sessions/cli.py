@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from mandrake_sessions.limits import MAX_INTEGER_DIGITS
 from mandrake_sessions.logs import start_logging
 from mandrake_sessions.quoting import one_line, shorten
 from mandrake_sessions.settings import BadSetting, Settings, from_environment, parse_setting, setting_fields
@@ -188,8 +187,8 @@ def _serve(options: argparse.Namespace) -> int:
         start_logging(settings.log_level, settings.log_file, settings.log_max_bytes)
     except OSError as error:
         raise BadSetting("--log-file", f"{settings.log_file}: {error.strerror}") from None
-    # The server stores integers of any reasonable size unchanged.
-    sys.set_int_max_str_digits(MAX_INTEGER_DIGITS)
+    # Converting is quadratic, so the environment must not lift Python's limit. Longer integers are never converted.
+    sys.set_int_max_str_digits(sys.int_info.default_max_str_digits)
     stdin, stdout = claim_standard_streams()
     from mandrake_sessions.connection.server import serve
 

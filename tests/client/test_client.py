@@ -271,6 +271,18 @@ async def test_unexpected_messages_are_skipped() -> None:
         assert (await client.turn_append(turn_id="t", content="x")).seq == 1
 
 
+@pytest.mark.parametrize("garbled", ['{"id": ID, "result": NaNo}', '{"id": ID, "result": {', "{\ufffe"])
+async def test_a_message_that_cannot_be_decoded_ends_the_server(garbled: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever was lost with it: all that wait for a reply are told at once."""
+    async with Client(command=(*ANSWERING, "", garbled)) as client:
+        waiting = asyncio.create_task(client.server_info())
+        with pytest.raises(ServerEnded, match=r"a message of .* bytes that is no JSON"):
+            await client.server_health()
+        with pytest.raises(ServerEnded, match=r"a message of .* bytes that is no JSON"):
+            await waiting
+    assert "that is no JSON" in caplog.text
+
+
 async def test_another_store_in_its_place_is_told_as_a_state(workspace: Path, tmp_path: Path) -> None:
     async with StrictClient(workspace, restarts=True) as client:
         turn = await new_turn(client)

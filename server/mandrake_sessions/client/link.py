@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from attrs import frozen
 
 from mandrake_sessions.client.errors import ClientError, RequestFailed, ServerEnded
 from mandrake_sessions.client.framing import CHUNK_BYTES, Framing, frame, read_messages
+from mandrake_sessions.json_codec import JsonDecoder, JsonEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 END_SECONDS = 5.0
 # As much of the end of stderr as is kept for an error message.
 MAX_LAST_WORDS = 4096
+# NaN is no JSON: the server could not say which request it came with.
+_encoder = JsonEncoder(allow_nan=False, separators=(",", ":"))
+_decoder = JsonDecoder()
 
 Message = dict[str, Any]
 
@@ -49,6 +52,10 @@ class Owner(Protocol):
         made."""
 
 
+class _Garbled(Exception):
+    """A message of the server cannot be decoded."""
+
+
 @frozen(eq=False)
 class _Call:
     method: str
@@ -70,6 +77,7 @@ class Link:
         self._calls: dict[int, _Call] = {}
         self._last_id = 0
         self._last_words = b""
+        self._garbled: _Garbled | None = None
         self._stderr = asyncio.create_task(self._read_stderr())
         self._reader = asyncio.create_task(self._read())
 
@@ -151,8 +159,7 @@ class Link:
         return call.reply, self._last_id
 
     def _send(self, message: Message) -> None:
-        # NaN is no JSON: the server could not say which request it came with.
-        body = json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
+        body = _encoder.encode(message).encode()
         assert self._process.stdin is not None
         if not self.has_ended:
             self._process.stdin.write(frame(self._framing, body))
@@ -168,6 +175,12 @@ class Link:
         try:
             async for body in read_messages(self._framing, self._process.stdout):
                 self._take(body)
+        except _Garbled as garbled:
+            # It may have been the reply to any of the calls, or a change that a subscription must not miss.
+            logger.warning("ended the server: %s", garbled)
+            self._garbled = garbled
+            with suppress(ProcessLookupError):
+                self._process.kill()
         finally:
             # What the server said last explains why it ended.
             await asyncio.wait({self._stderr}, timeout=1.0)
@@ -180,10 +193,7 @@ class Link:
                     listener.lose()
 
     def _take(self, body: bytes) -> None:
-        try:
-            message = json.loads(body)
-        except ValueError:
-            message = None
+        message = _decoded(body)
         if not isinstance(message, dict):
             self._owner.surprised(body)
             return
@@ -214,8 +224,23 @@ class Link:
             self._owner.wrote(words)
 
     def _gone(self) -> ServerEnded:
+        if self._garbled is not None:
+            return ServerEnded(f"the server was ended: {self._garbled}")
         said = self._last_words.decode(errors="replace").strip().rpartition("\n")[2]
         return ServerEnded(f"the server ended: {said or 'it wrote nothing to stderr'}")
+
+
+def _decoded(body: bytes) -> Any:
+    """The JSON value of a message; None for what is no message, such as a line that a wrapper of the server prints.
+    Raises _Garbled."""
+    try:
+        return _decoder.decode(body.decode())
+    except (ValueError, RecursionError) as error:
+        # What a message holds belongs into no log.
+        if body.lstrip().startswith(b"{"):
+            raise _Garbled(f"it sent a message of {len(body)} bytes that is no JSON: {type(error).__name__}") from None
+        logger.warning("passed over %d bytes of the server's stdout that are no JSON", len(body))
+        return None
 
 
 def _take_reply(call: _Call, message: Message) -> None:

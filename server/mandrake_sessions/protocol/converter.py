@@ -22,6 +22,7 @@ from cattrs.gen import make_dict_unstructure_fn, override
 from cattrs.gen.typeddicts import make_dict_structure_fn
 
 from mandrake_sessions import model
+from mandrake_sessions.long_integers import LongInteger
 from mandrake_sessions.model import ResponseStatus, ToolCallStatus, Turn, TurnStatus
 from mandrake_sessions.protocol.errors import InvalidParams
 from mandrake_sessions.protocol.names import camel
@@ -80,7 +81,8 @@ def _exactly(kind: type) -> Callable[[Any, Any], Any]:
 
     def check(value: Any, _: Any) -> Any:
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-            raise TypeError(f"must be {_KINDS[kind]}")
+            is_huge = isinstance(value, LongInteger) and kind in (int, float)
+            raise TypeError("has too many digits" if is_huge else f"must be {_KINDS[kind]}")
         return value
 
     return check

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
-import json
 import math
 import re
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from mandrake_sessions.limits import MAX_JSON_DEPTH, MAX_VALUES
+from mandrake_sessions.json_codec import JsonDecoder, JsonEncoder
+from mandrake_sessions.limits import MAX_INTEGER_DIGITS, MAX_JSON_DEPTH, MAX_VALUES
+from mandrake_sessions.long_integers import LongInteger
 from mandrake_sessions.nesting import is_deeper_than
 from mandrake_sessions.transport.errors import (
     RpcError,
@@ -21,7 +22,7 @@ from mandrake_sessions.transport.errors import (
 from mandrake_sessions.transport.framing import Broken, Frame, TooLong
 from mandrake_sessions.transport.memory import map_large_blocks
 
-Id = str | int | float | None
+Id = str | int | LongInteger | float | None
 
 # Line separators of Unicode that are no control characters: legal inside a JSON string, but there are readers of
 # lines that split at them (Node's readline, Python's splitlines).
@@ -49,10 +50,10 @@ _PREFIX_BYTES = 4096
 _BLANK = " \t\r\n"
 # How a byte that is not UTF-8 stands in a path (PEP 383).
 _PATH_BYTE = re.compile("[\udc80-\udcff]")
-_decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
-_lenient = json.JSONDecoder()
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_ascii_encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_decoder = JsonDecoder(max_digits=MAX_INTEGER_DIGITS, parse_constant=_no_constant, parse_float=_finite)
+_lenient = JsonDecoder(max_digits=MAX_INTEGER_DIGITS)
+_encoder = JsonEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ascii_encoder = JsonEncoder(allow_nan=False, separators=(",", ":"))
 
 
 class BrokenMessage(Exception):
@@ -92,8 +93,7 @@ def decode(raw: bytes) -> Any:
     except RecursionError:
         raise BrokenMessage(too_deep(), salvage_id(raw)) from None
     except ValueError as error:
-        reason = "an integer of too many digits" if "int_max_str_digits" in str(error) else str(error)
-        raise BrokenMessage(parse_error(reason), salvage_id(raw)) from None
+        raise BrokenMessage(parse_error(str(error)), salvage_id(raw)) from None
     # Counting brackets is cheap; only a message with many can be nested deep.
     if text.count("{") + text.count("[") > MAX_JSON_DEPTH and is_deeper_than(value, MAX_JSON_DEPTH):
         found = value.get("id") if isinstance(value, dict) else None
@@ -135,7 +135,7 @@ def is_id(value: Any) -> bool:
     """Whether a request may have this id: a string, a number, or (if it must be) null."""
     if isinstance(value, float):
         return math.isfinite(value)
-    return value is None or (isinstance(value, str | int) and not isinstance(value, bool))
+    return value is None or (isinstance(value, str | int | LongInteger) and not isinstance(value, bool))
 
 
 def envelope_fault(message: Any) -> str | None:

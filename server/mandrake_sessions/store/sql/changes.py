@@ -6,7 +6,6 @@ its ``session_pk``. So an append touches one index only, and what a deletion mus
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 from attrs import asdict, evolve
 
 from mandrake_sessions.errors import FeedPruned, NotFound, Unreadable
+from mandrake_sessions.json_codec import JsonEncoder
 from mandrake_sessions.model import Change, ChangeKind, ToolCall, ToolCallStatus, Turn, TurnStatus
 from mandrake_sessions.store.interface import Dialect, Sql, Transaction
 from mandrake_sessions.store.sql.feed_values import check_change, check_piece
@@ -75,6 +75,8 @@ _ABOVE = "WHERE f.seq > ? ORDER BY f.seq LIMIT ?"
 
 # What stands in place of its name in a store that is not there yet.
 NO_STORE_ID = "00000000-0000-0000-0000-000000000000"
+
+_encoder = JsonEncoder(ensure_ascii=False, separators=(",", ":"))
 
 # So much text is read at once: what is read has to be held.
 READ_BYTES = 1024 * 1024
@@ -303,7 +305,7 @@ def _forget_tool_call(tx: Transaction, turn_pk: int, call_id: str) -> None:
     """It costs the same however many calls the turn has."""
     dialect = tx.sql.dialect
     rows = tx.sql.execute(_updates_of_call(dialect), (turn_pk, dialect.json_value(call_id))).fetchall()
-    name = json.dumps(call_id, ensure_ascii=False)
+    name = _encoder.encode(call_id)
     rows += tx.sql.execute(_creation_with_call(dialect), (turn_pk, turn_pk, name))
     for seq, encoded in rows:
         data = decode_json(encoded)
@@ -317,7 +319,7 @@ def _forget_tool_call(tx: Transaction, turn_pk: int, call_id: str) -> None:
 
 
 def _encode(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return _encoder.encode(data)
 
 
 def _round_of(sql: Sql, row: _Row) -> StoredRound | None:

@@ -7,7 +7,6 @@ which column may hold what.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -16,7 +15,8 @@ from typing import Any, TypeVar
 
 from mandrake_sessions.brief import LONG_JSON, check_length
 from mandrake_sessions.errors import InvalidValue
-from mandrake_sessions.limits import MAX_JSON_DEPTH
+from mandrake_sessions.json_codec import JsonDecoder, JsonEncoder, TooManyDigits
+from mandrake_sessions.limits import MAX_INTEGER_DIGITS, MAX_JSON_DEPTH
 from mandrake_sessions.nesting import CONTAINERS, is_deeper_than
 
 W = TypeVar("W", bound=StrEnum)
@@ -49,8 +49,10 @@ def _finite(text: str) -> float:
     return number
 
 
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+_encoder = JsonEncoder(max_digits=MAX_INTEGER_DIGITS, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_canonical = JsonEncoder(sort_keys=True, separators=(",", ":"))
+# A program may have stored longer integers than it may store now.
+_decoder = JsonDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
 def encode_json(path: str, value: Any) -> str:
@@ -68,6 +70,8 @@ def encode_json(path: str, value: Any) -> str:
     except UnicodeEncodeError as error:
         character = ord(error.object[error.start])
         raise InvalidValue(path, f"has a lone surrogate (U+{character:04X}) in a text") from None
+    except TooManyDigits as error:
+        raise InvalidValue(path, f"has {error}") from None
     except (TypeError, ValueError) as error:
         raise InvalidValue(path, f"is not JSON: {error}") from None
     return encoded
@@ -218,5 +222,4 @@ def byte_length(text: str) -> int:
 
 def digest(values: Mapping[str, Any]) -> bytes:
     """A hash of what a create call was given, whatever the order of its keys."""
-    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).digest()
+    return hashlib.sha256(_canonical.encode(values).encode()).digest()
