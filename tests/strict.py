@@ -83,6 +83,7 @@ class StrictClient(Client):
             "command": SERVER,
             "environment": None if workspace is None else clean_environment(workspace),
             "timeout": TIMEOUT,
+            "end_timeout": TIMEOUT,
             "on_notification": self._keep,
         }
         super().__init__(workspace, flags=flags, **(given | options))

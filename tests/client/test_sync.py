@@ -186,6 +186,16 @@ def test_nothing_of_it_is_left_running(workspace: Path) -> None:
         os.kill(pid, 0)
 
 
+def test_a_server_that_does_not_end_is_killed_after_the_time_that_it_has() -> None:
+    deaf = "import time; time.sleep(60)"
+    begun = time.monotonic()
+    with SyncClient(command=(sys.executable, "-c", deaf), end_timeout=0.2) as client:
+        pid = client.pid
+    assert time.monotonic() - begun < 10
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 # A program that writes its first argument as often as its second says, and reads until its input ends.
 SAYING = "import sys; sys.stdout.write(sys.argv[1] * int(sys.argv[2])); sys.stdout.flush(); sys.stdin.read()"
 

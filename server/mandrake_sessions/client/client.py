@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 # `-P` keeps the current directory out of the import path: a workspace may hold a json.py of its own.
 SERVER = (sys.executable, "-P", "-m", "mandrake_sessions", "serve")
 MAX_WAITING_BYTES = 8 * 1024 * 1024
+END_SECONDS = 5.0
 
 
 class Notification(NamedTuple):
@@ -47,6 +48,7 @@ class Client(Methods):
     NotAnswered is raised; None waits for ever. ``max_waiting_bytes``: how much a subscription keeps for a program that
     reads slowly. ``on_notification``: called with every notification that belongs to no subscription; without it a
     ``turn/rejected`` is logged as a warning. ``framing``: ``"headers"`` sends LSP's ``Content-Length`` with messages.
+    ``end_timeout``: seconds that the server has to end in after ``close``; then it is killed.
 
     ``restarts``: a server that ended by itself is started again by the next request, or when a subscription is read;
     subscriptions then continue after the last change that was read. The requests that were waiting raise ServerEnded,
@@ -69,11 +71,13 @@ class Client(Methods):
         max_waiting_bytes: int = MAX_WAITING_BYTES,
         on_notification: Callable[[Notification], None] | None = None,
         framing: Framing = "lines",
+        end_timeout: float = END_SECONDS,
     ) -> None:
         place = () if workspace is None else ("--workspace", str(Path(workspace)))
         self._command = (*command, *place, *flags)
         self._environment = environment
         self._framing = framing
+        self._end_timeout = end_timeout
         self.timeout = timeout
         self._restarts = restarts
         self.max_waiting_bytes = max_waiting_bytes
@@ -136,7 +140,7 @@ class Client(Methods):
         self._is_closed = True
         async with self._starting:
             if self._link is not None:
-                self.ended(await self._link.close())
+                self.ended(await self._link.close(self._end_timeout))
 
     def follow(self, method: str, params: Message) -> Subscription[Any, Any]:
         """A subscription by its method; ``params`` are the wire's JSON."""
@@ -191,7 +195,7 @@ class Client(Methods):
                 raise ServerEnded("the client was closed")
             link = self._link
             if link is not None and link.has_ended and link.has_answered and self._restarts:
-                self.ended(await link.close())
+                self.ended(await link.close(self._end_timeout))
                 link = None
             if link is None:
                 link = self._link = await Link.open(self._command, self._environment, self._framing, self)

@@ -17,7 +17,7 @@ from mandrake_sessions.json_codec import JsonDecoder, JsonEncoder
 
 logger = logging.getLogger(__name__)
 
-# A server that does not end by itself within this time after the end of its input is killed.
+# How long the rest of what an ended server said is waited for.
 END_SECONDS = 5.0
 # As much of the end of stderr as is kept for an error message.
 MAX_LAST_WORDS = 4096
@@ -134,12 +134,15 @@ class Link:
         reply.add_done_callback(lambda done: self._left(subscription_id, done))
         return reply
 
-    async def close(self) -> int:
-        """End the server's input, at which it answers what it has received and exits; gives its exit code."""
+    async def close(self, seconds: float) -> int:
+        """End the server's input, at which it answers what it has received and exits; gives its exit code.
+
+        A server that has not ended after so many seconds is killed.
+        """
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            async with asyncio.timeout(END_SECONDS):
+            async with asyncio.timeout(seconds):
                 code = await self._process.wait()
         except TimeoutError:
             self._process.kill()

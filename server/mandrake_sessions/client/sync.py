@@ -40,6 +40,7 @@ class Options(TypedDict, total=False):
     max_waiting_bytes: int
     on_notification: Callable[[Notification], None] | None
     framing: Framing
+    end_timeout: float
 
 
 class SyncClient(SyncMethods):
