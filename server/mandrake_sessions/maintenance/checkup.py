@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
@@ -20,6 +19,7 @@ from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.store.sql.leases import streaming_leases, turn_ids_of_lease
 from mandrake_sessions.store.sqlite import checkup
 from mandrake_sessions.store.sqlite.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
+from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.copying import Progress
 from mandrake_sessions.store.sqlite.deep_check import Problem, deep_check
 from mandrake_sessions.store.sqlite.facts import DISK_ADVICE, NEARLY_FULL, WAL_DEBT
@@ -137,7 +137,7 @@ def _inside(database: str, budget: float) -> Iterator[Finding]:
         yield _damaged("file", str(failure), database)
 
 
-def _contents(connection: Any, database: str, version: int) -> Iterator[Finding]:
+def _contents(connection: StoreConnection, database: str, version: int) -> Iterator[Finding]:
     whole = _integrity(connection, database)
     yield whole
     if whole.level is not Level.OK:
@@ -170,7 +170,7 @@ def _schema(version: int, database: str) -> Finding:
     return Finding("schema", Level.WARNING, text, advice="update mandrake-sessions")
 
 
-def _integrity(connection: Any, database: str) -> Finding:
+def _integrity(connection: StoreConnection, database: str) -> Finding:
     complaints = integrity(connection)
     if not complaints:
         return Finding("integrity", Level.OK, "every page and index is in order")
@@ -189,7 +189,7 @@ def command_for(command: str, database: str) -> str:
     return f"mandrake-sessions {command} --database {shlex.quote(database)}"
 
 
-def _references(connection: Any) -> Finding:
+def _references(connection: StoreConnection) -> Finding:
     broken = broken_references(connection)
     if broken:
         return Finding("references", Level.PROBLEM, ", ".join(broken), Cure.ROWS)
@@ -206,14 +206,14 @@ def _meaning(problems: list[Problem], database: str) -> Iterator[Finding]:
         yield Finding("contents", Level.OK, "every value can be read, every piece of text is there")
 
 
-def _ledger(connection: Any, _database: str) -> Finding:
+def _ledger(connection: StoreConnection, _database: str) -> Finding:
     if changed := changed_migrations(connection):
         text = f"{', '.join(changed)}: changed since it was applied to this file"
         return Finding("migrations", Level.WARNING, text, advice="use the mandrake-sessions that made this store")
     return Finding("migrations", Level.OK, "unchanged since they were applied")
 
 
-def _turns(connection: Any, database: str) -> Finding:
+def _turns(connection: StoreConnection, database: str) -> Finding:
     dead = [lease for lease in streaming_leases(connection) if is_dead_lease(database, lease)]
     if orphans := sum(len(turn_ids_of_lease(connection, lease)) for lease in dead):
         text = f"{plural(orphans, 'streaming turn')} of a process that is gone; the next server sets interrupted"
@@ -221,7 +221,7 @@ def _turns(connection: Any, database: str) -> Finding:
     return Finding("turns", Level.OK, "no turn streams for a process that is gone")
 
 
-def _free_pages(connection: Any, _database: str) -> Finding:
+def _free_pages(connection: StoreConnection, _database: str) -> Finding:
     space = checkup.space(connection)
     text = f"{size_text(space.free)} of {size_text(space.total)} are free"
     if space.free > max(FREE_PART * space.total, MIB):
@@ -297,7 +297,7 @@ _IN_ORDER = {
     "counters": "every counter is right",
 }
 _CURES = {"references": Cure.ROWS, "rows": Cure.ROWS, "counters": Cure.COUNTERS}
-_CONTENTS: tuple[Callable[[Any, str], Finding], ...] = (_ledger, _turns, _free_pages)
+_CONTENTS: tuple[Callable[[StoreConnection, str], Finding], ...] = (_ledger, _turns, _free_pages)
 _OUTSIDE: tuple[Callable[[str], Finding], ...] = (
     _wal,
     _leases,
