@@ -37,6 +37,15 @@ def test_a_snapshot_stays_as_it_was_for_every_thread(manager: SessionManager) ->
     assert manager.list_sessions().sessions == []
 
 
+def test_each_snapshot_holds_what_was_committed_before_it(manager: SessionManager) -> None:
+    """Also where a store uses again what an earlier one was read from."""
+    for count in range(1, 5):
+        manager.create_session()
+        for _ in range(2):
+            with manager.snapshot() as snapshot:
+                assert (len(manager.list_sessions().sessions), snapshot.last_seq()) == (count, count)
+
+
 def test_a_snapshot_is_released_whether_it_was_entered_or_not(manager: SessionManager) -> None:
     for _ in range(20):
         snapshot = manager.snapshot()

@@ -66,9 +66,9 @@ class Dialect(Protocol):
     def greatest(self, *numbers: str) -> str:
         """The greatest of them; NULL if one of them is NULL."""
 
-    def json_at(self, text: str, *path: str | int) -> str:
-        """What stands at a path in a text of JSON, to be compared with what ``json_value`` makes of a value; NULL where
-        the text is no JSON. The migrations have an index on the one that ``sql/changes.py`` uses."""
+    def json_at(self, column: str, *path: str | int) -> str:
+        """What stands at a path in a column of JSON, to be compared with what ``json_value`` makes of a value; NULL
+        where it is no JSON. The migrations have an index on the one that ``sql/changes.py`` uses."""
 
     def json_value(self, value: Any, /) -> Any: ...
 

@@ -44,11 +44,11 @@ class SqliteDialect:
     def greatest(self, *numbers: str) -> str:
         return f"max({', '.join(numbers)})"
 
-    def json_at(self, text: str, *path: str | int) -> str:
+    def json_at(self, column: str, *path: str | int) -> str:
         """An index may be on the expression: another spelling would not use it. The value stands in an array, with a
         null: json_extract gives a text on its own without its escapes, and ends it at a NUL."""
         steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-        return f"CASE WHEN json_valid({text}) THEN json_extract({text}, '${steps}', '$.none') END"
+        return f"CASE WHEN json_valid({column}) THEN json_extract({column}, '${steps}', '$.none') END"
 
     def json_value(self, value: Any) -> Any:
         return f"[{json.dumps(value, ensure_ascii=False, separators=(',', ':'))},null]"
