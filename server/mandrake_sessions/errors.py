@@ -16,11 +16,13 @@
             │   └── StrangePart … another program put something on our tables
             └── FileMoved       … because somebody deleted, replaced or moved the file
 
-Every message says what was wrong, with which value, and what to do. ``protocol/errors.py`` gives each its code.
+Every message says what was wrong, with which value, and what to do. It does so in Python's words; ``worded`` gives it in
+the words of another reader (``protocol/words.py``). ``protocol/errors.py`` gives each its code.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -42,8 +44,48 @@ class StorageReason(StrEnum):
     IO = "io"
 
 
+class Words:
+    """What messages call things, in Python's words."""
+
+    # What mends a store, and another name for the file, where it is another program's.
+    mend = "`maintenance.repair`"
+    another_program = "Name another file with db_path"
+    # What names a store to work on.
+    store = "database"
+
+    def field(self, name: str) -> str:
+        """A field of an entity."""
+        return name
+
+    def operation(self, name: str) -> str:
+        """A method of SessionManager."""
+        return f"{name}()"
+
+    def setting(self, name: str) -> str:
+        """An argument of SessionManager."""
+        return name
+
+    def restore(self, file: str) -> str:  # noqa: ARG002
+        """What puts a backup into the place of a file, which is quoted as for a shell."""
+        return "`maintenance.restore`"
+
+
+PYTHON = Words()
+
+# A message that names such things.
+Wording = Callable[[Words], str]
+
+
 class SessionsError(Exception):
     """The root of all errors that this package raises on purpose."""
+
+    def __init__(self, message: str | Wording = "") -> None:
+        super().__init__(message if isinstance(message, str) else message(PYTHON))
+        self._wording = message
+
+    def worded(self, words: Words) -> str:
+        """The message, in the words of whoever reads it."""
+        return str(self) if isinstance(self._wording, str) else self._wording(words)
 
 
 class WriteNeeded(BaseException):
@@ -73,11 +115,12 @@ class TooLarge(InvalidValue):
 
 
 class NotFound(SessionsError):
-    """No such entity. ``entity``: its word (``session``, ``turn`` …). ``entity_id``: the id that the caller gave."""
+    """No such entity. ``entity``: its word (``session``, ``tool_call`` …). ``entity_id``: the id that the caller gave."""
 
     def __init__(self, entity: str, entity_id: str) -> None:
+        shown = shorten(repr(entity_id))
         super().__init__(
-            f"no {entity} {shorten(repr(entity_id))} in this store; it was deleted, or is in another store"
+            lambda words: f"no {words.field(entity)} {shown} in this store; it was deleted, or is in another store"
         )
         self.entity = entity
         self.entity_id = entity_id
@@ -86,7 +129,7 @@ class NotFound(SessionsError):
 class Conflict(SessionsError):
     """The request conflicts with what is stored. ``reason`` is one word; the message says the rest."""
 
-    def __init__(self, reason: str, message: str, *, expected: Any = None, actual: Any = None) -> None:
+    def __init__(self, reason: str, message: str | Wording, *, expected: Any = None, actual: Any = None) -> None:
         super().__init__(message)
         self.reason = reason
         self.expected = expected
@@ -120,7 +163,7 @@ class WorkspaceNotFound(SessionsError):
 class StoreError(SessionsError):
     """The file could not do what a caller asked, whatever that was."""
 
-    def __init__(self, message: str, path: str) -> None:
+    def __init__(self, message: str | Wording, path: str) -> None:
         super().__init__(message)
         self.path = path
 
@@ -130,9 +173,8 @@ class Busy(StoreError):
 
     def __init__(self, path: str, waited_ms: int, holder: str | None = None) -> None:
         who = f" by {holder}" if holder else ""
-        super().__init__(
-            f"the database {path} was locked{who} for {waited_ms} ms; try again, or raise --busy-timeout", path
-        )
+        what = f"the database {path} was locked{who} for {waited_ms} ms"
+        super().__init__(lambda words: f"{what}; try again, or raise {words.setting('busy_timeout')}", path)
         self.waited_ms = waited_ms
         self.holder = holder
 
@@ -140,7 +182,7 @@ class Busy(StoreError):
 class StorageFailure(StoreError):
     """Opening, reading or writing the file failed. Trying again does not help by itself."""
 
-    def __init__(self, reason: StorageReason, message: str, path: str) -> None:
+    def __init__(self, reason: StorageReason, message: str | Wording, path: str) -> None:
         super().__init__(message, path)
         self.reason = reason
 
@@ -152,8 +194,10 @@ class Unreadable(StorageFailure):
     def __init__(self, entity: str, entity_id: str, why: str, path: str = "") -> None:
         super().__init__(
             StorageReason.CORRUPT,
-            f"{entity} {entity_id} cannot be read: {why}. The rest of the store is not affected. "
-            "Run `mandrake-sessions doctor --fix`, which mends it after a backup",
+            lambda words: (
+                f"{entity} {entity_id} cannot be read: {why}. The rest of the store is not affected. "
+                f"Run {words.mend}, which mends it after a backup"
+            ),
             path,
         )
         self.entity = entity
@@ -164,11 +208,16 @@ class StrangePart(Unreadable):
     """Another program has put a part on our tables, such as a trigger, which may change or delete what is written."""
 
     def __init__(self, kind: str, name: str) -> None:
-        super().__init__(kind, name, "")
-        self.args = (
-            f"the {kind} {name}, of another program, may change or delete what is written; "
-            "`mandrake-sessions doctor --fix` takes it away, after a backup",
+        StorageFailure.__init__(
+            self,
+            StorageReason.CORRUPT,
+            lambda words: (
+                f"the {kind} {name}, of another program, may change or delete what is written; "
+                f"{words.mend} takes it away, after a backup"
+            ),
+            "",
         )
+        self.entity, self.entity_id = kind, name
 
 
 class FileMoved(StorageFailure):

@@ -68,4 +68,4 @@ def _digest(list_name: str, key: Any) -> str:
 
 def _not_of_this_list(cursor: object) -> InvalidValue:
     shown = ascii(cursor)[:60]
-    return InvalidValue("cursor", f"{shown} is not a nextCursor of this list; begin again without one")
+    return InvalidValue("cursor", f"{shown} is not a cursor of this list; begin again without one")

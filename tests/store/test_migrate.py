@@ -198,7 +198,7 @@ def test_another_programs_database_is_refused_and_not_written_to(database: Path)
     database.parent.mkdir()
     sql(database, "CREATE TABLE sessions (id TEXT)")
     before = database.read_bytes()
-    with pytest.raises(StorageFailure, match="mandrake-sessions import") as refused:
+    with pytest.raises(StorageFailure, match="is the database of another program") as refused:
         open_once(database)
     assert refused.value.reason is StorageReason.FOREIGN_DATABASE
     assert database.read_bytes() == before

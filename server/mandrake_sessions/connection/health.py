@@ -23,6 +23,7 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.results import Health, StoreHealth
+from mandrake_sessions.protocol.words import in_wire_words
 from mandrake_sessions.store.engines import build_warnings
 from mandrake_sessions.store.interface import Inspection, StoreFacts, StoreState
 from mandrake_sessions.store_places import StorePlace
@@ -116,7 +117,7 @@ class HealthMonitor:
         """Of each thing once. What cannot be read was logged when it was met."""
         manager = self._stores.opened(place)
         known = self._warned.union(
-            build_warnings(), () if manager is None else map(str, manager.store.known_unreadable())
+            build_warnings(), () if manager is None else map(in_wire_words, manager.store.known_unreadable())
         )
         for warning in [warning for warning in store.warnings if warning not in known]:
             self._warned.add(warning)
@@ -212,8 +213,8 @@ def _store_health(place: StorePlace, found: SessionManager | StoreError | None, 
         free_bytes=facts.free_bytes,
         reconnects=0 if state is None else state.reconnects,
         busy_retries=0 if state is None else state.busy_retries,
-        last_error=next(iter(faults), None) if error is None else str(error),
-        warnings=_warnings(facts, state) + faults + [str(unreadable) for unreadable in odd],
+        last_error=next(iter(faults), None) if error is None else in_wire_words(error),
+        warnings=_warnings(facts, state) + faults + [in_wire_words(unreadable) for unreadable in odd],
     )
 
 

@@ -181,7 +181,11 @@ def _integrity(connection: StoreConnection, database: str) -> Finding:
 
 
 def _damaged(check: str, text: str, database: str) -> Finding:
-    return Finding(check, Level.PROBLEM, text, advice=how_to_recover(database))
+    return Finding(check, Level.PROBLEM, text, advice=how_to_recover(database, _restore))
+
+
+def _restore(file: str) -> str:
+    return f"mandrake-sessions restore --database {file} BACKUP"
 
 
 def command_for(command: str, database: str) -> str:
@@ -200,7 +204,7 @@ def _meaning(problems: list[Problem], database: str) -> Iterator[Finding]:
     """One finding for each problem of the deep check."""
     for problem in problems:
         cure = None if problem.mend is None else _CURES.get(problem.check, Cure.CONTENTS)
-        advice = None if cure else how_to_recover(database)
+        advice = None if cure else how_to_recover(database, _restore)
         yield Finding(problem.check, Level.PROBLEM, problem.text, cure, advice)
     if not problems:
         yield Finding("contents", Level.OK, "every value can be read, every piece of text is there")

@@ -129,6 +129,9 @@ def _check_external_id(tx: Transaction, external_id: str | None, own_pk: int | N
     if holder is not None and holder[0] != own_pk:
         raise Conflict(
             "externalIdInUse",
-            f"session {holder[1]} has the externalId {shorten(repr(external_id))}; get it with session/get",
+            lambda words: (
+                f"session {holder[1]} has the {words.field('external_id')} {shorten(repr(external_id))}; "
+                f"get it with {words.operation('get_session')}"
+            ),
             actual=holder[1],
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Unpack
 
 from attrs import evolve
@@ -186,7 +186,7 @@ class TurnOperations(Operations):
                 _record_change(tx, stored, {}, tool_call=changed)
             found = changed or tool_calls.find_tool_call(tx.sql, stored.pk, columns["id"])
             if found is None:
-                raise NotFound("toolCall", columns["id"])
+                raise NotFound("tool_call", columns["id"])
             return found
 
     def delete_tool_call(self, turn_id: str, tool_call_id: str) -> ToolCallDeleted:
@@ -195,7 +195,7 @@ class TurnOperations(Operations):
         with self._write() as tx:
             stored = turns.get_turn(tx.sql, rules.uuid("turn_id", turn_id))
             if not tool_calls.delete_tool_call(tx, stored.pk, tool_call_id):
-                raise NotFound("toolCall", tool_call_id)
+                raise NotFound("tool_call", tool_call_id)
             seq = tx.next_seq()
             after = turns.update_turn(tx, stored, {"updated_at": tx.now}, seq)
             changes.record_tool_call_deleted(tx, seq, after, tool_call_id, turns.differences(stored, after))
@@ -289,13 +289,13 @@ def _check_status(stored: StoredTurn, columns: dict[str, Any], now: int) -> None
         raise _ended(stored, f"it cannot become {status}")
     if status is TurnStatus.STREAMING:
         if columns.get("stream_end_time") is not None:
-            raise Conflict("endTime", f"turn {stored.id} streams, so it has no streamEndTime; end it by its status")
+            raise _end_time(lambda name: f"turn {stored.id} streams, so it has no {name}; end it by its status")
         columns["stream_end_time"] = None
     elif stored.status is TurnStatus.STREAMING:
         if columns.get("stream_end_time") is None:
             columns["stream_end_time"] = stored.end_time(now)
     elif "stream_end_time" in columns and columns["stream_end_time"] is None:
-        raise Conflict("endTime", f"turn {stored.id} is {stored.status}, so its streamEndTime cannot be cleared")
+        raise _end_time(lambda name: f"turn {stored.id} is {stored.status}, so its {name} cannot be cleared")
 
 
 def _replaced_texts(
@@ -342,6 +342,11 @@ def _record_change(
     changes.record_turn_updated(tx, seq, after, turns.differences(stored, after), tool_call)
     sessions.update_session(tx, stored.session_pk, {}, seq)
     return after
+
+
+def _end_time(why: Callable[[str], str]) -> Conflict:
+    """``why``: the message, given the name of the field."""
+    return Conflict("endTime", lambda words: why(words.field("stream_end_time")))
 
 
 def _ended(stored: StoredTurn, why: str) -> Conflict:

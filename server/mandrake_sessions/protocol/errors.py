@@ -13,6 +13,7 @@ from attrs import frozen
 
 from mandrake_sessions import errors
 from mandrake_sessions.protocol.names import camel
+from mandrake_sessions.protocol.words import in_wire_words
 from mandrake_sessions.quoting import MAX_QUOTED, shorten
 from mandrake_sessions.transport.errors import (
     INTERNAL_ERROR,
@@ -117,7 +118,7 @@ def error_object(error: BaseException) -> dict[str, Any]:
             found = describe(error)
             return {
                 "code": found.code,
-                "message": shorten(found.message or str(error), MAX_MESSAGE),
+                "message": shorten(found.message or in_wire_words(error), MAX_MESSAGE),
                 "data": {"kind": found.kind, "retryable": found.retryable, **_shortened(found.data)},
             }
     return _internal(error)
@@ -191,7 +192,9 @@ _DESCRIPTIONS: dict[type[Exception], Callable[[Any], _Description]] = {
     RpcError: lambda error: _Description(error.code, error.kind, error.data),
     InvalidParams: _invalid_params,
     errors.InvalidValue: _invalid,
-    errors.NotFound: lambda error: _Description(NOT_FOUND, "notFound", {"entity": error.entity, "id": error.entity_id}),
+    errors.NotFound: lambda error: _Description(
+        NOT_FOUND, "notFound", {"entity": camel(error.entity), "id": error.entity_id}
+    ),
     errors.Conflict: _conflict,
     errors.Cancelled: lambda _: _Description(REQUEST_CANCELLED, "cancelled", {}),
     errors.Busy: _busy,

@@ -10,7 +10,7 @@ from mandrake_sessions.errors import FileMoved, StorageFailure, StorageReason, U
 from mandrake_sessions.files import whose
 from mandrake_sessions.store.oddities import Oddities
 from mandrake_sessions.store.sql.values import OddValue
-from mandrake_sessions.store.sqlite.failures import how_to_recover, may_be_odd_content, to_domain_error
+from mandrake_sessions.store.sqlite.failures import damaged, may_be_odd_content, to_domain_error
 from mandrake_sessions.store.sqlite.identity import FileIdentity
 from mandrake_sessions.store.sqlite.migrate import latest_version, lowest_programs, user_version
 
@@ -117,8 +117,10 @@ class Diagnosis:
             return self.failure or damage(self._path, "a check failed")
         return StorageFailure(
             StorageReason.READ_ONLY,
-            f"{self._path} may only be read: {whose(self._path)}. Change its owner or mode, or name another file with "
-            "--database",
+            lambda words: (
+                f"{self._path} may only be read: {whose(self._path)}. Change its owner or mode, or name "
+                f"another file with {words.setting('db_path')}"
+            ),
             self._path,
         )
 
@@ -136,11 +138,7 @@ class Diagnosis:
 
 def damage(path: str, how: str) -> StorageFailure:
     """The failure of a file in which a check has found damage."""
-    return StorageFailure(
-        StorageReason.CORRUPT,
-        f"database {path}: it is damaged ({how}), and not written to any more; {how_to_recover(path)}",
-        path,
-    )
+    return damaged(f"database {path}: it is damaged ({how}), and not written to any more", path)
 
 
 def schema_too_new(path: str, version: int) -> StorageFailure:

@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mandrake_sessions.errors import Busy, Cancelled, SessionsError, StorageFailure, StorageReason, Unreadable
@@ -56,11 +56,12 @@ _OS_REASONS = {
 }
 
 
-def how_to_recover(path: str) -> str:
-    """Advice for a damaged file. It names the file, so that nobody replaces another store."""
+def how_to_recover(path: str, restore: Callable[[str], str]) -> str:
+    """Advice for a damaged file. It names the file, so that nobody replaces another store. ``restore`` says what puts a
+    backup into the place of the quoted file."""
     file = shlex.quote(path)
     return (
-        f"restore a backup (mandrake-sessions restore --database {file} BACKUP), or recover what can be read"
+        f"restore a backup ({restore(file)}), or recover what can be read"
         f' (sqlite3 {file} ".recover" | sqlite3 NEW, with a sqlite3 that has .recover: not all have) and restore that'
     )
 
@@ -91,10 +92,15 @@ def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") ->
         # There is no room for the -shm, which reading needs too.
         reason, advice = _REASONS[sqlite3.SQLITE_FULL]
     if reason is StorageReason.CORRUPT:
-        advice += f"; {how_to_recover(path)}"
+        return damaged(f"{doing} {path}: {advice}", path)
     if reason is StorageReason.OPEN and os.path.exists(path) and not os.access(path, os.R_OK):  # noqa: PTH110
         advice = f"Permission denied; {whose(path)}"
     return StorageFailure(reason, f"{doing} {path}: {advice}", path)
+
+
+def damaged(what: str, path: str) -> StorageFailure:
+    """The error for a file that is damaged. ``what`` says how."""
+    return StorageFailure(StorageReason.CORRUPT, lambda words: f"{what}; {how_to_recover(path, words.restore)}", path)
 
 
 def to_domain_error(error: BaseException, path: str) -> SessionsError | None:

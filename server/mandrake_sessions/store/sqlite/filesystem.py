@@ -44,8 +44,10 @@ def check_filesystem(path: str) -> None:
 def unsupported(path: str, why: str) -> StorageFailure:
     return StorageFailure(
         StorageReason.UNSUPPORTED_FILESYSTEM,
-        f"{path}: {why}, where several processes would damage it; use a local disk (--database PATH), "
-        "or --allow-network-filesystem if no other machine ever opens it",
+        lambda words: (
+            f"{path}: {why}, where several processes would damage it; use a local disk ({words.setting('db_path')}), "
+            f"or {words.setting('allow_network_filesystem')} if no other machine ever opens it"
+        ),
         path,
     )
 
@@ -112,7 +114,9 @@ def check_kind(path: str) -> None:
 def _no_file(path: str, what: str) -> StorageFailure:
     return StorageFailure(
         StorageReason.OPEN,
-        f"Failed to initialize database {path}: {what} and not a file; name a file with --database",
+        lambda words: (
+            f"Failed to initialize database {path}: {what} and not a file; name a file with {words.setting('db_path')}"
+        ),
         path,
     )
 
@@ -139,6 +143,9 @@ def check_links(path: str, inside: str | None) -> None:
 def _linked(path: str, why: str) -> StorageFailure:
     return StorageFailure(
         StorageReason.OPEN,
-        f"Failed to initialize database {path}: {why}; remove it, or name the file that is meant with --database",
+        lambda words: (
+            f"Failed to initialize database {path}: {why}; "
+            f"remove it, or name the file that is meant with {words.setting('db_path')}"
+        ),
         path,
     )

@@ -108,7 +108,7 @@ def _free_bytes(path: str) -> int | None:
 def _warnings(path: str, database: Database, *, own_directory: bool) -> list[str]:
     """The texts stay the same while nothing else is wrong, so that each is logged once."""
     found = [
-        f"other users may use {name} (mode {mode:o}); chmod go= it, or mandrake-sessions doctor --fix"
+        f"other users may use {name} (mode {mode:o}); chmod go= it"
         for name, mode in open_to_others(path, own_directory=own_directory).items()
     ]
     # The figures have members of their own (``walBytes``, ``freeBytes``). A warning with a changing figure would be
@@ -116,7 +116,7 @@ def _warnings(path: str, database: Database, *, own_directory: bool) -> list[str
     if file_size(path + "-wal") > WAL_DEBT:
         found.append(f"the -wal has grown beyond {WAL_DEBT} bytes; {WAL_ADVICE}")
     found.extend(
-        f"{kept} holds what a -wal held that was deleted; see what is in it with --database, then restore or delete it"
+        f"{kept} holds what a -wal held that was deleted; open it to see what is in it, then restore or delete it"
         for kept in rescued_copies(path)
     )
     if (unusable := unusable_lock_directory(path)) is not None:

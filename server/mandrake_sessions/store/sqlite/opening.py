@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from mandrake_sessions.errors import StorageFailure, StorageReason, StrangePart, Unreadable
+from mandrake_sessions.errors import StorageFailure, StorageReason, StrangePart, Unreadable, Wording
 from mandrake_sessions.files import explain, file_size
 from mandrake_sessions.owners import make_directory
 from mandrake_sessions.store.settings import StoreSettings
@@ -76,8 +76,7 @@ def prepare(path: str, settings: StoreSettings, *, again: bool) -> None:
     except OSError as error:
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,
-            f"Failed to create database directory {directory}: {explain(error, directory)}; "
-            "name another with --database",
+            _named_otherwise(f"Failed to create database directory {directory}: {explain(error, directory)}"),
             path,
         ) from error
     if not os.path.exists(path):  # noqa: PTH110
@@ -170,7 +169,7 @@ def _as_far_as_it_goes(work: Callable[[], T], path: str) -> T | None:
     except (sqlite3.Error, OddValue, Unreadable) as error:
         if isinstance(error, sqlite3.Error) and not (is_odd_content(error) or may_be_odd_content(error)):
             raise
-        logger.warning("%s: opened all the same: %s; see mandrake-sessions doctor", path, error)
+        logger.warning("%s: opened all the same: %s", path, error)
         return None
 
 
@@ -253,10 +252,15 @@ def _check_identity(connection: sqlite3.Connection, path: str) -> None:
     if application_id != 0 or tables:
         raise StorageFailure(
             StorageReason.FOREIGN_DATABASE,
-            f"{path} is the database of another program; nothing was written to it. "
-            "Use `mandrake-sessions import` for the original Mandrake's, or name another file with --database",
+            lambda words: (
+                f"{path} is the database of another program; nothing was written to it. {words.another_program}"
+            ),
             path,
         )
+
+
+def _named_otherwise(what: str) -> Wording:
+    return lambda words: f"{what}; name another with {words.setting('db_path')}"
 
 
 def _reason_not_to_write(connection: sqlite3.Connection, path: str) -> StorageReason | None:

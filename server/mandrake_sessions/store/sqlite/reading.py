@@ -52,7 +52,7 @@ def require_file(path: str) -> None:
     except OSError as error:
         raise StorageFailure(StorageReason.OPEN, f"{path} cannot be looked at: {explain(error, path)}", path) from error
     raise StorageFailure(
-        StorageReason.OPEN, f"there is no store at {path}; name one with --workspace or --database", path
+        StorageReason.OPEN, lambda words: f"there is no store at {path}; name one with {words.store}", path
     )
 
 

@@ -1,0 +1,35 @@
+"""Messages in the words of the wire and of the command line, in place of Python's."""
+
+from __future__ import annotations
+
+from mandrake_sessions.errors import SessionsError, Words
+from mandrake_sessions.protocol.names import camel
+
+_OPERATIONS = {"get_session": "session/get"}
+_FLAGS = {"db_path": "--database"}
+
+
+class _WireWords(Words):
+    mend = "`mandrake-sessions doctor --fix`"
+    another_program = "Use `mandrake-sessions import` for the original Mandrake's, or name another file with --database"
+    store = "--workspace or --database"
+
+    def field(self, name: str) -> str:
+        return camel(name)
+
+    def operation(self, name: str) -> str:
+        return _OPERATIONS[name]
+
+    def setting(self, name: str) -> str:
+        return _FLAGS.get(name, f"--{name.replace('_', '-')}")
+
+    def restore(self, file: str) -> str:
+        return f"mandrake-sessions restore --database {file} BACKUP"
+
+
+_WIRE = _WireWords()
+
+
+def in_wire_words(error: BaseException) -> str:
+    """The message of an error, for a client or on a terminal: fields as on the wire, settings as flags."""
+    return error.worded(_WIRE) if isinstance(error, SessionsError) else str(error)

@@ -1,0 +1,90 @@
+"""A message names things in Python's words to programs, and in those of the wire and of flags to clients and people."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mandrake_sessions import SessionManager
+from mandrake_sessions.errors import Busy, NotFound, SessionsError, StrangePart, Unreadable
+from mandrake_sessions.model import TurnStatus
+from mandrake_sessions.protocol.errors import error_object
+from mandrake_sessions.protocol.words import in_wire_words
+from mandrake_sessions.store.sqlite.failures import damaged
+from mandrake_sessions.store.sqlite.filesystem import unsupported
+from mandrake_sessions.store.sqlite.reading import require_file
+
+UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
+# Flags, commands, methods of the wire, names in camel case.
+NOT_PYTHON = re.compile(r"--[a-z]|mandrake-sessions |(?<!/)\b(session|round|turn|toolCall)/[a-z]+\b|\b[a-z]+[A-Z]\w+")
+
+
+def raised(work: Callable[[], object]) -> SessionsError:
+    with pytest.raises(SessionsError) as caught:
+        work()
+    return caught.value
+
+
+def check(error: SessionsError, python: str, wire: str) -> None:
+    """The two words must stand in the two messages, which are the same but for the words."""
+    assert python in str(error)
+    assert not NOT_PYTHON.search(str(error)), str(error)
+    assert wire in in_wire_words(error)
+    assert python not in in_wire_words(error)
+    assert in_wire_words(error) == error_object(error)["message"]
+
+
+def test_operations(manager: SessionManager) -> None:
+    response = manager.create_round(manager.create_session(external_id="a").id, content="?").response.id
+    streaming = manager.create_turn(response)
+    ended = manager.create_turn(response, status=TurnStatus.COMPLETED)
+    error = raised(lambda: manager.create_session(external_id="a"))
+    check(error, "the external_id 'a'; get it with get_session()", "the externalId 'a'; get it with session/get")
+    error = raised(lambda: manager.update_turn(streaming.id, stream_end_time=1))
+    check(error, "so it has no stream_end_time;", "so it has no streamEndTime;")
+    error = raised(lambda: manager.update_turn(ended.id, stream_end_time=None))
+    check(error, "so its stream_end_time cannot", "so its streamEndTime cannot")
+    error = raised(lambda: manager.delete_tool_call(ended.id, "call"))
+    check(error, "no tool_call 'call'", "no toolCall 'call'")
+    assert isinstance(error, NotFound)
+    assert error_object(error)["data"]["entity"] == "toolCall"
+
+
+def test_stores(database: Path, tmp_path: Path) -> None:
+    check(Busy("a.sqlite", 5), "raise busy_timeout", "raise --busy-timeout")
+    mend = ("`maintenance.repair`", "`mandrake-sessions doctor --fix`")
+    check(Unreadable("turn", UNKNOWN, "it is odd"), f"Run {mend[0]}, which", f"Run {mend[1]}, which")
+    check(StrangePart("trigger", "t"), f"{mend[0]} takes it away", f"{mend[1]} takes it away")
+    check(damaged("odd", "a b"), "(`maintenance.restore`)", "(mandrake-sessions restore --database 'a b' BACKUP)")
+    check(
+        unsupported("a", "no"),
+        "(db_path), or allow_network_filesystem if",
+        "(--database), or --allow-network-filesystem if",
+    )
+    check(raised(lambda: require_file("a.sqlite")), "one with database", "one with --workspace or --database")
+    check(raised(SessionManager(tmp_path).init), "name a file with db_path", "name a file with --database")
+
+
+def test_the_database_of_another_program(database: Path) -> None:
+    database.parent.mkdir()
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE t (a)")
+    connection.close()
+    check(raised(SessionManager(database).init), "Name another file with db_path", "`mandrake-sessions import` for")
+
+
+def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    error = raised(SessionManager(tmp_path / "file" / "store" / "db.sqlite").init)
+    check(error, "name another with db_path", "name another with --database")
+
+
+def test_links(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "store").symlink_to(tmp_path / "elsewhere")
+    manager = SessionManager(tmp_path / "store" / "db.sqlite", inside=tmp_path / "store")
+    check(raised(manager.init), "that is meant with db_path", "that is meant with --database")
