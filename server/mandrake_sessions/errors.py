@@ -16,8 +16,8 @@
             │   └── StrangePart … another program put something on our tables
             └── FileMoved       … because somebody deleted, replaced or moved the file
 
-Every message says what was wrong, with which value, and what to do. It does so in Python's words; ``worded`` gives it in
-the words of another reader (``protocol/words.py``). ``protocol/errors.py`` gives each its code.
+Every message says what was wrong, with which value, and what to do. It does so in Python's words; ``worded`` gives it
+in the words of another reader (``protocol/words.py``). ``protocol/errors.py`` gives each its code.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class TooLarge(InvalidValue):
 
 
 class NotFound(SessionsError):
-    """No such entity. ``entity``: its word (``session``, ``tool_call`` …). ``entity_id``: the id that the caller gave."""
+    """No such entity. ``entity``: its word (``session``, ``tool_call``). ``entity_id``: the id that the caller gave."""
 
     def __init__(self, entity: str, entity_id: str) -> None:
         shown = shorten(repr(entity_id))
