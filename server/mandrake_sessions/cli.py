@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from mandrake_sessions.logs import start_logging
+from mandrake_sessions.protocol.words import log_in_wire_words
 from mandrake_sessions.quoting import one_line, shorten
 from mandrake_sessions.settings import BadSetting, Settings, from_environment, parse_setting, setting_fields
 from mandrake_sessions.transport.standard_streams import claim_standard_streams, open_standard_streams
@@ -185,6 +186,7 @@ def _serve(options: argparse.Namespace) -> int:
     settings = Settings(**given)
     try:
         start_logging(settings.log_level, settings.log_file, settings.log_max_bytes)
+        log_in_wire_words()
     except OSError as error:
         raise BadSetting("--log-file", f"{settings.log_file}: {error.strerror}") from None
     # Converting is quadratic, so the environment must not lift Python's limit. Longer integers are never converted.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 from mandrake_sessions.errors import SessionsError, Words
 from mandrake_sessions.protocol.names import camel
 
@@ -33,3 +36,16 @@ _WIRE = _WireWords()
 def in_wire_words(error: BaseException) -> str:
     """The message of an error, for a client or on a terminal: fields as on the wire, settings as flags."""
     return error.worded(_WIRE) if isinstance(error, SessionsError) else str(error)
+
+
+def log_in_wire_words() -> None:
+    """From now on, errors in the log of this process are in the words of the wire: its readers set flags, too."""
+    made = logging.getLogRecordFactory()
+
+    def make(*given: Any, **named: Any) -> logging.LogRecord:
+        record = made(*given, **named)
+        if isinstance(record.args, tuple):
+            record.args = tuple(in_wire_words(arg) if isinstance(arg, SessionsError) else arg for arg in record.args)
+        return record
+
+    logging.setLogRecordFactory(make)
