@@ -42,15 +42,14 @@ class SqliteTransaction:
         writer: StoreConnection,
         cache: Cache,
         own_lease_id: Callable[[], str | None],
+        changes: list[Change] | None,
         at: int | None,
-        *,
-        collects_changes: bool,
     ) -> None:
         last_seq = cache.last_seq
         self.own_lease_id = own_lease_id
         self.sql = writer
         self.streams = cache.streams
-        self.changes: list[Change] | None = [] if collects_changes else None
+        self.changes = changes
         self.seq_before = last_seq
         self.clock = now_ms()
         self.now = self.clock if at is None else at

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from mandrake_sessions.errors import FileMoved, StorageReason, Unreadable
+from mandrake_sessions.model import Change
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sqlite.connect import StoreConnection
@@ -95,8 +96,9 @@ class _Outermost:
         except BaseException:
             undo(database.writer)
             raise
+        changes: list[Change] | None = [] if database.on_commit else None
         running = database.running = SqliteTransaction(
-            database.writer, database.cache, database.own_lease_id, self._at, collects_changes=bool(database.on_commit)
+            database.writer, database.cache, database.own_lease_id, changes, self._at
         )
         return running
 
@@ -192,9 +194,10 @@ def _set_synchronous(database: Database, synchronous: str) -> None:
 def _catch_up(database: Database) -> None:
     """Under the write lock, notice what other processes have changed: numbers, perhaps the schema."""
     (version,) = database.writer.execute("PRAGMA data_version").fetchone()
-    cache, diagnosis = database.cache, database.diagnosis
+    cache = database.cache
     if version == cache.data_version:
         return
+    diagnosis = database.diagnosis
     diagnosis.notice_schema(database.writer)
     if diagnosis.failure is not None and diagnosis.failure.reason is StorageReason.SCHEMA_TOO_NEW:
         raise diagnosis.failure
