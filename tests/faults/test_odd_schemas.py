@@ -85,8 +85,8 @@ def test_a_view_in_the_place_of_a_table_is_corrupt(workspace: Path, table: str) 
             answer = wire.answer(wire.post(method, **params))
             assert answer.get("error", {"data": {"kind": "storage"}})["data"]["kind"] == "storage", answer
         wire.let_be("server/healthChanged")
-    assert f"in the place of the table {table}" in run(workspace, "doctor", code=None).out
-    assert f"in the place of the table {table}" in run(workspace, "doctor", "--fix", code=None).out
+    assert f"a view has the name of the table {table}" in run(workspace, "doctor", code=None).out
+    assert f"a view has the name of the table {table}" in run(workspace, "doctor", "--fix", code=None).out
 
 
 def test_a_wrong_statement_of_our_own_stays_an_internal_error(workspace: Path) -> None:
