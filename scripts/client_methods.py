@@ -46,7 +46,7 @@ def sync_client_methods() -> str:
 
 def _file(header: str, define: str, wait: str) -> str:
     # A subscription is more than a call: what follows its reply has to be read.
-    calls = [method for method in METHODS.values() if method.access not in (Access.FOLLOW, Access.LEAVE)]
+    calls = [method for method in METHODS.values() if method.access not in (Access.FOLLOW, Access.UNSUBSCRIBE)]
     return header + "".join(_function(method, define, wait) for method in calls)
 
 

@@ -67,7 +67,7 @@ def test_a_program_can_print_what_it_receives() -> None:
 
 def test_every_method_has_a_function_or_begins_or_ends_a_subscription() -> None:
     functions = {name for name, _ in inspect.getmembers(Client, inspect.iscoroutinefunction)}
-    subscribing = {name for name, method in METHODS.items() if method.access in (Access.FOLLOW, Access.LEAVE)}
+    subscribing = {name for name, method in METHODS.items() if method.access in (Access.FOLLOW, Access.UNSUBSCRIBE)}
     assert {snake(name) for name in METHODS.keys() - subscribing} <= functions
     assert subscribing == {f"{what}/{verb}" for what in ("turn", "session") for verb in ("subscribe", "unsubscribe")}
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 # About the server itself: the model is of stores.
 NOT_OF_A_STORE = {"server/health", "server/info"}
 CLIENT = "server/mandrake_sessions/client/methods.py, by make docs"
-SUBSCRIBING = (Access.FOLLOW, Access.LEAVE)
+SUBSCRIBING = (Access.FOLLOW, Access.UNSUBSCRIBE)
 
 
 @frozen

@@ -232,7 +232,7 @@ class Dispatcher:
             self._finish(call, call.failed or RuntimeError("no store was found"))
             return True
         access = _access(call)
-        if access is Access.LEAVE:
+        if access is Access.UNSUBSCRIBE:
             self._finish(call, self._attempt(call, SubscriptionContext(self._subscriptions)))
             return True
         manager = self._stores.opened(call.place)
@@ -307,7 +307,7 @@ class Dispatcher:
         if manager is not None or error is not None:
             self._subscriptions.begin(self._stores.take_absent(place), manager)
         if error is not None:
-            waiting = [call for call in self._queue if call.place == place and _access(call) is not Access.LEAVE]
+            waiting = [call for call in self._queue if call.place == place and _access(call) is not Access.UNSUBSCRIBE]
             for call in waiting:
                 self._finish(call, _as_seen_by(call, error))
         self.run()

@@ -28,7 +28,7 @@ class Access(Enum):
     WRITE = "a write"
     APPEND = "a write of streamed text"
     FOLLOW = "a read that begins a subscription"
-    LEAVE = "the end of a subscription"
+    UNSUBSCRIBE = "the end of a subscription"
     SERVICE = "about the server itself; never waits behind others"
 
     @property
@@ -146,7 +146,7 @@ TURN_SUBSCRIBE = _method(
     "Follow a turn, a response, a session or the store; `turn/updated` follows.",
 )
 TURN_UNSUBSCRIBE = _method(
-    "turn/unsubscribe", params.SubscriptionId, results.Nothing, Access.LEAVE, "End a subscription to turns."
+    "turn/unsubscribe", params.SubscriptionId, results.Nothing, Access.UNSUBSCRIBE, "End a subscription to turns."
 )
 SESSION_SUBSCRIBE = _method(
     "session/subscribe",
@@ -156,7 +156,7 @@ SESSION_SUBSCRIBE = _method(
     "Follow a session, or the sessions of the store; `session/updated` follows.",
 )
 SESSION_UNSUBSCRIBE = _method(
-    "session/unsubscribe", params.SubscriptionId, results.Nothing, Access.LEAVE, "End a subscription to sessions."
+    "session/unsubscribe", params.SubscriptionId, results.Nothing, Access.UNSUBSCRIBE, "End a subscription to sessions."
 )
 TRANSACTION_RUN = _method(
     "transaction/run",
