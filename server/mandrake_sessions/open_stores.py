@@ -8,6 +8,7 @@ import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from mandrake_sessions.absent import AbsentStore, is_there
 from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, WorkspaceNotFound
@@ -48,7 +49,8 @@ class OpenStores:
         # Those of them whose file is gone. Only a write makes such a file again.
         self._lost: set[StorePlace] = set()
         self._absent: dict[StorePlace, AbsentStore] = {}
-        self._lock = threading.Lock()
+        # One for each place, so that a store that is slow to open holds no other up.
+        self._opening: dict[StorePlace, threading.Lock] = {}
 
     def apply(self, settings: Settings) -> None:
         """Take other settings; stores that are open keep theirs."""
@@ -71,7 +73,7 @@ class OpenStores:
             WorkspaceNotFound: there is no such directory.
             StoreError: it cannot be opened; ``known`` gives the error until it can.
         """
-        with self._lock:
+        with self._opening.setdefault(place, threading.Lock()):
             manager = self._managers.get(place) or self._manager(place)
             try:
                 if not (self.is_there(place) or make):
@@ -119,6 +121,10 @@ class OpenStores:
     def facts(self, place: StorePlace) -> StoreFacts:
         """The facts of a store, open or not."""
         return (self._managers.get(place) or self._manager(place)).store.facts()
+
+    def runs_on(self, place: StorePlace) -> Literal["loop", "thread"]:
+        """Where the work of a store, open or not, is carried out."""
+        return (self._managers.get(place) or self._manager(place)).store.runs_on
 
     def known(self) -> dict[StorePlace, SessionManager | StoreError | None]:
         """Every store that was used, and the default one: its manager if it is open, else the error of opening it, or

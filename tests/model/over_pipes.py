@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from model.checking import Comparison
 from model.operations import BEGINNING, Burst
@@ -13,18 +14,19 @@ from wire import Framing, Message, Wire, serving
 QUICK = ("--durability", "normal")
 
 
-def compare_servers(workspace: Path, before: list[Burst], after: list[Burst], framing: Framing) -> None:
+def compare_servers(workspace: Path, before: list[Burst], after: list[Burst], framing: Framing, **options: Any) -> None:
     """Each burst is sent without waiting for answers in between, and those of ``after`` to another server. A third one
-    follows the store from the beginning on; a client of the second is sent the past again."""
-    with serving(workspace, framing, *QUICK) as watcher:
+    follows the store from the beginning on; a client of the second is sent the past again. ``options`` of ``serving``.
+    """
+    with serving(workspace, framing, *QUICK, **options) as watcher:
         watcher.request("turn/subscribe", includeRaw=True)
         sessions = watcher.request("session/subscribe")["subscriptionId"]
-        with serving(workspace, framing, *QUICK) as wire:
+        with serving(workspace, framing, *QUICK, **options) as wire:
             compared = Comparison(WireTarget(wire))
             for burst in [*([operation] for operation in BEGINNING), *before]:
                 compared.run(*burst)
             compared.compare_everything()
-        with serving(workspace, framing, *QUICK) as wire:
+        with serving(workspace, framing, *QUICK, **options) as wire:
             compared.target = WireTarget(wire)
             compared.compare_everything()
             for burst in [*after, *([operation] for operation in BEGINNING[:2])]:

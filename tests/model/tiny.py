@@ -27,8 +27,8 @@ _LARGEST = {
     "paging": {"PAGE_BYTES": 3_000},
 }
 _OF_SERVERS = {
-    "connection.dispatcher": {"MAX_GROUP": 4, "GROUP_BYTES": 2_000},
-    "connection.follower": {"READ_LIMIT": 4},
+    "connection.writes": {"MAX_GROUP": 4, "GROUP_BYTES": 2_000},
+    "connection.store_changes": {"READ_LIMIT": 4},
     "transport.reader": {"READ_BYTES": 300},
     "transport.outbound": {"FLUSH_BYTES": 300, "WRITE_BYTES": 300, "HIGH_WATER": 2_000},
 }

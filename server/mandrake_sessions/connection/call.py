@@ -148,6 +148,10 @@ class Call:
         """Seconds since it arrived."""
         return time.monotonic() - self.arrived
 
+    def has_id(self, message_id: Any) -> bool:
+        """Whether it is a request with this id that has no answer yet; 1 and 1.0 are two ids."""
+        return self.is_request and self.id == message_id and type(self.id) is type(message_id) and not self.answered
+
     def succeed(self, result: Any) -> None:
         """Answer with a JSON value; with an error if it cannot be encoded."""
         if self.answered:

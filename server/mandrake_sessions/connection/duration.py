@@ -18,7 +18,7 @@ _GIVE_A_TURN = frozenset({"turn/update", "turn/create"})
 
 def may_take_long(name: str, params: Any, size: int) -> bool:
     """Whether to carry out a write on a thread; one of ``turn/append`` never is. Params are as they were sent.
-    Where this says no, what it is about may be large yet: see ``SessionManager.briefly``."""
+    Where this says no, what it is about may be large yet: see ``brief.py``."""
     if name == "turn/append":
         return False
     if size > LARGE_MESSAGE or name in _DELETIONS:

@@ -11,32 +11,37 @@ import logging
 import time
 from collections.abc import Callable
 
-from mandrake_sessions.connection.look import Lookout
 from mandrake_sessions.connection.read_points import ReadPoints
+from mandrake_sessions.connection.runner import Runner
+from mandrake_sessions.connection.store_changes import PrefetchedChanges, StoreChanges
 from mandrake_sessions.connection.subscription import Subscription, SubscriptionIndex
-from mandrake_sessions.connection.told import Told
+from mandrake_sessions.connection.subscription_sender import SubscriptionSender
 from mandrake_sessions.errors import FeedPruned, SessionsError
 from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.model import Change, Session
-from mandrake_sessions.store.interface import Commit
+from mandrake_sessions.model import Change
 from mandrake_sessions.transport.outbound import Outbound
 
 logger = logging.getLogger(__name__)
 
-# How many changes are read at once.
-READ_LIMIT = 500
 # After so many messages, or seconds, the event loop has its turn.
 SLICE_MESSAGES = 256
 SLICE_SECONDS = 0.01
 
 
 class StoreFollower:
-    """The subscriptions to one store, and the looking for others' commits. ``go_on`` asks for another ``pump`` soon."""
+    """The subscriptions to one store. ``go_on`` asks for another ``pump`` soon; ``give_up`` is called when the store
+    cannot be followed any more. ``store_id``: of the store, where it is known."""
 
     def __init__(
-        self, manager: SessionManager, outbound: Outbound, points: ReadPoints, go_on: Callable[[], None]
+        self,
+        manager: SessionManager,
+        outbound: Outbound,
+        points: ReadPoints,
+        runner: Runner,
+        go_on: Callable[[], None],
+        give_up: Callable[[Exception], None],
+        store_id: str | None = None,
     ) -> None:
-        self.manager = manager
         self.subscriptions = SubscriptionIndex()
         # Whether there is something committed that was not sent: the client does not read, or the slice was over.
         self.is_behind = False
@@ -47,59 +52,49 @@ class StoreFollower:
         self._outbound = outbound
         self._points = points
         self._go_on = go_on
+        self._give_up = give_up
         # Where the sweep for those behind stands.
         self._sweep: int | None = None
         # What was read and not told to all yet, by the position that it follows: for the newest, and for the sweep.
         self._ahead: dict[int, list[Change]] = {}
-        self._told = Told(self._session_now)
-        # What this process committed last, of which nothing need be read.
-        self._commit: Commit | None = None
-        self._off_commit: Callable[[], None] = lambda: None
-        self._follow()
-
-    def _follow(self) -> None:
-        """Begin to look at the file that the manager has open now."""
-        self._reconnects = self.manager.store.reconnects
-        self._store_id = self.manager.feed.store_id()
-        self._watch = self.manager.store.watch()
-        self._lookout = Lookout(self._watch, self._hear)
-        self._commit = None
-        self._off_commit = self.manager.store.on_commit(self._committed)
-
-    def _committed(self, commit: Commit) -> None:
-        """Called on whatever thread has committed; of two that do so at once, the earlier may come later."""
-        known = self._commit
-        if known is None or commit.seq > known.seq:
-            self._commit = commit
+        kind = StoreChanges if manager.store.runs_on == "loop" else PrefetchedChanges
+        self._changes = kind(manager, runner, self, store_id)
+        self._sender = SubscriptionSender(self.subscriptions, outbound, self._changes.session)
 
     def close(self) -> None:
-        self._off_commit()
-        self._lookout.close()
-        self._watch.close()
+        self._changes.close()
 
-    def let_go(self) -> None:
-        """Close what looks at the file, which is to be opened anew: see ``opening.py``. ``reopened`` looks again."""
-        self.close()
-        self._reconnects = -1
+    def detach(self) -> None:
+        """The store is about to be opened again: nothing of it is used until ``reopened``."""
+        self._changes.detach()
 
     def reopened(self) -> None:
-        """The store may have been opened anew: another one ends the subscriptions, since their positions mean nothing
-        in it; for the same one they go on. Raises SessionsError."""
-        if self.manager.store.is_current and self.manager.store.reconnects != self._reconnects:
-            known = self._store_id
-            self.close()
-            self._follow()
-            self.is_behind = True
-            self._forget()
-            self._sweep = None
-            if self._store_id != known:
-                self.end_all("closed")
-                self._outbound.flush()
+        """The store may have been opened again. Raises SessionsError."""
+        self._changes.reopened()
+
+    def attached(self, *, is_another: bool) -> None:
+        """The store was opened again. Where it is another one now the subscriptions end, since their positions mean
+        nothing in it; for the same one they go on."""
+        self.is_behind = True
+        self._forget()
+        self._sweep = None
+        if is_another:
+            self.end_all("closed")
+            self._outbound.flush()
+
+    def failed(self, error: Exception) -> None:
+        self._give_up(error)
+
+    def is_behind_of(self, seq: int) -> bool:
+        return any(subscription.position < seq for subscription in self.subscriptions.every())
+
+    def news(self) -> None:
+        self.try_pump(look=True)
+        self._outbound.flush()
 
     def end_all(self, reason: str) -> None:
         """Tell the client that nothing more comes."""
-        for subscription in self.subscriptions.every():
-            self._end(subscription, reason)
+        self._sender.end_all(reason)
 
     def try_pump(self, *, look: bool) -> None:
         """``pump``; what goes wrong with it must neither keep an answer back nor end the looking."""
@@ -131,11 +126,14 @@ class StoreFollower:
             try:
                 moved = self._step(until, look=look)
             except FeedPruned:
-                self._end_lowest()
+                # The position that is furthest behind is no longer kept.
+                self._sender.end_lowest("pruned")
+                self._sweep = None
                 continue
             if not moved:
-                self.is_behind = False
-                self._forget()
+                self.is_behind = self._changes.is_waiting
+                if not self.is_behind:
+                    self._forget()
                 return
             if time.monotonic() >= until:
                 self._go_on()
@@ -143,7 +141,9 @@ class StoreFollower:
 
     def _forget(self) -> None:
         self._ahead.clear()
-        self._told.forget()
+        self._sender.forget()
+        if self._changes.sessions:
+            self._changes.sessions.clear()
 
     def _step(self, until: float, *, look: bool) -> bool:
         """Tell those that have seen everything, then those behind, of what comes next; whether there may be more."""
@@ -151,41 +151,18 @@ class StoreFollower:
         if not every:
             return False
         newest = max(subscription.position for subscription in every)
-        told = self._advance(newest, self._changes_since(newest, look=look), until)
+        told = self._advance(newest, self._ahead.get(newest) or self._changes.since(newest, look=look), until)
         if self._sweep is None or self._sweep >= newest:
             # Whoever began below the sweep, or a whole new lap.
             self._sweep = min((subscription.position for subscription in self.subscriptions.every()), default=newest)
         self._ahead = {seq: found for seq, found in self._ahead.items() if seq in (told, newest, self._sweep)}
         if self._sweep < newest:
             if not self._outbound.is_full:
-                self._sweep = self._advance(self._sweep, self._changes_since(self._sweep, look=True), until)
+                changes = self._ahead.get(self._sweep) or self._changes.since(self._sweep, look=True)
+                self._sweep = self._advance(self._sweep, changes, until)
             return told is not None or self._sweep is not None
         # Most often it was one commit of this process, and all of it is told.
-        return told is not None and (look or self._recent_changes(told) != [])
-
-    def _changes_since(self, seq: int, *, look: bool) -> list[Change]:
-        if self.manager.store.reconnects != self._reconnects:
-            # What the positions mean in the file that is there now is not known until `reopened` has looked.
-            return []
-        if seq in self._ahead:
-            return self._ahead[seq]
-        recent = self._recent_changes(seq)
-        if recent is None or (look and not recent):
-            # The file is read; what was just committed was in place when it was acknowledged.
-            return self.manager.feed.changes_since(seq, limit=READ_LIMIT) if self.manager.store.is_current else []
-        if recent:
-            self._lookout.own_commit()
-        return recent
-
-    def _recent_changes(self, seq: int) -> list[Change] | None:
-        """What this process itself committed above ``seq``, where that is known without reading the store: the appends
-        of its last transaction, if they are all that came after ``seq``."""
-        commit = self._commit
-        if commit is None:
-            return None
-        if seq == commit.seq:
-            return []
-        return commit.changes if seq == commit.seq_before else None
+        return told is not None and (look or self._changes.recent(told) != [])
 
     def _advance(self, start: int, changes: list[Change], until: float) -> int | None:
         """Tell the changes to the subscriptions at ``start`` or beyond; gives how far, None if there was nothing."""
@@ -203,7 +180,7 @@ class StoreFollower:
                     run.append(change)
                     continue
                 if run is not None:
-                    if not self._send(subscription, run):
+                    if not self._sender.send(subscription, run):
                         return self._held_back(start, changes, through, runs)
                     sent = True
                 if self.subscriptions.get(subscription.id) is None:
@@ -218,7 +195,7 @@ class StoreFollower:
         for subscription, run in sorted(runs.items(), key=lambda entry: entry[1][-1].seq):
             # Each may tell of a large session or turn.
             is_late = sent and time.monotonic() >= until
-            if is_late or not self._send(subscription, run):
+            if is_late or not self._sender.send(subscription, run):
                 return self._held_back(start, changes, through, runs)
             sent = True
             del runs[subscription]
@@ -247,36 +224,3 @@ class StoreFollower:
         for subscription in self.subscriptions.every():
             if start <= subscription.position < through and subscription not in but:
                 subscription.position = through
-
-    def _send(self, subscription: Subscription, run: list[Change]) -> bool:
-        """Send a run and move the subscription; False, with nothing done, if the client does not read."""
-        if self._outbound.is_full:
-            return False
-        self._outbound.send_parts(self._told.message(subscription, run))
-        subscription.position = run[-1].seq
-        if subscription.is_ended_by(run[-1]):
-            self._end(subscription, "deleted")
-        return True
-
-    def _end(self, subscription: Subscription, reason: str) -> None:
-        self.subscriptions.remove(subscription)
-        self._outbound.send(subscription.ended(reason))
-
-    def _end_lowest(self) -> None:
-        """The position that is furthest behind is no longer kept."""
-        every = self.subscriptions.every()
-        lowest = min((subscription.position for subscription in every), default=0)
-        for subscription in every:
-            if subscription.position == lowest:
-                self._end(subscription, "pruned")
-        self._sweep = None
-
-    def _session_now(self, session_id: str) -> Session | None:
-        return self.manager.feed.sessions_now({session_id}).get(session_id)
-
-    def _hear(self) -> None:
-        """Somebody has committed. Our own commits are heard of here too; most often there is nothing behind them."""
-        now = self._watch.last_seq()
-        if any(subscription.position < now for subscription in self.subscriptions.every()):
-            self.try_pump(look=True)
-            self._outbound.flush()

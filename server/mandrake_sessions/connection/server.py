@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from mandrake_sessions.connection.call import ReplyPath
+from mandrake_sessions.connection.caretaker import Caretaker
+from mandrake_sessions.connection.conditions import Conditions
 from mandrake_sessions.connection.dispatcher import Dispatcher
 from mandrake_sessions.connection.ending import OUTPUT_FAILED, Ending, EndingSignals
-from mandrake_sessions.connection.health import HealthMonitor
+from mandrake_sessions.connection.health_monitor import HealthMonitor
+from mandrake_sessions.connection.inspections import Inspections
 from mandrake_sessions.connection.intake import Intake
 from mandrake_sessions.connection.language import LSP_METHODS, LanguageClient
 from mandrake_sessions.connection.metrics import Metrics
 from mandrake_sessions.connection.parents import Parents
 from mandrake_sessions.connection.routing import CANCEL, Router
+from mandrake_sessions.connection.runners import Runners
 from mandrake_sessions.connection.service import ServerService
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.connection.trace import Trace
@@ -32,8 +36,6 @@ from mandrake_sessions.version import __version__
 
 logger = logging.getLogger(__name__)
 
-SHORTEST_LEASE_LOOK = 0.05
-HEALTH_SECONDS = 1.0
 # Seconds of decoding before waiting calls are carried out.
 INTAKE_SECONDS = 0.01
 # Seconds for which a burst is only read, before the server carries out what it has read of it.
@@ -54,11 +56,18 @@ class Server:
         self._outbound, self._reader = channel.outbound, channel.reader
         metrics = Metrics((*METHODS, *LSP_METHODS, CANCEL))
         self.trace = Trace(self._outbound)
-        self._subscriptions = ConnectionSubscriptions(self._outbound)
-        self._monitor = HealthMonitor(self.stores, self._tell)
-        self._dispatcher = Dispatcher(self.stores, self._subscriptions, self._outbound, self._monitor, self._idle)
+        runners = Runners(self.stores, lambda: self._dispatcher.run())
+        self._subscriptions = ConnectionSubscriptions(self._outbound, runners)
+        conditions = Conditions(self.stores, runners)
+        self._monitor = HealthMonitor(self.stores, conditions, Inspections(self.stores, runners), self._tell)
+        self._dispatcher = Dispatcher(
+            self.stores, self._subscriptions, runners, self._outbound, self._monitor, self._idle
+        )
+        self._caretaker = Caretaker(
+            self.stores, self._subscriptions, runners, self._outbound, self._monitor, self._dispatcher
+        )
         self._language = LanguageClient(self, given, self._outbound, self._take_in)
-        service = ServiceContext(ServerService(self.stores, self._monitor, metrics))
+        service = ServiceContext(ServerService(self.stores, conditions, self._monitor, metrics))
         router = Router(service, self._dispatcher, self._language)
         replies = ReplyPath(self._outbound, metrics, self.trace)
         self._intake = Intake(self._reader, replies, router.route, router.respond, self._may_go_on)
@@ -76,9 +85,7 @@ class Server:
         self._loop.set_exception_handler(_log_uncaught)
         EndingSignals(self.end).handle()
         self._reader.start()
-        self._look_for_orphans()
-        self._keep_house()
-        self._look_after_stores()
+        self._caretaker.begin()
         await self._ending.wait()
         self._subscriptions.close()
         self._monitor.close()
@@ -91,6 +98,7 @@ class Server:
 
     def end(self, exit_code: int = 0, *, patient: bool = False, why: str = "a signal") -> None:
         """Finish what was received, then end: see ``Ending``."""
+        self._caretaker.end()
         self._ending.begin(exit_code, patient=patient, why=why)
 
     def apply(self, settings: Settings) -> None:
@@ -109,7 +117,7 @@ class Server:
     def leave_stores(self, places: list[StorePlace]) -> None:
         """The client has removed these folders: their subscriptions end and their stores close, after the calls that
         came before."""
-        self._dispatcher.leave(places)
+        self._caretaker.close_unused(places)
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a message of the language server."""
@@ -165,29 +173,6 @@ class Server:
         """All that was received is answered."""
         if self._ending.has_begun and self._intake.is_empty and not self._language.is_asked:
             self._ending.finish()
-
-    def _look_for_orphans(self) -> None:
-        """Mark the turns of processes that are gone, twice within the time that is promised."""
-        self._loop.call_later(max(self.settings.lease_seconds / 2, SHORTEST_LEASE_LOOK), self._look_for_orphans)
-        self._dispatcher.interrupt_orphans()
-
-    def _look_after_stores(self) -> None:
-        """What happens to the files from outside is noticed, and told."""
-        self._loop.call_later(HEALTH_SECONDS, self._look_after_stores)
-        if self._ending.has_begun:
-            return
-        self._dispatcher.look_after_files()
-        self._monitor.look()
-        self._monitor.look_through()
-        self._outbound.flush()
-
-    def _keep_house(self) -> None:
-        """Idle work on the stores, a short step at a time."""
-
-        def again(pause: float) -> None:
-            self._loop.call_later(pause, self._keep_house)
-
-        self._dispatcher.keep_house(again)
 
 
 def _directory() -> str:

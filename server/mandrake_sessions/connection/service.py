@@ -6,10 +6,9 @@ import os
 import platform
 
 from mandrake_sessions import limits
-from mandrake_sessions.connection.health import HealthMonitor
+from mandrake_sessions.connection.conditions import Conditions
+from mandrake_sessions.connection.health_monitor import HealthMonitor
 from mandrake_sessions.connection.metrics import Metrics
-from mandrake_sessions.errors import SessionsError, StoreError
-from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.methods import METHODS, PROTOCOL_VERSION
 from mandrake_sessions.protocol.results import Health, Info, Limits, StoreInfo
@@ -22,8 +21,9 @@ NAME = "mandrake-sessions"
 class ServerService:
     """See ``handlers.context.Service``."""
 
-    def __init__(self, stores: OpenStores, monitor: HealthMonitor, metrics: Metrics) -> None:
+    def __init__(self, stores: OpenStores, conditions: Conditions, monitor: HealthMonitor, metrics: Metrics) -> None:
         self._stores = stores
+        self._conditions = conditions
         self._monitor = monitor
         self._metrics = metrics
 
@@ -32,7 +32,7 @@ class ServerService:
 
     def info(self) -> Info:
         stores = [
-            StoreInfo(place.scope, place.workspace, place.path, _store_id(found))
+            StoreInfo(place.scope, place.workspace, place.path, self._conditions.store_id(place, found))
             for place, found in self._stores.known().items()
         ]
         return Info(
@@ -65,10 +65,3 @@ def _limits(max_message_bytes: int) -> Limits:
         max_pending=limits.MAX_PENDING,
         max_pending_bytes=limits.MAX_PENDING_BYTES,
     )
-
-
-def _store_id(found: SessionManager | StoreError | None) -> str | None:
-    try:
-        return found.store.check() if isinstance(found, SessionManager) else None
-    except SessionsError:
-        return None

@@ -2,7 +2,7 @@
 
 Whenever something was committed the feed is read from there (``follower.py``), and what a subscription is about is
 sent; where the client does not read, the position stays where it is. Others' commits are heard of by looking (see
-``look.py``); without subscriptions nobody looks.
+``commit_poller.py``); without subscriptions nobody looks.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from mandrake_sessions.absent import AbsentStore
 from mandrake_sessions.connection.births import Births
 from mandrake_sessions.connection.follower import StoreFollower
 from mandrake_sessions.connection.read_points import ReadPoints
+from mandrake_sessions.connection.runners import Runners
 from mandrake_sessions.connection.subscription import Subscription
 from mandrake_sessions.errors import Conflict, SessionsError
 from mandrake_sessions.limits import MAX_SUBSCRIPTIONS
@@ -45,37 +47,39 @@ class NewSubscription:
         self._all = all_of_them
         self._manager = manager
         self._reconnects = manager.store.reconnects
-        self._made: Subscription | None = None
+        self.made: Subscription | None = None
+        self._store_id: str | None = None
 
     def follow_turns(self, manager: Conversations, scope: Scope, start: FeedStart, *, raw: bool, text: bool) -> str:
-        return self._make(manager, Subscription(scope, start.seq, turns=True, raw=raw, text=text))
+        return self._make(manager, start, Subscription(scope, start.seq, turns=True, raw=raw, text=text))
 
     def follow_sessions(self, manager: Conversations, scope: Scope, start: FeedStart) -> str:
-        return self._make(manager, Subscription(scope, start.seq, turns=False, raw=False, text=False))
+        return self._make(manager, start, Subscription(scope, start.seq, turns=False, raw=False, text=False))
 
     @property
     def is_current(self) -> bool:
         """Whether the file that its first state was read from is still the one that is open."""
-        return self._made is None or (
+        return self.made is None or (
             self._manager.store.is_current and self._manager.store.reconnects == self._reconnects
         )
 
     def begin(self) -> None:
         """Raises SessionsError; nothing has begun then."""
-        if self._made is not None:
-            self._all.add(self._manager, self._made)
+        if self.made is not None:
+            self._all.add(self._manager, self.made, self._store_id)
 
-    def _make(self, manager: Conversations, subscription: Subscription) -> str:
-        self._manager, self._made = manager, subscription
+    def _make(self, manager: Conversations, start: FeedStart, subscription: Subscription) -> str:
+        self._manager, self.made, self._store_id = manager, subscription, start.store_id
         return subscription.id
 
 
 class ConnectionSubscriptions:
     """All subscriptions of the connection; see ``handlers.context.Subscriptions``."""
 
-    def __init__(self, outbound: Outbound) -> None:
+    def __init__(self, outbound: Outbound, runners: Runners) -> None:
         self._loop = asyncio.get_running_loop()
         self._outbound = outbound
+        self._runners = runners
         self._followers: dict[SessionManager, StoreFollower] = {}
         self.births = Births()
         self._points: WeakKeyDictionary[Conversations, ReadPoints] = WeakKeyDictionary()
@@ -87,18 +91,19 @@ class ConnectionSubscriptions:
         """The client gets a state of the store as it is at ``seq``: see ``ReadPoints``."""
         points = self._points.get(manager)
         if points is None:
-            points = self._points[manager] = ReadPoints()
+            # Of two threads that come here at once, both get the same.
+            points = self._points.setdefault(manager, ReadPoints())
         points.add(seq)
 
     def prepare(self, manager: Conversations) -> NewSubscription:
         """For one call that may begin a subscription; see ``NewSubscription``."""
         return NewSubscription(self, manager)
 
-    def add(self, manager: Conversations, subscription: Subscription) -> None:
+    def add(self, manager: Conversations, subscription: Subscription, store_id: str | None) -> None:
         """Begin to send it what is committed. Raises Conflict where there are too many, and SessionsError."""
         self._check_room()
         if isinstance(manager, SessionManager):
-            self._follow(manager, subscription)
+            self._follow(manager, subscription, store_id)
         elif isinstance(manager, AbsentStore):
             self.births.add(manager, subscription)
 
@@ -118,19 +123,18 @@ class ConnectionSubscriptions:
             follower.try_pump(look=look)
         self._close_idle()
 
-    def let_go(self, manager: SessionManager) -> None:
-        """The store is about to be opened anew, and must not be looked at until ``reopened``."""
+    def detach(self, manager: SessionManager) -> None:
+        """The store is about to be opened again, and must not be looked at until ``reopened``."""
         if manager in self._followers:
-            self._followers[manager].let_go()
+            self._followers[manager].detach()
 
     def reopened(self) -> None:
-        """A store was opened, maybe one anew; those that could not be are left."""
+        """A store was opened, maybe again; those that could not be are left."""
         for manager, follower in list(self._followers.items()):
             try:
                 follower.reopened()
             except SessionsError as error:
-                logger.warning("subscriptions ended, since the store cannot be read: %s", error)
-                self.leave(manager)
+                self._give_up(manager, error)
         self._close_idle()
 
     @property
@@ -138,8 +142,8 @@ class ConnectionSubscriptions:
         """Whether the client still has to read what was committed before it could be sent all of it."""
         return any(follower.is_behind and not follower.is_stuck for follower in self._followers.values())
 
-    def leave(self, manager: SessionManager | None) -> None:
-        """The store is about to be closed, or could not be opened anew: its subscriptions end."""
+    def close_for(self, manager: SessionManager | None) -> None:
+        """The store is about to be closed, or could not be opened again: its subscriptions end."""
         follower = None if manager is None else self._followers.pop(manager, None)
         if follower is not None:
             follower.end_all("closed")
@@ -165,11 +169,22 @@ class ConnectionSubscriptions:
         if count >= MAX_SUBSCRIPTIONS:
             raise _too_many(count)
 
-    def _follow(self, manager: SessionManager, subscription: Subscription) -> None:
+    def _follow(self, manager: SessionManager, subscription: Subscription, store_id: str | None = None) -> None:
         if manager not in self._followers:
-            points = self._points.setdefault(manager, ReadPoints())
-            self._followers[manager] = StoreFollower(manager, self._outbound, points, self._pump_soon)
+            self._followers[manager] = StoreFollower(
+                manager,
+                self._outbound,
+                self._points.setdefault(manager, ReadPoints()),
+                self._runners.following(manager),
+                self._pump_soon,
+                partial(self._give_up, manager),
+                store_id,
+            )
         self._followers[manager].subscriptions.add(subscription)
+
+    def _give_up(self, manager: SessionManager, error: Exception) -> None:
+        logger.warning("subscriptions ended, since the store cannot be read: %s", error)
+        self.close_for(manager)
 
     def _pump_soon(self) -> None:
         if self._next is None:

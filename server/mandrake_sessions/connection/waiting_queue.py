@@ -39,8 +39,10 @@ class WaitingQueue:
 
     def put_back(self, call: Call) -> None:
         """Before all others: it was taken out, and could not be carried out yet."""
-        self.add(call)
+        self._calls[call] = None
         self._calls.move_to_end(call, last=False)
+        if call.is_request:
+            self._requests.setdefault((type(call.id), call.id), []).insert(0, call)
 
     def take(self) -> Call:
         """Remove and return the first call."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from mandrake_sessions.connection.runner import Runner
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.store.interface import Watch
 
@@ -21,38 +22,50 @@ ROUSABLE_SECONDS = 0.02
 DROWSY_LOOKS = 200
 
 
-class Lookout:
-    """Calls ``news`` when somebody has committed. Nothing else is done here, and nothing at all once it is closed."""
+class CommitPoller:
+    """Calls ``news`` when somebody has committed. ``runner`` carries out the looks. Nothing else is done here, and
+    nothing at all once it is closed."""
 
-    def __init__(self, watch: Watch, news: Callable[[], None]) -> None:
+    def __init__(self, watch: Watch, runner: Runner, news: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._watch = watch
+        self._runner = runner
         self._news = news
         self._quiet = 0
         self._own_commit_at = 0.0
         self._listening = False
+        self._looking = False
         self._failing = False
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._again()
 
     def close(self) -> None:
+        """Look no more, and close the watch."""
+        self._closed = True
         self._listen(False)
         if self._timer is not None:
             self._timer.cancel()
+        self._runner.run(self._watch.close, lambda _: None)
 
     def own_commit(self) -> None:
         """This process has just committed, and so has seen what others had before: a look can wait."""
         self._own_commit_at = self._loop.time()
 
     def _look(self) -> None:
+        if self._loop.time() - self._own_commit_at < AWAKE_SECONDS:
+            self._quiet = 0
+            self._again()
+        elif not self._looking:
+            self._looking = True
+            self._runner.run(self._watch.moved, self._looked)
+
+    def _looked(self, moved: bool | Exception) -> None:
+        self._looking = False
+        if self._closed:
+            return
         try:
-            if self._loop.time() - self._own_commit_at < AWAKE_SECONDS:
-                self._quiet = 0
-            elif self._watch.moved():
-                self._quiet = 0
-                self._news()
-            else:
-                self._quiet += 1
+            self._hear(moved)
             self._failing = False
         except SessionsError as error:
             # Like a look without news, so that those that follow are seldom.
@@ -64,10 +77,18 @@ class Lookout:
             # Looking goes on whatever the news led to.
             self._again()
 
+    def _hear(self, moved: bool | Exception) -> None:
+        if isinstance(moved, Exception):
+            raise moved
+        self._quiet = 0 if moved else self._quiet + 1
+        if moved:
+            self._news()
+
     def _again(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(self._delay(), self._look)
+        if not self._closed:
+            self._timer = self._loop.call_later(self._delay(), self._look)
 
     def _delay(self) -> float:
         if self._watch.fileno is None:

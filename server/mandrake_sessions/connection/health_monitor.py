@@ -1,41 +1,33 @@
-"""How the stores are: looked at now and then and when something fails, and told when it changes."""
+"""Watches the health of the stores: now and then and when something fails, and notifies the client of changes."""
 
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mandrake_sessions.connection.conditions import Condition, Conditions, Found
+from mandrake_sessions.connection.inspections import Inspections
 from mandrake_sessions.errors import (
     Busy,
-    Cancelled,
-    FileMoved,
     SessionsError,
     StorageFailure,
     StorageReason,
     StoreError,
     Unreadable,
 )
-from mandrake_sessions.ids import now_ms
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.results import Health, StoreHealth
 from mandrake_sessions.protocol.words import in_wire_words
 from mandrake_sessions.store.engines import build_warnings
-from mandrake_sessions.store.interface import Inspection, StoreFacts, StoreState
+from mandrake_sessions.store.interface import StoreFacts, StoreState
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.jsonrpc import notification_message
 
 logger = logging.getLogger(__name__)
 
-# A large file is looked through whole a while after it was opened, and then seldom.
-FIRST_LOOK_THROUGH, NEXT_LOOK_THROUGH = 2.0, 6 * 3600.0
-# One in which something was wrong is looked through again after so many seconds, or so many times what that takes.
-FAULTY_LOOK_THROUGH, LOOK_THROUGH_SHARE = 15.0, 50.0
-END_SECONDS = 0.02
 # So many faults of a file are named; the doctor names them all.
 MAX_FAULTS = 20
 HOW_TO_MEND = "run `mandrake-sessions doctor --fix`, which mends what can be after a backup"
@@ -47,15 +39,22 @@ _DEGRADED = frozenset({StorageReason.FULL, StorageReason.READ_ONLY, StorageReaso
 class HealthMonitor:
     """Knows what was told last, and tells what has changed with ``send``."""
 
-    def __init__(self, stores: OpenStores, send: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        stores: OpenStores,
+        conditions: Conditions,
+        inspections: Inspections,
+        send: Callable[[dict[str, Any]], None],
+    ) -> None:
         self._stores = stores
+        self._conditions = conditions
+        self._inspections = inspections
         self._send = send
         self._told: dict[StorePlace, tuple[str, int]] = {}
         self._failures: list[StoreError | None] = []
         # Whether nothing was wrong with any store when they were looked at last.
         self.all_is_well = True
         self._warned: set[str] = set()
-        self._searches: dict[SessionManager, _Search] = {}
 
     def health(self) -> Health:
         """As it is now."""
@@ -70,11 +69,14 @@ class HealthMonitor:
 
     def look(self) -> None:
         """Check every store, and tell the client if one of them is another way than it was told. While one is opened
-        anew nothing is known yet."""
+        again nothing is known yet."""
         if self._stores.returned_places() or not all(
             manager.store.is_current for _, manager in self._stores.open_stores()
         ):
             return
+        self._conditions.renew(self._tell_changes)
+
+    def _tell_changes(self) -> None:
         # Asked for once: another thread may open one more meanwhile.
         known = self._stores.known()
         health = self._health(known)
@@ -88,19 +90,19 @@ class HealthMonitor:
             self._told = now
             self._send(notification_message("server/healthChanged", unstructure(health)))
 
-    def look_through(self) -> None:
-        """Begin to look through large files, where it is time for that; it happens on threads."""
-        for _, manager in self._stores.open_stores():
-            if manager not in self._searches:
-                self._searches[manager] = _Search(manager)
-            self._searches[manager].begin_if_due()
+    def opened(self, place: StorePlace, manager: SessionManager) -> None:
+        """A store was opened; called on the thread that has opened it."""
+        self._conditions.learn(place, manager)
+
+    def inspect(self) -> None:
+        """Begin to look through large stores, where it is time for that; it happens on threads."""
+        self._inspections.begin_due()
 
     def close(self) -> None:
-        for search in self._searches.values():
-            search.end()
+        self._inspections.close()
 
-    def _health(self, known: Mapping[StorePlace, SessionManager | StoreError | None]) -> Health:
-        stores = [_store_health(place, found, self._stores.facts(place)) for place, found in known.items()]
+    def _health(self, known: Mapping[StorePlace, Found]) -> Health:
+        stores = [_store_health(place, found, self._conditions.of(place, found)) for place, found in known.items()]
         return Health(max((store.status for store in stores), key=_SEVERITY.index, default="ok"), stores)
 
     def _warn_of_change(self, store: StoreHealth, before: str) -> None:
@@ -124,90 +126,25 @@ class HealthMonitor:
             logger.warning("%s: %s", store.path, warning)
 
 
-class _Search:
-    """The looking through of one file that was not looked through when it was opened, from a snapshot, on a thread."""
-
-    def __init__(self, manager: SessionManager) -> None:
-        self._store = manager.store
-        self._due = time.monotonic() + FIRST_LOOK_THROUGH
-        # How often the file had been opened anew when it was looked through.
-        self._reconnects = -1
-        self._failed = ""
-        self._inspection: Inspection | None = None
-        self._thread: threading.Thread | None = None
-
-    def begin_if_due(self) -> None:
-        if not self._is_due() or (self._thread is not None and self._thread.is_alive()):
-            return
-        self._due = time.monotonic() + NEXT_LOOK_THROUGH
-        try:
-            if self._store.needs_inspection:
-                self._inspection = self._store.inspection()
-                self._reconnects = self._store.reconnects
-                self._thread = threading.Thread(
-                    target=self._run, args=(self._inspection,), name="mandrake-sessions-check"
-                )
-                self._thread.start()
-        except (SessionsError, OSError) as error:
-            self._try_later(error)
-
-    def _is_due(self) -> bool:
-        # What has taken the place of the file is looked at soon: it is not what was looked at before.
-        is_another = self._store.is_unchecked and self._store.reconnects != self._reconnects
-        return is_another or time.monotonic() >= self._due
-
-    def _try_later(self, error: Exception) -> None:
-        self._due = time.monotonic() + FAULTY_LOOK_THROUGH
-        if not isinstance(error, Busy | FileMoved | Cancelled) and self._failed != str(error):
-            self._failed = str(error)
-            logger.warning("the store could not be looked through, it will be tried again: %s", error)
-
-    def end(self) -> None:
-        """Of several statements the one that runs is ended, which may be none just now."""
-        while self._thread is not None and self._inspection is not None and self._thread.is_alive():
-            self._inspection.interrupt()
-            self._thread.join(END_SECONDS)
-
-    def _run(self, inspection: Inspection) -> None:
-        begun = time.monotonic()
-        try:
-            faults = inspection.run()
-        except SessionsError as error:
-            self._try_later(error)
-            return
-        if faults:
-            # Somebody may mend them.
-            self._due = time.monotonic() + max(FAULTY_LOOK_THROUGH, LOOK_THROUGH_SHARE * (time.monotonic() - begun))
-
-
-def _store_health(place: StorePlace, found: SessionManager | StoreError | None, facts: StoreFacts) -> StoreHealth:
-    """A store as it answers now. One that nobody has opened yet is well."""
-    begun = time.perf_counter()
-    error: SessionsError | None = found if isinstance(found, StoreError) else None
-    store_id = state = None
-    odd: list[Unreadable] = []
+def _store_health(place: StorePlace, found: Found, condition: Condition) -> StoreHealth:
+    """One that nobody has opened yet is well."""
+    error, odd, facts = condition.error, condition.unreadable, condition.facts
+    state: StoreState | None = None
     if isinstance(found, SessionManager):
-        try:
-            store_id = found.store.check()
-        except SessionsError as failed:
-            error = failed
         state, error = _state(found, error)
-        odd = _unreadable(found)
         error = error or next(iter(odd), None)
     faults = [] if state is None else _faults(state)
-    took_ms = (time.perf_counter() - begun) * 1000
-    schema_version = None if state is None else state.schema_version
     return StoreHealth(
         scope=place.scope,
         workspace=place.workspace,
         path=place.path,
-        store_id=store_id,
+        store_id=condition.store_id,
         open=state is not None,
         status=_status(error) if error is not None or not faults else "degraded",
-        schema_version=schema_version,
+        schema_version=None if state is None else state.schema_version,
         ref_count=0 if state is None else state.references,
-        last_check_at=now_ms(),
-        last_check_ms=round(took_ms, 3),
+        last_check_at=condition.checked_at,
+        last_check_ms=round(condition.took_ms, 3),
         wal_bytes=facts.wal_bytes,
         db_bytes=facts.db_bytes,
         free_bytes=facts.free_bytes,
@@ -216,14 +153,6 @@ def _store_health(place: StorePlace, found: SessionManager | StoreError | None, 
         last_error=next(iter(faults), None) if error is None else in_wire_words(error),
         warnings=_warnings(facts, state) + faults + [in_wire_words(unreadable) for unreadable in odd],
     )
-
-
-def _unreadable(manager: SessionManager) -> list[Unreadable]:
-    try:
-        return manager.store.unreadable()
-    except SessionsError:
-        # What is wrong with the store as a whole is told already.
-        return []
 
 
 def _state(manager: SessionManager, error: SessionsError | None) -> tuple[StoreState | None, SessionsError | None]:
@@ -255,4 +184,4 @@ def _warnings(facts: StoreFacts, state: StoreState | None) -> list[str]:
             f"the file was deleted, replaced or moved while it was open, {state.replacements} times; "
             "what was stored before that is in the file that went"
         )
-    return build_warnings() + found
+    return found

@@ -1,0 +1,151 @@
+"""Reads: short ones in their turn, long ones from a snapshot that is taken in their turn, beside what follows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+from attrs import frozen
+
+from mandrake_sessions.brief import Briefly
+from mandrake_sessions.connection.answering import access_of, answer, method_of
+from mandrake_sessions.connection.call import Call
+from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions, NewSubscription
+from mandrake_sessions.connection.waiting_queue import WaitingQueue
+from mandrake_sessions.errors import Cancelled, TakesLong
+from mandrake_sessions.large_work import LargeWork
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.protocol.methods import Access
+from mandrake_sessions.store.interface import Snapshot
+from mandrake_sessions.store_places import StorePlace
+from mandrake_sessions.transport.spool import Encoded
+
+# One reader connection is left for what the loop itself reads.
+MAX_LONG_READS = 3
+
+
+@frozen
+class Answer:
+    """The encoded answer to a read, and the subscription that begins once it is sent."""
+
+    encoded: Encoded
+    beginning: NewSubscription
+
+
+def take_reads(queue: WaitingQueue, place: StorePlace, most: int) -> list[Call]:
+    """Take out the short reads of one store at the head of the queue; the first call is one."""
+    group = [queue.take()]
+    while len(group) < most and queue:
+        call = queue.first
+        if call.place != place or call.is_long or access_of(call) not in (Access.READ, Access.FOLLOW):
+            break
+        group.append(queue.take())
+    return group
+
+
+def take_snapshot(manager: SessionManager, subscriptions: ConnectionSubscriptions) -> Snapshot:
+    """The state that a read is about. Raises Busy, FileMoved."""
+    snapshot = manager.snapshot(wait=False)
+    try:
+        subscriptions.was_given(manager, snapshot.last_seq())
+    except BaseException:
+        snapshot.release()
+        raise
+    return snapshot
+
+
+def read_group(
+    group: list[Call], manager: SessionManager, subscriptions: ConnectionSubscriptions, group_seconds: float
+) -> list[Answer | Exception]:
+    """Answer short reads from one snapshot: the first of them, as many as there is time for. One that turns out to be
+    long ends the group; its ``is_long`` says so then. Raises Busy and FileMoved, with nothing done."""
+    outcomes: list[Answer | Exception] = []
+    with take_snapshot(manager, subscriptions):
+        until = time.monotonic() + group_seconds
+        for call in group:
+            beginning = subscriptions.prepare(manager)
+            try:
+                with Briefly():
+                    outcomes.append(Answer(answer(call, manager, beginning), beginning))
+            except TakesLong:
+                call.is_long = True
+                break
+            except Exception as error:
+                outcomes.append(error)
+            if time.monotonic() >= until:
+                break
+    return outcomes
+
+
+class LongReads:
+    """``reading``: the reads that go on beside other calls. ``conclude`` is given each call with its ``Answer`` or its
+    exception, on the loop's thread, and ``on_done`` is called after that."""
+
+    def __init__(
+        self,
+        subscriptions: ConnectionSubscriptions,
+        conclude: Callable[[Call, Answer | Exception], None],
+        on_done: Callable[[], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._subscriptions = subscriptions
+        self._conclude = conclude
+        self._on_done = on_done
+        self._executor = ThreadPoolExecutor(MAX_LONG_READS, thread_name_prefix="mandrake-sessions-read")
+        self.reading: dict[Call, Snapshot] = {}
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.reading) >= MAX_LONG_READS
+
+    def holds(self, place: StorePlace) -> bool:
+        """Whether a read of this store goes on."""
+        return any(call.place == place for call in self.reading)
+
+    def begin(self, call: Call, manager: SessionManager, snapshot: Snapshot) -> None:
+        """Read from the snapshot on another thread."""
+        self.reading[call] = snapshot
+        beginning = self._subscriptions.prepare(manager)
+
+        def read() -> Answer:
+            with snapshot, LargeWork(is_bounded=method_of(call).is_paged):
+                return Answer(answer(call, manager, beginning), beginning)
+
+        def done(finished: Future[Answer]) -> None:
+            # The loop may have ended.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._done, call, finished)
+
+        self._executor.submit(read).add_done_callback(done)
+
+    def cancel(self, message_id: Any) -> bool:
+        """End a read; whether there was one with this id."""
+        for call, snapshot in self.reading.items():
+            if call.has_id(message_id):
+                call.fail(Cancelled("the request was cancelled while it read"))
+                snapshot.interrupt()
+                return True
+        return False
+
+    def end(self, why: str) -> None:
+        """End all of them."""
+        for call, snapshot in self.reading.items():
+            call.fail(Cancelled(why))
+            snapshot.interrupt()
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=True)
+
+    def _done(self, call: Call, finished: Future[Answer]) -> None:
+        del self.reading[call]
+        outcome: Answer | Exception
+        try:
+            outcome = finished.result()
+        except Exception as error:
+            outcome = error
+        self._conclude(call, outcome)
+        self._on_done()

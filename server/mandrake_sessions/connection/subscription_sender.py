@@ -1,0 +1,53 @@
+"""Sending what happened to subscriptions, and that nothing more comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mandrake_sessions.connection.subscription import Subscription, SubscriptionIndex
+from mandrake_sessions.connection.told import Told
+from mandrake_sessions.model import Change, Session
+from mandrake_sessions.transport.outbound import Outbound
+
+
+class SubscriptionSender:
+    """For the subscriptions to one store. ``find_session`` gives a session as it is now."""
+
+    def __init__(
+        self, subscriptions: SubscriptionIndex, outbound: Outbound, find_session: Callable[[str], Session | None]
+    ) -> None:
+        self._subscriptions = subscriptions
+        self._outbound = outbound
+        self._told = Told(find_session)
+
+    def send(self, subscription: Subscription, run: list[Change]) -> bool:
+        """Send a run of joined changes and move the subscription; False, with nothing done, if the client does not
+        read."""
+        if self._outbound.is_full:
+            return False
+        self._outbound.send_parts(self._told.message(subscription, run))
+        subscription.position = run[-1].seq
+        if subscription.is_ended_by(run[-1]):
+            self.end(subscription, "deleted")
+        return True
+
+    def end(self, subscription: Subscription, reason: str) -> None:
+        """Tell the client that nothing more comes."""
+        self._subscriptions.remove(subscription)
+        self._outbound.send(subscription.ended(reason))
+
+    def end_all(self, reason: str) -> None:
+        for subscription in self._subscriptions.every():
+            self.end(subscription, reason)
+
+    def end_lowest(self, reason: str) -> None:
+        """End those that are furthest behind."""
+        every = self._subscriptions.every()
+        lowest = min((subscription.position for subscription in every), default=0)
+        for subscription in every:
+            if subscription.position == lowest:
+                self.end(subscription, reason)
+
+    def forget(self) -> None:
+        """What was sent is not sent again."""
+        self._told.forget()
