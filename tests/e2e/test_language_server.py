@@ -24,8 +24,8 @@ class Hold:
             while not os.path.exists("go"):
                 time.sleep(0.005)
             with open("go") as go:
-                if go.read() == "fail":
-                    raise ImportError("it is broken")
+                if (how := go.read()) != "succeed":
+                    raise {"fail": ImportError, "exit": SystemExit}[how]("it is broken")
         return None
 
 sys.meta_path.insert(0, Hold())
@@ -41,9 +41,9 @@ def held(workspace: Path) -> Iterator[Wire]:
     wire.kill()
 
 
-def let_go(workspace: Path, *, succeed: bool = True) -> None:
+def let_go(workspace: Path, how: str = "succeed") -> None:
     before = workspace / "before"
-    before.write_text("succeed" if succeed else "fail")
+    before.write_text(how)
     before.rename(workspace / "go")
 
 
@@ -102,13 +102,15 @@ def wait(wire: Wire, seconds: float) -> None:
         time.sleep(0.01)
 
 
-def test_where_it_cannot_be_loaded_shutdown_is_an_error_and_exit_ends(workspace: Path, held: Wire) -> None:
+@pytest.mark.parametrize("how", ["fail", "exit"])
+def test_where_it_cannot_be_loaded_the_server_answers_shutdown(workspace: Path, held: Wire, how: str) -> None:
     held.initialize()
     asked = held.post("shutdown")
     wait_until_asked(workspace)
-    let_go(workspace, succeed=False)
-    assert held.answer(asked)["error"]["data"]["kind"] == "internal"
-    assert held.notification("window/logMessage")["type"] == 1
+    let_go(workspace, how)
+    assert held.result(asked) is None
+    told = held.notification("window/logMessage")
+    assert (told["type"], "could not be loaded" in told["message"]) == (2, True)
     held.notify("exit")
     assert held.process.wait(20) == 0
     assert held.unread() == []

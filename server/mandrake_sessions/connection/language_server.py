@@ -50,6 +50,7 @@ class LanguageServer:
         self._on_heard = on_heard
         self._adapter: LanguageAdapter | None = None
         self._is_loading = False
+        self._has_failed = False
         # The params of `initialize`, which it hears before all else.
         self._initialize: dict[str, Any] | None = None
         self._waiting: deque[_Message] = deque()
@@ -101,28 +102,31 @@ class LanguageServer:
     def _make(self, initialize: dict[str, Any] | None) -> None:
         """On a thread of its own: import pygls, and let it hear of the client, for which it makes most of its types."""
         adapter: LanguageAdapter | None = None
-        failure: Exception | None = None
+        failure: BaseException | None = None
         try:
             from mandrake_sessions import lsp
 
             adapter = lsp.LanguageAdapter(self._send)
             if initialize is not None:
                 adapter.initialize(initialize)
-        except Exception as error:
+        except BaseException as error:
+            # A module may also end the thread by SystemExit, and then nobody would answer.
             adapter, failure = None, error
         # The loop may have ended.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._loaded, adapter, failure)
 
-    def _loaded(self, adapter: LanguageAdapter | None, failure: Exception | None) -> None:
-        """Hand over what has waited. Where it cannot be loaded, requests are answered with why, and the next one tries
-        again; what it was told is lost, since keeping it would have no bound."""
+    def _loaded(self, adapter: LanguageAdapter | None, failure: BaseException | None) -> None:
+        """Hand over what has waited. Where pygls cannot be loaded, the server itself answers ``shutdown``, the one
+        request that pygls gets. The notifications are lost: keeping them would have no bound."""
         self._is_loading = False
         self._adapter = adapter
         waiting, self._waiting = self._waiting, deque()
         if failure is not None:
-            logger.info("the language server could not be loaded: %s", type(failure).__name__)
+            level = logging.DEBUG if self._has_failed else logging.WARNING
+            logger.log(level, "the language server could not be loaded: %s", type(failure).__name__)
             logger.debug("the language server could not be loaded", exc_info=failure)
+            self._has_failed = True
         for message in waiting:
             if message.call is None:
                 if adapter is not None:
@@ -130,5 +134,5 @@ class LanguageServer:
             elif adapter is not None:
                 adapter.ask(message.name, message.params, message.call)
             else:
-                message.call.fail(failure or RuntimeError("the language server could not be loaded"))
+                message.call.succeed(None)
         self._on_heard()
