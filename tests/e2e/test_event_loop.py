@@ -245,7 +245,33 @@ def first_message_of_lsp(wire: Wire, turn: str) -> None:
     wire.answer(wire.post("initialize", processId=None, rootUri=None, capabilities={}))
 
 
+def dense_messages(wire: Wire, turn: str) -> None:
+    """Messages below 1 MiB that hold many values or digits, alone and in a batch."""
+    values = [
+        ["9" * 50_000] * 20,
+        ["9" * 50_000],
+        ["1" * 4000] * 100,
+        ["1.25"] * 100_000,
+        ["[" * 100 + "]" * 100] * 2500,
+        ["[" * 100 + "]" * 100] * 300,
+        ["{}"] * 50_000,
+    ]
+    # This process decodes the answers.
+    sys.set_int_max_str_digits(0)
+    begun = '{"jsonrpc":"2.0","id":"dense %d","method":"session/create","params":{"metadata":{"a":[%s]}}}'
+    bodies = [begun % (number, ",".join(found)) for number, found in enumerate(values)]
+    for body in bodies:
+        wire.send_bytes(wire.frame(body.encode()))
+    for number in range(len(values)):
+        assert "result" in wire.answer(f"dense {number}")
+    for body in bodies[5:]:
+        wire.send_bytes(wire.frame(f"[{body}]".encode()))
+        assert "result" in wire.wait_for(lambda message: isinstance(message, list))[0]
+    sys.set_int_max_str_digits(sys.int_info.default_max_str_digits)
+
+
 LOADS = [
+    dense_messages,
     first_states,
     large_entities,
     first_message_of_lsp,

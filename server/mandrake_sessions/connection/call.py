@@ -123,15 +123,15 @@ class Call:
         reply_path: ReplyPath,
         batch: Batch | None,
         on_answered: Callable[[], None],
-        size: int = 0,
+        weight: int = 0,
     ) -> None:
         self.id: Id = None if message_id is NOTIFICATION else message_id
         self.is_request = message_id is not NOTIFICATION
         self.name = name
         self.method = method
         self.params = params
-        # Bytes of the message, or 0 for a message of a batch.
-        self.size = size
+        # Bytes of the message, with more for its values; or 0 for one of a batch of small messages.
+        self.weight = weight
         self.arrived = time.monotonic()
         self.answered = False
         # Which store it is about, or why there is none; set when it is queued.

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-# A write of this size, in bytes of its message, is none of a few milliseconds.
+from mandrake_sessions.long_integers import LongInteger
+
+# A write of this weight, in bytes of its message, is none of a few milliseconds.
 LARGE_MESSAGE = 256 * 1024
+# A value in a message, as so many bytes more.
+VALUE_BYTES = 4
+# A message of fewer bytes is not looked at: nothing in it takes long.
+_SMALL_MESSAGE = 64 * 1024
+# What stands before, or begins, each value.
+_BEFORE_VALUES = (b"[", b"{", b",")
 # About 0.1 ms each, most of it for encoding them in the answer.
 MANY_TOOL_CALLS = 100
 MANY_OPERATIONS = 50
@@ -16,12 +24,34 @@ _DELETIONS = frozenset({"session/delete", "round/delete", "turn/delete"})
 _GIVE_A_TURN = frozenset({"turn/update", "turn/create"})
 
 
-def may_take_long(name: str, params: Any, size: int) -> bool:
+def message_weight(body: bytes) -> int:
+    """The bytes of a message, with more for each value in it: 500,000 short arrays take as long as a text of 100 MB."""
+    if len(body) < _SMALL_MESSAGE:
+        return len(body)
+    return len(body) + VALUE_BYTES * sum(map(body.count, _BEFORE_VALUES))
+
+
+def value_weight(value: Any) -> int:
+    """About the same for a decoded message; no more than what says that it is large."""
+    weight, layer = 0, [value]
+    while layer and weight <= LARGE_MESSAGE:
+        found = layer.pop()
+        if isinstance(found, str):
+            weight += len(found)
+        elif isinstance(found, LongInteger):
+            weight += len(found.digits)
+        elif isinstance(found, dict | list):
+            weight += len(found) * (1 + VALUE_BYTES)
+            layer.extend(found.values() if isinstance(found, dict) else found)
+    return weight
+
+
+def may_take_long(name: str, params: Any, weight: int) -> bool:
     """Whether to carry out a write on a thread; one of ``turn/append`` never is. Params are as they were sent.
     Where this says no, what it is about may be large yet: see ``brief.py``."""
     if name == "turn/append":
         return False
-    if size > LARGE_MESSAGE or name in _DELETIONS:
+    if weight > LARGE_MESSAGE or name in _DELETIONS:
         return True
     if name == "transaction/run":
         return _is_long_transaction(params)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from mandrake_sessions.connection.call import NOTIFICATION, Batch, Call, ReplyPath, release_frames
+from mandrake_sessions.connection.duration import LARGE_MESSAGE, VALUE_BYTES, message_weight, value_weight
 from mandrake_sessions.limits import MAX_BATCH
 from mandrake_sessions.protocol.methods import METHODS, Access
 from mandrake_sessions.transport.errors import batch_too_large, invalid_request
@@ -64,6 +65,7 @@ class Intake:
         # The messages left of a batch, and the batch of their answers.
         self._batch: Batch | None = None
         self._messages: deque[Any] = deque()
+        self._batch_is_large = False
 
     @property
     def is_empty(self) -> bool:
@@ -86,7 +88,7 @@ class Intake:
                     return
                 continue
             elif self._messages:
-                self._accept(self._messages.popleft(), self._batch, _nothing, 0)
+                self._take_of_batch(self._messages.popleft())
             else:
                 self._take(self._frames.popleft())
             if time.monotonic() >= until:
@@ -121,7 +123,7 @@ class Intake:
             release_frames(error)
             self._refuse(_id_at_beginning(frame), error, None, release)
             return
-        self._accept(value, None, release, size)
+        self._accept(value, None, release, message_weight(frame) if isinstance(frame, bytes) else 0)
 
     def _begin_batch(self, messages: list[Any], size: int) -> None:
         """Raises BrokenMessage for a batch that gets one answer as a whole."""
@@ -132,9 +134,14 @@ class Intake:
             raise BrokenMessage(batch_too_large(count, MAX_BATCH))
         self._reader.found(count)
         self._batch = Batch(self._reply_path.outbound, count, partial(self._reader.done, size, count))
+        self._batch_is_large = size > LARGE_MESSAGE // (1 + VALUE_BYTES)
         self._messages.extend(messages)
 
-    def _accept(self, message: Any, batch: Batch | None, release: Callable[[], None], size: int) -> None:
+    def _take_of_batch(self, message: Any) -> None:
+        # Small messages are the rule, and a batch may hold very many.
+        self._accept(message, self._batch, _nothing, value_weight(message) if self._batch_is_large else 0)
+
+    def _accept(self, message: Any, batch: Batch | None, release: Callable[[], None], weight: int) -> None:
         """Queue one message, carry it out at once, or refuse it."""
         fault = envelope_fault(message)
         if fault is not None:
@@ -151,7 +158,7 @@ class Intake:
         given = message.get("params")
         params = {} if given is None else given
         message_id = message.get("id", NOTIFICATION)
-        call = Call(message_id, name, METHODS.get(name), params, self._reply_path, batch, release, size)
+        call = Call(message_id, name, METHODS.get(name), params, self._reply_path, batch, release, weight)
         try:
             if self._reply_path.trace.is_on:
                 self._reply_path.trace.received(call)

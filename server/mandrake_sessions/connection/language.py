@@ -163,7 +163,7 @@ class LanguageClient:
         elif self._is_initialized:
             self._log.begin()
         if self._is_initialized:
-            self._language_server.tell(name, params, call.size)
+            self._language_server.tell(name, params, call.weight)
         call.succeed(None)
 
     def _change_folders(self, event: Any) -> None:

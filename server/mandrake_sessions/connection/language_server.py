@@ -87,7 +87,7 @@ class LanguageServer:
         """A request, which is answered at once or when it is loaded."""
         if self._adapter is None:
             self._load()
-            self._waiting.append(_Message(name, params, call, call.size))
+            self._waiting.append(_Message(name, params, call, call.weight))
         else:
             self._adapter.ask(name, params, call)
 

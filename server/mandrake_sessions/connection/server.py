@@ -11,6 +11,7 @@ from typing import Any
 from mandrake_sessions.connection.call import ReplyPath
 from mandrake_sessions.connection.caretaker import Caretaker
 from mandrake_sessions.connection.conditions import Conditions
+from mandrake_sessions.connection.collector import CycleCollector
 from mandrake_sessions.connection.dispatcher import Dispatcher
 from mandrake_sessions.connection.ending import OUTPUT_FAILED, Ending, EndingSignals
 from mandrake_sessions.connection.health_monitor import HealthMonitor
@@ -77,6 +78,7 @@ class Server:
         self._parents = Parents(lambda process_id: self.end(0, why=f"the parent process {process_id} is gone"))
         if parent is not None:
             self.watch_parent(parent)
+        self._collector = CycleCollector(lambda: self._intake.is_empty and self._dispatcher.has_answered)
         self._ending = Ending(channel, self._dispatcher, self._subscriptions)
 
     async def run(self) -> int:
@@ -84,6 +86,7 @@ class Server:
         logger.info("mandrake-sessions %s begins: process %d, in %s", __version__, os.getpid(), _directory())
         self._loop.set_exception_handler(_log_uncaught)
         EndingSignals(self.end).handle()
+        self._collector.begin(self._loop)
         self._reader.start()
         self._caretaker.begin()
         await self._ending.wait()

@@ -34,7 +34,7 @@ GROUP_ANSWER_BYTES = 1024 * 1024
 def is_long(call: Call) -> bool:
     """``may_take_long``, asked once a call."""
     if call.is_long is None:
-        call.is_long = may_take_long(call.name, call.params, call.size)
+        call.is_long = may_take_long(call.name, call.params, call.weight)
     return call.is_long
 
 
@@ -44,7 +44,7 @@ def take_writes(queue: WaitingQueue, place: StorePlace) -> list[Call]:
     group: list[Call] = []
     size = 0
     for call in queue:
-        size += call.size
+        size += call.weight
         if group and (len(group) == MAX_GROUP or size > GROUP_BYTES):
             break
         if not access_of(call).writes or call.place != place:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from mandrake_sessions.json_codec import JsonDecoder, JsonEncoder
 from mandrake_sessions.limits import MAX_INTEGER_DIGITS, MAX_JSON_DEPTH, MAX_VALUES
 from mandrake_sessions.long_integers import LongInteger
-from mandrake_sessions.nesting import is_deeper_than
+from mandrake_sessions.nesting import is_text_deeper_than
 from mandrake_sessions.transport.errors import (
     RpcError,
     invalid_request,
@@ -42,6 +42,8 @@ def _finite(digits: str) -> float:
 
 # Characters.
 LARGE_MESSAGE = 1024 * 1024
+# Characters; a message of more is decoded without the collector of cycles.
+UNCOLLECTED = 64 * 1024
 # What stands before, or begins, each value.
 _BEFORE_VALUES = (b"[", b"{", b",")
 _WINDOW = 64 * 1024
@@ -87,15 +89,14 @@ def decode(raw: bytes) -> Any:
         reason = f"bad UTF-8 at byte {error.start}"
         raise BrokenMessage(parse_error(reason), salvage_id(raw)) from None
     try:
-        value, end = _decoder.raw_decode(text) if len(text) < LARGE_MESSAGE else _decode_large(text)
+        value, end = _decoder.raw_decode(text) if len(text) < UNCOLLECTED else _decode_uncollected(text)
         if end != len(text):
             raise ValueError(f"there is more after its end, at character {end}")
     except RecursionError:
         raise BrokenMessage(too_deep(), salvage_id(raw)) from None
     except ValueError as error:
         raise BrokenMessage(parse_error(str(error)), salvage_id(raw)) from None
-    # Counting brackets is cheap; only a message with many can be nested deep.
-    if text.count("{") + text.count("[") > MAX_JSON_DEPTH and is_deeper_than(value, MAX_JSON_DEPTH):
+    if is_text_deeper_than(text, value, MAX_JSON_DEPTH):
         found = value.get("id") if isinstance(value, dict) else None
         raise BrokenMessage(too_deep(), found if is_id(found) else None)
     return value
@@ -117,13 +118,15 @@ def has_more_values(raw: bytes, limit: int) -> bool:
     return False
 
 
-def _decode_large(text: str) -> tuple[Any, int]:
+def _decode_uncollected(text: str) -> tuple[Any, int]:
     """Without the collector of cycles, which JSON has none of: in a message of very many small objects it would take
-    most of the time, going through all that was made so far again and again."""
+    most of the time, going through all that was made so far again and again. Frozen, it is not gone through afterwards
+    either; the process unfreezes it when it has nothing else to do (``connection/collector.py``)."""
     gc.disable()
     try:
         return _decoder.raw_decode(text)
     finally:
+        gc.freeze()
         gc.enable()
 
 

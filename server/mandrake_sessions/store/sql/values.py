@@ -17,7 +17,7 @@ from mandrake_sessions.brief import LONG_JSON, check_length
 from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.json_codec import JsonDecoder, JsonEncoder, TooManyDigits
 from mandrake_sessions.limits import MAX_INTEGER_DIGITS, MAX_JSON_DEPTH
-from mandrake_sessions.nesting import CONTAINERS, is_deeper_than
+from mandrake_sessions.nesting import CONTAINERS, is_text_deeper_than
 
 W = TypeVar("W", bound=StrEnum)
 # From a stored value to what it means; raises OddValue.
@@ -103,9 +103,7 @@ def decode_json(encoded: str) -> Any:
     check_length(len(encoded), LONG_JSON)
     try:
         decoded = _decoder.decode(encoded)
-        # Counting brackets is cheap; only a value with many can be nested deep.
-        many = encoded.count("[") + encoded.count("{") > MAX_JSON_DEPTH
-        if many and is_deeper_than(decoded, MAX_JSON_DEPTH):
+        if is_text_deeper_than(encoded, decoded, MAX_JSON_DEPTH):
             raise OddValue(_TOO_DEEP)
         if "\\u" in encoded:
             # An escaped lone surrogate is valid JSON, and a text that cannot be sent.
