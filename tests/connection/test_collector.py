@@ -38,7 +38,7 @@ def look_often(collector: CycleCollector) -> None:
 def test_frozen_cycles_are_found_once_the_server_is_idle() -> None:
     idle: list[bool] = []
     collector = CycleCollector(lambda: bool(idle))
-    collector.begin()
+    collector.relieve()
     lost = weakref.ref(Node())
     assert decode(b"[" + b"[]," * UNCOLLECTED + b"[]]") == [[]] * (UNCOLLECTED + 1)
     assert gc.get_freeze_count() > 0
@@ -59,6 +59,6 @@ def test_it_does_not_look_where_little_was_made() -> None:
         return True
 
     collector = CycleCollector(is_idle)
-    collector.begin()
+    collector.relieve()
     collector.look()
     assert asked == []

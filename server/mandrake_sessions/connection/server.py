@@ -10,8 +10,8 @@ from typing import Any
 
 from mandrake_sessions.connection.call import ReplyPath
 from mandrake_sessions.connection.caretaker import Caretaker
-from mandrake_sessions.connection.conditions import Conditions
 from mandrake_sessions.connection.collector import CycleCollector
+from mandrake_sessions.connection.conditions import Conditions
 from mandrake_sessions.connection.dispatcher import Dispatcher
 from mandrake_sessions.connection.ending import OUTPUT_FAILED, Ending, EndingSignals
 from mandrake_sessions.connection.health_monitor import HealthMonitor
