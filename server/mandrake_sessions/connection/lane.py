@@ -111,7 +111,7 @@ class Lane:
             self._finish(call, attempt(lambda: answer_in(call, SubscriptionContext(context.subscriptions))))
             return True
         manager = context.stores.opened(place)
-        if place in context.opener.opening:
+        if context.opener.opening and place in context.opener.opening:
             # A transaction that began now would have what is closed on the other thread.
             return False
         if manager is None:
