@@ -48,7 +48,8 @@ class Lane:
 
     @property
     def is_idle(self) -> bool:
-        return not self.queue and not self._now.calls and not self._long_reads.reading
+        """Whether nothing is carried out now; calls may still wait."""
+        return not self._now.calls and not self._long_reads.reading
 
     @property
     def is_writing(self) -> bool:

@@ -19,6 +19,8 @@ class SubscriptionSender:
         self._subscriptions = subscriptions
         self._outbound = outbound
         self._told = Told(find_session)
+        # What was sent is not sent again.
+        self.forget = self._told.forget
 
     def send(self, subscription: Subscription, run: list[Change]) -> bool:
         """Send a run of joined changes and move the subscription; False, with nothing done, if the client does not
@@ -47,7 +49,3 @@ class SubscriptionSender:
         for subscription in every:
             if subscription.position == lowest:
                 self.end(subscription, reason)
-
-    def forget(self) -> None:
-        """What was sent is not sent again."""
-        self._told.forget()
