@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 
 from faults.test_moved_files import is_whole
 from strict import Talk, connected
-from wire import TIMEOUT, store_of
+from wire import TIMEOUT, Conversation, Wire, serving, store_of
 
 
 def copied_over(copy: Path, store: Path) -> None:
@@ -126,3 +126,131 @@ def test_a_store_that_was_overwritten_while_it_is_idle_is_let_go_as_it_is(worksp
     assert is_whole(store_of(workspace))
     with connected(workspace) as client:
         assert [one.title for one in client.session_list().sessions] == ["kept"]
+
+
+def all_copied_over(snapshot: Path, home: Path) -> None:
+    subprocess.run(["cp", "-rp", f"{snapshot}/.", str(home)], check=True)
+
+
+def all_rsynced_in_place(snapshot: Path, home: Path) -> None:
+    if shutil.which("rsync") is None:
+        pytest.skip("rsync is not installed")
+    subprocess.run(["rsync", "-a", "--inplace", f"{snapshot}/", str(home)], check=True)
+
+
+def wal_copied_over(snapshot: Path, home: Path) -> None:
+    copied_over(snapshot / "db.sqlite-wal", home / "db.sqlite-wal")
+
+
+def wal_cut(_: Path, home: Path) -> None:
+    os.truncate(home / "db.sqlite-wal", 4096)
+
+
+WAYS = pytest.mark.parametrize(
+    "put_back", [all_copied_over, all_rsynced_in_place, wal_copied_over, wal_cut], ids=lambda how: how.__name__
+)
+
+
+def with_a_snapshot(workspace: Path, wire: Wire, snapshot: Path) -> str:
+    """A turn with text that a copy of the store's directory holds, and with text that came later."""
+    turn = Conversation(wire).turn()
+    for number in range(20):
+        wire.request("turn/append", turnId=turn, content=f"a{number} ")
+    shutil.copytree(store_of(workspace).parent, snapshot, ignore=shutil.ignore_patterns("*-run"))
+    for number in range(20):
+        wire.request("turn/append", turnId=turn, content=f"b{number} ")
+    return turn
+
+
+def appended(wire: Wire, turn: str, pieces: Iterable[str]) -> list[str]:
+    """Those of the pieces that were acknowledged; the others were refused for what is wrong with the store."""
+    kept = []
+    for piece in pieces:
+        answer = wire.answer(wire.post("turn/append", turnId=turn, content=piece))
+        if "result" in answer:
+            kept.append(piece)
+        else:
+            assert answer["error"]["data"]["kind"] in {"storage", "notFound"}, answer
+    return kept
+
+
+@WAYS
+@pytest.mark.parametrize("servers", [1, 2])
+def test_the_subscriptions_to_a_store_that_was_put_back_in_place_end(
+    workspace: Path, tmp_path: Path, put_back: Callable[[Path, Path], None], servers: int
+) -> None:
+    """Numbers of changes mean others there. So another store begins, in which all is that is acknowledged."""
+    with ExitStack() as stack:
+        wires = [stack.enter_context(serving(workspace)) for _ in range(servers)]
+        wire = wires[-1]
+        turn = with_a_snapshot(workspace, wire, tmp_path / "snapshot")
+        for each in wires:
+            each.let_be("server/healthChanged")
+            each.let_be("turn/updated")
+        begun = wire.request("turn/subscribe", turnId=turn)
+        put_back(tmp_path / "snapshot", store_of(workspace).parent)
+        kept = appended(wire, turn, [f"c{number} " for number in range(60)])
+        assert wire.notification("subscription/ended")["reason"] in {"closed", "deleted"}
+        kept += appended(wire, turn, ["last"])
+        again = wire.request("turn/subscribe", since=begun["seq"], storeId=begun["storeId"])
+        assert again["reset"] is True
+        assert again["storeId"] != begun["storeId"]
+        text = wire.answer(wire.post("turn/get", turnId=turn))
+        assert text.get("result", {"content": ""})["content"].endswith("".join(kept))
+    assert is_whole(store_of(workspace))
+
+
+def test_a_store_that_is_opened_again_after_it_was_copied_over_is_as_it_was_copied(
+    workspace: Path, tmp_path: Path
+) -> None:
+    """While it is copied over it is empty for a moment, and nothing is written then; afterwards it is used again."""
+    with serving(workspace) as wire:
+        turn = with_a_snapshot(workspace, wire, tmp_path / "snapshot")
+        wire.let_be("server/healthChanged")
+        content = (tmp_path / "snapshot" / "db.sqlite").read_bytes()
+        with store_of(workspace).open("r+b") as written:
+            written.truncate()
+            assert wire.error("turn/append", turnId=turn, content="while")["data"]["reason"] == "corrupt"
+            written.write(content)
+        deadline = time.monotonic() + TIMEOUT
+        while wire.request("server/health")["status"] != "ok" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        made = wire.request("session/create", title="after")["id"]
+        assert made in {one["id"] for one in wire.request("session/list")["sessions"]}
+    assert is_whole(store_of(workspace))
+
+
+def test_a_large_store_that_was_overwritten_is_another(workspace: Path, tmp_path: Path) -> None:
+    """However few of its pages differ."""
+    copy = tmp_path / "older.sqlite"
+    with serving(workspace) as wire:
+        talk = Conversation(wire)
+        for _ in range(100):
+            wire.request("turn/create", responseId=talk.response, content="z" * 30_000)
+        wire.let_be("server/healthChanged")
+        checkpoint(store_of(workspace))
+        wire.request("session/list")
+        shutil.copy2(store_of(workspace), copy)
+        lost = wire.request("session/create", title="newer")["id"]
+        checkpoint(store_of(workspace))
+        turn = talk.turn()
+        before = wire.request("server/health")["stores"][0]["storeId"]
+        copied_over(copy, store_of(workspace))
+        assert wire.error("turn/append", turnId=turn, content="after")["data"]["kind"] == "notFound"
+        assert wire.error("session/get", sessionId=lost)["data"]["kind"] == "notFound"
+        assert wire.request("server/health")["stores"][0]["storeId"] != before
+    assert is_whole(store_of(workspace))
+
+
+def test_a_large_store_that_was_only_touched_is_the_same(workspace: Path) -> None:
+    with serving(workspace) as wire:
+        talk = Conversation(wire)
+        for _ in range(20):
+            wire.request("turn/create", responseId=talk.response, content="z" * 30_000)
+        checkpoint(store_of(workspace))
+        turn = talk.turn()
+        before = wire.request("server/health")["stores"][0]["storeId"]
+        for number in range(5):
+            os.utime(store_of(workspace), (number, number))
+            wire.request("turn/append", turnId=turn, content=str(number))
+        assert wire.request("server/health")["stores"][0]["storeId"] == before

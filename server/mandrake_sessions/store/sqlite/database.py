@@ -11,6 +11,7 @@ from mandrake_sessions.errors import Busy, FileMoved, StorageFailure, StorageRea
 from mandrake_sessions.store.interface import CommitHook
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.diagnosis import Diagnosis
+from mandrake_sessions.store.sqlite.history import History
 from mandrake_sessions.store.sqlite.identity import DATABASE, FileIdentity
 from mandrake_sessions.store.sqlite.leases import Lease, take_lease
 from mandrake_sessions.store.sqlite.migrate import user_version
@@ -36,6 +37,7 @@ class Database:
         self.readers = Readers(path, self.diagnosis, immutable=immutable)
         self.rescue = Rescue(path, self.diagnosis)
         self.cache = Cache()
+        self.history = History(path)
         self.lock = threading.RLock()
         self.running: SqliteTransaction | None = None
         self.synchronous = ""
@@ -107,8 +109,10 @@ class Database:
         with self.lock:
             self.is_usable = False
             self.readers.stop()
-            if self.diagnosis.is_damaged and self.diagnosis.read_only is None:
+            is_broken = self.diagnosis.is_damaged or self.identity.content.is_emptied
+            if is_broken and self.diagnosis.read_only is None:
                 self._protect()
+            self.identity.content.close()
             self.readers.close()
             if self.identity.is_beside_others:
                 self._close_without_checkpoint()

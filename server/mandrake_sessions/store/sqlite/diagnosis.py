@@ -14,6 +14,7 @@ from mandrake_sessions.store.sqlite.failures import damaged, may_be_odd_content,
 from mandrake_sessions.store.sqlite.identity import FileIdentity
 from mandrake_sessions.store.sqlite.migrate import latest_version, lowest_programs, user_version
 
+_EMPTIED = "it was emptied"
 # Failures that a successful read disproves. A successful write disproves all failures but damage.
 _TRANSIENT = frozenset({StorageReason.IO, StorageReason.OPEN})
 
@@ -82,6 +83,13 @@ class Diagnosis:
         return self.failure is not None and self.failure.reason is StorageReason.CORRUPT
 
     @property
+    def present_failure(self) -> StorageFailure | None:
+        """What is wrong with the file now: ``failure``, or that somebody has emptied it."""
+        if self._identity.content.is_emptied and not self.is_damaged:
+            return damage(self._path, _EMPTIED)
+        return self.failure
+
+    @property
     def may_be_written(self) -> bool:
         return self.read_only is None and not self.is_damaged
 
@@ -125,15 +133,15 @@ class Diagnosis:
         )
 
     def check_not_emptied(self) -> None:
-        """Raises StorageFailure: somebody has cut the open file to nothing."""
+        """Raises StorageFailure: somebody has cut the open file to nothing. That passes if it is just being written
+        over, and then the file is opened again."""
         if self._identity.is_same:
             self.raise_if_emptied()
 
     def raise_if_emptied(self) -> None:
         """The same, as of the last look at the file."""
         if self._identity.content.is_emptied:
-            self.mark_damaged("it was emptied")
-            raise damage(self._path, "it was emptied")
+            raise damage(self._path, _EMPTIED)
 
 
 def damage(path: str, how: str) -> StorageFailure:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
-from mandrake_sessions.errors import StorageFailure, Unreadable
+from mandrake_sessions.errors import Unreadable
 from mandrake_sessions.files import exists, file_size
 from mandrake_sessions.store.interface import StoreFacts
 from mandrake_sessions.store.sql.changes import store_id
@@ -26,11 +25,10 @@ from mandrake_sessions.store.sqlite.transaction import SqliteSnapshot
 
 def check(database: Database) -> str:
     """The ``storeId``, read now. Raises StoreError, without waiting."""
-    with suppress(StorageFailure):
-        # The database keeps the failure. What the -wal holds can still be read.
-        database.diagnosis.check_not_emptied()
+    seen = database.history.seen
     with SqliteSnapshot(database, budget=0) as snapshot, database.diagnosis.domain_errors():
         found = store_id(snapshot.sql) or ""
+        database.history.check(snapshot.sql, seen)
         database.diagnosis.notice_schema(snapshot.sql)
     database.diagnosis.clear_transient_failure()
     return found

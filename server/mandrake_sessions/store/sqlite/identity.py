@@ -88,7 +88,7 @@ class FileIdentity:
     def is_found(self) -> bool:
         """The same, and a look at the database's own name: the time of the directory does not show a mount over the
         file."""
-        return self.is_same and self.content.identity == self._known[DATABASE]
+        return self.is_same and self.content.is_wal_whole and self.content.identity == self._known[DATABASE]
 
     @property
     def is_linked_elsewhere(self) -> bool:

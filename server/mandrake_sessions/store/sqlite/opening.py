@@ -34,7 +34,7 @@ from mandrake_sessions.store.sqlite.overwritten import open_handles, own_handle
 from mandrake_sessions.store.sqlite.partial import sync_directory
 from mandrake_sessions.store.sqlite.permissions import may_not_share, may_write, open_to_writing
 from mandrake_sessions.store.sqlite.retry import retry_while_locked
-from mandrake_sessions.store.sqlite.setup_lock import setup_lock
+from mandrake_sessions.store.sqlite.setup_lock import opening_lock, setup_lock
 from mandrake_sessions.workspaces import prepare_directory
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,8 @@ def _open_once(path: str, settings: StoreSettings) -> Database:
     _check_wal_has_file(path)
     if not may_write(path):
         return _open_read_only(path, StorageReason.READ_ONLY)
-    return _open_for_writing(path, settings)
+    with opening_lock(path, settings.busy_timeout) as is_locked:
+        return _open_for_writing(path, settings, is_locked=is_locked)
 
 
 def _check_wal_has_file(path: str) -> None:
@@ -120,7 +121,7 @@ def _check_wal_has_file(path: str) -> None:
         raise damage(path, "it was emptied, but its -wal was not")
 
 
-def _open_for_writing(path: str, settings: StoreSettings) -> Database:
+def _open_for_writing(path: str, settings: StoreSettings, *, is_locked: bool) -> Database:
     open_to_writing(path)
     writer = connect(path)
     try:
@@ -131,7 +132,8 @@ def _open_for_writing(path: str, settings: StoreSettings) -> Database:
             # Before the first write as well: what follows may migrate.
             _check_sidecars(path)
         if user_version(writer) < latest_version() or not is_wal(writer):
-            with setup_lock(path, settings.busy_timeout, demanded=not settings.allow_network_filesystem):
+            demanded = not settings.allow_network_filesystem
+            with setup_lock(path, settings.busy_timeout, demanded=demanded, is_held=is_locked):
                 _set_up(writer, path, settings.busy_timeout)
         _as_far_as_it_goes(lambda: check_ledger(writer, path), path)
         if (reason := _reason_not_to_write(writer, path)) is not None:

@@ -1,123 +1,257 @@
-"""Detects that somebody has overwritten the database in place, as ``cp`` over it, ``dd`` and ``rsync --inplace`` do.
+"""Whether somebody has written over the files of a database in place, as ``cp`` over them, ``dd`` and ``rsync
+--inplace`` do.
 
-The file keeps its inode then, and neither SQLite nor the directory's time shows it. But in WAL mode only a checkpoint
-writes to the file, and every checkpoint leaves marks in the -shm: ``nBackfillAttempted`` before it begins,
-``nBackfill`` when it is done. So if the file and its content changed between two looks, and no mark moved, another
-program wrote. The module reads the files through the handles that SQLite has, since closing another handle would drop
-SQLite's locks.
+The files keep their inodes then, and neither SQLite nor a directory's time tells. But in WAL mode only a checkpoint
+writes to the database, and every checkpoint leaves its mark in the -shm: before it begins in ``nBackfillAttempted``,
+and when it is done in ``nBackfill``. So where the file changed between two looks, its content too, and no mark moved,
+it was none of us. The files are read through the handles that SQLite has: closing another one would drop its locks.
+
+A small file is compared as a whole. Of a larger one, blocks spread over it are compared, and inotify tells whether
+anybody has written to it: a file that was merely touched is the same.
+
+The -shm also says how many frames the -wal holds. They only grow, until the -wal begins again with other salts. So an
+-shm that goes back was overwritten; and a -wal that is shorter was cut, and what is written to it would be lost.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import time
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from attrs import frozen
 
-# A file of up to so many bytes is compared as a whole. Of a larger file, so many blocks are compared, spread over it.
+from mandrake_sessions.errors import Busy
+from mandrake_sessions.store.sqlite import wal_index
+from mandrake_sessions.store.sqlite.inotify import MODIFIED, drain, watch_file
+from mandrake_sessions.store.sqlite.leases import fcntl
+from mandrake_sessions.store.sqlite.wal_index import WalIndex
+
+# A file up to so many bytes is compared as a whole; of a larger one so many blocks, spread over it.
 _COMPARED_WHOLE: Final = 256 * 1024
 _BLOCK: Final = 4096
 _BLOCKS: Final = _COMPARED_WHOLE // _BLOCK
-_HEADER: Final = 512
+# No checkpoint makes a database shorter than that.
+_SHORTEST: Final = 512
 _COPIED_AT_ONCE: Final = 1024 * 1024
-# In the -shm: the salts of the -wal, which change whenever it starts again, and the two marks.
-_SHM_BYTES: Final = 132
-_SALTS: Final = slice(32, 40)
-_DONE: Final = slice(96, 100)
-_ATTEMPTED: Final = slice(128, 132)
+# The byte of the -shm that a writer locks (SQLite's file format, "WAL Locks").
+_WRITE_LOCK_AT: Final = 120
+# Where a -wal has its salts.
+_WAL_SALTS: Final = 16
 
-# The time of the last change (the one that programs can set), and the size in bytes.
+# Time of the last change, the one that can be set, and bytes.
 _State = tuple[int, int, int]
 
 
 @frozen
 class _Sample:
     state: _State
-    marks: bytes
+    index: WalIndex
     content: int
+
+    @property
+    def marks(self) -> tuple[bytes, int]:
+        return self.index.salts, self.index.copied
 
 
 class Content:
-    """What the file held at the last look."""
+    """What the files held when they were looked at last.
+
+    ``identity``: which file the name of the database led to. ``is_emptied``: it is cut to nothing, so that nothing may
+    be written while it is so; what is in the -wal can be read.
+    """
 
     def __init__(self, path: str) -> None:
+        self.identity: tuple[int, int] | None = None
+        self.is_emptied = False
         self._path = path
         self._handles: dict[str, int] = {}
         self._known: _Sample | None = None
+        # The beginning of the -shm as it was read last, and what it says; and that of the last look that found nothing.
+        self._raw_index = b""
+        self._parsed: WalIndex | None = None
+        self._settled: WalIndex | None = None
+        # The newest of them; and of the last look at the -wal, where the header of its last frame is, and what it was.
+        self._newest: WalIndex | None = None
+        self._framed: WalIndex | None = None
+        self._last_frame_at = 0
+        self._last_frame = b""
         self._was_overwritten = False
-        # As of the last look: which file the name leads to, and whether somebody has truncated it to nothing. Such a
-        # file can still be read from its -wal, and must not be written.
-        self.identity: tuple[int, int] | None = None
-        self.is_emptied = False
+        self._writes: int | None = None
+        self._was_written = False
         self.look()
 
     @property
     def is_overwritten(self) -> bool:
-        """Whether the file is known to differ from what SQLite expects. While nothing has changed this costs one
-        ``stat`` and a short read. It also notes a -wal that has started again, since that moves the marks and not the
-        file."""
-        if not self._was_overwritten:
-            known, self.identity = self._known, None
-            with suppress(OSError):
-                found = os.stat(self._path)  # noqa: PTH116
-                self.identity = found.st_dev, found.st_ino
-                # A checkpoint never makes the file shorter than that.
-                self.is_emptied = found.st_size < _HEADER
-                if known is None or _state(found) != known.state or self._marks() != known.marks:
-                    self.look()
+        """Whether it is known not to be what SQLite takes it for; one ``stat`` and a short read while nothing has
+        changed. A -wal that was begun again is noted too, since that moves the marks and not the file."""
+        known, self.identity = self._known, None
+        with suppress(OSError):
+            found = os.stat(self._path)  # noqa: PTH116
+            self.identity = found.st_dev, found.st_ino
+            was_emptied, self.is_emptied = self.is_emptied, found.st_size < _SHORTEST
+            if self._was_overwritten:
+                return True
+            index = self._index()
+            is_unchanged = known is not None and _state(found) == known.state
+            if is_unchanged and index is not None and index is self._settled:
+                return False
+            if (was_emptied and not self.is_emptied) or self._went_back(index):
+                self._was_overwritten = True
+            elif known is None or not is_unchanged or not (index and index.has_marks_of(known.index)):
+                self.look()
+            if not self._was_overwritten:
+                self._settled = index
         return self._was_overwritten
 
-    def copy_to(self, path: str) -> None:
-        """Write what the file holds now, without the -wal, over another file. Raises OSError."""
-        source = self._handle("")
+    @property
+    def is_wal_whole(self) -> bool:
+        """Whether the -wal still has the last frame that was seen in it, and holds what the -shm says; one or two short
+        reads.
+
+        Frames are there before they count, and no longer count before they go. So it is not, if the -shm and the handle
+        are the same afterwards.
+        """
+        with suppress(OSError):
+            index, wal = self._index(), self._handles.get("-wal") or self._handle("-wal")
+            while index is not None and wal is not None and not self._has_grown_to(index, wal):
+                before, index = index, self._index()
+                if self._handle("-wal") == wal and index == before:
+                    self._was_overwritten = True
+                    return False
+                wal = self._handles.get("-wal")
+        return True
+
+    def look(self) -> None:
+        """Compare the database with what it was at the last look, and remember what it is."""
+        now = self._sample()
+        if now is None:
+            return
+        before, self._known = self._known, now
+        was_written, self._was_written = self._was_written, False
+        is_sampled = now.state[2] > _COMPARED_WHOLE
+        if is_sampled and self._writes is None:
+            self._writes = watch_file(self._path, MODIFIED)
+        if before is not None and before.marks == now.marks:
+            differs = before.state[2] != now.state[2] or before.content != now.content
+            self._was_overwritten = differs or (is_sampled and was_written)
+
+    def copy_to(self, path: str, suffix: str = "") -> None:
+        """Write what is in the database now, or in the file with this suffix, over another file. Raises OSError."""
+        source = self._handle(suffix)
         if source is None:
-            raise FileNotFoundError(errno.ENOENT, "it is not open here", self._path)
+            raise FileNotFoundError(errno.ENOENT, "it is not open here", self._path + suffix)
         with open(path, "r+b") as copy:  # noqa: PTH123
             at = 0
             while part := os.pread(source, _COPIED_AT_ONCE, at):
                 copy.write(part)
                 at += len(part)
+            copy.truncate(at)
 
-    def look(self) -> None:
-        """Compare the file with what it was at the last look, and remember what it is now."""
-        now = self._sample()
-        if now is None:
+    @contextmanager
+    def write_lock(self, budget: float) -> Iterator[None]:
+        """Hold SQLite's lock of writers for the block, whatever the files hold: with a -wal that is not its own, SQLite
+        itself can begin no transaction. Called under the lock of this process's writer, which is in none.
+
+        Raises:
+            Busy: another process held it for ``budget`` seconds.
+            OSError: it cannot be had.
+        """
+        shm = self._handle("-shm")
+        if shm is None or fcntl is None:
+            yield
             return
-        before, self._known = self._known, now
-        self._was_overwritten = (
-            before is not None
-            and before.marks == now.marks
-            and (before.state[2] != now.state[2] or before.content != now.content)
-        )
+        deadline = time.monotonic() + budget
+        while True:
+            try:
+                fcntl.lockf(shm, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _WRITE_LOCK_AT)
+                break
+            except (BlockingIOError, PermissionError):
+                if time.monotonic() >= deadline:
+                    raise Busy(self._path, round(budget * 1000)) from None
+                time.sleep(0.005)
+        try:
+            yield
+        finally:
+            fcntl.lockf(shm, fcntl.LOCK_UN, 1, _WRITE_LOCK_AT)
+
+    def has_same_wal(self) -> bool:
+        """Whether the -wal is still the one that it was before the database was overwritten."""
+        before, wal = self._newest, self._handle("-wal")
+        with suppress(OSError):
+            if before is not None and wal is not None and os.fstat(wal).st_size >= before.wal_bytes:
+                return os.pread(wal, len(before.salts), _WAL_SALTS) in (b"", before.salts)
+        return False
+
+    def close(self) -> None:
+        """The files are looked at no more."""
+        if self._writes is not None:
+            os.close(self._writes)
+            self._writes = None
+
+    def _has_grown_to(self, index: WalIndex, wal: int) -> bool:
+        before, size = self._framed, wal_index.FRAME_HEADER
+        if before is not None and before.salts == index.salts and before.frames:
+            if before.frames > index.frames or os.pread(wal, size, self._last_frame_at) != self._last_frame:
+                return False
+            if before.frames == index.frames:
+                return True
+        at = index.last_frame_at
+        last_frame = os.pread(wal, size, at) if index.frames else b""
+        if index.frames and len(last_frame) < size:
+            return False
+        self._framed, self._last_frame_at, self._last_frame = index, at, last_frame
+        return True
+
+    def _went_back(self, index: WalIndex | None) -> bool:
+        """Whether the -shm says less of the same -wal than it did."""
+        before = self._newest
+        if index is None:
+            return False
+        if before is not None and before.salts == index.salts and index.frames < before.frames:
+            return True
+        self._newest = index
+        return False
 
     def _sample(self) -> _Sample | None:
-        """None during a checkpoint, for an emptied file, and if nothing can be read."""
+        """None while somebody is at a checkpoint, for a database that was cut, and where nothing can be told."""
         with suppress(OSError):
-            marks = self._marks()
+            # First: who writes after the index was read, for a checkpoint, has changed that before.
+            self._hear_writes()
+            index = self._index()
             database = self._handle("")
-            if marks is None or database is None:
+            if index is None or not index.is_at_rest or database is None:
                 return None
             state = _state(os.fstat(database))
-            if state[2] < _HEADER:
+            if state[2] < _SHORTEST:
                 return None
-            content = _content(database, state[2])
-            if self._handle("") == database and self._marks() == marks and _state(os.fstat(database)) == state:
-                return _Sample(state, marks, content)
+            sample = _Sample(state, index, _content(database, state[2]))
+            is_same = self._handle("") == database and _marks(self._index()) == sample.marks
+            if is_same and _state(os.fstat(database)) == state and not self._hear_writes():
+                return sample
         return None
 
-    def _marks(self) -> bytes | None:
-        # This process keeps its handle on the -shm as long as the database is open.
+    def _hear_writes(self) -> bool:
+        """Whether somebody has written to the database since this was asked last; noted until the next look."""
+        found = self._writes is not None and drain(self._writes)
+        self._was_written = self._was_written or found
+        return found
+
+    def _index(self) -> WalIndex | None:
+        """The same object while nothing has changed."""
+        # The handle that this process has on the -shm lasts as long as the database is open here.
         shm = self._handles.get("-shm") or self._handle("-shm")
-        found = b"" if shm is None else os.pread(shm, _SHM_BYTES, 0)
-        if len(found) < _SHM_BYTES or found[_DONE] != found[_ATTEMPTED]:
-            return None
-        return found[_SALTS] + found[_DONE]
+        raw = b"" if shm is None else os.pread(shm, wal_index.BYTES, 0)
+        if raw != self._raw_index:
+            self._raw_index, self._parsed = raw, wal_index.parse(raw)
+        return self._parsed
 
     def _handle(self, suffix: str) -> int | None:
-        """A handle that this process has open on the file with this suffix."""
+        """One that this process has open on the file with this suffix."""
         known = self._handles.get(suffix)
         try:
             wanted = os.stat(self._path + suffix)  # noqa: PTH116
@@ -132,6 +266,11 @@ class Content:
                 return handle
         self._handles.pop(suffix, None)
         return None
+
+
+def _marks(index: WalIndex | None) -> tuple[bytes, int] | None:
+    """What a checkpoint moves; None while somebody is at one."""
+    return (index.salts, index.copied) if index is not None and index.is_at_rest else None
 
 
 def _state(found: os.stat_result) -> _State:
@@ -149,7 +288,7 @@ def _content(handle: int, size: int) -> int:
 
 
 def own_handle(wanted: os.stat_result, handles: list[int]) -> int | None:
-    """The first of these handles that is open on that file."""
+    """The first of these that is open on that file."""
     for handle in handles:
         with suppress(OSError):
             if os.path.samestat(wanted, os.fstat(handle)):
@@ -158,7 +297,7 @@ def own_handle(wanted: os.stat_result, handles: list[int]) -> int | None:
 
 
 def open_handles() -> list[int]:
-    """All handles that this process has open; none if the system does not list them."""
+    """All that this process has open; none where the system does not list them."""
     for directory in ("/proc/self/fd", "/dev/fd"):
         with suppress(OSError):
             return sorted(int(name) for name in os.listdir(directory))  # noqa: PTH208

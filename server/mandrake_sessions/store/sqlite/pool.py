@@ -5,23 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import random
-import sqlite3
 import threading
 import time
-from contextlib import closing, suppress
 from pathlib import Path
 
-from mandrake_sessions.errors import FileMoved, StoreError
+from mandrake_sessions.errors import FileMoved
 from mandrake_sessions.store.settings import StoreSettings
-from mandrake_sessions.store.sqlite.connect import connect
 from mandrake_sessions.store.sqlite.database import Database
-from mandrake_sessions.store.sqlite.diagnosis import damage
 from mandrake_sessions.store.sqlite.identity import DATABASE, SHM, SUFFIXES, WAL, FileIdentity, FileKey, file_key
-from mandrake_sessions.store.sqlite.immediate import begin, undo
 from mandrake_sessions.store.sqlite.leases import Lease
-from mandrake_sessions.store.sqlite.opening import cannot_open, find_damage, open_database, prepare
-from mandrake_sessions.store.sqlite.partial import partial_file
+from mandrake_sessions.store.sqlite.opening import cannot_open, open_database, prepare
 from mandrake_sessions.store.sqlite.rescue import drop_needless_copy
+from mandrake_sessions.store.sqlite.set_apart import set_apart
 
 logger = logging.getLogger(__name__)
 
@@ -124,38 +119,10 @@ def _retire(database: Database) -> None:
 
 
 def _set_apart_if_overwritten(database: Database) -> None:
-    """A file that another program has overwritten in place gets an inode of its own. Then every process sees that it
-    was replaced, and none copies its old -wal into it."""
-    if not database.identity.content.is_overwritten or database.identity.was_replaced:
-        return
-    with database.lock:
-        _await_quiet(database.path)
-        # A process that opens the new file before the -shm is gone shares that and cannot write: see
-        # ``replacing.put_in_place``.
-        with suppress(sqlite3.Error, StoreError):
-            begin(database.writer, database.path, 0)
-        try:
-            _set_apart(database)
-        except (OSError, StoreError) as error:
-            logger.warning("%s was overwritten while it was open: %s", database.path, error)
-            database.diagnosis.mark_damaged("it was overwritten while it was open")
-        finally:
-            with suppress(sqlite3.Error):
-                undo(database.writer)
-
-
-def _set_apart(database: Database) -> None:
-    path = database.path
-    with partial_file(*os.path.split(path), like=path) as copy:
-        database.identity.content.copy_to(copy.path)
-        with closing(connect(copy.path, read_only=True, immutable=True)) as reader:
-            if (found := find_damage(reader)) is not None:
-                raise damage(path, found)
-        copy.take_the_place_of(os.stat(path))  # noqa: PTH116
-        copy.publish(path, replace=True)
-        for suffix in (WAL, SHM):
-            Path(path + suffix).unlink(missing_ok=True)
-    logger.warning("%s was overwritten while it was open; it now holds another store", path)
+    if database.identity.content.is_overwritten or database.history.is_lost:
+        with database.lock:
+            _await_quiet(database.path)
+            set_apart(database)
 
 
 def _give_up_lease(path: str) -> None:

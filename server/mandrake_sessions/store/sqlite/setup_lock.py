@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import ModuleType
 
+from mandrake_sessions.errors import StorageFailure
 from mandrake_sessions.store.sqlite.failures import os_failure
 from mandrake_sessions.store.sqlite.filesystem import unsupported
 from mandrake_sessions.store.sqlite.retry import retry_while_locked
@@ -20,18 +21,45 @@ except ImportError:  # Windows: only SQLite's own locks, with retries.
 
 
 @contextmanager
-def setup_lock(path: str, budget: float, *, demanded: bool = True) -> Iterator[None]:
+def opening_lock(path: str, budget: float) -> Iterator[bool]:
+    """The same lock while the block opens a file, or puts another file in its place: a process that opened the one file
+    with the -wal of the other would damage it. Gives whether it is held; where there are no such locks, it is not.
+
+    Raises:
+        Busy: other processes hold it for ``budget`` seconds.
+    """
+    if fcntl is None:
+        yield False
+        return
+    directory = _open_directory(path)
+    try:
+        is_held = False
+        with suppress(StorageFailure):
+            retry_while_locked(lambda: _flock(directory, path), budget, path)
+            is_held = True
+        yield is_held
+    finally:
+        os.close(directory)
+
+
+@contextmanager
+def setup_lock(path: str, budget: float, *, demanded: bool = True, is_held: bool = False) -> Iterator[None]:
     """Lock the directory of the database while the block sets the file up.
 
     SQLite's locks keep the file correct. But with many processes starting on a new file, each switch to WAL would meet
     a reader. A ``flock`` on the directory leaves no file behind and ends with its process.
-    Unless it is ``demanded``, the block runs without it, and retries have to suffice.
+    Unless it is ``demanded``, the block runs without it, and retries have to suffice. ``is_held``: by an
+    ``opening_lock`` around it.
 
     Raises:
         Busy: other processes set up files there for ``budget`` seconds.
         StorageFailure: ``unsupportedFilesystem``: there are no locks, or they exclude nobody.
     """
     if fcntl is None or not demanded:
+        yield
+        return
+    if is_held:
+        _check_lock(path)
         yield
         return
     directory = _open_directory(path)

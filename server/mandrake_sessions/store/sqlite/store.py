@@ -185,7 +185,7 @@ class SqliteStore:
 
     @property
     def failure(self) -> StorageFailure | None:
-        return None if self._held is None else self._held.diagnosis.failure
+        return None if self._held is None else self._held.diagnosis.present_failure
 
     def state(self) -> StoreState:
         held = self._held
@@ -198,7 +198,7 @@ class SqliteStore:
             held.busy_retries,
             self.reconnects,
             self.replacements,
-            diagnosis.failure if diagnosis.read_only is None else diagnosis.refusal(),
+            diagnosis.present_failure if diagnosis.read_only is None else diagnosis.refusal(),
             diagnosis.faults,
         )
 
@@ -245,6 +245,6 @@ class SqliteStore:
 def _is_current(held: Database) -> bool:
     """Whether it is open, its name still leads to it, and it is not read-only for a reason that has gone."""
     diagnosis = held.diagnosis
-    if not held.is_usable or diagnosis.is_cut_off or not held.identity.is_same:
+    if not held.is_usable or held.history.is_lost or diagnosis.is_cut_off or not held.identity.is_same:
         return False
     return diagnosis.read_only is not StorageReason.READ_ONLY or not may_write(held.path)

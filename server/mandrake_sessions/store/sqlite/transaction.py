@@ -92,6 +92,8 @@ class _Outermost:
             if database.busy_retries != retries and not database.identity.is_same:
                 # While it waited for the lock, other processes may have begun another -shm, in which none holds it.
                 raise FileMoved(database.path)
+            if database.identity.content.is_emptied:
+                diagnosis.raise_if_emptied()
             _catch_up(database)
         except BaseException:
             undo(database.writer)
@@ -133,6 +135,7 @@ class _Outermost:
         commit(database.writer)
         database.check_in_place()
         database.cache.last_seq = seq
+        database.history.add(seq, running.clock)
         if diagnosis.failure is not None:
             diagnosis.clear_failure()
 
@@ -201,8 +204,9 @@ def _catch_up(database: Database) -> None:
     diagnosis.notice_schema(database.writer)
     if diagnosis.failure is not None and diagnosis.failure.reason is StorageReason.SCHEMA_TOO_NEW:
         raise diagnosis.failure
-    cache.data_version = version
     cache.forget()
+    cache.last_seq = database.history.check(database.writer, database.history.seen)
+    cache.data_version = version
 
 
 class _Snapshots(threading.local):

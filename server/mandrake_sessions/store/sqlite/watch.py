@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
-from contextlib import suppress
 
 from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sqlite.database import Database
-
-# Written to; unlinked (which changes the count of links); renamed.
-_IN_MODIFY, _IN_ATTRIB, _IN_MOVE_SELF = 0x2, 0x4, 0x800
-_IN_NONBLOCK, _IN_CLOEXEC = 0o4000, 0o2000000
+from mandrake_sessions.store.sqlite.inotify import ATTRIBUTES, MODIFIED, RENAMED, drain, watch_file
 
 
 class CommitWatch:
@@ -27,14 +22,19 @@ class CommitWatch:
         with database.diagnosis.domain_errors():
             self._connection = database.readers.connect()
         self._seen = self._version()
-        self.fileno = _inotify(f"{database.path}-wal") if sys.platform == "linux" else None
+        self.fileno = watch_file(f"{database.path}-wal", MODIFIED | ATTRIBUTES | RENAMED)
 
     def moved(self) -> bool:
-        """Whether there was a commit since the last look (by any connection but this one)."""
+        """Whether there was a commit since the last look (by any connection but this one). Raises FileMoved: the file
+        holds another history."""
+        history = self._database.history
+        seen = history.seen
         version = self._version()
         if version == self._seen:
             return False
         self._seen = version
+        with self._database.diagnosis.domain_errors():
+            history.check(self._connection, seen)
         return True
 
     def last_seq(self) -> int:
@@ -45,9 +45,7 @@ class CommitWatch:
     def drain(self) -> None:
         """Forget that ``fileno`` was readable."""
         if self.fileno is not None:
-            with suppress(BlockingIOError):
-                while os.read(self.fileno, 65536):
-                    pass
+            drain(self.fileno)
 
     def close(self) -> None:
         self._connection.close()
@@ -58,21 +56,3 @@ class CommitWatch:
     def _version(self) -> int:
         with self._database.diagnosis.domain_errors():
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-
-
-def _inotify(path: str) -> int | None:
-    """A descriptor that becomes readable when the file is written to; None if there is none."""
-    try:
-        import ctypes  # Only a process with subscriptions pays for this import.
-
-        libc = ctypes.CDLL(None, use_errno=True)
-    except (ImportError, OSError):
-        # The system opens no more files, for example.
-        return None
-    handle: int = libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
-    if handle < 0:
-        return None
-    if libc.inotify_add_watch(handle, os.fsencode(path), _IN_MODIFY | _IN_ATTRIB | _IN_MOVE_SELF) < 0:
-        os.close(handle)
-        return None
-    return handle
