@@ -134,7 +134,7 @@ PARTS = {
             "An old program does not touch a file that a newer one has locked it out of", "faults/test_newer_schema.py"
         ),
         Promise(
-            "Servers notice that somebody overwrites an open file in place: nothing goes into it unseen",
+            "Servers notice that somebody overwrites open files in place (`cp -rp`, `dd`, `rsync --inplace`) or cuts a -wal",
             "faults/test_overwritten.py",
         ),
         Promise(
@@ -239,10 +239,12 @@ passed, and what they counted. The tests run in `make check`. `make reliability`
 By hand, `MANDRAKE_SESSIONS_FAULTS=20` tries twenty times as many kills and power cuts, and
 `MANDRAKE_SESSIONS_FUZZ_SECONDS=600` fuzzes for ten minutes.
 
-Three things are not promised. SQLite keeps no checksums: damage inside a text that leaves the file's structure whole
+Four things are not promised. SQLite keeps no checksums: damage inside a text that leaves the file's structure whole
 goes undetected. A write that failed with `io` may have reached the -wal: after a kill it can be there, whole, though
 the server did not acknowledge it. A bug of SQLite before 3.51.3 (but not in 3.50.7 and 3.44.6) can damage a file in
-rare races; `doctor` and `server/health` warn of it.
+rare races; `doctor` and `server/health` warn of it. A program that cuts the -shm of an open store ends the servers
+that use it (SIGBUS); acknowledged writes stay. One that overwrites the -shm alone can damage an index, which `doctor`
+finds.
 """
 
 
