@@ -134,7 +134,8 @@ PARTS = {
             "An old program does not touch a file that a newer one has locked it out of", "faults/test_newer_schema.py"
         ),
         Promise(
-            "Servers notice that somebody overwrites open files in place (`cp -rp`, `dd`, `rsync --inplace`) or cuts a -wal",
+            "A write that the server acknowledges after its open files were overwritten in place (`cp -rp`, `dd`, "
+            "`rsync --inplace`), or its -wal was cut, is in the store",
             "faults/test_overwritten.py",
         ),
         Promise(
