@@ -193,7 +193,7 @@ def test_half_a_round_is_never_left(manager: SessionManager, session: Session) -
 def test_a_turn_that_streams_has_no_end_time(manager: SessionManager, response: str) -> None:
     turn = manager.create_turn(response)
     assert turn.stream_end_time is None
-    with pytest.raises(Conflict, match="streamEndTime"):
+    with pytest.raises(Conflict, match="stream_end_time"):
         manager.update_turn(turn.id, stream_end_time=5)
     ended = manager.update_turn(turn.id, status=TurnStatus.INTERRUPTED, stream_end_time=0)
     assert ended.stream_end_time == 0

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -83,62 +84,30 @@ class Content:
         self._was_overwritten = False
         self._writes: int | None = None
         self._was_written = False
+        # Threads read and write at once; a state that one has read is older than what another has remembered since.
+        self._lock = threading.RLock()
         self.look()
 
     @property
     def is_overwritten(self) -> bool:
         """Whether it is known not to be what SQLite takes it for; one ``stat`` and a short read while nothing has
         changed. A -wal that was begun again is noted too, since that moves the marks and not the file."""
-        known, self.identity = self._known, None
-        with suppress(OSError):
-            found = os.stat(self._path)  # noqa: PTH116
-            self.identity = found.st_dev, found.st_ino
-            was_emptied, self.is_emptied = self.is_emptied, found.st_size < _SHORTEST
-            if self._was_overwritten:
-                return True
-            index = self._index()
-            is_unchanged = known is not None and _state(found) == known.state
-            if is_unchanged and index is not None and index is self._settled:
-                return False
-            if (was_emptied and not self.is_emptied) or self._went_back(index):
-                self._was_overwritten = True
-            elif known is None or not is_unchanged or not (index and index.has_marks_of(known.index)):
-                self.look()
-            if not self._was_overwritten:
-                self._settled = index
+        with self._lock, suppress(OSError):
+            self._look_at_names()
         return self._was_overwritten
 
     @property
     def is_wal_whole(self) -> bool:
         """Whether the -wal still has the last frame that was seen in it, and holds what the -shm says; one or two short
-        reads.
-
-        Frames are there before they count, and no longer count before they go. So it is not, if the -shm and the handle
-        are the same afterwards.
-        """
-        with suppress(OSError):
-            index, wal = self._index(), self._handles.get("-wal") or self._handle("-wal")
-            while index is not None and wal is not None and not self._has_grown_to(index, wal):
-                before, index = index, self._index()
-                if self._handle("-wal") == wal and index == before:
-                    self._was_overwritten = True
-                    return False
-                wal = self._handles.get("-wal")
+        reads."""
+        with self._lock, suppress(OSError):
+            return self._check_wal()
         return True
 
     def look(self) -> None:
         """Compare the database with what it was at the last look, and remember what it is."""
-        now = self._sample()
-        if now is None:
-            return
-        before, self._known = self._known, now
-        was_written, self._was_written = self._was_written, False
-        is_sampled = now.state[2] > _COMPARED_WHOLE
-        if is_sampled and self._writes is None:
-            self._writes = watch_file(self._path, MODIFIED)
-        if before is not None and before.marks == now.marks:
-            differs = before.state[2] != now.state[2] or before.content != now.content
-            self._was_overwritten = differs or (is_sampled and was_written)
+        with self._lock:
+            self._compare()
 
     def copy_to(self, path: str, suffix: str = "") -> None:
         """Write what is in the database now, or in the file with this suffix, over another file. Raises OSError."""
@@ -192,6 +161,53 @@ class Content:
         if self._writes is not None:
             os.close(self._writes)
             self._writes = None
+
+    def _look_at_names(self) -> None:
+        known = self._known
+        try:
+            found = os.stat(self._path)  # noqa: PTH116
+        except OSError:
+            self.identity = None
+            raise
+        self.identity = found.st_dev, found.st_ino
+        was_emptied, self.is_emptied = self.is_emptied, found.st_size < _SHORTEST
+        if self._was_overwritten:
+            return
+        index = self._index()
+        is_unchanged = known is not None and _state(found) == known.state
+        if is_unchanged and index is not None and index is self._settled:
+            return
+        if (was_emptied and not self.is_emptied) or self._went_back(index):
+            self._was_overwritten = True
+        elif known is None or not is_unchanged or not (index and index.has_marks_of(known.index)):
+            self._compare()
+        if not self._was_overwritten:
+            self._settled = index
+
+    def _check_wal(self) -> bool:
+        """Frames are there before they count, and no longer count before they go. So the -wal is broken if the -shm and
+        the handle are the same afterwards."""
+        index, wal = self._index(), self._handles.get("-wal") or self._handle("-wal")
+        while index is not None and wal is not None and not self._has_grown_to(index, wal):
+            before, index = index, self._index()
+            if self._handle("-wal") == wal and index == before:
+                self._was_overwritten = True
+                return False
+            wal = self._handles.get("-wal")
+        return True
+
+    def _compare(self) -> None:
+        now = self._sample()
+        if now is None:
+            return
+        before, self._known = self._known, now
+        was_written, self._was_written = self._was_written, False
+        is_sampled = now.state[2] > _COMPARED_WHOLE
+        if is_sampled and self._writes is None:
+            self._writes = watch_file(self._path, MODIFIED)
+        if before is not None and before.marks == now.marks:
+            differs = before.state[2] != now.state[2] or before.content != now.content
+            self._was_overwritten = differs or (is_sampled and was_written)
 
     def _has_grown_to(self, index: WalIndex, wal: int) -> bool:
         before, size = self._framed, wal_index.FRAME_HEADER
