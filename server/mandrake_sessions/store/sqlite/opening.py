@@ -20,6 +20,7 @@ from mandrake_sessions.store.sqlite.database import Database
 from mandrake_sessions.store.sqlite.diagnosis import damage, schema_too_new
 from mandrake_sessions.store.sqlite.failures import is_odd_content, may_be_odd_content, storage_failure
 from mandrake_sessions.store.sqlite.filesystem import check_filesystem, check_kind, check_links
+from mandrake_sessions.store.sqlite.handles import open_handles, own_handle
 from mandrake_sessions.store.sqlite.identity import SHM, WAL, renew_store_id_if_copied
 from mandrake_sessions.store.sqlite.immediate import one_snapshot
 from mandrake_sessions.store.sqlite.migrate import (
@@ -30,7 +31,6 @@ from mandrake_sessions.store.sqlite.migrate import (
     migrate,
     user_version,
 )
-from mandrake_sessions.store.sqlite.overwritten import open_handles, own_handle
 from mandrake_sessions.store.sqlite.partial import sync_directory
 from mandrake_sessions.store.sqlite.permissions import may_not_share, may_write, open_to_writing
 from mandrake_sessions.store.sqlite.retry import retry_while_locked

@@ -18,18 +18,15 @@ from __future__ import annotations
 import errno
 import os
 import threading
-import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
 from attrs import frozen
 
-from mandrake_sessions.errors import Busy
-from mandrake_sessions.store.sqlite import wal_index
+from mandrake_sessions.store.sqlite.handles import Handles
 from mandrake_sessions.store.sqlite.inotify import MODIFIED, drain, watch_file
-from mandrake_sessions.store.sqlite.leases import fcntl
+from mandrake_sessions.store.sqlite.wal import Wal
 from mandrake_sessions.store.sqlite.wal_index import WalIndex
 
 # A file up to so many bytes is compared as a whole; of a larger one so many blocks, spread over it.
@@ -39,10 +36,6 @@ _BLOCKS: Final = _COMPARED_WHOLE // _BLOCK
 # No checkpoint makes a database shorter than that.
 _SHORTEST: Final = 512
 _COPIED_AT_ONCE: Final = 1024 * 1024
-# The byte of the -shm that a writer locks (SQLite's file format, "WAL Locks").
-_WRITE_LOCK_AT: Final = 120
-# Where a -wal has its salts.
-_WAL_SALTS: Final = 16
 
 # Time of the last change, the one that can be set, and bytes.
 _State = tuple[int, int, int]
@@ -62,25 +55,19 @@ class _Sample:
 class Content:
     """What the files held when they were looked at last.
 
-    ``identity``: which file the name of the database led to. ``is_emptied``: it is cut to nothing, so that nothing may
-    be written while it is so; what is in the -wal can be read.
+    ``wal``: its -wal. ``identity``: which file the name of the database led to. ``is_emptied``: it is cut to nothing.
+    Nothing may be written while it is so; what is in the -wal can be read.
     """
 
     def __init__(self, path: str) -> None:
         self.identity: tuple[int, int] | None = None
         self.is_emptied = False
         self._path = path
-        self._handles: dict[str, int] = {}
+        self._handles = Handles(path)
+        self.wal = Wal(path, self._handles)
         self._known: _Sample | None = None
-        # The beginning of the -shm as it was read last, and what it says; and that of the last look that found nothing.
-        self._raw_index = b""
-        self._parsed: WalIndex | None = None
+        # What the -shm said at the last look that found nothing.
         self._settled: WalIndex | None = None
-        # The newest of them; and of the last look at the -wal, where the header of its last frame is, and what it was.
-        self._newest: WalIndex | None = None
-        self._framed: WalIndex | None = None
-        self._last_frame_at = 0
-        self._last_frame = b""
         self._was_overwritten = False
         self._writes: int | None = None
         self._was_written = False
@@ -101,7 +88,9 @@ class Content:
         """Whether the -wal still has the last frame that was seen in it, and holds what the -shm says; one or two short
         reads."""
         with self._lock, suppress(OSError):
-            return self._check_wal()
+            is_whole = self.wal.is_whole()
+            self._was_overwritten = self._was_overwritten or not is_whole
+            return is_whole
         return True
 
     def look(self) -> None:
@@ -111,7 +100,7 @@ class Content:
 
     def copy_to(self, path: str, suffix: str = "") -> None:
         """Write what is in the database now, or in the file with this suffix, over another file. Raises OSError."""
-        source = self._handle(suffix)
+        source = self._handles.find(suffix)
         if source is None:
             raise FileNotFoundError(errno.ENOENT, "it is not open here", self._path + suffix)
         with open(path, "r+b") as copy:  # noqa: PTH123
@@ -120,41 +109,6 @@ class Content:
                 copy.write(part)
                 at += len(part)
             copy.truncate(at)
-
-    @contextmanager
-    def write_lock(self, budget: float) -> Iterator[None]:
-        """Hold SQLite's lock of writers for the block, whatever the files hold: with a -wal that is not its own, SQLite
-        itself can begin no transaction. Called under the lock of this process's writer, which is in none.
-
-        Raises:
-            Busy: another process held it for ``budget`` seconds.
-            OSError: it cannot be had.
-        """
-        shm = self._handle("-shm")
-        if shm is None or fcntl is None:
-            yield
-            return
-        deadline = time.monotonic() + budget
-        while True:
-            try:
-                fcntl.lockf(shm, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _WRITE_LOCK_AT)
-                break
-            except (BlockingIOError, PermissionError):
-                if time.monotonic() >= deadline:
-                    raise Busy(self._path, round(budget * 1000)) from None
-                time.sleep(0.005)
-        try:
-            yield
-        finally:
-            fcntl.lockf(shm, fcntl.LOCK_UN, 1, _WRITE_LOCK_AT)
-
-    def has_same_wal(self) -> bool:
-        """Whether the -wal is still the one that it was before the database was overwritten."""
-        before, wal = self._newest, self._handle("-wal")
-        with suppress(OSError):
-            if before is not None and wal is not None and os.fstat(wal).st_size >= before.wal_bytes:
-                return os.pread(wal, len(before.salts), _WAL_SALTS) in (b"", before.salts)
-        return False
 
     def close(self) -> None:
         """The files are looked at no more."""
@@ -173,28 +127,16 @@ class Content:
         was_emptied, self.is_emptied = self.is_emptied, found.st_size < _SHORTEST
         if self._was_overwritten:
             return
-        index = self._index()
+        index = self.wal.index()
         is_unchanged = known is not None and _state(found) == known.state
         if is_unchanged and index is not None and index is self._settled:
             return
-        if (was_emptied and not self.is_emptied) or self._went_back(index):
+        if (was_emptied and not self.is_emptied) or self.wal.went_back(index):
             self._was_overwritten = True
         elif known is None or not is_unchanged or not (index and index.has_marks_of(known.index)):
             self._compare()
         if not self._was_overwritten:
             self._settled = index
-
-    def _check_wal(self) -> bool:
-        """Frames are there before they count, and no longer count before they go. So the -wal is broken if the -shm and
-        the handle are the same afterwards."""
-        index, wal = self._index(), self._handles.get("-wal") or self._handle("-wal")
-        while index is not None and wal is not None and not self._has_grown_to(index, wal):
-            before, index = index, self._index()
-            if self._handle("-wal") == wal and index == before:
-                self._was_overwritten = True
-                return False
-            wal = self._handles.get("-wal")
-        return True
 
     def _compare(self) -> None:
         now = self._sample()
@@ -209,44 +151,20 @@ class Content:
             differs = before.state[2] != now.state[2] or before.content != now.content
             self._was_overwritten = differs or (is_sampled and was_written)
 
-    def _has_grown_to(self, index: WalIndex, wal: int) -> bool:
-        before, size = self._framed, wal_index.FRAME_HEADER
-        if before is not None and before.salts == index.salts and before.frames:
-            if before.frames > index.frames or os.pread(wal, size, self._last_frame_at) != self._last_frame:
-                return False
-            if before.frames == index.frames:
-                return True
-        at = index.last_frame_at
-        last_frame = os.pread(wal, size, at) if index.frames else b""
-        if index.frames and len(last_frame) < size:
-            return False
-        self._framed, self._last_frame_at, self._last_frame = index, at, last_frame
-        return True
-
-    def _went_back(self, index: WalIndex | None) -> bool:
-        """Whether the -shm says less of the same -wal than it did."""
-        before = self._newest
-        if index is None:
-            return False
-        if before is not None and before.salts == index.salts and index.frames < before.frames:
-            return True
-        self._newest = index
-        return False
-
     def _sample(self) -> _Sample | None:
         """None while somebody is at a checkpoint, for a database that was cut, and where nothing can be told."""
         with suppress(OSError):
             # First: who writes after the index was read, for a checkpoint, has changed that before.
             self._hear_writes()
-            index = self._index()
-            database = self._handle("")
+            index = self.wal.index()
+            database = self._handles.find("")
             if index is None or not index.is_at_rest or database is None:
                 return None
             state = _state(os.fstat(database))
             if state[2] < _SHORTEST:
                 return None
             sample = _Sample(state, index, _content(database, state[2]))
-            is_same = self._handle("") == database and _marks(self._index()) == sample.marks
+            is_same = self._handles.find("") == database and _marks(self.wal.index()) == sample.marks
             if is_same and _state(os.fstat(database)) == state and not self._hear_writes():
                 return sample
         return None
@@ -256,32 +174,6 @@ class Content:
         found = self._writes is not None and drain(self._writes)
         self._was_written = self._was_written or found
         return found
-
-    def _index(self) -> WalIndex | None:
-        """The same object while nothing has changed."""
-        # The handle that this process has on the -shm lasts as long as the database is open here.
-        shm = self._handles.get("-shm") or self._handle("-shm")
-        raw = b"" if shm is None else os.pread(shm, wal_index.BYTES, 0)
-        if raw != self._raw_index:
-            self._raw_index, self._parsed = raw, wal_index.parse(raw)
-        return self._parsed
-
-    def _handle(self, suffix: str) -> int | None:
-        """One that this process has open on the file with this suffix."""
-        known = self._handles.get(suffix)
-        try:
-            wanted = os.stat(self._path + suffix)  # noqa: PTH116
-            if known is not None and os.path.samestat(wanted, os.fstat(known)):
-                return known
-        except OSError:
-            pass
-        else:
-            handle = own_handle(wanted, open_handles())
-            if handle is not None:
-                self._handles[suffix] = handle
-                return handle
-        self._handles.pop(suffix, None)
-        return None
 
 
 def _marks(index: WalIndex | None) -> tuple[bytes, int] | None:
@@ -301,20 +193,3 @@ def _content(handle: int, size: int) -> int:
     for number in range(_BLOCKS):
         found = zlib.crc32(os.pread(handle, _BLOCK, last * number // (_BLOCKS - 1) * _BLOCK), found)
     return found
-
-
-def own_handle(wanted: os.stat_result, handles: list[int]) -> int | None:
-    """The first of these that is open on that file."""
-    for handle in handles:
-        with suppress(OSError):
-            if os.path.samestat(wanted, os.fstat(handle)):
-                return handle
-    return None
-
-
-def open_handles() -> list[int]:
-    """All that this process has open; none where the system does not list them."""
-    for directory in ("/proc/self/fd", "/dev/fd"):
-        with suppress(OSError):
-            return sorted(int(name) for name in os.listdir(directory))  # noqa: PTH208
-    return []

@@ -35,7 +35,7 @@ def set_apart(database: Database) -> None:
     """Called under the lock of the writer. Where it cannot be done, the database counts as damaged."""
     try:
         # Nobody writes to what is copied, or to what is replaced.
-        with database.identity.content.write_lock(WAIT_SECONDS):
+        with database.identity.content.wal.write_lock(WAIT_SECONDS):
             # Another server may have done it.
             if not database.identity.was_replaced:
                 _replace(database)
@@ -50,7 +50,7 @@ def _replace(database: Database) -> None:
     if content.is_overwritten and content.is_emptied:
         raise damage(path, "it was emptied")
     with partial_file(*os.path.split(path), like=path) as copy:
-        has_own_wal = database.history.is_lost or not content.has_same_wal()
+        has_own_wal = database.history.is_lost or not content.wal.is_same()
         if not (has_own_wal and _copy_with_wal(content, copy)):
             _copy_alone(content, copy)
         _give_name(copy)

@@ -132,6 +132,9 @@ class _Outermost:
             # A part of the transaction met damage: the rest may depend on that part.
             raise diagnosis.failure
         seq = running.seq
+        if not database.identity.content.is_wal_whole:
+            # The COMMIT might copy what is not there into the database.
+            raise FileMoved(database.path)
         commit(database.writer)
         database.check_in_place()
         database.cache.last_seq = seq
