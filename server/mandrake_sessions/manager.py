@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from mandrake_sessions.errors import SessionsError
-from mandrake_sessions.feed import Listener, ListenerThread
+from mandrake_sessions.listeners import Listener, ListenerThread
 from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.operations.leases import interrupt_orphans, interrupt_own
 from mandrake_sessions.store.engines import store_at

@@ -218,7 +218,7 @@ class History:
 
 @frozen
 class ResponseProgress:
-    """A response and its turns; complete when no turn streams, which is also so while there is none."""
+    """A response and its turns; complete when no turn streams, also when it has no turns."""
 
     is_complete: bool
     response: Response

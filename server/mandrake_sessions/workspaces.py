@@ -77,7 +77,7 @@ def working_directory() -> Path:
     except FileNotFoundError:
         raise PathUnknown("the working directory was deleted") from None
     except OSError as error:
-        raise PathUnknown(f"the working directory cannot be told ({error.strerror})") from None
+        raise PathUnknown(f"the working directory cannot be determined ({error.strerror})") from None
 
 
 def default_workspace() -> Path:

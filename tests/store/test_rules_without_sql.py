@@ -20,7 +20,7 @@ from mandrake_sessions import model
 from mandrake_sessions.store.sqlite.migrate import known_migrations, statements
 
 PACKAGE = Path(__file__).parents[2] / "server" / "mandrake_sessions"
-ABOVE_THE_STORE = ("operations", "handlers", "connection", "manager.py", "feed.py", "absent.py")
+ABOVE_THE_STORE = ("operations", "handlers", "connection", "manager.py", "listeners.py", "absent.py")
 
 # Names in the schema that are words of something else too, where they stand alone.
 ORDINARY = {

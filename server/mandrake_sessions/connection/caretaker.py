@@ -10,7 +10,7 @@ import asyncio
 
 from mandrake_sessions.connection.dispatcher import Dispatcher
 from mandrake_sessions.connection.health_monitor import HealthMonitor
-from mandrake_sessions.connection.idle_work import IdleWork, MakeTasks
+from mandrake_sessions.connection.idle_work import IdleWork
 from mandrake_sessions.connection.runners import Runners
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.manager import SessionManager
@@ -50,10 +50,6 @@ class Caretaker:
         self._close_timer: asyncio.TimerHandle | None = None
         self._is_ending = False
         dispatcher.opener.on_opened = self._opened
-
-    def add_idle_tasks(self, make: MakeTasks) -> None:
-        """Have further idle tasks done for each store, such as those of an index: see ``IdleWork.register``."""
-        self._idle_work.register(make)
 
     def begin(self) -> None:
         self._interrupt_orphans()
@@ -104,7 +100,7 @@ class Caretaker:
         self._idle_work.keep_house(again)
 
     def _look_after_stores(self) -> None:
-        """What happens to the files from outside is noticed, and told."""
+        """Notice what other programs do to the files, and tell the client."""
         self._loop.call_later(HEALTH_SECONDS, self._look_after_stores)
         if self._is_ending:
             return

@@ -184,7 +184,7 @@ class Lane:
                 self._finish(call, as_seen_by(call, outcome))
 
     def _wait(self, group: list[Call], reason: Busy | FileMoved) -> None:
-        """Put back what could not be done now. Who has waited for the whole budget of a lock is told so."""
+        """Put back what could not be done now. A call that has used up its budget for a lock gets `busy`."""
         self._put_back(group)
         first = next((call for call in group if not call.answered), None)
         if first is None:

@@ -90,7 +90,7 @@ class Sql(Protocol):
     def execute(self, statement: str, values: Sequence[Any] = ..., /) -> Rows: ...
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> Rows: ...
     def release_large(self, statement: str, values: Sequence[Any]) -> None:
-        """Let go of the values that a prepared statement still holds, where they are large; the last one is short."""
+        """Release the values that a prepared statement still holds, where they are large; the last one is short."""
 
     def release_later(self, value: str) -> None:
         """The same for the value of a statement whose rows are still being read."""

@@ -22,7 +22,7 @@ LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 _REASONS = {
     sqlite3.SQLITE_FULL: (StorageReason.FULL, "the disk is full; free some space and send it again"),
-    sqlite3.SQLITE_READONLY: (StorageReason.READ_ONLY, "it may only be read; check who owns it and its mode"),
+    sqlite3.SQLITE_READONLY: (StorageReason.READ_ONLY, "it may only be read; check its owner and its mode"),
     sqlite3.SQLITE_CANTOPEN: (
         StorageReason.OPEN,
         "it cannot be opened; check the directory, its mode, and how many files this process may open",

@@ -154,7 +154,7 @@ class Content:
     def _sample(self) -> _Sample | None:
         """None while somebody is at a checkpoint, for a database that was cut, and where nothing can be told."""
         with suppress(OSError):
-            # First: who writes after the index was read, for a checkpoint, has changed that before.
+            # First: a checkpoint that writes after the index was read has changed the index before.
             self._hear_writes()
             index = self.wal.index()
             database = self._handles.find("")

@@ -44,7 +44,7 @@ def absolute_name(path: str) -> str:
     try:
         return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111
     except OSError as error:
-        raise cannot_open(path, f"the working directory cannot be told ({error.strerror})") from error
+        raise cannot_open(path, f"the working directory cannot be determined ({error.strerror})") from error
 
 
 def acquire(path: str, settings: StoreSettings, *, again: bool = False) -> Database:

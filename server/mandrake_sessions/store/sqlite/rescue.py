@@ -60,7 +60,7 @@ def rescue(writer: sqlite3.Connection, path: str, lost: frozenset[str]) -> str |
         return _copy(writer, path)
     if file_size(path + WAL):
         # Another process has already done this, and has written since.
-        logger.warning("%s-wal was replaced; what it held was saved by who replaced it", path)
+        logger.warning("%s-wal was replaced; the process that replaced it saved what it held", path)
         return None
     _busy, frames, copied = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if copied < frames or frames < 0:
