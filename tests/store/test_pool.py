@@ -179,3 +179,23 @@ def test_threads_share_one_manager(manager: SessionManager) -> None:
         list(threads.map(append, range(6)))
     found = manager.get_turn(turn.id)
     assert (found.content, found.chunk_count) == ("x" * 120, 120)
+
+
+def test_opening_a_file_leaves_the_transaction_of_another_thread_alone(database: Path) -> None:
+    """A second manager of the file reads with a connection of its own."""
+
+    def open_once() -> None:
+        with SessionManager(database):
+            pass
+
+    with SessionManager(database) as manager, manager.transaction():
+        manager.create_session(title="not committed yet")
+        (opened,) = pool.open_databases()
+        statements: list[str] = []
+        opened.writer.set_trace_callback(statements.append)
+        other = threading.Thread(target=open_once)
+        other.start()
+        other.join(20)
+        opened.writer.set_trace_callback(None)
+        assert not other.is_alive()
+        assert statements == []

@@ -13,7 +13,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from types import TracebackType
 from typing import Any, Generic, Self, TypedDict, TypeVar, Unpack
 
@@ -197,6 +197,11 @@ class LoopThread:
         future = self.submit(work)
         try:
             return future.result()
+        except CancelledError as error:
+            if self.is_stopped:
+                # Another thread has closed the client meanwhile.
+                raise ServerEnded("the client was closed") from error
+            raise
         except BaseException:
             future.cancel()
             raise

@@ -193,7 +193,7 @@ class Lane:
             if first.place is not None:
                 self._context.opener.open(first.place)
             return
-        self._lock.found_held(reason)
+        self._lock.found_held(reason, first.place)
         if not self._answer_late(first):
             self._lock.wait(first)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from mandrake_sessions.connection.call import Call
 from mandrake_sessions.errors import Busy
+from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.waiting import backoff
 
 # How long after a try the lock counts as held, for those whose time is over meanwhile.
@@ -26,6 +27,7 @@ class LockWait:
         self._blocked: Call | None = None
         self._retry_at = 0.0
         self.busy: Busy | None = None
+        self._held_place: StorePlace | None = None
         self._delays: Iterator[float] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -36,15 +38,15 @@ class LockWait:
     def late(self, call: Call) -> Busy | None:
         """The answer to a call that has waited for its whole budget, if the lock was held at the last try; so it is not
         tried once for each of the calls whose time is over."""
-        if self.busy is None or call.waited < self._budget():
+        if self.busy is None or call.place != self._held_place or call.waited < self._budget():
             return None
         if time.monotonic() - self._retry_at > BUSY_SECONDS:
             return None
         return own_busy(call, self.busy)
 
-    def found_held(self, busy: Busy) -> None:
-        """A try just now has failed."""
-        self.busy = busy
+    def found_held(self, busy: Busy, place: StorePlace | None) -> None:
+        """A try just now has failed, of a call to the store at ``place``."""
+        self.busy, self._held_place = busy, place
         self._retry_at = time.monotonic()
 
     def wait(self, call: Call) -> None:

@@ -77,7 +77,9 @@ def reopen(database: Database, path: str, settings: StoreSettings) -> Database:
         if opened.path != database.path and database.references == 1:
             _give_up_lease(database.path)
         if copy is not None:
-            drop_needless_copy(copy, opened.writer, database.path)
+            # Another thread may be in a transaction.
+            with opened.lock:
+                drop_needless_copy(copy, opened.writer, database.path)
         return opened
 
 

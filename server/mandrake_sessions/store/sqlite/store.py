@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Literal
 
-from mandrake_sessions.errors import FileMoved, NotOpen, StorageFailure, StorageReason, Unreadable
+from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, StorageReason, Unreadable
 from mandrake_sessions.store.interface import CommitHook, IdleTask, StoreFacts, StoreState
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sql.seq import last_seq
@@ -71,8 +71,9 @@ class SqliteStore:
             self._held = found
             self._was_open = True
             self.reopened_at = 0
-            with suppress(Unreadable), found.diagnosis.domain_errors():
-                self.reopened_at = last_seq(found.writer)
+            # Not with the connection that writes: another thread may be in its transaction.
+            with suppress(Unreadable, Busy), snapshot(found, self._settings.busy_timeout) as connection:
+                self.reopened_at = last_seq(connection)
 
     def _acquire_again(self, held: Database | None) -> Database:
         if held is None:
