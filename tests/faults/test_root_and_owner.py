@@ -105,3 +105,16 @@ def test_what_root_does_to_a_store_leaves_it_its_owners(place: Path, command: li
     with serving_user(place) as wire:
         assert [session["title"] for session in wire.request("session/list")["sessions"]] == ["mine"]
         wire.request("session/create", title="after")
+
+
+def test_a_store_in_a_directory_that_may_not_be_listed_is_used(place: Path) -> None:
+    """To enter it and to write there is enough: locks on the directory itself are not to be had then."""
+    with serving_user(place) as wire:
+        made = wire.request("session/create", title="before")["id"]
+    (place / ".ws").chmod(0o300)
+    try:
+        with serving_user(place) as wire:
+            assert [one["id"] for one in wire.request("session/list")["sessions"]] == [made]
+            assert wire.request("session/update", sessionId=made, title="after")["title"] == "after"
+    finally:
+        (place / ".ws").chmod(0o700)

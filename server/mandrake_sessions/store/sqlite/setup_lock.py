@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from types import ModuleType
 
 from mandrake_sessions.errors import StorageFailure
@@ -28,18 +28,13 @@ def opening_lock(path: str, budget: float) -> Iterator[bool]:
     Raises:
         Busy: other processes hold it for ``budget`` seconds.
     """
-    if fcntl is None:
-        yield False
-        return
-    directory = _open_directory(path)
-    try:
+    with ExitStack() as held:
         is_held = False
-        with suppress(StorageFailure):
-            retry_while_locked(lambda: _flock(directory, path), budget, path)
-            is_held = True
+        if fcntl is not None:
+            with suppress(StorageFailure):
+                held.enter_context(_locked(path, budget))
+                is_held = True
         yield is_held
-    finally:
-        os.close(directory)
 
 
 @contextmanager
@@ -58,14 +53,16 @@ def setup_lock(path: str, budget: float, *, demanded: bool = True, is_held: bool
     if fcntl is None or not demanded:
         yield
         return
-    if is_held:
+    with nullcontext() if is_held else _locked(path, budget):
         _check_lock(path)
         yield
-        return
+
+
+@contextmanager
+def _locked(path: str, budget: float) -> Iterator[None]:
     directory = _open_directory(path)
     try:
         retry_while_locked(lambda: _flock(directory, path), budget, path)
-        _check_lock(path)
         yield
     finally:
         os.close(directory)
