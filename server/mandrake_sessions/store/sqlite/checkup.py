@@ -21,10 +21,6 @@ FROM feed WHERE seq < (SELECT max(seq) FROM feed) AND (
        AND NOT EXISTS (SELECT 1 FROM session s WHERE s.pk = feed.session_pk)
     OR round_pk IS NOT NULL AND NOT EXISTS (SELECT 1 FROM round r WHERE r.pk = feed.round_pk))
 """
-_INCOMPLETE_ROUNDS = """
-FROM round r WHERE NOT EXISTS (SELECT 1 FROM request q WHERE q.pk = r.pk)
-                OR NOT EXISTS (SELECT 1 FROM response p WHERE p.pk = r.pk)
-"""
 _WRONG_COUNTS = """
 FROM session s WHERE s.round_count <> (SELECT count(*) FROM round r WHERE r.session_pk = s.pk)
 """
@@ -62,11 +58,6 @@ class Space:
 def stray_changes(connection: StoreConnection) -> int:
     """Changes whose session, round or turn is gone."""
     return _count(connection, f"SELECT count(*) {_STRAY_CHANGES}")
-
-
-def incomplete_rounds(connection: StoreConnection) -> int:
-    """Rounds without their request or response."""
-    return _count(connection, f"SELECT count(*) {_INCOMPLETE_ROUNDS}")
 
 
 def wrong_counts(connection: StoreConnection) -> int:

@@ -47,10 +47,6 @@ class _Sample:
     index: WalIndex
     content: int
 
-    @property
-    def marks(self) -> tuple[bytes, int]:
-        return self.index.salts, self.index.copied
-
 
 class Content:
     """What the files held when they were looked at last.
@@ -147,7 +143,7 @@ class Content:
         is_sampled = now.state[2] > _COMPARED_WHOLE
         if is_sampled and self._writes is None:
             self._writes = watch_file(self._path, MODIFIED)
-        if before is not None and before.marks == now.marks:
+        if before is not None and now.index.has_marks_of(before.index):
             differs = before.state[2] != now.state[2] or before.content != now.content
             self._was_overwritten = differs or (is_sampled and was_written)
 
@@ -164,7 +160,8 @@ class Content:
             if state[2] < _SHORTEST:
                 return None
             sample = _Sample(state, index, _content(database, state[2]))
-            is_same = self._handles.find("") == database and _marks(self.wal.index()) == sample.marks
+            again = self.wal.index()
+            is_same = self._handles.find("") == database and again is not None and again.has_marks_of(index)
             if is_same and _state(os.fstat(database)) == state and not self._hear_writes():
                 return sample
         return None
@@ -174,11 +171,6 @@ class Content:
         found = self._writes is not None and drain(self._writes)
         self._was_written = self._was_written or found
         return found
-
-
-def _marks(index: WalIndex | None) -> tuple[bytes, int] | None:
-    """What a checkpoint moves; None while somebody is at one."""
-    return (index.salts, index.copied) if index is not None and index.is_at_rest else None
 
 
 def _state(found: os.stat_result) -> _State:

@@ -131,7 +131,7 @@ class SqliteStore:
         self, *, appends_only: bool = False, wait: bool = True, budget: float | None = None, at: int | None = None
     ) -> AbstractContextManager[SqliteTransaction]:
         if budget is None:
-            budget = self._settings.busy_timeout if wait else 0
+            budget = self._budget(wait=wait)
         database = self._database(wait=wait)
         return transaction(database, self._settings, appends_only=appends_only, budget=budget, at=at)
 

@@ -28,12 +28,16 @@ class WalIndex(NamedTuple):
     @property
     def wal_bytes(self) -> int:
         """How long the -wal is at the least."""
-        return self.last_frame_at + FRAME_HEADER + (self.page_size & 0xFFFE or 65536) if self.frames else 0
+        return _WAL_HEADER + self.frames * self._frame_bytes if self.frames else 0
 
     @property
     def last_frame_at(self) -> int:
-        """Where the header of the last frame begins in the -wal; before its end where there is none."""
-        return _WAL_HEADER + (self.frames - 1) * (FRAME_HEADER + (self.page_size & 0xFFFE or 65536))
+        """Where the header of the last frame begins in the -wal; meaningless where there is none."""
+        return _WAL_HEADER + (self.frames - 1) * self._frame_bytes
+
+    @property
+    def _frame_bytes(self) -> int:
+        return FRAME_HEADER + (65536 if self.page_size == 1 else self.page_size)
 
     @property
     def is_at_rest(self) -> bool:
