@@ -9,13 +9,12 @@ from typing import Any
 
 from attrs import frozen
 
-from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Order, Request, Response, ResponseStatus, Round, RoundDetail
 from mandrake_sessions.store.interface import Dialect, Row, Sql, Transaction
 from mandrake_sessions.store.sql.columns import REQUEST, RESPONSE, ROUND, Column, columns_from
 from mandrake_sessions.store.sql.readable import readable_page
-from mandrake_sessions.store.sql.rows import differs, insert, row_bytes, update
+from mandrake_sessions.store.sql.rows import differs, insert, or_not_found, row_bytes, update
 from mandrake_sessions.store.sql.selection import Selection, field_names
 from mandrake_sessions.store.sql.values import decode_text
 
@@ -142,22 +141,22 @@ def get_round(sql: Sql, round_id: str, *, anyhow: bool = False) -> StoredRound:
         NotFound: there is none.
         Unreadable: it, its request or its response is not what this program could have stored, or is not there.
     """
-    return _found(_one(sql, "WHERE r.id = ?", round_id, anyhow=anyhow), "round", round_id)
+    return or_not_found(_one(sql, "WHERE r.id = ?", round_id, anyhow=anyhow), "round", round_id)
 
 
 def get_round_of_request(sql: Sql, request_id: str, *, anyhow: bool = False) -> StoredRound:
     """Raises what ``get_round`` does."""
-    return _found(_one(sql, "WHERE q.id = ?", request_id, anyhow=anyhow), "request", request_id)
+    return or_not_found(_one(sql, "WHERE q.id = ?", request_id, anyhow=anyhow), "request", request_id)
 
 
 def get_round_of_response(sql: Sql, response_id: str, *, anyhow: bool = False) -> StoredRound:
     """Raises what ``get_round`` does."""
-    return _found(_one(sql, "WHERE p.id = ?", response_id, anyhow=anyhow), "response", response_id)
+    return or_not_found(_one(sql, "WHERE p.id = ?", response_id, anyhow=anyhow), "response", response_id)
 
 
 def round_by_pk(sql: Sql, pk: int, *, anyhow: bool = False) -> StoredRound:
     """Raises what ``get_round`` does."""
-    return _found(_one(sql, "WHERE r.pk = ?", pk, anyhow=anyhow), "round", str(pk))
+    return or_not_found(_one(sql, "WHERE r.pk = ?", pk, anyhow=anyhow), "round", str(pk))
 
 
 def id_in_use(sql: Sql, part: Part, entity_id: str) -> bool:
@@ -215,12 +214,6 @@ def _beyond(after: int | None, order: Order) -> tuple[str, tuple[int, ...], str]
     """The condition and the direction of a page that begins beyond an index."""
     beyond, direction = (">", "ASC") if order == "asc" else ("<", "DESC")
     return ("", (), direction) if after is None else (f'AND r."index" {beyond} ?', (after,), direction)
-
-
-def _found(stored: StoredRound | None, entity: str, entity_id: str) -> StoredRound:
-    if stored is None:
-        raise NotFound(entity, entity_id)
-    return stored
 
 
 @cache

@@ -1,13 +1,16 @@
-"""The two statements that every entity needs: insert a row, update a row by its pk."""
+"""What every entity needs: insert a row, update a row by its pk, and ``NotFound`` where there is none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
+from mandrake_sessions.errors import NotFound
 from mandrake_sessions.store.interface import Dialect, Row, Sql, Transaction
 from mandrake_sessions.store.sql.values import OddValue, byte_length
+
+T = TypeVar("T")
 
 # Times that the store gives by itself. The clock may be set back, and still none lies before its entity's creation.
 _OWN_TIMES = {
@@ -44,6 +47,13 @@ def fetch_one(sql: Sql, statement: str, values: Sequence[Any]) -> Any:
     row = sql.execute(statement, values).fetchone()
     sql.release_large(statement, values)
     return row
+
+
+def or_not_found(stored: T | None, entity: str, entity_id: str) -> T:
+    """Raises NotFound where nothing is stored."""
+    if stored is None:
+        raise NotFound(entity, entity_id)
+    return stored
 
 
 def differs(sql: Sql, table: str, pk: int, columns: Mapping[str, Any]) -> bool:

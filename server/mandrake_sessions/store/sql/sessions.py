@@ -8,13 +8,12 @@ from typing import Any
 
 from attrs import frozen
 
-from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Session
 from mandrake_sessions.store.interface import Dialect, Row, Sql, Transaction
 from mandrake_sessions.store.sql.columns import SESSION, Column, columns_from
 from mandrake_sessions.store.sql.readable import readable_page
-from mandrake_sessions.store.sql.rows import differs, fetch_one, insert, row_bytes, update
+from mandrake_sessions.store.sql.rows import differs, fetch_one, insert, or_not_found, row_bytes, update
 from mandrake_sessions.store.sql.selection import Selection, field_names
 
 PREVIEW_LENGTH = 200
@@ -117,18 +116,12 @@ def get_session(sql: Sql, session_id: str, *, anyhow: bool = False) -> StoredSes
         NotFound: there is none.
         Unreadable: it is not what this program could have stored.
     """
-    found = _one(sql, "WHERE s.id = ?", session_id, anyhow=anyhow)
-    if found is None:
-        raise NotFound("session", session_id)
-    return found
+    return or_not_found(_one(sql, "WHERE s.id = ?", session_id, anyhow=anyhow), "session", session_id)
 
 
 def session_by_pk(sql: Sql, pk: int) -> StoredSession:
     """Raises NotFound."""
-    found = _one(sql, "WHERE s.pk = ?", pk)
-    if found is None:
-        raise NotFound("session", str(pk))
-    return found
+    return or_not_found(_one(sql, "WHERE s.pk = ?", pk), "session", str(pk))
 
 
 def session_differs(sql: Sql, pk: int, columns: Mapping[str, Any]) -> bool:

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 from attrs import evolve
 
 from mandrake_sessions.brief import LONG_CALLS, LONG_TURN, check_length
-from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import ToolCall, Turn, TurnStatus
 from mandrake_sessions.store.interface import Dialect, Row, Sql, Transaction
 from mandrake_sessions.store.sql.columns import Column, decode_anything
 from mandrake_sessions.store.sql.readable import readable, readable_page
 from mandrake_sessions.store.sql.rounds import StoredRound, take_turn_index
-from mandrake_sessions.store.sql.rows import insert, row_bytes, update
+from mandrake_sessions.store.sql.rows import insert, or_not_found, row_bytes, update
 from mandrake_sessions.store.sql.selection import Selection, field_names, picker, unreadable
 from mandrake_sessions.store.sql.standing import LAST_PIECE, MOVED_BY_PIECES, TURN_NOW
 from mandrake_sessions.store.sql.texts import TextPlace, each_slice, fold, insert_text, texts_of
@@ -197,18 +196,12 @@ def get_turn(sql: Sql, turn_id: str, *, anyhow: bool = False) -> StoredTurn:
         NotFound: there is none.
         Unreadable: it is not what this program could have stored, or its response is not there.
     """
-    found = _one(sql, "WHERE t.id = ?", turn_id, anyhow=anyhow)
-    if found is None:
-        raise NotFound("turn", turn_id)
-    return found
+    return or_not_found(_one(sql, "WHERE t.id = ?", turn_id, anyhow=anyhow), "turn", turn_id)
 
 
 def turn_by_pk(sql: Sql, pk: int) -> StoredTurn:
     """Raises NotFound."""
-    found = _one(sql, "WHERE t.pk = ?", pk)
-    if found is None:
-        raise NotFound("turn", str(pk))
-    return found
+    return or_not_found(_one(sql, "WHERE t.pk = ?", pk), "turn", str(pk))
 
 
 def update_turn(
