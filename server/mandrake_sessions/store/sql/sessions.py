@@ -156,20 +156,24 @@ def count_rounds(sql: Sql, session_pk: int) -> int:
 
 
 def recount_rounds(tx: Transaction, session_pk: int) -> None:
-    """Set what follows from the rounds that there are: their count, and the first request's beginning."""
+    """Set what follows from the rounds that there are: their count, and the preview."""
+    tx.sql.execute(
+        "UPDATE session SET round_count = (SELECT count(*) FROM round WHERE session_pk = session.pk), preview = ?"
+        " WHERE pk = ?",
+        (first_preview(tx.sql, session_pk), session_pk),
+    )
+
+
+def first_preview(sql: Sql, session_pk: int) -> str | None:
+    """The beginning of the session's first request; None where there is none."""
     # SQLite's substr() of a text ends at a NUL; of bytes it does not. A character has four bytes at the most.
-    first = tx.sql.execute(
-        f"SELECT substr({tx.sql.dialect.as_bytes('q.content')}, 1, ?) FROM round r JOIN request q ON q.pk = r.pk"
+    first = sql.execute(
+        f"SELECT substr({sql.dialect.as_bytes('q.content')}, 1, ?) FROM round r JOIN request q ON q.pk = r.pk"
         ' WHERE r.session_pk = ? ORDER BY r."index" LIMIT 1',
         (PREVIEW_LENGTH * 4, session_pk),
     ).fetchone()
     # SQLite's substr() of no bytes is NULL.
-    preview = None if first is None else preview_of(bytes(first[0] or b"").decode(errors="ignore"))
-    tx.sql.execute(
-        "UPDATE session SET round_count = (SELECT count(*) FROM round WHERE session_pk = session.pk), preview = ?"
-        " WHERE pk = ?",
-        (preview, session_pk),
-    )
+    return None if first is None else preview_of(bytes(first[0] or b"").decode(errors="ignore"))
 
 
 def preview_of(content: str) -> str:

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.ids import now_ms
-from mandrake_sessions.store.sql.sessions import PREVIEW_LENGTH, preview_of
+from mandrake_sessions.store.sql.sessions import first_preview
 from mandrake_sessions.store.sql.values import MAX_NUMBER, is_uuid
 from mandrake_sessions.store.sqlite import checkup
 from mandrake_sessions.store.sqlite.connect import StoreConnection, connect
@@ -143,13 +143,7 @@ def _mend_store_row(connection: StoreConnection) -> None:
 def _mend_counters(connection: StoreConnection) -> None:
     checkup.raise_low_counters(connection)
     for pk in list(checkup.wrong_previews(connection)):
-        first = connection.execute(
-            "SELECT substr(CAST(q.content AS BLOB), 1, ?) FROM round r JOIN request q ON q.pk = r.pk"
-            ' WHERE r.session_pk = ? ORDER BY r."index" LIMIT 1',
-            (PREVIEW_LENGTH * 4, pk),
-        ).fetchone()
-        preview = None if first is None else preview_of((first[0] or b"").decode(errors="ignore"))
-        connection.execute("UPDATE session SET preview = ? WHERE pk = ?", (preview, pk))
+        connection.execute("UPDATE session SET preview = ? WHERE pk = ?", (first_preview(connection, pk), pk))
 
 
 # In the order in which they are done: later mends rely on earlier ones.
