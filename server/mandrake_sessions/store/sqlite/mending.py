@@ -26,10 +26,9 @@ from mandrake_sessions.store.sqlite.mending_feed import mark, mend_feed, mend_nu
 from mandrake_sessions.store.sqlite.mending_relations import mend_relations
 from mandrake_sessions.store.sqlite.mending_texts import mend_texts
 from mandrake_sessions.store.sqlite.mending_values import mend_values
-from mandrake_sessions.store.sqlite.migrate import known_migrations, user_version
+from mandrake_sessions.store.sqlite.migrate import known_migrations, record_migration, user_version
 from mandrake_sessions.store.sqlite.problems import Mend
 from mandrake_sessions.store.sqlite.schema import altered_parts, expected_parts, missing_parts, strange_parts
-from mandrake_sessions.version import __version__
 
 # One mend may reveal what another one has to mend.
 _ROUNDS = 4
@@ -108,8 +107,7 @@ def _make_tables(connection: StoreConnection) -> None:
             connection.execute(sql)
     for migration in known_migrations()[:version]:
         if migration.version not in recorded:
-            values = (migration.version, migration.name, migration.sha256, migration.min_writer, migration.min_reader)
-            connection.execute("INSERT INTO migration VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, now_ms(), __version__))
+            record_migration(connection, migration)
     if version != user_version(connection):
         connection.execute(f"PRAGMA user_version={version:d}")
 

@@ -210,6 +210,13 @@ def _execute(connection: sqlite3.Connection, migration: Migration) -> None:
         raise ValueError(f"{len(broken)} rows point to rows that are not there, the first in {broken[0][0]}")
     if migration.version == 1:
         connection.execute("INSERT INTO store (store_id, created_at) VALUES (?, ?)", (str(uuid.uuid4()), now_ms()))
+    record_migration(connection, migration)
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={migration.version}")
+
+
+def record_migration(connection: sqlite3.Connection, migration: Migration) -> None:
+    """Write its row into the ledger."""
     connection.execute(
         "INSERT INTO migration VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
@@ -222,8 +229,6 @@ def _execute(connection: sqlite3.Connection, migration: Migration) -> None:
             __version__,
         ),
     )
-    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version={migration.version}")
 
 
 def changed_migrations(connection: sqlite3.Connection) -> list[str]:
