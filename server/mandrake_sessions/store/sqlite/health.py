@@ -84,12 +84,11 @@ def build_warnings() -> list[str]:
 def facts(path: str, database: Database | None, *, own_directory: bool) -> StoreFacts:
     """``database``: None if the file is not open. ``own_directory``: whether the directory belongs to the store
     alone."""
-    return StoreFacts(
-        db_bytes=file_size(path),
-        wal_bytes=file_size(path + "-wal"),
-        free_bytes=_free_bytes(path),
-        warnings=[] if database is None else _warnings(path, database, own_directory=own_directory),
-    )
+    wal_bytes, free_bytes = file_size(path + "-wal"), _free_bytes(path)
+    warnings: list[str] = []
+    if database is not None:
+        warnings = _warnings(path, database, wal_bytes, free_bytes, own_directory=own_directory)
+    return StoreFacts(db_bytes=file_size(path), wal_bytes=wal_bytes, free_bytes=free_bytes, warnings=warnings)
 
 
 def _free_bytes(path: str) -> int | None:
@@ -103,7 +102,9 @@ def _free_bytes(path: str) -> int | None:
         return None
 
 
-def _warnings(path: str, database: Database, *, own_directory: bool) -> list[str]:
+def _warnings(
+    path: str, database: Database, wal_bytes: int, free_bytes: int | None, *, own_directory: bool
+) -> list[str]:
     """The texts stay the same while nothing else is wrong, so that each is logged once."""
     found = [
         f"other users may use {name} (mode {mode:o}); chmod go= it"
@@ -111,7 +112,7 @@ def _warnings(path: str, database: Database, *, own_directory: bool) -> list[str
     ]
     # The figures have members of their own (``walBytes``, ``freeBytes``). A warning with a changing figure would be
     # pushed again and again.
-    if file_size(path + "-wal") > WAL_DEBT:
+    if wal_bytes > WAL_DEBT:
         found.append(f"the -wal has grown beyond {WAL_DEBT} bytes; {WAL_ADVICE}")
     found.extend(
         f"{kept} holds what a -wal held that was deleted; open it to see what is in it, then restore or delete it"
@@ -125,6 +126,6 @@ def _warnings(path: str, database: Database, *, own_directory: bool) -> list[str
             f"the file has schema {schema_version}, this program knows {latest_version()}; "
             + ("it is not migrated" if schema_version < latest_version() else "update mandrake-sessions")
         )
-    if (free := _free_bytes(path)) is not None and free < NEARLY_FULL:
+    if free_bytes is not None and free_bytes < NEARLY_FULL:
         found.append(f"the disk is nearly full, less than {NEARLY_FULL} bytes are free; {DISK_ADVICE}")
     return found
