@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS migration (
 ) STRICT
 """
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _REFUSED = re.compile(r"(BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|VACUUM|ATTACH|DETACH|PRAGMA)\b", re.IGNORECASE)
 
 
@@ -158,12 +158,12 @@ def statements(sql: str) -> Iterator[str]:
         if sqlite3.complete_statement(pending):
             yield _checked(pending)
             pending = ""
-    if _COMMENT.sub("", pending).strip():
+    if COMMENT.sub("", pending).strip():
         raise ValueError(f"the last statement has no end: {pending.strip()[:60]!r}")
 
 
 def _checked(statement: str) -> str:
-    bare = _COMMENT.sub("", statement).lstrip()
+    bare = COMMENT.sub("", statement).lstrip()
     if match := _REFUSED.match(bare):
         raise ValueError(f"a migration may not use {match[0].upper()}; it runs inside one transaction")
     return statement

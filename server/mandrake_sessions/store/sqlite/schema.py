@@ -15,7 +15,7 @@ from sqlite3 import Connection
 
 from attrs import frozen
 
-from mandrake_sessions.store.sqlite.migrate import LEDGER, known_migrations, statements, user_version
+from mandrake_sessions.store.sqlite.migrate import COMMENT, LEDGER, known_migrations, statements, user_version
 from mandrake_sessions.store.sqlite.problems import Mend, Problem
 
 # The parts of the schema in sqlite_schema, each with the SQL that makes it.
@@ -24,7 +24,6 @@ _STRANGE = """
 SELECT type, name, tbl_name, sql FROM sqlite_schema
 WHERE type IN ('trigger', 'view') OR type = 'index' AND sql LIKE 'CREATE UNIQUE %'
 """
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 @frozen
@@ -48,7 +47,7 @@ def expected_parts(version: int) -> dict[tuple[str, str], str]:
 
 def missing_parts(connection: Connection) -> Missing:
     """What the file lacks of the schema that it states."""
-    version = min(user_version(connection), len(known_migrations()))
+    version = _known_version(connection)
     present = {(kind, name) for kind, name, _ in connection.execute(_PARTS)}
     lost = [part for part in expected_parts(version) if part not in present]
     tables = [name for kind, name in lost if kind == "table"]
@@ -79,7 +78,7 @@ def missing_parts(connection: Connection) -> Missing:
 
 def strange_parts(connection: Connection) -> list[tuple[str, str]]:
     """``(type, name)`` of the parts that other programs put on our tables, or in their place."""
-    expected = expected_parts(min(user_version(connection), len(known_migrations())))
+    expected = expected_parts(_known_version(connection))
     ours = {name for kind, name in expected if kind == "table"}
     return [
         (kind, name)
@@ -90,7 +89,7 @@ def strange_parts(connection: Connection) -> list[tuple[str, str]]:
 
 def altered_parts(connection: Connection) -> list[tuple[str, str]]:
     """``(type, name)`` of the tables and indexes whose SQL differs from ours."""
-    expected = expected_parts(min(user_version(connection), len(known_migrations())))
+    expected = expected_parts(_known_version(connection))
     return [
         (kind, name)
         for kind, name, sql in connection.execute(_PARTS)
@@ -98,9 +97,14 @@ def altered_parts(connection: Connection) -> list[tuple[str, str]]:
     ]
 
 
+def _known_version(connection: Connection) -> int:
+    """The schema version that the file states, or the newest that this program knows."""
+    return min(user_version(connection), len(known_migrations()))
+
+
 def _bare(sql: str) -> str:
     """The SQL without comments, blanks and quotes, which do not matter."""
-    return re.sub(r'[\s"`\[\]]+', "", _COMMENT.sub("", sql)).lower()
+    return re.sub(r'[\s"`\[\]]+', "", COMMENT.sub("", sql)).lower()
 
 
 def _missing_columns(connection: Connection, version: int, lost: list[str]) -> Iterator[tuple[str, list[str]]]:
