@@ -45,15 +45,16 @@ class Diagnosis:
         """Raise SQLite's errors in the block as domain errors, and remember them."""
         try:
             yield
-        except (sqlite3.Error, OddValue) as error:
+        except (sqlite3.Error, OddValue, Unreadable) as error:
             self.raise_domain_error(error)
-            raise
-        except Unreadable as error:
-            self.note(error)
             raise
 
     def raise_domain_error(self, error: BaseException) -> None:
-        """Raise one of SQLite's errors as a domain error, and remember it; do nothing for any other error."""
+        """Raise one of SQLite's errors as a domain error, and remember it. Of other errors it notes ``Unreadable``, and
+        raises none."""
+        if isinstance(error, Unreadable):
+            self.note(error)
+            return
         known = to_domain_error(error, self._path) or self._judged(error)
         if isinstance(known, StorageFailure) and not self._identity.is_found:
             # What was read or written was not the whole of what belongs together.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
-from mandrake_sessions.errors import FileMoved, StorageReason, Unreadable
+from mandrake_sessions.errors import FileMoved, StorageReason
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sql.seq import last_seq
@@ -114,8 +114,6 @@ class _Outermost:
             with suppress(sqlite3.Error):
                 undo(database.writer)
             database.cache.forget()
-            if isinstance(fault, Unreadable):
-                database.diagnosis.note(fault)
             database.diagnosis.raise_domain_error(fault)
             raise
         finally:
