@@ -27,7 +27,7 @@ from mandrake_sessions.store.sqlite.backup import back_up_before_repair
 from mandrake_sessions.store.sqlite.leases import dead_file, dead_lease_files, remove_if_empty
 from mandrake_sessions.store.sqlite.mending import mend
 from mandrake_sessions.store.sqlite.partial import remove_partial
-from mandrake_sessions.store.sqlite.permissions import mode_for_others
+from mandrake_sessions.store.sqlite.permissions import DIRECTORY_MODE, FILE_MODE, mode_for_others
 from mandrake_sessions.store.sqlite.replacing import remove_second_names
 from mandrake_sessions.store.sqlite.running import SqliteTransaction
 from mandrake_sessions.store.sqlite.store import SqliteStore
@@ -165,8 +165,8 @@ def _attempts(works: Iterable[Work]) -> list[Repair]:
 def _close_to_others(database: str) -> str | None:
     closed = []
     for path, mode in (
-        *((file, 0o600) for file in private_files(database)),
-        *((directory, 0o700) for directory in private_directories(database)),
+        *((file, FILE_MODE) for file in private_files(database)),
+        *((directory, DIRECTORY_MODE) for directory in private_directories(database)),
     ):
         with suppress(FileNotFoundError):
             if mode_for_others(path):
