@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from mandrake_sessions.store.sql import changes
 from mandrake_sessions.store.sql.columns import TABLES
@@ -14,22 +15,40 @@ from mandrake_sessions.store.sqlite.schema import columns_of
 
 def unreadable_values(connection: StoreConnection) -> Iterator[Problem]:
     """Values that their columns may not hold."""
-    for table, decoders in TABLES.items():
-        present = columns_of(connection, table)
-        yield from _unreadable(connection, table, {name: decoders[name] for name in present if name in decoders})
+    for table in TABLES:
+        yield from _unreadable(connection, table)
 
 
-def _unreadable(connection: StoreConnection, table: str, decoders: dict[str, Decoder]) -> Iterator[Problem]:
+def decoders_of(connection: StoreConnection, table: str) -> dict[str, Decoder]:
+    """The columns that the table has in this file, with what each may hold."""
+    decoders = TABLES[table]
+    return {name: decoders[name] for name in columns_of(connection, table) if name in decoders}
+
+
+def odd_rows(
+    connection: StoreConnection, table: str, decoders: dict[str, Decoder], after: int | None = None
+) -> Iterator[tuple[int, list[tuple[str, Any, str]]]]:
+    """The rows after ``after`` with values that cannot be read: the column of each, the value, and what is wrong."""
     names = ", ".join(f'"{name}"' for name in decoders)
-    counts: dict[str, int] = {}
-    firsts: dict[str, str] = {}
-    for rowid, *row in connection.execute(f"SELECT rowid, {names} FROM {table}"):
+    where, values = ("", ()) if after is None else ("WHERE rowid > ?", (after,))
+    for rowid, *row in connection.execute(f"SELECT rowid, {names} FROM {table} {where} ORDER BY rowid", values):
+        odd = []
         for (name, decode), value in zip(decoders.items(), row, strict=True):
             try:
                 decode(value)
             except OddValue as error:
-                counts[name] = counts.get(name, 0) + 1
-                firsts.setdefault(name, f"in row {rowid} it {error}")
+                odd.append((name, value, str(error)))
+        if odd:
+            yield rowid, odd
+
+
+def _unreadable(connection: StoreConnection, table: str) -> Iterator[Problem]:
+    counts: dict[str, int] = {}
+    firsts: dict[str, str] = {}
+    for rowid, odd in odd_rows(connection, table, decoders_of(connection, table)):
+        for name, _, why in odd:
+            counts[name] = counts.get(name, 0) + 1
+            firsts.setdefault(name, f"in row {rowid} it {why}")
     for name, count in counts.items():
         text = f"{table}.{name}: {_rows(count)} cannot be read; {firsts[name]}"
         yield Problem("values", count, text, Mend.STORE_ROW if table == "store" else Mend.VALUES)

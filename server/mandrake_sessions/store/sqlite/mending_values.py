@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from mandrake_sessions.ids import new_id, now_ms
-from mandrake_sessions.store.sql import columns
+from mandrake_sessions.store.sql.columns import TABLES
 from mandrake_sessions.store.sql.values import (
     Decoder,
-    OddValue,
     decode_array,
     decode_cost,
     decode_integer,
@@ -23,8 +22,8 @@ from mandrake_sessions.store.sql.values import (
     decode_uuid,
 )
 from mandrake_sessions.store.sqlite.connect import StoreConnection
+from mandrake_sessions.store.sqlite.deep_columns import decoders_of, odd_rows
 from mandrake_sessions.store.sqlite.mending_feed import next_number
-from mandrake_sessions.store.sqlite.schema import columns_of
 
 # How many values, or bytes of them, one step holds in memory.
 _STEP_VALUES = 1000
@@ -39,10 +38,9 @@ _CHILDREN = {
 
 
 def mend_values(connection: StoreConnection) -> None:
-    for table, decoders in columns.TABLES.items():
+    for table in TABLES:
         if table != "store":
-            present = columns_of(connection, table)
-            _mend_table(connection, table, {name: decoders[name] for name in present if name in decoders})
+            _mend_table(connection, table, decoders_of(connection, table))
     connection.execute("UPDATE turn SET stream_end_time = NULL WHERE status = 'streaming'")
     connection.execute(
         "UPDATE turn SET stream_end_time = max(updated_at, stream_start_time)"
@@ -68,15 +66,10 @@ def _odd_values(
     them, or ``_STEP_BYTES``, of whole rows."""
     odd: list[tuple[int, str, Any]] = []
     size = 0
-    listed = ", ".join(f'"{name}"' for name in decoders)
-    where, values = ("", ()) if after is None else ("WHERE rowid > ?", (after,))
-    for rowid, *row in connection.execute(f"SELECT rowid, {listed} FROM {table} {where} ORDER BY rowid", values):
-        for (name, decode), value in zip(decoders.items(), row, strict=True):
-            try:
-                decode(value)
-            except OddValue:
-                odd.append((rowid, name, value))
-                size += len(value) if isinstance(value, str | bytes) else 0
+    for rowid, found in odd_rows(connection, table, decoders, after):
+        for name, value, _ in found:
+            odd.append((rowid, name, value))
+            size += len(value) if isinstance(value, str | bytes) else 0
         if len(odd) >= _STEP_VALUES or size >= _STEP_BYTES:
             break
     return odd
