@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,16 @@ def client(workspace: Path) -> Iterator[StrictSyncClient]:
     """The package's client of a server of its own; at the end everything must have been read."""
     with connected(workspace) as made:
         yield made
+
+
+@pytest.fixture
+def long_integers() -> Iterator[None]:
+    """This process reads and writes integers of any length, as they come from the server: by itself Python stops at
+    4,300 digits."""
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    yield
+    sys.set_int_max_str_digits(before)
 
 
 @pytest.fixture

@@ -256,8 +256,6 @@ def dense_messages(wire: Wire, turn: str) -> None:
         ["[" * 100 + "]" * 100] * 300,
         ["{}"] * 30_000,
     ]
-    # This process decodes the answers.
-    sys.set_int_max_str_digits(0)
     begun = '{"jsonrpc":"2.0","id":"dense %d","method":"session/create","params":{"metadata":{"a":[%s]}}}'
     bodies = [begun % (number, ",".join(found)) for number, found in enumerate(values)]
     for body in bodies:
@@ -267,7 +265,6 @@ def dense_messages(wire: Wire, turn: str) -> None:
     for body in bodies[5:]:
         wire.send_bytes(wire.frame(f"[{body}]".encode()))
         assert "result" in wire.wait_for(lambda message: isinstance(message, list))[0]
-    sys.set_int_max_str_digits(sys.int_info.default_max_str_digits)
 
 
 LOADS = [
@@ -284,6 +281,7 @@ LOADS = [
 ]
 
 
+@pytest.mark.usefixtures("long_integers")
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: load.__name__)
 def test_no_step_of_the_loop_is_long(workspace: Path, load: Callable[[Wire, str], None]) -> None:
     """Measured inside the server, in processor time of the loop's thread: a busy machine hardly lengthens that."""
@@ -316,6 +314,7 @@ def test_loading_the_language_server_makes_no_long_step(workspace: Path) -> None
         wire.kill()
 
 
+@pytest.mark.usefixtures("long_integers")
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: load.__name__)
 def test_under_every_load_the_server_is_there_and_ends(workspace: Path, load: Callable[[Wire, str], None]) -> None:
     wire = Wire(workspace)

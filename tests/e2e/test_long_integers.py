@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +90,6 @@ def test_one_that_is_too_long_is_refused(workspace: Path, framing: Framing) -> N
             with pytest.raises(RequestFailed) as failed:
                 client.session_create(metadata={"a": number})
             assert failed.value.kind == "parse"
-
-
-@pytest.fixture
-def long_integers() -> Iterator[None]:
-    """This process may read and write integers as long as the server's."""
-    before = sys.get_int_max_str_digits()
-    sys.set_int_max_str_digits(MAX_INTEGER_DIGITS + 1)
-    yield
-    sys.set_int_max_str_digits(before)
 
 
 @pytest.mark.usefixtures("long_integers")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -37,15 +36,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "limits.md"
 def quick(workspace: Path) -> Iterator[Wire]:
     with serving(workspace, "lines", *FAST) as wire:
         yield wire
-
-
-@pytest.fixture
-def long_integers() -> Iterator[None]:
-    """This process may read and write integers as long as the server's."""
-    before = sys.get_int_max_str_digits()
-    sys.set_int_max_str_digits(MAX_INTEGER_DIGITS + 1)
-    yield
-    sys.set_int_max_str_digits(before)
 
 
 def stored(wire: Wire) -> int:
@@ -146,7 +136,7 @@ def test_nesting(quick: Wire, framing: Framing) -> None:
     assert stored(quick) == before
 
 
-def test_digits_of_an_integer(quick: Wire, long_integers: None) -> None:
+def test_digits_of_an_integer(quick: Wire) -> None:
     fits = {"a": 10 ** (MAX_INTEGER_DIGITS - 1), "b": -(10 ** (MAX_INTEGER_DIGITS - 1))}
     assert quick.request("session/create", metadata=fits)["metadata"] == fits
     before = stored(quick)
