@@ -7,6 +7,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from wire import store_of
+
 # The program with a fault in it: from ``break_program`` on, each of its statements on one table is wrong.
 FAULTY = (
     sys.executable,
@@ -35,6 +37,6 @@ def break_program(workspace: Path, table: str) -> None:
 
 def break_table(workspace: Path, table: str) -> None:
     """Another program puts something in the place of a table that fails whenever it is read."""
-    with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite")) as database:
+    with closing(sqlite3.connect(store_of(workspace))) as database:
         database.execute(f"ALTER TABLE {table} RENAME TO {table}_hidden")
         database.execute(f"CREATE VIEW {table} AS SELECT * FROM {table}_hidden WHERE nobody_knows_this()")  # noqa: S608

@@ -21,7 +21,11 @@ UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 def test_fields_that_are_the_clients_own_are_ignored(client: StrictSyncClient) -> None:
-    client.request("session/create", {"_trace": 1, "workDoneToken": "a", "partialResultToken": 2})
+    own = {"_trace": 1, "workDoneToken": "a", "partialResultToken": 2}
+    made = client.request("session/create", {"title": "a"} | own)
+    assert (made["title"], made["metadata"]) == ("a", {})
+    assert not own.keys() & made.keys()
+    assert client.request("session/get", {"sessionId": made["id"]} | own) == made
 
 
 VALUES: list[tuple[str, dict[str, Any], str]] = [

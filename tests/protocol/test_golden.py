@@ -194,11 +194,18 @@ def test_every_golden_file_is_of_something_declared() -> None:
 def test_what_is_said_fits_the_schema(name: str, exchanges: dict[str, list[Exchange]]) -> None:
     schema = json_schema()
     declared = schema["methods"].get(name) or schema["notifications"][name]
-    for exchange in exchanges[name]:
-        for part in ("params", "result"):
-            if part in exchange and "error" not in exchange:
-                validator = jsonschema.Draft202012Validator(declared[part] | {"$defs": schema["$defs"]})
-                validator.validate(_with_clocks(exchange[part]))
+    # Params that were rejected for their shape do not fit.
+    parts = [
+        (part, exchange[part])
+        for exchange in exchanges[name]
+        if exchange.get("error", {"data": {"kind": ""}})["data"]["kind"] != "invalidParams"
+        for part in ("params", "result")
+        if part in exchange
+    ]
+    assert parts
+    for part, said in parts:
+        validator = jsonschema.Draft202012Validator(declared[part] | {"$defs": schema["$defs"]})
+        validator.validate(_with_clocks(said))
 
 
 def _with_clocks(value: Any) -> Any:
