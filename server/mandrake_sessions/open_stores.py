@@ -74,7 +74,7 @@ class OpenStores:
             StoreError: it cannot be opened; ``known`` gives the error until it can.
         """
         with self._opening.setdefault(place, threading.Lock()):
-            manager = self._managers.get(place) or self._manager(place)
+            manager = self._manager(place)
             try:
                 if not (self.is_there(place) or make):
                     self._close_lost(place)
@@ -110,7 +110,8 @@ class OpenStores:
             manager.store.close_lost()
 
     def _manager(self, place: StorePlace) -> SessionManager:
-        return SessionManager(
+        """That of a store that was open once, or one that has not opened its store yet."""
+        return self._managers.get(place) or SessionManager(
             place.path,
             durability=self.settings.durability,
             busy_timeout=self.settings.busy_timeout,
@@ -120,11 +121,11 @@ class OpenStores:
 
     def facts(self, place: StorePlace) -> StoreFacts:
         """The facts of a store, open or not."""
-        return (self._managers.get(place) or self._manager(place)).store.facts()
+        return self._manager(place).store.facts()
 
     def runs_on(self, place: StorePlace) -> Literal["loop", "thread"]:
         """Where the work of a store, open or not, is carried out."""
-        return (self._managers.get(place) or self._manager(place)).store.runs_on
+        return self._manager(place).store.runs_on
 
     def known(self) -> dict[StorePlace, SessionManager | StoreError | None]:
         """Every store that was used, and the default one: its manager if it is open, else the error of opening it, or

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mandrake_sessions import SessionManager
-from mandrake_sessions.connection.idle_work import IdleWork
+from mandrake_sessions.connection.idle_work import IdleWork, MakeTasks
 from mandrake_sessions.connection.runners import Runners
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.settings import Settings
@@ -42,6 +42,16 @@ class Failing(Counting):
         raise RuntimeError("a task with a fault")
 
 
+def counting(made: list[Counting]) -> MakeTasks:
+    """Makes one task that counts for each store, and adds it to ``made``."""
+
+    def make(store: Store) -> list[IdleTask]:
+        made.append(Counting(store, 3.0))
+        return [made[-1]]
+
+    return make
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[IdleWork, SessionManager]]:
     stores = OpenStores(Settings(database=str(path)))
@@ -68,13 +78,8 @@ async def steps(work: IdleWork, count: int = 1) -> float:
 
 async def test_a_registered_task_has_its_turn_while_the_feed_grows(tmp_path: Path) -> None:
     made: list[Counting] = []
-
-    def make(store: Store) -> list[IdleTask]:
-        made.append(Counting(store, 3.0))
-        return [made[-1]]
-
     with opened(tmp_path / "db.sqlite") as (work, manager):
-        work.register(make)
+        work.register(counting(made))
         for number in range(5):
             session = manager.create_session(title=str(number))
             # The feed has grown: its own task has something to do again soon, and lets none behind it have a turn.
@@ -95,13 +100,8 @@ async def test_the_pause_is_the_shortest_that_any_task_asks_for(tmp_path: Path) 
 
 async def test_tasks_are_made_again_for_a_store_that_was_opened_again(tmp_path: Path) -> None:
     made: list[Counting] = []
-
-    def make(store: Store) -> list[IdleTask]:
-        made.append(Counting(store, 3.0))
-        return [made[-1]]
-
     with opened(tmp_path / "db.sqlite") as (work, manager):
-        work.register(make)
+        work.register(counting(made))
         await steps(work, 2)
         work.opened(manager)
         await steps(work, 3)
@@ -112,14 +112,9 @@ async def test_a_task_that_fails_is_logged_once_and_stops_no_other(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     made: list[Counting] = []
-
-    def make(store: Store) -> list[IdleTask]:
-        made.append(Counting(store, 3.0))
-        return [made[-1]]
-
     with opened(tmp_path / "db.sqlite") as (work, _):
         work.register(lambda store: [Failing(store, 3.0)])
-        work.register(make)
+        work.register(counting(made))
         await steps(work, 3)
     assert [task.steps for task in made] == [3]
     assert [record.message for record in caplog.records if "idle work" in record.message] == [

@@ -32,8 +32,7 @@ def access_of(call: Call) -> Access:
 
 def answer(call: Call, manager: Conversations, beginning: NewSubscription) -> Encoded:
     """The encoded answer; ``beginning``: for what the call subscribes to. Raises what the handler raises."""
-    context = StoreContext(store_name(call.params), manager, beginning)
-    return call.encode_result(carry_out(context, method_of(call), own_params(call.params)))
+    return answer_in(call, StoreContext(store_name(call.params), manager, beginning))
 
 
 def answer_in(call: Call, context: Any) -> Encoded:

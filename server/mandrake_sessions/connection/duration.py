@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mandrake_sessions.long_integers import LongInteger
+from mandrake_sessions.transport.jsonrpc import count_values
 
 # A write of this weight, in bytes of its message, is none of a few milliseconds.
 LARGE_MESSAGE = 256 * 1024
@@ -12,8 +13,6 @@ LARGE_MESSAGE = 256 * 1024
 VALUE_BYTES = 4
 # A message of fewer bytes is not looked at: nothing in it takes long.
 _SMALL_MESSAGE = 64 * 1024
-# What stands before, or begins, each value.
-_BEFORE_VALUES = (b"[", b"{", b",")
 # About 0.1 ms each, most of it for encoding them in the answer.
 MANY_TOOL_CALLS = 100
 MANY_OPERATIONS = 50
@@ -28,7 +27,7 @@ def message_weight(body: bytes) -> int:
     """The bytes of a message, with more for each value in it: 500,000 short arrays take as long as a text of 100 MB."""
     if len(body) < _SMALL_MESSAGE:
         return len(body)
-    return len(body) + VALUE_BYTES * sum(map(body.count, _BEFORE_VALUES))
+    return len(body) + VALUE_BYTES * count_values(body)
 
 
 def value_weight(value: Any) -> int:

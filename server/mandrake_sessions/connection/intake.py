@@ -18,7 +18,7 @@ from mandrake_sessions.connection.duration import LARGE_MESSAGE, VALUE_BYTES, me
 from mandrake_sessions.limits import MAX_BATCH
 from mandrake_sessions.protocol.methods import METHODS, Access
 from mandrake_sessions.transport.errors import batch_too_large, invalid_request
-from mandrake_sessions.transport.framing import Frame
+from mandrake_sessions.transport.framing import PREFIX_BYTES, Frame
 from mandrake_sessions.transport.jsonrpc import (
     BrokenMessage,
     decode,
@@ -34,8 +34,6 @@ _URGENT_BYTES = 1024
 _URGENT_MARKS = (b'"server/',)
 _ENDS = (b'"shutdown"', b'"exit"')
 _TOO_LONG = "raise --max-message-bytes or send it in pieces"
-# Bytes in which to look for the id of a message that cannot be decoded.
-PREFIX_BYTES = 4096
 # Requests about the server itself overtake others only if so many frames wait. Else their turn comes soon, and a client
 # that reads answers in order meets no surprise.
 MANY_FRAMES = 100

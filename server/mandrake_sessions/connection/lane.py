@@ -171,7 +171,7 @@ class Lane:
         return runner.run(work, partial(self._ended, group, then))
 
     def _ended(self, group: list[Call], then: Callable[[list[Call], T], None], outcome: T | Exception) -> None:
-        self._now.calls, self._now.writes_to = [], None
+        self._now.end()
         if not isinstance(outcome, Exception):
             if self._lock.busy is not None:
                 self._lock.over()

@@ -29,13 +29,10 @@ class Runner(Protocol):
 
     def run(self, work: Callable[[], T], then: Callable[[T | Exception], object]) -> bool:
         """Call ``work``, then ``then`` on the loop's thread, with the result or with the exception. Gives whether both
-        were called already. Once the runner is closed, it calls neither."""
+        were called already."""
 
     def settle(self) -> None:
         """Wait until all that was given to it is done. For another thread than the loop's."""
-
-    def close(self) -> None:
-        """Wait until all that was given to it is done, and take no more."""
 
 
 class LoopRunner:
@@ -58,12 +55,10 @@ class LoopRunner:
     def settle(self) -> None:
         """There is never anything left to do."""
 
-    def close(self) -> None:
-        """There is nothing to close."""
-
 
 class ThreadRunner:
-    """Carries work out on one thread, in the order in which it was given. ``on_done`` is called after each ``then``."""
+    """Carries work out on one thread, in the order in which it was given. ``on_done`` is called after each ``then``.
+    Once it is closed, it takes no more."""
 
     # Some round trips of a slow store.
     group_seconds = 0.1
@@ -90,6 +85,7 @@ class ThreadRunner:
         self._executor.submit(_nothing).result()
 
     def close(self) -> None:
+        """Wait until all that was given to it is done."""
         self._closed = True
         self._executor.shutdown(wait=True)
 

@@ -59,8 +59,6 @@ class StoreChanges:
     """``store_id``: of the store that is open now, where it is known. ``is_waiting``: whether what was asked for is
     still being read. ``sessions``: those that were read with the changes, until all of these are sent."""
 
-    is_waiting = False
-
     def __init__(self, manager: SessionManager, runner: Runner, follower: Follower, store_id: str | None) -> None:
         self.manager = manager
         self.sessions: deque[dict[str, Session | None]] = deque(maxlen=KEPT_READS)
@@ -74,6 +72,10 @@ class StoreChanges:
         self._store_id = store_id
         self._was_attached = False
         self._attach(store_id)
+
+    @property
+    def is_waiting(self) -> bool:
+        return False
 
     def since(self, seq: int, *, look: bool) -> list[Change]:
         """The changes above ``seq``; with ``look=False`` only what this process knows of is, which others' commits wait
@@ -165,6 +167,10 @@ class PrefetchedChanges(StoreChanges):
         self._attaching: object = None
         super().__init__(manager, runner, follower, store_id)
 
+    @property
+    def is_waiting(self) -> bool:
+        return self._is_reading or self._attaching is not None
+
     def session(self, session_id: str) -> Session | None:
         for read in reversed(self.sessions):
             if session_id in read:
@@ -178,11 +184,9 @@ class PrefetchedChanges(StoreChanges):
     def close(self) -> None:
         super().close()
         self._attaching = None
-        self.is_waiting = self._is_reading
 
     def _attach(self, store_id: str | None) -> None:
         attempt = self._attaching = object()
-        self.is_waiting = True
         self._runner.run(partial(_attach, self.manager, store_id), partial(self._found_attachment, attempt))
 
     def _found_attachment(self, attempt: object, outcome: _Attachment | Exception) -> None:
@@ -191,7 +195,6 @@ class PrefetchedChanges(StoreChanges):
                 self._runner.run(outcome.watch.close, lambda _: None)
             return
         self._attaching = None
-        self.is_waiting = self._is_reading
         if isinstance(outcome, Exception):
             self._follower.failed(outcome)
             return
@@ -214,7 +217,7 @@ class PrefetchedChanges(StoreChanges):
             return []
         found = self._found.get(seq)
         if found is None and not self._is_reading:
-            self.is_waiting = self._is_reading = True
+            self._is_reading = True
             self._runner.run(
                 partial(self._prefetch, seq), partial(self._prefetched, seq, self._times_heard, self._reconnects)
             )
@@ -240,7 +243,6 @@ class PrefetchedChanges(StoreChanges):
         outcome: tuple[list[Change], dict[str, Session | None]] | Exception,
     ) -> None:
         self._is_reading = False
-        self.is_waiting = self._attaching is not None
         if reconnects != self._reconnects:
             # The store was closed or opened again meanwhile.
             return

@@ -19,7 +19,7 @@ from mandrake_sessions.transport.errors import (
     parse_error,
     too_many_values,
 )
-from mandrake_sessions.transport.framing import Broken, Frame, TooLong
+from mandrake_sessions.transport.framing import PREFIX_BYTES, Broken, Frame, TooLong
 from mandrake_sessions.transport.memory import map_large_blocks
 
 Id = str | int | LongInteger | float | None
@@ -47,8 +47,6 @@ UNCOLLECTED = 64 * 1024
 # What stands before, or begins, each value.
 _BEFORE_VALUES = (b"[", b"{", b",")
 _WINDOW = 64 * 1024
-# Where the id of a message is looked for that is not read.
-_PREFIX_BYTES = 4096
 _BLANK = " \t\r\n"
 # How a byte that is not UTF-8 stands in a path (PEP 383).
 _PATH_BYTE = re.compile("[\udc80-\udcff]")
@@ -82,7 +80,7 @@ def decode(raw: bytes) -> Any:
     if len(raw) > LARGE_MESSAGE:
         map_large_blocks()
         if has_more_values(raw, MAX_VALUES):
-            raise BrokenMessage(too_many_values(MAX_VALUES), salvage_id(raw[:_PREFIX_BYTES]))
+            raise BrokenMessage(too_many_values(MAX_VALUES), salvage_id(raw[:PREFIX_BYTES]))
     try:
         text = raw.decode().strip(_BLANK)
     except UnicodeDecodeError as error:
@@ -102,16 +100,21 @@ def decode(raw: bytes) -> Any:
     return value
 
 
+def count_values(raw: bytes) -> int:
+    """How many arrays, objects and members of them a part of a message may hold: no fewer than it does."""
+    return sum(map(raw.count, _BEFORE_VALUES))
+
+
 def has_more_values(raw: bytes, limit: int) -> bool:
     """Whether a message may hold more arrays, objects and members of them than that, without making one of them."""
-    if sum(map(raw.count, _BEFORE_VALUES)) <= limit:
+    if count_values(raw) <= limit:
         return False
     # Some of these may stand in texts.
     bare = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
     count, in_text = 0, False
     for start in range(0, len(bare), _WINDOW):
         parts = bare[start : start + _WINDOW].split(b'"')
-        count += sum(sum(map(part.count, _BEFORE_VALUES)) for part in parts[in_text::2])
+        count += sum(map(count_values, parts[in_text::2]))
         in_text ^= len(parts) % 2 == 0
         if count > limit:
             return True

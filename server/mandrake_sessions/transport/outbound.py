@@ -21,7 +21,7 @@ from typing import Any
 
 from mandrake_sessions.transport.framing import Framer
 from mandrake_sessions.transport.jsonrpc import encode
-from mandrake_sessions.transport.spool import Encoded, Spooled
+from mandrake_sessions.transport.spool import Encoded, Spooled, discard
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Outbound:
             if not self._closed and not self._waiting and isinstance(data, bytes):
                 left = memoryview(data)[self._try_now(data) :]
             if self._closed:
-                _discard(data)
+                discard(data)
             elif len(left):
                 self._queue.append(left)
                 self._waiting += len(left)
@@ -151,7 +151,7 @@ class Outbound:
                 if self._closed:
                     return
                 self._queue.popleft()
-            _discard(data)
+            discard(data)
 
     def _write_out(self, data: Encoded | memoryview) -> None:
         """Write it in steps, however long the peer takes for each. Raises OSError."""
@@ -188,15 +188,10 @@ class Outbound:
         self._closed = True
         self._waiting = 0
         for data in self._queue:
-            _discard(data)
+            discard(data)
         self._queue.clear()
         self._changed.notify_all()
         self._on_closed()
-
-
-def _discard(data: Encoded | memoryview) -> None:
-    if isinstance(data, Spooled):
-        data.close()
 
 
 def _wait_until_writable(fd: int) -> None:

@@ -188,8 +188,8 @@ def spooled(parts: Iterable[bytes], directory: str | None = None) -> Encoded:
         raise
 
 
-def discard(message: Encoded) -> None:
-    """Close a message that is not sent."""
+def discard(message: Encoded | memoryview) -> None:
+    """Close a message that is not sent, or is sent already."""
     if isinstance(message, Spooled):
         message.close()
 
