@@ -65,7 +65,7 @@ class Words:
         """An argument of SessionManager."""
         return name
 
-    def restore(self, file: str) -> str:  # noqa: ARG002
+    def restore_command(self, file: str) -> str:  # noqa: ARG002
         """What puts a backup into the place of a file, which is quoted as for a shell."""
         return "`maintenance.restore`"
 

@@ -14,7 +14,7 @@ from mandrake_sessions.absent import AbsentStore, is_there
 from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, WorkspaceNotFound
 from mandrake_sessions.files import exists, explain
 from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.protocol.stores import DEFAULT_STORE
+from mandrake_sessions.protocol.store_params import DEFAULT_STORE
 from mandrake_sessions.settings import Settings
 from mandrake_sessions.store.interface import StoreFacts
 from mandrake_sessions.store_places import StorePlace, StorePlaces

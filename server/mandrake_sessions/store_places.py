@@ -10,7 +10,7 @@ from pathlib import Path
 from attrs import frozen
 
 from mandrake_sessions.errors import StorageFailure, StorageReason, WorkspaceNotFound
-from mandrake_sessions.protocol.stores import StoreName
+from mandrake_sessions.protocol.store_params import StoreName
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import Settings
 from mandrake_sessions.workspaces import (

@@ -13,7 +13,7 @@ from mandrake_sessions.handlers.context import Beginning, StoreContext
 from mandrake_sessions.protocol import notifications
 from mandrake_sessions.protocol.errors import error_object, method_not_found
 from mandrake_sessions.protocol.methods import METHODS
-from mandrake_sessions.protocol.stores import DEFAULT_STORE, own_params
+from mandrake_sessions.protocol.store_params import DEFAULT_STORE, own_params
 from mandrake_sessions.transport.jsonrpc import decode, encode
 from wire import Message, Wire, apply_update
 

@@ -65,7 +65,8 @@ class _Call:
 
 
 class Link:
-    """Made by ``open``. ``listeners``: by subscription id; None for one that is being left, whose rest is dropped."""
+    """Made by ``open``. ``listeners``: by subscription id; None for one that is being unsubscribed, whose notifications
+    are dropped."""
 
     def __init__(self, process: Process, framing: Framing, owner: Owner) -> None:
         self.listeners: dict[str, Listener | None] = {}
@@ -127,11 +128,11 @@ class Link:
         with suppress(ConnectionError):
             await self._process.stdin.drain()
 
-    def leave(self, method: str, subscription_id: str) -> asyncio.Future[Any]:
+    def unsubscribe(self, method: str, subscription_id: str) -> asyncio.Future[Any]:
         """Unsubscribe; gives the reply, which need not be waited for."""
         self.listeners[subscription_id] = None
         reply, _ = self._post(method, {"subscriptionId": subscription_id}, None)
-        reply.add_done_callback(lambda done: self._left(subscription_id, done))
+        reply.add_done_callback(lambda done: self._unsubscribed(subscription_id, done))
         return reply
 
     async def close(self, seconds: float) -> int:
@@ -167,10 +168,10 @@ class Link:
         if not self.has_ended:
             self._process.stdin.write(frame(self._framing, body))
 
-    def _left(self, subscription_id: str, reply: asyncio.Future[Any]) -> None:
+    def _unsubscribed(self, subscription_id: str, reply: asyncio.Future[Any]) -> None:
         self.listeners.pop(subscription_id, None)
         if not reply.cancelled():
-            # It had ended by itself, or the server has: there is nothing more to leave.
+            # It had ended by itself, or the server has: there is nothing to unsubscribe from.
             reply.exception()
 
     async def _read(self) -> None:

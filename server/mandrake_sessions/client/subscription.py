@@ -168,7 +168,7 @@ class Subscription(Generic[State, Update]):
         subscription_id = result["subscriptionId"]
         if self._flow is not _Flow.CUT:
             # Closed meanwhile, or a request that was thought to be cancelled has begun it already.
-            link.leave(_UNSUBSCRIBE[self._method], subscription_id)
+            link.unsubscribe(_UNSUBSCRIBE[self._method], subscription_id)
             return
         link.listeners[subscription_id] = self
         self._link, self._id = link, subscription_id
@@ -180,7 +180,7 @@ class Subscription(Generic[State, Update]):
 
     def _leave(self) -> asyncio.Future[Any]:
         assert self._link is not None
-        return self._link.leave(_UNSUBSCRIBE[self._method], self._id)
+        return self._link.unsubscribe(_UNSUBSCRIBE[self._method], self._id)
 
 
 _UPDATES = {"turn/subscribe": "turn/updated", "session/subscribe": "session/updated"}

@@ -16,7 +16,7 @@ from mandrake_sessions.errors import InvalidValue, SessionsError
 from mandrake_sessions.files import explain
 from mandrake_sessions.maintenance import Progress, check_links
 from mandrake_sessions.protocol.names import camel
-from mandrake_sessions.protocol.stores import StoreName
+from mandrake_sessions.protocol.store_params import StoreName
 from mandrake_sessions.protocol.words import in_wire_words
 from mandrake_sessions.quoting import json_line, one_line
 from mandrake_sessions.settings import Settings, from_environment, parse_setting

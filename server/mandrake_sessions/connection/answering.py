@@ -13,7 +13,7 @@ from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import StoreContext
 from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.protocol.methods import Access, Method
-from mandrake_sessions.protocol.stores import own_params, store_name
+from mandrake_sessions.protocol.store_params import own_params, store_name
 from mandrake_sessions.transport.spool import Encoded
 
 T = TypeVar("T")

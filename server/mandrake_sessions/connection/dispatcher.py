@@ -19,7 +19,7 @@ from mandrake_sessions.connection.opener import Opener
 from mandrake_sessions.connection.runners import Runners
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.open_stores import OpenStores
-from mandrake_sessions.protocol.stores import store_name
+from mandrake_sessions.protocol.store_params import store_name
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.outbound import Outbound
 

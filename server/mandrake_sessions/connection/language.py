@@ -58,7 +58,7 @@ class Host(Protocol):
         """Take settings of the client's. Raises OSError."""
 
     def watch_parent(self, process_id: int) -> None: ...
-    def leave_stores(self, places: list[StorePlace]) -> None: ...
+    def close_stores(self, places: list[StorePlace]) -> None: ...
     def send(self, message: dict[str, Any]) -> None: ...
     def end(self, exit_code: int = 0, *, why: str = ...) -> None: ...
 
@@ -173,7 +173,7 @@ class LanguageClient:
             check_folders(event.get(name), f"event.{name}")
         stores = self._server.stores
         stores.places.change_folders(folder_uris(event["added"]), folder_uris(event["removed"]))
-        self._server.leave_stores(stores.without_folder())
+        self._server.close_stores(stores.without_folder())
 
     def _heard(self) -> None:
         self._exit_if_answered()

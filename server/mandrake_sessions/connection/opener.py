@@ -33,7 +33,7 @@ class Opener:
         self._on_failed = on_failed
         self._thread = ThreadRunner("open", on_done)
         self.opening: set[StorePlace] = set()
-        subscriptions.births.on_birth = self._born
+        subscriptions.awaited.on_created = self._created
 
     def open(self, place: StorePlace, *, make: bool = False) -> None:
         """Open a store. Where it is not there, it is made only with ``make``."""
@@ -84,8 +84,8 @@ class Opener:
         if error is not None:
             self._on_failed(place, error)
 
-    def _born(self, absent: AbsentStore) -> None:
-        """Somebody has made a store that subscriptions wait for."""
+    def _created(self, absent: AbsentStore) -> None:
+        """A store has been created that subscriptions wait for."""
         place = self._stores.place_of(absent)
         if place is not None:
             self.open(place)

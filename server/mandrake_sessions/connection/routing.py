@@ -13,7 +13,7 @@ from mandrake_sessions.handlers.context import ServiceContext
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.errors import InvalidParams, method_not_found, out_of_turn
 from mandrake_sessions.protocol.methods import METHODS, Access
-from mandrake_sessions.protocol.stores import own_params
+from mandrake_sessions.protocol.store_params import own_params
 
 logger = logging.getLogger(__name__)
 

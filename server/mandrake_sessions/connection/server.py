@@ -117,7 +117,7 @@ class Server:
         """End when the process that started this one is gone."""
         self._parents.watch(process_id)
 
-    def leave_stores(self, places: list[StorePlace]) -> None:
+    def close_stores(self, places: list[StorePlace]) -> None:
         """The client has removed these folders: their subscriptions end and their stores close, after the calls that
         came before."""
         self._caretaker.close_unused(places)

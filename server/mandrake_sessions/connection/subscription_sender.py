@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mandrake_sessions.connection.notification_cache import NotificationCache
 from mandrake_sessions.connection.subscription import Subscription, SubscriptionIndex
-from mandrake_sessions.connection.told import Told
 from mandrake_sessions.model import Change, Session
 from mandrake_sessions.transport.outbound import Outbound
 
@@ -18,16 +18,16 @@ class SubscriptionSender:
     ) -> None:
         self._subscriptions = subscriptions
         self._outbound = outbound
-        self._told = Told(find_session)
+        self._notifications = NotificationCache(find_session)
         # What was sent is not sent again.
-        self.forget = self._told.forget
+        self.forget = self._notifications.forget
 
     def send(self, subscription: Subscription, run: list[Change]) -> bool:
         """Send a run of joined changes and move the subscription; False, with nothing done, if the client does not
         read."""
         if self._outbound.is_full:
             return False
-        self._outbound.send_parts(self._told.message(subscription, run))
+        self._outbound.send_parts(self._notifications.message(subscription, run))
         subscription.position = run[-1].seq
         if subscription.is_ended_by(run[-1]):
             self.end(subscription, "deleted")

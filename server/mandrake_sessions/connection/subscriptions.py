@@ -14,7 +14,7 @@ from functools import partial
 from weakref import WeakKeyDictionary
 
 from mandrake_sessions.absent import AbsentStore
-from mandrake_sessions.connection.births import Births
+from mandrake_sessions.connection.awaited_stores import AwaitedStores
 from mandrake_sessions.connection.follower import StoreFollower
 from mandrake_sessions.connection.read_points import ReadPoints
 from mandrake_sessions.connection.runners import Runners
@@ -81,7 +81,7 @@ class ConnectionSubscriptions:
         self._outbound = outbound
         self._runners = runners
         self._followers: dict[SessionManager, StoreFollower] = {}
-        self.births = Births()
+        self.awaited = AwaitedStores()
         self._points: WeakKeyDictionary[Conversations, ReadPoints] = WeakKeyDictionary()
         self._next: asyncio.Handle | None = None
         # Called when all that was committed is sent after more than one slice of it.
@@ -105,7 +105,7 @@ class ConnectionSubscriptions:
         if isinstance(manager, SessionManager):
             self._follow(manager, subscription, store_id)
         elif isinstance(manager, AbsentStore):
-            self.births.add(manager, subscription)
+            self.awaited.add(manager, subscription)
 
     def end(self, subscription_id: str, *, turns: bool) -> bool:
         for follower in self._followers.values():
@@ -114,7 +114,7 @@ class ConnectionSubscriptions:
                 follower.subscriptions.remove(subscription)
                 self._close_idle()
                 return True
-        return self.births.end(subscription_id, turns=turns)
+        return self.awaited.end(subscription_id, turns=turns)
 
     def pump(self, *, look: bool = False) -> None:
         """Send what this process committed, and with ``look`` what others did, to every subscription; where reading
@@ -151,7 +151,7 @@ class ConnectionSubscriptions:
 
     def begin(self, absent: AbsentStore | None, manager: SessionManager | None) -> None:
         """The store that some wait for was made and is open: they begin. None: it cannot be opened, they end."""
-        for subscription in [] if absent is None else self.births.take(absent):
+        for subscription in [] if absent is None else self.awaited.take(absent):
             if manager is None:
                 self._outbound.send(subscription.ended("closed"))
             else:
@@ -160,12 +160,12 @@ class ConnectionSubscriptions:
 
     def close(self) -> None:
         """Stop looking; what is committed has been sent by ``pump``."""
-        self.births.close()
+        self.awaited.close()
         while self._followers:
             self._followers.popitem()[1].close()
 
     def _check_room(self) -> None:
-        count = len(self.births) + sum(len(follower.subscriptions) for follower in self._followers.values())
+        count = len(self.awaited) + sum(len(follower.subscriptions) for follower in self._followers.values())
         if count >= MAX_SUBSCRIPTIONS:
             raise _too_many(count)
 

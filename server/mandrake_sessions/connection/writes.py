@@ -19,7 +19,7 @@ from mandrake_sessions.large_work import LargeWork
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.converter import structure_params
 from mandrake_sessions.protocol.methods import Access
-from mandrake_sessions.protocol.stores import own_params
+from mandrake_sessions.protocol.store_params import own_params
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.spool import Encoded
 

@@ -84,17 +84,17 @@ class RoundOperations(Operations):
         """Replace the metadata. Raises NotFound."""
         columns = rules.checked(rules.ROUND, {"metadata": metadata})
         with self._write() as tx:
-            stored = rounds.get_round(tx.sql, rules.uuid("round_id", round_id), anyhow=True)
+            stored = rounds.get_round(tx.sql, rules.uuid("round_id", round_id), lenient=True)
             return _change_part(tx, stored, Part.ROUND, columns)
 
     def delete_round(self, round_id: str, *, following: bool = False) -> Deleted:
         """Delete a round, and with ``following`` all after it; other rounds keep their index. Raises NotFound."""
         following = rules.boolean("following", following)
         with self._write() as tx:
-            first = rounds.get_round(tx.sql, rules.uuid("round_id", round_id), anyhow=True)
+            first = rounds.get_round(tx.sql, rules.uuid("round_id", round_id), lenient=True)
             following_pks = rounds.following_rounds(tx.sql, first) if following else []
             gone = [first.pk, *following_pks]
-            turn_count = sum(_delete_round(tx, rounds.round_by_pk(tx.sql, pk, anyhow=True)) for pk in gone)
+            turn_count = sum(_delete_round(tx, rounds.round_by_pk(tx.sql, pk, lenient=True)) for pk in gone)
             sessions.recount_rounds(tx, first.session_pk)
             sessions.update_session(tx, first.session_pk, {}, tx.seq)
         return Deleted(Counts(0, len(gone), len(gone), len(gone), turn_count))
@@ -109,7 +109,7 @@ class RoundOperations(Operations):
         """Change what is given; the session's preview follows. Raises NotFound."""
         columns = rules.checked(rules.REQUEST, fields)
         with self._write() as tx:
-            stored = rounds.get_round_of_request(tx.sql, rules.uuid("request_id", request_id), anyhow=True)
+            stored = rounds.get_round_of_request(tx.sql, rules.uuid("request_id", request_id), lenient=True)
             detail = _change_part(tx, stored, Part.REQUEST, columns)
             sessions.recount_rounds(tx, stored.session_pk)
             return detail.request
@@ -125,7 +125,7 @@ class RoundOperations(Operations):
         it. Raises NotFound."""
         columns = rules.checked(rules.RESPONSE, fields)
         with self._write() as tx:
-            stored = rounds.get_round_of_response(tx.sql, rules.uuid("response_id", response_id), anyhow=True)
+            stored = rounds.get_round_of_response(tx.sql, rules.uuid("response_id", response_id), lenient=True)
             ended = columns["status"] != ResponseStatus.OPEN
             since = stored.detail.response.end_time
             columns["end_time"] = None if not ended else tx.now if since is None else since

@@ -90,7 +90,7 @@ class SessionOperations(Operations):
         columns = rules.checked(rules.SESSION, fields)
         session_id = rules.uuid("session_id", session_id)
         with self._write() as tx:
-            stored = sessions.get_session(tx.sql, session_id, anyhow=True)
+            stored = sessions.get_session(tx.sql, session_id, lenient=True)
             if "external_id" in columns:
                 _check_external_id(tx, columns["external_id"], stored.pk)
             if "archived" in columns:
@@ -102,7 +102,7 @@ class SessionOperations(Operations):
         """Delete a session and all that hangs from it, in the feed too. Raises NotFound."""
         session_id = rules.uuid("session_id", session_id)
         with self._write() as tx:
-            stored = sessions.get_session(tx.sql, session_id, anyhow=True)
+            stored = sessions.get_session(tx.sql, session_id, lenient=True)
             rounds = sessions.count_rounds(tx.sql, stored.pk)
             turn_pks = turns.turn_pks_of_session(tx.sql, stored.pk)
             seq = tx.next_seq()

@@ -105,7 +105,7 @@ class TurnOperations(Operations):
         """
         columns = rules.checked(rules.TURN_UPDATE, fields)
         with self._write() as tx:
-            stored = turns.get_turn(tx.sql, rules.uuid("turn_id", turn_id), anyhow=True)
+            stored = turns.get_turn(tx.sql, rules.uuid("turn_id", turn_id), lenient=True)
             new_texts: dict[str, str] = {name: columns.pop(name) for name in _TEXTS if name in columns}
             _check_status(stored, columns, tx.now)
             stored = change_turn(tx, stored, columns, _replaced_texts(tx, stored, columns, new_texts))
@@ -121,8 +121,8 @@ class TurnOperations(Operations):
     def delete_turn(self, turn_id: str) -> Deleted:
         """Delete a turn with its tool calls and text, in the feed too. Raises NotFound."""
         with self._write() as tx:
-            stored = turns.get_turn(tx.sql, rules.uuid("turn_id", turn_id), anyhow=True)
-            detail = rounds.round_by_pk(tx.sql, stored.round_pk, anyhow=True)
+            stored = turns.get_turn(tx.sql, rules.uuid("turn_id", turn_id), lenient=True)
+            detail = rounds.round_by_pk(tx.sql, stored.round_pk, lenient=True)
             seq = tx.next_seq()
             changes.forget_turns(tx, [stored.pk])
             turns.delete_turn(tx, stored.pk)

@@ -26,7 +26,7 @@ class _WireWords(Words):
     def setting(self, name: str) -> str:
         return _FLAGS.get(name, f"--{name.replace('_', '-')}")
 
-    def restore(self, file: str) -> str:
+    def restore_command(self, file: str) -> str:
         return f"mandrake-sessions restore --database {file} BACKUP"
 
 

@@ -134,29 +134,29 @@ def find_round(sql: Sql, round_id: str) -> StoredRound | None:
     return _one(sql, "WHERE r.id = ?", round_id)
 
 
-def get_round(sql: Sql, round_id: str, *, anyhow: bool = False) -> StoredRound:
-    """``anyhow``: with None for what of it cannot be read, for callers that delete or overwrite it.
+def get_round(sql: Sql, round_id: str, *, lenient: bool = False) -> StoredRound:
+    """``lenient``: None stands for a value that cannot be read, for callers that delete or overwrite it.
 
     Raises:
         NotFound: there is none.
         Unreadable: it, its request or its response is not what this program could have stored, or is not there.
     """
-    return or_not_found(_one(sql, "WHERE r.id = ?", round_id, anyhow=anyhow), "round", round_id)
+    return or_not_found(_one(sql, "WHERE r.id = ?", round_id, lenient=lenient), "round", round_id)
 
 
-def get_round_of_request(sql: Sql, request_id: str, *, anyhow: bool = False) -> StoredRound:
+def get_round_of_request(sql: Sql, request_id: str, *, lenient: bool = False) -> StoredRound:
     """Raises what ``get_round`` does."""
-    return or_not_found(_one(sql, "WHERE q.id = ?", request_id, anyhow=anyhow), "request", request_id)
+    return or_not_found(_one(sql, "WHERE q.id = ?", request_id, lenient=lenient), "request", request_id)
 
 
-def get_round_of_response(sql: Sql, response_id: str, *, anyhow: bool = False) -> StoredRound:
+def get_round_of_response(sql: Sql, response_id: str, *, lenient: bool = False) -> StoredRound:
     """Raises what ``get_round`` does."""
-    return or_not_found(_one(sql, "WHERE p.id = ?", response_id, anyhow=anyhow), "response", response_id)
+    return or_not_found(_one(sql, "WHERE p.id = ?", response_id, lenient=lenient), "response", response_id)
 
 
-def round_by_pk(sql: Sql, pk: int, *, anyhow: bool = False) -> StoredRound:
+def round_by_pk(sql: Sql, pk: int, *, lenient: bool = False) -> StoredRound:
     """Raises what ``get_round`` does."""
-    return or_not_found(_one(sql, "WHERE r.pk = ?", pk, anyhow=anyhow), "round", str(pk))
+    return or_not_found(_one(sql, "WHERE r.pk = ?", pk, lenient=lenient), "round", str(pk))
 
 
 def id_in_use(sql: Sql, part: Part, entity_id: str) -> bool:
@@ -228,13 +228,13 @@ def _select(dialect: Dialect, rest: str) -> str:
     """
 
 
-def _one(sql: Sql, where: str, value: str | int, *, anyhow: bool = False) -> StoredRound | None:
+def _one(sql: Sql, where: str, value: str | int, *, lenient: bool = False) -> StoredRound | None:
     row = sql.execute(_select(sql.dialect, where), (value,)).fetchone()
-    return None if row is None else _stored(row, anyhow=anyhow)
+    return None if row is None else _stored(row, lenient=lenient)
 
 
-def _stored(row: Row, *, anyhow: bool = False) -> StoredRound:
-    values = _SELECTION.decode_anyhow(row) if anyhow else _SELECTION.decode(row[_ID], row)
+def _stored(row: Row, *, lenient: bool = False) -> StoredRound:
+    values = _SELECTION.decode_leniently(row) if lenient else _SELECTION.decode(row[_ID], row)
     detail = RoundDetail(Round(*_round(values)), Request(*_request(values)), Response(*_response(values)))
     return StoredRound(row[_PK], row[_SESSION_PK], row[_CREATE_HASH], _FRAME_BYTES + row_bytes(row), detail)
 

@@ -57,7 +57,7 @@ class Selection:
         except OddValue:
             raise self._unreadable(entity_id, row) from None
 
-    def decode_anyhow(self, row: Sequence[Any]) -> list[Any]:
+    def decode_leniently(self, row: Sequence[Any]) -> list[Any]:
         """The same with None for what means nothing: for callers that delete the row or overwrite the value."""
         return [_or_none(decode, value) for decode, value in zip(self._decoders, row, strict=False)]
 

@@ -109,14 +109,14 @@ def holder_of_external_id(sql: Sql, external_id: str) -> tuple[int, str] | None:
     return row
 
 
-def get_session(sql: Sql, session_id: str, *, anyhow: bool = False) -> StoredSession:
-    """``anyhow``: with None for what of it cannot be read, for callers that delete or overwrite it.
+def get_session(sql: Sql, session_id: str, *, lenient: bool = False) -> StoredSession:
+    """``lenient``: None stands for a value that cannot be read, for callers that delete or overwrite it.
 
     Raises:
         NotFound: there is none.
         Unreadable: it is not what this program could have stored.
     """
-    return or_not_found(_one(sql, "WHERE s.id = ?", session_id, anyhow=anyhow), "session", session_id)
+    return or_not_found(_one(sql, "WHERE s.id = ?", session_id, lenient=lenient), "session", session_id)
 
 
 def session_by_pk(sql: Sql, pk: int) -> StoredSession:
@@ -221,13 +221,13 @@ def _select(dialect: Dialect, rest: str) -> str:
     return f"SELECT {_SELECTION.sql(dialect)} FROM session s {rest}"
 
 
-def _one(sql: Sql, where: str, value: str | int, *, anyhow: bool = False) -> StoredSession | None:
+def _one(sql: Sql, where: str, value: str | int, *, lenient: bool = False) -> StoredSession | None:
     row = sql.execute(_select(sql.dialect, where), (value,)).fetchone()
-    return None if row is None else _stored(row, anyhow=anyhow)
+    return None if row is None else _stored(row, lenient=lenient)
 
 
-def _stored(row: Row, *, anyhow: bool = False) -> StoredSession:
-    values = _SELECTION.decode_anyhow(row) if anyhow else _SELECTION.decode(row[_ID], row)
+def _stored(row: Row, *, lenient: bool = False) -> StoredSession:
+    values = _SELECTION.decode_leniently(row) if lenient else _SELECTION.decode(row[_ID], row)
     return StoredSession(row[_PK], row[_CREATE_HASH], _FRAME_BYTES + row_bytes(row), Session(*values))
 
 

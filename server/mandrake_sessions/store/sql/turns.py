@@ -189,14 +189,14 @@ def find_turn(sql: Sql, turn_id: str) -> StoredTurn | None:
     return _one(sql, "WHERE t.id = ?", turn_id)
 
 
-def get_turn(sql: Sql, turn_id: str, *, anyhow: bool = False) -> StoredTurn:
-    """``anyhow``: though its row cannot be read for what it is, for callers that delete or overwrite it.
+def get_turn(sql: Sql, turn_id: str, *, lenient: bool = False) -> StoredTurn:
+    """``lenient``: also where its row cannot be read, for callers that delete or overwrite it.
 
     Raises:
         NotFound: there is none.
         Unreadable: it is not what this program could have stored, or its response is not there.
     """
-    return or_not_found(_one(sql, "WHERE t.id = ?", turn_id, anyhow=anyhow), "turn", turn_id)
+    return or_not_found(_one(sql, "WHERE t.id = ?", turn_id, lenient=lenient), "turn", turn_id)
 
 
 def turn_by_pk(sql: Sql, pk: int) -> StoredTurn:
@@ -408,14 +408,14 @@ def _call_bytes_of_rounds(dialect: Dialect) -> str:
     )
 
 
-def _one(sql: Sql, where: str, value: str | int, *, anyhow: bool = False) -> StoredTurn | None:
+def _one(sql: Sql, where: str, value: str | int, *, lenient: bool = False) -> StoredTurn | None:
     row = sql.execute(_select(sql.dialect, where), (value,)).fetchone()
-    return None if row is None else _stored(row, anyhow=anyhow)
+    return None if row is None else _stored(row, lenient=lenient)
 
 
-def _stored(row: Row, *, anyhow: bool = False) -> StoredTurn:
+def _stored(row: Row, *, lenient: bool = False) -> StoredTurn:
     stored = StoredTurn._make(row)
-    if not anyhow:
+    if not lenient:
         _SELECTION.decode(stored.id, row)
     return stored
 

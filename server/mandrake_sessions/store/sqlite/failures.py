@@ -100,7 +100,9 @@ def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") ->
 
 def damaged(what: str, path: str) -> StorageFailure:
     """The error for a file that is damaged. ``what`` says how."""
-    return StorageFailure(StorageReason.CORRUPT, lambda words: f"{what}; {how_to_recover(path, words.restore)}", path)
+    return StorageFailure(
+        StorageReason.CORRUPT, lambda words: f"{what}; {how_to_recover(path, words.restore_command)}", path
+    )
 
 
 def to_domain_error(error: BaseException, path: str) -> SessionsError | None:

@@ -1,5 +1,5 @@
-"""Subscriptions to stores that are not there yet. Each begins at ``seq`` 0 when somebody makes its store, whoever that
-is; none of them makes it.
+"""Subscriptions to stores that do not exist yet. A subscription creates no store: it begins at ``seq`` 0 once any
+process has created it.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from mandrake_sessions.absent import AbsentStore, is_there
 if TYPE_CHECKING:
     from mandrake_sessions.connection.subscription import Subscription
 
-# How often another process may have made a store, in seconds: one `stat` each, and only while somebody waits for it.
+# Seconds between two looks for stores that another process has created. A look is one `stat` for each awaited store.
 LOOK_SECONDS = 0.02
 
 
-class Births:
-    """``on_birth`` is called, again and again, for each awaited store that is there, until ``take`` takes it out."""
+class AwaitedStores:
+    """Each look calls ``on_created`` for each awaited store that exists, until ``take`` has removed it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[AbsentStore, dict[str, Subscription]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self.on_birth: Callable[[AbsentStore], None] = lambda _: None
+        self.on_created: Callable[[AbsentStore], None] = lambda _: None
 
     def __len__(self) -> int:
         """How many subscriptions wait."""
@@ -61,6 +61,6 @@ class Births:
     def _look(self) -> None:
         self._timer = None
         for store in [store for store in self._waiting if is_there(store.path)]:
-            self.on_birth(store)
+            self.on_created(store)
         if self._waiting:
             self._look_later()

@@ -1,7 +1,6 @@
-"""Changes as they are told: read and encoded once, however many subscriptions are told of them.
+"""Notifications of changes, each encoded once, however many subscriptions get it.
 
-Only the id of the subscription differs, which stands first; what follows it is shared, in the queue of what waits for
-the client too.
+Only the id of the subscription differs, and it stands first. The bytes after it are shared, also in the outbound queue.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _VARIANTS = 2
 _Key = tuple[int, int, bool, bool, bool]
 
 
-class Told:
+class NotificationCache:
     """The newest notifications without their subscription. ``find_session``: the session as it is now."""
 
     def __init__(self, find_session: Callable[[str], Session | None]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from mandrake_sessions.connection.answers import SLICE
-from mandrake_sessions.connection.told import encode_piece, is_short_piece
+from mandrake_sessions.connection.notification_cache import encode_piece, is_short_piece
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Change, ChangeKind, TurnStatus
 from mandrake_sessions.protocol.notifications import turn_updated
