@@ -54,8 +54,12 @@ class Words:
     store = "database"
 
     def field(self, name: str) -> str:
-        """A field of an entity."""
+        """A field of an entity, or an argument of a function of ``maintenance``."""
         return name
+
+    def switch(self, name: str) -> str:
+        """An argument of a function of ``maintenance`` that is true."""
+        return f"{name}=True"
 
     def operation(self, name: str) -> str:
         """A method of SessionManager."""
@@ -65,9 +69,9 @@ class Words:
         """An argument of SessionManager."""
         return name
 
-    def restore_command(self, file: str) -> str:  # noqa: ARG002
-        """What puts a backup into the place of a file, which is quoted as for a shell."""
-        return "`maintenance.restore`"
+    def maintenance(self, function: str, file: str) -> str:  # noqa: ARG002
+        """A function of ``maintenance`` that works on a file."""
+        return f"`maintenance.{function}`"
 
 
 PYTHON = Words()
@@ -76,16 +80,21 @@ PYTHON = Words()
 Wording = Callable[[Words], str]
 
 
+def in_words(message: str | Wording, words: Words) -> str:
+    """A message in the words of whoever reads it."""
+    return message if isinstance(message, str) else message(words)
+
+
 class SessionsError(Exception):
     """The root of all errors that this package raises on purpose."""
 
     def __init__(self, message: str | Wording = "") -> None:
-        super().__init__(message if isinstance(message, str) else message(PYTHON))
+        super().__init__(in_words(message, PYTHON))
         self._wording = message
 
     def worded(self, words: Words) -> str:
         """The message, in the words of whoever reads it."""
-        return str(self) if isinstance(self._wording, str) else self._wording(words)
+        return in_words(self._wording, words)
 
 
 class WriteNeeded(BaseException):
@@ -104,10 +113,12 @@ class InvalidValue(SessionsError):
     ``field`` is the field's path in Python names, such as ``tool_calls[0].id``; empty for the call as a whole.
     """
 
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}" if field else reason)
+    def __init__(self, field: str, reason: str | Wording) -> None:
+        super().__init__(
+            lambda words: f"{words.field(field)}: {in_words(reason, words)}" if field else in_words(reason, words)
+        )
         self.field = field
-        self.reason = reason
+        self.reason = in_words(reason, PYTHON)
 
 
 class TooLarge(InvalidValue):

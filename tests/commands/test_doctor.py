@@ -308,3 +308,12 @@ def test_advice_names_the_store_that_was_looked_at(workspace: Path) -> None:
     sql(other, "UPDATE session SET metadata = '{'")
     advice = run(workspace, "doctor", "--database", str(other), code=1).out.rpartition("\n\n")[2]
     assert f"mandrake-sessions doctor --fix --database '{other}'" in advice
+
+
+def test_a_damaged_file_is_described_in_the_words_of_the_command_line(workspace: Path) -> None:
+    store_of(workspace).parent.mkdir()
+    store_of(workspace).write_bytes(bytes(range(256)) * 40)
+    for arguments in ["doctor"], ["doctor", "--json"], ["doctor", "--fix"]:
+        out = run(workspace, *arguments, code=1).out
+        assert "mandrake-sessions restore --database" in out
+        assert "maintenance." not in out

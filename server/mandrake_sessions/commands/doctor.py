@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from attrs import asdict
-
 from mandrake_sessions.commands.shared import (
     DONE,
     FAILED,
@@ -16,8 +14,9 @@ from mandrake_sessions.commands.shared import (
     say_json,
     shown_progress,
 )
+from mandrake_sessions.commands.words import COMMAND_WORDS
 from mandrake_sessions.maintenance import Finding, Level, Repair, check_up, repair
-from mandrake_sessions.maintenance.checkup import command_for, is_damaged
+from mandrake_sessions.maintenance.checkup import is_damaged
 from mandrake_sessions.maintenance.words import plural
 
 
@@ -36,9 +35,13 @@ def _doctor(options: Namespace, meant: Meant) -> int:
             busy_timeout=meant.busy_timeout,
             allow_network_filesystem=meant.allow_network_filesystem,
         )
+        repairs = [done.worded(COMMAND_WORDS) for done in repairs]
         found = _check_up(meant)
     if options.json:
-        listed = {"findings": [asdict(finding) for finding in found], "repairs": [asdict(done) for done in repairs]}
+        listed = {
+            "findings": [_values(finding, "check", "level", "text", "cure", "advice") for finding in found],
+            "repairs": [_values(done, "done", "text") for done in repairs],
+        }
         say_json({"database": meant.database, **listed})
     else:
         _report(meant.database, found, repairs, fixed=options.fix)
@@ -47,7 +50,12 @@ def _doctor(options: Namespace, meant: Meant) -> int:
 
 def _check_up(meant: Meant) -> list[Finding]:
     with shown_progress() as progress:
-        return check_up(meant.database, busy_timeout=meant.busy_timeout, progress=progress)
+        found = check_up(meant.database, busy_timeout=meant.busy_timeout, progress=progress)
+    return [finding.worded(COMMAND_WORDS) for finding in found]
+
+
+def _values(of: Finding | Repair, *names: str) -> dict[str, object]:
+    return {name: getattr(of, name) for name in names}
 
 
 def _report(database: str, found: list[Finding], repairs: list[Repair], *, fixed: bool) -> None:
@@ -71,7 +79,7 @@ def _advice(database: str, found: list[Finding], *, fixed: bool) -> list[str]:
     if is_damaged(found):
         advice.insert(0, "the tables are damaged, so --fix does not write to the file")
     elif not fixed and any(finding.cure for finding in found):
-        advice.insert(0, f"`{command_for('doctor --fix', database)}` mends what it can, after a backup")
+        advice.insert(0, f"`{COMMAND_WORDS.maintenance('repair', database)}` mends what it can, after a backup")
     return list(dict.fromkeys(advice))
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from attrs import frozen
 
+from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import InvalidValue, SessionsError
 from mandrake_sessions.files import explain
 from mandrake_sessions.maintenance import Progress, check_links
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.store_params import StoreName
-from mandrake_sessions.protocol.words import in_wire_words
 from mandrake_sessions.quoting import json_line, one_line
 from mandrake_sessions.settings import Settings, from_environment, parse_setting
 from mandrake_sessions.store_places import StorePlaces
@@ -145,7 +145,7 @@ def _in_wire_case(value: Any) -> Any:
 
 
 def _told(command: str, error: Exception, code: int) -> int:
-    told = in_wire_words(error)
+    told = in_command_words(error)
     if isinstance(error, OSError) and error.filename is not None:
         told = f"{error.filename}: {explain(error, os.fsdecode(error.filename))}"
     text = one_line(told)

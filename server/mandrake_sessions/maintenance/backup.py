@@ -55,7 +55,7 @@ def back_up(
             progress("verifying", 0, 0)
         faults = find_faults(partial.path)
         if faults.texts and not as_is:
-            raise faults.refusal(database, _WAYS_OUT[faults.in_pages])
+            raise _refusal(faults, database)
         copied = _look_at(partial.path, busy_timeout, as_is=as_is)
         if copied is not None and store is not None and copied.store_id != store.store_id:
             raise StorageFailure(
@@ -81,12 +81,15 @@ def _copy(database: str, destination: str, busy_timeout: float, progress: Progre
         ) from failure
 
 
-# What to advise depends on whether SQLite itself calls the file damaged; nothing mends such a file.
-_AS_IS = "copy it as it is: mandrake-sessions backup --as-is DEST"
-_WAYS_OUT = {
-    True: f"Restore a backup (mandrake-sessions restore BACKUP), or {_AS_IS}",
-    False: f"Mend it (mandrake-sessions doctor --fix), or {_AS_IS}",
-}
+def _refusal(faults: Faults, path: str) -> StorageFailure:
+    # Nothing mends a file that SQLite itself calls damaged.
+    doing, function = ("Restore a backup", "restore") if faults.in_pages else ("Mend it", "repair")
+    return faults.refusal(
+        path,
+        lambda words: (
+            f"{doing} ({words.maintenance(function, path)}), or copy it as it is with {words.switch('as_is')}"
+        ),
+    )
 
 
 def _look_at(path: str, busy_timeout: float, *, as_is: bool) -> Facts | None:
@@ -99,7 +102,7 @@ def _look_at(path: str, busy_timeout: float, *, as_is: bool) -> Facts | None:
         if as_is:
             return None
         why = str(failure.__cause__ or failure)
-        raise Faults(True, [why]).refusal(path, _WAYS_OUT[True]) from failure
+        raise _refusal(Faults(True, [why]), path) from failure
 
 
 def _publish(partial: PartialFile, target: Path, *, replace: bool) -> None:
@@ -110,7 +113,7 @@ def _publish(partial: PartialFile, target: Path, *, replace: bool) -> None:
 
 
 def _target(database: str, destination: str) -> Path:
-    given = given_path("DEST", destination)
+    given = given_path("destination", destination)
     if not given.is_dir():
         return given
     return given / f"{Path(database).stem}-{time.strftime('%Y%m%d-%H%M%S')}.sqlite"
@@ -118,19 +121,19 @@ def _target(database: str, destination: str) -> Path:
 
 def _check_target(database: str, target: Path, *, replace: bool) -> None:
     if not target.parent.is_dir():
-        raise InvalidValue("DEST", f"there is no directory {target.parent}; make it first")
+        raise InvalidValue("destination", f"there is no directory {target.parent}; make it first")
     if (part := _part_of_store(Path(database), target)) is not None:
-        raise InvalidValue("DEST", f"{target} is {part} the store; name another file")
+        raise InvalidValue("destination", f"{target} is {part} the store; name another file")
     if not target.exists():
         return
     if target.samefile(database):
-        raise InvalidValue("DEST", f"{target} is the store itself; name another file")
+        raise InvalidValue("destination", f"{target} is the store itself; name another file")
     if not target.is_file():
-        raise InvalidValue("DEST", f"{target} is a device, or some other thing that is no file; name another file")
+        raise InvalidValue("destination", f"{target} is a device, or another thing that is no file; name another file")
     if not replace:
         raise _is_taken(target)
     if Path(f"{target}-wal").exists():
-        raise InvalidValue("DEST", f"{target} is in use as a store (it has a -wal); name another file")
+        raise InvalidValue("destination", f"{target} is in use as a store (it has a -wal); name another file")
 
 
 def _part_of_store(database: Path, target: Path) -> str | None:
@@ -155,4 +158,7 @@ def _is_same_name(one: Path, other: Path) -> bool:
 
 
 def _is_taken(target: Path) -> InvalidValue:
-    return InvalidValue("DEST", f"{target} is there already; name another file, or replace it with --force")
+    return InvalidValue(
+        "destination",
+        lambda words: f"{target} is there already; name another file, or replace it with {words.switch('replace')}",
+    )

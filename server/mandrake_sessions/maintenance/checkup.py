@@ -5,15 +5,15 @@ from __future__ import annotations
 import glob
 import os
 import platform
-import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.errors import PYTHON, StorageFailure, StorageReason, Wording, Words, in_words
 from mandrake_sessions.files import file_size
 from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.store.sql.leases import streaming_leases, turn_ids_of_lease
@@ -72,13 +72,27 @@ class Cure(StrEnum):
 
 @frozen
 class Finding:
-    """What one check has found. ``cure``: the repair for it, or None. ``advice``: what the user can do."""
+    """What one check has found. ``cure``: the repair for it, or None."""
 
     check: str
     level: Level
-    text: str
+    _text: str | Wording
     cure: Cure | None = None
-    advice: str | None = None
+    _advice: str | Wording | None = None
+
+    @property
+    def text(self) -> str:
+        return in_words(self._text, PYTHON)
+
+    @property
+    def advice(self) -> str | None:
+        """What the user can do."""
+        return None if self._advice is None else in_words(self._advice, PYTHON)
+
+    def worded(self, words: Words) -> Finding:
+        """The same, with text and advice in the words of whoever reads it."""
+        advice = None if self._advice is None else in_words(self._advice, words)
+        return evolve(self, text=in_words(self._text, words), advice=advice)
 
 
 def check_up(database: str, *, busy_timeout: float = 5.0, progress: Progress | None = None) -> list[Finding]:
@@ -134,7 +148,7 @@ def _inside(database: str, budget: float) -> Iterator[Finding]:
     except StorageFailure as failure:
         if failure.reason not in (StorageReason.CORRUPT, StorageReason.IO):
             raise
-        yield _damaged("file", str(failure), database)
+        yield _damaged("file", failure.worded, database)
 
 
 def _contents(connection: StoreConnection, database: str, version: int) -> Iterator[Finding]:
@@ -165,7 +179,12 @@ def _schema(version: int, database: str) -> Finding:
         return Finding("schema", Level.OK, f"version {version}, that of this program")
     if version < latest_version():
         text = f"version {version}, this program's is {latest_version()}; the next use migrates it"
-        return Finding("schema", Level.WARNING, text, advice=f"`{command_for('migrate', database)}` does it now")
+        return Finding(
+            "schema",
+            Level.WARNING,
+            text,
+            advice=lambda words: f"migrate it now: {words.maintenance('migrate', database)}",
+        )
     text = f"version {version} is newer than this program's, {latest_version()}; the contents were not checked"
     return Finding("schema", Level.WARNING, text, advice="update mandrake-sessions")
 
@@ -180,17 +199,8 @@ def _integrity(connection: StoreConnection, database: str) -> Finding:
     return _damaged("integrity", text, database)
 
 
-def _damaged(check: str, text: str, database: str) -> Finding:
-    return Finding(check, Level.PROBLEM, text, advice=how_to_recover(database, _restore))
-
-
-def _restore(file: str) -> str:
-    return f"mandrake-sessions restore --database {file} BACKUP"
-
-
-def command_for(command: str, database: str) -> str:
-    """A command line that names this store, since one that names none may be about another."""
-    return f"mandrake-sessions {command} --database {shlex.quote(database)}"
+def _damaged(check: str, text: str | Wording, database: str) -> Finding:
+    return Finding(check, Level.PROBLEM, text, advice=partial(how_to_recover, database))
 
 
 def _references(connection: StoreConnection) -> Finding:
@@ -204,7 +214,7 @@ def _meaning(problems: list[Problem], database: str) -> Iterator[Finding]:
     """One finding for each problem of the deep check."""
     for problem in problems:
         cure = None if problem.mend is None else _CURES.get(problem.check, Cure.CONTENTS)
-        advice = None if cure else how_to_recover(database, _restore)
+        advice = None if cure else partial(how_to_recover, database)
         yield Finding(problem.check, Level.PROBLEM, problem.text, cure, advice)
     if not problems:
         yield Finding("contents", Level.OK, "every value can be read, every piece of text is there")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.errors import PYTHON, SessionsError, Wording, Words, in_words
 from mandrake_sessions.files import file_size
 from mandrake_sessions.maintenance.checkup import (
     Cure,
@@ -39,7 +39,15 @@ class Repair:
     """One thing that was done (``done``), or the reason why it could not be."""
 
     done: bool
-    text: str
+    _text: str | Wording
+
+    @property
+    def text(self) -> str:
+        return in_words(self._text, PYTHON)
+
+    def worded(self, words: Words) -> Repair:
+        """The same, with its text in the words of whoever reads it."""
+        return Repair(self.done, in_words(self._text, words))
 
 
 def repair(
@@ -145,7 +153,7 @@ def _repair_opened(cures: set[Cure | None], store: SqliteStore) -> list[Repair]:
         store.open()
         return _attempts(partial(work, store) for cure, work in _INSIDE.items() if cure in cures)
     except SessionsError as error:
-        return [Repair(False, str(error))]
+        return [Repair(False, error.worded)]
     finally:
         store.close(lambda: None)
 
@@ -157,7 +165,9 @@ def _attempts(works: Iterable[Work]) -> list[Repair]:
         try:
             text = work()
             repairs += [] if text is None else [Repair(True, text)]
-        except (SessionsError, OSError) as error:
+        except SessionsError as error:
+            repairs.append(Repair(False, error.worded))
+        except OSError as error:
             repairs.append(Repair(False, str(error)))
     return repairs
 

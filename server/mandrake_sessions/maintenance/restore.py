@@ -6,7 +6,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason
+from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason, Words
 from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.owners import make_directory
 from mandrake_sessions.store.sqlite.copying import Progress, copy_database
@@ -39,9 +39,9 @@ def restore(source: str, database: str, *, busy_timeout: float = 5.0, progress: 
             changed.
         Busy: another process held the lock of the store, or of the source.
     """
-    given, target = str(given_path("SRC", source)), Path(database).resolve()
+    given, target = str(given_path("source", source)), Path(database).resolve()
     if target.exists() and Path(given).exists() and target.samefile(given):
-        raise InvalidValue("SRC", f"{given} is the store itself; name a backup")
+        raise InvalidValue("source", f"{given} is the store itself; name a backup")
     facts = _look_at(given, busy_timeout)
     if facts.schema_version > latest_version():
         raise too_new(given, facts.schema_version)
@@ -59,7 +59,7 @@ def restore(source: str, database: str, *, busy_timeout: float = 5.0, progress: 
 
 def _look_at(source: str, busy_timeout: float) -> Facts:
     if not Path(source).is_file():
-        raise InvalidValue("SRC", f"there is no file {source}; name a backup")
+        raise InvalidValue("source", f"there is no file {source}; name a backup")
     try:
         return look_at(source, busy_timeout)
     except StorageFailure as failure:
@@ -77,8 +77,13 @@ def _verify(copy: str, source: str, progress: Progress | None) -> None:
         progress("verifying", 0, 0)
     faults = find_faults(copy)
     if faults.texts:
-        mend = "" if faults.in_pages else f", or mend it: mandrake-sessions doctor --fix --database {source}"
-        raise faults.refusal(source, f"Use another backup{mend}")
+        raise faults.refusal(source, lambda words: _ways_out(source, words, in_pages=faults.in_pages))
+
+
+def _ways_out(source: str, words: Words, *, in_pages: bool) -> str:
+    """Nothing mends a file that SQLite itself calls damaged."""
+    mend = "" if in_pages else f", or mend it: {words.maintenance('repair', source)}"
+    return f"Use another backup{mend}"
 
 
 def _prepare_directory(target: Path) -> None:
@@ -86,8 +91,9 @@ def _prepare_directory(target: Path) -> None:
         prepare_directory(target)
         make_directory(target.parent, parents=True)
     except OSError as error:
+        failed = f"Failed to create database directory {target.parent}: {error.strerror}"
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,
-            f"Failed to create database directory {target.parent}: {error.strerror}; name another with --database",
+            lambda words: f"{failed}; name another with {words.field('database')}",
             str(target),
         ) from error

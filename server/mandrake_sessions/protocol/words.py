@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from typing import Any
 
 from mandrake_sessions.errors import SessionsError, Words
@@ -10,9 +11,17 @@ from mandrake_sessions.protocol.names import camel
 
 _OPERATIONS = {"get_session": "session/get"}
 _FLAGS = {"db_path": "--database"}
+# They name the store, since a command that names none may work on another.
+_COMMANDS = {
+    "migrate": "mandrake-sessions migrate --database {}",
+    "repair": "mandrake-sessions doctor --fix --database {}",
+    "restore": "mandrake-sessions restore --database {} BACKUP",
+}
 
 
-class _WireWords(Words):
+class WireWords(Words):
+    """What clients and people read."""
+
     mend = "`mandrake-sessions doctor --fix`"
     another_program = "Use `mandrake-sessions import` for the original Mandrake's, or name another file with --database"
     store = "--workspace or --database"
@@ -26,11 +35,11 @@ class _WireWords(Words):
     def setting(self, name: str) -> str:
         return _FLAGS.get(name, f"--{name.replace('_', '-')}")
 
-    def restore_command(self, file: str) -> str:
-        return f"mandrake-sessions restore --database {file} BACKUP"
+    def maintenance(self, function: str, file: str) -> str:
+        return _COMMANDS[function].format(shlex.quote(file))
 
 
-_WIRE = _WireWords()
+_WIRE = WireWords()
 
 
 def in_wire_words(error: BaseException) -> str:

@@ -8,10 +8,10 @@ import os
 import re
 import shlex
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mandrake_sessions.errors import Busy, Cancelled, SessionsError, StorageFailure, StorageReason, Unreadable
+from mandrake_sessions.errors import Busy, Cancelled, SessionsError, StorageFailure, StorageReason, Unreadable, Words
 from mandrake_sessions.files import explain, whose
 from mandrake_sessions.store.sql.values import OddValue
 
@@ -56,12 +56,11 @@ _OS_REASONS = {
 }
 
 
-def how_to_recover(path: str, restore: Callable[[str], str]) -> str:
-    """Advice for a damaged file. It names the file, so that nobody replaces another store. ``restore`` says what puts a
-    backup into the place of the quoted file."""
+def how_to_recover(path: str, words: Words) -> str:
+    """Advice for a damaged file. It names the file, so that nobody replaces another store."""
     file = shlex.quote(path)
     return (
-        f"restore a backup ({restore(file)}), or recover what can be read"
+        f"restore a backup ({words.maintenance('restore', path)}), or recover what can be read"
         f' (sqlite3 {file} ".recover" | sqlite3 NEW, with a sqlite3 that has .recover: not all have) and restore that'
     )
 
@@ -100,9 +99,7 @@ def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") ->
 
 def damaged(what: str, path: str) -> StorageFailure:
     """The error for a file that is damaged. ``what`` says how."""
-    return StorageFailure(
-        StorageReason.CORRUPT, lambda words: f"{what}; {how_to_recover(path, words.restore_command)}", path
-    )
+    return StorageFailure(StorageReason.CORRUPT, lambda words: f"{what}; {how_to_recover(path, words)}", path)
 
 
 def to_domain_error(error: BaseException, path: str) -> SessionsError | None:

@@ -13,7 +13,7 @@ from contextlib import closing
 
 from attrs import frozen
 
-from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.errors import SessionsError, Wording
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.store.sql.sessions import first_preview
 from mandrake_sessions.store.sql.values import MAX_NUMBER, is_uuid
@@ -41,7 +41,7 @@ class Mended:
     """One mend that was tried: whether it was done, and a sentence about it."""
 
     done: bool
-    text: str
+    text: str | Wording
 
 
 def mend(path: str, budget: float) -> list[Mended]:
@@ -59,7 +59,7 @@ def mend(path: str, budget: float) -> list[Mended]:
                     if kind in wanted:
                         found[text] = _try(connection, path, budget, _told(kind, work), text)
     except sqlite3.Error as error:
-        found["open"] = Mended(False, str(storage_failure(error, path)))
+        found["open"] = Mended(False, storage_failure(error, path).worded)
     return list(found.values())
 
 
@@ -86,7 +86,8 @@ def _try(
         with immediate(connection, path, budget):
             work(connection)
     except SessionsError as error:
-        return Mended(False, f"{text}: {error}")
+        wording = error.worded
+        return Mended(False, lambda words: f"{text}: {wording(words)}")
     except (sqlite3.Error, ValueError, OverflowError) as error:
         return Mended(False, f"{text}: this cannot be mended automatically ({error}); restore a backup")
     return Mended(True, text)

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.errors import StorageFailure, StorageReason, Wording
 from mandrake_sessions.store.sqlite.deep_check import deep_check
 from mandrake_sessions.store.sqlite.immediate import one_snapshot
 from mandrake_sessions.store.sqlite.migrate import APPLICATION_ID, latest_version, lowest_programs, user_version
@@ -34,13 +34,13 @@ class Faults:
     in_pages: bool
     texts: list[str]
 
-    def refusal(self, path: str, ways_out: str) -> StorageFailure:
+    def refusal(self, path: str, ways_out: Wording) -> StorageFailure:
         """The error for a caller that cannot use the file, or the file that it was copied from. There must be
         faults."""
         first, more = self.texts[0], len(self.texts) - 1
         all_of_it = first if not more else f"{first}, and {more} more"
         wrong = f"is damaged ({all_of_it})" if self.in_pages else f"does not hold what it should: {all_of_it}"
-        return StorageFailure(StorageReason.CORRUPT, f"{path} {wrong}. {ways_out}", path)
+        return StorageFailure(StorageReason.CORRUPT, lambda words: f"{path} {wrong}. {ways_out(words)}", path)
 
 
 def look_at(path: str, budget: float) -> Facts:

@@ -1,0 +1,27 @@
+"""Messages in the words of the command line: the arguments and flags of its commands."""
+
+from __future__ import annotations
+
+from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.protocol.words import WireWords
+
+_ARGUMENTS = {"destination": "DEST", "source": "SRC", "database": "--database"}
+_SWITCHES = {"replace": "--force", "as_is": "--as-is"}
+
+
+class CommandWords(WireWords):
+    """What people read on a terminal."""
+
+    def field(self, name: str) -> str:
+        return _ARGUMENTS.get(name) or super().field(name)
+
+    def switch(self, name: str) -> str:
+        return _SWITCHES[name]
+
+
+COMMAND_WORDS = CommandWords()
+
+
+def in_command_words(error: BaseException) -> str:
+    """The message of an error for somebody who uses the command line."""
+    return error.worded(COMMAND_WORDS) if isinstance(error, SessionsError) else str(error)

@@ -1,0 +1,92 @@
+"""``maintenance`` speaks of its arguments and functions; the commands say the same in arguments and flags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from commands.running import fill, sql
+from mandrake_sessions.commands.words import in_command_words
+from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.maintenance import back_up, check_up, repair, restore
+
+OF_A_SHELL = re.compile(r"--[a-z]|mandrake-sessions |\bDEST\b|\bSRC\b")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    database = tmp_path / "a store.sqlite"
+    fill(database, "one")
+    return str(database)
+
+
+def taken(store: str) -> None:
+    back_up(store, f"{store}.copy")
+    back_up(store, f"{store}.copy")
+
+
+def odd_value(store: str) -> None:
+    sql(Path(store), "UPDATE session SET metadata = '{'")
+    back_up(store, f"{store}.copy")
+
+
+def odd_backup(store: str) -> None:
+    sql(Path(store), "UPDATE session SET metadata = '{'")
+    back_up(store, f"{store}.copy", as_is=True)
+    restore(f"{store}.copy", store)
+
+
+def odd_file(store: str) -> None:
+    Path(store).write_bytes(bytes(range(256)) * 40)
+    back_up(store, f"{store}.copy")
+
+
+def no_backup(store: str) -> None:
+    restore("/nowhere", store)
+
+
+def itself(store: str) -> None:
+    restore(store, store)
+
+
+def no_directory(store: str) -> None:
+    Path(f"{store}.file").write_bytes(b"")
+    restore(store, f"{store}.file/db.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("work", "python", "command"),
+    [
+        (taken, "destination: ", "DEST: "),
+        (taken, "replace it with replace=True", "replace it with --force"),
+        (odd_value, "Mend it (`maintenance.repair`)", "Mend it (mandrake-sessions doctor --fix --database '{}')"),
+        (odd_value, "copy it as it is with as_is=True", "copy it as it is with --as-is"),
+        (odd_backup, "mend it: `maintenance.repair`", "mend it: mandrake-sessions doctor --fix --database '{}.copy'"),
+        (odd_file, "(`maintenance.restore`)", "(mandrake-sessions restore --database '{}' BACKUP)"),
+        (no_backup, "source: there is no file", "SRC: there is no file"),
+        (itself, "source: ", "SRC: "),
+        (no_directory, "name another with database", "name another with --database"),
+    ],
+)
+def test_errors(store: str, work: Callable[[str], None], python: str, command: str) -> None:
+    with pytest.raises(SessionsError) as raised:
+        work(store)
+    assert python in str(raised.value)
+    assert not OF_A_SHELL.search(str(raised.value))
+    assert command.format(store) in in_command_words(raised.value)
+    assert python not in in_command_words(raised.value)
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_findings_and_repairs(store: str, is_damaged: bool) -> None:
+    if is_damaged:
+        Path(store).write_bytes(bytes(range(256)) * 40)
+    found = check_up(store)
+    texts = [text for finding in found for text in (finding.text, finding.advice) if text is not None]
+    texts += [done.text for done in repair(store, found)]
+    of_the_program = f"{found[0].text}"
+    assert not [text for text in texts if text != of_the_program and OF_A_SHELL.search(text)]
+    assert any("`maintenance.restore`" in text for text in texts) is is_damaged
