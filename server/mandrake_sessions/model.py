@@ -16,6 +16,9 @@ JsonObject = dict[str, Any]
 
 
 class TurnStatus(StrEnum):
+    """How a turn stands. ``COMPLETED``, ``ERROR`` and ``CANCELLED`` are final. ``INTERRUPTED``: its process ended while
+    the turn streamed; an append resumes it."""
+
     STREAMING = "streaming"
     COMPLETED = "completed"
     ERROR = "error"
@@ -24,6 +27,8 @@ class TurnStatus(StrEnum):
 
 
 class ResponseStatus(StrEnum):
+    """How a response stands. Any status may follow any other; turns can be added to each."""
+
     OPEN = "open"
     COMPLETED = "completed"
     ERROR = "error"
@@ -31,6 +36,8 @@ class ResponseStatus(StrEnum):
 
 
 class ToolCallStatus(StrEnum):
+    """How a tool call stands, in ACP's words. Any status may follow any other."""
+
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"

@@ -12,10 +12,13 @@ from typing import Any, Protocol
 from attrs import frozen
 
 from mandrake_sessions.client.errors import ClientError, RequestFailed, ServerEnded
-from mandrake_sessions.client.framing import CHUNK_BYTES, Framing, frame, read_messages
+from mandrake_sessions.client.framing import Framing, framer_for
 from mandrake_sessions.json_codec import JsonDecoder, JsonEncoder
+from mandrake_sessions.transport.framing import Frame
 
 logger = logging.getLogger(__name__)
+
+CHUNK_BYTES = 1 << 18
 
 # How long the rest of what an ended server said is waited for.
 END_SECONDS = 5.0
@@ -73,7 +76,7 @@ class Link:
         self.has_answered = False
         self.has_ended = False
         self._process = process
-        self._framing = framing
+        self._framer = framer_for(framing)
         self._owner = owner
         self._calls: dict[int, _Call] = {}
         self._last_id = 0
@@ -166,7 +169,7 @@ class Link:
         body = _encoder.encode(message).encode()
         assert self._process.stdin is not None
         if not self.has_ended:
-            self._process.stdin.write(frame(self._framing, body))
+            self._process.stdin.write(self._framer.wrap(body))
 
     def _unsubscribed(self, subscription_id: str, reply: asyncio.Future[Any]) -> None:
         self.listeners.pop(subscription_id, None)
@@ -177,8 +180,10 @@ class Link:
     async def _read(self) -> None:
         assert self._process.stdout is not None
         try:
-            async for body in read_messages(self._framing, self._process.stdout):
-                self._take(body)
+            # What a killed server did not write to its end is dropped.
+            while data := await self._process.stdout.read(CHUNK_BYTES):
+                for frame in self._framer.feed(data):
+                    self._take(frame)
         except _Garbled as garbled:
             # It may have been the reply to any of the calls, or a change that a subscription must not miss.
             logger.warning("ended the server: %s", garbled)
@@ -196,13 +201,13 @@ class Link:
                 if listener is not None:
                     listener.lose()
 
-    def _take(self, body: bytes) -> None:
-        message = _decoded(body)
-        if not isinstance(message, dict):
-            self._owner.surprised(body)
+    def _take(self, frame: Frame) -> None:
+        message = _decoded(frame) if isinstance(frame, bytes) else None
+        if not isinstance(frame, bytes) or not isinstance(message, dict):
+            self._owner.surprised(frame)
             return
         if isinstance(message.get("method"), str):
-            self._take_notification(message, len(body))
+            self._take_notification(message, len(frame))
             return
         message_id = message.get("id")
         call = self._calls.pop(message_id, None) if isinstance(message_id, int) else None

@@ -16,7 +16,11 @@ BYTES_A_STEP = 1024 * 1024
 class PruningOperations(SessionOperations):
     def untouched_sessions(self, before: int, *, archived: bool = False) -> list[PrunableSession]:
         """Sessions that were last changed, or streamed to, before a time in milliseconds since the epoch, oldest
-        first; with ``archived`` only those that are. Never one with a turn that streams."""
+        first; with ``archived`` only those that are. Never one with a turn that streams.
+
+        Raises:
+            StorageFailure: the store cannot be read.
+        """
         with self._read() as sql:
             return pruning.untouched_sessions(sql, before, archived=archived)
 
@@ -25,7 +29,12 @@ class PruningOperations(SessionOperations):
     ) -> Iterator[list[PrunableSession]]:
         """Delete what ``untouched_sessions`` has found with the same arguments, but for what was changed since. Each
         step is one transaction, and gives what it has deleted; what listeners hear of it is what they hear of any
-        deletion."""
+        deletion.
+
+        Raises:
+            Busy: another process held the lock for the busy timeout. The steps before are done, this one is not.
+            StorageFailure: the store cannot be written. The steps before are done, this one is not.
+        """
         for few in _few_at_a_time(found):
             with self._write() as tx:
                 gone = [

@@ -61,7 +61,11 @@ class SessionOperations(Operations):
     ) -> SessionPage:
         """Sessions, last changed first. ``archived=None`` gives both kinds; ``query`` is looked for in title,
         description and preview, in any case; ``parent_id`` gives the forks of a session. With ``lazily`` the page
-        is an iterator that makes its sessions while it is used."""
+        is an iterator that makes its sessions while it is used.
+
+        Raises:
+            InvalidValue: a filter or ``limit`` breaks its rule, or ``cursor`` is that of another list.
+        """
         wanted = sessions.SessionFilter(
             archived if archived is None else rules.boolean("archived", archived),
             None if query is None else rules.text("query", query).casefold(),

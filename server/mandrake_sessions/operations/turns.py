@@ -81,9 +81,13 @@ class TurnOperations(Operations):
         return outcome
 
     def append_pieces(self, pieces: Iterable[TurnPiece], *, wait: bool = True) -> list[Appended | SessionsError]:
-        """Many pieces, of whatever turns, in one transaction; each one's receipt, or why it was not stored.
+        """Store pieces of any turns in one transaction; gives for each its receipt, or the error that ``append_turn``
+        would raise (InvalidValue, NotFound, Conflict, TooLarge, Unreadable). A piece that fails takes no other with it.
 
-        One that fails takes no other with it. With ``wait=False`` a lock of another process is ``Busy`` at once.
+        Raises:
+            Busy: another process held the lock for the busy timeout, or, with ``wait=False``, holds it now. No piece
+                is stored.
+            StorageFailure: the store cannot be written. No piece is stored.
         """
         taken = [checked_piece(piece) for piece in pieces]
         with self.store.transaction(appends_only=True, wait=wait) as tx:
