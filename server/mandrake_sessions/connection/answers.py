@@ -12,12 +12,12 @@ from typing import Any, get_args, get_origin
 import attrs
 
 from mandrake_sessions.errors import StorageFailure, StorageReason
-from mandrake_sessions.large_work import between_rows
+from mandrake_sessions.large_work import between_rows, met_large
 from mandrake_sessions.model import Turn
 from mandrake_sessions.protocol.converter import json_value, may_be_left_out, unstructure
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.transport.jsonrpc import Id, encode, encode_value, result_message
-from mandrake_sessions.transport.spool import WITHOUT_FILE_BYTES, Encoded, NoRoom, spooled
+from mandrake_sessions.transport.spool import MEMORY_BYTES, WITHOUT_FILE_BYTES, Encoded, NoRoom, Spool
 
 # Characters; a text of more is encoded in slices of so many.
 SLICE = 256 * 1024
@@ -47,15 +47,26 @@ def carry_through(result: Any) -> None:
 
 
 def _spooled(message_id: Id, result: Iterator[bytes], directory: str | None) -> Encoded:
+    """The parts as one message. If they raise, what was written is deleted. A long message counts as large work."""
+    spool = Spool(directory)
     try:
-        return spooled(_answer(message_id, result), directory)
+        for part in _answer(message_id, result):
+            spool.write(part)
+            # Parts that are large themselves have been met; a long one of short parts is met here.
+            if spool.size > MEMORY_BYTES:
+                met_large()
+        return spool.finish()
     except NoRoom as error:
+        spool.discard()
         raise StorageFailure(
             StorageReason.FULL,
             f"an answer of more than {WITHOUT_FILE_BYTES} bytes fits neither on the disk of the store nor into "
             f"{error.directory}; free some space, or read it a page at a time (turn/list, session/history)",
             error.directory,
         ) from error
+    except BaseException:
+        spool.discard()
+        raise
 
 
 def _answer(message_id: Id, result: Iterator[bytes]) -> Iterator[bytes]:

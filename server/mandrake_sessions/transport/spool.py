@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable
 from typing import IO
 
-from mandrake_sessions.large_work import met_large
 from mandrake_sessions.transport.memory import map_large_blocks
 
 logger = logging.getLogger(__name__)
@@ -170,22 +168,6 @@ class Spool:
             except OSError:
                 continue
         return None
-
-
-def spooled(parts: Iterable[bytes], directory: str | None = None) -> Encoded:
-    """All parts as one message; if they raise, what was written is deleted. A long one counts as large work. Raises
-    NoRoom."""
-    spool = Spool(directory)
-    try:
-        for part in parts:
-            spool.write(part)
-            # Parts that are large themselves have been met; a long one of short parts is met here.
-            if spool.size > MEMORY_BYTES:
-                met_large()
-        return spool.finish()
-    except BaseException:
-        spool.discard()
-        raise
 
 
 def discard(message: Encoded | memoryview) -> None:
