@@ -67,11 +67,15 @@ class FileIdentity:
     @property
     def is_same(self) -> bool:
         """Whether every file has its place, and nobody has overwritten the database."""
+        return not self.content.is_overwritten and self._is_in_place()
+
+    def _is_in_place(self) -> bool:
+        """Whether every file has its place."""
         try:
             found = os.stat(self._directory)  # noqa: PTH116
         except OSError:
             return False
-        if self.content.is_overwritten or (self._links and self.is_linked_elsewhere):
+        if self._links and self.is_linked_elsewhere:
             return False
         state = (found.st_ctime_ns, found.st_ino, found.st_dev)
         now = time.monotonic()
@@ -88,7 +92,8 @@ class FileIdentity:
     def is_found(self) -> bool:
         """The same, and a look at the database's own name: the time of the directory does not show a mount over the
         file."""
-        return self.is_same and self.content.is_wal_whole and self.content.identity == self._known[DATABASE]
+        content = self.content
+        return content.is_intact and self._is_in_place() and content.identity == self._known[DATABASE]
 
     @property
     def is_linked_elsewhere(self) -> bool:

@@ -75,19 +75,32 @@ class Content:
     def is_overwritten(self) -> bool:
         """Whether it is known not to be what SQLite takes it for; one ``stat`` and a short read while nothing has
         changed. A -wal that was begun again is noted too, since that moves the marks and not the file."""
-        with self._lock, suppress(OSError):
-            self._look_at_names()
-        return self._was_overwritten
+        with self._lock:
+            try:
+                self._look_at_names()
+            except OSError:
+                return self._was_overwritten
+            return self._was_overwritten
 
     @property
     def is_wal_whole(self) -> bool:
         """Whether the -wal still has the last frame that was seen in it, and holds what the -shm says; one or two short
         reads."""
-        with self._lock, suppress(OSError):
-            is_whole = self.wal.is_whole()
-            self._was_overwritten = self._was_overwritten or not is_whole
-            return is_whole
-        return True
+        with self._lock:
+            try:
+                return self._look_at_wal(self.wal.index())
+            except OSError:
+                return True
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether it is not overwritten and its -wal is whole: both looks, with one reading of the -shm."""
+        with self._lock:
+            try:
+                index = self._look_at_names()
+                return not self._was_overwritten and self._look_at_wal(index or self.wal.index())
+            except OSError:
+                return not self._was_overwritten
 
     def look(self) -> None:
         """Compare the database with what it was at the last look, and remember what it is."""
@@ -112,7 +125,13 @@ class Content:
             os.close(self._writes)
             self._writes = None
 
-    def _look_at_names(self) -> None:
+    def _look_at_wal(self, index: WalIndex | None) -> bool:
+        is_whole = self.wal.is_whole(index)
+        self._was_overwritten = self._was_overwritten or not is_whole
+        return is_whole
+
+    def _look_at_names(self) -> WalIndex | None:
+        """Gives what the -shm said, where that was read."""
         known = self._known
         try:
             found = os.stat(self._path)  # noqa: PTH116
@@ -122,17 +141,18 @@ class Content:
         self.identity = found.st_dev, found.st_ino
         was_emptied, self.is_emptied = self.is_emptied, found.st_size < _SHORTEST
         if self._was_overwritten:
-            return
+            return None
         index = self.wal.index()
         is_unchanged = known is not None and _state(found) == known.state
         if is_unchanged and index is not None and index is self._settled:
-            return
+            return index
         if (was_emptied and not self.is_emptied) or self.wal.went_back(index):
             self._was_overwritten = True
         elif known is None or not is_unchanged or not (index and index.has_marks_of(known.index)):
             self._compare()
         if not self._was_overwritten:
             self._settled = index
+        return index
 
     def _compare(self) -> None:
         now = self._sample()

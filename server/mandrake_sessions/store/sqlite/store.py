@@ -248,4 +248,5 @@ def _is_current(held: Database) -> bool:
     diagnosis = held.diagnosis
     if not held.is_usable or held.history.is_lost or diagnosis.is_cut_off or not held.identity.is_same:
         return False
-    return diagnosis.read_only is not StorageReason.READ_ONLY or not may_write(held.path)
+    read_only = diagnosis.read_only
+    return read_only is None or read_only is not StorageReason.READ_ONLY or not may_write(held.path)

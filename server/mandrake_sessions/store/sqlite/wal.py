@@ -55,13 +55,14 @@ class Wal:
         self._newest = index
         return False
 
-    def is_whole(self) -> bool:
-        """Whether the -wal still has the last frame that was seen in it, and holds what the -shm says. Raises OSError.
+    def is_whole(self, index: WalIndex | None) -> bool:
+        """Whether the -wal still has the last frame that was seen in it, and holds what the -shm says. ``index``: what
+        it said a moment ago. Raises OSError.
 
         Frames are there before they count, and no longer count before they go. So the -wal is broken if the -shm and
         the handle are the same afterwards.
         """
-        index, wal = self.index(), self._handles.get("-wal")
+        wal = self._handles.get("-wal")
         while index is not None and wal is not None and not self._has_grown_to(index, wal):
             before, index = index, self.index()
             if self._handles.find("-wal") == wal and index == before:
