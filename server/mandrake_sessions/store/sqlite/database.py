@@ -23,14 +23,15 @@ logger = logging.getLogger(__name__)
 
 
 class Database:
-    """An open file. ``running``: the transaction of the thread that holds ``lock``. ``synchronous``: the setting of
+    """An open file. ``running``: the transaction of the thread that holds ``lock``. ``control``: a cursor of ``writer``
+    for what begins and ends each transaction; making one takes about as long. ``synchronous``: the setting of
     ``writer``. ``references``: managers of this process that use the file. ``is_usable``: False once it was closed, and
     in a forked child.
     """
 
     def __init__(self, path: str, writer: StoreConnection, *, immutable: bool, read_only: StorageReason | None) -> None:
         self.path = path
-        self.writer = writer
+        self.writer, self.control = writer, writer.cursor()
         self.identity = FileIdentity(path)
         self.diagnosis = Diagnosis(path, self.identity, read_only, user_version(writer))
         writer.oddities = self.diagnosis.oddities
@@ -146,9 +147,10 @@ class Database:
         except (sqlite3.Error, StorageFailure) as error:
             logger.warning("%s is too damaged to be opened again: %s", self.path, error)
             _keep_for_ever(old)
-            self.writer = sqlite3.connect(":memory:", check_same_thread=False, factory=StoreConnection)
+            reader = sqlite3.connect(":memory:", check_same_thread=False, factory=StoreConnection)
+            self.writer, self.control = reader, reader.cursor()
             return
-        self.writer = reader
+        self.writer, self.control = reader, reader.cursor()
         with suppress(sqlite3.Error):
             old.close()
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from mandrake_sessions.store.sqlite.retry import retry_while_locked
 
 
-def begin(connection: sqlite3.Connection, path: str, budget: float, on_busy: Callable[[], None] | None = None) -> None:
+def begin(
+    connection: sqlite3.Connection | sqlite3.Cursor, path: str, budget: float, on_busy: Callable[[], None] | None = None
+) -> None:
     """Begin a transaction that may write.
 
     Always IMMEDIATE: a deferred transaction that changes from reading to writing fails at once with
@@ -18,16 +21,7 @@ def begin(connection: sqlite3.Connection, path: str, budget: float, on_busy: Cal
     Raises:
         Busy: another connection held the write lock for ``budget`` seconds.
     """
-    retry_while_locked(lambda: connection.execute("BEGIN IMMEDIATE"), budget, path, on_busy)
-
-
-def commit(connection: sqlite3.Connection) -> None:
-    """Commit. If that fails, nothing of the transaction is stored."""
-    try:
-        connection.execute("COMMIT")
-    except BaseException:
-        undo(connection)
-        raise
+    retry_while_locked(partial(connection.execute, "BEGIN IMMEDIATE"), budget, path, on_busy)
 
 
 def undo(connection: sqlite3.Connection) -> None:
@@ -42,10 +36,10 @@ def immediate(connection: sqlite3.Connection, path: str, budget: float) -> Itera
     begin(connection, path, budget)
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
         undo(connection)
         raise
-    commit(connection)
 
 
 @contextmanager

@@ -26,8 +26,7 @@ def retry_while_locked(work: Callable[[], T], budget: float, path: str, on_busy:
     Raises:
         Busy: the budget is used up. A budget of 0 is used up at once, for callers that wait by other means.
     """
-    started = time.monotonic()
-    delays = backoff(budget)
+    started, delays = 0.0, None
     while True:
         try:
             return work()
@@ -36,6 +35,8 @@ def retry_while_locked(work: Callable[[], T], budget: float, path: str, on_busy:
                 raise
             if on_busy is not None:
                 on_busy()
+            if delays is None:
+                started, delays = time.monotonic(), backoff(budget)
             delay = next(delays, None)
             if delay is None:
                 waited_ms = round((time.monotonic() - started) * 1000)

@@ -76,8 +76,9 @@ class SqliteTransaction:
 
     def as_commit(self) -> Commit:
         """The commit that it has become."""
-        changes, seq = self.changes, self.seq
-        pieces = sum((change.last_chunk or 0) - (change.first_chunk or 0) + 1 for change in changes or ())
+        changes, seq, pieces = self.changes, self.seq, 0
+        for change in changes or ():
+            pieces += (change.last_chunk or 0) - (change.first_chunk or 0) + 1
         are_all = changes is not None and self.seq_before is not None and seq - self.seq_before == pieces
         return Commit(self.seq_before, seq, changes if are_all else None)
 

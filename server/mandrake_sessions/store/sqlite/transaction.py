@@ -15,7 +15,7 @@ from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.database import Database, lock
-from mandrake_sessions.store.sqlite.immediate import begin, begin_reading, commit, undo
+from mandrake_sessions.store.sqlite.immediate import begin, begin_reading, undo
 from mandrake_sessions.store.sqlite.retry import retry_while_locked
 from mandrake_sessions.store.sqlite.running import SqliteTransaction
 
@@ -87,7 +87,7 @@ class _Outermost:
             database.cache.streams.clear()
         _set_synchronous(database, self._synchronous)
         retries = database.busy_retries
-        begin(database.writer, database.path, self._budget, database.count_retry)
+        begin(database.control, database.path, self._budget, database.count_retry)
         try:
             if database.busy_retries != retries and not database.identity.is_same:
                 # While it waited for the lock, other processes may have begun another -shm, in which none holds it.
@@ -133,7 +133,7 @@ class _Outermost:
         if not database.identity.content.is_wal_whole:
             # The COMMIT might copy what is not there into the database.
             raise FileMoved(database.path)
-        commit(database.writer)
+        database.control.execute("COMMIT")
         database.check_in_place()
         database.cache.last_seq = seq
         database.history.add(seq, running.clock)
@@ -197,7 +197,7 @@ def _set_synchronous(database: Database, synchronous: str) -> None:
 
 def _catch_up(database: Database) -> None:
     """Under the write lock, notice what other processes have changed: numbers, perhaps the schema."""
-    (version,) = database.writer.execute("PRAGMA data_version").fetchone()
+    (version,) = database.control.execute("PRAGMA data_version").fetchone()
     cache = database.cache
     if version == cache.data_version:
         return
