@@ -7,7 +7,7 @@ batch; ``TooLong`` and ``Broken`` are faults. It never holds more than one messa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from attrs import frozen
@@ -53,10 +53,10 @@ class Framer(Protocol):
     name: str
     max_bytes: int
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> Iterable[Frame]:
         """What is complete with these bytes."""
 
-    def finish(self) -> Iterator[Frame]:
+    def finish(self) -> Iterable[Frame]:
         """What the end of the input completes."""
 
     def wrap(self, message: bytes) -> bytes:
@@ -78,15 +78,18 @@ class LineFramer:
         self._size = 0
         self._filled = 0
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> Iterable[Frame]:
         *lines, rest = data.split(b"\n")
+        frames: list[Frame] = []
         for line in lines:
             self._add(line)
-            yield from self._take()
-        self._add(rest)
+            frames += self._take()
+        if rest:
+            self._add(rest)
+        return frames
 
-    def finish(self) -> Iterator[Frame]:
-        yield from self._take()
+    def finish(self) -> Iterable[Frame]:
+        return self._take()
 
     def wrap(self, message: bytes) -> bytes:
         return message + b"\n"
@@ -104,13 +107,12 @@ class LineFramer:
             self._filled = self._size + filled
         self._size += len(part)
 
-    def _take(self) -> Iterator[Frame]:
+    def _take(self) -> Sequence[Frame]:
         line = b"".join(self._parts)
         filled, self._parts, self._size, self._filled = self._filled, [], 0, 0
         if filled > self.max_bytes:
-            yield TooLong(filled, line[:PREFIX_BYTES])
-        elif filled:
-            yield line[:filled]
+            return (TooLong(filled, line[:PREFIX_BYTES]),)
+        return (line[:filled],) if filled else ()
 
 
 class HeaderFramer:
