@@ -314,7 +314,8 @@ class ChangeKind(StrEnum):
     TOOL_CALL_DELETED = "toolCallDeleted"
 
 
-@frozen(kw_only=True)
+# One is made for each append, and frozen slots are set one by one through a function.
+@frozen(kw_only=True, slots=False)
 class Change:
     """One committed change. Which of the last fields are set depends on ``kind``:
 

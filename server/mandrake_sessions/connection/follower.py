@@ -150,12 +150,13 @@ class StoreFollower:
         every = self.subscriptions.every()
         if not every:
             return False
-        newest = max(subscription.position for subscription in every)
+        newest = max([subscription.position for subscription in every])
         told = self._advance(newest, self._ahead.get(newest) or self._changes.since(newest, look=look), until)
         if self._sweep is None or self._sweep >= newest:
             # Whoever began below the sweep, or a whole new lap.
-            self._sweep = min((subscription.position for subscription in self.subscriptions.every()), default=newest)
-        self._ahead = {seq: found for seq, found in self._ahead.items() if seq in (told, newest, self._sweep)}
+            self._sweep = min([subscription.position for subscription in self.subscriptions.every()], default=newest)
+        if self._ahead:
+            self._ahead = {seq: found for seq, found in self._ahead.items() if seq in (told, newest, self._sweep)}
         if self._sweep < newest:
             if not self._outbound.is_full:
                 changes = self._ahead.get(self._sweep) or self._changes.since(self._sweep, look=True)

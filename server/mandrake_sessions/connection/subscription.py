@@ -9,6 +9,13 @@ from mandrake_sessions.model import Change, ChangeKind, Scope, Session
 from mandrake_sessions.protocol import notifications
 from mandrake_sessions.transport.jsonrpc import notification_message
 
+# Which id of a scope each deletion takes away.
+_DELETED = {
+    ChangeKind.SESSION_DELETED: "session_id",
+    ChangeKind.ROUND_DELETED: "round_id",
+    ChangeKind.TURN_DELETED: "turn_id",
+}
+
 
 class Subscription:
     """Where one listener stands: told of everything up to ``position``. ``turns``: of turns, or else of sessions."""
@@ -49,12 +56,8 @@ class Subscription:
 
     def is_ended_by(self, change: Change) -> bool:
         """Whether the change took away what the subscription is about."""
-        narrowest = {
-            ChangeKind.SESSION_DELETED: self.scope.session_id,
-            ChangeKind.ROUND_DELETED: self.scope.round_id,
-            ChangeKind.TURN_DELETED: self.scope.turn_id,
-        }.get(change.kind)
-        return narrowest is not None and self.scope.covers(change)
+        name = _DELETED.get(change.kind)
+        return name is not None and getattr(self.scope, name) is not None and self.scope.covers(change)
 
     def ended(self, reason: str) -> dict[str, Any]:
         """The notification that nothing more comes."""

@@ -39,9 +39,14 @@ def structure_params(value: dict[str, Any], params: Any) -> Any:
         InvalidParams: with the path (wire names) of the first thing that is wrong.
     """
     try:
-        return _fast.structure(value, params)
+        return _structure_hook(params)(value, params)
     except Exception:
         return _explained(value, params)
+
+
+@cache
+def _structure_hook(params: Any) -> Callable[[Any, Any], Any]:
+    return _fast.get_structure_hook(params)
 
 
 def _explained(value: dict[str, Any], params: Any) -> Any:

@@ -31,9 +31,8 @@ class Access(Enum):
     UNSUBSCRIBE = "the end of a subscription"
     SERVICE = "about the server itself; never waits behind others"
 
-    @property
-    def writes(self) -> bool:
-        return self in (Access.WRITE, Access.APPEND)
+    def __init__(self, _: str) -> None:
+        self.writes = self.name in ("WRITE", "APPEND")
 
 
 @frozen

@@ -13,9 +13,10 @@ from mandrake_sessions.workspaces import path_of_uri
 _STORE = ("scope", "workspace")
 # LSP's own, which a client's library may add to any request.
 _TOKENS = ("workDoneToken", "partialResultToken")
+_NOT_OWN = (*_STORE, *_TOKENS)
 
 
-@frozen
+@frozen(cache_hash=True)
 class StoreName:
     """``workspace``: one of the client's folders, in one spelling of its path; None for the first. ``uri``: as it was
     given."""
@@ -41,5 +42,5 @@ def store_name(params: dict[str, Any]) -> StoreName:
 def own_params(params: dict[str, Any], *, names_store: bool = True) -> dict[str, Any]:
     """The params that are the method's own: without tokens, names that begin with ``_``, and the store's name where
     the method takes one."""
-    ignored = (*_STORE, *_TOKENS) if names_store else _TOKENS
-    return {name: value for name, value in params.items() if name[:1] != "_" and name not in ignored}
+    ignored = _NOT_OWN if names_store else _TOKENS
+    return {name: value for name, value in params.items() if name not in ignored and name[:1] != "_"}
