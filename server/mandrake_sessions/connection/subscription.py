@@ -120,9 +120,10 @@ def _keys(scope: Scope) -> list[tuple[str, str | None]]:
 
 
 def _keys_of_change(change: Change) -> tuple[tuple[str, str | None], ...]:
-    if change.kind is ChangeKind.SESSION_DELETED:
+    ended = _DELETED.get(change.kind)
+    if ended == "session_id":
         return (("store", None), ("in session", change.session_id))
-    if change.kind is ChangeKind.ROUND_DELETED:
+    if ended == "round_id":
         return (("store", None), ("session", change.session_id), ("in round", change.round_id))
     return (
         ("store", None),

@@ -19,10 +19,12 @@ from mandrake_sessions.transport.errors import (
     parse_error,
     too_many_values,
 )
-from mandrake_sessions.transport.framing import PREFIX_BYTES, Broken, Frame, TooLong
+from mandrake_sessions.transport.framing import PREFIX_BYTES, Frame, TooLong
 from mandrake_sessions.transport.memory import map_large_blocks
 
 Id = str | int | LongInteger | float | None
+# Of these, what is taken as it is. Made once, not for each message.
+_NAMES = str | int | LongInteger
 
 # Line separators of Unicode that are no control characters: legal inside a JSON string, but there are readers of
 # lines that split at them (Node's readline, Python's splitlines).
@@ -68,11 +70,11 @@ class BrokenMessage(Exception):
 def decode_frame(frame: Frame, max_message_bytes: int, advice: str = "send it in pieces") -> Any:
     """The JSON value of a frame: of a message, or of a batch. ``advice``: how to send a message that is too long.
     Raises BrokenMessage."""
+    if isinstance(frame, bytes):
+        return decode(frame)
     if isinstance(frame, TooLong):
         raise BrokenMessage(message_too_large(frame.size, max_message_bytes, advice), salvage_id(frame.prefix))
-    if isinstance(frame, Broken):
-        raise BrokenMessage(parse_error(frame.reason))
-    return decode(frame)
+    raise BrokenMessage(parse_error(frame.reason))
 
 
 def decode(raw: bytes) -> Any:
@@ -141,7 +143,7 @@ def is_id(value: Any) -> bool:
     """Whether a request may have this id: a string, a number, or (if it must be) null."""
     if isinstance(value, float):
         return math.isfinite(value)
-    return value is None or (isinstance(value, str | int | LongInteger) and not isinstance(value, bool))
+    return value is None or (isinstance(value, _NAMES) and not isinstance(value, bool))
 
 
 def envelope_fault(message: Any) -> str | None:
