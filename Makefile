@@ -9,13 +9,16 @@ $(error PYTHON=$(PYTHON) cannot be used: it is not Python 3.11 or newer, or it d
 endif
 endif
 
-.PHONY: demo test soak check bench reliability format docs clean
+.PHONY: demo test matrix soak check bench reliability format docs clean
 
 demo: $(VENV)/ready-to-run ## The main job: an agent streams a conversation, a watcher draws it.
 	$(BIN)/mandrake-sessions demo $(if $(WORKSPACE),--workspace "$(WORKSPACE)")
 
 test: $(VENV)/ready-to-check ## All tests.
 	$(BIN)/pytest -n auto $(ARGS)
+
+matrix: $(VENV)/ready-to-check ## Tests on each Python from 3.11 to 3.14 that is found: the quick parts, or ARGS.
+	$(BIN)/python scripts/matrix.py $(ARGS)
 
 MINUTES := 30
 soak: $(VENV)/ready-to-check ## Servers that are killed, stopped, restored and moved for MINUTES, and an oracle.
@@ -56,4 +59,4 @@ $(VENV)/ready-to-check: $(VENV)/ready-to-run
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .reliability dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .matrix .reliability dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
