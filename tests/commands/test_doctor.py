@@ -31,7 +31,8 @@ from commands.running import (
     writing,
 )
 from mandrake_sessions import SessionManager
-from wire import OLDEST_SCHEMA, serving
+from strict import connected
+from wire import OLDEST_SCHEMA
 
 CHECKS = [
     "program", "file", "schema", "integrity", "contents", "references", "rows", "counters", "migrations", "turns",
@@ -214,12 +215,12 @@ def test_a_wal_that_is_long_is_emptied(workspace: Path) -> None:
 
 def test_a_count_that_was_put_right_is_told_to_subscribers(workspace: Path) -> None:
     fill(store_of(workspace), "one")
-    with serving(workspace) as wire:
-        wire.request("session/subscribe")
+    with connected(workspace) as client:
+        changes = client.followed("session/subscribe")
         wrong_count(store_of(workspace))
         assert wrong(workspace, "--fix") == {}
-        told = wire.notification("session/updated")
-        assert (told["kind"], told["session"]["roundCount"]) == ("updated", 1)
+        update = next(changes)
+        assert (update.kind, update.session.round_count) == ("updated", 1)
 
 
 def test_an_old_schema_is_no_problem(workspace: Path) -> None:

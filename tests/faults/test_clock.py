@@ -11,6 +11,7 @@ from pathlib import Path
 from faults.ledger import Client, Ledger, check_feed, read_state
 from faults.servers import check_sound, with_module
 from faults.work import Conversation, every_write, pieces
+from strict import connected
 from wire import TIMEOUT, Wire, apply_update, serving
 
 YEAR = 365 * 86_400.0
@@ -116,29 +117,29 @@ def wait_until_pruned(workspace: Path) -> None:
 def test_no_time_lies_before_its_entity(workspace: Path, tmp_path: Path) -> None:
     """A year back between each creation and what follows: updates, ends, archiving, interruption."""
     clock = Clock(tmp_path)
-    with serving(workspace, "lines", **clock.options()) as wire:
-        session = wire.request("session/create")["id"]
-        made = wire.request("round/create", sessionId=session, content="?")
+    with connected(workspace, **clock.options()) as client:
+        session = client.request("session/create")["id"]
+        made = client.request("round/create", {"sessionId": session, "content": "?"})
         response = made["response"]["id"]
-        turns = [wire.request("turn/create", responseId=response)["id"] for _ in range(4)]
+        turns = [client.request("turn/create", {"responseId": response})["id"] for _ in range(4)]
         clock.set(-YEAR)
         found = [
-            wire.request("session/update", sessionId=session, archived=True),
-            wire.request("round/update", roundId=made["round"]["id"], metadata={"a": 1})["round"],
-            wire.request("request/update", requestId=made["request"]["id"], content="!"),
-            wire.request("response/update", responseId=response, status="error"),
-            wire.request("turn/update", turnId=turns[0], status="completed"),
-            wire.request("turn/update", turnId=turns[1], content="x"),
+            client.request("session/update", {"sessionId": session, "archived": True}),
+            client.request("round/update", {"roundId": made["round"]["id"], "metadata": {"a": 1}})["round"],
+            client.request("request/update", {"requestId": made["request"]["id"], "content": "!"}),
+            client.request("response/update", {"responseId": response, "status": "error"}),
+            client.request("turn/update", {"turnId": turns[0], "status": "completed"}),
+            client.request("turn/update", {"turnId": turns[1], "content": "x"}),
         ]
-        wire.request("toolCall/upsert", turnId=turns[2], toolCall={"id": "a"})
-        wire.request("toolCall/upsert", turnId=turns[3], toolCall={"id": "a"})
-        wire.request("toolCall/delete", turnId=turns[3], toolCallId="a")
-        given = wire.request("turn/update", turnId=turns[0], streamEndTime=5)
+        client.request("toolCall/upsert", {"turnId": turns[2], "toolCall": {"id": "a"}})
+        client.request("toolCall/upsert", {"turnId": turns[3], "toolCall": {"id": "a"}})
+        client.request("toolCall/delete", {"turnId": turns[3], "toolCallId": "a"})
+        given = client.request("turn/update", {"turnId": turns[0], "streamEndTime": 5})
         assert given["streamEndTime"] == 5, "a time that the client gives is kept as it is"
-        assert wire.request("session/update", sessionId=session, archived=False)["archivedAt"] is None
-    with serving(workspace, "lines", **clock.options()) as wire:
-        found += [wire.request("turn/get", turnId=turn_id) for turn_id in turns[1:]]
-        found += [wire.request("session/get", sessionId=session)]
+        assert client.request("session/update", {"sessionId": session, "archived": False})["archivedAt"] is None
+    with connected(workspace, **clock.options()) as client:
+        found += [client.request("turn/get", {"turnId": turn_id}) for turn_id in turns[1:]]
+        found += [client.request("session/get", {"sessionId": session})]
     for entity in found:
         times = {name: entity.get(name) for name in ("updatedAt", "endTime", "streamEndTime", "archivedAt")}
         early = {name: time for name, time in times.items() if time is not None and time < entity["createdAt"]}
