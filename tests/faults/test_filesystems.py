@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mandrake_sessions.store.sqlite.filesystem import kind_of, mounts, parse_mount, parse_mountinfo
-from wire import Wire
+from strict import connected
 
 MOUNTINFO = r"""
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -66,9 +66,9 @@ fcntl.flock = refused
 EMPTY_LOCKS = "import fcntl; fcntl.flock = lambda *_: None"
 
 
-def start(workspace: Path, before: str, *flags: str) -> Wire:
-    program = f"{before}\nimport sys\nfrom mandrake_sessions.cli import main\nsys.exit(main(sys.argv[1:]))"
-    return Wire(workspace, "lines", "serve", *flags, command=(sys.executable, "-c", program))
+def program(before: str) -> tuple[str, ...]:
+    code = f"{before}\nimport sys\nfrom mandrake_sessions.cli import main\nsys.exit(main(sys.argv[1:]))"
+    return sys.executable, "-c", code, "serve"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is neither a table of mounts nor flock")
@@ -76,18 +76,16 @@ def start(workspace: Path, before: str, *flags: str) -> Wire:
     "before", [NETWORK, NO_LOCKS, EMPTY_LOCKS], ids=["network", "no locks", "locks that do not lock"]
 )
 def test_the_error_says_what_to_do(workspace: Path, before: str) -> None:
-    wire = start(workspace, before)
-    error = wire.error("session/create")
-    assert (error["code"], error["data"]["reason"]) == (-32013, "unsupportedFilesystem")
-    assert "--allow-network-filesystem" in error["message"]
-    assert wire.notification("server/healthChanged")["status"] == "down"
-    wire.close()
+    with connected(workspace, command=program(before)) as client:
+        error = client.error("session/create")
+        assert (error.code, error.data["reason"]) == (-32013, "unsupportedFilesystem")
+        assert "--allow-network-filesystem" in error.message
+        assert client.told("server/healthChanged").status == "down"
     assert not (workspace / ".ws" / "db.sqlite").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is neither a table of mounts nor flock")
 @pytest.mark.parametrize("before", [NETWORK, NO_LOCKS], ids=["network", "no locks"])
 def test_a_flag_lets_it_through(workspace: Path, before: str) -> None:
-    wire = start(workspace, before, "--allow-network-filesystem")
-    assert wire.request("session/create")["id"]
-    wire.close()
+    with connected(workspace, "--allow-network-filesystem", command=program(before)) as client:
+        assert client.session_create().id
