@@ -8,14 +8,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from wire import SERVER, TIMEOUT, Conversation, Wire, clean_environment, serving
+from strict import StrictSyncClient, Talk, connected
+from wire import SERVER, TIMEOUT, clean_environment
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no root")
 
@@ -50,11 +50,11 @@ def place() -> Iterator[Path]:
 
 
 @contextmanager
-def serving_user(place: Path) -> Iterator[Wire]:
-    command = (*shlex.split(other_user()), *SERVER, "serve", *LOOK)
-    with serving(place, command=command) as wire:
-        wire.let_be("server/healthChanged")
-        yield wire
+def serving_user(place: Path) -> Iterator[StrictSyncClient]:
+    command = (*shlex.split(other_user()), *SERVER, "serve")
+    with connected(place, *LOOK, command=command) as client:
+        client.let_be("server/healthChanged")
+        yield client
 
 
 def run(place: Path, *arguments: str | Path, as_user: bool) -> subprocess.CompletedProcess[str]:
@@ -71,50 +71,44 @@ def owners(place: Path) -> set[int]:
 @pytest.mark.parametrize("first", ["root", "user"])
 def test_a_turn_of_a_server_of_root_that_was_killed_is_interrupted_by_the_owners(place: Path, first: str) -> None:
     if first == "user":
-        with serving_user(place) as wire:
-            Conversation(wire).turn(content="before", status="completed")
-    root = Wire(place, "lines", *LOOK)
-    try:
-        turn = Conversation(root).turn(content="of root")
-        with serving_user(place) as wire:
-            Conversation(wire).turn(content="beside root", status="completed")
-            assert wire.request("turn/get", turnId=turn)["status"] == "streaming"
+        with serving_user(place) as client:
+            Talk(client).turn(content="before", status="completed")
+    with connected(place, *LOOK) as root:
+        turn = Talk(root).turn(content="of root")
+        with serving_user(place) as client:
+            Talk(client).turn(content="beside root", status="completed")
+            assert client.turn_get(turn_id=turn).status == "streaming"
             assert owners(place) == {USER}
             root.kill()
-            deadline = time.monotonic() + TIMEOUT
-            while wire.request("turn/get", turnId=turn)["status"] != "interrupted":
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            assert wire.request("server/health")["status"] == "ok"
-    finally:
-        root.kill()
+            client.wait_until(lambda: client.turn_get(turn_id=turn).status == "interrupted", "interrupted")
+            assert client.server_health().status == "ok"
     assert owners(place) == {USER}
     assert run(place, "doctor", as_user=True).returncode == 0
 
 
 @pytest.mark.parametrize("command", [["restore", "saved.sqlite"], ["doctor", "--fix"], ["migrate"]], ids=" ".join)
 def test_what_root_does_to_a_store_leaves_it_its_owners(place: Path, command: list[str]) -> None:
-    with serving_user(place) as wire:
-        wire.request("session/create", title="mine")
+    with serving_user(place) as client:
+        client.session_create(title="mine")
     assert run(place, "backup", "saved.sqlite", as_user=True).returncode == 0
     mode = (place / ".ws" / "db.sqlite").stat().st_mode
     done = run(place, *command, as_user=False)
     assert done.returncode == 0, done.stderr
     assert owners(place) == {USER}
     assert (place / ".ws" / "db.sqlite").stat().st_mode == mode
-    with serving_user(place) as wire:
-        assert [session["title"] for session in wire.request("session/list")["sessions"]] == ["mine"]
-        wire.request("session/create", title="after")
+    with serving_user(place) as client:
+        assert [session.title for session in client.session_list().sessions] == ["mine"]
+        client.session_create(title="after")
 
 
 def test_a_store_in_a_directory_that_may_not_be_listed_is_used(place: Path) -> None:
     """To enter it and to write there is enough: locks on the directory itself are not to be had then."""
-    with serving_user(place) as wire:
-        made = wire.request("session/create", title="before")["id"]
+    with serving_user(place) as client:
+        made = client.session_create(title="before").id
     (place / ".ws").chmod(0o300)
     try:
-        with serving_user(place) as wire:
-            assert [one["id"] for one in wire.request("session/list")["sessions"]] == [made]
-            assert wire.request("session/update", sessionId=made, title="after")["title"] == "after"
+        with serving_user(place) as client:
+            assert [one.id for one in client.session_list().sessions] == [made]
+            assert client.session_update(session_id=made, title="after").title == "after"
     finally:
         (place / ".ws").chmod(0o700)
