@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 
 from mandrake_sessions.operations.conversations import Conversations
-from mandrake_sessions.store.engines import empty_store, is_there
+from mandrake_sessions.store.engines import is_there
+from mandrake_sessions.store.interface import EntityStore
 
 __all__ = ["AbsentStore", "is_there"]
 
@@ -15,9 +16,9 @@ class AbsentStore(Conversations):
     """Answers as a new store would, with ``seq`` 0 and no ``store_id``.
 
     Every operation checks its parameters and looks for what they name as ever. One that would write something raises
-    ``WriteNeeded``; to be used by one thread.
+    ``WriteNeeded``; to be used by one thread. ``empty``: a store that holds nothing, which they may share.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__(empty_store())
+    def __init__(self, path: str | os.PathLike[str], empty: EntityStore) -> None:
+        super().__init__(empty)
         self.path = os.fspath(path)

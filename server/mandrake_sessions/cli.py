@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from mandrake_sessions.logs import start_logging
 from mandrake_sessions.protocol.words import log_in_wire_words
 from mandrake_sessions.quoting import one_line, shorten
-from mandrake_sessions.settings import BadSetting, Settings, from_environment, parse_setting, setting_fields
+from mandrake_sessions.settings import BadSetting, Settings, flag_of, given_settings, setting_fields
 from mandrake_sessions.transport.standard_streams import claim_standard_streams, open_standard_streams
 from mandrake_sessions.version import __version__
 
@@ -138,7 +138,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         word = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
         default = "" if setting.default is None else f" (default: {word})"
         parser.add_argument(
-            "--" + setting.name.replace("_", "-"),
+            flag_of(setting.name),
             metavar=setting.metadata["metavar"],
             nargs="?" if setting.metadata["alone"] else None,
             const=setting.metadata["alone"],
@@ -177,12 +177,7 @@ def _process_id(text: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    flags = {
-        setting.name: parse_setting(setting.name, value, "--" + setting.name.replace("_", "-"))
-        for setting in setting_fields()
-        if (value := getattr(options, setting.name)) is not None
-    }
-    given: dict[str, Any] = {**from_environment(), **flags}
+    given = given_settings({setting.name: getattr(options, setting.name) for setting in setting_fields()})
     settings = Settings(**given)
     try:
         start_logging(settings.log_level, settings.log_file, settings.log_max_bytes)

@@ -16,7 +16,8 @@ from mandrake_sessions.files import exists, explain
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.store_params import DEFAULT_STORE
 from mandrake_sessions.settings import Settings
-from mandrake_sessions.store.interface import StoreFacts
+from mandrake_sessions.store.engines import empty_store
+from mandrake_sessions.store.interface import EntityStore, StoreFacts
 from mandrake_sessions.store_places import StorePlace, StorePlaces
 from mandrake_sessions.workspaces import prepare_directory
 
@@ -49,6 +50,8 @@ class OpenStores:
         # Those of them whose file is gone. Only a write makes such a file again.
         self._lost: set[StorePlace] = set()
         self._absent: dict[StorePlace, AbsentStore] = {}
+        # What they all hold, made for the first of them: each of its own would take 300 KB.
+        self._empty: EntityStore | None = None
         # One for each place, so that a store that is slow to open holds no other up.
         self._opening: dict[StorePlace, threading.Lock] = {}
 
@@ -162,11 +165,18 @@ class OpenStores:
         place.check_workspace()
         return is_there(place.path)
 
+    def is_absent(self, place: StorePlace) -> bool:
+        """Whether the store does not exist, in a workspace that does: reads find it empty."""
+        try:
+            return not self.is_there(place)
+        except WorkspaceNotFound:
+            return False
+
     def absent(self, place: StorePlace) -> AbsentStore:
         """The empty store that answers reads until there is a store. Raises StorageFailure."""
         if place not in self._absent:
             try:
-                self._absent[place] = AbsentStore(place.path)
+                self._empty = self._empty or empty_store()
             except OSError as error:
                 # For example, this process may open no more files.
                 raise StorageFailure(
@@ -175,6 +185,7 @@ class OpenStores:
                     "or raise the limit of open files (ulimit -n)",
                     place.path,
                 ) from error
+            self._absent[place] = AbsentStore(place.path, self._empty)
         return self._absent[place]
 
     def take_absent(self, place: StorePlace) -> AbsentStore | None:
@@ -187,7 +198,7 @@ class OpenStores:
 
     def without_folder(self) -> list[StorePlace]:
         """The places in use that belong to a workspace that is no folder of the client's any more."""
-        return [place for place in (self._open | self._absent) if not self.places.is_of_folder(place)]
+        return self.places.without_folder(self._open | self._absent)
 
     def forget(self, place: StorePlace) -> SessionManager | None:
         """Take a store out; the caller closes it."""

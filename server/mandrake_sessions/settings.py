@@ -35,14 +35,14 @@ def _text(value: Any) -> str:
 def _seconds(value: Any) -> float:
     number = _number(float, value)
     if number is None or not 0 <= number <= 10**9:
-        raise ValueError("must be a number of seconds from 0 to 10^9")
+        raise ValueError("must be a number of seconds from 0 to 10^9, without a unit")
     return number
 
 
 def _bytes(value: Any) -> int:
     number = None if isinstance(value, float) else _number(int, value)
     if number is None or not 1024 <= number <= 2**31:
-        raise ValueError("must be a number of bytes from 1024 to 2^31")
+        raise ValueError("must be a number of bytes from 1024 to 2^31: a whole number, without a unit")
     return number
 
 
@@ -82,6 +82,8 @@ class Settings:
     """Every setting of a server, with its default. The flags, variables and options are generated from this class."""
 
     workspace: str | None = _setting(_text, None, "the workspace's directory", "PATH")
+    # The flag, variable or option that it came from; no setting itself.
+    workspace_named_by: str = field(default="--workspace", eq=False)
     database: str | None = _setting(_text, None, "the file of the workspace's store itself", "PATH")
     durability: str = _setting(
         _word(*Durability), Durability.BALANCED.value, "what a commit waits for: balanced, full or normal", "WORD"
@@ -102,7 +104,7 @@ class Settings:
 
 
 def setting_fields() -> tuple[Attribute[Any], ...]:
-    return tuple(fields(Settings))
+    return tuple(setting for setting in fields(Settings) if setting.metadata)
 
 
 def parse_setting(name: str, value: Any, source: str) -> Any:
@@ -111,6 +113,22 @@ def parse_setting(name: str, value: Any, source: str) -> Any:
         return getattr(fields(Settings), name).metadata["parse"](value)
     except ValueError as error:
         raise BadSetting(source, f"{value!r}: {error}") from None
+
+
+def flag_of(name: str) -> str:
+    """The flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def given_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings from the flags, by their settings' names, and from the environment. A flag that is None was not
+    given. Raises BadSetting."""
+    parsed = {name: parse_setting(name, value, flag_of(name)) for name, value in flags.items() if value is not None}
+    given = {**from_environment(), **parsed}
+    if "workspace" in given:
+        by_flag = "workspace" in parsed
+        given["workspace_named_by"] = flag_of("workspace") if by_flag else ENVIRONMENT_PREFIX + "WORKSPACE"
+    return given
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
@@ -133,4 +151,6 @@ def with_options(settings: Settings, given: frozenset[str], options: Mapping[str
         name = camel(setting.name)
         if name in options and options[name] is not None and setting.name not in given:
             changes[setting.name] = parse_setting(setting.name, options[name], f"initializationOptions.{name}")
+            if setting.name == "workspace":
+                changes["workspace_named_by"] = f"initializationOptions.{name}"
     return evolve(settings, **changes)

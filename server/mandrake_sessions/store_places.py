@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mandrake_sessions.errors import StorageFailure, StorageReason, WorkspaceNotFound
 from mandrake_sessions.protocol.store_params import StoreName
@@ -17,22 +18,27 @@ from mandrake_sessions.workspaces import (
     PathUnknown,
     absolute,
     default_workspace,
+    normalized,
     own_directory,
     path_of_uri,
     system_database,
     workspace_database,
 )
 
+# How many of the client's folders a message names.
+_NAMED_FOLDERS = 5
+
 
 @frozen(cache_hash=True)
 class StorePlace:
     """Where a store is: its scope, its workspace, and its file. ``is_usual``: ``--database`` did not name the file, so
-    its directory belongs to the store."""
+    its directory belongs to the store. ``named_by``: what named the workspace, for whoever has to correct it."""
 
     scope: str
     workspace: str | None
     path: str
     is_usual: bool = True
+    named_by: str = field(default="", eq=False)
 
     @property
     def directory(self) -> str:
@@ -46,7 +52,7 @@ class StorePlace:
     def check_workspace(self) -> None:
         """Raises WorkspaceNotFound where the store belongs to a workspace that is not there."""
         if self.is_usual and self.workspace is not None:
-            _check_directory(self.workspace)
+            _check_directory(self.workspace, self.named_by)
 
 
 class StorePlaces:
@@ -55,22 +61,22 @@ class StorePlaces:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._folders: list[str] | None = None
+        # The client's folders by their paths. There may be thousands, and each call looks one up.
+        self._folders: dict[str, Path] = {}
         self._default: Path | None = None
         self._found: dict[StoreName, StorePlace] = {}
 
     def set_folders(self, uris: list[str]) -> None:
         """The client's workspace folders, in its order; the first is the default."""
-        self._folders = uris
+        self._folders = _folder_paths(uris)
         self._found.clear()
 
     def change_folders(self, added: list[str], removed: list[str]) -> None:
         """The client has added and removed folders."""
         self._found.clear()
-        gone = {path_of_uri(uri) for uri in removed}
-        kept = [uri for uri in self._folders or [] if path_of_uri(uri) not in gone]
-        known = {path_of_uri(uri) for uri in kept}
-        self._folders = kept + [uri for uri in added if path_of_uri(uri) not in known]
+        gone = _folder_paths(removed)
+        kept = {name: path for name, path in self._folders.items() if name not in gone}
+        self._folders = kept | {name: path for name, path in _folder_paths(added).items() if name not in kept}
 
     @property
     def workspace(self) -> str | None:
@@ -89,9 +95,12 @@ class StorePlaces:
             found = self._found[name] = self._find(name)
         return found
 
-    def is_of_folder(self, place: StorePlace) -> bool:
-        """Whether the place is of one of the folders, or of no workspace."""
-        return place.workspace is None or place.workspace in {str(path) for path in self._known()}
+    def without_folder(self, places: Iterable[StorePlace]) -> list[StorePlace]:
+        """Those of the places that belong to a workspace which is none of the folders."""
+        used: set[str | None] = {None, *self._folders}
+        with suppress(WorkspaceNotFound):
+            used.add(str(self._default_folder()))
+        return [place for place in places if place.workspace not in used]
 
     def _find(self, name: StoreName) -> StorePlace:
         if name.scope == "system":
@@ -101,29 +110,32 @@ class StorePlaces:
             folder = self._named_folder()
             return StorePlace("workspace", None if folder is None else str(folder), _named(database), is_usual=False)
         default = self._default_folder()
-        folder = default if name.workspace is None else self._folder(name.uri or name.workspace)
+        folder = default if name.workspace is None else self._folder(name.uri or name.workspace, default)
         if folder == default and database is not None:
             return StorePlace("workspace", str(folder), _named(database), is_usual=False)
-        return StorePlace("workspace", str(folder), str(workspace_database(folder)))
+        return StorePlace("workspace", str(folder), str(workspace_database(folder)), named_by=self._named_by(folder))
 
-    def _folder(self, uri: str) -> Path:
+    def _named_by(self, folder: Path) -> str:
+        if self.settings.workspace is not None and folder == self._named_folder():
+            return self.settings.workspace_named_by
+        return "the folders that the editor has open" if str(folder) in self._folders else "the working directory"
+
+    def _folder(self, uri: str, default: Path) -> Path:
         path = path_of_uri(uri)
-        if path is None or path not in self._known():
-            if path is None and os.path.isabs(uri):  # noqa: PTH117
-                raise WorkspaceNotFound(
-                    uri, f"workspace {shorten(uri)} is a path; send its URI, {shorten(Path(uri).as_uri())}"
-                )
-            folders = ", ".join(str(known) for known in self._known())
+        if path is not None and (path == default or str(path) in self._folders):
+            return path
+        if path is None and os.path.isabs(uri):  # noqa: PTH117
             raise WorkspaceNotFound(
-                uri, f"workspace {shorten(uri)} is not a folder of this client; its folders: {shorten(folders)}"
+                uri, f"workspace {shorten(uri)} is a path; send its URI, {shorten(Path(uri).as_uri())}"
             )
-        return path
+        raise WorkspaceNotFound(
+            uri, f"workspace {shorten(uri)} is not a folder of this client; its folders: {self._listed(default)}"
+        )
 
-    def _known(self) -> list[Path]:
-        paths = [path_of_uri(uri) for uri in self._folders or []]
-        with suppress(WorkspaceNotFound):
-            paths.insert(0, self._default_folder())
-        return list(dict.fromkeys(path for path in paths if path is not None))
+    def _listed(self, default: Path) -> str:
+        known = list(dict.fromkeys([str(default), *self._folders]))
+        more = len(known) - _NAMED_FOLDERS
+        return shorten(", ".join(known[:_NAMED_FOLDERS])) + (f" and {more} more" if more > 0 else "")
 
     def _default_folder(self) -> Path:
         """Raises WorkspaceNotFound."""
@@ -139,13 +151,19 @@ class StorePlaces:
         that has no meaning here."""
         if self.settings.workspace is not None:
             try:
-                return absolute(self.settings.workspace)
+                return normalized(absolute(self.settings.workspace))
             except PathUnknown as error:
                 raise WorkspaceNotFound(
                     self.settings.workspace,
                     f"workspace {shorten(self.settings.workspace)}: {error}; give an absolute path",
                 ) from None
-        return next((path for uri in self._folders or [] if (path := path_of_uri(uri)) is not None), None)
+        return next(iter(self._folders.values()), None)
+
+
+def _folder_paths(uris: Iterable[str]) -> dict[str, Path]:
+    """The folders that are directories of this machine, in their order."""
+    paths = (path_of_uri(uri) for uri in uris)
+    return {str(path): path for path in paths if path is not None}
 
 
 def _named(database: str) -> str:
@@ -160,7 +178,7 @@ def _named(database: str) -> str:
         ) from None
 
 
-def _check_directory(workspace: str) -> None:
+def _check_directory(workspace: str, named_by: str) -> None:
     """Raises WorkspaceNotFound where there is no such directory. Where the system does not tell, opening says why."""
     try:
         wrong = None if stat.S_ISDIR(os.stat(workspace).st_mode) else "is not a directory"  # noqa: PTH116
@@ -169,8 +187,4 @@ def _check_directory(workspace: str) -> None:
     except (OSError, ValueError):
         return
     if wrong is not None:
-        raise WorkspaceNotFound(
-            workspace,
-            f"the workspace directory {shorten(workspace)} {wrong}; check --workspace, or the folders that the "
-            "editor has open",
-        )
+        raise WorkspaceNotFound(workspace, f"the workspace directory {shorten(workspace)} {wrong}; check {named_by}")

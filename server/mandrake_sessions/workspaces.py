@@ -70,6 +70,11 @@ def absolute(path: str) -> Path:
     return expanded if expanded.is_absolute() else working_directory() / expanded
 
 
+def normalized(path: Path) -> Path:
+    """The path in the spelling that ``path_of_uri`` gives of it: without ``..``, ``.`` and extra slashes."""
+    return Path(re.sub("^//+", "/", os.path.normpath(path)) if os.name != "nt" else os.path.normpath(path))
+
+
 def working_directory() -> Path:
     """The working directory. Raises PathUnknown if it was deleted, or the system does not tell."""
     try:

@@ -13,7 +13,7 @@ import pytest
 from mandrake_sessions.model import SessionPage
 from mandrake_sessions.protocol.methods import METHODS, Access
 from strict import StrictSyncClient, Talk, connected, read_all
-from wire import Message, serving, store_of
+from wire import Conversation, Message, serving, store_of
 
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 # What each method that names an entity needs beside the id.
@@ -75,6 +75,32 @@ def test_no_read_and_no_write_of_what_is_not_there_makes_anything(workspace: Pat
         assert (store.open, store.status, store.store_id) == (False, "ok", None)
         assert {s.store_id for s in client.server_info().stores} == {None}
     assert files(workspace) == before
+
+
+def test_a_write_that_could_not_make_it_leaves_it_empty_for_reads(workspace: Path) -> None:
+    """Those that were sent in one burst with the write too, and a subscription that waits goes on waiting."""
+    (workspace / ".ws").write_text("a file")
+    with serving(workspace) as wire:
+        wire.request("turn/subscribe")
+        sent = ["session/create", "session/list", "turn/subscribe", "session/create", "session/list"]
+        messages = [{"jsonrpc": "2.0", "id": f"b{n}", "method": method} for n, method in enumerate(sent)]
+        wire.send_bytes(b"".join(json.dumps(message).encode() + b"\n" for message in messages))
+        for position, method in enumerate(sent):
+            answer = wire.answer(f"b{position}")
+            if method == "session/create":
+                assert answer["error"]["data"]["reason"] == "createDirectory"
+            else:
+                assert answer["result"]["storeId"] is None
+        assert wire.notification("server/healthChanged")["status"] == "down"
+        (workspace / ".ws").unlink()
+        wire.let_be("server/healthChanged")
+        assert wire.request("session/list")["sessions"] == []
+        created = wire.request("session/create")
+        conversation = Conversation(wire)
+        turn = conversation.turn()
+        told = [wire.notification() for _ in range(2)]
+        assert created["id"]
+        assert {update["turnId"] for update in told} == {turn}
 
 
 def test_the_first_write_makes_it_with_its_directories(workspace: Path) -> None:

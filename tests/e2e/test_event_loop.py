@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from hostile.memory import MIB, resident
 from mandrake_sessions.limits import MAX_SUBSCRIPTIONS
 from wire import Conversation, Message, Wire, serving, store_of
 
@@ -309,6 +310,33 @@ def test_loading_the_language_server_makes_no_long_step(workspace: Path) -> None
         wire.initialize(capabilities={"textDocument": {"synchronization": {"willSave": True}}})
         wire.request("session/create")
         wire.request("shutdown")
+        assert [line for line in steps.read_text().splitlines() if float(line.split()[0]) > LONGEST_STEP] == []
+    finally:
+        wire.kill()
+
+
+def test_a_thousand_folders_make_no_long_step_and_take_little_memory(workspace: Path) -> None:
+    steps = workspace / "steps"
+    folders = [{"uri": (workspace / f"f{number}").as_uri(), "name": "f"} for number in range(1000)]
+    for number in range(len(folders)):
+        (workspace / f"f{number}").mkdir()
+    wire = Wire(workspace, command=(sys.executable, "-c", _WATCHED), environment={"STEPS": str(steps)})
+    try:
+        wire.initialize(workspaceFolders=folders)
+        wire.request("session/list")
+        steps.write_text("")
+        before = resident(wire.process)
+        for message_id in send_all(wire, [("session/list", {"workspace": folder["uri"]}) for folder in folders]):
+            assert wire.result(message_id)["sessions"] == []
+        assert resident(wire.process) - before < 64 * MIB
+        half = len(folders) // 2
+        for event in (
+            {"added": [], "removed": folders[:half]},
+            {"added": folders[:half], "removed": folders[half:]},
+        ):
+            wire.notify("workspace/didChangeWorkspaceFolders", event=event)
+        assert wire.error("session/list", workspace=folders[-1]["uri"])["data"]["kind"] == "workspaceNotFound"
+        assert wire.request("session/list", workspace=folders[0]["uri"])["sessions"] == []
         assert [line for line in steps.read_text().splitlines() if float(line.split()[0]) > LONGEST_STEP] == []
     finally:
         wire.kill()

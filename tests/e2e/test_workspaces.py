@@ -87,6 +87,30 @@ def test_a_flag_wins_over_initialize(workspace: Path) -> None:
     assert not store_of(workspace).exists()
 
 
+def test_one_directory_is_one_store_however_the_flag_spells_it(workspace: Path) -> None:
+    folder = workspace / "a b"
+    (folder / "sub").mkdir(parents=True)
+    for spelling in (f"{folder}/sub/..", f"/{folder}//sub/../", "a b/./sub/.."):
+        with connected(workspace, "--workspace", spelling) as client:
+            assert client.session_list(where={"workspace": folder.as_uri()}).sessions == []
+            info = client.server_info()
+            assert (info.workspace, info.stores[0].path) == (str(folder), str(store_of(folder)))
+
+
+@pytest.mark.parametrize("named_by", ["--workspace", "MANDRAKE_SESSIONS_WORKSPACE", "the folders that the editor"])
+def test_a_directory_that_is_not_there_is_traced_to_what_named_it(workspace: Path, named_by: str) -> None:
+    missing = workspace / "missing"
+    flags = ("--workspace", str(missing)) if named_by == "--workspace" else ()
+    environment = {named_by: str(missing)} if named_by.startswith("MANDRAKE") else {}
+    with connected(workspace, *flags, environment=environment) as client:
+        if named_by.startswith("the"):
+            client.initialize(workspaceFolders=[{"uri": missing.as_uri(), "name": "m"}])
+        error = client.error("session/create")
+        assert (error.kind, error.data["workspace"]) == ("workspaceNotFound", str(missing))
+        assert f"check {named_by}" in str(error)
+        assert ("editor" in str(error)) is named_by.startswith("the")
+
+
 def test_what_is_made_is_private_and_kept_out_of_git(workspace: Path, client: StrictSyncClient) -> None:
     client.session_create()
     made = {path.name: path.stat().st_mode & 0o777 for path in (workspace / ".ws").iterdir()}

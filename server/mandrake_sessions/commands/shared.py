@@ -19,7 +19,7 @@ from mandrake_sessions.maintenance import Progress, check_links
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.store_params import StoreName
 from mandrake_sessions.quoting import json_line, one_line
-from mandrake_sessions.settings import Settings, from_environment, parse_setting
+from mandrake_sessions.settings import Settings, given_settings
 from mandrake_sessions.store_places import StorePlaces
 
 DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
@@ -49,12 +49,8 @@ def _store_meant(options: Namespace) -> Meant:
         StorageFailure: a link leads out of the store's own directory.
         WorkspaceNotFound: there is no such directory.
     """
-    flags = {
-        name: parse_setting(name, value, f"--{name.replace('_', '-')}")
-        for name in ("workspace", "database", "busy_timeout")
-        if (value := getattr(options, name)) is not None
-    }
-    settings = Settings(**{**from_environment(), **flags})
+    flags = {name: getattr(options, name) for name in ("workspace", "database", "busy_timeout")}
+    settings = Settings(**given_settings(flags))
     place = StorePlaces(settings).place(StoreName(options.scope))
     place.check_workspace()
     check_links(place.path, None if place.own_directory is None else str(place.own_directory))

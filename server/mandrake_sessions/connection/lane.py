@@ -81,9 +81,12 @@ class Lane:
         return self._now.cancel_read(message_id) or self._long_reads.cancel(message_id)
 
     def fail_waiting(self, place: StorePlace, error: Exception) -> None:
-        """The store cannot be opened: answer the calls that wait for it with why."""
-        for call in [call for call in self.queue if call.place == place]:
-            if access_of(call) is not Access.UNSUBSCRIBE:
+        """The store cannot be opened: answer the calls that wait for it with why. One that could not be made is empty
+        still, and reads say so."""
+        waiting = [call for call in self.queue if call.place == place and access_of(call) is not Access.UNSUBSCRIBE]
+        is_absent = bool(waiting) and self._context.stores.is_absent(place)
+        for call in waiting:
+            if access_of(call).writes or not is_absent:
                 self._finish(call, as_seen_by(call, error))
 
     def abandon(self) -> None:

@@ -72,14 +72,15 @@ class Opener:
         return manager
 
     def _opened(self, place: StorePlace, outcome: SessionManager | Exception | None) -> None:
-        """The subscriptions of a store that is gone end; those that waited for it to be made begin."""
+        """The subscriptions of a store that is gone end. Those that waited for it to be made begin, or go on waiting
+        where it could not be made."""
         self.opening.discard(place)
         error = outcome if isinstance(outcome, Exception) else None
         manager = None if isinstance(outcome, Exception) else outcome
         self._subscriptions.reopened()
         if manager is None:
             self._subscriptions.close_for(self._stores.once_opened(place))
-        if manager is not None or error is not None:
+        if manager is not None or (error is not None and not self._stores.is_absent(place)):
             self._subscriptions.begin(self._stores.take_absent(place), manager)
         if error is not None:
             self._on_failed(place, error)
