@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -21,18 +22,24 @@ from mandrake_sessions.version import __version__
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; gives its exit code."""
     open_standard_streams()
-    parser = _parser()
+    parser, commands = _parser()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given and sys.stdin.isatty():
-        parser.print_help()
-        return 0
+        given.append("--help")
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")
-    # Not parse_args: its error about unknown flags has the usage of the whole program instead of the command's.
-    options, unknown = parser.parse_known_args(given)
+    if not given[0].startswith("-") and given[0] not in commands:
+        parser.error(f"unknown command {shorten(given[0])}{_meant(given[0], commands)}; --help lists the commands")
+    try:
+        # Not parse_args: its error about unknown flags has the usage of the whole program instead of the command's.
+        options, unknown = parser.parse_known_args(given)
+    except OSError as error:
+        return _unwritten(error)
     command: argparse.ArgumentParser = options.parser
     if unknown:
-        command.error(f"unknown arguments: {' '.join(unknown)}")
+        flag = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
+        flags = re.findall(r"--[\w-]+", command.format_help())
+        command.error(f"unknown arguments: {' '.join(unknown)}{_meant(flag, flags)}")
     try:
         return int(options.run(options))
     except BadSetting as error:
@@ -41,32 +48,67 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+# What a shell reports of a program that SIGPIPE ended.
+_NOBODY_READS = 141
+
+
+def _meant(word: str, known: Collection[str]) -> str:
+    """The known word that somebody may have misspelled, as a part of a message; empty if none is like it."""
+    from difflib import get_close_matches  # A server does not need it to start.
+
+    similar = get_close_matches(word, known, n=1)
+    return f"; did you mean {similar[0]}?" if similar else ""
+
+
+def _unwritten(error: OSError) -> int:
+    """The exit code where stdout did not take the text of ``--help`` or ``--version``."""
+    # What the buffer still holds must not cause a second error at the end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return _NOBODY_READS
+    sys.stderr.write(f"mandrake-sessions: cannot write to stdout: {error.strerror}\n")
+    return 1
+
+
 class _Parser(argparse.ArgumentParser):
-    """Escapes control characters in errors, which quote arguments."""
+    """Escapes control characters in errors, which quote arguments. Does not ignore that stdout takes no text."""
 
     def error(self, message: str) -> NoReturn:
         super().error(one_line(message))
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Raises OSError for a stdout that cannot be written; argparse's own ends as if all were well."""
+        if file is not sys.stdout:
+            super()._print_message(message, file)
+            return
+        file.write(message)
+        file.flush()
 
-def _parser() -> argparse.ArgumentParser:
+
+def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     parser = _Parser(
         prog="mandrake-sessions",
+        usage="%(prog)s [COMMAND] [OPTIONS]",
         description="One durable, live store of agent conversations per workspace: JSON-RPC on stdin and stdout.",
         epilog="Without a command it serves, unless stdin is a terminal: "
         "printf '%s\\n' '{…}' | mandrake-sessions is a complete program.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="serve the client on stdin and stdout", description=_SERVE)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", prog=parser.prog)
+    serve = commands.add_parser(
+        "serve", usage=_usage(), help="serve the client on stdin and stdout", description=_SERVE
+    )
     _add_settings(serve)
     _add_transports(serve)
     serve.set_defaults(run=_serve, parser=serve)
-    demo = commands.add_parser("demo", help="watch the store while an agent streams into it", description=_DEMO)
+    demo = commands.add_parser(
+        "demo", usage=_usage(), help="watch the store while an agent streams into it", description=_DEMO
+    )
     demo.add_argument("--workspace", metavar="PATH", default=".", help="the directory that the agent reads")
     demo.set_defaults(run=_demo, parser=demo)
     for add in (_add_doctor, _add_backup, _add_restore, _add_migrate, _add_prune):
         add(commands)
-    return parser
+    return parser, commands.choices
 
 
 _SERVE = "Serve one client on stdin and stdout: JSON-RPC 2.0, by lines or with LSP's headers, as the client does."
@@ -88,9 +130,19 @@ _MIGRATE = (
 _PRUNE = "Delete sessions that nobody has changed or streamed to for a long time, and return their space to the disk."
 
 
-def _add_command(commands: Any, name: str, help_text: str, description: str) -> argparse.ArgumentParser:
-    """Add a command about one store. The module of its name in ``commands/`` carries it out."""
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=description)
+def _usage(*needed: str) -> str:
+    """One line: argparse's own lists every flag, and an error repeats it."""
+    return " ".join(("%(prog)s", *needed, "[OPTIONS]"))
+
+
+def _add_command(
+    commands: Any, name: str, help_text: str, description: str, *, needed: str = ""
+) -> argparse.ArgumentParser:
+    """Add a command about one store. The module of its name in ``commands/`` carries it out. ``needed``: the arguments
+    that must be there."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, usage=_usage(*needed.split()), help=help_text, description=description
+    )
     parser.add_argument("--workspace", metavar="PATH", help="the workspace's directory")
     parser.add_argument("--database", metavar="PATH", help="the file of the workspace's store")
     parser.add_argument(
@@ -108,14 +160,14 @@ def _add_doctor(commands: Any) -> None:
 
 
 def _add_backup(commands: Any) -> None:
-    backup = _add_command(commands, "backup", "copy a store while it is in use", _BACKUP)
+    backup = _add_command(commands, "backup", "copy a store while it is in use", _BACKUP, needed="DEST")
     backup.add_argument("destination", metavar="DEST", help="a file, or a directory for a file named after the time")
     backup.add_argument("--force", action="store_true", help="replace DEST if it exists")
     backup.add_argument("--as-is", action="store_true", help="copy a store with faults too; list them, and exit with 1")
 
 
 def _add_restore(commands: Any) -> None:
-    restore = _add_command(commands, "restore", "make a backup the store again", _RESTORE)
+    restore = _add_command(commands, "restore", "make a backup the store again", _RESTORE, needed="SRC")
     restore.add_argument("source", metavar="SRC", help="a backup")
 
 
@@ -125,7 +177,7 @@ def _add_migrate(commands: Any) -> None:
 
 
 def _add_prune(commands: Any) -> None:
-    prune = _add_command(commands, "prune", "delete old sessions", _PRUNE)
+    prune = _add_command(commands, "prune", "delete old sessions", _PRUNE, needed="--older-than DURATION")
     prune.add_argument("--older-than", metavar="DURATION", required=True, help="such as 30m, 12h, 90d or 6w")
     prune.add_argument("--archived", action="store_true", help="only sessions that are archived")
     prune.add_argument("--dry-run", action="store_true", help="list the sessions with their sizes; delete nothing")

@@ -318,3 +318,12 @@ def test_a_damaged_file_is_described_in_the_words_of_the_command_line(workspace:
         out = run(workspace, *arguments, code=1).out
         assert "mandrake-sessions restore --database" in out
         assert "maintenance." not in out
+
+
+def test_each_check_has_its_row_beside_a_problem_of_another(workspace: Path) -> None:
+    fill(store_of(workspace), "one")
+    rows = {line.split()[1] for line in run(workspace, "doctor").out.splitlines() if line.startswith("ok ")}
+    sql(store_of(workspace), "UPDATE session SET round_count = 7")
+    found = run(workspace, "doctor", code=1).out.splitlines()
+    assert "problem  counters     sessions with a wrong count of rounds: 1" in found
+    assert {line.split()[1] for line in found if line.startswith("ok ")} == rows - {"counters"}

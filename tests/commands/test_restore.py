@@ -137,10 +137,11 @@ def test_a_damaged_backup_changes_nothing(workspace: Path, make: Callable[[Path]
     assert state(database.parent) == before
 
 
-@pytest.mark.parametrize("name", ["missing.sqlite", "."])
-def test_a_source_that_is_not_a_file_is_rejected(workspace: Path, name: str) -> None:
+def test_a_source_that_is_not_a_file_is_rejected(workspace: Path) -> None:
     fill(store_of(workspace), "one")
-    assert f"there is no file {workspace / name}; name a backup" in run(workspace, "restore", name, code=2).err
+    missing = f"SRC: there is no file {workspace / 'missing'}; name a backup"
+    assert missing in run(workspace, "restore", "missing", code=2).err
+    assert f"SRC: {workspace} is a directory; name a backup" in run(workspace, "restore", ".", code=2).err
     assert titles(store_of(workspace)) == ["one"]
 
 

@@ -26,13 +26,23 @@ def test_a_reader_that_closes_the_pipe_ends_a_command_quietly(workspace: Path) -
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-@pytest.mark.parametrize(
-    ("command", "code"), [(["doctor"], 2), (["doctor", "--json"], 2), (["migrate"], 1), (["demo"], 1)]
-)
-def test_a_full_disk_at_stdout_is_one_plain_message(workspace: Path, command: list[str], code: int) -> None:
+@pytest.mark.parametrize("command", [["doctor"], ["doctor", "--json"], ["migrate", "--check"], ["migrate"], ["demo"]])
+def test_a_full_disk_at_stdout_is_one_plain_message(workspace: Path, command: list[str]) -> None:
     fill(store_of(workspace), "one")
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*SERVER, *command], cwd=workspace, env=clean_environment(workspace),
                               stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=TIMEOUT)  # fmt: skip
     message = f"mandrake-sessions {command[0]}: cannot write to stdout: No space left on device\n"
-    assert (done.returncode, done.stderr) == (code, message)
+    assert (done.returncode, done.stderr) == (1, message)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["prune", "--help"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_help_that_cannot_be_written_is_a_failure(workspace: Path, arguments: list[str], unbuffered: str) -> None:
+    environment = clean_environment(workspace) | {"PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*SERVER, *arguments], cwd=workspace, env=environment,
+                              stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=TIMEOUT)  # fmt: skip
+    message = "mandrake-sessions: cannot write to stdout: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, message)

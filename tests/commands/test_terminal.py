@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -60,15 +61,28 @@ def test_a_backup_shows_how_far_it_is(workspace: Path) -> None:
     assert "verified" in shown.splitlines()[-1]
 
 
-@pytest.mark.parametrize(("answer", "left"), [("y\n", []), ("n\n", ["old"]), ("\n", ["old"])])
+@pytest.mark.parametrize(("answer", "left"), [("y\n", []), ("n\n", ["old"]), ("\n", ["old"]), ("\x04", ["old"])])
 def test_pruning_asks(workspace: Path, answer: str, left: list[str]) -> None:
     fill(store_of(workspace), "old")
     age(store_of(workspace), "old", 100)
-    question = "Delete 1 session"
+    question = "for good? --dry-run lists them. [y/N] "
     code, shown = on_a_terminal(workspace, "prune", "--older-than", "90d", answer=answer, question=question)
     assert code == 0
     assert question in shown
     assert titles(store_of(workspace)) == left
+    # What follows the question is on a line of its own.
+    assert "deleted" in shown.splitlines()[-1]
+    assert not shown.splitlines()[-1].startswith("Delete")
+
+
+def test_a_refusal_is_json_too(workspace: Path) -> None:
+    fill(store_of(workspace), "old")
+    age(store_of(workspace), "old", 100)
+    arguments = ("prune", "--older-than", "90d", "--json")
+    code, shown = on_a_terminal(workspace, *arguments, answer="n\n", question="[y/N]")
+    told = json.loads(shown.splitlines()[-1])
+    assert (code, told["deleted"], [one["title"] for one in told["sessions"]]) == (0, False, ["old"])
+    assert titles(store_of(workspace)) == ["old"]
 
 
 def test_prune_with_yes_does_not_ask(workspace: Path) -> None:
@@ -84,5 +98,5 @@ def test_ctrl_c_at_the_question_deletes_nothing(workspace: Path) -> None:
     age(store_of(workspace), "old", 100)
     code, shown = on_a_terminal(workspace, "prune", "--older-than", "90d", answer="\x03", question="[y/N]")
     assert code == 130
-    assert "stopped" in shown
+    assert shown.splitlines()[-1] == "mandrake-sessions prune: stopped; nothing was left half-done"
     assert titles(store_of(workspace)) == ["old"]

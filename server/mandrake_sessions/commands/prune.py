@@ -57,7 +57,7 @@ def _prune(options: Namespace, meant: Meant, before: int) -> int:
             _list(found, options)
             return DONE
         if not _is_wanted(found, options):
-            say("Nothing was deleted.")
+            _tell_refused(found, options)
             return DONE
         with shown_progress() as progress:
             done = prune(manager, meant.database, found, before, archived=options.archived, progress=progress)
@@ -78,9 +78,23 @@ def _is_wanted(found: list[PrunableSession], options: Namespace) -> bool:
     if options.yes or not sys.stdin.isatty():
         return True
     size = size_text(sum(session.total_bytes for session in found))
-    sys.stderr.write(f"Delete {plural(len(found), 'session')} ({size}) for good? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    answer = ""
+    try:
+        sys.stderr.write(f"Delete {plural(len(found), 'session')} ({size}) for good? --dry-run lists them. [y/N] ")
+        sys.stderr.flush()
+        answer = sys.stdin.readline()
+    finally:
+        # After Ctrl-C and Ctrl-D the terminal is still on the line of the question.
+        if not answer.endswith("\n"):
+            sys.stderr.write("\n")
+    return answer.strip().lower() in ("y", "yes")
+
+
+def _tell_refused(found: list[PrunableSession], options: Namespace) -> None:
+    if options.json:
+        _say_json(found, None)
+    else:
+        say("Nothing was deleted.")
 
 
 def _list(found: list[PrunableSession], options: Namespace) -> None:

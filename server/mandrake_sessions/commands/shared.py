@@ -13,14 +13,14 @@ from typing import Any
 from attrs import frozen
 
 from mandrake_sessions.commands.words import in_command_words
-from mandrake_sessions.errors import InvalidValue, SessionsError
+from mandrake_sessions.errors import InvalidValue, SessionsError, StorageFailure, WorkspaceNotFound
 from mandrake_sessions.files import explain
 from mandrake_sessions.maintenance import Progress, check_links
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.store_params import StoreName
 from mandrake_sessions.quoting import json_line, one_line
 from mandrake_sessions.settings import Settings, given_settings
-from mandrake_sessions.store_places import StorePlaces
+from mandrake_sessions.store_places import StorePlace, StorePlaces
 
 DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
 # What a shell reports of a program that SIGPIPE ended.
@@ -46,19 +46,35 @@ def _store_meant(options: Namespace) -> Meant:
 
     Raises:
         BadSetting: a flag or variable has a wrong value.
+        InvalidValue: the path has no meaning here, or is that of a directory.
         StorageFailure: a link leads out of the store's own directory.
         WorkspaceNotFound: there is no such directory.
     """
     flags = {name: getattr(options, name) for name in ("workspace", "database", "busy_timeout")}
     settings = Settings(**given_settings(flags))
-    place = StorePlaces(settings).place(StoreName(options.scope))
+    place = _place_of(settings, options.scope)
     place.check_workspace()
     check_links(place.path, None if place.own_directory is None else str(place.own_directory))
     return Meant(os.path.realpath(place.path), settings.busy_timeout, settings.allow_network_filesystem)
 
 
+def _place_of(settings: Settings, scope: str) -> StorePlace:
+    """Where the store is. No file was used to find it, so whatever is wrong is wrong with an argument."""
+    try:
+        place = StorePlaces(settings).place(StoreName(scope))
+    except StorageFailure as failure:
+        raise InvalidValue("", failure.worded) from failure
+    if os.path.isdir(place.path):  # noqa: PTH112
+        raise InvalidValue("database", f"{place.path} is a directory; name a file")
+    return place
+
+
 def ended(options: Namespace, work: Callable[[Meant], int], *, failed: int = FAILED) -> int:
-    """Do a command's work on its store; gives the exit code. An expected error becomes one line on stderr."""
+    """Do a command's work on its store; gives the exit code. An expected error becomes one line on stderr.
+
+    A wrong argument gives ``UNUSABLE`` and a stdout that cannot be written ``FAILED``, whichever command it is.
+    ``failed`` is for all other errors.
+    """
     command: str = options.command
     try:
         code = work(_store_meant(options))
@@ -69,8 +85,8 @@ def ended(options: Namespace, work: Callable[[Meant], int], *, failed: int = FAI
         return NOBODY_READS
     except OutputFailed as error:
         _discard_output()
-        return _told(command, error, failed)
-    except InvalidValue as error:
+        return _told(command, error, FAILED)
+    except (InvalidValue, WorkspaceNotFound) as error:
         return _told(command, error, UNUSABLE)
     except (SessionsError, OSError) as error:
         return _told(command, error, failed)

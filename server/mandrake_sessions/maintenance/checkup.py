@@ -216,7 +216,7 @@ def _meaning(problems: list[Problem], database: str) -> Iterator[Finding]:
         cure = None if problem.mend is None else _CURES.get(problem.check, Cure.CONTENTS)
         advice = None if cure else partial(how_to_recover, database)
         yield Finding(problem.check, Level.PROBLEM, problem.text, cure, advice)
-    if not problems:
+    if all(problem.check in _IN_ORDER for problem in problems):
         yield Finding("contents", Level.OK, "every value can be read, every piece of text is there")
 
 

@@ -58,6 +58,8 @@ def restore(source: str, database: str, *, busy_timeout: float = 5.0, progress: 
 
 
 def _look_at(source: str, busy_timeout: float) -> Facts:
+    if Path(source).is_dir():
+        raise InvalidValue("source", f"{source} is a directory; name a backup")
     if not Path(source).is_file():
         raise InvalidValue("source", f"there is no file {source}; name a backup")
     try:
