@@ -4,7 +4,6 @@ the store, who could not use them otherwise. For other users these functions do 
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,8 +56,9 @@ def _give_directory(path: Path) -> None:
         os.close(handle)
 
 
-def keep_owner_and_mode(handle: int, before: os.stat_result) -> None:
-    """Give a file the owner and mode of the file that it replaces. Raises PermissionError."""
+def keep_owner_and_mode(handle: int, before: os.stat_result, allowed: int = 0o777) -> None:
+    """Give a file the owner of the file that it replaces, and its mode, without more than ``allowed``. Raises
+    PermissionError."""
     mine = os.fstat(handle)
     if _CHANGES_OWNERS and mine.st_uid != before.st_uid:
         os.fchown(handle, before.st_uid, -1)
@@ -67,7 +67,7 @@ def keep_owner_and_mode(handle: int, before: os.stat_result) -> None:
         with suppress(OSError):
             os.fchown(handle, -1, before.st_gid)
     if _CHANGES_OWNERS:
-        os.fchmod(handle, stat.S_IMODE(before.st_mode) & 0o777)
+        os.fchmod(handle, before.st_mode & allowed)
 
 
 def _owner(like: str) -> tuple[int, int] | None:

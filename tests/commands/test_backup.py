@@ -34,6 +34,7 @@ from commands.running import (
     titles,
     writing,
 )  # fmt: skip
+from faults.mounts import switch
 from figures import record
 from wire import SERVER, clean_environment
 
@@ -195,6 +196,18 @@ def test_a_store_in_order_is_verified_however_it_was_to_be_copied(workspace: Pat
     fill(store_of(workspace), "one")
     assert "1 session," in (done := run(workspace, "backup", "--as-is", "copy.sqlite")).out
     assert done.out.endswith("verified\n")
+
+
+def test_a_directory_that_takes_no_file_is_told_with_the_name_that_was_given(workspace: Path) -> None:
+    fill(store_of(workspace), "one")
+    closed = workspace / "closed"
+    closed.mkdir()
+    with switch(closed) as disk:
+        disk.set(writable=False)
+        told = run(workspace, "backup", "closed/copy.sqlite", code=2).err
+    assert told.startswith(f"mandrake-sessions backup: DEST: {closed / 'copy.sqlite'} cannot be made: ")
+    assert told.endswith("; name another place\n")
+    assert names(closed) == []
 
 
 def test_force_replaces_a_backup(workspace: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -156,6 +157,47 @@ def test_another_programs_database_is_not_replaced(workspace: Path, backup: Path
     before = state(other / ".ws")
     assert "another program's" in run(workspace, "restore", "--workspace", other, backup, code=1).err
     assert state(other / ".ws") == before
+
+
+@pytest.mark.parametrize("content", [b"a note\n", b"a text, and no database at all. " * 1000, bytes(range(256)) * 40])
+def test_a_file_that_is_no_database_is_not_replaced(workspace: Path, backup: Path, content: bytes) -> None:
+    other = workspace / "notes.txt"
+    other.write_bytes(content)
+    other.chmod(0o644)
+    before = names(workspace)
+    told = run(workspace, "restore", "--database", other, backup, code=2).err
+    assert f"--database: {other} is neither a store nor another database, and was left as it is; name another" in told
+    assert (other.read_bytes(), mode(other), names(workspace)) == (content, 0o644, before)
+
+
+def test_another_thing_than_a_file_is_not_replaced(workspace: Path, backup: Path) -> None:
+    os.mkfifo(workspace / "pipe")
+    run(workspace, "restore", "--database", workspace / "pipe", backup, code=2)
+    assert (workspace / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("how", ["empty", "damaged", "a store"])
+def test_a_named_store_an_empty_and_a_damaged_one_are_replaced_and_private(
+    workspace: Path, backup: Path, how: str
+) -> None:
+    other = workspace / "other.sqlite"
+    other.touch()
+    if how != "empty":
+        fill(other, "other", text=100_000)
+    if how == "damaged":
+        damaged(other)
+    other.chmod(0o644)
+    run(workspace, "restore", "--database", other, backup)
+    assert titles(other) == ["old"]
+    assert mode(other) == 0o600
+
+
+def test_a_store_with_a_damaged_beginning_in_its_own_directory_is_replaced(workspace: Path, backup: Path) -> None:
+    noise(store_of(workspace), 0, 4096)
+    store_of(workspace).chmod(0o644)
+    run(workspace, "restore", backup)
+    assert titles(store_of(workspace)) == ["old"]
+    assert mode(store_of(workspace)) == 0o600
 
 
 @pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "BEGIN"])

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from attrs import frozen
 
 from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason
+from mandrake_sessions.files import explain
 from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.store.sqlite.copying import Progress, copy_database
 from mandrake_sessions.store.sqlite.partial import PartialFile, partial_file
 from mandrake_sessions.store.sqlite.verify import Facts, Faults, find_faults, look_at
+
+_MAY_NOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @frozen
@@ -48,8 +54,7 @@ def back_up(
     target = _target(database, destination)
     store = _look_at(database, busy_timeout, as_is=as_is)
     _check_target(database, target, replace=replace)
-    beside = os.path.samefile(target.parent, os.path.dirname(os.path.realpath(database)))  # noqa: PTH120, PTH121
-    with partial_file(str(target.parent), Path(database).stem, like=database if beside else None) as partial:
+    with _unfinished(target, database) as partial:
         _copy(database, partial.path, busy_timeout, progress)
         if progress is not None:
             progress("verifying", 0, 0)
@@ -65,6 +70,24 @@ def back_up(
         _publish(partial, target, replace=replace)
     sessions, store_id = (None, None) if copied is None else (copied.sessions, copied.store_id)
     return Backup(str(target), size, sessions, store_id, faults.texts)
+
+
+@contextmanager
+def _unfinished(target: Path, database: str) -> Iterator[PartialFile]:
+    """The file that becomes ``target``. Where none can be made, the destination is at fault, and not the name that the
+    unfinished file has."""
+    beside = os.path.samefile(target.parent, os.path.dirname(os.path.realpath(database)))  # noqa: PTH120, PTH121
+    with ExitStack() as ending:
+        try:
+            partial = ending.enter_context(
+                partial_file(str(target.parent), Path(database).stem, like=database if beside else None)
+            )
+        except OSError as error:
+            if error.errno not in _MAY_NOT_WRITE:
+                raise
+            why = explain(error, str(target.parent))
+            raise InvalidValue("destination", f"{target} cannot be made: {why}; name another place") from error
+        yield partial
 
 
 def _copy(database: str, destination: str, busy_timeout: float, progress: Progress | None) -> None:

@@ -12,9 +12,9 @@ from mandrake_sessions.owners import make_directory
 from mandrake_sessions.store.sqlite.copying import Progress, copy_database
 from mandrake_sessions.store.sqlite.migrate import latest_version
 from mandrake_sessions.store.sqlite.partial import partial_file
-from mandrake_sessions.store.sqlite.replacing import prepare, put_in_place
+from mandrake_sessions.store.sqlite.replacing import is_database, prepare, put_in_place
 from mandrake_sessions.store.sqlite.verify import Facts, find_faults, look_at, too_new
-from mandrake_sessions.workspaces import prepare_directory
+from mandrake_sessions.workspaces import own_directory, prepare_directory
 
 
 @frozen
@@ -34,7 +34,7 @@ def restore(source: str, database: str, *, busy_timeout: float = 5.0, progress: 
     from those that subscribers know. The previous file is kept beside the store. ``source`` does not change.
 
     Raises:
-        InvalidValue: the source is not a file, or is the store itself.
+        InvalidValue: the source is not a file, or is the store itself; or what would be replaced is no database.
         StorageFailure: the source is damaged, not a store, or too new; or the store cannot be replaced. Nothing has
             changed.
         Busy: another process held the lock of the store, or of the source.
@@ -42,6 +42,7 @@ def restore(source: str, database: str, *, busy_timeout: float = 5.0, progress: 
     given, target = str(given_path("source", source)), Path(database).resolve()
     if target.exists() and Path(given).exists() and target.samefile(given):
         raise InvalidValue("source", f"{given} is the store itself; name a backup")
+    _check_target(target)
     facts = _look_at(given, busy_timeout)
     if facts.schema_version > latest_version():
         raise too_new(given, facts.schema_version)
@@ -55,6 +56,21 @@ def restore(source: str, database: str, *, busy_timeout: float = 5.0, progress: 
         sessions = look_at(partial.path, busy_timeout).sessions
         previous = put_in_place(partial, str(target), busy_timeout)
     return Restored(str(target), store_id, sessions, facts.schema_version, previous)
+
+
+def _check_target(target: Path) -> None:
+    """Nobody loses a file for a mistyped path. In a directory of ours, a file whose beginning is damaged counts as a
+    store; elsewhere nothing tells it from another thing."""
+    if target.is_dir():
+        raise InvalidValue("database", f"{target} is a directory; name a file")
+    if not target.exists():
+        return
+    if not target.is_file() or (own_directory(target) is None and not is_database(str(target))):
+        raise InvalidValue(
+            "database",
+            f"{target} is neither a store nor another database, and was left as it is; "
+            "name another file, or move this one away first",
+        )
 
 
 def _look_at(source: str, busy_timeout: float) -> Facts:

@@ -38,9 +38,9 @@ class PartialFile:
             self._rename_to_free(target)
         sync_directory(os.path.dirname(target))  # noqa: PTH120
 
-    def take_the_place_of(self, before: os.stat_result) -> None:
-        """Take the owner and mode of that file. Raises PermissionError."""
-        keep_owner_and_mode(self._handle, before)
+    def take_the_place_of(self, before: os.stat_result, *, allowed: int = 0o777) -> None:
+        """Take the owner of that file, and its mode, without more than ``allowed``. Raises PermissionError."""
+        keep_owner_and_mode(self._handle, before, allowed)
 
     def sync(self) -> None:
         """When this returns, everything that was written is on the disk."""

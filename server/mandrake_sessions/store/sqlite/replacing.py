@@ -22,6 +22,7 @@ from mandrake_sessions.store.sqlite.failures import primary_code, storage_failur
 from mandrake_sessions.store.sqlite.immediate import begin, immediate, undo
 from mandrake_sessions.store.sqlite.migrate import APPLICATION_ID, migrate
 from mandrake_sessions.store.sqlite.partial import PartialFile, partial_file, sync_directory
+from mandrake_sessions.store.sqlite.permissions import FILE_MODE
 from mandrake_sessions.store.sqlite.retry import lock_holder, retry_while_locked
 from mandrake_sessions.store.sqlite.space import empty_wal
 from mandrake_sessions.store.sqlite.verify import is_empty
@@ -91,9 +92,9 @@ def put_in_place(partial: PartialFile, target: str, budget: float) -> str | None
 
 
 def _take_the_place_of(target: str, partial: PartialFile) -> None:
-    """A store stays its owner's, whoever restores it."""
+    """A store stays its owner's, whoever restores it, and nobody else may read it, even if others could before."""
     try:
-        partial.take_the_place_of(os.stat(target))  # noqa: PTH116
+        partial.take_the_place_of(os.stat(target), allowed=FILE_MODE)  # noqa: PTH116
     except FileNotFoundError:
         return
     except PermissionError as error:
@@ -125,6 +126,17 @@ def _is_same(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except FileNotFoundError:
         return False
+
+
+def is_database(path: str) -> bool:
+    """Whether SQLite takes the file for a database, however damaged. An empty file is one. Nothing but the file itself
+    is read, and no lock is taken."""
+    try:
+        with closing(connect(path, read_only=True, immutable=True)) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as error:
+        return primary_code(error) != sqlite3.SQLITE_NOTADB
+    return True
 
 
 @contextmanager
