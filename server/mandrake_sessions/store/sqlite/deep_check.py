@@ -2,15 +2,15 @@
 the tests use it.
 
 SQLite's own checks cover pages, indexes and references. This check covers the meaning of rows: every value can be read,
-no piece of a text is missing, counters and positions agree with what they count and point to. It only reads, row by
-row, in bounded memory.
+no piece of a text is missing, the feed has the changes of what is there, counters and positions agree with what they
+count and point to. It only reads, row by row, in bounded memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from mandrake_sessions.store.sqlite import deep_rules
+from mandrake_sessions.store.sqlite import deep_feed, deep_rules
 from mandrake_sessions.store.sqlite.connect import StoreConnection, text_or_bytes
 from mandrake_sessions.store.sqlite.deep_columns import unreadable_changes, unreadable_values
 from mandrake_sessions.store.sqlite.problems import Mend, Problem
@@ -46,6 +46,7 @@ _CHECKS: tuple[Callable[[StoreConnection], Iterator[Problem]], ...] = (
     deep_rules.ends,
     deep_rules.pieces,
     deep_rules.texts,
-    deep_rules.feed,
+    deep_feed.feed,
+    deep_feed.feed_and_entities,
     unreadable_changes,
 )

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mandrake_sessions.model import ChangeKind
 from mandrake_sessions.store.sql.standing import LAST_PIECE
 from mandrake_sessions.store.sql.values import MAX_NUMBER
 from mandrake_sessions.store.sqlite import checkup
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.migrate import known_migrations, user_version
 from mandrake_sessions.store.sqlite.problems import Mend, Problem
-
-_KINDS = ", ".join(f"'{kind.value}'" for kind in ChangeKind)
 
 # A turn as appends see it: while it streams, its last piece has values that its row does not have yet.
 STANDING = f"""
@@ -80,9 +77,9 @@ def relations(connection: StoreConnection) -> Iterator[Problem]:
         yield Problem("references", count, f"{table}: {count} refer to a missing row", Mend.RELATIONS)
     for part in ("request", "response"):
         lost = f"FROM round r WHERE NOT EXISTS (SELECT 1 FROM {part} p WHERE p.pk = r.pk)"
-        yield from _found(connection, "relations", "r.pk", lost, f"round without a {part}", Mend.RELATIONS)
+        yield from found(connection, "relations", "r.pk", lost, f"round without a {part}", Mend.RELATIONS)
     torn = "FROM turn t JOIN round r ON r.pk = t.round_pk WHERE t.session_pk <> r.session_pk"
-    yield from _found(
+    yield from found(
         connection, "relations", "t.pk", torn, "turn whose round belongs to another session", Mend.RELATIONS
     )
 
@@ -90,17 +87,17 @@ def relations(connection: StoreConnection) -> Iterator[Problem]:
 def numbers(connection: StoreConnection) -> Iterator[Problem]:
     """The feed gave every number, and another one can follow."""
     odd = f"FROM feed WHERE seq < 1 OR seq > {MAX_NUMBER}"
-    yield from _found(connection, "numbers", "seq", odd, "change with an impossible number", Mend.NUMBERS)
+    yield from found(connection, "numbers", "seq", odd, "change with an impossible number", Mend.NUMBERS)
     (last,) = connection.execute(f"SELECT coalesce(max(seq), 0) FROM feed WHERE seq <= {MAX_NUMBER}").fetchone()
     for table, column in (("session", "seq"), ("turn", "seq"), ("round", "pk"), ("turn", "pk"), ("text", "pk")):
         beyond = f"FROM {table} WHERE {column} > {last} AND {column} <= {MAX_NUMBER}"
         sentence = f"{table}.{column} above {last}, the newest change of the feed"
-        yield from _found(connection, "numbers", "pk", beyond, sentence, Mend.FEED)
+        yield from found(connection, "numbers", "pk", beyond, sentence, Mend.FEED)
     for table in ("session", "turn"):
         early = f"FROM {table} WHERE seq < pk"
-        yield from _found(connection, "numbers", "pk", early, f"{table} changed before its creation", Mend.VALUES)
+        yield from found(connection, "numbers", "pk", early, f"{table} changed before its creation", Mend.VALUES)
     pruned = f"FROM store WHERE pruned_seq > {last}"
-    yield from _found(connection, "numbers", "pruned_seq", pruned, "pruned_seq above the newest change", Mend.FEED)
+    yield from found(connection, "numbers", "pruned_seq", pruned, "pruned_seq above the newest change", Mend.FEED)
 
 
 def counters(connection: StoreConnection) -> Iterator[Problem]:
@@ -123,7 +120,7 @@ def ends(connection: StoreConnection) -> Iterator[Problem]:
     """A turn has an end time once it has ended, and not before."""
     endless = "FROM turn WHERE (status = 'streaming') <> (stream_end_time IS NULL)"
     sentence = "turn whose stream_end_time contradicts its status"
-    yield from _found(connection, "ends", "pk", endless, sentence, Mend.VALUES)
+    yield from found(connection, "ends", "pk", endless, sentence, Mend.VALUES)
 
 
 def pieces(connection: StoreConnection) -> Iterator[Problem]:
@@ -143,7 +140,7 @@ def pieces(connection: StoreConnection) -> Iterator[Problem]:
 def texts(connection: StoreConnection) -> Iterator[Problem]:
     """The text of a turn begins where its row says, and is as long."""
     for column in ("content_pk", "raw_response_pk"):
-        yield from _found(
+        yield from found(
             connection, "texts", "t.pk", _astray(column), f"turn.{column} that names no text of the turn", Mend.TEXTS
         )
     count, first = 0, ""
@@ -184,23 +181,7 @@ def _is_counted(content: int, raw: int, folded: int, content_found: int, raw_fou
     return (content, raw, folded) == (content_found, raw_found, content_found + raw_found - unfolded)
 
 
-def feed(connection: StoreConnection) -> Iterator[Problem]:
-    """Each change is of a known kind, and about something that is there."""
-    unknown = f"FROM feed WHERE kind NOT IN ({_KINDS})"
-    yield from _found(connection, "feed", "seq", unknown, "change of an unknown kind", Mend.FEED)
-    if strays := checkup.stray_changes(connection):
-        yield Problem("rows", strays, f"changes about a deleted session, round or turn: {strays}", Mend.FEED)
-    odd = (
-        "FROM feed WHERE at < 0 OR (kind = 'appended') <> (chunk IS NOT NULL)"
-        f" OR chunk > {MAX_NUMBER}"
-        " OR kind = 'appended' AND (turn_pk IS NULL OR chunk < 0 OR current_tokens IS NULL OR current_tokens < 0"
-        " OR output_tokens IS NULL OR output_tokens < 0 OR content_bytes IS NULL OR content_bytes < 0"
-        " OR raw_response_bytes IS NULL OR raw_response_bytes < 0)"
-    )
-    yield from _found(connection, "feed", "seq", odd, "change with an impossible value", Mend.FEED)
-
-
-def _found(connection: StoreConnection, check: str, key: str, rows: str, what: str, mend: Mend) -> Iterator[Problem]:
+def found(connection: StoreConnection, check: str, key: str, rows: str, what: str, mend: Mend) -> Iterator[Problem]:
     """One problem for the rows of a FROM clause, if there are any."""
     count, first = connection.execute(f"SELECT count(*), min({key}) {rows}").fetchone()
     if count:

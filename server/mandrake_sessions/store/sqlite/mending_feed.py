@@ -11,6 +11,7 @@ from mandrake_sessions.store.sql.changes import unreadable_changes
 from mandrake_sessions.store.sql.values import MAX_NUMBER
 from mandrake_sessions.store.sqlite.checkup import delete_stray_changes
 from mandrake_sessions.store.sqlite.connect import StoreConnection
+from mandrake_sessions.store.sqlite.deep_feed import MISPLACED, SESSION_SEQS, TURN_SEQS
 
 # How many changes one step deletes: it holds their numbers, and each step reads the feed from its beginning.
 _STEP_CHANGES = 100_000
@@ -50,17 +51,36 @@ def mend_feed(connection: StoreConnection) -> None:
         f"DELETE FROM feed WHERE kind NOT IN ({_KINDS})"
         f" OR kind = 'appended' AND (turn_pk IS NULL OR chunk IS NULL OR chunk < 0 OR chunk > {MAX_NUMBER})"
     )
+    # The pieces of a turn hold its text.
+    connection.execute(
+        "UPDATE feed SET session_pk = NULL, round_pk = NULL"
+        " WHERE chunk IS NOT NULL AND (session_pk IS NOT NULL OR round_pk IS NOT NULL)"
+    )
+    connection.execute(f"DELETE FROM feed WHERE chunk IS NULL AND {MISPLACED}")
     while delete_stray_changes(connection, newest_too=True):
         pass
     while gone := [(seq,) for seq, _ in islice(unreadable_changes(connection), _STEP_CHANGES)]:
         if not connection.executemany("DELETE FROM feed WHERE seq = ?", gone).rowcount:
             break
+    _raise_seqs(connection)
     mark(connection)
 
 
+def _raise_seqs(connection: StoreConnection) -> None:
+    """Raise the ``seq`` of turns and sessions to that of their last change. It stays where the feed has lost that."""
+    for table, seqs in (("turn", TURN_SEQS), ("session", SESSION_SEQS)):
+        low = f"SELECT e.pk, e.last FROM ({seqs}) e WHERE e.seq < e.last AND e.last <= {MAX_NUMBER}"
+        # Two sessions cannot have one number.
+        free = " AND NOT EXISTS (SELECT 1 FROM session s WHERE s.seq = low.last)" if table == "session" else ""
+        connection.execute(f"UPDATE {table} SET seq = low.last FROM ({low}) low WHERE {table}.pk = low.pk{free}")
+
+
 def mark(connection: StoreConnection) -> None:
-    """Add a change with a new number and keep nothing before it, so that every subscriber reads the state again."""
-    seq = next_number(connection)
+    """Add a change with a new number and keep nothing before it, so that every subscriber reads the state again.
+
+    The number before it is one that nobody has seen: also a subscriber with all changes so far is behind then.
+    """
+    seq = next_number(connection) + 1
     session = connection.execute("SELECT pk FROM session ORDER BY seq DESC LIMIT 1").fetchone()
     if session is not None:
         kind, pk, data = ChangeKind.SESSION_UPDATED, session[0], None
