@@ -44,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except BadSetting as error:
         command.error(str(error))
+    except MemoryError:
+        sys.stderr.write("mandrake-sessions: there is no memory for this program; raise the limit (ulimit -v)\n")
+        return os.EX_OSERR if hasattr(os, "EX_OSERR") else 1
     except KeyboardInterrupt:
         return 130
 

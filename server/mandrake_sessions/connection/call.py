@@ -16,7 +16,7 @@ from mandrake_sessions.protocol.errors import error_object
 from mandrake_sessions.protocol.methods import Method
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.store_places import StorePlace
-from mandrake_sessions.transport.errors import INTERNAL_ERROR
+from mandrake_sessions.transport.errors import INTERNAL_ERROR, NO_INCIDENT
 from mandrake_sessions.transport.jsonrpc import (
     Id,
     encode,
@@ -25,14 +25,13 @@ from mandrake_sessions.transport.jsonrpc import (
     notification_message,
     result_message,
 )
+from mandrake_sessions.transport.memory import reserve
 from mandrake_sessions.transport.outbound import Outbound
 from mandrake_sessions.transport.spool import Encoded, Spool, discard
 
 logger = logging.getLogger(__name__)
 
 NOTIFICATION: Final = object()
-# The incident of an answer for which there was no memory. The log has nothing under it.
-NO_INCIDENT = "00000000-0000-0000-0000-000000000000"
 
 
 def encode_receipt(message_id: Id, receipt: Appended) -> bytes:
@@ -192,6 +191,7 @@ class Call:
             described = error_object(error)
             answer = encode(error_message(self.id, described)) if self.is_request else b""
         except Exception:
+            reserve.spend()
             release_frames(error)
             self._answer(self._spare(), failed=True)
             return
@@ -241,6 +241,7 @@ class Call:
         try:
             self._reply_path.outbound.send_encoded(answer)
         except MemoryError:
+            reserve.spend()
             # The answer is made, but there is no room for another copy of it.
             discard(answer)
             del answer

@@ -142,4 +142,6 @@ def _end_anyway(seconds: float, exit_code: int) -> None:
     acknowledged write is stored, and SQLite recovers from any end."""
     timer = threading.Timer(seconds, os._exit, (exit_code,))
     timer.daemon = True
-    timer.start()
+    # Where no thread can be started, the loop has to end by itself.
+    with suppress(RuntimeError, MemoryError):
+        timer.start()

@@ -27,6 +27,7 @@ from mandrake_sessions.transport.jsonrpc import (
     is_id,
     salvage_id,
 )
+from mandrake_sessions.transport.memory import reserve
 from mandrake_sessions.transport.reader import Reader, frame_size
 
 # Bytes of the longest request about the server itself; what each of them contains; the methods that none overtakes.
@@ -118,6 +119,7 @@ class Intake:
             return
         except Exception as error:
             # For lack of memory, above all: free what was decoded so far before the answer is made.
+            reserve.spend()
             release_frames(error)
             self._refuse(_id_at_beginning(frame), error, None, release)
             return

@@ -96,8 +96,11 @@ class LanguageServer:
             thread = threading.Thread(
                 target=self._make, args=(self._initialize,), name="mandrake-sessions-lsp", daemon=True
             )
-            thread.start()
             self._is_loading = True
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError) as error:
+                self._loop.call_soon(self._loaded, None, error)
 
     def _make(self, initialize: dict[str, Any] | None) -> None:
         """On a thread of its own: import pygls, and let it hear of the client, for which it makes most of its types."""

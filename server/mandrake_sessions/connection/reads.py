@@ -14,6 +14,7 @@ from attrs import frozen
 from mandrake_sessions.brief import Briefly
 from mandrake_sessions.connection.answering import access_of, answer, method_of
 from mandrake_sessions.connection.call import Call
+from mandrake_sessions.connection.runner import no_thread
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions, NewSubscription
 from mandrake_sessions.connection.waiting_queue import WaitingQueue
 from mandrake_sessions.errors import Cancelled, TakesLong
@@ -112,6 +113,8 @@ class LongReads:
         beginning = self._subscriptions.prepare(manager)
 
         def read() -> Answer:
+            if call.answered:
+                raise Cancelled("the request was answered before it was read")
             with snapshot, LargeWork(is_bounded=method_of(call).is_paged):
                 return Answer(answer(call, manager, beginning), beginning)
 
@@ -120,7 +123,13 @@ class LongReads:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._done, call, finished)
 
-        self._executor.submit(read).add_done_callback(done)
+        try:
+            self._executor.submit(read).add_done_callback(done)
+        except (RuntimeError, MemoryError) as error:
+            # No thread can be started now. One that is there already finds the call answered.
+            del self.reading[call]
+            snapshot.release()
+            self._conclude(call, no_thread(error))
 
     def cancel(self, message_id: Any) -> bool:
         """End a read; whether there was one with this id."""

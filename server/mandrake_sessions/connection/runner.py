@@ -66,7 +66,8 @@ class ThreadRunner:
 
     def __init__(self, name: str, on_done: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"mandrake-sessions-{name}")
+        self._name = name
+        self._executor = self._new_executor()
         self._on_done = on_done
         self._waiting = 0
         self._closed = False
@@ -76,9 +77,17 @@ class ThreadRunner:
         return self._waiting > 0
 
     def run(self, work: Callable[[], T], then: Callable[[T | Exception], object]) -> bool:
-        if not self._closed:
-            self._waiting += 1
+        if self._closed:
+            return False
+        self._waiting += 1
+        try:
             self._executor.submit(self._work, work, then)
+        except (RuntimeError, MemoryError) as error:
+            # There is no thread yet, and none can be started now. What was submitted is forgotten with its executor.
+            self._executor = self._new_executor()
+            self._waiting -= 1
+            then(no_thread(error))
+            return True
         return False
 
     def settle(self) -> None:
@@ -88,6 +97,9 @@ class ThreadRunner:
         """Wait until all that was given to it is done."""
         self._closed = True
         self._executor.shutdown(wait=True)
+
+    def _new_executor(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, thread_name_prefix=f"mandrake-sessions-{self._name}")
 
     def _work(self, work: Callable[[], Any], then: Callable[[Any], object]) -> None:
         try:
@@ -106,6 +118,13 @@ class ThreadRunner:
             then(outcome)
         finally:
             self._on_done()
+
+
+def no_thread(error: Exception) -> MemoryError:
+    """What a call is answered with that needs a thread where none can be started: a thread needs memory."""
+    found = MemoryError("no thread could be started")
+    found.__cause__ = error
+    return found
 
 
 def _nothing() -> None:

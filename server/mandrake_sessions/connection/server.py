@@ -90,11 +90,12 @@ class Server:
         self._reader.start()
         self._caretaker.begin()
         await self._ending.wait()
-        self._subscriptions.close()
-        self._monitor.close()
-        self._dispatcher.close()
-        self._language.close()
-        self.stores.close()
+        for part in (self._subscriptions, self._monitor, self._dispatcher, self._language, self.stores):
+            try:
+                part.close()
+            except Exception:
+                # All is answered, and what is stored needs no orderly end.
+                logger.exception("a part of the server could not be closed")
         exit_code = self._ending.exit_code if self._outbound.failure is None else OUTPUT_FAILED
         logger.info("ended with code %d", exit_code)
         return exit_code

@@ -11,6 +11,8 @@ INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
+# The incident of an error for lack of memory. The log has nothing under it.
+NO_INCIDENT = "00000000-0000-0000-0000-000000000000"
 
 
 class RpcError(SessionsError):
@@ -34,6 +36,16 @@ def invalid_request(reason: str) -> RpcError:
 def message_too_large(size: int, limit: int, advice: str) -> RpcError:
     return RpcError(
         INVALID_REQUEST, "tooLarge", f"a message of {size} bytes; at most {limit} are read, {advice}", limit=limit
+    )
+
+
+def no_memory() -> RpcError:
+    return RpcError(
+        INTERNAL_ERROR,
+        "internal",
+        "the server has no memory for this request; send it again, or less at a time",
+        retryable=True,
+        incident=NO_INCIDENT,
     )
 
 

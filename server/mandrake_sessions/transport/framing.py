@@ -1,7 +1,8 @@
 """Bytes to frames, and messages to bytes, in the two framings (protocol, section 1).
 
 A framer takes the bytes as they were read and gives the complete frames: ``bytes`` is the JSON of a message or of a
-batch; ``TooLong`` and ``Broken`` are faults. It never holds more than one message of the greatest size.
+batch; ``TooLong``, ``NoRoom`` and ``Broken`` are faults. It never holds more than one message of the greatest size, and
+drops that one if there is no memory for it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
+
+from mandrake_sessions.transport.memory import reserve
 
 MAX_HEADER_BYTES = 64 * 1024
 # How much of a message that is too large is kept, to find its id in.
@@ -38,13 +41,20 @@ class TooLong:
 
 
 @frozen
+class NoRoom:
+    """A message that there was no memory for; ``prefix`` is how it began."""
+
+    prefix: bytes
+
+
+@frozen
 class Broken:
     """Bytes that are no message in this framing."""
 
     reason: str
 
 
-Frame = bytes | TooLong | Broken
+Frame = bytes | TooLong | NoRoom | Broken
 
 
 class Framer(Protocol):
@@ -58,6 +68,10 @@ class Framer(Protocol):
 
     def finish(self) -> Iterable[Frame]:
         """What the end of the input completes."""
+
+    def drop(self) -> bool:
+        """Free what is held of the message that is being received, which becomes ``NoRoom`` at its end. Whether that
+        was anything."""
 
     def wrap(self, message: bytes) -> bytes:
         """A message as it is sent; its JSON is on one line."""
@@ -77,6 +91,8 @@ class LineFramer:
         # Of the line so far, without the blanks it began with; and of that up to its last byte that is none.
         self._size = 0
         self._filled = 0
+        # How the line began, if there is no memory for it.
+        self._dropped: NoRoom | None = None
 
     def feed(self, data: bytes) -> Iterable[Frame]:
         *lines, rest = data.split(b"\n")
@@ -97,7 +113,23 @@ class LineFramer:
     def around(self, size: int) -> tuple[bytes, bytes]:  # noqa: ARG002
         return b"", b"\n"
 
+    def drop(self) -> bool:
+        parts, self._parts = self._parts, []
+        if self._dropped is None and parts:
+            self._dropped = NoRoom(_beginning(parts))
+        return bool(parts)
+
     def _add(self, part: bytes) -> None:
+        if self._dropped is None:
+            try:
+                self._hold(part)
+            except MemoryError:
+                reserve.spend()
+                self.drop()
+                if self._dropped is None:
+                    self._dropped = NoRoom(b"")
+
+    def _hold(self, part: bytes) -> None:
         """Past the limit only the length goes on being counted. Blanks around a message are not of it."""
         if not self._size:
             part = part.lstrip(_BLANK)
@@ -108,8 +140,16 @@ class LineFramer:
         self._size += len(part)
 
     def _take(self) -> Sequence[Frame]:
-        line = b"".join(self._parts)
+        line = b""
+        try:
+            line = b"".join(self._parts)
+        except MemoryError:
+            reserve.spend()
+            self.drop()
         filled, self._parts, self._size, self._filled = self._filled, [], 0, 0
+        if self._dropped is not None:
+            dropped, self._dropped = self._dropped, None
+            return (dropped,)
         if filled > self.max_bytes:
             return (TooLong(filled, line[:PREFIX_BYTES]),)
         return (line[:filled],) if filled else ()
@@ -129,15 +169,22 @@ class HeaderFramer:
         self._buffer = bytearray()
         self._length: int | None = None
         self._lost = False
-        self._skipping: TooLong | None = None
+        self._skipping: TooLong | NoRoom | None = None
         self._to_skip = 0
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        self._buffer += data
+        try:
+            self._buffer += data
+        except MemoryError:
+            reserve.spend()
+            if not self.drop():
+                raise
+            yield from self._skip()
+            self._buffer += data
         while True:
-            before = len(self._buffer), self._length, self._lost, self._to_skip
+            before = self._state()
             yield from self._step()
-            if before == (len(self._buffer), self._length, self._lost, self._to_skip):
+            if before == self._state():
                 return
 
     def finish(self) -> Iterator[Frame]:
@@ -152,6 +199,9 @@ class HeaderFramer:
     def around(self, size: int) -> tuple[bytes, bytes]:
         return b"Content-Length: %d\r\n\r\n" % size, b""
 
+    def _state(self) -> tuple[object, ...]:
+        return len(self._buffer), self._length, self._lost, self._to_skip
+
     def _step(self) -> Iterator[Frame]:
         if self._skipping is not None:
             yield from self._skip()
@@ -160,10 +210,28 @@ class HeaderFramer:
         elif self._length is None:
             yield from self._read_header()
         elif len(self._buffer) >= self._length:
-            body = bytes(self._buffer[: self._length])
-            del self._buffer[: self._length]
-            self._length = None
-            yield body
+            yield from self._take(self._length)
+
+    def _take(self, length: int) -> Iterator[Frame]:
+        """The body that is there as a whole."""
+        body: bytes | None = None
+        try:
+            # One copy, where a slice of the buffer would be another.
+            with memoryview(self._buffer) as view:
+                body = bytes(view[:length])
+        except MemoryError:
+            reserve.spend()
+            self.drop()
+            return
+        del self._buffer[:length]
+        self._length = None
+        yield body
+
+    def drop(self) -> bool:
+        if self._length is None:
+            return False
+        self._skipping, self._to_skip, self._length = NoRoom(b""), self._length, None
+        return bool(self._buffer)
 
     def _read_header(self) -> Iterator[Frame]:
         blank = len(self._buffer) - len(self._buffer.lstrip(_BLANK))
@@ -200,7 +268,7 @@ class HeaderFramer:
         skipped = min(self._to_skip, len(self._buffer))
         kept = self._skipping.prefix
         prefix = kept + bytes(self._buffer[: min(skipped, PREFIX_BYTES - len(kept))])
-        self._skipping = TooLong(self._skipping.size, prefix)
+        self._skipping = evolve(self._skipping, prefix=prefix)
         del self._buffer[:skipped]
         self._to_skip -= skipped
         if self._to_skip == 0:
@@ -215,6 +283,16 @@ class HeaderFramer:
             self._lost = False
         elif len(self._buffer) > _LONGEST_HEADER:
             del self._buffer[:-_LONGEST_HEADER]
+
+
+def _beginning(parts: Iterable[bytes]) -> bytes:
+    """As much of what the parts make as an id is looked for in."""
+    found = b""
+    for part in parts:
+        found += part[: PREFIX_BYTES - len(found)]
+        if len(found) == PREFIX_BYTES:
+            break
+    return found
 
 
 def _content_length(block: bytes) -> int | None:

@@ -1,13 +1,39 @@
-"""Gives the memory of a large message back to the system once the message is done with."""
+"""Gives the memory of a large message back to the system once the message is done with, and keeps a little in reserve
+for the answers of a process that has no more."""
 
 from __future__ import annotations
 
+import mmap
 import sys
+from contextlib import suppress
 from functools import cache
 
 # glibc's M_MMAP_THRESHOLD, and the bytes from which on a block is mapped by itself.
 _MMAP_THRESHOLD = -3
 _LARGE_BLOCK = 1024 * 1024
+# Address space that nobody touches, so it takes no memory. Python's smallest share of new memory is 1 MiB.
+_RESERVE_BYTES = 4 * 1024 * 1024
+
+
+class Reserve:
+    """``spend`` when there is no memory, so that what is small goes on; ``keep`` it again when there is some."""
+
+    def __init__(self) -> None:
+        self._mapped: mmap.mmap | None = None
+
+    def keep(self) -> None:
+        if self._mapped is None:
+            with suppress(OSError, MemoryError):
+                self._mapped = mmap.mmap(-1, _RESERVE_BYTES)
+
+    def spend(self) -> None:
+        mapped, self._mapped = self._mapped, None
+        if mapped is not None:
+            mapped.close()
+
+
+# Of this process, which has one limit.
+reserve = Reserve()
 
 
 @cache

@@ -17,14 +17,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from mandrake_sessions.transport.framing import Framer
 from mandrake_sessions.transport.jsonrpc import encode
 from mandrake_sessions.transport.spool import Encoded, Spooled, discard
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Bytes. A queue that holds more is full: its user makes no further messages for this peer.
 HIGH_WATER = 1024 * 1024
@@ -97,11 +100,18 @@ class Outbound:
     def flush(self) -> None:
         """Write what was queued since the last flush, in one write where that does not block."""
         if not self._batch:
+            if self._waiting and self._thread is None:
+                with self._lock:
+                    self._start_thread()
             return
-        data = b"".join(self._batch)
-        self._batch.clear()
-        self._batch_bytes = 0
-        self._enqueue(data)
+        batch, self._batch, self._batch_bytes = self._batch, [], 0
+        try:
+            batch = [b"".join(batch)]
+        except MemoryError:
+            # Then each in a write of its own.
+            logger.debug("there is no memory to send a burst at once")
+        for data in batch:
+            self._enqueue(data)
 
     @property
     def is_full(self) -> bool:
@@ -135,15 +145,17 @@ class Outbound:
             return len(data)
 
     def _start_thread(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="mandrake-sessions-out", daemon=True)
-            self._thread.start()
+        """Where no thread can be started now, the next message or ``flush`` tries again."""
+        if self._thread is not None:
+            return
+        with suppress(RuntimeError, MemoryError):
+            thread = threading.Thread(target=self._run, name="mandrake-sessions-out", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def _run(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._queue)
-                data = self._queue[0]
+            data = _patiently(self._first)
             try:
                 self._write_out(data)
             except OSError as error:
@@ -156,13 +168,19 @@ class Outbound:
                 self._queue.popleft()
             discard(data)
 
+    def _first(self) -> Encoded | memoryview:
+        """What is to be written next, once there is something."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue)
+            return self._queue[0]
+
     def _write_out(self, data: Encoded | memoryview) -> None:
         """Write it in steps, however long the peer takes for each. Raises OSError."""
         left = len(data)
         view = memoryview(b"" if isinstance(data, Spooled) else data)
         while left:
             if not view and isinstance(data, Spooled):
-                view = memoryview(data.read(min(left, WRITE_BYTES)))
+                view = memoryview(_patiently(partial(data.read, min(left, WRITE_BYTES))))
             written = self._write_blocking(view[:WRITE_BYTES])
             view = view[written:]
             left -= written
@@ -171,7 +189,7 @@ class Outbound:
                 self._waiting -= written
                 drained = was_full and not self.is_full
             if drained:
-                self._on_drained()
+                _patiently(self._on_drained)
 
     def _write_blocking(self, data: memoryview) -> int:
         """Write at least one byte, and say how many; wait where another process has set O_NONBLOCK."""
@@ -195,6 +213,15 @@ class Outbound:
         self._queue.clear()
         self._changed.notify_all()
         self._on_closed()
+
+
+def _patiently(work: Callable[[], T]) -> T:
+    """What the work gives, when there is memory for it: without this thread nobody is sent anything more."""
+    while True:
+        try:
+            return work()
+        except MemoryError:
+            time.sleep(_TRY_SECONDS)
 
 
 def _wait_until_writable(fd: int) -> None:
