@@ -166,7 +166,9 @@ def _add_backup(commands: Any) -> None:
     backup = _add_command(commands, "backup", "copy a store while it is in use", _BACKUP, needed="DEST")
     backup.add_argument("destination", metavar="DEST", help="a file, or a directory for a file named after the time")
     backup.add_argument("--force", action="store_true", help="replace DEST if it exists")
-    backup.add_argument("--as-is", action="store_true", help="copy a store with faults too; list them, and exit with 1")
+    faulty = backup.add_mutually_exclusive_group()
+    faulty.add_argument("--as-is", action="store_true", help="copy a store with faults too; list them, and exit with 1")
+    faulty.add_argument("--salvage", action="store_true", help="copy the rows that can be read of a damaged store")
 
 
 def _add_restore(commands: Any) -> None:

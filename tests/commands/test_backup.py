@@ -165,6 +165,13 @@ def test_a_store_in_which_something_is_wrong_is_copied_as_it_is_when_asked_for(
     assert not copied.err
     assert state(workspace)["copy.sqlite"]
     assert mode(workspace / "copy.sqlite") == 0o600
+    last = copied.out.splitlines()[-1]
+    if harm is odd_pages:
+        # What doctor advises: --fix does not write to damaged tables.
+        (advice,) = [line for line in told.splitlines() if line.startswith("- restore a backup")]
+        assert last == f"The tables are damaged, and nothing mends them: {advice.removeprefix('- ')}"
+    else:
+        assert last.endswith(f": mandrake-sessions doctor --fix --database {workspace / 'copy.sqlite'}")
     # Nothing of it was put right on the way.
     assert run(workspace, "doctor", "--database", "copy.sqlite", code=1).out
     assert names(workspace) == [".git", ".ws", "copy.sqlite"]

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")))
 EXAMPLES = {
     "README.md": {"watch", "write", "pipe", "python"},
-    "docs/keeping.md": {"keep", "replaced", "move"},
+    "docs/keeping.md": {"keep", "salvage", "replaced", "move"},
     "docs/client.md": {"client", "sync"},  # run in tests/client
 }
 # A block of code with what stands above it: `<!-- example: NAME -->`, `<!-- not run: WHY -->`,
@@ -132,6 +132,14 @@ def test_keeping_a_store(workspace: Path) -> None:
     (kept,) = shell("docs/keeping.md", "replaced", workspace).splitlines()
     assert kept in told
     assert not (workspace / kept).exists()
+
+
+def test_salvaging_a_store(workspace: Path) -> None:
+    (made, _, _) = answers(shell("README.md", "pipe", workspace))
+    told = shell("docs/keeping.md", "salvage", workspace)
+    assert "All is well." in told or "0 problems" in told
+    (_, found, _) = answers(shell("README.md", "pipe", workspace))
+    assert found["result"]["id"] == made["result"]["id"]
 
 
 def test_the_samples_of_doctor_are_what_it_prints(workspace: Path) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from argparse import Namespace
 
 from mandrake_sessions.commands.shared import DONE, FAILED, ended, say, shown_progress
-from mandrake_sessions.maintenance import back_up
+from mandrake_sessions.commands.words import COMMAND_WORDS
+from mandrake_sessions.maintenance import back_up, salvage
 from mandrake_sessions.maintenance.words import plural, size_text
 
 
 def run(options: Namespace) -> int:
     """0: the copy is whole. 1: the copy failed, or has faults. 2: DEST cannot be used."""
-    return ended(options, lambda meant: _back_up(options, meant.database, meant.busy_timeout))
+    work = _salvage if options.salvage else _back_up
+    return ended(options, lambda meant: work(options, meant.database, meant.busy_timeout))
 
 
 def _back_up(options: Namespace, database: str, busy_timeout: float) -> int:
@@ -33,5 +35,16 @@ def _back_up(options: Namespace, database: str, busy_timeout: float) -> int:
     say(f"{database} → {made.path}: {held}, copied as it is, not verified; {plural(len(made.faults), 'problem')}:")
     for fault in made.faults:
         say(f"- {fault}")
-    say(f"Mend the copy before you restore it: mandrake-sessions doctor --fix --database {made.path}")
+    if (advice := made.advice(COMMAND_WORDS)) is not None:
+        say(advice)
     return FAILED
+
+
+def _salvage(options: Namespace, database: str, busy_timeout: float) -> int:
+    made = salvage(database, options.destination, replace=options.force, busy_timeout=busy_timeout)
+    lost = f"; rows are lost in {plural(made.gaps, 'place')}" if made.gaps else ""
+    say(f"{database} → {made.path}: {plural(made.rows, 'row')}, {size_text(made.size)}{lost}")
+    if made.faults:
+        mend = COMMAND_WORDS.maintenance("repair", made.path)
+        say(f"{plural(len(made.faults), 'problem')} in the copy. Mend it before you restore it: {mend}")
+    return FAILED if made.gaps or made.faults else DONE

@@ -3,7 +3,7 @@
 ``database`` is always the path of the file. ``busy_timeout`` is how many seconds to wait for other processes' locks.
 """
 
-from mandrake_sessions.maintenance.backup import Backup, back_up
+from mandrake_sessions.maintenance.backup import Backup, Salvaged, back_up, salvage
 from mandrake_sessions.maintenance.checkup import Finding, Level, check_up
 from mandrake_sessions.maintenance.migration import Schema, migrate, schema
 from mandrake_sessions.maintenance.prune import Pruned, prune
@@ -21,6 +21,7 @@ __all__ = [
     "Pruned",
     "Repair",
     "Restored",
+    "Salvaged",
     "Schema",
     "back_up",
     "check_links",
@@ -30,5 +31,6 @@ __all__ = [
     "repair",
     "require_file",
     "restore",
+    "salvage",
     "schema",
 ]

@@ -11,11 +11,14 @@ from pathlib import Path
 
 from attrs import frozen
 
-from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason
+from mandrake_sessions.errors import PYTHON, InvalidValue, StorageFailure, StorageReason, Wording, Words
 from mandrake_sessions.files import explain
 from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.store.sqlite.copying import Progress, copy_database
+from mandrake_sessions.store.sqlite.failures import how_to_recover
 from mandrake_sessions.store.sqlite.partial import PartialFile, partial_file
+from mandrake_sessions.store.sqlite.reading import require_file
+from mandrake_sessions.store.sqlite.salvage import salvage_database
 from mandrake_sessions.store.sqlite.verify import Facts, Faults, find_faults, look_at
 
 _MAY_NOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -30,6 +33,23 @@ class Backup:
     size: int
     sessions: int | None
     store_id: str | None
+    faults: list[str]
+    _advice: Wording | None = None
+
+    def advice(self, words: Words = PYTHON) -> str | None:
+        """What to do about the faults, in the words of whoever reads it."""
+        return None if self._advice is None else self._advice(words)
+
+
+@frozen
+class Salvaged:
+    """What could be read of a damaged store, as a file of its own. ``gaps``: in how many places rows could not be read.
+    ``faults``: what is wrong with the copy, as sentences; ``repair`` mends that. ``size`` in bytes."""
+
+    path: str
+    size: int
+    rows: int
+    gaps: int
     faults: list[str]
 
 
@@ -69,7 +89,45 @@ def back_up(
         size = os.stat(partial.path).st_size  # noqa: PTH116
         _publish(partial, target, replace=replace)
     sessions, store_id = (None, None) if copied is None else (copied.sessions, copied.store_id)
-    return Backup(str(target), size, sessions, store_id, faults.texts)
+    advice = _advice(faults, database, str(target)) if faults.texts else None
+    return Backup(str(target), size, sessions, store_id, faults.texts, advice)
+
+
+def _advice(faults: Faults, database: str, copy: str) -> Wording:
+    if faults.in_pages:
+        # Nothing mends a file that SQLite itself calls damaged.
+        return lambda words: f"The tables are damaged, and nothing mends them: {how_to_recover(database, words)}"
+    return lambda words: f"Mend the copy before you restore it: {words.maintenance('repair', copy)}"
+
+
+def salvage(database: str, destination: str, *, replace: bool = False, busy_timeout: float = 5.0) -> Salvaged:
+    """Copy what can still be read of a damaged store, row by row, to one file with sound tables. The store does not
+    change.
+
+    Raises:
+        InvalidValue: as with ``back_up``.
+        StorageFailure: there is no store, nothing of it can be read, or writing failed. Nothing is left of the copy.
+        Busy: another process held the lock of the store.
+    """
+    target = _target(database, destination)
+    require_file(database)
+    _check_target(database, target, replace=replace)
+    with _unfinished(target, database) as partial:
+        try:
+            found = salvage_database(database, partial.path, busy_timeout)
+        except StorageFailure as failure:
+            if failure.reason is not StorageReason.CORRUPT:
+                raise
+            why = failure.__cause__ or failure
+            raise StorageFailure(
+                failure.reason,
+                lambda words: f"nothing of {database} can be read ({why}); {words.maintenance('restore', database)}",
+                database,
+            ) from failure
+        faults = find_faults(partial.path)
+        size = os.stat(partial.path).st_size  # noqa: PTH116
+        _publish(partial, target, replace=replace)
+    return Salvaged(str(target), size, found.rows, found.gaps, faults.texts)
 
 
 @contextmanager

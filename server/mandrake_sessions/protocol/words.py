@@ -15,6 +15,7 @@ _FLAGS = {"db_path": "--database"}
 _COMMANDS = {
     "migrate": "mandrake-sessions migrate --database {}",
     "repair": "mandrake-sessions doctor --fix --database {}",
+    "salvage": "mandrake-sessions backup --salvage --database {} COPY",
     "restore": "mandrake-sessions restore --database {} BACKUP",
 }
 

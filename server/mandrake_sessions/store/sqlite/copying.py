@@ -30,7 +30,7 @@ def copy_database(source: str, destination: str, budget: float, progress: Progre
         StorageFailure: either file cannot be read or written; ``full``, ``corrupt`` …
         Busy: another process held the lock of the source for ``budget`` seconds.
     """
-    with reading(source) as reader, one_snapshot(reader, source, budget), _full_disk_told(destination):
+    with reading(source) as reader, one_snapshot(reader, source, budget), full_disk_told(destination):
         with closing(_new(destination)) as writer:
             # Nobody uses the copy yet: after a crash it is thrown away.
             writer.execute("PRAGMA journal_mode=OFF").fetchone()
@@ -52,7 +52,7 @@ def _mark_as_copy(connection: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def _full_disk_told(destination: str) -> Iterator[None]:
+def full_disk_told(destination: str) -> Iterator[None]:
     """The source is only read, so a full disk is the copy's."""
     try:
         yield

@@ -6,7 +6,6 @@ import errno
 import logging
 import os
 import re
-import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,10 +57,9 @@ _OS_REASONS = {
 
 def how_to_recover(path: str, words: Words) -> str:
     """Advice for a damaged file. It names the file, so that nobody replaces another store."""
-    file = shlex.quote(path)
     return (
-        f"restore a backup ({words.maintenance('restore', path)}), or recover what can be read"
-        f' (sqlite3 {file} ".recover" | sqlite3 NEW, with a sqlite3 that has .recover: not all have) and restore that'
+        f"restore a backup ({words.maintenance('restore', path)}), or copy what can still be read"
+        f" ({words.maintenance('salvage', path)}), mend the copy, and restore that"
     )
 
 
