@@ -31,12 +31,13 @@ from commands.running import (
     writing,
 )
 from mandrake_sessions import SessionManager
+from mandrake_sessions.store.sqlite.facts import WAL_ADVICE
 from strict import connected
 from wire import OLDEST_SCHEMA
 
 CHECKS = [
     "program", "file", "schema", "integrity", "contents", "references", "rows", "counters", "migrations", "turns",
-    "free pages", "wal", "leases", "permissions", "git", "disk", "leftovers",
+    "free pages", "wal", "leases", "permissions", "git", "disk", "leftovers", "rescued",
 ]  # fmt: skip
 
 
@@ -208,9 +209,37 @@ def test_a_wal_that_is_long_is_emptied(workspace: Path) -> None:
         for title in ("big", "bigger", "biggest"):
             fill(database, title, text=60_000_000)
         assert wrong(workspace) == {"wal": "warning"}
+        report = run(workspace, "doctor", "--fix").out
+        assert f"not fixed: the -wal cannot be emptied while a program reads from it; {WAL_ADVICE}\n" in report
+        assert f"\n- {WAL_ADVICE}\n" in report
+        assert any(warning.endswith(WAL_ADVICE) for warning in warnings_of(workspace))
         reader.execute("ROLLBACK")
         assert wrong(workspace, "--fix") == {}
     assert titles(database) == ["big", "bigger", "biggest", "one"]
+
+
+def test_a_copy_of_a_lost_wal_is_named_as_in_the_health(workspace: Path) -> None:
+    database = store_of(workspace)
+    fill(database, "one")
+    kept = database.with_name(f"{database.name}.rescued-20260101-000000.backup")
+    shutil.copy(database, kept)
+    kept.chmod(0o644)
+    named = findings(workspace, code=1)
+    assert (named["rescued"]["level"], named["permissions"]["level"]) == ("warning", "problem")
+    assert str(kept) in named["rescued"]["text"]
+    assert str(kept) in named["permissions"]["text"]
+    warnings = warnings_of(workspace)
+    assert f"{named['rescued']['text']}; {named['rescued']['advice']}" in warnings
+    assert f"other users may use {kept} (mode 644); chmod go= it" in warnings
+    assert wrong(workspace, "--fix") == {"rescued": "warning"}
+
+
+def warnings_of(workspace: Path) -> list[str]:
+    """What the health of a server says of the store."""
+    with connected(workspace) as client:
+        client.session_list()
+        (store,) = client.server_health().stores
+        return list(store.warnings)
 
 
 def test_a_count_that_was_put_right_is_told_to_subscribers(workspace: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import platform
 import shutil
@@ -22,7 +21,7 @@ from mandrake_sessions.store.sqlite.build import WAL_RESET_ADVICE, WAL_RESET_BUG
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.copying import Progress
 from mandrake_sessions.store.sqlite.deep_check import Problem, deep_check
-from mandrake_sessions.store.sqlite.facts import DISK_ADVICE, NEARLY_FULL, WAL_DEBT
+from mandrake_sessions.store.sqlite.facts import DISK_ADVICE, NEARLY_FULL, RESCUED, RESCUED_ADVICE, WAL_ADVICE, WAL_DEBT
 from mandrake_sessions.store.sqlite.failures import how_to_recover
 from mandrake_sessions.store.sqlite.immediate import one_snapshot
 from mandrake_sessions.store.sqlite.leases import (
@@ -32,9 +31,10 @@ from mandrake_sessions.store.sqlite.leases import (
 )
 from mandrake_sessions.store.sqlite.migrate import changed_migrations, latest_version
 from mandrake_sessions.store.sqlite.partial import dead_partials
-from mandrake_sessions.store.sqlite.permissions import mode_against_owner, mode_for_others
+from mandrake_sessions.store.sqlite.permissions import mode_against_owner, mode_for_others, private_files
 from mandrake_sessions.store.sqlite.reading import reading
 from mandrake_sessions.store.sqlite.replacing import second_names
+from mandrake_sessions.store.sqlite.rescue import rescued_copies
 from mandrake_sessions.store.sqlite.verify import broken_references, check_ours, integrity, is_empty
 from mandrake_sessions.version import __version__
 from mandrake_sessions.workspaces import WORKSPACE_DIRECTORY, own_directory
@@ -246,7 +246,8 @@ def _free_pages(connection: StoreConnection, _database: str) -> Finding:
 def _wal(database: str) -> Finding:
     size = file_size(database + "-wal")
     if size > WAL_DEBT:
-        return Finding("wal", Level.WARNING, f"{size_text(size)} are not in the database yet", Cure.WAL)
+        text = f"{size_text(size)} are not in the database yet"
+        return Finding("wal", Level.WARNING, text, Cure.WAL, WAL_ADVICE)
     return Finding("wal", Level.OK, size_text(size))
 
 
@@ -304,6 +305,12 @@ def _leftovers(database: str) -> Finding:
     return Finding("leftovers", Level.OK, "none")
 
 
+def _rescued(database: str) -> Finding:
+    if copies := rescued_copies(database):
+        return Finding("rescued", Level.WARNING, f"{', '.join(copies)} {RESCUED}", advice=RESCUED_ADVICE)
+    return Finding("rescued", Level.OK, "none")
+
+
 # Checks of the deep check that have a line of their own: the text where it finds nothing, and their cures.
 _IN_ORDER = {
     "references": "the parent of each row exists",
@@ -319,16 +326,8 @@ _OUTSIDE: tuple[Callable[[str], Finding], ...] = (
     _gitignore,
     _disk,
     _leftovers,
+    _rescued,
 )
-
-
-def private_files(database: str) -> list[str]:
-    """The files of the store that exist, with the copies beside it."""
-    file = Path(database)
-    named = [database, database + "-wal", database + "-shm"]
-    return [path for path in named if os.path.exists(path)] + [  # noqa: PTH110
-        str(copy) for copy in sorted(file.parent.glob(f"{glob.escape(file.name)}.*.backup"))
-    ]
 
 
 def private_directories(database: str) -> list[str]:

@@ -17,17 +17,17 @@ from mandrake_sessions.maintenance.checkup import (
     is_damaged,
     leftovers,
     private_directories,
-    private_files,
 )
 from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.operations.leases import interrupt_orphans
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sqlite import checkup
 from mandrake_sessions.store.sqlite.backup import back_up_before_repair
+from mandrake_sessions.store.sqlite.facts import WAL_ADVICE, WAL_DEBT
 from mandrake_sessions.store.sqlite.leases import dead_file, dead_lease_files, remove_if_empty
 from mandrake_sessions.store.sqlite.mending import mend
 from mandrake_sessions.store.sqlite.partial import remove_partial
-from mandrake_sessions.store.sqlite.permissions import DIRECTORY_MODE, FILE_MODE, mode_for_others
+from mandrake_sessions.store.sqlite.permissions import DIRECTORY_MODE, FILE_MODE, mode_for_others, private_files
 from mandrake_sessions.store.sqlite.replacing import remove_second_names
 from mandrake_sessions.store.sqlite.running import SqliteTransaction
 from mandrake_sessions.store.sqlite.store import SqliteStore
@@ -73,7 +73,7 @@ def repair(
 MENDING_SECONDS = 5.0
 
 # Each cure does its work and gives a sentence about it, or nothing where there was nothing to do any more.
-Work = Callable[[], str | None]
+Work = Callable[[], str | Repair | None]
 
 
 def _rebuild_indexes(store: SqliteStore) -> str:
@@ -104,11 +104,13 @@ def _free_pages(store: SqliteStore) -> str | None:
     return "returned free pages to the file system" if freed else None
 
 
-def _empty_wal(store: SqliteStore) -> str | None:
+def _empty_wal(store: SqliteStore) -> str | Repair | None:
     wal = f"{store.name}-wal"
     before = file_size(wal)
     store.checkpoint()
-    return "emptied the -wal" if file_size(wal) < before else None
+    if (after := file_size(wal)) > WAL_DEBT:
+        return Repair(False, f"the -wal cannot be emptied while a program reads from it; {WAL_ADVICE}")
+    return "emptied the -wal" if after < before else None
 
 
 def _step_by_step(store: SqliteStore, work: Callable[[SqliteTransaction], int]) -> int:
@@ -124,7 +126,7 @@ def _once(store: SqliteStore, work: Callable[[SqliteTransaction], int]) -> int:
 
 
 # In the order in which they are done: later cures rely on earlier ones.
-_INSIDE: dict[Cure, Callable[[SqliteStore], str | None]] = {
+_INSIDE: dict[Cure, Callable[[SqliteStore], str | Repair | None]] = {
     Cure.INDEXES: _rebuild_indexes,
     Cure.ROWS: _delete_strays,
     Cure.COUNTERS: _mend_counters,
@@ -163,8 +165,9 @@ def _attempts(works: Iterable[Work]) -> list[Repair]:
     repairs = []
     for work in works:
         try:
-            text = work()
-            repairs += [] if text is None else [Repair(True, text)]
+            outcome = work()
+            if outcome is not None:
+                repairs.append(outcome if isinstance(outcome, Repair) else Repair(True, outcome))
         except SessionsError as error:
             repairs.append(Repair(False, error.worded))
         except OSError as error:

@@ -12,7 +12,7 @@ from mandrake_sessions.store.sql.changes import store_id
 from mandrake_sessions.store.sqlite.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
 from mandrake_sessions.store.sqlite.database import Database
 from mandrake_sessions.store.sqlite.deep_check import deep_check
-from mandrake_sessions.store.sqlite.facts import DISK_ADVICE, NEARLY_FULL, WAL_ADVICE, WAL_DEBT
+from mandrake_sessions.store.sqlite.facts import DISK_ADVICE, NEARLY_FULL, RESCUED, RESCUED_ADVICE, WAL_ADVICE, WAL_DEBT
 from mandrake_sessions.store.sqlite.leases import unusable_lock_directory
 from mandrake_sessions.store.sqlite.migrate import latest_version, user_version
 from mandrake_sessions.store.sqlite.opening import CHECKED_AT_OPENING, find_damage
@@ -114,10 +114,7 @@ def _warnings(
     # pushed again and again.
     if wal_bytes > WAL_DEBT:
         found.append(f"the -wal has grown beyond {WAL_DEBT} bytes; {WAL_ADVICE}")
-    found.extend(
-        f"{kept} holds what a -wal held that was deleted; open it to see what is in it, then restore or delete it"
-        for kept in rescued_copies(path)
-    )
+    found.extend(f"{kept} {RESCUED}; {RESCUED_ADVICE}" for kept in rescued_copies(path))
     if (unusable := unusable_lock_directory(path)) is not None:
         found.append(unusable)
     schema_version = database.diagnosis.schema_version

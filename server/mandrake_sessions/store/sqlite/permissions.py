@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 from contextlib import suppress
@@ -14,12 +15,19 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def open_to_others(path: str, *, own_directory: bool) -> dict[str, int]:
-    """The files of a store that other users may use, each with its mode; its directory too, if that belongs to the
-    store alone."""
-    paths = [path + suffix for suffix in SUFFIXES]
+    """The files of a store, and the copies beside it, that other users may use, each with its mode; its directory too,
+    if that belongs to the store alone."""
+    paths = private_files(path)
     if own_directory:
         paths.append(os.path.dirname(path))  # noqa: PTH120
     return {path: mode for path in paths if (mode := mode_for_others(path))}
+
+
+def private_files(path: str) -> list[str]:
+    """The files of the store that exist, with the copies beside it."""
+    named = [path + suffix for suffix in SUFFIXES]
+    copies = Path(path).parent.glob(f"{glob.escape(os.path.basename(path))}.*.backup")  # noqa: PTH119
+    return [name for name in named if os.path.exists(name)] + [str(copy) for copy in sorted(copies)]  # noqa: PTH110
 
 
 def mode_for_others(path: str) -> int:
