@@ -9,7 +9,13 @@ $(error PYTHON=$(PYTHON) cannot be used: it is not Python 3.11 or newer, or it d
 endif
 endif
 
-.PHONY: demo test matrix soak check bench reliability format docs clean
+.PHONY: help demo test matrix soak check bench reliability format docs clean
+
+# What `make` alone does.
+.DEFAULT_GOAL := demo
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 demo: $(VENV)/ready-to-run ## The main job: an agent streams a conversation, a watcher draws it.
 	$(BIN)/mandrake-sessions demo $(if $(WORKSPACE),--workspace "$(WORKSPACE)")
@@ -58,5 +64,5 @@ $(VENV)/ready-to-check: $(VENV)/ready-to-run
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
-clean:
+clean: ## Delete everything that the other targets made.
 	rm -rf $(VENV) .matrix .reliability dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

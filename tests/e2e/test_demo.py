@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import subprocess
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from mandrake_sessions.client import Client
+from mandrake_sessions.demo.display import print_header
 from mandrake_sessions.demo.tools import Entry, Listing
-from mandrake_sessions.demo.words import summary
+from mandrake_sessions.demo.words import plan, summary
 from mandrake_sessions.model import HistoryRound, ResponseStatus, ToolCall, TurnStatus
 from strict import StrictClient
 from wire import SERVER, TIMEOUT, clean_environment
@@ -81,12 +84,33 @@ def test_it_copes_with_any_file(tmp_path: Path) -> None:
         (
             [Entry("a", False, 7), Entry("b", True, 0)],
             True,
-            "Of home I saw the first 500 entries only: 1 file, 7 bytes.",
+            "What I saw of home holds 7 bytes: 1 of no kind. The largest there is a, 7 bytes.",
         ),
+        ([Entry("b", True, 0)], True, "What I saw of home has no files."),
     ],
 )
 def test_it_counts_what_it_has_listed(entries: list[Entry], truncated: bool, said: str) -> None:
     assert summary("home", Listing(entries, truncated), [], "Latin", None).startswith(said)
+
+
+def test_it_says_once_that_it_looked_at_a_part() -> None:
+    part = Listing([Entry("README.md", False, 7), Entry("b", True, 0)], truncated=True)
+    assert plan(part, ["README.md"], "Latin").startswith("I looked at the first 500 entries: 1 file. I'll read")
+    assert plan(part, [], "Latin").startswith("I looked at the first 500 entries: 1 file, and none that")
+    assert "500" not in summary("home", part, [], "Latin", None)
+    whole = Listing(part.entries, truncated=False)
+    assert plan(whole, ["README.md"], "Latin").startswith("I count 1 file. I'll read README.md")
+
+
+def test_a_narrow_terminal_breaks_lines_between_words() -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=40, color_system=None, legacy_windows=False)
+    print_header(console, "/home/ann/p/.ws/db.sqlite", 11, 12)
+    lines = [line.strip() for line in shown.getvalue().splitlines()]
+    assert all(len(line) <= 40 for line in lines)
+    # Broken between words, joining the lines with spaces gives the words again.
+    assert "An agent streams its answer into a store; this program watches the store." in " ".join(lines)
+    assert "process 12, with a server of its own, writes" in " ".join(lines)
 
 
 async def test_what_it_prints_is_what_it_stores_every_time(tmp_path: Path) -> None:
@@ -153,7 +177,7 @@ def test_it_says_why_it_cannot_begin(tmp_path: Path, directory: str, speed: str,
 def test_it_says_why_it_failed(tmp_path: Path) -> None:
     (tmp_path / ".ws").write_text("a file where the store's directory should be")
     done = run_demo(tmp_path)
-    assert done.returncode == 1
+    assert (done.returncode, done.stdout) == (1, "")
     assert "Failed to create database directory" in done.stderr
 
 

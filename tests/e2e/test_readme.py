@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,26 @@ def test_from_python(workspace: Path) -> None:
         "sessionCreated", "roundCreated", "created", "appended", "appended", "updated", "sessionUpdated",
         "responseUpdated",
     ]  # fmt: skip
+
+
+def test_python_finds_the_store_that_the_program_finds(workspace: Path) -> None:
+    (made, _, _) = answers(shell("README.md", "pipe", workspace))
+    (named,) = re.findall(r"`(workspace_database\(.*\))`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    (workspace / "below").mkdir()
+    program = (
+        "from pathlib import Path; from mandrake_sessions import SessionManager;"
+        " from mandrake_sessions.workspaces import find_workspace, workspace_database;"
+        f" manager = SessionManager({named}); manager.init();"
+        " print([one.id for one in manager.list_sessions().sessions]); manager.close()"
+    )
+    assert ast.literal_eval(run([sys.executable, "-c", program], workspace / "below")) == [made["result"]["id"]]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_help_has_a_line_for_each_target() -> None:
+    (named,) = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = dict(line.split(maxsplit=1) for line in run(["make", "-s", "-C", str(ROOT), "help"], ROOT).splitlines())
+    assert sorted(listed) == sorted(named.split())
 
 
 def test_keeping_a_store(workspace: Path) -> None:

@@ -53,7 +53,12 @@ def print_header(console: Console, store: str, watcher_pid: int, agent_pid: int)
         ("", ""),
     )
     for line, style in lines:
-        console.print(Text(line, style=style), soft_wrap=True)
+        print_line(console, Text(line, style=style))
+
+
+def print_line(console: Console, line: Text) -> None:
+    """On a terminal it breaks between words; in a pipe it stays one line."""
+    console.print(line, soft_wrap=not console.is_terminal)
 
 
 def call_text(call: ToolCall) -> Text:

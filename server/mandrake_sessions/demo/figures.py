@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mandrake_sessions.client import Client
-from mandrake_sessions.demo.display import printable
+from mandrake_sessions.demo.display import print_line, printable
 from mandrake_sessions.demo.watched import Watched
 from mandrake_sessions.demo.words import shown_size
 from mandrake_sessions.model import HistoryRound, Session, ToolCall, ToolCallStatus, Turn
@@ -72,13 +72,13 @@ def print_figures(console: Console, stored: Stored, watched: Watched, store: str
         "tool calls": f"{len(stored.calls)}, of them {failed} failed",
         "characters": str(sum(len(turn.content or "") for turn in stored.turns)),
         "tokens": f"{sum(turn.output_tokens for turn in stored.turns)} (words, there being no model)",
-        "time": f"{stored.seconds:.1f} s",
+        "time": f"{stored.seconds:.1f} s from the question to the end of the answer",
         "latency": "not measured" if latency is None else f"{latency:.1f} ms from agent to watcher, the median",
         "store": f"{printable(store)}, {shown_size(Path(store).stat().st_size)}",
     }
     console.print(Text("\nStored, and read back from the store:", "bold"))
     for name, value in rows.items():
-        console.print(Text.assemble("  ", (f"{name:<12}", "dim"), value), soft_wrap=True)
+        print_line(console, Text.assemble("  ", (f"{name:<12}", "dim"), value))
     console.print(Text("What was pushed, put together, is what is stored, to the letter.", "green"))
 
 

@@ -62,7 +62,7 @@ class LiveDisplay:
     def finish(self, watched: Watched) -> None:
         self.show(watched)
         self._live.update("", refresh=True)
-        self._console.print(Text(f"{status_text(watched)} · {self._elapsed():.1f} s", "dim"))
+        self._console.print(Text(f"{status_text(watched)} · watched for {self._elapsed():.1f} s", "dim"))
 
     def _frame(self, watched: Watched) -> RenderableType:
         turns = [_turn(turn, cursor=True) for turn in self._unfinished]

@@ -75,6 +75,7 @@ async def _demonstrate(console: Console, workspace: Path, speed: float) -> None:
     ):
         store = (await client.server_info()).stores[0].path
         async with started_agent(workspace, watched.session_id, speed) as agent:
+            await _begin(hearing, agent, watched)
             print_header(console, store, client.pid, agent.pid)
             with LiveDisplay(console) if is_live() else PlainDisplay(console) as display:
                 await _watch(hearing, agent, watched, display)
@@ -85,6 +86,14 @@ async def _demonstrate(console: Console, workspace: Path, speed: float) -> None:
         raise DemoFailed("what was pushed differs from what is stored")
     print_figures(console, stored, watched, store)
     print_how_to_look(console, workspace, watched.session_id, store)
+
+
+async def _begin(hearing: Hearing, agent: AgentProcess, watched: Watched) -> None:
+    """Wait for the question: where the store cannot be written, the error is all that is printed. Raises DemoFailed."""
+    while not watched.question:
+        failure = agent.failure()
+        if not await hearing.has_more(FRAME_SECONDS) and failure is not None:
+            raise DemoFailed(failure)
 
 
 async def _watch(hearing: Hearing, agent: AgentProcess, watched: Watched, display: Display) -> None:

@@ -28,10 +28,11 @@ def pieces(text: str) -> list[str]:
 def plan(listing: Listing, chosen: list[str], language: str) -> str:
     """What the agent says between its looking and its reading."""
     files = _counted(len(listing.files), "file")
+    count = f"I looked at the first {MAX_ENTRIES} entries: {files}" if listing.truncated else f"I count {files}"
     if not chosen:
-        return f"I count {files}, and none that explains itself. Is there a README in {language}, at least?"
+        return f"{count}, and none that explains itself. Is there a README in {language}, at least?"
     names = " and ".join(filter(None, [", ".join(chosen[:-1]), chosen[-1]]))
-    return f"I count {files}. I'll read {names}, and see whether there is a README in {language}, too."
+    return f"{count}. I'll read {names}, and see whether there is a README in {language}, too."
 
 
 def summary(name: str, listing: Listing, documents: list[Document], language: str, failure: str | None) -> str:
@@ -57,13 +58,15 @@ def _size(name: str, listing: Listing) -> str:
     files = listing.files
     total = shown_size(sum(file.bytes for file in files))
     beginning = f"{name} holds {_counted(len(files), 'file')} in {_counted(len(listing.directories) + 1, 'directory')}"
-    if listing.truncated:
-        return f"Of {name} I saw the first {MAX_ENTRIES} entries only: {_counted(len(files), 'file')}, {total}."
     if not files:
-        return f"{beginning}: it is empty."
+        return f"What I saw of {name} has no files." if listing.truncated else f"{beginning}: it is empty."
     largest = max(files, key=lambda file: file.bytes)
     kinds = Counter(PurePosixPath(clean(file.path)).suffix or "no kind" for file in files).most_common(3)
     most = ", ".join(f"{count} of {kind}" for kind, count in kinds)
+    if listing.truncated:
+        # How many there are was said before, and of the rest nothing is known.
+        beginning = f"What I saw of {name} holds {total}"
+        return f"{beginning}: {most}. The largest there is {clean(largest.path)}, {shown_size(largest.bytes)}."
     return f"{beginning}, {total} in all: {most}. The largest is {clean(largest.path)}, {shown_size(largest.bytes)}."
 
 
