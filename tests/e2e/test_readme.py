@@ -127,7 +127,9 @@ def test_python_finds_the_store_that_the_program_finds(workspace: Path) -> None:
         f" manager = SessionManager({named}); manager.init();"
         " print([one.id for one in manager.list_sessions().sessions]); manager.close()"
     )
-    assert ast.literal_eval(run([sys.executable, "-c", program], workspace / "below")) == [made["result"]["id"]]
+    # Not with the home directory below the workspace, where nothing is searched.
+    command = ["env", "HOME=/nowhere", sys.executable, "-c", program]
+    assert ast.literal_eval(run(command, workspace / "below")) == [made["result"]["id"]]
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
