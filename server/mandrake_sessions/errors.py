@@ -138,13 +138,23 @@ class NotFound(SessionsError):
 
 
 class Conflict(SessionsError):
-    """The request conflicts with what is stored. ``reason`` is one word; the message says the rest."""
+    """The request conflicts with what is stored. ``reason`` is one word; the message says the rest. ``candidates``: the
+    ids of what an ambiguous name may mean."""
 
-    def __init__(self, reason: str, message: str | Wording, *, expected: Any = None, actual: Any = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        message: str | Wording,
+        *,
+        expected: Any = None,
+        actual: Any = None,
+        candidates: list[str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.expected = expected
         self.actual = actual
+        self.candidates = candidates
 
 
 class Cancelled(SessionsError):

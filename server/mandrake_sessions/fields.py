@@ -9,12 +9,29 @@ field that may be ``None``.
 
 from typing import Required, TypedDict
 
-from mandrake_sessions.model import Json, JsonObject, ResponseStatus, ToolCallStatus, TurnStatus
+from mandrake_sessions.model import (
+    Json,
+    JsonObject,
+    Origin,
+    Relation,
+    ResponseStatus,
+    SessionState,
+    ToolCallStatus,
+    TurnStatus,
+)
 
 
 class SessionFields(TypedDict, total=False):
     external_id: str | None
-    """Another program's name for the session, unique in the store. Default: ``None``."""
+    """Another program's name for the session, unique among those of one ``agent``, and of none. Default: ``None``."""
+    agent: str | None
+    """The program whose session it is, such as `claude-code` or `codex`. Default: ``None``."""
+    source: str | None
+    """How the session came here, such as `acp` or `import:codex`. Default: ``None``, a client made it."""
+    cwd: str | None
+    """The absolute directory that the session is about. Default: ``None``."""
+    relation: Relation | None
+    """What the session is to its parent. Default: ``None``."""
     title: str | None
     """What a list shows for the session. Default: ``None``."""
     description: str | None
@@ -26,6 +43,12 @@ class SessionFields(TypedDict, total=False):
 class NewSession(SessionFields, total=False):
     id: str
     """The session's id, so that the call can be sent again. Default: a new UUID."""
+    parent_id: str | None
+    """The session that it came from, which has to be there. Default: ``None``."""
+    parent_tool_call_id: str | None
+    """The tool call of the parent that started it, for a subagent. Default: ``None``."""
+    created_at: int
+    """When it began, at most a day ahead of the clock. Default: now."""
 
 
 class SessionUpdate(SessionFields, total=False):
@@ -35,6 +58,31 @@ class SessionUpdate(SessionFields, total=False):
     """Whether the session is put away: `session/list` leaves it out then."""
 
 
+class SessionsWanted(TypedDict, total=False):
+    """Which sessions a list holds. All that is given must hold."""
+
+    archived: bool | None
+    """Whether the sessions are archived; ``None`` means both kinds. Default: ``False``."""
+    query: str | None
+    """A text that the title, the description or the preview contains, in any case. Default: ``None``, all sessions."""
+    parent_id: str | None
+    """The session that they came from. Default: ``None``, all sessions."""
+    streaming: bool | None
+    """Whether a turn of theirs streams now. Default: ``None``, both kinds."""
+    state: SessionState | None
+    """How they stand. Default: ``None``, all sessions."""
+    agent: str | None
+    """The program whose sessions they are. Default: ``None``, all sessions."""
+    source: str | None
+    """How they came here. Default: ``None``, all sessions."""
+    cwd: str | None
+    """The directory that they are about: that one and all below. Default: ``None``, all sessions."""
+    active_since: int | None
+    """The earliest ``active_at``, in milliseconds since the epoch. Default: ``None``, no bound."""
+    active_until: int | None
+    """The ``active_at`` before which they lie; that moment itself is left out. Default: ``None``, no bound."""
+
+
 class NewRound(TypedDict, total=False):
     content: Required[str]
     """The text of the request."""
@@ -42,12 +90,17 @@ class NewRound(TypedDict, total=False):
     """The request as the client had it, where it is more than text. Default: ``None``."""
     metadata: JsonObject
     """An object of the client's own, of the round. Default: ``{}``."""
+    origin: Origin
+    """Who asked for the round; `agent` for one that nobody asked for, whose ``content`` is ``""``. Default:
+    ``"user"``."""
     id: str
     """The round's id, so that the call can be sent again. Default: a new UUID."""
     request_id: str
     """The id of the request. Default: a new UUID."""
     response_id: str
     """The id of the response. Default: a new UUID."""
+    created_at: int
+    """When the round began, at most a day ahead of the clock. Default: now."""
 
 
 class RequestUpdate(TypedDict, total=False):
@@ -59,13 +112,40 @@ class RequestUpdate(TypedDict, total=False):
     """The request as the client had it, where it is more than text."""
 
 
+class UsageFields(TypedDict, total=False):
+    """What an agent said of a whole response. A field that is ``None`` is counted from the turns."""
+
+    input_tokens: int | None
+    """The tokens that were billed for the input. Default: ``None``."""
+    output_tokens: int | None
+    """The tokens that were billed for the output. Default: ``None``."""
+    thought_tokens: int | None
+    """The tokens of the model's thoughts. Default: ``None``."""
+    cache_read_tokens: int | None
+    """The tokens that the provider read from its cache. Default: ``None``."""
+    cache_write_tokens: int | None
+    """The tokens that the provider wrote to its cache. Default: ``None``."""
+    context_used: int | None
+    """The tokens in the model's context at the end. Default: ``None``."""
+    context_size: int | None
+    """The tokens that the model's context can hold. Default: ``None``."""
+    cost: float | None
+    """What the response cost, from 0 and below 10⁶ of ``currency``. Default: ``None``."""
+    currency: str | None
+    """The currency of ``cost``, an ISO 4217 code. Default: ``None``, which counts as `USD`."""
+
+
 class ResponseUpdate(TypedDict, total=False):
     """A field that is left out is kept."""
 
-    status: Required[ResponseStatus]
-    """How the response stands; one that leaves `open` gets its ``end_time``."""
+    status: ResponseStatus
+    """How the response stands; one that is neither `open` nor `requires_action` has an ``end_time``."""
     stop_reason: str | None
     """Why the agent stopped, in its own words."""
+    usage: UsageFields | None
+    """What the agent said of the whole response; it is replaced whole."""
+    end_time: int | None
+    """When the response ended, at most a day ahead of the clock. Default: now, if it ends with this update."""
 
 
 class ToolCallFields(TypedDict, total=False):
@@ -101,7 +181,10 @@ class ToolCallFields(TypedDict, total=False):
 
 class TurnFields(TypedDict, total=False):
     kind: str
-    """What the turn is, in the client's words, such as `message`, `thought` or `plan`. Default: ``"message"``."""
+    """What the turn is: `message`, `thought`, `plan`, `tool_output`, or another word of the client's. Default:
+    ``"message"``."""
+    tool_call_id: str | None
+    """The tool call of the same response whose output the turn is; it need not be there yet. Default: ``None``."""
     content: str
     """The text of the turn. Default: ``""``."""
     raw_response: str
@@ -121,14 +204,20 @@ class TurnFields(TypedDict, total=False):
     """The tokens that were billed for the input. Default: ``0``."""
     output_tokens: int
     """The tokens that were billed for the output. Default: ``0``."""
+    thought_tokens: int | None
+    """The tokens of the model's thoughts. Default: ``None``."""
     cache_read_tokens: int | None
     """The tokens that the provider read from its cache. Default: ``None``."""
     cache_write_tokens: int | None
     """The tokens that the provider wrote to its cache. Default: ``None``."""
     input_cost: float
-    """What the input cost, in USD. Default: ``0.0``."""
+    """What the input cost, from 0 and below 10⁶ of ``currency``; finer than 10⁻⁹ is rounded. Default: ``0.0``."""
     output_cost: float
-    """What the output cost, in USD. Default: ``0.0``."""
+    """What the output cost, in the same way. Default: ``0.0``."""
+    cost: float | None
+    """What the turn cost as a whole, where the parts are not known. Default: ``None``."""
+    currency: str
+    """The currency of the costs, an ISO 4217 code. Default: ``"USD"``."""
 
 
 class NewTurn(TurnFields, total=False):
@@ -136,6 +225,12 @@ class NewTurn(TurnFields, total=False):
     """The turn's id, so that the call can be sent again. Default: a new UUID."""
     tool_calls: list[ToolCallFields]
     """The tool calls that the turn begins with. Default: ``[]``."""
+    created_at: int
+    """When the turn was made, at most a day ahead of the clock. Default: now."""
+    stream_start_time: int
+    """When its stream began, at most a day ahead of the clock. Default: that of ``created_at``."""
+    stream_end_time: int | None
+    """When its stream ended, for a turn that is made ended. Default: that of ``stream_start_time``."""
     detached: bool
     """Whether the turn belongs to no process, so that it stays `streaming` when its writer is gone. Default:
     ``False``."""
@@ -147,7 +242,7 @@ class TurnUpdate(TurnFields, total=False):
     error: str | None
     """What went wrong, for a turn that ends in an error."""
     stream_end_time: int | None
-    """When the turn ended. Default: now, if the turn ends with this update."""
+    """When the turn ended, at most a day ahead of the clock. Default: now, if it ends with this update."""
 
 
 class Piece(TypedDict, total=False):

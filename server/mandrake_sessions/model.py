@@ -1,7 +1,8 @@
 """The entities of a store and the changes to them, as plain frozen values.
 
 Field names are the wire's in snake case and the columns' to the letter. Times are milliseconds since the epoch, UTC;
-costs are USD; ids are lower-case UUIDs. A tuple or dict that hangs from an entity must not be changed by its holder.
+costs are numbers of their currency; ids are lower-case UUIDs. A tuple or dict that hangs from an entity must not be
+changed by its holder.
 """
 
 from __future__ import annotations
@@ -30,9 +31,37 @@ class ResponseStatus(StrEnum):
     """How a response stands. Any status may follow any other; turns can be added to each."""
 
     OPEN = "open"
+    REQUIRES_ACTION = "requires_action"
     COMPLETED = "completed"
     ERROR = "error"
     CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+
+class SessionState(StrEnum):
+    """How a conversation stands: a turn of it streams; else what the response of its latest round says: it waits for
+    somebody, it ended in ``error`` or ``interrupted``, or neither."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    REQUIRES_ACTION = "requires_action"
+    FAILED = "failed"
+
+
+class Relation(StrEnum):
+    """What a session is to its parent."""
+
+    FORK = "fork"
+    SUBAGENT = "subagent"
+    CONTINUATION = "continuation"
+
+
+class Origin(StrEnum):
+    """Who asked for a round; ``agent``: nobody did."""
+
+    USER = "user"
+    AGENT = "agent"
+    SYSTEM = "system"
 
 
 class ToolCallStatus(StrEnum):
@@ -46,33 +75,48 @@ class ToolCallStatus(StrEnum):
 
 @frozen
 class Session:
-    """A conversation. ``streaming``: a turn of it streams now. ``seq`` and ``updated_at`` move together."""
+    """A conversation. ``streaming``: a turn of it streams now. ``seq`` and ``updated_at`` move together.
+
+    ``external_id`` is the name that another program, ``agent``, has for it; ``source`` says how it came here, ``cwd``
+    is the absolute directory that it was about. ``active_at`` is when the conversation last moved: appends and
+    deletions do not move it. ``relation`` says what the session is to its parent, and stays where that is deleted.
+    """
 
     id: str
     seq: int
     external_id: str | None
+    agent: str | None
+    source: str | None
+    cwd: str | None
     title: str | None
     description: str | None
     preview: str | None
     metadata: JsonObject
     parent_id: str | None
+    relation: Relation | None
+    parent_tool_call_id: str | None
     forked_from_round_id: str | None
     archived_at: int | None
     round_count: int
     streaming: bool
+    state: SessionState
+    active_at: int
     created_at: int
     updated_at: int
 
 
 @frozen
 class Round:
-    """One request and its response; ``index`` counts from 0 in its session and is never given twice."""
+    """One request and its response; ``index`` counts from 0 in its session and is never given twice. ``copied_from_id``
+    names the first original of a round that came with a fork."""
 
     id: str
     session_id: str
     request_id: str
     response_id: str
     index: int
+    origin: Origin
+    copied_from_id: str | None
     metadata: JsonObject
     created_at: int
     updated_at: int
@@ -91,6 +135,24 @@ class Request:
 
 
 @frozen
+class Usage:
+    """What an agent said of a whole response. A field that is None is counted from the turns instead.
+
+    ``context_used`` of ``context_size`` tokens were in the model's context at the end; ``cost`` is in ``currency``.
+    """
+
+    input_tokens: int | None
+    output_tokens: int | None
+    thought_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    context_used: int | None
+    context_size: int | None
+    cost: float | None
+    currency: str | None
+
+
+@frozen
 class Response:
     """What was answered, as a whole; its text is in its turns."""
 
@@ -98,6 +160,7 @@ class Response:
     round_id: str
     status: ResponseStatus
     stop_reason: str | None
+    usage: Usage | None
     end_time: int | None
     created_at: int
     updated_at: int
@@ -127,7 +190,9 @@ class Turn:
     """A piece of a response that an agent streams.
 
     ``content`` and ``raw_response`` are ``None`` only where the call asked to leave them out. ``seq`` is that of the
-    turn's last change, appends included; ``chunk_count`` is the number of appended pieces.
+    turn's last change, appends included; ``chunk_count`` is the number of appended pieces. ``tool_call_id`` names the
+    call whose output a turn of kind ``tool_output`` is. ``cost`` is its whole cost, where the parts are not known;
+    costs are in ``currency``, an ISO 4217 code.
     """
 
     id: str
@@ -135,6 +200,7 @@ class Turn:
     response_id: str
     index: int
     kind: str
+    tool_call_id: str | None
     tool_calls: list[ToolCall]
     status: TurnStatus
     error: str | None
@@ -145,10 +211,13 @@ class Turn:
     expected_tokens: int | None
     input_tokens: int
     output_tokens: int
+    thought_tokens: int | None
     cache_read_tokens: int | None
     cache_write_tokens: int | None
     input_cost: float
     output_cost: float
+    cost: float | None
+    currency: str
     chunk_count: int
     metadata: JsonObject
     created_at: int
@@ -395,3 +464,4 @@ class Scope:
 DELETIONS: Final = frozenset({ChangeKind.SESSION_DELETED, ChangeKind.ROUND_DELETED, ChangeKind.TURN_DELETED})
 
 Order = Literal["asc", "desc"]
+Sort = Literal["changed", "active"]

@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from mandrake_sessions.errors import InvalidValue
@@ -29,24 +29,37 @@ def check_limit(limit: Any) -> int:
     return limit
 
 
-def encode_cursor(list_name: str, key: Any, position: int) -> str:
-    """``key``: whatever distinguishes this list from others: its parent, filter and order."""
-    payload = json.dumps([_digest(list_name, key), position], separators=(",", ":"))
+def encode_cursor(list_name: str, key: Any, position: Sequence[int]) -> str:
+    """``key``: whatever distinguishes this list from others: its parent, filter and order. ``position``: the numbers by
+    which the list is ordered, of the last row."""
+    payload = json.dumps([_digest(list_name, key), *position], separators=(",", ":"))
     return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str | None, list_name: str, key: Any) -> int | None:
-    """The position; None without a cursor. Raises InvalidValue for a cursor of another list."""
+def decode_cursor(cursor: str | None, list_name: str, key: Any, numbers: int) -> tuple[int, ...] | None:
+    """The position, of so many numbers; None without a cursor. Raises InvalidValue for a cursor of another list."""
     if cursor is None:
         return None
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        name, position = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        if name == _digest(list_name, key) and isinstance(position, int) and 0 <= position < 2**63:
-            return position
+        name, *position = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        is_whole = len(position) == numbers and all(type(number) is int and 0 <= number < 2**63 for number in position)
+        if name == _digest(list_name, key) and is_whole:
+            return tuple(position)
     except (AttributeError, ValueError, TypeError, RecursionError, binascii.Error):
         raise _not_of_this_list(cursor) from None
     raise _not_of_this_list(cursor)
+
+
+def encode_index(list_name: str, key: Any, index: int) -> str:
+    """The cursor of a list that is ordered by one number."""
+    return encode_cursor(list_name, key, (index,))
+
+
+def decode_index(cursor: str | None, list_name: str, key: Any) -> int | None:
+    """What ``encode_index`` was given; None without a cursor. Raises InvalidValue for a cursor of another list."""
+    position = decode_cursor(cursor, list_name, key, 1)
+    return None if position is None else position[0]
 
 
 def take_page(items: Iterable[T], size: Callable[[T], int], limit: int) -> tuple[list[T], bool]:

@@ -6,17 +6,18 @@ here encoded, so that nothing is left to fail once a transaction has begun.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
+from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from typing import Any
 
+from mandrake_sessions.currencies import CURRENCIES
 from mandrake_sessions.errors import InvalidValue, TooLarge
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.limits import MAX_METADATA_BYTES, MAX_TEXT_BYTES
-from mandrake_sessions.model import ResponseStatus, ToolCallStatus, TurnStatus
-from mandrake_sessions.store.sql.values import byte_length, encode_json
+from mandrake_sessions.model import Origin, Relation, ResponseStatus, ToolCallStatus, TurnStatus
+from mandrake_sessions.store.sql.values import COST_UNITS, MAX_COST, byte_length, encode_json
 
 Rule = Callable[[str, Any], Any]
 
@@ -24,6 +25,10 @@ MAX_COUNT = 2**63 - 1
 # Clocks differ, and a day is more than time zones do.
 MAX_AHEAD_MS = 24 * 60 * 60 * 1000
 
+_MAX_COST = 10**6
+
+# Of a POSIX system, or of Windows with a drive or a server.
+_ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
@@ -105,17 +110,31 @@ def moment(path: str, value: Any) -> int:
     return result
 
 
-def cost(path: str, value: Any) -> float:
-    """A number from 0, in USD."""
+def cost(path: str, value: Any) -> int:
+    """A number from 0 and below 10^6, as an integer of 10^-9: what is finer is rounded half to even."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise InvalidValue(path, f"must be a number, not {_kind(value)}")
-    try:
-        result = float(value)
-    except OverflowError:
-        result = math.inf
-    if not 0 <= result < math.inf:
-        raise InvalidValue(path, f"must be a number from 0, not {_shown(value)}")
-    return result
+    if not 0 <= value < _MAX_COST:
+        raise InvalidValue(path, f"must be a number from 0 and below {_MAX_COST}, not {_shown(value)}")
+    if value == 0:
+        return 0
+    # The shortest decimal number that means this double is what the caller wrote.
+    units = (Decimal(repr(value)) * COST_UNITS).to_integral_value(ROUND_HALF_EVEN)
+    return min(int(units), MAX_COST)
+
+
+def currency(path: str, value: Any) -> str:
+    """A code of ISO 4217."""
+    if not isinstance(value, str) or value not in CURRENCIES:
+        raise InvalidValue(path, f"must be a currency of ISO 4217 such as USD or EUR, not {_shown(value)}")
+    return value
+
+
+def directory(path: str, value: Any) -> str:
+    """An absolute path of a directory, on any system; whether it exists is not asked."""
+    if not _ABSOLUTE.match(text(path, value)):
+        raise InvalidValue(path, f"must be an absolute path such as /home/user/project, not {_shown(value)}")
+    return str(value)
 
 
 def one_of(words: type[StrEnum]) -> Rule:
@@ -183,6 +202,13 @@ def tool_call(path: str, value: Any) -> dict[str, Any]:
     return call
 
 
+def usage(path: str, value: Any) -> dict[str, Any]:
+    """What an agent said of a response, each field of it as it is stored; one that is left out is None."""
+    if not isinstance(value, Mapping):
+        raise InvalidValue(path, f"must be an object, not {_kind(value)}")
+    return dict.fromkeys(USAGE) | checked(USAGE, value, f"{path}.")
+
+
 def _kind(value: Any) -> str:
     """What a value is, in JSON's words."""
     if value is None:
@@ -205,9 +231,21 @@ def _shown(value: Any) -> str:
 SESSION: Mapping[str, Rule] = {
     "id": uuid,
     "external_id": optional(text),
+    "agent": optional(name),
+    "source": optional(name),
+    "cwd": optional(directory),
     "title": optional(text),
     "description": optional(text),
     "metadata": metadata,
+    "parent_id": optional(uuid),
+    "relation": optional(one_of(Relation)),
+    "parent_tool_call_id": optional(text),
+    "created_at": moment,
+}
+
+_OF_NEW_SESSION = ("id", "parent_id", "parent_tool_call_id", "created_at")
+SESSION_UPDATE: Mapping[str, Rule] = {
+    **{field: rule for field, rule in SESSION.items() if field not in _OF_NEW_SESSION},
     "archived": boolean,
 }
 
@@ -217,12 +255,31 @@ ROUND: Mapping[str, Rule] = {
     "response_id": uuid,
     "content": text,
     "blocks": optional(json_array),
+    "origin": one_of(Origin),
     "metadata": metadata,
+    "created_at": moment,
 }
 
 REQUEST: Mapping[str, Rule] = {"content": text, "blocks": optional(json_array)}
 
-RESPONSE: Mapping[str, Rule] = {"status": one_of(ResponseStatus), "stop_reason": optional(text)}
+USAGE: Mapping[str, Rule] = {
+    "input_tokens": optional(count),
+    "output_tokens": optional(count),
+    "thought_tokens": optional(count),
+    "cache_read_tokens": optional(count),
+    "cache_write_tokens": optional(count),
+    "context_used": optional(count),
+    "context_size": optional(count),
+    "cost": optional(cost),
+    "currency": optional(currency),
+}
+
+RESPONSE: Mapping[str, Rule] = {
+    "status": one_of(ResponseStatus),
+    "stop_reason": optional(text),
+    "usage": optional(usage),
+    "end_time": optional(moment),
+}
 
 TOOL_CALL: Mapping[str, Rule] = {
     "id": name,
@@ -243,6 +300,7 @@ TOOL_CALL: Mapping[str, Rule] = {
 TURN: Mapping[str, Rule] = {
     "id": uuid,
     "kind": name,
+    "tool_call_id": optional(text),
     "content": long_text,
     "raw_response": long_text,
     "tool_calls": tool_calls,
@@ -250,21 +308,25 @@ TURN: Mapping[str, Rule] = {
     "error": optional(text),
     "model": optional(text),
     "metadata": metadata,
-    "stream_end_time": optional(count),
+    "created_at": moment,
+    "stream_start_time": moment,
+    "stream_end_time": optional(moment),
     "current_tokens": count,
     "expected_tokens": optional(count),
     "input_tokens": count,
     "output_tokens": count,
+    "thought_tokens": optional(count),
     "cache_read_tokens": optional(count),
     "cache_write_tokens": optional(count),
     "input_cost": cost,
     "output_cost": cost,
+    "cost": optional(cost),
+    "currency": currency,
     "detached": boolean,
 }
 
-TURN_UPDATE: Mapping[str, Rule] = {
-    field: rule for field, rule in TURN.items() if field not in ("id", "tool_calls", "detached")
-}
+_OF_CREATION = ("id", "tool_calls", "created_at", "stream_start_time", "detached")
+TURN_UPDATE: Mapping[str, Rule] = {field: rule for field, rule in TURN.items() if field not in _OF_CREATION}
 
 PIECE: Mapping[str, Rule] = {
     "turn_id": uuid,

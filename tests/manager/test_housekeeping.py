@@ -27,7 +27,7 @@ def test_the_file_is_hardly_more_than_its_text(manager: SessionManager, database
 def test_deleting_gives_space_back(manager: SessionManager, database: Path) -> None:
     keep_house(manager)
     empty = database.stat().st_size
-    turn_id = stream(manager, 20_000)
+    turn_id = stream(manager, 40_000)
     session_id = manager.list_sessions().sessions[0].id
     manager.update_turn(turn_id, status=TurnStatus.COMPLETED)
     keep_house(manager)

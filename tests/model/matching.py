@@ -7,6 +7,7 @@ reason is a difference.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -65,6 +66,24 @@ class AnyClock(Clock):
         return self.fits(value)
 
 
+class Latest:
+    """The latest of some moments, of which some may be clocks that are not known yet."""
+
+    def __init__(self, moments: list[Any]) -> None:
+        self._moments = moments
+
+    def fits(self, value: Any) -> bool:
+        known = [moment.value if isinstance(moment, Unknown) else moment for moment in self._moments]
+        if not isinstance(value, int) or isinstance(value, bool):
+            return False
+        if None in known:
+            return bool(value >= max((moment for moment in known if moment is not None), default=0))
+        return bool(value == max(known))
+
+    def __repr__(self) -> str:
+        return f"<the latest of {self._moments}>"
+
+
 class Seq(Unknown):
     """A seq that is at least ``least``."""
 
@@ -88,10 +107,10 @@ class Seq(Unknown):
 
 
 class Cost:
-    """A number of USD; 1 and 1.0 are the same cost."""
+    """A number of a currency, to nine places; 1 and 1.0 are the same cost."""
 
     def __init__(self, value: float) -> None:
-        self.value = float(value)
+        self.value = min(float(round(Decimal(repr(value)), 9)), 999_999.999_999_999)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Cost) and self.value == other.value
@@ -107,6 +126,8 @@ def difference(expected: Any, actual: Any, path: str = "") -> str | None:
     """Where two JSON values first differ, type by type (1 is not 1.0, nor true); None where they are the same."""
     if isinstance(expected, Unknown):
         return None if expected.learn(actual) else f"{path}: {actual!r} is not {expected!r}"
+    if isinstance(expected, Latest):
+        return None if expected.fits(actual) else f"{path}: {actual!r} is not {expected!r}"
     if isinstance(expected, Cost):
         number = isinstance(actual, int | float) and not isinstance(actual, bool)
         return None if number and actual == expected.value else f"{path}: {actual!r} is not {expected!r}"

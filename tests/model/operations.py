@@ -15,7 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.profile import examples
-from model.reference import OTHERS, WRITES, Params, Reference, Refused
+from model.reference import (
+    NULLABLE_COUNTS,
+    ORIGINS,
+    OTHERS,
+    RELATIONS,
+    RESPONSE_STATUS,
+    USAGE_COUNTS,
+    WRITES,
+    Params,
+    Reference,
+    Refused,
+)
 
 SPECIAL_TEXTS = (
     "\x00", "a\x00b", "\u2028", "line\r\nline\n", "\U0001f9d1\u200d\U0001f680", "\ufeff", "\uffff", "e\u0301", "ẞß",
@@ -33,7 +44,9 @@ objects: st.SearchStrategy[Params] = (
     st.just({}) | st.just({"jsonrpc": "2.0", "method": "exit"}) | st.dictionaries(texts, values, max_size=2)
 )
 counts = st.integers(0, 5) | st.integers(0, 2**63 - 1)
-costs = st.integers(0, 10**6) | st.floats(0, 1e9)
+costs = st.integers(0, 10**6) | st.floats(0, 1e6) | st.sampled_from([0.1, 5e-10, 1.5e-9, 2.5e-9, 999999.9999999999])
+# A day ahead of the clock is the latest that may be.
+moments = st.sampled_from([0, 1, 1_500_000_000_000, 1_700_000_000_000, 1_700_000_000_001, 10**15])
 
 
 def some_of(fields: dict[str, st.SearchStrategy[Any]], **needed: st.SearchStrategy[Any]) -> st.SearchStrategy[Params]:
@@ -63,29 +76,45 @@ tool_call_fields: dict[str, st.SearchStrategy[Any]] = {
 tool_calls = few_of(tool_call_fields, id=call_ids)
 session_fields: dict[str, st.SearchStrategy[Any]] = {
     "externalId": st.sampled_from([None, "", "thread-1", "thread-2", "\x00"]),
+    "agent": st.sampled_from([None, "codex", "claude-code"]),
+    "source": st.sampled_from([None, "acp", "import:codex"]),
+    "cwd": st.sampled_from([None, "/", "/work", "/work/", "/work/a", "/workshop", "relative"]),
+    "relation": st.sampled_from([None, *RELATIONS]),
     "title": st.none() | texts,
     "description": st.none() | texts,
     "metadata": objects,
 }
 turn_fields: dict[str, st.SearchStrategy[Any]] = {
-    "kind": st.sampled_from(["message", "thought", "plan", "Ω"]),
+    "kind": st.sampled_from(["message", "thought", "plan", "tool_output", "Ω"]),
+    "toolCallId": st.sampled_from([None, "call-1", ""]),
     "content": texts,
     "rawResponse": texts,
     "status": turn_statuses,
     "model": st.none() | texts,
     "metadata": objects,
     **dict.fromkeys(("currentTokens", "inputTokens", "outputTokens"), counts),
-    **dict.fromkeys(("expectedTokens", "cacheReadTokens", "cacheWriteTokens"), st.none() | counts),
+    **dict.fromkeys(NULLABLE_COUNTS, st.none() | counts),
     **dict.fromkeys(("inputCost", "outputCost"), costs),
+    "cost": st.none() | costs,
+    "currency": st.sampled_from(["USD", "EUR", "usd"]),
     "includeText": st.booleans(),
 }
 
 
-turn_changes = turn_fields | {"error": st.none() | texts, "streamEndTime": st.none() | counts}
+turn_changes = turn_fields | {"error": st.none() | texts, "streamEndTime": st.none() | moments}
+new_turn_fields = turn_fields | {
+    "createdAt": moments,
+    "streamStartTime": moments,
+    "streamEndTime": st.none() | moments,
+}
+usages = few_of(dict.fromkeys(USAGE_COUNTS, st.none() | counts) | {"cost": costs, "currency": st.just("EUR")})
 
 # Every turn is detached: it belongs to no process, and the end of one leaves it alone.
 FIELDS: dict[str, st.SearchStrategy[Params]] = {
-    "session/create": few_of({"id": own_ids, **session_fields}),
+    "session/create": few_of(
+        {"id": own_ids, **session_fields, "parentId": st.none() | own_ids, "parentToolCallId": st.none() | call_ids}
+        | {"createdAt": moments}
+    ),
     "session/update": few_of(session_fields) | few_of(session_fields, archived=st.booleans()),
     "session/delete": st.just({}),
     "round/create": some_of(
@@ -93,17 +122,21 @@ FIELDS: dict[str, st.SearchStrategy[Params]] = {
             **dict.fromkeys(("id", "requestId", "responseId"), own_ids),
             "blocks": st.none() | st.lists(values, max_size=2),
             "metadata": objects,
+            "origin": st.sampled_from(ORIGINS),
+            "createdAt": moments,
         },
         content=texts,
     ),
     "round/update": some_of({}, metadata=objects),
     "round/delete": some_of({"following": st.booleans()}),
     "request/update": some_of({"content": texts, "blocks": st.none() | st.lists(values, max_size=2)}),
-    "response/update": some_of(
-        {"stopReason": st.none() | texts}, status=st.sampled_from(["open", "completed", "error", "cancelled"])
-    ),
+    "response/update": few_of(
+        {"status": st.sampled_from(RESPONSE_STATUS), "stopReason": st.none() | texts, "usage": st.none() | usages}
+        | {"endTime": st.none() | moments}
+    )
+    | some_of({}, status=st.sampled_from(RESPONSE_STATUS)),
     "turn/create": few_of(
-        turn_fields | {"id": own_ids, "toolCalls": st.lists(tool_calls, max_size=2)}, detached=st.just(True)
+        new_turn_fields | {"id": own_ids, "toolCalls": st.lists(tool_calls, max_size=2)}, detached=st.just(True)
     ),
     "turn/append": some_of(
         {"content": texts, "rawResponse": texts, "currentTokens": counts, "outputTokens": counts}

@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from model.matching import AnyClock, Clock, Cost, Id, Ledger, Seq, Unknown
+from model.matching import AnyClock, Clock, Cost, Id, Latest, Ledger, Seq, Unknown
 
 Json = Any
 Params = dict[str, Any]
@@ -24,7 +25,10 @@ T = TypeVar("T")
 PREVIEW = 200
 ENDED = ("completed", "error", "cancelled")
 TURN_STATUS = ("streaming", *ENDED, "interrupted")
-RESPONSE_STATUS = ("open", *ENDED)
+RESPONSE_STATUS = ("open", "requires_action", *ENDED, "interrupted")
+NOT_ENDED = ("open", "requires_action")
+RELATIONS = ("fork", "subagent", "continuation")
+ORIGINS = ("user", "agent", "system")
 CALL_STATUS = ("pending", "in_progress", "completed", "failed")
 
 
@@ -60,7 +64,23 @@ def is_count(value: Any) -> bool:
 
 
 def is_cost(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 10**6
+
+
+def is_moment(value: Any) -> bool:
+    return is_count(value) and value <= time.time() * 1000 + 24 * 60 * 60 * 1000
+
+
+def is_currency(value: Any) -> bool:
+    return value in ("USD", "EUR", "JPY")
+
+
+def is_directory(value: Any) -> bool:
+    return is_text(value) and value[:1] == "/"
+
+
+def is_usage(value: Any) -> bool:
+    return isinstance(value, dict) and all(name in USAGE and USAGE[name](given) for name, given in value.items())
 
 
 def is_boolean(value: Any) -> bool:
@@ -114,11 +134,20 @@ TOOL_CALL: dict[str, Check] = {
     "endTime": or_null(is_count),
     "metadata": is_object,
 }
-NULLABLE_COUNTS = ("expectedTokens", "cacheReadTokens", "cacheWriteTokens")
+NULLABLE_COUNTS = ("expectedTokens", "thoughtTokens", "cacheReadTokens", "cacheWriteTokens")
 COUNTS = ("currentTokens", "inputTokens", "outputTokens")
 COSTS = ("inputCost", "outputCost")
+USAGE_COUNTS = (
+    "inputTokens", "outputTokens", "thoughtTokens", "cacheReadTokens", "cacheWriteTokens", "contextUsed", "contextSize",
+)  # fmt: skip
+USAGE: dict[str, Check] = {
+    **{name: or_null(is_count) for name in USAGE_COUNTS},
+    "cost": or_null(is_cost),
+    "currency": or_null(is_currency),
+}
 TURN: dict[str, Check] = {
     "kind": is_word,
+    "toolCallId": or_null(is_text),
     "content": is_text,
     "rawResponse": is_text,
     "status": one_of(*TURN_STATUS),
@@ -127,10 +156,16 @@ TURN: dict[str, Check] = {
     **dict.fromkeys(COUNTS, is_count),
     **dict.fromkeys(NULLABLE_COUNTS, or_null(is_count)),
     **dict.fromkeys(COSTS, is_cost),
+    "cost": or_null(is_cost),
+    "currency": is_currency,
     "includeText": is_boolean,
 }
 SESSION: dict[str, Check] = {
     "externalId": or_null(is_text),
+    "agent": or_null(is_word),
+    "source": or_null(is_word),
+    "cwd": or_null(is_directory),
+    "relation": or_null(one_of(*RELATIONS)),
     "title": or_null(is_text),
     "description": or_null(is_text),
     "metadata": is_object,
@@ -141,27 +176,36 @@ IDS = ("sessionId", "roundId", "requestId", "responseId", "turnId")
 
 # The params of the writes; the first is the one that the method cannot do without, if there is one.
 WRITES: dict[str, tuple[tuple[str, ...], dict[str, Check]]] = {
-    "session/create": ((), {"id": is_uuid, **SESSION}),
+    "session/create": (
+        (),
+        {"id": is_uuid, **SESSION, "parentId": or_null(is_uuid), "parentToolCallId": or_null(is_text)}
+        | {"createdAt": is_moment},
+    ),
     "session/update": (("sessionId",), {**SESSION, "archived": is_boolean}),
     "session/delete": (("sessionId",), {}),
-    "round/create": (("sessionId", "content"), {"id": is_uuid, **REQUEST, "metadata": is_object}),
+    "round/create": (
+        ("sessionId", "content"),
+        {"id": is_uuid, **REQUEST, "metadata": is_object, "origin": one_of(*ORIGINS), "createdAt": is_moment},
+    ),
     "round/update": (("roundId", "metadata"), {"metadata": is_object}),
     "round/delete": (("roundId",), {"following": is_boolean}),
     "request/update": (("requestId",), REQUEST),
     "response/update": (
-        ("responseId", "status"),
-        {"status": one_of(*RESPONSE_STATUS), "stopReason": or_null(is_text)},
+        ("responseId",),
+        {"status": one_of(*RESPONSE_STATUS), "stopReason": or_null(is_text), "usage": or_null(is_usage)}
+        | {"endTime": or_null(is_moment)},
     ),
     "turn/create": (
         ("responseId",),
-        {"id": is_uuid, **TURN, "toolCalls": are_tool_calls, "detached": is_boolean},
+        {"id": is_uuid, **TURN, "toolCalls": are_tool_calls, "detached": is_boolean}
+        | {"createdAt": is_moment, "streamStartTime": is_moment, "streamEndTime": or_null(is_moment)},
     ),
     "turn/append": (
         ("turnId",),
         {"content": is_text, "rawResponse": is_text, "chunk": is_count}
         | dict.fromkeys(("currentTokens", "outputTokens"), is_count),
     ),
-    "turn/update": (("turnId",), {**TURN, "error": or_null(is_text), "streamEndTime": or_null(is_count)}),
+    "turn/update": (("turnId",), {**TURN, "error": or_null(is_text), "streamEndTime": or_null(is_moment)}),
     "turn/delete": (("turnId",), {}),
     "toolCall/upsert": (("turnId", "toolCall"), {"toolCall": is_tool_call}),
     "toolCall/delete": (("turnId", "toolCallId"), {"toolCallId": is_word}),
@@ -211,13 +255,17 @@ class Round:
 
 @dataclass(eq=False)
 class Session:
+    """``moments``: those in which the conversation moved; a deletion leaves them."""
+
     fields: dict[str, Any]
     made_by: str | None
+    moments: list[Any]
     rounds: list[Round] = field(default_factory=list)
     next_round: int = 0
 
     def copy(self) -> Session:
-        return replace(self, fields=dict(self.fields), rounds=[each.copy() for each in self.rounds])
+        rounds = [each.copy() for each in self.rounds]
+        return replace(self, fields=dict(self.fields), moments=list(self.moments), rounds=rounds)
 
 
 class Reference:
@@ -302,23 +350,22 @@ class Reference:
     def _session_create(self, given: Params) -> Any:
         if again := self._again("session", self.sessions, lambda s: s.fields["id"], given):
             return session_view(again)
-        self._check_external_id(given.get("externalId"), None)
-        session = Session(
-            {
-                "id": given.get("id") or Id(), "seq": self._next(), "externalId": given.get("externalId"),
-                "title": given.get("title"), "description": given.get("description"),
-                "metadata": given.get("metadata", {}), "parentId": None, "forkedFromRoundId": None, "archivedAt": None,
-                "createdAt": Clock(), "updatedAt": Clock(),
-            },
-            _made_by(given),
-        )  # fmt: skip
+        if given.get("parentId") is not None:
+            self.session(given["parentId"])
+        self._check_external_id(given.get("agent"), given.get("externalId"), None)
+        fields = {
+            "id": Id(), **dict.fromkeys(SESSION), "metadata": {}, "parentId": None, "parentToolCallId": None,
+            "forkedFromRoundId": None, "archivedAt": None, "createdAt": Clock(), **given,
+            "seq": self._next(), "updatedAt": Clock(),
+        }  # fmt: skip
+        session = Session(fields, _made_by(given), [fields["createdAt"]])
         self.sessions.append(session)
         return session_view(session)
 
     def _session_update(self, given: Params) -> Any:
         session = self.session(given.pop("sessionId"))
-        if "externalId" in given:
-            self._check_external_id(given["externalId"], session)
+        names = session.fields | given
+        self._check_external_id(names["agent"], names["externalId"], session)
         before = _frozen(session.fields)
         if "archived" in given and given["archived"] != (session.fields["archivedAt"] is not None):
             session.fields["archivedAt"] = Clock() if given["archived"] else None
@@ -331,12 +378,16 @@ class Reference:
         session = self.session(given["sessionId"])
         self.sessions.remove(session)
         self._bury("session", session.fields)
+        for child in self.sessions:
+            if child.fields["parentId"] is not None and _is(session.fields["id"], child.fields["parentId"]):
+                child.fields |= {"parentId": None, "forkedFromRoundId": None}
+                self._touch(child, changed=True)
         self._next()
         return _deleted(1, [self._bury_round(each) for each in session.rounds])
 
-    def _check_external_id(self, external_id: str | None, own: Session | None) -> None:
+    def _check_external_id(self, agent: str | None, external_id: str | None, own: Session | None) -> None:
         if external_id is not None and any(
-            s is not own and s.fields["externalId"] == external_id for s in self.sessions
+            s is not own and (s.fields["agent"], s.fields["externalId"]) == (agent, external_id) for s in self.sessions
         ):
             raise Refused("conflict")
 
@@ -351,13 +402,15 @@ class Reference:
             if wanted and any(_is(getattr(each, part)["id"], wanted) for _, each in self.rounds()):
                 raise Refused("conflict")
         ids = {name: given.get(name) or Id() for name in ("id", "requestId", "responseId")}
-        times = {"createdAt": Clock(), "updatedAt": AnyClock()}
+        times = {"createdAt": given.get("createdAt", Clock()), "updatedAt": AnyClock()}
         common = {"roundId": ids["id"], **times}
         own = {"index": session.next_round, "metadata": given.get("metadata", {})}
+        own |= {"origin": given.get("origin", "user"), "copiedFromId": None}
+        session.moments.append(times["createdAt"])
         new = Round(
             {**ids, "sessionId": session.fields["id"], **own, **times},
             {"id": ids["requestId"], "content": given["content"], "blocks": given.get("blocks"), **common},
-            {"id": ids["responseId"], "status": "open", "stopReason": None, "endTime": None, **common},
+            {"id": ids["responseId"], "status": "open", "stopReason": None, "usage": None, "endTime": None} | common,
             _made_by(given),
         )
         session.next_round += 1
@@ -383,11 +436,28 @@ class Reference:
 
     def _response_update(self, given: Params) -> Any:
         session, each = self.round(given.pop("responseId"), "response")
-        if given["status"] == "open":
-            each.response["endTime"] = None
-        elif each.response["status"] == "open":
-            each.response["endTime"] = Clock()
+        status, ended = given.get("status", each.response["status"]), each.response["endTime"]
+        if status in NOT_ENDED:
+            if given.get("endTime") is not None:
+                raise Refused("conflict", reason="endTime")
+            given["endTime"] = None
+        elif given.get("endTime") is None:
+            if "endTime" in given and ended is not None:
+                raise Refused("conflict", reason="endTime")
+            given["endTime"] = Clock() if ended is None else ended
+        if given.get("usage") is not None:
+            given["usage"] = dict.fromkeys(USAGE) | given["usage"]
+            if given["usage"]["cost"] is not None:
+                given["usage"]["cost"] = Cost(given["usage"]["cost"])
+        if given["endTime"] is not None:
+            session.moments.append(given["endTime"])
         return self._change(session, each.response, given)
+
+    def _reopen(self, session: Session, each: Round) -> None:
+        """A turn of an interrupted response streams again."""
+        if each.response["status"] == "interrupted":
+            each.response |= {"status": "open", "endTime": None}
+            self._touch(session, changed=True)
 
     def _change(self, session: Session, fields: dict[str, Any], given: Params) -> dict[str, Any]:
         before = _frozen(fields)
@@ -409,11 +479,17 @@ class Reference:
         ended = given.get("status", "streaming") != "streaming"
         fields = {
             "id": Id(), "seq": None, "index": each.next_turn, "kind": "message", "status": "streaming", "error": None,
-            "model": None, "streamStartTime": Clock(), "streamEndTime": Clock() if ended else None,
+            "model": None, "streamStartTime": None, "streamEndTime": None, "toolCallId": None,
             **dict.fromkeys(COUNTS, 0), **dict.fromkeys(NULLABLE_COUNTS), **dict.fromkeys(COSTS, Cost(0)),
-            "metadata": {}, "createdAt": Clock(), "updatedAt": Clock(),
+            "cost": None, "currency": "USD", "metadata": {}, "createdAt": Clock(), "updatedAt": Clock(),
             **given, "responseId": each.response["id"],
         }  # fmt: skip
+        if not ended and fields["streamEndTime"] is not None:
+            raise Refused("conflict", reason="endTime")
+        fields["streamStartTime"] = given.get("streamStartTime", fields["createdAt"])
+        if ended and fields["streamEndTime"] is None:
+            fields["streamEndTime"] = fields["streamStartTime"]
+        session.moments += [fields["streamStartTime"], fields["streamEndTime"] or 0]
         turn = Turn(fields, calls, content, raw, made_by)
         each.next_turn += 1
         each.turns.append(turn)
@@ -423,7 +499,7 @@ class Reference:
     def _turn_append(self, given: Params) -> Any:
         if not {"content", "rawResponse"} & given.keys():
             raise Refused("invalidParams")
-        session, _, turn = self.turn(given["turnId"])
+        session, each, turn = self.turn(given["turnId"])
         count = len(turn.chunks)
         chunk = given.get("chunk", count)
         piece = (given.get("content", ""), given.get("rawResponse", ""))
@@ -438,6 +514,7 @@ class Reference:
         if turn.status == "interrupted":
             turn.fields |= {"status": "streaming", "streamEndTime": None}
             self._touch(session, turn, changed=True)
+            self._reopen(session, each)
         turn.content += given.get("content", "")
         turn.raw += given.get("rawResponse", "")
         turn.fields |= {name: given[name] for name in ("currentTokens", "outputTokens") if name in given}
@@ -447,7 +524,7 @@ class Reference:
         return _receipt(turn, chunk)
 
     def _turn_update(self, given: Params) -> Any:
-        session, _, turn = self.turn(given.pop("turnId"))
+        session, each, turn = self.turn(given.pop("turnId"))
         text = given.pop("includeText", True)
         before = _frozen(turn_view(turn))
         was, status = turn.status, given.get("status", turn.status)
@@ -467,7 +544,10 @@ class Reference:
         elif "streamEndTime" in given and given["streamEndTime"] is None:
             raise Refused("conflict")
         turn.fields |= given
+        session.moments.append(turn.fields["streamEndTime"] or 0)
         self._touch(session, turn, changed=replaced or _frozen(turn_view(turn)) != before)
+        if was != "streaming" and status == "streaming":
+            self._reopen(session, each)
         return turn_view(turn, text=text)
 
     def _turn_delete(self, given: Params) -> Any:
@@ -529,7 +609,16 @@ class Reference:
 def session_view(session: Session) -> dict[str, Any]:
     first = session.rounds[0].request["content"][:PREVIEW] if session.rounds else None
     streaming = any(turn.status == "streaming" for each in session.rounds for turn in each.turns)
-    return {**session.fields, "preview": first, "roundCount": len(session.rounds), "streaming": streaming}
+    latest = session.rounds[-1].response["status"] if session.rounds else "open"
+    state = {"requires_action": "requires_action", "error": "failed", "interrupted": "failed"}.get(latest, "idle")
+    return {
+        **session.fields,
+        "preview": first,
+        "roundCount": len(session.rounds),
+        "streaming": streaming,
+        "state": "running" if streaming else state,
+        "activeAt": Latest(list(session.moments)),
+    }
 
 
 def round_view(each: Round) -> dict[str, Any]:
@@ -576,8 +665,8 @@ def _checked(method: str, params: Params) -> Params:
     for name in [*required, *own]:
         if name not in own or name not in checks or not checks[name](own[name]):
             raise Refused("invalidParams", field=name)
-    lowered = {name: own[name].lower() for name in (*ids, "id") if name in own}
-    return own | lowered | {name: Cost(own[name]) for name in COSTS if name in own}
+    lowered = {name: own[name].lower() for name in (*ids, "id", "parentId") if own.get(name) is not None}
+    return own | lowered | {name: Cost(own[name]) for name in (*COSTS, "cost") if own.get(name) is not None}
 
 
 def _made_by(given: Params) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -13,7 +14,13 @@ from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.store.sql.columns import TABLES
 from mandrake_sessions.store.sqlite import migrate
-from mandrake_sessions.store.sqlite.migrate import Migration, known_migrations, read_migrations, statements
+from mandrake_sessions.store.sqlite.migrate import (
+    Migration,
+    known_migrations,
+    latest_version,
+    read_migrations,
+    statements,
+)
 
 HEADER = "-- minWriter: {}\n-- minReader: {}\n"
 OWN = len(known_migrations())
@@ -221,24 +228,18 @@ RELEASED = {
 
 def test_the_migrations_that_were_released_are_as_they_were() -> None:
     """A file that was applied somewhere may never change: add another one."""
-    assert {migration.name: migration.sha256 for migration in known_migrations()} == RELEASED
+    now = {migration.name: migration.sha256 for migration in known_migrations()}
+    assert {name: sha256 for name, sha256 in now.items() if name in RELEASED} == RELEASED
 
 
 def test_data_that_is_no_json_does_not_hinder_a_migration(tmp_path: Path) -> None:
     database = tmp_path / "db.sqlite"
+    shutil.copy(Path(__file__).parent / "fixtures" / "schema-2.sqlite", database)
+    sql(database, "UPDATE feed SET data = '{' WHERE kind = 'updated'")
     with SessionManager(database) as manager:
-        session = manager.create_session()
-        turn = manager.create_turn(manager.create_round(session.id, content="?").response.id)
-        manager.update_turn(turn.id, content="x")
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("DROP INDEX feed_by_tool_call")
-        connection.execute("DELETE FROM migration WHERE version = 3")
-        connection.execute("PRAGMA user_version = 2")
-        connection.execute("UPDATE feed SET data = '{' WHERE kind = 'updated'")
-        connection.commit()
-    with SessionManager(database) as manager:
-        assert manager.get_turn(turn.id).content == "x"
-        assert manager.store.state().schema_version == 3
+        (session,) = manager.list_sessions().sessions
+        assert len(manager.history(session.id).rounds[0].response.turns) == 2
+        assert manager.store.state().schema_version == latest_version()
 
 
 def test_every_declared_column_is_in_the_schema(database: Path) -> None:

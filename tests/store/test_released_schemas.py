@@ -14,11 +14,15 @@ from mandrake_sessions import SessionManager
 from mandrake_sessions.model import Scope, TurnStatus
 from mandrake_sessions.store.sqlite.migrate import known_migrations
 
+# Schemas that no release has yet.
+UNRELEASED = {"schema-4"}
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def test_there_is_one_of_every_schema() -> None:
-    assert {path.stem for path in FIXTURES.iterdir()} == {f"schema-{m.version}" for m in known_migrations()}
+    assert {path.stem for path in FIXTURES.iterdir()} == {
+        f"schema-{m.version}" for m in known_migrations()
+    } - UNRELEASED
 
 
 @pytest.mark.parametrize("fixture", sorted(FIXTURES.iterdir()), ids=lambda path: path.stem)

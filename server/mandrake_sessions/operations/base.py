@@ -65,7 +65,7 @@ def create_hash(given: Mapping[str, Any], columns: Mapping[str, Any], **parents:
     """
     if "id" not in columns:
         return None
-    ids = {name: columns[name] for name in ("id", "request_id", "response_id") if name in columns}
+    ids = {name: columns[name] for name in ("id", "request_id", "response_id", "parent_id") if name in columns}
     return digest({**given, **ids, **parents})
 
 

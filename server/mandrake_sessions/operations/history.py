@@ -12,7 +12,7 @@ from mandrake_sessions import rules
 from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.model import History, HistoryResponse, HistoryRound, Order
 from mandrake_sessions.operations.base import Operations
-from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
+from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_index, encode_index, take_page
 from mandrake_sessions.store.interface import Sql
 from mandrake_sessions.store.sql import changes, rounds, sessions, turns
 from mandrake_sessions.store.sql.rounds import RoundRow
@@ -48,7 +48,7 @@ class HistoryOperations(Operations):
         if order not in ("asc", "desc"):
             raise InvalidValue("order", f"must be asc or desc, not {order!r}")
         session_id = rules.uuid("session_id", session_id)
-        after = decode_cursor(cursor, "history", [session_id, order])
+        after = decode_index(cursor, "history", [session_id, order])
         limit = check_limit(limit)
         with self._read() as sql:
             session = sessions.get_session(sql, session_id)
@@ -63,7 +63,7 @@ class HistoryOperations(Operations):
         return History(
             session.session,
             shown,
-            encode_cursor("history", [session_id, order], position) if more else None,
+            encode_index("history", [session_id, order], position) if more else None,
             seq,
             store_id,
         )

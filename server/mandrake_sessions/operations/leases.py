@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from mandrake_sessions.model import TurnStatus
-from mandrake_sessions.operations.turns import change_turn
+from mandrake_sessions.operations.turns import interrupt_turn
 from mandrake_sessions.store.interface import Store, Transaction
 from mandrake_sessions.store.sql import leases, turns
 from mandrake_sessions.store.sql.readable import readable
@@ -43,6 +42,5 @@ def _interrupt_if_dead(store: Store, lease_id: str, *, wait: bool) -> int:
 def _interrupt(tx: Transaction, lease_id: str) -> int:
     turn_ids = leases.turn_ids_of_lease(tx.sql, lease_id)
     for stored in readable(tx.sql, turn_ids, partial(turns.get_turn, tx.sql)):
-        end_time = stored.end_time(tx.now)
-        change_turn(tx, stored, {"status": TurnStatus.INTERRUPTED.value, "stream_end_time": end_time})
+        interrupt_turn(tx, stored)
     return len(turn_ids)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from mandrake_sessions import rules
+from mandrake_sessions.errors import Conflict
 from mandrake_sessions.fields import NewRound, RequestUpdate, ResponseUpdate
 from mandrake_sessions.model import (
     ChangeKind,
@@ -19,12 +20,13 @@ from mandrake_sessions.model import (
     RoundPage,
 )
 from mandrake_sessions.operations.base import Operations, check_same, create_hash, id_in_use
-from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
+from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_index, encode_index, take_page
 from mandrake_sessions.store.interface import Transaction
 from mandrake_sessions.store.sql import changes, rounds, sessions, turns
 from mandrake_sessions.store.sql.rounds import Part
 from mandrake_sessions.store.sql.seq import last_seq
 
+NOT_ENDED = frozenset({ResponseStatus.OPEN, ResponseStatus.REQUIRES_ACTION})
 _UPDATED = {
     Part.ROUND: ChangeKind.ROUND_UPDATED,
     Part.REQUEST: ChangeKind.REQUEST_UPDATED,
@@ -53,7 +55,8 @@ class RoundOperations(Operations):
             preview = sessions.preview_of(columns["content"])
             index = sessions.take_round_index(tx, session.pk, preview)
             stored = rounds.insert_round(tx, session.pk, index, columns, given)
-            sessions.update_session(tx, session.pk, {}, stored.pk)
+            active_at = stored.detail.round.created_at
+            sessions.update_session(tx, session.pk, {}, stored.pk, active_at=active_at)
             changes.record_round_change(tx, stored.pk, ChangeKind.ROUND_CREATED, stored)
         return stored.detail
 
@@ -68,7 +71,7 @@ class RoundOperations(Operations):
         """The rounds of a session by index. With ``lazily`` the page is an iterator that makes its rounds while it is
         used. Raises NotFound."""
         session_id = rules.uuid("session_id", session_id)
-        after = decode_cursor(cursor, "rounds", session_id)
+        after = decode_index(cursor, "rounds", session_id)
         limit = check_limit(limit)
         with self._read() as sql:
             session = sessions.get_session(sql, session_id)
@@ -78,7 +81,7 @@ class RoundOperations(Operations):
             listed: Any = self._while_asked(row.detail.round for row in page)
             if not lazily:
                 listed = list(listed)
-        return RoundPage(listed, encode_cursor("rounds", session_id, page[-1].index) if more else None, seq, store_id)
+        return RoundPage(listed, encode_index("rounds", session_id, page[-1].index) if more else None, seq, store_id)
 
     def update_round(self, round_id: str, *, metadata: JsonObject) -> RoundDetail:
         """Replace the metadata. Raises NotFound."""
@@ -121,15 +124,47 @@ class RoundOperations(Operations):
             return rounds.get_round_of_response(sql, response_id).detail.response
 
     def update_response(self, response_id: str, **fields: Unpack[ResponseUpdate]) -> Response:
-        """Say how the response stands. One that leaves ``open`` gets its ``end_time``, one that is opened again loses
-        it. Raises NotFound."""
+        """Change what is given. A response that ends gets its ``end_time``, one that is opened again loses it;
+        ``usage`` is replaced whole.
+
+        Raises:
+            NotFound: no such response.
+            Conflict: ``endTime``: an end time for a response that has not ended, or none for one that has.
+        """
         columns = rules.checked(rules.RESPONSE, fields)
         with self._write() as tx:
             stored = rounds.get_round_of_response(tx.sql, rules.uuid("response_id", response_id), lenient=True)
-            ended = columns["status"] != ResponseStatus.OPEN
-            since = stored.detail.response.end_time
-            columns["end_time"] = None if not ended else tx.now if since is None else since
-            return _change_part(tx, stored, Part.RESPONSE, columns).response
+            return change_response(tx, stored, columns)
+
+
+def change_response(tx: Transaction, stored: rounds.StoredRound, columns: dict[str, Any]) -> Response:
+    """Change a response, its usage too; ``columns`` as the rules give them. Raises Conflict."""
+    _set_end_time(stored.detail.response, columns, tx.now)
+    if "usage" in columns:
+        usage = columns.pop("usage")
+        if rounds.usage_differs(tx.sql, stored, usage):
+            rounds.replace_usage(tx, stored, usage)
+            # The response has changed, whatever else did.
+            columns["updated_at"] = tx.now
+    return _change_part(tx, stored, Part.RESPONSE, columns).response
+
+
+def _set_end_time(response: Response, columns: dict[str, Any], now: int) -> None:
+    """Give or take the end time that goes with the status. Raises Conflict where it was given and contradicts it."""
+    status = ResponseStatus(columns.get("status", response.status))
+    if status in NOT_ENDED:
+        if columns.get("end_time") is not None:
+            raise _end_time(f"response {response.id} is {status}, so it has none; end it by its status")
+        columns["end_time"] = None
+    elif columns.get("end_time") is None:
+        if "end_time" in columns and response.end_time is not None:
+            raise _end_time(f"response {response.id} is {status}, so it cannot be cleared")
+        ended = response.end_time
+        columns["end_time"] = max(now, response.created_at) if ended is None else ended
+
+
+def _end_time(why: str) -> Conflict:
+    return Conflict("endTime", lambda words: f"{words.field('end_time')}: {why}")
 
 
 def _check_ids_are_free(tx: Transaction, columns: Mapping[str, Any]) -> None:
@@ -144,7 +179,7 @@ def _change_part(tx: Transaction, stored: rounds.StoredRound, part: Part, column
         return rounds.round_by_pk(tx.sql, stored.pk).detail
     seq = tx.next_seq()
     rounds.update_part(tx, stored, part, columns)
-    sessions.update_session(tx, stored.session_pk, {}, seq)
+    sessions.update_session(tx, stored.session_pk, {}, seq, active_at=columns.get("end_time"))
     changes.record_round_change(tx, seq, _UPDATED[part], stored)
     return rounds.round_by_pk(tx.sql, stored.pk).detail
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final, Literal, Unpack
+
+from attrs import astuple
 
 from mandrake_sessions import rules
 from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
-from mandrake_sessions.fields import NewSession, SessionUpdate
-from mandrake_sessions.model import ChangeKind, Counts, Deleted, Session, SessionPage
+from mandrake_sessions.fields import NewSession, SessionsWanted, SessionUpdate
+from mandrake_sessions.model import ChangeKind, Counts, Deleted, Session, SessionPage, SessionState, Sort
 from mandrake_sessions.operations.base import Operations, check_same, create_hash
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
 from mandrake_sessions.quoting import shorten
-from mandrake_sessions.store.interface import Transaction
+from mandrake_sessions.store.interface import Sql, Transaction
 from mandrake_sessions.store.sql import changes, sessions, turns
 from mandrake_sessions.store.sql.seq import last_seq
+
+
+class Unset(Enum):
+    """What stands for an argument that was left out, where None means something."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
 
 
 class SessionOperations(Operations):
@@ -22,6 +35,7 @@ class SessionOperations(Operations):
         now is and writes nothing.
 
         Raises:
+            NotFound: no session has the ``parent_id``.
             Conflict: ``idInUse`` by a session made with other fields, or ``externalIdInUse``.
         """
         columns = rules.checked(rules.SESSION, fields)
@@ -30,59 +44,71 @@ class SessionOperations(Operations):
             if given is not None and (existing := sessions.find_session(tx.sql, columns["id"])):
                 check_same("session", columns["id"], existing.create_hash, given)
                 return existing.session
-            _check_external_id(tx, columns.get("external_id"), None)
+            if (parent_id := columns.get("parent_id")) is not None:
+                sessions.get_session(tx.sql, parent_id)
+            _check_external_id(tx, columns.get("agent"), columns.get("external_id"), None)
             stored = sessions.insert_session(tx, columns, given)
             changes.record_session_change(tx, stored.pk, ChangeKind.SESSION_CREATED, stored.pk)
         return stored.session
 
-    def get_session(self, session_id: str | None = None, *, external_id: str | None = None) -> Session:
-        """The session of either name; exactly one must be given. Raises NotFound."""
+    def get_session(
+        self,
+        session_id: str | None = None,
+        *,
+        external_id: str | None = None,
+        agent: str | Literal[Unset.UNSET] | None = UNSET,
+    ) -> Session:
+        """The session of either name; exactly one must be given. ``agent``: the program that has the ``external_id``
+        for it; None means the sessions of none.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: ``ambiguous``: several agents have the ``external_id``, and ``agent`` is not given.
+        """
         if (session_id is None) == (external_id is None):
             raise InvalidValue("", "give one of its two names, the session's id or its external id, and not both")
+        if session_id is not None and agent is not UNSET:
+            raise InvalidValue("agent", "goes with an external id, and not with the session's own id")
         with self._read() as sql:
             if session_id is not None:
                 return sessions.get_session(sql, rules.uuid("session_id", session_id)).session
             name = rules.text("external_id", external_id)
-            found = sessions.find_session_by_external_id(sql, name)
-            if found is None:
+            whose = None if agent is UNSET else rules.optional(rules.text)("agent", agent)
+            found_id = _of_any(sql, name) if agent is UNSET else _of_agent(sql, whose, name)
+            if found_id is None:
                 raise NotFound("session", name)
-            return found.session
+            return sessions.get_session(sql, found_id).session
 
     def list_sessions(
         self,
         *,
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
-        archived: bool | None = False,
-        query: str | None = None,
-        parent_id: str | None = None,
-        streaming: bool | None = None,
+        sort: Sort = "changed",
         lazily: bool = False,
+        **wanted: Unpack[SessionsWanted],
     ) -> SessionPage:
-        """Sessions, last changed first. ``archived=None`` gives both kinds; ``query`` is looked for in title,
-        description and preview, in any case; ``parent_id`` gives the forks of a session. With ``lazily`` the page
-        is an iterator that makes its sessions while it is used.
+        """Sessions, last changed first, or with ``sort="active"`` last active first. With ``lazily`` the page is an
+        iterator that makes its sessions while it is used.
 
         Raises:
             InvalidValue: a filter or ``limit`` breaks its rule, or ``cursor`` is that of another list.
         """
-        wanted = sessions.SessionFilter(
-            archived if archived is None else rules.boolean("archived", archived),
-            None if query is None else rules.text("query", query).casefold(),
-            None if parent_id is None else rules.uuid("parent_id", parent_id),
-            streaming if streaming is None else rules.boolean("streaming", streaming),
-        )
-        key = [wanted.archived, wanted.query, wanted.parent_id, wanted.streaming]
-        before = decode_cursor(cursor, "sessions", key)
+        if sort not in ("changed", "active"):
+            raise InvalidValue("sort", f"must be changed or active, not {sort!r}")
+        filtered = session_filter(wanted)
+        key = [sort, *astuple(filtered)]
+        before = decode_cursor(cursor, "sessions", key, 1 if sort == "changed" else 2)
         limit = check_limit(limit)
         with self._read() as sql:
-            found = sessions.list_sessions(sql, wanted, before, limit + 1)
+            found = sessions.list_sessions(sql, filtered, before, limit + 1, sort=sort)
             page, more = take_page(found, lambda row: row.weight, limit)
             seq, store_id = last_seq(sql), changes.store_id(sql)
             listed: Any = self._while_asked(row.session for row in page)
             if not lazily:
                 listed = list(listed)
-        return SessionPage(listed, encode_cursor("sessions", key, page[-1].seq) if more else None, seq, store_id)
+        following = encode_cursor("sessions", key, page[-1].position(sort)) if more else None
+        return SessionPage(listed, following, seq, store_id)
 
     def update_session(self, session_id: str, **fields: Unpack[SessionUpdate]) -> Session:
         """Change what is given. ``archived`` sets or clears ``archived_at``.
@@ -91,24 +117,28 @@ class SessionOperations(Operations):
             NotFound: no such session.
             Conflict: ``externalIdInUse``.
         """
-        columns = rules.checked(rules.SESSION, fields)
+        columns = rules.checked(rules.SESSION_UPDATE, fields)
         session_id = rules.uuid("session_id", session_id)
         with self._write() as tx:
             stored = sessions.get_session(tx.sql, session_id, lenient=True)
-            if "external_id" in columns:
-                _check_external_id(tx, columns["external_id"], stored.pk)
+            if "external_id" in columns or "agent" in columns:
+                names = {"agent": stored.session.agent, "external_id": stored.session.external_id} | columns
+                _check_external_id(tx, names["agent"], names["external_id"], stored.pk)
             if "archived" in columns:
                 since = stored.session.archived_at
                 columns["archived_at"] = None if not columns.pop("archived") else tx.now if since is None else since
             return touch_session(tx, stored.pk, columns)
 
     def delete_session(self, session_id: str) -> Deleted:
-        """Delete a session and all that hangs from it, in the feed too. Raises NotFound."""
+        """Delete a session and all that hangs from it, in the feed too. Those that came from it stay, without a parent.
+        Raises NotFound."""
         session_id = rules.uuid("session_id", session_id)
         with self._write() as tx:
             stored = sessions.get_session(tx.sql, session_id, lenient=True)
             rounds = sessions.count_rounds(tx.sql, stored.pk)
             turn_pks = turns.turn_pks_of_session(tx.sql, stored.pk)
+            for child_pk in sessions.children_of(tx.sql, session_id):
+                touch_session(tx, child_pk, {"parent_id": None, "forked_from_round_id": None})
             seq = tx.next_seq()
             changes.forget_turns(tx, turn_pks)
             changes.forget_session(tx, stored.pk)
@@ -126,15 +156,66 @@ def touch_session(tx: Transaction, pk: int, columns: dict[str, object]) -> Sessi
     return sessions.session_by_pk(tx.sql, pk).session
 
 
-def _check_external_id(tx: Transaction, external_id: str | None, own_pk: int | None) -> None:
+def session_filter(wanted: SessionsWanted) -> sessions.SessionFilter:
+    """Which sessions are wanted. Raises InvalidValue."""
+    given: dict[str, Any] = {"archived": False, **wanted}
+    checked = {name: rules.optional(_FILTERS[name])(name, value) for name, value in given.items()}
+    if (query := checked.get("query")) is not None:
+        checked["query"] = query.casefold()
+    if (cwd := checked.get("cwd")) is not None:
+        checked["cwd"] = cwd.rstrip("/")
+    return sessions.SessionFilter(**checked)
+
+
+_FILTERS: Mapping[str, rules.Rule] = {
+    "archived": rules.boolean,
+    "query": rules.text,
+    "parent_id": rules.uuid,
+    "streaming": rules.boolean,
+    "state": rules.one_of(SessionState),
+    "agent": rules.text,
+    "source": rules.text,
+    "cwd": rules.directory,
+    "active_since": rules.count,
+    "active_until": rules.count,
+}
+
+
+def _of_any(sql: Sql, external_id: str) -> str | None:
+    """The id of the one session that has the name. Raises Conflict where several have it."""
+    found = sessions.find_sessions_by_external_id(sql, external_id, _MAX_CANDIDATES)
+    if len(found) > 1:
+        agents = ", ".join("none" if agent is None else shorten(repr(agent)) for _, agent in found)
+        raise Conflict(
+            "ambiguous",
+            lambda words: (
+                f"{len(found)} sessions have the {words.field('external_id')} {shorten(repr(external_id))}, "
+                f"of the agents {agents}; give the {words.field('agent')} too"
+            ),
+            candidates=[session_id for session_id, _ in found],
+        )
+    return found[0][0] if found else None
+
+
+def _of_agent(sql: Sql, agent: str | None, external_id: str) -> str | None:
+    holder = sessions.holder_of_external_id(sql, agent, external_id)
+    return None if holder is None else holder[1]
+
+
+# So many are named where an external id is ambiguous.
+_MAX_CANDIDATES = 20
+
+
+def _check_external_id(tx: Transaction, agent: str | None, external_id: str | None, own_pk: int | None) -> None:
     if external_id is None:
         return
-    holder = sessions.holder_of_external_id(tx.sql, external_id)
+    holder = sessions.holder_of_external_id(tx.sql, agent, external_id)
     if holder is not None and holder[0] != own_pk:
+        whose = "" if agent is None else f" of agent {shorten(repr(agent))}"
         raise Conflict(
             "externalIdInUse",
             lambda words: (
-                f"session {holder[1]} has the {words.field('external_id')} {shorten(repr(external_id))}; "
+                f"session {holder[1]}{whose} has the {words.field('external_id')} {shorten(repr(external_id))}; "
                 f"get it with {words.operation('get_session')}"
             ),
             actual=holder[1],

@@ -16,6 +16,7 @@ from mandrake_sessions.model import (
     Counts,
     Deleted,
     ResponseProgress,
+    ResponseStatus,
     ToolCall,
     ToolCallDeleted,
     Turn,
@@ -23,7 +24,8 @@ from mandrake_sessions.model import (
     TurnStatus,
 )
 from mandrake_sessions.operations.base import Operations, check_same, create_hash
-from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
+from mandrake_sessions.operations.rounds import NOT_ENDED, change_response
+from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_index, encode_index, take_page
 from mandrake_sessions.store.interface import Transaction
 from mandrake_sessions.store.sql import changes, rounds, sessions, tool_calls, turns
 from mandrake_sessions.store.sql.readable import note
@@ -62,7 +64,7 @@ class TurnOperations(Operations):
             seq = changes.record_turn_created(tx, stored, turn)
             if seq > stored.seq:
                 turns.update_turn(tx, stored, {}, seq)
-            sessions.update_session(tx, stored.session_pk, {}, seq)
+            sessions.update_session(tx, stored.session_pk, {}, seq, active_at=_latest_moment(stored))
         return evolve(turn, seq=seq)
 
     def append_turn(self, turn_id: str, **piece: Unpack[Piece]) -> Appended:
@@ -147,7 +149,7 @@ class TurnOperations(Operations):
         """The turns of a response by index. With ``lazily``, inside a snapshot, they are an iterator that reads them
         while it is used. Raises NotFound."""
         response_id = rules.uuid("response_id", response_id)
-        after = decode_cursor(cursor, "turns", response_id)
+        after = decode_index(cursor, "turns", response_id)
         limit = check_limit(limit)
         with self._read() as sql:
             stored = rounds.get_round_of_response(sql, response_id)
@@ -157,7 +159,7 @@ class TurnOperations(Operations):
             page = [turn for turn, _ in weighed_page]
             loaded = self._turns(sql, page, text=include_text, raw=include_raw, lazily=lazily)
             seq, store_id = last_seq(sql), changes.store_id(sql)
-        return TurnPage(loaded, encode_cursor("turns", response_id, page[-1].index) if more else None, seq, store_id)
+        return TurnPage(loaded, encode_index("turns", response_id, page[-1].index) if more else None, seq, store_id)
 
     def latest_turn(self, response_id: str, *, include_text: bool = True, lazily: bool = False) -> Turn | None:
         """The turn of the highest index, None where there is no turn. ``lazily``: see ``get_turn``. Raises NotFound for
@@ -221,8 +223,11 @@ def checked_piece(piece: TurnPiece) -> dict[str, Any] | SessionsError:
 def _insert(tx: Transaction, detail: rounds.StoredRound, columns: dict[str, Any], given: bytes | None) -> StoredTurn:
     detached = columns.pop("detached", False)
     streams = columns.get("status", TurnStatus.STREAMING) == TurnStatus.STREAMING
-    if not streams:
-        columns["stream_end_time"] = tx.now
+    if streams and columns.get("stream_end_time") is not None:
+        raise _end_time(lambda name: f"a turn that streams has no {name}; create it with a status that ends it")
+    if not streams and columns.get("stream_end_time") is None:
+        began = columns.get("stream_start_time", columns.get("created_at", tx.now))
+        columns["stream_end_time"] = began
     return turns.insert_turn(tx, detail, columns, given, lease=tx.own_lease_id() if streams and not detached else None)
 
 
@@ -327,8 +332,27 @@ def change_turn(
     if ends or new_texts:
         turns.fold_turn(tx, stored)
     # A detached turn stays so.
-    taken_up = moved.get("status") == TurnStatus.STREAMING and stored.lease is not None
-    return _record_change(tx, stored, moved, new_texts=new_texts, taken_up=taken_up)
+    streams_again = moved.get("status") == TurnStatus.STREAMING
+    taken_up = streams_again and stored.lease is not None
+    after = _record_change(tx, stored, moved, new_texts=new_texts, taken_up=taken_up)
+    if streams_again:
+        _reopen_response(tx, stored.round_pk)
+    return after
+
+
+def interrupt_turn(tx: Transaction, stored: StoredTurn) -> None:
+    """Nobody streams the turn any more: it is interrupted, and its response with it if that has not ended."""
+    end_time = stored.end_time(tx.now)
+    change_turn(tx, stored, {"status": TurnStatus.INTERRUPTED.value, "stream_end_time": end_time})
+    detail = rounds.round_by_pk(tx.sql, stored.round_pk, lenient=True)
+    if detail.detail.response.status in NOT_ENDED:
+        change_response(tx, detail, {"status": ResponseStatus.INTERRUPTED.value, "end_time": end_time})
+
+
+def _reopen_response(tx: Transaction, round_pk: int) -> None:
+    detail = rounds.round_by_pk(tx.sql, round_pk, lenient=True)
+    if detail.detail.response.status is ResponseStatus.INTERRUPTED:
+        change_response(tx, detail, {"status": ResponseStatus.OPEN.value})
 
 
 def _record_change(
@@ -344,8 +368,13 @@ def _record_change(
     columns = {**columns, "updated_at": tx.now}
     after = turns.update_turn(tx, stored, columns, seq, new_texts=new_texts, taken_up=taken_up)
     changes.record_turn_updated(tx, seq, after, turns.differences(stored, after), tool_call)
-    sessions.update_session(tx, stored.session_pk, {}, seq)
+    sessions.update_session(tx, stored.session_pk, {}, seq, active_at=_latest_moment(after))
     return after
+
+
+def _latest_moment(turn: StoredTurn) -> int:
+    """When it last moved the conversation."""
+    return max(turn.stream_start_time, turn.stream_end_time or 0)
 
 
 def _end_time(why: Callable[[str], str]) -> Conflict:

@@ -11,11 +11,12 @@ from mandrake_sessions.fields import (
     NewTurn,
     RequestUpdate,
     ResponseUpdate,
+    SessionsWanted,
     SessionUpdate,
     ToolCallFields,
     TurnUpdate,
 )
-from mandrake_sessions.model import JsonObject, Order
+from mandrake_sessions.model import JsonObject, Order, Sort
 
 ScopeName = Literal["workspace", "system"]
 
@@ -60,17 +61,15 @@ class SessionGet(TypedDict, total=False):
     """The session's id; give this or ``external_id``. Default: none."""
     external_id: str
     """The name that another program has for the session. Default: none."""
+    agent: str | None
+    """The program that has that name for it; ``None`` means the sessions of none. Default: whichever has it, if it is
+    one alone."""
 
 
-class SessionList(Page, total=False):
-    archived: bool | None
-    """Whether the sessions are archived; ``None`` means both kinds. Default: ``False``."""
-    query: str | None
-    """A text that the title, the description or the preview contains, in any case. Default: ``None``, all sessions."""
-    parent_id: str | None
-    """The session that they were forked from. Default: ``None``, all sessions."""
-    streaming: bool | None
-    """Whether a turn of theirs streams now. Default: ``None``, both kinds."""
+class SessionList(Page, SessionsWanted, total=False):
+    sort: Sort
+    """What comes first: what changed last (by ``seq``), or what was active last (by ``active_at``). Default:
+    ``"changed"``."""
 
 
 class SessionChange(SessionUpdate, total=False):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from attrs import asdict, evolve
 
+from mandrake_sessions.currencies import DEFAULT_CURRENCY
 from mandrake_sessions.errors import FeedPruned, NotFound, Unreadable
 from mandrake_sessions.json_codec import JsonEncoder
 from mandrake_sessions.model import Change, ChangeKind, ToolCall, ToolCallStatus, Turn, TurnStatus
@@ -400,9 +401,13 @@ def _appended(row: _Row) -> Change:
     )
 
 
+# Rows of before schema 4 do not have these.
+_LATER_FIELDS = {"tool_call_id": None, "thought_tokens": None, "cost": None, "currency": DEFAULT_CURRENCY}
+
+
 def _turn_then(data: dict[str, Any], row: _Row) -> Turn:
     calls = _decode_tool_calls(data["tool_calls"])
-    fields = data | {"status": decode_word(TurnStatus, data["status"]), "tool_calls": calls}
+    fields = _LATER_FIELDS | data | {"status": decode_word(TurnStatus, data["status"]), "tool_calls": calls}
     return Turn(**fields, content=row.set_content or "", raw_response=row.set_raw_response or "")
 
 

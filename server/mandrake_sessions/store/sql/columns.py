@@ -12,7 +12,14 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from mandrake_sessions.model import ResponseStatus, ToolCallStatus, TurnStatus
+from mandrake_sessions.model import (
+    Origin,
+    Relation,
+    ResponseStatus,
+    SessionState,
+    ToolCallStatus,
+    TurnStatus,
+)
 from mandrake_sessions.store.interface import Dialect
 from mandrake_sessions.store.sql.values import (
     Decoder,
@@ -63,15 +70,22 @@ SESSION: Final[Mapping[str, Decoder]] = {
     "id": decode_uuid,
     "seq": decode_seq,
     "external_id": optional(decode_text),
+    "agent": optional(decode_text),
+    "source": optional(decode_text),
+    "cwd": optional(decode_text),
     "title": optional(decode_text),
     "description": optional(decode_text),
     "preview": optional(decode_text),
     "metadata": decode_object,
     "parent_id": optional(decode_uuid),
+    "relation": optional(word_of(Relation)),
+    "parent_tool_call_id": optional(decode_text),
     "forked_from_round_id": optional(decode_uuid),
     "archived_at": optional(decode_integer),
     "round_count": decode_number,
     "next_round_index": decode_number,
+    "state": word_of(SessionState),
+    "active_at": decode_integer,
     **_MADE,
 }
 
@@ -80,6 +94,8 @@ ROUND: Final[Mapping[str, Decoder]] = {
     "id": decode_uuid,
     "session_pk": decode_seq,
     "index": decode_number,
+    "origin": word_of(Origin),
+    "copied_from_id": optional(decode_uuid),
     "metadata": decode_object,
     **_MADE,
 }
@@ -104,6 +120,19 @@ RESPONSE: Final[Mapping[str, Decoder]] = {
     "updated_at": decode_integer,
 }
 
+RESPONSE_USAGE: Final[Mapping[str, Decoder]] = {
+    "pk": decode_seq,
+    "input_tokens": optional(decode_integer),
+    "output_tokens": optional(decode_integer),
+    "thought_tokens": optional(decode_integer),
+    "cache_read_tokens": optional(decode_integer),
+    "cache_write_tokens": optional(decode_integer),
+    "context_used": optional(decode_integer),
+    "context_size": optional(decode_integer),
+    "cost": optional(decode_cost),
+    "currency": optional(decode_name),
+}
+
 TURN: Final[Mapping[str, Decoder]] = {
     "pk": decode_seq,
     "id": decode_uuid,
@@ -112,6 +141,7 @@ TURN: Final[Mapping[str, Decoder]] = {
     "round_pk": decode_seq,
     "index": decode_number,
     "kind": decode_name,
+    "tool_call_id": optional(decode_text),
     "status": word_of(TurnStatus),
     "error": optional(decode_text),
     "model": optional(decode_text),
@@ -121,10 +151,13 @@ TURN: Final[Mapping[str, Decoder]] = {
     "expected_tokens": optional(decode_integer),
     "input_tokens": decode_integer,
     "output_tokens": decode_integer,
+    "thought_tokens": optional(decode_integer),
     "cache_read_tokens": optional(decode_integer),
     "cache_write_tokens": optional(decode_integer),
     "input_cost": decode_cost,
     "output_cost": decode_cost,
+    "cost": optional(decode_cost),
+    "currency": decode_name,
     "metadata": decode_object,
     "chunk_count": decode_number,
     "folded_chunks": decode_number,
@@ -174,6 +207,7 @@ TABLES: Final[Mapping[str, Mapping[str, Decoder]]] = {
     "round": ROUND,
     "request": REQUEST,
     "response": RESPONSE,
+    "response_usage": RESPONSE_USAGE,
     "turn": TURN,
     "tool_call": TOOL_CALL,
     "text": TEXT,

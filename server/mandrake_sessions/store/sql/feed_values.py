@@ -5,6 +5,7 @@ What a row of the feed says stands in JSON that anybody may have written, so it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -59,6 +60,11 @@ def _object(stored: Any) -> None:
         raise OddValue("is not an object")
 
 
+def _number(stored: Any) -> None:
+    if type(stored) not in (int, float) or not 0 <= stored < math.inf:
+        raise OddValue(f"is {shown(stored)}, not a number from 0")
+
+
 def _no_check(stored: Any) -> None:
     # A word was looked up already, where it was read.
     if not isinstance(stored, str):
@@ -94,9 +100,12 @@ _FIELDS: Final[Mapping[str, Decoder]] = {
 }
 # The fields of the model by the decoders of their columns; JSON is no text here, and words are words already.
 _AS_IN_COLUMNS: Final = {"metadata": _object, "status": _no_check}
+# A cost is a number of its currency here; programs of before schema 4 had no bound.
+_COSTS: Final = {"input_cost": _number, "output_cost": _number, "cost": optional(_number)}
 _TURN: Final[Mapping[str, Callable[[Any], Any]]] = {
     **{field: columns.TURN[field] for field in Turn.__annotations__ if field in columns.TURN},
     **_AS_IN_COLUMNS,
+    **_COSTS,
     "response_id": decode_text,
     "tool_calls": _anything,
     "content": optional(decode_text),

@@ -10,13 +10,13 @@ from typing import Any
 from attrs import frozen
 
 from mandrake_sessions.ids import new_id
-from mandrake_sessions.model import Order, Request, Response, ResponseStatus, Round, RoundDetail
+from mandrake_sessions.model import Order, Origin, Request, Response, ResponseStatus, Round, RoundDetail, Usage
 from mandrake_sessions.store.interface import Dialect, Row, Sql, Transaction
-from mandrake_sessions.store.sql.columns import REQUEST, RESPONSE, ROUND, Column, columns_from
+from mandrake_sessions.store.sql.columns import REQUEST, RESPONSE, RESPONSE_USAGE, ROUND, Column, columns_from
 from mandrake_sessions.store.sql.readable import readable_page
 from mandrake_sessions.store.sql.rows import differs, insert, or_not_found, row_bytes, update
-from mandrake_sessions.store.sql.selection import Selection, field_names
-from mandrake_sessions.store.sql.values import decode_text
+from mandrake_sessions.store.sql.selection import Selection, field_names, picker
+from mandrake_sessions.store.sql.values import decode_seq, decode_text, optional
 
 # The names of the fields, and numbers.
 _FRAME_BYTES = 800
@@ -26,11 +26,17 @@ _OF_REQUEST = {"id": "request_id", "created_at": "request_created_at", "updated_
 _OF_RESPONSE = {"id": "response_id", "created_at": "response_created_at", "updated_at": "response_updated_at"}
 
 
+_OF_ALL = {"round_id": "id"} | _OF_RESPONSE
+
+
 def _columns() -> dict[str, Column]:
     request, response = columns_from("q", REQUEST), columns_from("p", RESPONSE)
     return {
         **{_OF_REQUEST.get(name, name): column for name, column in request.items()},
         **{_OF_RESPONSE.get(name, name): column for name, column in response.items()},
+        **{f"usage_{name}": column for name, column in columns_from("u", RESPONSE_USAGE).items()},
+        # NULL where the agent said nothing.
+        "usage_pk": Column("usage_pk", "u.pk", optional(decode_seq)),
         **columns_from("r", ROUND),
         # NULL where the row is not there.
         "session_id": Column("session_id", "s.id", decode_text),
@@ -46,6 +52,7 @@ _SELECTION = Selection(
         *field_names(Round),
         "content", "blocks", "request_created_at", "request_updated_at",
         "status", "stop_reason", "end_time", "response_created_at", "response_updated_at",
+        "usage_pk", *(f"usage_{name}" for name in field_names(Usage)),
     ),
     beside=("pk", "session_pk", "create_hash"),
 )  # fmt: skip
@@ -56,7 +63,9 @@ _SESSION_PK = _SELECTION.position("session_pk")
 _CREATE_HASH = _SELECTION.position("create_hash")
 _round = _SELECTION.picker(Round)
 _request = _SELECTION.picker(Request, round_id="id", **_OF_REQUEST)
-_response = _SELECTION.picker(Response, round_id="id", **_OF_RESPONSE)
+_USAGE_PK = _SELECTION.position("usage_pk")
+_usage = _SELECTION.picker(Usage, **{name: f"usage_{name}" for name in field_names(Usage)})
+_response = picker((*_SELECTION.names, "usage"), [_OF_ALL.get(name, name) for name in field_names(Response)])
 
 
 class Part(StrEnum):
@@ -110,7 +119,8 @@ def insert_round(
 ) -> StoredRound:
     """A new round with its request and its response, at the next seq."""
     pk = tx.next_seq()
-    times = {"pk": pk, "created_at": tx.now, "updated_at": tx.now}
+    created_at = columns.get("created_at", tx.now)
+    times = {"pk": pk, "created_at": created_at, "updated_at": max(created_at, tx.now)}
     insert(
         tx,
         "round",
@@ -119,6 +129,7 @@ def insert_round(
             "id": columns.get("id") or new_id(),
             "session_pk": session_pk,
             "index": index,
+            "origin": columns.get("origin", Origin.USER.value),
             "metadata": columns.get("metadata", "{}"),
             "create_hash": create_hash,
         },
@@ -173,6 +184,21 @@ def update_part(tx: Transaction, stored: StoredRound, part: Part, columns: Mappi
     update(tx, part, stored.pk, {**columns, "updated_at": tx.now})
 
 
+def replace_usage(tx: Transaction, stored: StoredRound, columns: Mapping[str, Any] | None) -> None:
+    """What the agent said of the whole response, all its columns; None: nothing."""
+    tx.sql.execute("DELETE FROM response_usage WHERE pk = ?", (stored.pk,))
+    if columns is not None:
+        insert(tx, "response_usage", {"pk": stored.pk, **columns})
+
+
+def usage_differs(sql: Sql, stored: StoredRound, columns: Mapping[str, Any] | None) -> bool:
+    """Whether anything else is stored."""
+    there = sql.execute("SELECT 1 FROM response_usage WHERE pk = ?", (stored.pk,)).fetchone() is not None
+    if columns is None or not there:
+        return there or columns is not None
+    return differs(sql, "response_usage", stored.pk, columns)
+
+
 def list_rounds(
     sql: Sql, session_pk: int, after: int | None, limit: int | None, order: Order = "asc"
 ) -> Iterator[RoundRow]:
@@ -224,6 +250,7 @@ def _select(dialect: Dialect, rest: str) -> str:
     LEFT JOIN session s ON s.pk = r.session_pk
     LEFT JOIN request q ON q.pk = r.pk
     LEFT JOIN response p ON p.pk = r.pk
+    LEFT JOIN response_usage u ON u.pk = r.pk
     {rest}
     """
 
@@ -235,7 +262,9 @@ def _one(sql: Sql, where: str, value: str | int, *, lenient: bool = False) -> St
 
 def _stored(row: Row, *, lenient: bool = False) -> StoredRound:
     values = _SELECTION.decode_leniently(row) if lenient else _SELECTION.decode(row[_ID], row)
-    detail = RoundDetail(Round(*_round(values)), Request(*_request(values)), Response(*_response(values)))
+    usage = None if values[_USAGE_PK] is None else Usage(*_usage(values))
+    response = Response(*_response((*values, *row[len(values) :], usage)))
+    detail = RoundDetail(Round(*_round(values)), Request(*_request(values)), response)
     return StoredRound(row[_PK], row[_SESSION_PK], row[_CREATE_HASH], _FRAME_BYTES + row_bytes(row), detail)
 
 

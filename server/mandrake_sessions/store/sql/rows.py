@@ -17,7 +17,7 @@ _OWN_TIMES = {
     "session": {"updated_at", "archived_at"},
     "round": {"updated_at"},
     "request": {"updated_at"},
-    "response": {"updated_at", "end_time"},
+    "response": {"updated_at"},
     "turn": {"updated_at"},
 }
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from attrs import frozen
 
 from mandrake_sessions.ids import new_id
-from mandrake_sessions.model import Session
+from mandrake_sessions.model import Session, SessionState, Sort
 from mandrake_sessions.store.interface import Dialect, Row, Sql, Transaction
 from mandrake_sessions.store.sql.columns import SESSION, Column, columns_from
 from mandrake_sessions.store.sql.readable import readable_page
@@ -20,7 +20,25 @@ PREVIEW_LENGTH = 200
 # The names of the fields, and numbers.
 _FRAME_BYTES = 400
 
-_STREAMING = "EXISTS (SELECT 1 FROM turn t WHERE t.session_pk = s.pk AND t.status = 'streaming')"
+_STREAMING = "s.state = 'running'"
+# How a session stands, told from its turns and its latest round, for a statement about the table `session`.
+STATE_NOW = """
+CASE WHEN EXISTS (SELECT 1 FROM turn t WHERE t.session_pk = session.pk AND t.status = 'streaming') THEN 'running'
+ELSE coalesce((
+    SELECT CASE p.status WHEN 'requires_action' THEN 'requires_action' WHEN 'error' THEN 'failed'
+        WHEN 'interrupted' THEN 'failed' ELSE 'idle' END
+    FROM round r JOIN response p ON p.pk = r.pk WHERE r.session_pk = session.pk ORDER BY r."index" DESC LIMIT 1
+), 'idle') END
+"""
+# The latest moment of a conversation that is still there, for a statement about the table `session`.
+LATEST_MOMENT = """
+(SELECT coalesce(max(moment), 0) FROM (
+    SELECT r.created_at AS moment FROM round r WHERE r.session_pk = session.pk
+    UNION ALL SELECT p.end_time FROM round r JOIN response p ON p.pk = r.pk WHERE r.session_pk = session.pk
+    UNION ALL SELECT t.stream_start_time FROM turn t WHERE t.session_pk = session.pk
+    UNION ALL SELECT t.stream_end_time FROM turn t WHERE t.session_pk = session.pk
+) AS moments)
+"""
 _SELECTION = Selection(
     "session",
     {**columns_from("s", SESSION), "streaming": Column("streaming", _STREAMING, bool)},
@@ -29,6 +47,7 @@ _SELECTION = Selection(
 )
 _ID = _SELECTION.position("id")
 _SEQ = _SELECTION.position("seq")
+_ACTIVE_AT = _SELECTION.position("active_at")
 _PK = _SELECTION.position("pk")
 _CREATE_HASH = _SELECTION.position("create_hash")
 
@@ -49,9 +68,9 @@ class SessionRow:
 
     row: Row
 
-    @property
-    def seq(self) -> int:
-        return int(self.row[_SEQ])
+    def position(self, sort: Sort) -> tuple[int, ...]:
+        """Where it stands in a list of that order."""
+        return _position(self.row, sort)
 
     @property
     def weight(self) -> int:
@@ -66,26 +85,36 @@ class SessionRow:
 
 @frozen
 class SessionFilter:
-    """Which sessions a list holds; None: whatever. ``query`` is casefolded already."""
+    """Which sessions a list holds; None: whatever. ``query`` is casefolded already; ``cwd`` is a directory without a
+    slash at its end, with all below it."""
 
     archived: bool | None = False
     query: str | None = None
     parent_id: str | None = None
     streaming: bool | None = None
+    state: str | None = None
+    agent: str | None = None
+    source: str | None = None
+    cwd: str | None = None
+    active_since: int | None = None
+    active_until: int | None = None
 
 
 def insert_session(tx: Transaction, columns: Mapping[str, Any], create_hash: bytes | None) -> StoredSession:
     """A new session, at the next seq."""
     seq = tx.next_seq()
-    defaults = {"id": None, "metadata": "{}"}
+    created_at = columns.get("created_at", tx.now)
     row = {
-        **defaults,
+        "id": None,
+        "metadata": "{}",
         **columns,
         "pk": seq,
         "seq": seq,
+        "state": SessionState.IDLE.value,
+        "active_at": created_at,
         "create_hash": create_hash,
-        "created_at": tx.now,
-        "updated_at": tx.now,
+        "created_at": created_at,
+        "updated_at": max(created_at, tx.now),
     }
     row["id"] = row["id"] or new_id()
     insert(tx, "session", row)
@@ -96,15 +125,19 @@ def find_session(sql: Sql, session_id: str) -> StoredSession | None:
     return _one(sql, "WHERE s.id = ?", session_id)
 
 
-def find_session_by_external_id(sql: Sql, external_id: str) -> StoredSession | None:
-    row = fetch_one(sql, _select(sql.dialect, "WHERE s.external_id = ? LIMIT ?"), (external_id, 1))
-    return None if row is None else _stored(row)
+def find_sessions_by_external_id(sql: Sql, external_id: str, limit: int) -> list[tuple[str, str | None]]:
+    """The id and the agent of the sessions that have it, oldest first: ``limit`` of them at the most."""
+    statement = "SELECT id, agent FROM session WHERE external_id = ? ORDER BY pk LIMIT ?"
+    rows = sql.execute(statement, (external_id, limit)).fetchall()
+    sql.release_large(statement, (external_id, limit))
+    return rows
 
 
-def holder_of_external_id(sql: Sql, external_id: str) -> tuple[int, str] | None:
-    """The pk and the id of the session that has it, whatever else that session holds."""
+def holder_of_external_id(sql: Sql, agent: str | None, external_id: str) -> tuple[int, str] | None:
+    """The pk and the id of the session of that agent, or of none, that has it, whatever else that session holds."""
+    whose, values = ("agent IS NULL", ()) if agent is None else ("agent = ?", (agent,))
     row: tuple[int, str] | None = fetch_one(
-        sql, "SELECT pk, id FROM session WHERE external_id = ? LIMIT ?", (external_id, 1)
+        sql, f"SELECT pk, id FROM session WHERE external_id = ? AND {whose} LIMIT ?", (external_id, *values, 1)
     )
     return row
 
@@ -129,9 +162,25 @@ def session_differs(sql: Sql, pk: int, columns: Mapping[str, Any]) -> bool:
     return differs(sql, "session", pk, columns)
 
 
-def update_session(tx: Transaction, pk: int, columns: Mapping[str, Any], seq: int) -> None:
-    """Set columns; ``seq`` and ``updated_at`` move with every change in the session but appends."""
+def update_session(
+    tx: Transaction, pk: int, columns: Mapping[str, Any], seq: int, *, active_at: int | None = None
+) -> None:
+    """Set columns, after every other change of the session but appends: ``seq`` and ``updated_at`` move with each, and
+    ``state`` is told anew from what there is then. ``active_at``: the latest moment of the conversation that the change
+    brought, if any."""
     update(tx, "session", pk, {**columns, "seq": seq, "updated_at": tx.now})
+    tx.sql.execute(_activity(tx.sql.dialect), (active_at or 0, pk))
+
+
+def latest_moment(sql: Sql, pk: int) -> int:
+    """The latest moment of the conversation that is still there; 0 where it has no rounds."""
+    (moment,) = sql.execute(f"SELECT {LATEST_MOMENT} FROM session WHERE pk = ?", (pk,)).fetchone()
+    return int(moment)
+
+
+def children_of(sql: Sql, session_id: str) -> list[int]:
+    """The pks of the sessions that came from it."""
+    return [pk for (pk,) in sql.execute("SELECT pk FROM session WHERE parent_id = ? ORDER BY pk", (session_id,))]
 
 
 def delete_session(tx: Transaction, pk: int) -> None:
@@ -181,20 +230,34 @@ def preview_of(content: str) -> str:
     return content[:PREVIEW_LENGTH]
 
 
-def list_sessions(sql: Sql, wanted: SessionFilter, before_seq: int | None, limit: int) -> Iterator[SessionRow]:
-    """Last changed first, those changed before ``before_seq``; each read when it is asked for, and left out if it
-    cannot be read. One range of one index, but for ``query``."""
+def list_sessions(
+    sql: Sql, wanted: SessionFilter, before: Sequence[int] | None, limit: int, *, sort: Sort = "changed"
+) -> Iterator[SessionRow]:
+    """Last changed, or last active, first, those beyond ``before`` (see ``SessionRow.position``); each read when it is
+    asked for, and left out if it cannot be read."""
     conditions, values = _conditions(sql.dialect, wanted)
-    if wanted.query is not None:
-        sql.release_later(wanted.query)
+    for text in (wanted.query, wanted.cwd, wanted.agent, wanted.source):
+        if text is not None:
+            sql.release_later(text)
+    columns, descending = _SORTED[sort]
 
-    def fetch(before: int | None, count: int | None) -> Iterable[Row]:
-        bounds = [] if before is None else [before]
-        where = " AND ".join([*conditions, *("s.seq < ?" for _ in bounds)]) or "true"
-        statement = _select(sql.dialect, f"WHERE {where} ORDER BY s.seq DESC LIMIT ?")
-        return sql.execute(statement, (*values, *bounds, count))
+    def fetch(beyond: Sequence[int] | None, count: int | None) -> Iterable[Row]:
+        bounds = [] if beyond is None else [f"({columns}) < ({', '.join('?' * len(beyond))})"]
+        where = " AND ".join([*conditions, *bounds]) or "true"
+        statement = _select(sql.dialect, f"WHERE {where} ORDER BY {descending} LIMIT ?")
+        return sql.execute(statement, (*values, *(beyond or ()), count))
 
-    return readable_page(sql, fetch, lambda row: row[_SEQ], before_seq, limit, _readable_row)
+    return readable_page(sql, fetch, lambda row: _position(row, sort), before, limit, _readable_row)
+
+
+_SORTED: Mapping[Sort, tuple[str, str]] = {
+    "changed": ("s.seq", "s.seq DESC"),
+    "active": ("s.active_at, s.pk", "s.active_at DESC, s.pk DESC"),
+}
+
+
+def _position(row: Row, sort: Sort) -> tuple[int, ...]:
+    return (row[_SEQ],) if sort == "changed" else (row[_ACTIVE_AT], row[_PK])
 
 
 def _conditions(dialect: Dialect, wanted: SessionFilter) -> tuple[list[str], list[Any]]:
@@ -203,17 +266,30 @@ def _conditions(dialect: Dialect, wanted: SessionFilter) -> tuple[list[str], lis
     if wanted.archived is not None:
         conditions.append("(s.archived_at IS NOT NULL) = ?")
         values.append(wanted.archived)
-    if wanted.parent_id is not None:
-        conditions.append("s.parent_id = ?")
-        values.append(wanted.parent_id)
+    for column in ("parent_id", "state", "agent", "source"):
+        if (value := getattr(wanted, column)) is not None:
+            conditions.append(f"s.{column} = ?")
+            values.append(value)
     if wanted.streaming is not None:
-        among = "IN" if wanted.streaming else "NOT IN"
-        conditions.append(f"s.pk {among} (SELECT session_pk FROM turn WHERE status = 'streaming')")
+        conditions.append("s.state = 'running'" if wanted.streaming else "s.state <> 'running'")
+    if wanted.cwd is not None:
+        # What lies below it is one range: "0" comes after "/".
+        conditions.append("(s.cwd = ? OR s.cwd >= ? AND s.cwd < ?)")
+        values += [wanted.cwd, f"{wanted.cwd}/", f"{wanted.cwd}0"]
+    for condition, moment in (("s.active_at >= ?", wanted.active_since), ("s.active_at < ?", wanted.active_until)):
+        if moment is not None:
+            conditions.append(condition)
+            values.append(moment)
     if wanted.query is not None:
         parts = [dialect.contains_folded(f"s.{column}") for column in ("title", "description", "preview")]
         conditions.append(f"({' OR '.join(parts)})")
         values += [wanted.query] * 3
     return conditions, values
+
+
+@cache
+def _activity(dialect: Dialect) -> str:
+    return f"UPDATE session SET state = {STATE_NOW}, active_at = {dialect.greatest('active_at', '?')} WHERE pk = ?"
 
 
 @cache

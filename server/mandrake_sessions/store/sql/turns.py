@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from attrs import evolve
 
 from mandrake_sessions.brief import LONG_CALLS, LONG_TURN, check_length
+from mandrake_sessions.currencies import DEFAULT_CURRENCY
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import ToolCall, Turn, TurnStatus
 from mandrake_sessions.store.interface import Dialect, Row, Sql, Transaction
@@ -27,7 +28,14 @@ from mandrake_sessions.store.sql.tool_calls import (
     tool_call_bytes,
     tool_calls_of,
 )
-from mandrake_sessions.store.sql.values import MAX_INTEGER, byte_length, decode_object, decode_text, decode_word
+from mandrake_sessions.store.sql.values import (
+    COST_UNITS,
+    MAX_INTEGER,
+    byte_length,
+    decode_object,
+    decode_text,
+    decode_word,
+)
 
 # The names of the fields, and numbers.
 _FRAME_BYTES = 700
@@ -59,6 +67,7 @@ class StoredTurn(NamedTuple):
     response_id: str
     index: int  # type: ignore[assignment]  # In place of the method of tuples, which nobody calls.
     kind: str
+    tool_call_id: str | None
     status_word: str
     error: str | None
     model: str | None
@@ -68,10 +77,13 @@ class StoredTurn(NamedTuple):
     expected_tokens: int | None
     input_tokens: int
     output_tokens: int
+    thought_tokens: int | None
     cache_read_tokens: int | None
     cache_write_tokens: int | None
-    input_cost: float
-    output_cost: float
+    input_cost: int
+    output_cost: int
+    cost: int | None
+    currency: str
     chunk_count: int
     metadata: str
     updated_at: int
@@ -130,13 +142,14 @@ _SELECTION = Selection(
 _INDEX = _SELECTION.position("index")
 # The columns of a turn that a change may move, by the names of Turn; what `differences` compares.
 _MOVABLE = (
-    "kind", "status", "error", "model", "stream_start_time", "stream_end_time", "current_tokens", "expected_tokens",
-    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "input_cost", "output_cost",
-    "chunk_count", "metadata", "updated_at",
+    "kind", "tool_call_id", "status", "error", "model", "stream_start_time", "stream_end_time", "current_tokens",
+    "expected_tokens", "input_tokens", "output_tokens", "thought_tokens", "cache_read_tokens", "cache_write_tokens",
+    "input_cost", "output_cost", "cost", "currency", "chunk_count", "metadata", "updated_at",
 )  # fmt: skip
 _movable = picker(_SELECTION.names, ["status_word" if name == "status" else name for name in _MOVABLE])
 # What a Turn has beside the columns, or in place of one of the same name.
-_NOT_STORED = ("tool_calls", "status", "metadata", "content", "raw_response")
+_COSTS = ("input_cost", "output_cost", "cost")
+_NOT_STORED = ("tool_calls", "status", "metadata", *_COSTS, "content", "raw_response")
 _DEFAULTS = {
     "id": None,
     "kind": "message",
@@ -145,8 +158,9 @@ _DEFAULTS = {
     "current_tokens": 0,
     "input_tokens": 0,
     "output_tokens": 0,
-    "input_cost": 0.0,
-    "output_cost": 0.0,
+    "input_cost": 0,
+    "output_cost": 0,
+    "currency": DEFAULT_CURRENCY,
 }
 _values_of_turn = picker((*_SELECTION.names, *_NOT_STORED), field_names(Turn))
 
@@ -160,8 +174,10 @@ def insert_turn(
     pk = tx.next_seq()
     given = dict(columns)
     calls, content, raw_response = (given.pop(name, "") for name in ("tool_calls", "content", "raw_response"))
+    created_at = columns.get("created_at", tx.now)
     row = {
         **_DEFAULTS,
+        "stream_start_time": created_at,
         **given,
         **_sizes(byte_length(content), byte_length(raw_response)),
         "pk": pk,
@@ -169,13 +185,12 @@ def insert_turn(
         "session_pk": of.session_pk,
         "round_pk": of.pk,
         "index": index,
-        "stream_start_time": tx.now,
         "content_pk": pk,
         "raw_response_pk": pk,
         "lease": lease,
         "create_hash": create_hash,
-        "created_at": tx.now,
-        "updated_at": tx.now,
+        "created_at": created_at,
+        "updated_at": max(created_at, tx.now),
     }
     row["id"] = row["id"] or new_id()
     insert(tx, "turn", row)
@@ -243,7 +258,7 @@ def differences(before: StoredTurn, after: StoredTurn) -> dict[str, Any]:
     changed = {name: value for name, value in after.columns.items() if value != old[name] or name == "updated_at"}
     if "metadata" in changed:
         changed["metadata"] = decode_object(changed["metadata"])
-    return changed
+    return changed | {name: _cost(changed[name]) for name in _COSTS if name in changed}
 
 
 def delete_turn(tx: Transaction, pk: int) -> None:
@@ -375,6 +390,11 @@ def _few(found: Iterable[StoredTurn]) -> Iterator[list[StoredTurn]]:
         yield few
 
 
+def _cost(units: int | None) -> float | None:
+    """A stored cost as a number of its currency."""
+    return None if units is None else units / COST_UNITS
+
+
 @cache
 def _select(dialect: Dialect, rest: str) -> str:
     return f"""
@@ -427,6 +447,9 @@ def _turn(
         "tool_calls": calls,
         "status": stored.status,
         "metadata": decode_object(stored.metadata),
+        "input_cost": _cost(stored.input_cost),
+        "output_cost": _cost(stored.output_cost),
+        "cost": _cost(stored.cost),
         "content": content,
         "raw_response": raw_response,
     }

@@ -27,6 +27,9 @@ Decoder = Callable[[Any], Any]
 # SQLite and in a JSON reader that keeps them as doubles.
 MAX_NUMBER = 2**53 - 1
 MAX_INTEGER = 2**63 - 1
+# Costs are integers of 10^-9 of their currency, below 10^6 of it.
+COST_UNITS = 10**9
+MAX_COST = 10**15 - 1
 
 _UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 
@@ -194,9 +197,8 @@ def _integer(stored: Any, lowest: int, highest: int) -> int:
 
 
 def decode_cost(stored: Any) -> float:
-    if type(stored) not in (int, float) or not 0 <= stored < math.inf:
-        raise OddValue(f"is {shown(stored)}, not a number from 0")
-    return float(stored)
+    """A cost as a number of its currency."""
+    return _integer(stored, 0, MAX_COST) / COST_UNITS
 
 
 def decode_bytes(stored: Any) -> bytes:

@@ -11,6 +11,7 @@ from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.model import ChangeKind
 from mandrake_sessions.store.sql import changes, sessions
 from mandrake_sessions.store.sqlite.connect import StoreConnection
+from mandrake_sessions.store.sqlite.migrate import user_version
 from mandrake_sessions.store.sqlite.running import SqliteTransaction
 
 # Changes about entities that are gone. The change that records a deletion refers to one on purpose.
@@ -23,6 +24,10 @@ FROM feed WHERE seq < (SELECT max(seq) FROM feed) AND (
 """
 _WRONG_COUNTS = """
 FROM session s WHERE s.round_count <> (SELECT count(*) FROM round r WHERE r.session_pk = s.pk)
+"""
+# The state differs from what the turns and the latest round say, or something happened after `active_at`.
+_WRONG_STATES = f"""
+FROM session WHERE state <> {sessions.STATE_NOW} OR active_at < {sessions.LATEST_MOMENT}
 """
 _FIRST_REQUESTS = """
 SELECT s.pk, s.preview, (
@@ -65,6 +70,11 @@ def wrong_counts(connection: StoreConnection) -> int:
     return _count(connection, f"SELECT count(*) {_WRONG_COUNTS}")
 
 
+def wrong_states(connection: StoreConnection) -> int:
+    """Sessions whose state or last activity is not what their rounds and turns say."""
+    return _count(connection, f"SELECT count(*) {_WRONG_STATES}") if user_version(connection) >= 4 else 0
+
+
 def wrong_previews(connection: StoreConnection) -> Iterator[int]:
     """The pks of sessions whose preview is not the beginning of their first request."""
     for pk, preview, first in connection.execute(_FIRST_REQUESTS, (sessions.PREVIEW_LENGTH * 4,)):
@@ -90,12 +100,14 @@ def delete_strays(tx: SqliteTransaction) -> int:
 
 
 def mend_counts(tx: SqliteTransaction) -> int:
-    """Count the rounds of some sessions again, and record it as a change of each session; gives how many."""
-    pks = [pk for (pk,) in tx.sql.execute(f"SELECT s.pk {_WRONG_COUNTS} LIMIT ?", (STEP_ROWS,))]
+    """Set right what some sessions say of their rounds and turns, and record it as a change of each session; gives how
+    many."""
+    wrong = f"SELECT s.pk {_WRONG_COUNTS} UNION SELECT pk {_WRONG_STATES} LIMIT ?"
+    pks = [pk for (pk,) in tx.sql.execute(wrong, (STEP_ROWS,))]
     for pk in pks:
         seq = tx.next_seq()
         sessions.recount_rounds(tx, pk)
-        sessions.update_session(tx, pk, {}, seq)
+        sessions.update_session(tx, pk, {}, seq, active_at=sessions.latest_moment(tx.sql, pk))
         changes.record_session_change(tx, seq, ChangeKind.SESSION_UPDATED, pk)
     return len(pks)
 

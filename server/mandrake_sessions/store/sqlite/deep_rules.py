@@ -105,6 +105,9 @@ def counters(connection: StoreConnection) -> Iterator[Problem]:
     if count := checkup.wrong_counts(connection):
         text = f"sessions with a wrong count of rounds: {count}"
         yield Problem("counters", count, text, Mend.ROUND_COUNTS)
+    if count := checkup.wrong_states(connection):
+        text = f"sessions whose state or last activity is not what their rounds and turns say: {count}"
+        yield Problem("counters", count, text, Mend.ROUND_COUNTS)
     if count := checkup.low_counters(connection):
         text = f"counters that would give an index twice: {count}"
         yield Problem("counters", count, text, Mend.COUNTERS)

@@ -40,9 +40,9 @@ def _make_session(connection: StoreConnection, pk: int) -> int:
     now, new = now_ms(), _plausible(connection, pk)
     last = '(SELECT coalesce(max("index") + 1, 0) FROM round WHERE session_pk = ?)'
     connection.execute(
-        "INSERT INTO session (pk, id, seq, title, metadata, next_round_index, created_at, updated_at)"
-        f" VALUES (?, ?, ?, 'recovered', '{{}}', {last}, ?, ?)",
-        (new, new_id(), max(new, next_number(connection)), pk, now, now),
+        "INSERT INTO session (pk, id, seq, title, metadata, next_round_index, active_at, created_at, updated_at)"
+        f" VALUES (?, ?, ?, 'recovered', '{{}}', {last}, ?, ?, ?)",
+        (new, new_id(), max(new, next_number(connection)), pk, now, now, now),
     )
     if new != pk:
         connection.execute("UPDATE round SET session_pk = ? WHERE session_pk = ?", (new, pk))
@@ -84,7 +84,7 @@ def _make_turn(connection: StoreConnection, pk: int) -> None:
         'INSERT INTO turn (pk, id, seq, session_pk, round_pk, "index", kind, status, stream_start_time,'
         " stream_end_time, current_tokens, input_tokens, output_tokens, input_cost, output_cost, metadata,"
         " content_pk, raw_response_pk, created_at, updated_at)"
-        " VALUES (?, ?, ?, ?, ?, 0, 'message', 'interrupted', ?, ?, 0, 0, 0, 0.0, 0.0, '{}', 1, 1, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, 0, 'message', 'interrupted', ?, ?, 0, 0, 0, 0, 0, '{}', 1, 1, ?, ?)",
         (new, new_id(), new, session_pk, round_pk, now, now, now, now),
     )
 

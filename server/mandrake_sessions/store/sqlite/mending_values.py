@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from mandrake_sessions.currencies import DEFAULT_CURRENCY
 from mandrake_sessions.ids import new_id, now_ms
 from mandrake_sessions.store.sql.columns import TABLES
 from mandrake_sessions.store.sql.values import (
@@ -32,7 +33,7 @@ _STEP_BYTES = 4 * 1024 * 1024
 # The columns that refer to a row by its pk.
 _CHILDREN = {
     "session": ("round.session_pk", "turn.session_pk", "feed.session_pk"),
-    "round": ("request.pk", "response.pk", "turn.round_pk", "feed.round_pk"),
+    "round": ("request.pk", "response.pk", "response_usage.pk", "turn.round_pk", "feed.round_pk"),
     "turn": ("text.turn_pk", "tool_call.turn_pk", "feed.turn_pk"),
 }
 
@@ -156,9 +157,9 @@ _BY_DECODER: dict[Decoder, Callable[[Any], Any]] = {
     decode_uuid: lambda _: new_id(),
     decode_integer: lambda _: 0,
     decode_number: lambda _: 0,
-    decode_cost: lambda _: 0.0,
+    decode_cost: lambda _: 0,
 }
-_NO_TEXTS = frozenset({"parent_id", "forked_from_round_id", "lease"})
+_NO_TEXTS = frozenset({"parent_id", "forked_from_round_id", "copied_from_id", "relation", "lease"})
 
 
 def _next_index(parent: str) -> Callable[[StoreConnection, str, int], Any]:
@@ -187,6 +188,10 @@ def _now(_connection: StoreConnection, _table: str, _rowid: int) -> int:
 
 _SPECIAL: dict[tuple[str, str], Callable[[StoreConnection, str, int], Any]] = {
     ("turn", "status"): _turn_status,
+    ("turn", "currency"): lambda *_: DEFAULT_CURRENCY,
+    # Another mend tells it from the rounds and turns.
+    ("session", "state"): lambda *_: "idle",
+    ("round", "origin"): lambda *_: "user",
     ("response", "status"): lambda *_: "open",
     ("tool_call", "status"): lambda *_: "completed",
     ("tool_call", "id"): lambda _connection, _table, rowid: f"unknown-{rowid}",

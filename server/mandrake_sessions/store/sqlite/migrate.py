@@ -1,6 +1,8 @@
 """Brings a file to the schema of this program, from the plain SQL in ``migrations/``.
 
-A migration and its row in the ledger are one transaction, which reads the version again inside. So any number of
+A migration and its row in the ledger are one transaction, which reads the version again inside. Foreign keys are off
+for it, since dropping a table deletes, by cascade, all that hangs from its rows; no table may lose or gain a row by a
+migration, and every reference is checked before the COMMIT. So any number of
 processes may start at once on one file. Each SQL file says which programs may still use a file after it: ``minWriter``
 and ``minReader`` are the lowest schema versions that a program must know to write and to read it.
 """
@@ -14,6 +16,7 @@ import re
 import sqlite3
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 
@@ -174,7 +177,7 @@ def _apply(
 ) -> None:
     """``copied``: the versions of which a copy exists already; None if no copy is wanted."""
     try:
-        with immediate(connection, path, budget):
+        with _foreign_keys_off(connection), immediate(connection, path, budget):
             before = user_version(connection)
             if before >= migration.version:
                 return
@@ -192,6 +195,16 @@ def _apply(
         ) from error
 
 
+@contextmanager
+def _foreign_keys_off(connection: sqlite3.Connection) -> Iterator[None]:
+    """Inside a transaction they can be neither turned off nor on."""
+    connection.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA foreign_keys=ON")
+
+
 def _is_full(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -204,8 +217,10 @@ def _holds_data(connection: sqlite3.Connection) -> bool:
 
 def _execute(connection: sqlite3.Connection, migration: Migration) -> None:
     connection.execute(LEDGER)
+    before = _row_counts(connection)
     for statement in statements(migration.sql):
         connection.execute(statement)
+    _check_row_counts(before, _row_counts(connection))
     if broken := connection.execute("PRAGMA foreign_key_check").fetchall():
         raise ValueError(f"{len(broken)} rows point to rows that are not there, the first in {broken[0][0]}")
     if migration.version == 1:
@@ -213,6 +228,19 @@ def _execute(connection: sqlite3.Connection, migration: Migration) -> None:
     record_migration(connection, migration)
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version={migration.version}")
+
+
+def _row_counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """How many rows each table has."""
+    found = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+    tables = [name for (name,) in found]
+    return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in tables}
+
+
+def _check_row_counts(before: dict[str, int], after: dict[str, int]) -> None:
+    for table, count in before.items():
+        if after.get(table) != count:
+            raise ValueError(f"table {table} had {count} rows, and would have {after.get(table, 'none: it is gone')}")
 
 
 def record_migration(connection: sqlite3.Connection, migration: Migration) -> None:
