@@ -184,9 +184,10 @@ def test_more_odd_values_than_are_mended_in_one_step(tmp_path: Path) -> None:
         manager.create_session()
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(
-            "INSERT INTO session (pk, id, seq, metadata, next_round_index, round_count, created_at, updated_at)"
+            "INSERT INTO session (pk, id, seq, metadata, next_round_index, round_count, active_at, created_at,"
+            " updated_at)"
             " WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 99 + ?)"
-            " SELECT i, 'no id ' || i, i, '{', 0, 0, 0, 0 FROM n",
+            " SELECT i, 'no id ' || i, i, '{', 0, 0, 0, 0, 0 FROM n",
             (count,),
         )
     repair(str(path), check_up(str(path)))

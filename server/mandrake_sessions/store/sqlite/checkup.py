@@ -11,7 +11,7 @@ from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.model import ChangeKind
 from mandrake_sessions.store.sql import changes, sessions
 from mandrake_sessions.store.sqlite.connect import StoreConnection
-from mandrake_sessions.store.sqlite.migrate import user_version
+from mandrake_sessions.store.sqlite.migrate import latest_version, user_version
 from mandrake_sessions.store.sqlite.running import SqliteTransaction
 
 # Changes about entities that are gone. The change that records a deletion refers to one on purpose.
@@ -72,7 +72,7 @@ def wrong_counts(connection: StoreConnection) -> int:
 
 def wrong_states(connection: StoreConnection) -> int:
     """Sessions whose state or last activity is not what their rounds and turns say."""
-    return _count(connection, f"SELECT count(*) {_WRONG_STATES}") if user_version(connection) >= 4 else 0
+    return _count(connection, f"SELECT count(*) {_WRONG_STATES}") if user_version(connection) >= latest_version() else 0
 
 
 def wrong_previews(connection: StoreConnection) -> Iterator[int]:

@@ -9,6 +9,7 @@ from mandrake_sessions.store.sql import changes
 from mandrake_sessions.store.sql.columns import TABLES
 from mandrake_sessions.store.sql.values import Decoder, OddValue
 from mandrake_sessions.store.sqlite.connect import StoreConnection
+from mandrake_sessions.store.sqlite.migrate import latest_version, user_version
 from mandrake_sessions.store.sqlite.problems import Mend, Problem
 from mandrake_sessions.store.sqlite.schema import columns_of
 
@@ -29,6 +30,9 @@ def odd_rows(
     connection: StoreConnection, table: str, decoders: dict[str, Decoder], after: int | None = None
 ) -> Iterator[tuple[int, list[tuple[str, Any, str]]]]:
     """The rows after ``after`` with values that cannot be read: the column of each, the value, and what is wrong."""
+    if not decoders:
+        # An older schema does not have the table.
+        return
     names = ", ".join(f'"{name}"' for name in decoders)
     where, values = ("", ()) if after is None else ("WHERE rowid > ?", (after,))
     for rowid, *row in connection.execute(f"SELECT rowid, {names} FROM {table} {where} ORDER BY rowid", values):
@@ -55,7 +59,10 @@ def _unreadable(connection: StoreConnection, table: str) -> Iterator[Problem]:
 
 
 def unreadable_changes(connection: StoreConnection) -> Iterator[Problem]:
-    """Rows of the feed that could not be sent to a subscriber."""
+    """Rows of the feed that could not be sent to a subscriber. They are read as the program reads them, so a file of an
+    older schema is looked at once it is migrated."""
+    if user_version(connection) < latest_version():
+        return
     count, first = 0, ""
     for seq, reason in changes.unreadable_changes(connection):
         count += 1
