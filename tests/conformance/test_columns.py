@@ -17,7 +17,7 @@ from attrs import asdict
 
 from conformance.backends import Backend
 from mandrake_sessions import SessionManager
-from mandrake_sessions.model import Change, Request, Response, Round, Session, ToolCall, Turn
+from mandrake_sessions.model import Change, Request, Response, Round, Session, ToolCall, Turn, Usage
 from mandrake_sessions.store.interface import Sql
 from mandrake_sessions.store.sql import rounds, sessions, streams, turns
 from mandrake_sessions.store.sql.columns import SESSION, TABLES, columns_from
@@ -27,7 +27,14 @@ from mandrake_sessions.store.sql.values import Decoder, OddValue
 Values = dict[str, Any]
 Rows = dict[str, Values]
 
-_WORDS = {"turn": "completed", "response": "cancelled", "tool_call": "in_progress"}
+_WORDS = {
+    "turn.status": "completed",
+    "response.status": "cancelled",
+    "tool_call.status": "in_progress",
+    "session.state": "idle",
+    "session.relation": "subagent",
+    "round.origin": "system",
+}
 
 
 def a_value(table: str, column: str, decode: Decoder, number: int) -> Any:
@@ -40,7 +47,7 @@ def a_value(table: str, column: str, decode: Decoder, number: int) -> Any:
         except OddValue:
             continue
         return value
-    return _WORDS[table]
+    return _WORDS[name]
 
 
 def make_rows() -> Rows:
@@ -52,7 +59,9 @@ def make_rows() -> Rows:
         if table != "store"
     }
     rows["round"]["session_pk"] = rows["turn"]["session_pk"] = rows["session"]["pk"]
-    rows["request"]["pk"] = rows["response"]["pk"] = rows["turn"]["round_pk"] = rows["round"]["pk"]
+    rows["request"]["pk"] = rows["response"]["pk"] = rows["response_usage"]["pk"] = rows["turn"]["round_pk"] = rows[
+        "round"
+    ]["pk"]
     rows["tool_call"] |= {"pk": next(numbers), "turn_pk": rows["turn"]["pk"]}
     rows["turn"]["folded_chunks"] = rows["turn"]["chunk_count"] - 100
     rows["text"]["turn_pk"] = rows["turn"]["pk"]
@@ -77,6 +86,7 @@ def rows(request: pytest.FixtureRequest, backend: Backend) -> Rows:
     if is_streaming(made):
         # A lease that no process holds would end the turn.
         made["turn"]["lease"] = None
+        made["session"]["state"] = "running"
     with backend.manager() as manager, manager.store.transaction() as tx:
         for table, row in made.items():
             names = ", ".join(f'"{name}"' for name in row)
@@ -137,7 +147,8 @@ def test_a_round_with_its_request_and_response(rows: Rows, manager: SessionManag
         "response_id": rows["response"]["id"],
     }
     expected_request = meant(rows, "request", field_names(Request)) | {"round_id": round_id}
-    expected_response = meant(rows, "response", field_names(Response)) | {"round_id": round_id}
+    usage = meant(rows, "response_usage", field_names(Usage))
+    expected_response = meant(rows, "response", field_names(Response)) | {"round_id": round_id, "usage": usage}
     detail = manager.get_round(round_id)
     assert (asdict(detail.round), asdict(detail.request), asdict(detail.response)) == (
         expected_round,

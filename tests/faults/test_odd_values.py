@@ -45,6 +45,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with SessionManager(path) as manager:
         session = manager.create_session(title="one", metadata={"a": 1})
         detail = manager.create_round(session.id, content="question", blocks=[1])
+        manager.update_response(detail.response.id, usage={"output_tokens": 5, "cost": 0.5, "currency": "EUR"})
         for ends in (True, False):
             turn = manager.create_turn(detail.response.id, content="begin", tool_calls=[{"id": "c"}], detached=True)
             for _ in range(3):

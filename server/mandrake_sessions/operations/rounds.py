@@ -140,13 +140,11 @@ class RoundOperations(Operations):
 def change_response(tx: Transaction, stored: rounds.StoredRound, columns: dict[str, Any]) -> Response:
     """Change a response, its usage too; ``columns`` as the rules give them. Raises Conflict."""
     _set_end_time(stored.detail.response, columns, tx.now)
-    if "usage" in columns:
-        usage = columns.pop("usage")
-        if rounds.usage_differs(tx.sql, stored, usage):
-            rounds.replace_usage(tx, stored, usage)
-            # The response has changed, whatever else did.
-            columns["updated_at"] = tx.now
-    return _change_part(tx, stored, Part.RESPONSE, columns).response
+    usage_moves = "usage" in columns and rounds.usage_differs(tx.sql, stored, columns["usage"])
+    usage = columns.pop("usage", None)
+    if usage_moves:
+        rounds.replace_usage(tx, stored, usage)
+    return _change_part(tx, stored, Part.RESPONSE, columns, differs=usage_moves).response
 
 
 def _set_end_time(response: Response, columns: dict[str, Any], now: int) -> None:
@@ -173,9 +171,12 @@ def _check_ids_are_free(tx: Transaction, columns: Mapping[str, Any]) -> None:
             raise id_in_use(part, columns[name])
 
 
-def _change_part(tx: Transaction, stored: rounds.StoredRound, part: Part, columns: Mapping[str, Any]) -> RoundDetail:
-    """Change a round, its request or its response; values that are there already are no change."""
-    if not rounds.part_differs(tx.sql, stored, part, columns):
+def _change_part(
+    tx: Transaction, stored: rounds.StoredRound, part: Part, columns: Mapping[str, Any], *, differs: bool = False
+) -> RoundDetail:
+    """Change a round, its request or its response; values that are there already are no change. ``differs``: something
+    beside the columns was changed."""
+    if not (differs or rounds.part_differs(tx.sql, stored, part, columns)):
         return rounds.round_by_pk(tx.sql, stored.pk).detail
     seq = tx.next_seq()
     rounds.update_part(tx, stored, part, columns)
