@@ -5,7 +5,6 @@ What a row of the feed says stands in JSON that anybody may have written, so it 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from mandrake_sessions.store.sql.values import (
     OddValue,
     decode_integer,
     decode_number,
+    decode_real_cost,
     decode_text,
     decode_uuid,
     optional,
@@ -60,11 +60,6 @@ def _object(stored: Any) -> None:
         raise OddValue("is not an object")
 
 
-def _number(stored: Any) -> None:
-    if type(stored) not in (int, float) or not 0 <= stored < math.inf:
-        raise OddValue(f"is {shown(stored)}, not a number from 0")
-
-
 def _no_check(stored: Any) -> None:
     # A word was looked up already, where it was read.
     if not isinstance(stored, str):
@@ -101,7 +96,7 @@ _FIELDS: Final[Mapping[str, Decoder]] = {
 # The fields of the model by the decoders of their columns; JSON is no text here, and words are words already.
 _AS_IN_COLUMNS: Final = {"metadata": _object, "status": _no_check}
 # A cost is a number of its currency here; programs of before schema 4 had no bound.
-_COSTS: Final = {"input_cost": _number, "output_cost": _number, "cost": optional(_number)}
+_COSTS: Final = {"input_cost": decode_real_cost, "output_cost": decode_real_cost, "cost": optional(decode_real_cost)}
 _TURN: Final[Mapping[str, Callable[[Any], Any]]] = {
     **{field: columns.TURN[field] for field in Turn.__annotations__ if field in columns.TURN},
     **_AS_IN_COLUMNS,

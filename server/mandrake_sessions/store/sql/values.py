@@ -201,6 +201,13 @@ def decode_cost(stored: Any) -> float:
     return _integer(stored, 0, MAX_COST) / COST_UNITS
 
 
+def decode_real_cost(stored: Any) -> float:
+    """A cost as files of before schema 4 have it, and the rows of the feed that older programs wrote."""
+    if type(stored) not in (int, float) or not 0 <= stored < math.inf:
+        raise OddValue(f"is {shown(stored)}, not a number from 0")
+    return float(stored)
+
+
 def decode_bytes(stored: Any) -> bytes:
     if not isinstance(stored, bytes):
         raise OddValue("is not a blob")

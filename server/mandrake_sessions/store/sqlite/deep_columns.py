@@ -7,11 +7,14 @@ from typing import Any
 
 from mandrake_sessions.store.sql import changes
 from mandrake_sessions.store.sql.columns import TABLES
-from mandrake_sessions.store.sql.values import Decoder, OddValue
+from mandrake_sessions.store.sql.values import Decoder, OddValue, decode_cost, decode_real_cost
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.migrate import latest_version, user_version
 from mandrake_sessions.store.sqlite.problems import Mend, Problem
 from mandrake_sessions.store.sqlite.schema import columns_of
+
+# The schema from which on costs are integers.
+_COSTS_ARE_INTEGERS = 4
 
 
 def unreadable_values(connection: StoreConnection) -> Iterator[Problem]:
@@ -23,7 +26,10 @@ def unreadable_values(connection: StoreConnection) -> Iterator[Problem]:
 def decoders_of(connection: StoreConnection, table: str) -> dict[str, Decoder]:
     """The columns that the table has in this file, with what each may hold."""
     decoders = TABLES[table]
-    return {name: decoders[name] for name in columns_of(connection, table) if name in decoders}
+    found = {name: decoders[name] for name in columns_of(connection, table) if name in decoders}
+    if user_version(connection) < _COSTS_ARE_INTEGERS:
+        return {name: decode_real_cost if decode is decode_cost else decode for name, decode in found.items()}
+    return found
 
 
 def odd_rows(

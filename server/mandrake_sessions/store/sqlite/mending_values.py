@@ -18,6 +18,7 @@ from mandrake_sessions.store.sql.values import (
     decode_name,
     decode_number,
     decode_object,
+    decode_real_cost,
     decode_seq,
     decode_text,
     decode_uuid,
@@ -158,6 +159,7 @@ _BY_DECODER: dict[Decoder, Callable[[Any], Any]] = {
     decode_integer: lambda _: 0,
     decode_number: lambda _: 0,
     decode_cost: lambda _: 0,
+    decode_real_cost: lambda _: 0.0,
 }
 _NO_TEXTS = frozenset({"parent_id", "forked_from_round_id", "copied_from_id", "relation", "lease"})
 
