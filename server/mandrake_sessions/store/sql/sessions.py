@@ -235,7 +235,7 @@ def list_sessions(
 ) -> Iterator[SessionRow]:
     """Last changed, or last active, first, those beyond ``before`` (see ``SessionRow.position``); each read when it is
     asked for, and left out if it cannot be read."""
-    conditions, values = _conditions(sql.dialect, wanted)
+    arms = _arms(sql, wanted)
     for text in (wanted.query, wanted.cwd, wanted.agent, wanted.source):
         if text is not None:
             sql.release_later(text)
@@ -243,9 +243,16 @@ def list_sessions(
 
     def fetch(beyond: Sequence[int] | None, count: int | None) -> Iterable[Row]:
         bounds = [] if beyond is None else [f"({columns}) < ({', '.join('?' * len(beyond))})"]
-        where = " AND ".join([*conditions, *bounds]) or "true"
-        statement = _select(sql.dialect, f"WHERE {where} ORDER BY {descending} LIMIT ?")
-        return sql.execute(statement, (*values, *(beyond or ()), count))
+        wheres = [" AND ".join([*conditions, *bounds]) or "true" for conditions, _ in arms]
+        values = [value for _, given in arms for value in (*given, *(beyond or ()), count)]
+        if len(arms) == 1:
+            return sql.execute(_select(sql.dialect, f"WHERE {wheres[0]} ORDER BY {descending} LIMIT ?"), values)
+        found = " UNION ALL ".join(
+            f"SELECT * FROM (SELECT s.pk FROM session s WHERE {where} ORDER BY {descending} LIMIT ?) AS arm"
+            for where in wheres
+        )
+        statement = _select(sql.dialect, f"WHERE s.pk IN ({found}) ORDER BY {descending} LIMIT ?")
+        return sql.execute(statement, (*values, count))
 
     return readable_page(sql, fetch, lambda row: _position(row, sort), before, limit, _readable_row)
 
@@ -260,12 +267,60 @@ def _position(row: Row, sort: Sort) -> tuple[int, ...]:
     return (row[_SEQ],) if sort == "changed" else (row[_ACTIVE_AT], row[_PK])
 
 
+def _arms(sql: Sql, wanted: SessionFilter) -> list[tuple[list[str], list[Any]]]:
+    """The conditions that a list has to fulfil, with their values: several of them for as many parts of it, each of
+    which is one range of an index, so that a page costs the same however many sessions there are."""
+    conditions, values = _conditions(sql.dialect, wanted)
+    arms: list[tuple[list[str], list[Any]]] = [([], [])]
+    if wanted.parent_id is None and (wanted.agent, wanted.state, wanted.streaming) != (None, None, None):
+        pairs = _states_and_agents(sql, wanted)
+        if len(pairs) <= _MAX_PAIRS:
+            arms = [
+                (["s.state = ?", *_is("s.agent", agent)[0]], [state, *_is("s.agent", agent)[1]])
+                for state, agent in pairs
+            ]
+    archived = (False, True) if wanted.archived is None else (wanted.archived,)
+    return [
+        ([*own, "(s.archived_at IS NOT NULL) = ?", *conditions], [*given, value, *values])
+        for own, given in arms
+        for value in archived
+    ]
+
+
+# Of so many states and agents, each is looked up by itself.
+_MAX_PAIRS = 60
+
+
+def _states_and_agents(sql: Sql, wanted: SessionFilter) -> list[tuple[str, str | None]]:
+    """Each state that is wanted, with each agent that has sessions in it."""
+    states = [
+        state.value
+        for state in SessionState
+        if wanted.state in (None, state.value) and wanted.streaming in (None, state is SessionState.RUNNING)
+    ]
+    if wanted.agent is not None:
+        return [(state, wanted.agent) for state in states]
+    pairs: list[tuple[str, str | None]] = []
+    for state in states:
+        agent: str | None = ""
+        pairs.append((state, None))
+        while len(pairs) <= _MAX_PAIRS:
+            statement = "SELECT min(agent) FROM session WHERE state = ? AND agent > ?"
+            (agent,) = sql.execute(statement, (state, agent)).fetchone()
+            if agent is None:
+                break
+            pairs.append((state, agent))
+    return pairs
+
+
+def _is(column: str, value: str | None) -> tuple[list[str], list[str]]:
+    return ([f"{column} IS NULL"], []) if value is None else ([f"{column} = ?"], [value])
+
+
 def _conditions(dialect: Dialect, wanted: SessionFilter) -> tuple[list[str], list[Any]]:
+    """All but whether they are archived."""
     conditions: list[str] = []
     values: list[Any] = []
-    if wanted.archived is not None:
-        conditions.append("(s.archived_at IS NOT NULL) = ?")
-        values.append(wanted.archived)
     for column in ("parent_id", "state", "agent", "source"):
         if (value := getattr(wanted, column)) is not None:
             conditions.append(f"s.{column} = ?")
