@@ -127,13 +127,19 @@ def _without_last_change(connection: StoreConnection, pruned: int, last: int) ->
 
 
 def _without_update(connection: StoreConnection, pruned: int) -> Iterator[Problem]:
-    """A part of a round that was changed after its creation has such a change."""
-    for table, words in _UPDATES:
-        rows = (
-            f"FROM {table} e WHERE e.pk > {pruned} AND e.updated_at <> e.created_at AND e.pk NOT IN ("
-            f"SELECT f.round_pk FROM feed f WHERE f.round_pk IS NOT NULL AND f.kind IN ({words}))"
-        )
-        yield from found(connection, "feed", "e.pk", rows, f"{table} whose update the feed has lost", Mend.FEED)
+    """The parts of a round are created at one time: those that have not changed since have the same ``updated_at``."""
+    unchanged = ", ".join(
+        f"CASE WHEN {table}.pk NOT IN (SELECT f.round_pk FROM feed f WHERE f.round_pk IS NOT NULL"
+        f" AND f.kind IN ({words})) THEN {table}.updated_at END AS {table}_at"
+        for table, words in _UPDATES
+    )
+    rows = (
+        f"FROM (SELECT round.pk, {unchanged} FROM round JOIN request ON request.pk = round.pk"
+        f" JOIN response ON response.pk = round.pk WHERE round.pk > {pruned}) e"
+        " WHERE e.round_at <> e.request_at OR e.request_at <> e.response_at OR e.round_at <> e.response_at"
+    )
+    sentence = "round, request or response whose update the feed has lost"
+    yield from found(connection, "feed", "e.pk", rows, sentence, Mend.FEED)
 
 
 def _gaps(connection: StoreConnection, pruned: int, last: int) -> Iterator[Problem]:
