@@ -119,6 +119,11 @@ class InvalidValue(SessionsError):
         )
         self.field = field
         self.reason = in_words(reason, PYTHON)
+        self._reason = reason
+
+    def reason_in(self, words: Words) -> str:
+        """The reason, in the words of whoever reads it."""
+        return in_words(self._reason, words)
 
 
 class TooLarge(InvalidValue):
@@ -126,13 +131,14 @@ class TooLarge(InvalidValue):
 
 
 class NotFound(SessionsError):
-    """No such entity. ``entity``: its word (``session``, ``tool_call``). ``entity_id``: the id that the caller gave."""
+    """No such entity. ``entity``: its word (``session``, ``tool_call``). ``entity_id``: the id that the caller gave.
+    ``where``: where it was looked for, and where it may be."""
 
-    def __init__(self, entity: str, entity_id: str) -> None:
+    def __init__(
+        self, entity: str, entity_id: str, where: str = "in this store; it was deleted, or is in another store"
+    ) -> None:
         shown = shorten(repr(entity_id))
-        super().__init__(
-            lambda words: f"no {words.field(entity)} {shown} in this store; it was deleted, or is in another store"
-        )
+        super().__init__(lambda words: f"no {words.field(entity)} {shown} {where}")
         self.entity = entity
         self.entity_id = entity_id
 

@@ -144,7 +144,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
 def with_options(settings: Settings, given: frozenset[str], options: Mapping[str, Any]) -> Settings:
     """The settings with ``initialize.initializationOptions`` (wire names) added. Those in ``given`` override them.
 
-    Names that are no settings are ignored; they are for the client's own use. Raises BadSetting.
+    Names that are no settings are ignored; ``unknown_options`` names them. Raises BadSetting.
     """
     changes = {}
     for setting in setting_fields():
@@ -154,3 +154,14 @@ def with_options(settings: Settings, given: frozenset[str], options: Mapping[str
             if setting.name == "workspace":
                 changes["workspace_named_by"] = f"initializationOptions.{name}"
     return evolve(settings, **changes)
+
+
+def unknown_options(options: Mapping[str, Any]) -> list[str]:
+    """The names among ``initializationOptions`` that are no settings. ``_`` begins one of the client's own."""
+    known = option_names()
+    return [name for name in options if name not in known and name[:1] != "_"]
+
+
+def option_names() -> list[str]:
+    """The settings' names in ``initializationOptions``."""
+    return [camel(setting.name) for setting in setting_fields()]

@@ -12,7 +12,7 @@ import pytest
 from mandrake_sessions.model import TurnStatus
 from mandrake_sessions.protocol.methods import METHODS, Access
 from strict import StrictSyncClient, Talk, connected
-from wire import Conversation, Message, Wire
+from wire import Conversation, Message, Wire, serving
 
 LONG = "x" * 1_000_000
 MOST = 8000
@@ -112,6 +112,44 @@ def test_ids_are_taken_in_any_case(client: StrictSyncClient) -> None:
         assert found in json.dumps(client.request(method, {name: found.upper()}))
     error = client.error("turn/get", turnId=UNKNOWN.upper())
     assert error.data["id"] == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "said"),
+    [
+        ("session/list", {"limt": 1}, "params.limt: unknown field; did you mean 'limit'?"),
+        ("session/list", {"scop": "system"}, "did you mean 'scope'?"),
+        ("session/get", {"session_id": UNKNOWN}, "did you mean 'sessionId'?"),
+        ("turn/create", {"responseId": UNKNOWN, "toolCalls": [{"id": "a", "titel": "b"}]}, "did you mean 'title'?"),
+        ("session/get", {}, "sessionId or externalId"),
+        ("turn/unsubscribe", {"subscriptionId": UNKNOWN}, "this connection"),
+    ],
+)
+def test_an_error_names_the_next_step(client: StrictSyncClient, method: str, params: Message, said: str) -> None:
+    assert said in client.error(method, **params).message
+
+
+def test_a_message_on_several_lines_is_told_to_be_one(workspace: Path) -> None:
+    with serving(workspace) as wire:
+        pretty = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "session/list"}, indent=2)
+        wire.send_bytes(pretty.encode() + b"\n")
+        for _ in pretty.splitlines():
+            assert wire.answer(None)["error"]["message"].endswith("send each message on one line")
+        wire.send_bytes(b'{"jsonrpc":"2.0","id":2,"method":}\n')
+        assert "line;" not in wire.answer(2)["error"]["message"]
+        assert "one line" not in wire.error("session/list", limit=0)["message"]
+
+
+def test_an_option_that_is_no_setting_is_told(workspace: Path) -> None:
+    options = {"durabilty": "full", "_mine": 1, "busyTimeout": 1}
+    told = "initializationOptions.durabilty is no setting, and is ignored; did you mean 'durability'?"
+    with connected(workspace) as client:
+        client.initialize(initializationOptions=options)
+        assert client.told("window/logMessage")["message"] == told
+    with serving(workspace) as wire:
+        wire.request("initialize", processId=None, rootUri=None, capabilities={}, initializationOptions=options)
+        wire.let_be("server/healthChanged")
+    assert wire.stderr.count(told) == 1
 
 
 def test_the_spellings_of_a_folder_are_one_store(workspace: Path, tmp_path: Path) -> None:

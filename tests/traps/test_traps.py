@@ -224,7 +224,7 @@ def test_stock_takes_a_value_with_a_jsonrpc_key_for_a_message(workspace: Path) -
 
 def test_ours_stores_and_returns_it_untouched(workspace: Path) -> None:
     with connected(workspace, SERVER) as ours, serving(workspace) as other:
-        ours.initialize(initializationOptions={"values": MESSAGE_LIKE})
+        ours.initialize(initializationOptions={"_values": MESSAGE_LIKE})
         for value in MESSAGE_LIKE:
             text = json.dumps(value)
             call = {"id": "call", "arguments": value, "response": value, "content": [value], "locations": [value]}

@@ -17,7 +17,7 @@ from mandrake_sessions.connection.call import NOTIFICATION, Batch, Call, ReplyPa
 from mandrake_sessions.connection.duration import LARGE_MESSAGE, VALUE_BYTES, message_weight, value_weight
 from mandrake_sessions.limits import MAX_BATCH
 from mandrake_sessions.protocol.methods import METHODS, Access
-from mandrake_sessions.transport.errors import batch_too_large, invalid_request
+from mandrake_sessions.transport.errors import batch_too_large, invalid_request, on_one_line
 from mandrake_sessions.transport.framing import PREFIX_BYTES, Frame
 from mandrake_sessions.transport.jsonrpc import (
     BrokenMessage,
@@ -54,6 +54,8 @@ class Intake:
         may_go_on: Callable[[], bool],
     ) -> None:
         self.max_message_bytes = 0
+        # Whether a line is a message.
+        self.is_by_lines = False
         self._reader = reader
         self._reply_path = reply_path
         self._route = route
@@ -115,7 +117,8 @@ class Intake:
                 self._begin_batch(value, size)
                 return
         except BrokenMessage as broken:
-            self._refuse(broken.id, broken.error, None, release)
+            is_part = self.is_by_lines and broken.error.kind == "parse" and not _is_whole(frame)
+            self._refuse(broken.id, on_one_line(broken.error) if is_part else broken.error, None, release)
             return
         except Exception as error:
             # For lack of memory, above all: free what was decoded so far before the answer is made.
@@ -189,6 +192,11 @@ def _is_urgent(frame: Frame) -> bool:
     name = message.get("method") if isinstance(message, dict) else None
     method = METHODS.get(name) if isinstance(name, str) else None
     return method is not None and method.access is Access.SERVICE
+
+
+def _is_whole(frame: Frame) -> bool:
+    """Whether a broken line begins and ends as a message does."""
+    return isinstance(frame, bytes) and frame[:1] in (b"{", b"[") and frame[-1:] in (b"}", b"]") and len(frame) > 1
 
 
 def _nothing() -> None:

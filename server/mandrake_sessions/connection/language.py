@@ -6,6 +6,7 @@ language server, which is loaded later (``language_server.py``), hears of the sa
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -22,9 +23,9 @@ from mandrake_sessions.connection.initialize import (
 from mandrake_sessions.connection.language_server import LanguageServer
 from mandrake_sessions.connection.trace import LEVELS, Trace
 from mandrake_sessions.open_stores import OpenStores
-from mandrake_sessions.protocol.errors import InvalidParams, out_of_turn
+from mandrake_sessions.protocol.errors import InvalidParams, did_you_mean, out_of_turn
 from mandrake_sessions.quoting import shorten
-from mandrake_sessions.settings import BadSetting, Settings, with_options
+from mandrake_sessions.settings import BadSetting, Settings, option_names, unknown_options, with_options
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.outbound import Outbound
 
@@ -43,6 +44,10 @@ LSP_METHODS = frozenset(
         "window/workDoneProgress/cancel",
     }
 )
+# How long a client has to say that it is initialized, before the log is told what it would be told; so many names of
+# options at most.
+UNKNOWN_SECONDS = 1.0
+MAX_UNKNOWN = 10
 REQUESTS = frozenset({"initialize", "shutdown", "workspace/executeCommand"})
 
 
@@ -72,6 +77,8 @@ class LanguageClient:
         self._log = ClientLog(outbound)
         self._on_heard = on_heard
         self._language_server = LanguageServer(server.send, self._heard)
+        # Options that are no settings, until the client or the log is told of them.
+        self._unknown: list[str] = []
         self._is_initialized = False
         self._exits = False
         self.is_shut_down = False
@@ -118,6 +125,7 @@ class LanguageClient:
 
     def close(self) -> None:
         """Tell the client nothing more of the log."""
+        self._tell_unknown()
         self._log.end()
 
     def response(self, message: dict[str, Any]) -> None:
@@ -141,16 +149,28 @@ class LanguageClient:
         if "trace" in params:
             self._set_trace(params["trace"])
         self._language_server.initialize(_without_trace(params))
+        # A client of LSP says soon that it is initialized, and is told then; for any other this goes to the log.
+        asyncio.get_running_loop().call_later(UNKNOWN_SECONDS, self._tell_unknown)
 
     def _apply(self, options: Any) -> None:
         """Raises InvalidParams for settings that cannot be."""
         if isinstance(options, dict):
+            self._unknown = unknown_options(options)
             try:
                 self._server.apply(with_options(self._server.settings, self._given, options))
             except BadSetting as error:
                 raise InvalidParams(error.source, error.reason) from None
             except OSError as error:
                 raise InvalidParams("initializationOptions.logFile", error.strerror or str(error)) from None
+
+    def _tell_unknown(self) -> None:
+        """A typo in a setting must not pass in silence."""
+        unknown, self._unknown = self._unknown, []
+        for name in unknown[:MAX_UNKNOWN]:
+            guess = did_you_mean(name, option_names())
+            logger.warning(
+                "initializationOptions.%s is no setting, and is ignored%s", shorten(ascii(name)[1:-1]), guess
+            )
 
     def _notified(self, name: str, call: Call, params: Any) -> None:
         """``initialized``, and ``workspace/didChangeWorkspaceFolders``."""
@@ -162,6 +182,7 @@ class LanguageClient:
             self._change_folders(params.get("event"))
         elif self._is_initialized:
             self._log.begin()
+            self._tell_unknown()
         if self._is_initialized:
             self._language_server.tell(name, params, call.weight)
         call.succeed(None)

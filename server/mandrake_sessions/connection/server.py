@@ -130,6 +130,7 @@ class Server:
 
     def on_framing(self, framer: Framer) -> None:
         logger.info("the client speaks JSON-RPC by %s", framer.name)
+        self._intake.is_by_lines = framer.name == "lines"
 
     def on_frames(self, frames: list[Frame]) -> None:
         self._intake.add(frames)

@@ -38,7 +38,8 @@ def session_subscribe(context: StoreContext, params: SessionSubscribe) -> Sessio
 
 def _end(context: SubscriptionContext, subscription_id: str, *, turns: bool) -> Nothing:
     if not context.subscriptions.end(subscription_id.lower(), turns=turns):
-        raise NotFound("subscription", subscription_id)
+        where = "of this kind on this connection; it has ended, or another connection began it"
+        raise NotFound("subscription", subscription_id, where)
     return Nothing()
 
 

@@ -148,7 +148,9 @@ def _inside(database: str, budget: float) -> Iterator[Finding]:
     except StorageFailure as failure:
         if failure.reason not in (StorageReason.CORRUPT, StorageReason.IO):
             raise
-        yield _damaged("file", failure.worded, database)
+        # SQLite's own words: what to do is the advice.
+        why = failure.worded if failure.__cause__ is None else f"{database} is damaged: {failure.__cause__}"
+        yield _damaged("file", why, database)
 
 
 def _contents(connection: StoreConnection, database: str, version: int) -> Iterator[Finding]:

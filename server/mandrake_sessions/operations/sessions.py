@@ -66,7 +66,9 @@ class SessionOperations(Operations):
             Conflict: ``ambiguous``: several agents have the ``external_id``, and ``agent`` is not given.
         """
         if (session_id is None) == (external_id is None):
-            raise InvalidValue("", "give one of its two names, the session's id or its external id, and not both")
+            raise InvalidValue(
+                "", lambda words: f"give either {words.field('session_id')} or {words.field('external_id')}, not both"
+            )
         if session_id is not None and agent is not UNSET:
             raise InvalidValue("agent", "goes with an external id, and not with the session's own id")
         with self._read() as sql:

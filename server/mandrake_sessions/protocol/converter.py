@@ -24,7 +24,7 @@ from cattrs.gen.typeddicts import make_dict_structure_fn
 from mandrake_sessions import model
 from mandrake_sessions.long_integers import LongInteger
 from mandrake_sessions.model import ResponseStatus, ToolCallStatus, Turn, TurnStatus
-from mandrake_sessions.protocol.errors import InvalidParams
+from mandrake_sessions.protocol.errors import InvalidParams, did_you_mean
 from mandrake_sessions.protocol.names import camel
 
 # Metadata, the blocks of a request, what a tool call says.
@@ -207,7 +207,8 @@ def _first_fault(error: BaseException, path: str) -> InvalidParams:
     if isinstance(error, ForbiddenExtraKeysError):
         names = sorted(error.extra_fields)
         where = f"{path}.{names[0]}" if path else names[0]
-        return InvalidParams(where, "unknown field")
+        known = [camel(name) for name in error.cl.__annotations__] + ([] if path else ["scope", "workspace"])
+        return InvalidParams(where, f"unknown field{did_you_mean(camel(names[0]), known)}")
     if isinstance(error, KeyError):
         return InvalidParams(path, "is missing")
     return InvalidParams(path, str(error))

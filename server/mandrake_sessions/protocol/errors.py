@@ -13,7 +13,7 @@ from attrs import frozen
 
 from mandrake_sessions import errors
 from mandrake_sessions.protocol.names import camel
-from mandrake_sessions.protocol.words import in_wire_words
+from mandrake_sessions.protocol.words import in_wire_words, reason_in_wire_words
 from mandrake_sessions.quoting import MAX_QUOTED, shorten
 from mandrake_sessions.transport.errors import (
     INTERNAL_ERROR,
@@ -87,12 +87,17 @@ def out_of_turn(reason: str) -> RpcError:
     return RpcError(INVALID_REQUEST, "invalidRequest", reason)
 
 
-def method_not_found(method: str, known: Collection[str]) -> RpcError:
-    """``known``: the names of the methods that there are."""
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """``; did you mean 'limit'?`` where a known name is near, else nothing."""
     from difflib import get_close_matches  # costs the start of the program more than it is used
 
-    near = get_close_matches(method[:MAX_QUOTED], known, n=1, cutoff=0.7)
-    guess = f" Did you mean {near[0]!r}?" if near else ""
+    near = get_close_matches(name[:MAX_QUOTED], known, n=1, cutoff=0.7)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def method_not_found(method: str, known: Collection[str]) -> RpcError:
+    """``known``: the names of the methods that there are."""
+    guess = did_you_mean(method, known).replace("; did", " Did")
     return RpcError(
         METHOD_NOT_FOUND,
         "methodNotFound",
@@ -153,10 +158,11 @@ def _params_path(path: str) -> str:
 
 def _invalid(error: errors.InvalidValue) -> _Description:
     path = _params_path(camel(error.field))
-    data = {"path": path, "reason": error.reason}
+    reason = reason_in_wire_words(error)
+    data = {"path": path, "reason": reason}
     if isinstance(error, errors.TooLarge):
-        return _Description(INVALID_REQUEST, "tooLarge", data, message=f"{path}: {error.reason}")
-    return _Description(INVALID_PARAMS, "invalidParams", data, message=f"{path}: {error.reason}")
+        return _Description(INVALID_REQUEST, "tooLarge", data, message=f"{path}: {reason}")
+    return _Description(INVALID_PARAMS, "invalidParams", data, message=f"{path}: {reason}")
 
 
 def _invalid_params(error: InvalidParams) -> _Description:

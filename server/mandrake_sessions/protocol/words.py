@@ -6,7 +6,7 @@ import logging
 import shlex
 from typing import Any
 
-from mandrake_sessions.errors import SessionsError, Words
+from mandrake_sessions.errors import InvalidValue, SessionsError, Words
 from mandrake_sessions.protocol.names import camel
 
 _OPERATIONS = {"get_session": "session/get"}
@@ -46,6 +46,11 @@ _WIRE = WireWords()
 def in_wire_words(error: BaseException) -> str:
     """The message of an error, for a client or on a terminal: fields as on the wire, settings as flags."""
     return error.worded(_WIRE) if isinstance(error, SessionsError) else str(error)
+
+
+def reason_in_wire_words(error: InvalidValue) -> str:
+    """What is wrong with a value, in the same words, without its field."""
+    return error.reason_in(_WIRE)
 
 
 def log_in_wire_words() -> None:

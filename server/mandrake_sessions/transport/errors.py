@@ -29,6 +29,11 @@ def parse_error(reason: str) -> RpcError:
     return RpcError(PARSE_ERROR, "parse", f"not valid JSON: {reason}")
 
 
+def on_one_line(error: RpcError) -> RpcError:
+    """The same, for a line that is a part of a message which was sent on several."""
+    return RpcError(error.code, error.kind, f"{error}; send each message on one line", **error.data)
+
+
 def invalid_request(reason: str) -> RpcError:
     return RpcError(INVALID_REQUEST, "invalidRequest", f"not a JSON-RPC request: {reason}")
 

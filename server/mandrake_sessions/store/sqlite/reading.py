@@ -52,7 +52,12 @@ def require_file(path: str) -> None:
     except OSError as error:
         raise StorageFailure(StorageReason.OPEN, f"{path} cannot be looked at: {explain(error, path)}", path) from error
     raise StorageFailure(
-        StorageReason.OPEN, lambda words: f"there is no store at {path}; name one with {words.store}", path
+        StorageReason.OPEN,
+        lambda words: (
+            f"there is no store at {path}: nothing has been stored there yet, and the first write creates it; "
+            f"name another one with {words.store}"
+        ),
+        path,
     )
 
 
