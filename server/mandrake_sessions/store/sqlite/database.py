@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from contextlib import closing, suppress
+from contextlib import suppress
 
 from mandrake_sessions.errors import Busy, FileMoved, StorageFailure, StorageReason, StoreError
 from mandrake_sessions.store.interface import CommitHook
@@ -15,6 +15,7 @@ from mandrake_sessions.store.sqlite.history import History
 from mandrake_sessions.store.sqlite.identity import DATABASE, FileIdentity
 from mandrake_sessions.store.sqlite.leases import Lease, take_lease
 from mandrake_sessions.store.sqlite.migrate import user_version
+from mandrake_sessions.store.sqlite.no_checkpoint import close_without_checkpoint
 from mandrake_sessions.store.sqlite.readers import Readers
 from mandrake_sessions.store.sqlite.rescue import Rescue
 from mandrake_sessions.store.sqlite.running import Cache, SqliteTransaction
@@ -92,6 +93,8 @@ class Database:
         lost = self.identity.lost()
         if DATABASE in lost or self.identity.is_linked_elsewhere or self.identity.content.is_overwritten:
             raise FileMoved(self.path)
+        # Saving would write old pages into a file that is just being written over.
+        self.diagnosis.raise_if_emptied()
         try:
             self.rescue.save(self.writer, lost)
         except StoreError as error:
@@ -110,57 +113,42 @@ class Database:
         with self.lock:
             self.is_usable = False
             self.readers.stop()
-            is_broken = self.diagnosis.is_damaged or self.identity.content.is_emptied
-            if is_broken and self.diagnosis.read_only is None:
-                self._protect()
+            may_copy_wal = self._may_copy_wal()
             self.identity.content.close()
             self.readers.close()
-            if self.identity.is_beside_others:
-                self._close_without_checkpoint()
-            else:
+            if may_copy_wal:
                 self.writer.close()
+            else:
+                self._close_without_checkpoint(self.writer)
             if self.lease is not None:
                 self.lease.release()
                 self.lease = None
 
-    def _close_without_checkpoint(self) -> None:
-        """The last connection of all that closes copies its -wal into the file. If other processes use another -wal or
-        -shm, that would undo what they have written since. A connection that cannot write, and closes after this one,
-        keeps this one from being the last."""
-        try:
-            with closing(self.readers.connect_at_the_end()) as beside:
-                beside.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-                self.writer.close()
-        except (sqlite3.Error, StorageFailure) as error:
-            logger.warning(
-                "%s: another process uses another -wal or -shm; the file stays open nevertheless: %s", self.path, error
-            )
-            _keep_for_ever(self.writer)
+    def _may_copy_wal(self) -> bool:
+        """Whether closing the writer may copy the -wal into the file, which SQLite does if it is the last connection of
+        all. Not into a file that is damaged or overwritten; and if other processes use another -wal or -shm, that would
+        undo what they have written since. A connection that cannot write copies nothing."""
+        if self.diagnosis.read_only is not None:
+            return True
+        content = self.identity.content
+        is_foreign = content.is_overwritten or content.is_emptied
+        return not (is_foreign or self.diagnosis.is_damaged or self.identity.is_beside_others)
+
+    def _close_without_checkpoint(self, writer: StoreConnection) -> None:
+        close_without_checkpoint(writer, self.path, self.identity.key, self.readers.connect_at_the_end)
 
     def _protect(self) -> None:
-        """Go on with a connection that cannot write. Closing the last one that can would copy the -wal into the file,
-        so the new one holds its shared lock before the old one closes."""
+        """Go on with a connection that cannot write."""
         old, self.diagnosis.read_only = self.writer, StorageReason.CORRUPT
         try:
             reader = self.readers.connect_at_the_end()
             reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         except (sqlite3.Error, StorageFailure) as error:
             logger.warning("%s is too damaged to be opened again: %s", self.path, error)
-            _keep_for_ever(old)
             reader = sqlite3.connect(":memory:", check_same_thread=False, factory=StoreConnection)
-            self.writer, self.control = reader, reader.cursor()
-            return
         self.writer, self.control = reader, reader.cursor()
         with suppress(sqlite3.Error):
-            old.close()
-
-
-def _keep_for_ever(writer: sqlite3.Connection) -> None:
-    """Leave it to the end of the process. A list would not do: the interpreter empties modules at its end and collects
-    their connections, which closes them, and that copies the -wal into the file."""
-    import ctypes  # only a process with a damaged file pays for it
-
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(writer))
+            self._close_without_checkpoint(old)
 
 
 def lock(database: Database, budget: float) -> None:

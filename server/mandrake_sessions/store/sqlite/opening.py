@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from mandrake_sessions.errors import StorageFailure, StorageReason, StrangePart, Unreadable, Wording
+from mandrake_sessions.errors import Busy, StorageFailure, StorageReason, StrangePart, Unreadable, Wording
 from mandrake_sessions.files import explain, file_size
 from mandrake_sessions.owners import make_directory
 from mandrake_sessions.store.settings import StoreSettings
@@ -55,6 +55,15 @@ def open_database(path: str, settings: StoreSettings) -> Database:
     try:
         # As a whole, since until the file is in WAL mode any statement, even a COMMIT, may meet another's lock.
         return retry_while_locked(lambda: _open_once(path, settings), settings.busy_timeout, path)
+    except Busy as busy:
+        if isinstance(busy.__cause__, _OldSidecars):
+            raise StorageFailure(
+                StorageReason.IO,
+                f"Failed to initialize database {path}: {busy.__cause__}; try again, and if that fails for longer "
+                "than a minute, start this program again",
+                path,
+            ) from busy
+        raise
     except sqlite3.Error as error:
         raise storage_failure(error, path, "Failed to initialize database") from error
     except OSError as error:
@@ -111,7 +120,13 @@ def _open_once(path: str, settings: StoreSettings) -> Database:
     if not may_write(path):
         return _open_read_only(path, StorageReason.READ_ONLY)
     with opening_lock(path, settings.busy_timeout) as is_locked:
-        return _open_for_writing(path, settings, is_locked=is_locked)
+        try:
+            return _open_for_writing(path, settings, is_locked=is_locked)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_IOERR_SHORT_READ and _is_open_here(path):
+                # It took the frames that the old -shm counts from the new -wal.
+                raise _OldSidecars from error
+            raise
 
 
 def _check_wal_has_file(path: str) -> None:
@@ -180,7 +195,7 @@ def _check_sidecars(path: str) -> None:
     a long read, say) a new one would use the deleted file, and damage the database beside processes that use another:
     one that is there again under its name may be theirs.
 
-    Raises what ``retry_while_locked`` waits for: such a connection is soon closed.
+    Raises _OldSidecars.
     """
     try:
         os.stat(path + WAL)  # noqa: PTH116
@@ -189,9 +204,24 @@ def _check_sidecars(path: str) -> None:
     except FileNotFoundError:
         is_shared = False
     if not is_shared:
-        busy = sqlite3.OperationalError("this process still reads from a -wal or -shm that was deleted")
-        busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
-        raise busy
+        raise _OldSidecars
+
+
+def _is_open_here(path: str) -> bool:
+    """Whether this process has a connection to the file."""
+    try:
+        return own_handle(os.stat(path), open_handles()) is not None  # noqa: PTH116
+    except OSError:
+        return False
+
+
+class _OldSidecars(sqlite3.OperationalError):
+    """A connection of this process still uses an old -wal and -shm. ``retry_while_locked`` waits for it: such a
+    connection is soon closed."""
+
+    def __init__(self) -> None:
+        super().__init__("this process still reads from a -wal or -shm that was deleted")
+        self.sqlite_errorcode = sqlite3.SQLITE_BUSY
 
 
 def _set_up(writer: sqlite3.Connection, path: str, busy_timeout: float) -> None:

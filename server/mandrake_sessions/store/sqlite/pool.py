@@ -97,13 +97,15 @@ def _retire(database: Database) -> None:
     the old -wal still holds into it, which SQLite does while no other process has the database open.
     """
     _forget(database)
-    _set_apart_if_overwritten(database)
     lost = database.identity.lost()
-    if DATABASE in lost:
+    if lost:
+        # Whoever deletes a -wal may be about to copy something over the database.
         _await_quiet(database.path)
     if lost and DATABASE not in lost:
         # If two servers close at the same moment, each sees the other's connection, and neither copies the -wal.
         time.sleep(random.uniform(0, APART_SECONDS))
+    _set_apart_if_overwritten(database)
+    lost = database.identity.lost()
     with database.lock:
         if database.lease is not None:
             _give_up_lease(database.path)
