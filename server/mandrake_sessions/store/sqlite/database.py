@@ -48,6 +48,7 @@ class Database:
         self.on_commit: list[CommitHook] = []
         self.references = 0
         self.is_usable = True
+        self._checkpoints_itself = self._take_over_checkpoints()
 
     def own_lease_id(self) -> str | None:
         """The id of this process's lease, taken with the first turn that streams; None where there are no leases.
@@ -89,9 +90,14 @@ class Database:
         """
         if self.identity.is_found:
             self.diagnosis.raise_if_emptied()
+            if self._checkpoints_itself and self.identity.content.wal.is_long:
+                self._checkpoint()
             return
         lost = self.identity.lost()
-        if DATABASE in lost or self.identity.is_linked_elsewhere or self.identity.content.is_overwritten:
+        content = self.identity.content
+        if DATABASE in lost or self.identity.is_linked_elsewhere:
+            raise FileMoved(self.path)
+        if content.is_overwritten and not (content.is_small and content.is_unchanged()):
             raise FileMoved(self.path)
         # Saving would write old pages into a file that is just being written over.
         self.diagnosis.raise_if_emptied()
@@ -100,6 +106,24 @@ class Database:
         except StoreError as error:
             # The commit stands, and must not fail for this. Opening the file again tries it again.
             logger.warning("%s: the content of its lost -wal could not be saved yet: %s", self.path, error)
+
+    def _take_over_checkpoints(self) -> bool:
+        """SQLite's own automatic checkpoint is a part of the COMMIT: nobody can look in between whether the file was
+        just written over. So it is done after the commit, where the length of the -wal is known."""
+        if self.diagnosis.read_only is not None or self.identity.content.wal.index_or_none() is None:
+            return False
+        self.writer.execute("PRAGMA wal_autocheckpoint=0").fetchone()
+        return True
+
+    def _checkpoint(self) -> None:
+        """Copy the -wal into the file, as far as nobody reads from it. Like the automatic checkpoint, it may fail."""
+        content = self.identity.content
+        # SQLite does this first. It takes long, and the file may be written over meanwhile.
+        content.wal.sync()
+        if self.identity.is_found and not content.is_emptied:
+            with suppress(sqlite3.Error):
+                self.control.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            content.look()
 
     def abandon(self) -> None:
         """In a forked child: its parent's connections and lease are not to be used, nor closed."""
@@ -131,8 +155,8 @@ class Database:
         if self.diagnosis.read_only is not None:
             return True
         content = self.identity.content
-        is_foreign = content.is_overwritten or content.is_emptied
-        return not (is_foreign or self.diagnosis.is_damaged or self.identity.is_beside_others)
+        is_foreign = content.is_overwritten and not content.is_unchanged()
+        return not (is_foreign or content.is_emptied or self.diagnosis.is_damaged or self.identity.is_beside_others)
 
     def _close_without_checkpoint(self, writer: StoreConnection) -> None:
         close_without_checkpoint(writer, self.path, self.identity.key, self.readers.connect_at_the_end)

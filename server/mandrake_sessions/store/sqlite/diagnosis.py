@@ -59,6 +59,8 @@ class Diagnosis:
         if isinstance(known, StorageFailure) and not self._identity.is_found:
             # What was read or written was not the whole of what belongs together.
             raise FileMoved(self._path) from error
+        if isinstance(known, StorageFailure):
+            self.raise_if_emptied()
         if isinstance(known, Unreadable):
             self.oddities.note(known)
         elif isinstance(known, StorageFailure) and not self.is_damaged:

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Final
 
-from mandrake_sessions.errors import StorageFailure
+from mandrake_sessions.errors import StoreError
 from mandrake_sessions.store.sqlite.handles import open_handles, own_handle
+from mandrake_sessions.store.sqlite.immediate import one_snapshot
 from mandrake_sessions.store.sqlite.leases import fcntl
 
 logger = logging.getLogger(__name__)
@@ -41,12 +42,10 @@ def close_without_checkpoint(
             writer.close()
             return
     try:
-        with closing(connect()) as beside:
-            # Only a transaction holds its lock in every journal mode.
-            beside.execute("BEGIN")
-            beside.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        # Only a transaction holds its lock in every journal mode.
+        with closing(connect()) as beside, one_snapshot(beside, path, budget=0):
             writer.close()
-    except (sqlite3.Error, StorageFailure) as error:
+    except (sqlite3.Error, StoreError) as error:
         logger.warning("%s: a connection to it stays open until this process ends: %s", path, error)
         _keep_for_ever(writer)
 

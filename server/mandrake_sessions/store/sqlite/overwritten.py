@@ -6,8 +6,10 @@ writes to the database, and every checkpoint leaves its mark in the -shm: before
 and when it is done in ``nBackfill``. So where the file changed between two looks, its content too, and no mark moved,
 it was none of us. The files are read through the handles that SQLite has: closing another one would drop its locks.
 
-A small file is compared as a whole. Of a larger one, blocks spread over it are compared, and inotify tells whether
-anybody has written to it: a file that was merely touched is the same.
+A small file is compared as a whole, of a larger one blocks spread over it. And inotify tells whether anybody has
+written to it: a file that was merely touched is the same. If somebody has, connections may have read what was there
+meanwhile, so the file is opened again. Whether it is still the same store (it may have been written over with its own
+bytes) is told by the checksum of the whole file, where that is known from before.
 
 The -shm also says how many frames the -wal holds. They only grow, until the -wal begins again with other salts. So an
 -shm that goes back was overwritten; and a -wal that is shorter was cut, and what is written to it would be lost.
@@ -22,12 +24,13 @@ import zlib
 from contextlib import suppress
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mandrake_sessions.store.sqlite.handles import Handles
 from mandrake_sessions.store.sqlite.inotify import MODIFIED, drain, watch_file
 from mandrake_sessions.store.sqlite.wal import Wal
 from mandrake_sessions.store.sqlite.wal_index import WalIndex
+from mandrake_sessions.store.sqlite.whole_content import ChecksumTaker, checksum
 
 # A file up to so many bytes is compared as a whole; of a larger one so many blocks, spread over it.
 _COMPARED_WHOLE: Final = 256 * 1024
@@ -36,6 +39,7 @@ _BLOCKS: Final = _COMPARED_WHOLE // _BLOCK
 # No checkpoint makes a database shorter than that.
 _SHORTEST: Final = 512
 _COPIED_AT_ONCE: Final = 1024 * 1024
+_SMALL: Final = 16 * 1024 * 1024
 
 # Time of the last change, the one that can be set, and bytes.
 _State = tuple[int, int, int]
@@ -43,9 +47,19 @@ _State = tuple[int, int, int]
 
 @frozen
 class _Sample:
+    """``content``: the checksum of what is compared. ``whole``: of the whole file; None while that is unknown."""
+
     state: _State
     index: WalIndex
     content: int
+    whole: int | None
+
+    @property
+    def size(self) -> int:
+        return self.state[2]
+
+    def looks_like(self, earlier: _Sample) -> bool:
+        return self.size == earlier.size and self.content == earlier.content
 
 
 class Content:
@@ -61,12 +75,16 @@ class Content:
         self._path = path
         self._handles = Handles(path)
         self.wal = Wal(path, self._handles)
+        # The last one that came from SQLite alone.
         self._known: _Sample | None = None
         # What the -shm said at the last look that found nothing.
         self._settled: WalIndex | None = None
         self._was_overwritten = False
+        self._is_wal_broken = False
         self._writes: int | None = None
         self._was_written = False
+        self._was_refilled = False
+        self._taker = ChecksumTaker(self._take_checksum)
         # Threads read and write at once; a state that one has read is older than what another has remembered since.
         self._lock = threading.RLock()
         self.look()
@@ -107,6 +125,30 @@ class Content:
         with self._lock:
             self._compare()
 
+    @property
+    def is_small(self) -> bool:
+        """Whether ``is_unchanged`` takes less than about 8 ms."""
+        return self._known is not None and self._known.size <= _SMALL
+
+    def is_unchanged(self) -> bool:
+        """Whether it is what it was before somebody wrote to it. Reads the whole file: half a second a gigabyte."""
+        with self._lock:
+            now, known = self._sample(), self._known
+            if now is None or known is None or self._is_wal_broken or not now.index.has_marks_of(known.index):
+                return False
+            return now.looks_like(known) and self._is_whole_content(now, known)
+
+    @property
+    def may_be_same(self) -> bool:
+        """Whether nothing tells that it was overwritten with another content, nor proves the contrary; and something
+        in the -wal is not in it."""
+        with self._lock:
+            now, known = self._sample(), self._known
+            if now is None or known is None or self._is_wal_broken or not now.index.has_marks_of(known.index):
+                return False
+            is_known = now.size <= _COMPARED_WHOLE or known.whole is not None
+            return not is_known and now.looks_like(known) and now.index.frames > now.index.copied
+
     def copy_to(self, path: str, suffix: str = "") -> None:
         """Write what is in the database now, or in the file with this suffix, over another file. Raises OSError."""
         source = self._handles.find(suffix)
@@ -121,13 +163,15 @@ class Content:
 
     def close(self) -> None:
         """The files are looked at no more."""
+        self._taker.close()
         if self._writes is not None:
             os.close(self._writes)
             self._writes = None
 
     def _look_at_wal(self, index: WalIndex | None) -> bool:
         is_whole = self.wal.is_whole(index)
-        self._was_overwritten = self._was_overwritten or not is_whole
+        if not is_whole:
+            self._was_overwritten = self._is_wal_broken = True
         return is_whole
 
     def _look_at_names(self) -> WalIndex | None:
@@ -146,8 +190,9 @@ class Content:
         is_unchanged = known is not None and _state(found) == known.state
         if is_unchanged and index is not None and index is self._settled:
             return index
-        if (was_emptied and not self.is_emptied) or self.wal.went_back(index):
-            self._was_overwritten = True
+        self._was_refilled = self._was_refilled or (was_emptied and not self.is_emptied)
+        if self.wal.went_back(index):
+            self._was_overwritten = self._is_wal_broken = True
         elif known is None or not is_unchanged or not (index and index.has_marks_of(known.index)):
             self._compare()
         if not self._was_overwritten:
@@ -158,14 +203,58 @@ class Content:
         now = self._sample()
         if now is None:
             return
-        before, self._known = self._known, now
-        was_written, self._was_written = self._was_written, False
-        is_sampled = now.state[2] > _COMPARED_WHOLE
-        if is_sampled and self._writes is None:
+        known = self._known
+        was_written = self._was_written or self._was_refilled
+        if known is None or not now.index.has_marks_of(known.index):
+            # What was emptied was written by somebody else too.
+            self._was_overwritten = self._was_refilled
+            self._accept(now, None)
+            return
+        if now.looks_like(known) and not was_written:
+            self._accept(now, known)
+        else:
+            self._was_overwritten = True
+
+    def _accept(self, now: _Sample, same: _Sample | None) -> None:
+        """Remember the present content. ``same``: an earlier look at the same one."""
+        self._was_written = self._was_refilled = False
+        self._known = evolve(now, whole=None if same is None else same.whole)
+        if self._writes is None:
             self._writes = watch_file(self._path, MODIFIED)
-        if before is not None and now.index.has_marks_of(before.index):
-            differs = before.state[2] != now.state[2] or before.content != now.content
-            self._was_overwritten = differs or (is_sampled and was_written)
+        if now.size > _COMPARED_WHOLE and self._known.whole is None:
+            self._taker.wanted(now.size)
+
+    def _is_whole_content(self, now: _Sample, known: _Sample) -> bool:
+        """Whether the whole content is the known one. ``now`` is the present sample."""
+        if now.size <= _COMPARED_WHOLE:
+            return True
+        handle = self._handles.find("")
+        with suppress(OSError):
+            if handle is not None and known.whole is not None and checksum(handle, now.size) == known.whole:
+                return _state(os.fstat(handle)) == now.state and not self._hear_writes()
+        return False
+
+    def _take_checksum(self) -> bool:
+        """On a thread: take the checksum of the content that is known. Gives whether it is known now, or never will
+        be."""
+        with self._lock:
+            known, handle = self._known, self._handles.find("")
+            if known is None or handle is None or self._was_overwritten:
+                return True
+        try:
+            whole = checksum(handle, known.size, lambda: self._known is known and not self._taker.is_closed)
+        except OSError:
+            return True
+        with self._lock:
+            if self._taker.is_closed:
+                return True
+            if whole is not None and self._known is known and not self._was_overwritten:
+                now = self._sample()
+                is_same = now is not None and now.state == known.state and now.index.has_marks_of(known.index)
+                if is_same and not self._was_written and self._handles.find("") == handle:
+                    self._known = evolve(known, whole=whole)
+                    return True
+            return self._was_overwritten
 
     def _sample(self) -> _Sample | None:
         """None while somebody is at a checkpoint, for a database that was cut, and where nothing can be told."""
@@ -179,7 +268,7 @@ class Content:
             state = _state(os.fstat(database))
             if state[2] < _SHORTEST:
                 return None
-            sample = _Sample(state, index, _content(database, state[2]))
+            sample = _Sample(state, index, _content(database, state[2]), None)
             again = self.wal.index()
             is_same = self._handles.find("") == database and again is not None and again.has_marks_of(index)
             if is_same and _state(os.fstat(database)) == state and not self._hear_writes():

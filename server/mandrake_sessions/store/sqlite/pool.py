@@ -126,7 +126,8 @@ def _set_apart_if_overwritten(database: Database) -> None:
     if database.identity.content.is_overwritten or database.history.is_lost:
         with database.lock:
             _await_quiet(database.path)
-            set_apart(database)
+            if database.history.is_lost or not database.identity.content.is_unchanged():
+                set_apart(database)
 
 
 def _give_up_lease(path: str) -> None:

@@ -57,7 +57,7 @@ def rescue(writer: sqlite3.Connection, path: str, lost: frozenset[str]) -> str |
             writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return None
     if SHM in lost:
-        return _copy(writer, path)
+        return _copy_of_lost(writer, path)
     if file_size(path + WAL):
         # Another process has already done this, and has written since.
         logger.warning("%s-wal was replaced; the process that replaced it saved what it held", path)
@@ -65,7 +65,7 @@ def rescue(writer: sqlite3.Connection, path: str, lost: frozenset[str]) -> str |
     _busy, frames, copied = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if copied < frames or frames < 0:
         # Another process still reads from an older state, or (then there are no figures) does the same work.
-        return _copy(writer, path)
+        return _copy_of_lost(writer, path)
     logger.warning("%s-wal was deleted while the database was open; what it held is saved", path)
     return None
 
@@ -106,7 +106,22 @@ def _is_new(copy: sqlite3.Connection) -> bool:
     return int(rows) == 0
 
 
-def _copy(writer: sqlite3.Connection, path: str) -> str | None:
+def _copy_of_lost(writer: sqlite3.Connection, path: str) -> str | None:
+    copy = copy_state(writer, path)
+    if copy is None:
+        logger.error(
+            "the -wal or -shm of %s was deleted while the database was open, and what was in it could not be saved",
+            path,
+        )
+    return copy
+
+
+def copy_state(writer: sqlite3.Connection, path: str) -> str | None:
+    """Copy the state that a connection sees into a file of its own; gives its path, or None where it is damaged.
+
+    Raises:
+        sqlite3.Error: it could not be copied.
+    """
     # Other processes rescue at the same moment.
     destination = f"{path}.rescued-{now_ms()}-{os.getpid()}.backup"
     create_private_file(destination, path)
@@ -122,7 +137,4 @@ def _copy(writer: sqlite3.Connection, path: str) -> str | None:
     if whole:
         return destination
     Path(destination).unlink()
-    logger.error(
-        "the -wal or -shm of %s was deleted while the database was open, and what was in it could not be saved", path
-    )
     return None

@@ -23,6 +23,7 @@ from mandrake_sessions.store.sqlite.identity import SHM, WAL
 from mandrake_sessions.store.sqlite.opening import find_damage
 from mandrake_sessions.store.sqlite.overwritten import Content
 from mandrake_sessions.store.sqlite.partial import PartialFile, partial_file
+from mandrake_sessions.store.sqlite.rescue import copy_state
 from mandrake_sessions.store.sqlite.setup_lock import opening_lock
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ def _replace(database: Database) -> None:
     path, content = database.path, database.identity.content
     if content.is_overwritten and content.is_emptied:
         raise damage(path, "it was emptied")
+    if content.may_be_same:
+        _keep_what_is_open(database)
     with partial_file(*os.path.split(path), like=path) as copy:
         has_own_wal = database.history.is_lost or not content.wal.is_same()
         if not (has_own_wal and _copy_with_wal(content, copy)):
@@ -60,6 +63,18 @@ def _replace(database: Database) -> None:
             for suffix in (WAL, SHM):
                 Path(path + suffix).unlink(missing_ok=True)
     logger.warning("%s was overwritten while it was open; what is in it now is another store", path)
+
+
+def _keep_what_is_open(database: Database) -> None:
+    """The -wal may belong to what is there. In a file of its own, since nothing proves it."""
+    copy = copy_state(database.writer, database.path)
+    if copy is not None:
+        logger.warning(
+            "%s was written over while it was open, perhaps with its own bytes; what this process saw in it is kept as "
+            "%s",
+            database.path,
+            copy,
+        )
 
 
 def _give_name(copy: PartialFile) -> None:

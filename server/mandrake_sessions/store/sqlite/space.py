@@ -40,6 +40,7 @@ def checkpoint(database: Database, budget: float) -> None:
         return
     lock(database, budget)
     try:
+        database.identity.content.wal.sync()
         if not database.identity.is_found:
             raise FileMoved(database.path)
         with database.diagnosis.domain_errors():

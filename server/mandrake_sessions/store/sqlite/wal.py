@@ -16,6 +16,8 @@ from mandrake_sessions.store.sqlite.wal_index import WalIndex
 
 # The byte of the -shm that a writer locks (SQLite's file format, "WAL Locks").
 _WRITE_LOCK_AT: Final = 120
+# A -wal of so many frames is copied into the database, as SQLite's automatic checkpoint does.
+_LONG_FRAMES: Final = 1000
 # Where a -wal has its salts.
 _SALTS_AT: Final = 16
 
@@ -44,6 +46,24 @@ class Wal:
         if raw != self._raw_index:
             self._raw_index, self._parsed = raw, wal_index.parse(raw)
         return self._parsed
+
+    def index_or_none(self) -> WalIndex | None:
+        """The same; None too where the -shm cannot be read."""
+        with suppress(OSError):
+            return self.index()
+        return None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is time for a checkpoint, as of the last ``index``."""
+        return self._parsed is not None and self._parsed.frames >= _LONG_FRAMES
+
+    def sync(self) -> None:
+        """Bring it to the disk; without effect where that fails."""
+        wal = self._handles.find("-wal")
+        if wal is not None:
+            with suppress(OSError):
+                os.fsync(wal)
 
     def went_back(self, index: WalIndex | None) -> bool:
         """Whether the -shm said more of the same -wal before."""
