@@ -140,6 +140,7 @@ class Database:
             may_copy_wal = self._may_copy_wal()
             self.identity.content.close()
             self.readers.close()
+            self._close_control()
             if may_copy_wal:
                 self.writer.close()
             else:
@@ -147,6 +148,12 @@ class Database:
             if self.lease is not None:
                 self.lease.release()
                 self.lease = None
+
+    def _close_control(self) -> None:
+        """After an error a cursor keeps its statement, and SQLite leaves a connection open until its last statement is
+        gone."""
+        with suppress(sqlite3.Error):
+            self.control.close()
 
     def _may_copy_wal(self) -> bool:
         """Whether closing the writer may copy the -wal into the file, which SQLite does if it is the last connection of
@@ -164,6 +171,7 @@ class Database:
     def _protect(self) -> None:
         """Go on with a connection that cannot write."""
         old, self.diagnosis.read_only = self.writer, StorageReason.CORRUPT
+        self._close_control()
         try:
             reader = self.readers.connect_at_the_end()
             reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()

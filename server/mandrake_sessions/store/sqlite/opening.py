@@ -57,12 +57,7 @@ def open_database(path: str, settings: StoreSettings) -> Database:
         return retry_while_locked(lambda: _open_once(path, settings), settings.busy_timeout, path)
     except Busy as busy:
         if isinstance(busy.__cause__, _OldSidecars):
-            raise StorageFailure(
-                StorageReason.IO,
-                f"Failed to initialize database {path}: {busy.__cause__}; try again, and if that fails for longer "
-                "than a minute, start this program again",
-                path,
-            ) from busy
+            raise Busy(path, busy.waited_ms, str(busy.__cause__)) from busy
         raise
     except sqlite3.Error as error:
         raise storage_failure(error, path, "Failed to initialize database") from error
@@ -220,7 +215,7 @@ class _OldSidecars(sqlite3.OperationalError):
     connection is soon closed."""
 
     def __init__(self) -> None:
-        super().__init__("this process still reads from a -wal or -shm that was deleted")
+        super().__init__("a connection of this process that still uses a -wal or -shm that was deleted")
         self.sqlite_errorcode = sqlite3.SQLITE_BUSY
 
 

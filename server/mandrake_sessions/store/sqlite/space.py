@@ -47,7 +47,7 @@ def checkpoint(database: Database, budget: float) -> None:
             retry_while_locked(lambda: empty_wal(database.writer), budget, database.path)
             # The content of the file now comes from this process. Later nobody could distinguish it from other
             # programs' writes.
-            database.identity.content.look()
+            database.identity.content.learn()
     finally:
         database.lock.release()
 
