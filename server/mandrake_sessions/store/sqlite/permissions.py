@@ -24,10 +24,12 @@ def open_to_others(path: str, *, own_directory: bool) -> dict[str, int]:
 
 
 def private_files(path: str) -> list[str]:
-    """The files of the store that exist, with the copies beside it."""
+    """The files of the store that exist, with the copies beside it as far as the directory can be listed now."""
     named = [path + suffix for suffix in SUFFIXES]
-    copies = Path(path).parent.glob(f"{glob.escape(os.path.basename(path))}.*.backup")  # noqa: PTH119
-    return [name for name in named if os.path.exists(name)] + [str(copy) for copy in sorted(copies)]  # noqa: PTH110
+    copies: list[Path] = []
+    with suppress(OSError):
+        copies = sorted(Path(path).parent.glob(f"{glob.escape(os.path.basename(path))}.*.backup"))  # noqa: PTH119
+    return [name for name in named if os.path.exists(name)] + [str(copy) for copy in copies]  # noqa: PTH110
 
 
 def mode_for_others(path: str) -> int:
