@@ -284,7 +284,7 @@ def _read_round(each: Message, state: State) -> None:
         "metadata": each["metadata"],
         "response": each["response"]["id"],
         "request": each["request"]["id"],
-        "status": each["response"]["status"],
+        "status": "open" if each["response"]["status"] == "interrupted" else each["response"]["status"],
     }
     for turn in each["response"]["turns"]:
         assert (turn["status"] == "streaming") == (turn["streamEndTime"] is None), turn["status"]
