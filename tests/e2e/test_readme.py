@@ -135,7 +135,10 @@ def test_python_finds_the_store_that_the_program_finds(workspace: Path) -> None:
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_make_help_has_a_line_for_each_target() -> None:
     (named,) = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    listed = dict(line.split(maxsplit=1) for line in run(["make", "-s", "-C", str(ROOT), "help"], ROOT).splitlines())
+    listed = dict(
+        line.split(maxsplit=1)
+        for line in run(["make", "-s", "--no-print-directory", "-C", str(ROOT), "help"], ROOT).splitlines()
+    )
     assert sorted(listed) == sorted(named.split())
 
 

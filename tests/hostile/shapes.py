@@ -103,6 +103,7 @@ def example(method: str, ids: Ids) -> dict[str, Any]:
         "session/get": {"sessionId": ids.session},
         "round/create": {"blocks": ["b"]},
         "request/update": {"blocks": ["b"]},
+        "response/update": {"usage": {}},
         "turn/create": {"toolCalls": [{"id": "c"}]},
         "turn/append": {"content": "y"},
         "toolCall/upsert": {"toolCall": {"id": "c"}},

@@ -209,7 +209,8 @@ def _is_kept(cell: Cell, result: Any) -> bool:
             return False
         found = found[step]
     value = VALUES[cell.value]
-    numeric = cell.field.schema.get("type") == "number"
+    kinds = [cell.field.schema, *cell.field.schema.get("anyOf", [])]
+    numeric = value is not None and any(kind.get("type") == "number" for kind in kinds)
     # A cost is a double.
     same = found == float(value) if numeric else json.dumps(found) == json.dumps(value)
     if isinstance(value, dict) and isinstance(found, dict) and not same:

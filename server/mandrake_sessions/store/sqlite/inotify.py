@@ -6,6 +6,12 @@ import os
 import sys
 from typing import Final
 
+try:
+    import ctypes
+except ImportError:
+    # Some systems build Python without it.
+    ctypes = None  # type: ignore[assignment]
+
 # Written to or cut; its times, its mode or its count of links changed, or it was unlinked; renamed.
 MODIFIED: Final = 0x2
 ATTRIBUTES: Final = 0x4
@@ -16,13 +22,11 @@ _NONBLOCK, _CLOEXEC = 0o4000, 0o2000000
 def watch_file(path: str, events: int) -> int | None:
     """A descriptor that becomes readable with the first of these events on the file; None where there is none to be
     had. Its caller closes it."""
-    if sys.platform != "linux":
+    if sys.platform != "linux" or ctypes is None:
         return None
     try:
-        import ctypes  # only who watches a file pays for it
-
         libc = ctypes.CDLL(None, use_errno=True)
-    except (ImportError, OSError):
+    except OSError:
         # No more files may be opened, say.
         return None
     handle: int = libc.inotify_init1(_NONBLOCK | _CLOEXEC)
