@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from mandrake_sessions.logs import start_logging
 from mandrake_sessions.protocol.words import log_in_wire_words
-from mandrake_sessions.quoting import one_line, shorten
+from mandrake_sessions.quoting import nearest_name, one_line, shorten
 from mandrake_sessions.settings import BadSetting, Settings, flag_of, given_settings, setting_fields
 from mandrake_sessions.transport.standard_streams import claim_standard_streams, open_standard_streams
 from mandrake_sessions.version import __version__
@@ -57,10 +57,8 @@ _NOBODY_READS = 141
 
 def _meant(word: str, known: Collection[str]) -> str:
     """The known word that somebody may have misspelled, as a part of a message; empty if none is like it."""
-    from difflib import get_close_matches  # A server does not need it to start.
-
-    similar = get_close_matches(word, known, n=1)
-    return f"; did you mean {similar[0]}?" if similar else ""
+    similar = nearest_name(word, known, cutoff=0.6)
+    return "" if similar is None else f"; did you mean {similar}?"
 
 
 def _unwritten(error: OSError) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 # Characters of a quoted value.
@@ -24,6 +25,15 @@ def shorten(value: str, limit: int = MAX_QUOTED) -> str:
         return value
     half = (limit - 3) // 2
     return f"{value[: limit - 3 - half]}...{value[-half:]}"
+
+
+def nearest_name(name: str, known: Collection[str], *, cutoff: float) -> str | None:
+    """The known name that somebody may have misspelled; None if none is like it. ``cutoff``: from 0, anything, to 1,
+    the same name."""
+    from difflib import get_close_matches  # costs the start of the program more than it is used
+
+    near = get_close_matches(name[:MAX_QUOTED], known, n=1, cutoff=cutoff)
+    return near[0] if near else None
 
 
 def one_line(text: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mandrake_sessions.errors import SessionsError
-from mandrake_sessions.protocol.words import WireWords
+from mandrake_sessions.protocol.words import WireWords, in_wire_words
 
 _ARGUMENTS = {"destination": "DEST", "source": "SRC", "database": "--database"}
 _SWITCHES = {"replace": "--force", "as_is": "--as-is"}
@@ -24,4 +23,4 @@ COMMAND_WORDS = CommandWords()
 
 def in_command_words(error: BaseException) -> str:
     """The message of an error for somebody who uses the command line."""
-    return error.worded(COMMAND_WORDS) if isinstance(error, SessionsError) else str(error)
+    return in_wire_words(error, COMMAND_WORDS)

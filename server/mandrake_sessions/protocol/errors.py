@@ -14,7 +14,7 @@ from attrs import frozen
 from mandrake_sessions import errors
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.words import in_wire_words, reason_in_wire_words
-from mandrake_sessions.quoting import MAX_QUOTED, shorten
+from mandrake_sessions.quoting import MAX_QUOTED, nearest_name, shorten
 from mandrake_sessions.transport.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -89,10 +89,8 @@ def out_of_turn(reason: str) -> RpcError:
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """``; did you mean 'limit'?`` where a known name is near, else nothing."""
-    from difflib import get_close_matches  # costs the start of the program more than it is used
-
-    near = get_close_matches(name[:MAX_QUOTED], known, n=1, cutoff=0.7)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest_name(name, known, cutoff=0.7)
+    return "" if near is None else f"; did you mean {near!r}?"
 
 
 def method_not_found(method: str, known: Collection[str]) -> RpcError:

@@ -43,9 +43,10 @@ class WireWords(Words):
 _WIRE = WireWords()
 
 
-def in_wire_words(error: BaseException) -> str:
-    """The message of an error, for a client or on a terminal: fields as on the wire, settings as flags."""
-    return error.worded(_WIRE) if isinstance(error, SessionsError) else str(error)
+def in_wire_words(error: BaseException, words: Words = _WIRE) -> str:
+    """The message of an error, for a client or on a terminal: fields as on the wire, settings as flags. ``words``:
+    those of another reader."""
+    return error.worded(words) if isinstance(error, SessionsError) else str(error)
 
 
 def reason_in_wire_words(error: InvalidValue) -> str:

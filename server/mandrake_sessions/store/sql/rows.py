@@ -20,6 +20,8 @@ _OWN_TIMES = {
     "response": {"updated_at"},
     "turn": {"updated_at"},
 }
+# Times that an update never sets back.
+_LATEST_TIMES = {"session": {"active_at"}}
 
 
 def insert(tx: Transaction, table: str, row: Mapping[str, Any]) -> None:
@@ -27,10 +29,11 @@ def insert(tx: Transaction, table: str, row: Mapping[str, Any]) -> None:
     _execute(tx, _insert_sql(table, tuple(row)), tuple(row.values()))
 
 
-def update(tx: Transaction, table: str, pk: int, columns: Mapping[str, Any]) -> None:
-    """Set columns of the row with this pk; a time of the store's own is its entity's creation at the earliest."""
-    if columns:
-        _execute(tx, _update_sql(tx.sql.dialect, table, tuple(columns)), (*columns.values(), pk))
+def update(tx: Transaction, table: str, pk: int, columns: Mapping[str, Any], reckoned: str = "") -> None:
+    """Set columns of the row with this pk; a time of the store's own is its entity's creation at the earliest.
+    ``reckoned``: assignments of our own code whose values SQL finds."""
+    if columns or reckoned:
+        _execute(tx, _update_sql(tx.sql.dialect, table, tuple(columns), reckoned), (*columns.values(), pk))
 
 
 def _execute(tx: Transaction, statement: str, values: tuple[Any, ...]) -> None:
@@ -82,9 +85,9 @@ def _insert_sql(table: str, columns: tuple[str, ...]) -> str:
 
 
 @cache
-def _update_sql(dialect: Dialect, table: str, columns: tuple[str, ...]) -> str:
-    own_times = _OWN_TIMES.get(table, ())
+def _update_sql(dialect: Dialect, table: str, columns: tuple[str, ...], reckoned: str) -> str:
     # The greatest of NULL is NULL, so a time can be cleared.
-    not_before_creation = dialect.greatest("created_at", "?")
-    assignments = ", ".join(f'"{column}" = {not_before_creation if column in own_times else "?"}' for column in columns)
-    return f"UPDATE {table} SET {assignments} WHERE pk = ?"
+    values = dict.fromkeys(_OWN_TIMES.get(table, ()), dialect.greatest("created_at", "?"))
+    values |= {column: dialect.greatest(column, "?") for column in _LATEST_TIMES.get(table, ())}
+    assignments = [f'"{column}" = {values.get(column, "?")}' for column in columns]
+    return f"UPDATE {table} SET {', '.join([*assignments, *([reckoned] if reckoned else [])])} WHERE pk = ?"

@@ -135,7 +135,7 @@ def find_sessions_by_external_id(sql: Sql, external_id: str, limit: int) -> list
 
 def holder_of_external_id(sql: Sql, agent: str | None, external_id: str) -> tuple[int, str] | None:
     """The pk and the id of the session of that agent, or of none, that has it, whatever else that session holds."""
-    whose, values = ("agent IS NULL", ()) if agent is None else ("agent = ?", (agent,))
+    whose, values = _equals("agent", agent)
     row: tuple[int, str] | None = fetch_one(
         sql, f"SELECT pk, id FROM session WHERE external_id = ? AND {whose} LIMIT ?", (external_id, *values, 1)
     )
@@ -168,8 +168,8 @@ def update_session(
     """Set columns, after every other change of the session but appends: ``seq`` and ``updated_at`` move with each, and
     ``state`` is told anew from what there is then. ``active_at``: the latest moment of the conversation that the change
     brought, if any."""
-    update(tx, "session", pk, {**columns, "seq": seq, "updated_at": tx.now})
-    tx.sql.execute(_activity(tx.sql.dialect), (active_at or 0, pk))
+    moved = {"seq": seq, "updated_at": tx.now, "active_at": active_at or 0}
+    update(tx, "session", pk, {**columns, **moved}, reckoned=f"state = {STATE_NOW}")
 
 
 def latest_moment(sql: Sql, pk: int) -> int:
@@ -275,10 +275,8 @@ def _arms(sql: Sql, wanted: SessionFilter) -> list[tuple[list[str], list[Any]]]:
     if wanted.parent_id is None and (wanted.agent, wanted.state, wanted.streaming) != (None, None, None):
         pairs = _states_and_agents(sql, wanted)
         if len(pairs) <= _MAX_PAIRS:
-            arms = [
-                (["s.state = ?", *_is("s.agent", agent)[0]], [state, *_is("s.agent", agent)[1]])
-                for state, agent in pairs
-            ]
+            of_agents = [(state, *_equals("s.agent", agent)) for state, agent in pairs]
+            arms = [(["s.state = ?", whose], [state, *given]) for state, whose, given in of_agents]
     archived = (False, True) if wanted.archived is None else (wanted.archived,)
     return [
         ([*own, "(s.archived_at IS NOT NULL) = ?", *conditions], [*given, value, *values])
@@ -313,8 +311,9 @@ def _states_and_agents(sql: Sql, wanted: SessionFilter) -> list[tuple[str, str |
     return pairs
 
 
-def _is(column: str, value: str | None) -> tuple[list[str], list[str]]:
-    return ([f"{column} IS NULL"], []) if value is None else ([f"{column} = ?"], [value])
+def _equals(column: str, value: str | None) -> tuple[str, tuple[str, ...]]:
+    """The condition that a column holds a value, or NULL, and its values."""
+    return (f"{column} IS NULL", ()) if value is None else (f"{column} = ?", (value,))
 
 
 def _conditions(dialect: Dialect, wanted: SessionFilter) -> tuple[list[str], list[Any]]:
@@ -340,11 +339,6 @@ def _conditions(dialect: Dialect, wanted: SessionFilter) -> tuple[list[str], lis
         conditions.append(f"({' OR '.join(parts)})")
         values += [wanted.query] * 3
     return conditions, values
-
-
-@cache
-def _activity(dialect: Dialect) -> str:
-    return f"UPDATE session SET state = {STATE_NOW}, active_at = {dialect.greatest('active_at', '?')} WHERE pk = ?"
 
 
 @cache

@@ -141,21 +141,20 @@ class Content:
     def is_unchanged(self) -> bool:
         """Whether it is what it was before somebody wrote to it. Reads the whole file: half a second a gigabyte."""
         with self._lock:
-            now, known = self._sample(), self._known
-            if now is None or known is None or self._is_wal_broken or not now.index.has_marks_of(known.index):
-                return False
-            return now.looks_like(known) and self._is_whole_content(now, known)
+            alike = self._alike()
+            return alike is not None and self._is_whole_content(*alike)
 
     @property
     def may_be_same(self) -> bool:
         """Whether nothing tells that it was overwritten with another content, nor proves the contrary; and something
         in the -wal is not in it."""
         with self._lock:
-            now, known = self._sample(), self._known
-            if now is None or known is None or self._is_wal_broken or not now.index.has_marks_of(known.index):
+            alike = self._alike()
+            if alike is None:
                 return False
+            now, known = alike
             is_known = now.size <= _COMPARED_WHOLE or known.whole is not None
-            return not is_known and now.looks_like(known) and now.index.frames > now.index.copied
+            return not is_known and now.index.frames > now.index.copied
 
     def copy_to(self, path: str, suffix: str = "") -> None:
         """Write what is in the database now, or in the file with this suffix, over another file. Raises OSError."""
@@ -233,6 +232,13 @@ class Content:
             self._writes = watch_file(self._path, MODIFIED)
         if now.size > _COMPARED_WHOLE and self._known.whole is None:
             self._taker.wanted(now.size)
+
+    def _alike(self) -> tuple[_Sample, _Sample] | None:
+        """The present sample and the known one, where nothing that they compare tells them apart."""
+        now, known = self._sample(), self._known
+        if now is None or known is None or self._is_wal_broken or not now.index.has_marks_of(known.index):
+            return None
+        return (now, known) if now.looks_like(known) else None
 
     def _is_whole_content(self, now: _Sample, known: _Sample) -> bool:
         """Whether the whole content is the known one. ``now`` is the present sample."""

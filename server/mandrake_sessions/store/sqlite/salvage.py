@@ -18,7 +18,7 @@ from mandrake_sessions.store.sqlite.failures import primary_code
 from mandrake_sessions.store.sqlite.immediate import immediate, one_snapshot
 from mandrake_sessions.store.sqlite.migrate import APPLICATION_ID
 from mandrake_sessions.store.sqlite.reading import reading
-from mandrake_sessions.store.sqlite.schema import expected_parts
+from mandrake_sessions.store.sqlite.schema import columns_of, expected_parts
 from mandrake_sessions.store.sqlite.verify import check_ours
 
 _FIRST, _LAST = -(2**63), 2**63 - 1
@@ -75,15 +75,15 @@ def _new(path: str) -> sqlite3.Connection:
 
 
 def _copy_rows(reader: StoreConnection, writer: sqlite3.Connection, table: str) -> Salvage:
-    columns = [name for (name,) in writer.execute("SELECT name FROM pragma_table_info(?)", (table,))]
     try:
-        there = {name for (name,) in reader.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+        there = columns_of(reader, table)
     except sqlite3.DatabaseError:
         return Salvage(0, 1)
-    names = ", ".join(f'"{name}"' for name in columns if name in there)
-    if not names:
+    columns = [name for name in columns_of(writer, table) if name in there]
+    if not columns:
         return Salvage(0, 1)
-    marks = ", ".join("?" for name in columns if name in there)
+    names = ", ".join(f'"{name}"' for name in columns)
+    marks = ", ".join("?" for _ in columns)
     insert = f'INSERT OR IGNORE INTO "{table}" ({names}) VALUES ({marks})'
     read = f'SELECT rowid, {names} FROM "{table}" NOT INDEXED WHERE rowid > ? ORDER BY rowid'
     rows = gaps = 0
