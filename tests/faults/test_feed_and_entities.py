@@ -142,3 +142,25 @@ def test_deletions_and_pruning_leave_nothing_to_find(sound: Path, tmp_path: Path
         ):
             work()
             assert found_in(database) == []
+
+
+def test_a_check_beside_a_writer_sees_one_state(sound: Path, tmp_path: Path) -> None:
+    """Before each of its statements another connection writes, and prunes the feed."""
+    path = tmp_path / "db.sqlite"
+    shutil.copy(sound, path)
+    with SessionManager(path) as manager, closing(connect(str(path), read_only=True)) as connection:
+        keeper = housekeeper(manager.store, 1, 0.0)
+        statements = 0
+
+        def write(_: str) -> None:
+            nonlocal statements
+            statements += 1
+            session = manager.create_session(title="beside")
+            manager.update_session(session.id, title="changed")
+            keeper.step()
+
+        connection.set_trace_callback(write)
+        assert deep_check(connection) == []
+        connection.set_trace_callback(None)
+        assert statements > 20
+        assert deep_check(connection) == []
