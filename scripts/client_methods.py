@@ -25,11 +25,12 @@ from mandrake_sessions.protocol import params, results
 class {name}:
     """One function for each method but those that subscribe. The arguments are the method's params, in snake case.
 
-    ``where``: which store is meant, ``{{"scope": "system"}}`` or ``{{"workspace": uri}}``; without it the workspace's.
+    ``where``: which store is meant, ``{{"scope": "system"}}`` or ``{{"workspace": uri}}``, or for a read ``{{"store":
+    store_id}}``; without it the workspace's.
     Units, defaults and errors: ``docs/protocol.md``.
     """
 
-    {define} call(self, method: str, given: Mapping[str, Any], where: params.StoreParams | None = None) -> Any:
+    {define} call(self, method: str, given: Mapping[str, Any], where: params.AnyStoreParams | None = None) -> Any:
         raise NotImplementedError
 '''
 
@@ -52,8 +53,8 @@ def _file(header: str, define: str, wait: str) -> str:
 
 def _function(method: Method, define: str, wait: str) -> str:
     arguments, given = ["self"], "{}"
-    if method.takes_store:
-        arguments += ["*", "where: params.StoreParams | None = None"]
+    if method.store_params is not None:
+        arguments += ["*", f"where: params.{method.store_params.__name__} | None = None"]
     if method.params.__annotations__:
         arguments, given = [*arguments, f"**given: Unpack[{_name(method.params)}]"], "given"
     result = _name(method.result)

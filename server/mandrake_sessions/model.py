@@ -262,6 +262,44 @@ class SessionPage:
 
 
 @frozen
+class StoreRef:
+    """Which store a row of several stores is of: give its ``store_id`` as ``store`` to the methods that read."""
+
+    store_id: str
+    scope: str
+    workspace: str | None
+
+
+@frozen
+class UnavailableStore:
+    """A store that a read of all stores could not read. ``reason``: one of the reasons of ``storage`` (``migrate``: it
+    has to be migrated first), or ``busy``: another process holds its lock, or ``copied``: it is the copy of another
+    store, until it is opened."""
+
+    path: str
+    reason: str
+
+
+@frozen
+class SessionOfStore(Session):
+    """A session, with the store that it is in."""
+
+    store: StoreRef
+
+
+@frozen
+class AllSessions:
+    """The answer with ``scope: "all"``: sessions of every store, latest first; of two with one time the lower
+    ``store_id``, then the lower ``id``."""
+
+    sessions: list[SessionOfStore]
+    next_cursor: str | None
+    seq: None
+    store_id: None
+    unavailable: list[UnavailableStore]
+
+
+@frozen
 class RoundPage:
     """Rounds of a session by ``index``."""
 

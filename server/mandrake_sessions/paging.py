@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 DEFAULT_LIMIT = 50
 PAGE_BYTES = 8 * 1024 * 1024
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def check_limit(limit: Any) -> int:
@@ -40,15 +42,29 @@ def decode_cursor(cursor: str | None, list_name: str, key: Any, numbers: int) ->
     """The position, of so many numbers; None without a cursor. Raises InvalidValue for a cursor of another list."""
     if cursor is None:
         return None
-    try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        name, *position = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        is_whole = len(position) == numbers and all(type(number) is int and 0 <= number < 2**63 for number in position)
-        if name == _digest(list_name, key) and is_whole:
-            return tuple(position)
-    except (AttributeError, ValueError, TypeError, RecursionError, binascii.Error):
-        raise _not_of_this_list(cursor) from None
+    name, position = _payload(cursor)
+    if name == _digest(list_name, key) and len(position) == numbers and all(map(_is_number, position)):
+        return tuple(position)
     raise _not_of_this_list(cursor)
+
+
+def encode_row(list_name: str, key: Any, moment: int, *ids: str) -> str:
+    """The cursor of a list that is ordered by a moment, then by ids; of the last row."""
+    payload = json.dumps([_digest(list_name, key), moment, *ids], separators=(",", ":"))
+    return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
+
+
+def decode_row(cursor: str | None, list_name: str, key: Any, ids: int) -> tuple[int, list[str]] | None:
+    """What ``encode_row`` was given, with so many ids; None without a cursor. Raises InvalidValue for a cursor of
+    another list."""
+    if cursor is None:
+        return None
+    name, rest = _payload(cursor)
+    if name != _digest(list_name, key) or len(rest) != 1 + ids or not _is_number(rest[0]):
+        raise _not_of_this_list(cursor)
+    if not all(isinstance(found, str) and _ID.fullmatch(found) for found in rest[1:]):
+        raise _not_of_this_list(cursor)
+    return rest[0], rest[1:]
 
 
 def encode_index(list_name: str, key: Any, index: int) -> str:
@@ -73,6 +89,20 @@ def take_page(items: Iterable[T], size: Callable[[T], int], limit: int) -> tuple
             return kept, True
         kept.append(item)
     return kept, False
+
+
+def _payload(cursor: str) -> tuple[Any, list[Any]]:
+    """What a cursor holds: the name of its list, and a position. Raises InvalidValue."""
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        name, *position = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (AttributeError, ValueError, TypeError, RecursionError, binascii.Error):
+        raise _not_of_this_list(cursor) from None
+    return name, position
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
 
 
 def _digest(list_name: str, key: Any) -> str:

@@ -97,6 +97,9 @@ class Settings:
     allow_network_filesystem: bool = _setting(
         _flag, False, "open a store that other machines may share, which can damage it", "true|false", alone="true"
     )
+    no_register: bool = _setting(
+        _flag, False, "leave stores out of the register that store/list reads", "true|false", alone="true"
+    )
     max_message_bytes: int = _setting(_bytes, 64 * 1024 * 1024, "the largest message that is read", "BYTES")
     log_level: str = _setting(_word(*LOG_LEVELS), "warning", "debug, info, warning or error", "WORD")
     log_file: str | None = _setting(_text, None, "where the log goes instead of stderr", "PATH")

@@ -15,6 +15,7 @@ from mandrake_sessions.owners import give_to_owner, make_directory
 from mandrake_sessions.quoting import shorten
 
 DATABASE_NAME = "db.sqlite"
+REGISTER_NAME = "stores.sqlite"
 WORKSPACE_DIRECTORY = ".ws"
 
 
@@ -35,6 +36,14 @@ def system_database() -> Path:
             "set MANDRAKE_HOME to an absolute path",
             f"{home or '~/.mandrake'}/{DATABASE_NAME}",
         ) from None
+
+
+def register_of_stores() -> Path | None:
+    """The file that lists the stores of the user; None if the user has no home directory."""
+    try:
+        return system_database().with_name(REGISTER_NAME)
+    except StorageFailure:
+        return None
 
 
 def own_directory(path: Path) -> Path | None:

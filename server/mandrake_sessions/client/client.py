@@ -17,7 +17,7 @@ from mandrake_sessions.client.framing import Framing
 from mandrake_sessions.client.link import Link, Message
 from mandrake_sessions.client.methods import Methods
 from mandrake_sessions.client.subscription import Subscription
-from mandrake_sessions.protocol.params import SessionSubscribe, StoreParams, TurnSubscribe
+from mandrake_sessions.protocol.params import AnyStoreParams, SessionSubscribe, StoreParams, TurnSubscribe
 from mandrake_sessions.protocol.results import SessionSubscription, SessionUpdated, TurnSubscription, TurnUpdated
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Client(Methods):
         link.notify(method, params or {})
         await link.drain()
 
-    async def call(self, method: str, given: Mapping[str, Any], where: StoreParams | None = None) -> Any:
+    async def call(self, method: str, given: Mapping[str, Any], where: AnyStoreParams | None = None) -> Any:
         """A method of the table by its name; params and result as those of its own function."""
         result = await self.request(method, params_to_wire(method, given, where))
         return result_from_wire(method, given, result)

@@ -19,7 +19,7 @@ from mandrake_sessions.client.errors import ClientError
 from mandrake_sessions.model import Turn
 from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS
 from mandrake_sessions.protocol.names import camel
-from mandrake_sessions.protocol.params import StoreParams
+from mandrake_sessions.protocol.params import AnyStoreParams
 from mandrake_sessions.protocol.results import TransactionResults, TurnUpdated
 
 Convert = Callable[[Any], Any]
@@ -28,7 +28,7 @@ _TOLD = {notification.name: notification.params for notification in NOTIFICATION
 _TRANSACTION = "transaction/run"
 
 
-def params_to_wire(method: str, params: Mapping[str, Any], where: StoreParams | None = None) -> dict[str, Any]:
+def params_to_wire(method: str, params: Mapping[str, Any], where: AnyStoreParams | None = None) -> dict[str, Any]:
     """The ``params`` of a request. ``where``: which store is meant."""
     declared = METHODS.get(method)
     wire: dict[str, Any] = dict(params) if declared is None else _to_wire(declared.params)(params)
@@ -94,8 +94,7 @@ def _member(names: dict[str, tuple[str, Convert]], name: str, given: Any) -> tup
 def _from_wire(kind: Any) -> Convert:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
-        # Of the declared types only `… or null` is a union.
-        (inner,) = (_from_wire(argument) for argument in arguments if argument is not NoneType)
+        inner = _one_of([argument for argument in arguments if argument is not NoneType])
         return lambda value: None if value is None else inner(value)
     if origin is list:
         return _list_of(_from_wire(arguments[0]))
@@ -105,6 +104,15 @@ def _from_wire(kind: Any) -> Convert:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind
     return _entity(kind) if attrs.has(kind) else _as_it_is
+
+
+def _one_of(kinds: list[Any]) -> Convert:
+    """Of several classes it is the first with the members of the value."""
+    if len(kinds) == 1:
+        found: Convert = _from_wire(kinds[0])
+        return found
+    names = [(set(_fields(kind)), _from_wire(kind)) for kind in kinds]
+    return lambda value: next((convert for known, convert in names if known >= value.keys()), names[-1][1])(value)
 
 
 def _list_of(convert: Convert) -> Convert:

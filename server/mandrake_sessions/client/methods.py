@@ -12,11 +12,12 @@ from mandrake_sessions.protocol import params, results
 class Methods:
     """One function for each method but those that subscribe. The arguments are the method's params, in snake case.
 
-    ``where``: which store is meant, ``{"scope": "system"}`` or ``{"workspace": uri}``; without it the workspace's.
+    ``where``: which store is meant, ``{"scope": "system"}`` or ``{"workspace": uri}``, or for a read ``{"store":
+    store_id}``; without it the workspace's.
     Units, defaults and errors: ``docs/protocol.md``.
     """
 
-    async def call(self, method: str, given: Mapping[str, Any], where: params.StoreParams | None = None) -> Any:
+    async def call(self, method: str, given: Mapping[str, Any], where: params.AnyStoreParams | None = None) -> Any:
         raise NotImplementedError
 
     async def session_create(
@@ -27,17 +28,17 @@ class Methods:
         return result
 
     async def session_get(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.SessionGet]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.SessionGet]
     ) -> model.Session:
         """One session, by either of its names."""
         result: model.Session = await self.call("session/get", given, where)
         return result
 
     async def session_list(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.SessionList]
-    ) -> model.SessionPage:
+        self, *, where: params.AllStoreParams | None = None, **given: Unpack[params.SessionList]
+    ) -> model.SessionPage | model.AllSessions:
         """Sessions, last changed first."""
-        result: model.SessionPage = await self.call("session/list", given, where)
+        result: model.SessionPage | model.AllSessions = await self.call("session/list", given, where)
         return result
 
     async def session_update(
@@ -55,10 +56,15 @@ class Methods:
         return result
 
     async def session_history(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.SessionHistory]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.SessionHistory]
     ) -> model.History:
         """A conversation, a page at a time."""
         result: model.History = await self.call("session/history", given, where)
+        return result
+
+    async def store_list(self) -> results.StoreList:
+        """The stores that this user has used."""
+        result: results.StoreList = await self.call("store/list", {})
         return result
 
     async def round_create(
@@ -69,7 +75,7 @@ class Methods:
         return result
 
     async def round_get(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.RoundId]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.RoundId]
     ) -> model.RoundDetail:
         """One round."""
         result: model.RoundDetail = await self.call("round/get", given, where)
@@ -83,7 +89,7 @@ class Methods:
         return result
 
     async def round_list(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.RoundList]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.RoundList]
     ) -> model.RoundPage:
         """The rounds of a session, by index."""
         result: model.RoundPage = await self.call("round/list", given, where)
@@ -97,7 +103,7 @@ class Methods:
         return result
 
     async def request_get(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.RequestId]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.RequestId]
     ) -> model.Request:
         """One request."""
         result: model.Request = await self.call("request/get", given, where)
@@ -111,7 +117,7 @@ class Methods:
         return result
 
     async def response_get(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.ResponseId]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.ResponseId]
     ) -> model.Response:
         """One response, without its turns."""
         result: model.Response = await self.call("response/get", given, where)
@@ -125,7 +131,7 @@ class Methods:
         return result
 
     async def response_status(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.ResponseStatusGet]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.ResponseStatusGet]
     ) -> model.ResponseProgress:
         """A response, its turns, and whether one of them streams."""
         result: model.ResponseProgress = await self.call("response/status", given, where)
@@ -152,7 +158,9 @@ class Methods:
         result: model.Turn = await self.call("turn/update", given, where)
         return result
 
-    async def turn_get(self, *, where: params.StoreParams | None = None, **given: Unpack[params.TurnGet]) -> model.Turn:
+    async def turn_get(
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.TurnGet]
+    ) -> model.Turn:
         """One turn."""
         result: model.Turn = await self.call("turn/get", given, where)
         return result
@@ -165,14 +173,14 @@ class Methods:
         return result
 
     async def turn_list(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.TurnList]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.TurnList]
     ) -> model.TurnPage:
         """The turns of a response, by index."""
         result: model.TurnPage = await self.call("turn/list", given, where)
         return result
 
     async def turn_latest(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.TurnLatest]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.TurnLatest]
     ) -> model.Turn | None:
         """The turn of the highest index, or null."""
         result: model.Turn | None = await self.call("turn/latest", given, where)

@@ -23,7 +23,7 @@ from mandrake_sessions.client.framing import Framing
 from mandrake_sessions.client.link import Message
 from mandrake_sessions.client.subscription import State, Subscription, Update
 from mandrake_sessions.client.sync_methods import SyncMethods
-from mandrake_sessions.protocol.params import SessionSubscribe, StoreParams, TurnSubscribe
+from mandrake_sessions.protocol.params import AnyStoreParams, SessionSubscribe, StoreParams, TurnSubscribe
 from mandrake_sessions.protocol.results import SessionSubscription, SessionUpdated, TurnSubscription, TurnUpdated
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class SyncClient(SyncMethods):
         """Any notification; ``params`` are the wire's JSON."""
         self.run(self._client.notify(method, params))
 
-    def call(self, method: str, given: Mapping[str, Any], where: StoreParams | None = None) -> Any:
+    def call(self, method: str, given: Mapping[str, Any], where: AnyStoreParams | None = None) -> Any:
         """A method of the table by its name; params and result as those of its own function."""
         return self.run(self._client.call(method, given, where))
 

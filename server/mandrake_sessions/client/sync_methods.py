@@ -12,11 +12,12 @@ from mandrake_sessions.protocol import params, results
 class SyncMethods:
     """One function for each method but those that subscribe. The arguments are the method's params, in snake case.
 
-    ``where``: which store is meant, ``{"scope": "system"}`` or ``{"workspace": uri}``; without it the workspace's.
+    ``where``: which store is meant, ``{"scope": "system"}`` or ``{"workspace": uri}``, or for a read ``{"store":
+    store_id}``; without it the workspace's.
     Units, defaults and errors: ``docs/protocol.md``.
     """
 
-    def call(self, method: str, given: Mapping[str, Any], where: params.StoreParams | None = None) -> Any:
+    def call(self, method: str, given: Mapping[str, Any], where: params.AnyStoreParams | None = None) -> Any:
         raise NotImplementedError
 
     def session_create(
@@ -27,17 +28,17 @@ class SyncMethods:
         return result
 
     def session_get(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.SessionGet]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.SessionGet]
     ) -> model.Session:
         """One session, by either of its names."""
         result: model.Session = self.call("session/get", given, where)
         return result
 
     def session_list(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.SessionList]
-    ) -> model.SessionPage:
+        self, *, where: params.AllStoreParams | None = None, **given: Unpack[params.SessionList]
+    ) -> model.SessionPage | model.AllSessions:
         """Sessions, last changed first."""
-        result: model.SessionPage = self.call("session/list", given, where)
+        result: model.SessionPage | model.AllSessions = self.call("session/list", given, where)
         return result
 
     def session_update(
@@ -55,10 +56,15 @@ class SyncMethods:
         return result
 
     def session_history(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.SessionHistory]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.SessionHistory]
     ) -> model.History:
         """A conversation, a page at a time."""
         result: model.History = self.call("session/history", given, where)
+        return result
+
+    def store_list(self) -> results.StoreList:
+        """The stores that this user has used."""
+        result: results.StoreList = self.call("store/list", {})
         return result
 
     def round_create(
@@ -69,7 +75,7 @@ class SyncMethods:
         return result
 
     def round_get(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.RoundId]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.RoundId]
     ) -> model.RoundDetail:
         """One round."""
         result: model.RoundDetail = self.call("round/get", given, where)
@@ -83,7 +89,7 @@ class SyncMethods:
         return result
 
     def round_list(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.RoundList]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.RoundList]
     ) -> model.RoundPage:
         """The rounds of a session, by index."""
         result: model.RoundPage = self.call("round/list", given, where)
@@ -97,7 +103,7 @@ class SyncMethods:
         return result
 
     def request_get(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.RequestId]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.RequestId]
     ) -> model.Request:
         """One request."""
         result: model.Request = self.call("request/get", given, where)
@@ -111,7 +117,7 @@ class SyncMethods:
         return result
 
     def response_get(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.ResponseId]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.ResponseId]
     ) -> model.Response:
         """One response, without its turns."""
         result: model.Response = self.call("response/get", given, where)
@@ -125,7 +131,7 @@ class SyncMethods:
         return result
 
     def response_status(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.ResponseStatusGet]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.ResponseStatusGet]
     ) -> model.ResponseProgress:
         """A response, its turns, and whether one of them streams."""
         result: model.ResponseProgress = self.call("response/status", given, where)
@@ -148,7 +154,7 @@ class SyncMethods:
         result: model.Turn = self.call("turn/update", given, where)
         return result
 
-    def turn_get(self, *, where: params.StoreParams | None = None, **given: Unpack[params.TurnGet]) -> model.Turn:
+    def turn_get(self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.TurnGet]) -> model.Turn:
         """One turn."""
         result: model.Turn = self.call("turn/get", given, where)
         return result
@@ -158,13 +164,15 @@ class SyncMethods:
         result: model.Deleted = self.call("turn/delete", given, where)
         return result
 
-    def turn_list(self, *, where: params.StoreParams | None = None, **given: Unpack[params.TurnList]) -> model.TurnPage:
+    def turn_list(
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.TurnList]
+    ) -> model.TurnPage:
         """The turns of a response, by index."""
         result: model.TurnPage = self.call("turn/list", given, where)
         return result
 
     def turn_latest(
-        self, *, where: params.StoreParams | None = None, **given: Unpack[params.TurnLatest]
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.TurnLatest]
     ) -> model.Turn | None:
         """The turn of the highest index, or null."""
         result: model.Turn | None = self.call("turn/latest", given, where)

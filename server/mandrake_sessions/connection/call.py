@@ -135,6 +135,8 @@ class Call:
         self.answered = False
         # Which store it is about, or why there is none; set when it is queued.
         self.place: StorePlace | None = None
+        # Whether it is about all stores, or one that is named by its id, and so about no place yet.
+        self.asks_others = False
         self.failed: Exception | None = None
         # Whether it is a write for a thread; None until that is decided.
         self.is_long: bool | None = None

@@ -11,6 +11,7 @@ import asyncio
 from mandrake_sessions.connection.dispatcher import Dispatcher
 from mandrake_sessions.connection.health_monitor import HealthMonitor
 from mandrake_sessions.connection.idle_work import IdleWork
+from mandrake_sessions.connection.registrar import Registrar
 from mandrake_sessions.connection.runners import Runners
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.manager import SessionManager
@@ -37,6 +38,7 @@ class Caretaker:
         outbound: Outbound,
         monitor: HealthMonitor,
         dispatcher: Dispatcher,
+        registrar: Registrar,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._stores = stores
@@ -45,6 +47,7 @@ class Caretaker:
         self._outbound = outbound
         self._monitor = monitor
         self._dispatcher = dispatcher
+        self._registrar = registrar
         self._idle_work = IdleWork(stores, runners, self._news)
         self._unused: set[StorePlace] = set()
         self._close_timer: asyncio.TimerHandle | None = None
@@ -107,12 +110,14 @@ class Caretaker:
         self._dispatcher.opener.look_after_files()
         self._monitor.look()
         self._monitor.inspect()
+        self._registrar.look()
         self._outbound.flush()
 
     def _opened(self, place: StorePlace, manager: SessionManager) -> None:
         """Called on the thread that has opened it."""
         self._idle_work.opened(manager)
         self._monitor.opened(place, manager)
+        self._registrar.opened()
 
     def _news(self) -> None:
         """Something was committed beside the calls."""

@@ -11,15 +11,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from mandrake_sessions.connection.answering import method_of
 from mandrake_sessions.connection.call import Call
 from mandrake_sessions.connection.health_monitor import HealthMonitor
 from mandrake_sessions.connection.lane import Lane
 from mandrake_sessions.connection.lane_context import LaneContext
 from mandrake_sessions.connection.opener import Opener
+from mandrake_sessions.connection.other_stores import OtherStores
+from mandrake_sessions.connection.registrar import Registrar
 from mandrake_sessions.connection.runners import Runners
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.open_stores import OpenStores
-from mandrake_sessions.protocol.store_params import store_name
+from mandrake_sessions.protocol.methods import Access
+from mandrake_sessions.protocol.store_params import check_reach, store_name
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.outbound import Outbound
 
@@ -37,6 +41,7 @@ class Dispatcher:
         runners: Runners,
         outbound: Outbound,
         monitor: HealthMonitor,
+        registrar: Registrar,
         on_idle: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -47,7 +52,9 @@ class Dispatcher:
         self._on_idle = on_idle
         self._runners = runners
         self.opener = Opener(stores, subscriptions, self._runners, self._cannot_open, self.run)
-        self._context = LaneContext(stores, subscriptions, self.opener, self.run)
+        self._context = LaneContext(
+            stores, subscriptions, self.opener, OtherStores(stores, subscriptions, registrar), self.run
+        )
         self._loop_lane = Lane(self._context, self._runners.shared)
         self._lanes: dict[StorePlace, Lane] = {}
         # Those of the stores that run on threads come first: their steps are short.
@@ -59,8 +66,9 @@ class Dispatcher:
         """Queue a call; ``run`` carries it out, on the store that its params mean now."""
         lane = self._loop_lane
         try:
-            place = call.place = self._stores.places.place(store_name(call.params))
-            lane = self._lanes.get(place) or self._lane(place)
+            place = call.place = self._place(call)
+            if place is not None:
+                lane = self._lanes.get(place) or self._lane(place)
         except Exception as error:
             call.failed = error
         lane.queue.add(call)
@@ -117,6 +125,16 @@ class Dispatcher:
             lane.close()
         self.opener.close()
         self._runners.close()
+
+    def _place(self, call: Call) -> StorePlace | None:
+        """The place of the store that a call is about; None for one that ``asks_others``."""
+        if method_of(call).access is not Access.STORES:
+            name = store_name(call.params)
+            if not name.is_any:
+                return self._stores.places.place(name)
+            check_reach(method_of(call), name)
+        call.asks_others = True
+        return None
 
     def _lane(self, place: StorePlace) -> Lane:
         runners = self._runners.of(place)

@@ -108,6 +108,8 @@ class Lane:
             return False
         place = call.place
         if place is None:
+            if call.asks_others:
+                return self._read_others(call)
             self._finish(call, call.failed or RuntimeError("no store was found"))
             return True
         access = access_of(call)
@@ -160,6 +162,18 @@ class Lane:
         return self._start(
             calls, [call], partial(take_snapshot, manager, subscriptions), partial(self._begin_long_read, manager)
         )
+
+    def _read_others(self, call: Call) -> bool:
+        """Read all stores, or one that is named by its id: here, if it is open here."""
+        others = self._context.others
+        call.place = others.place_of(call)
+        if call.place is not None:
+            return self._step(call)
+        if self._long_reads.is_full:
+            return False
+        self.queue.remove(call)
+        self._long_reads.begin_other(call, others.reading(call))
+        return True
 
     def _start(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 from mandrake_sessions.connection.answering import answer, as_seen_by, attempt
 from mandrake_sessions.connection.call import Call
 from mandrake_sessions.connection.opener import Opener
+from mandrake_sessions.connection.other_stores import OtherStores
 from mandrake_sessions.connection.reads import Answer
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.errors import SessionsError, StoreError, WriteNeeded
@@ -25,11 +26,13 @@ class LaneContext:
         stores: OpenStores,
         subscriptions: ConnectionSubscriptions,
         opener: Opener,
+        others: OtherStores,
         run: Callable[[], None],
     ) -> None:
         self.stores = stores
         self.subscriptions = subscriptions
         self.opener = opener
+        self.others = others
         self.run = run
         # Whether a store itself has failed: its health is looked at before the answers leave.
         self.is_suspicious = False
@@ -81,13 +84,14 @@ class LaneContext:
                 self.answer(call, as_seen_by(call, outcome))
                 continue
             try:
-                if outcome.beginning.made is not None and not call.answered:
-                    if not outcome.beginning.is_current:
+                beginning = outcome.beginning
+                if beginning is not None and beginning.made is not None and not call.answered:
+                    if not beginning.is_current:
                         # The positions of the file that it was read from mean nothing in the one that is there now.
                         discard(outcome.encoded)
                         again.append(call)
                         continue
-                    outcome.beginning.begin()
+                    beginning.begin()
                 call.succeed_encoded(outcome.encoded)
             except Exception as error:
                 self.answer(call, error)

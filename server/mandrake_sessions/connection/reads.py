@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import frozen
 
@@ -31,10 +31,27 @@ MAX_LONG_READS = 3
 
 @frozen
 class Answer:
-    """The encoded answer to a read, and the subscription that begins once it is sent."""
+    """The encoded answer to a read, and the subscription that begins once it is sent, if one can."""
 
     encoded: Encoded
-    beginning: NewSubscription
+    beginning: NewSubscription | None
+
+
+class LongRead(Protocol):
+    """What a read on another thread holds."""
+
+    def interrupt(self) -> None:
+        """End the read, from any thread."""
+
+    def release(self) -> None:
+        """Give it back; a second time does nothing."""
+
+
+class OtherRead(LongRead, Protocol):
+    """A read that brings its own stores."""
+
+    def read(self) -> Encoded:
+        """The encoded answer. Raises what the handler raises."""
 
 
 def take_reads(queue: WaitingQueue, place: StorePlace, most: int) -> list[Call]:
@@ -97,7 +114,7 @@ class LongReads:
         self._conclude = conclude
         self._on_done = on_done
         self._executor = ThreadPoolExecutor(MAX_LONG_READS, thread_name_prefix="mandrake-sessions-read")
-        self.reading: dict[Call, Snapshot] = {}
+        self.reading: dict[Call, LongRead] = {}
 
     @property
     def is_full(self) -> bool:
@@ -109,14 +126,33 @@ class LongReads:
 
     def begin(self, call: Call, manager: SessionManager, snapshot: Snapshot) -> None:
         """Read from the snapshot on another thread."""
-        self.reading[call] = snapshot
         beginning = self._subscriptions.prepare(manager)
 
         def read() -> Answer:
-            if call.answered:
-                raise Cancelled("the request was answered before it was read")
             with snapshot, LargeWork(is_bounded=method_of(call).is_paged):
                 return Answer(answer(call, manager, beginning), beginning)
+
+        self._begin(call, snapshot, read)
+
+    def begin_other(self, call: Call, reading: OtherRead) -> None:
+        """The same for a read that is not about one store that is open here."""
+
+        def read() -> Answer:
+            try:
+                return Answer(reading.read(), None)
+            finally:
+                reading.release()
+
+        self._begin(call, reading, read)
+
+    def _begin(self, call: Call, held: LongRead, read: Callable[[], Answer]) -> None:
+        self.reading[call] = held
+
+        def unless_answered() -> Answer:
+            if call.answered:
+                held.release()
+                raise Cancelled("the request was answered before it was read")
+            return read()
 
         def done(finished: Future[Answer]) -> None:
             # The loop may have ended.
@@ -124,27 +160,27 @@ class LongReads:
                 self._loop.call_soon_threadsafe(self._done, call, finished)
 
         try:
-            self._executor.submit(read).add_done_callback(done)
+            self._executor.submit(unless_answered).add_done_callback(done)
         except (RuntimeError, MemoryError) as error:
             # No thread can be started now. One that is there already finds the call answered.
             del self.reading[call]
-            snapshot.release()
+            held.release()
             self._conclude(call, no_thread(error))
 
     def cancel(self, message_id: Any) -> bool:
         """End a read; whether there was one with this id."""
-        for call, snapshot in self.reading.items():
+        for call, held in self.reading.items():
             if call.has_id(message_id):
                 call.fail(Cancelled("the request was cancelled while it read"))
-                snapshot.interrupt()
+                held.interrupt()
                 return True
         return False
 
     def end(self, why: str) -> None:
         """End all of them."""
-        for call, snapshot in self.reading.items():
+        for call, held in self.reading.items():
             call.fail(Cancelled(why))
-            snapshot.interrupt()
+            held.interrupt()
 
     def close(self) -> None:
         self._executor.shutdown(wait=True)

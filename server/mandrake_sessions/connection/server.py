@@ -20,6 +20,7 @@ from mandrake_sessions.connection.intake import Intake
 from mandrake_sessions.connection.language import LSP_METHODS, LanguageClient
 from mandrake_sessions.connection.metrics import Metrics
 from mandrake_sessions.connection.parents import Parents
+from mandrake_sessions.connection.registrar import Registrar
 from mandrake_sessions.connection.routing import CANCEL, Router
 from mandrake_sessions.connection.runners import Runners
 from mandrake_sessions.connection.service import ServerService
@@ -61,11 +62,18 @@ class Server:
         self._subscriptions = ConnectionSubscriptions(self._outbound, runners)
         conditions = Conditions(self.stores, runners)
         self._monitor = HealthMonitor(self.stores, conditions, Inspections(self.stores, runners), self._tell)
+        self._registrar = Registrar(self.stores)
         self._dispatcher = Dispatcher(
-            self.stores, self._subscriptions, runners, self._outbound, self._monitor, self._idle
+            self.stores, self._subscriptions, runners, self._outbound, self._monitor, self._registrar, self._idle
         )
         self._caretaker = Caretaker(
-            self.stores, self._subscriptions, runners, self._outbound, self._monitor, self._dispatcher
+            self.stores,
+            self._subscriptions,
+            runners,
+            self._outbound,
+            self._monitor,
+            self._dispatcher,
+            self._registrar,
         )
         self._language = LanguageClient(self, given, self._outbound, self._take_in)
         service = ServiceContext(ServerService(self.stores, conditions, self._monitor, metrics))
@@ -90,7 +98,14 @@ class Server:
         self._reader.start()
         self._caretaker.begin()
         await self._ending.wait()
-        for part in (self._subscriptions, self._monitor, self._dispatcher, self._language, self.stores):
+        for part in (
+            self._subscriptions,
+            self._monitor,
+            self._dispatcher,
+            self._language,
+            self._registrar,
+            self.stores,
+        ):
             try:
                 part.close()
             except Exception:

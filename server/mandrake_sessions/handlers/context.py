@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from attrs import frozen
 
 from mandrake_sessions.model import FeedStart, Scope
 from mandrake_sessions.operations.conversations import Conversations
-from mandrake_sessions.protocol.results import Health, Info
+from mandrake_sessions.operations.joining import Joining
+from mandrake_sessions.protocol.results import Health, Info, StoreList
 from mandrake_sessions.protocol.store_params import StoreName
+
+R = TypeVar("R")
 
 
 class Beginning(Protocol):
@@ -27,6 +30,15 @@ class Subscriptions(Protocol):
 
     def end(self, subscription_id: str, *, turns: bool) -> bool:
         """Send nothing more for a subscription to turns, or to sessions; whether there was one."""
+
+
+class Stores(Protocol):
+    """All stores of the user."""
+
+    def listed(self) -> StoreList: ...
+
+    def joined(self, joining: Joining[Any, R]) -> R:
+        """What all of them give that can be read, as one result."""
 
 
 class Service(Protocol):
@@ -51,6 +63,13 @@ class SubscriptionContext:
     """For a method that ends a subscription, whatever store it is of."""
 
     subscriptions: Subscriptions
+
+
+@frozen
+class StoresContext:
+    """For a method that is about all stores."""
+
+    stores: Stores
 
 
 @frozen

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from mandrake_sessions.handlers.context import ServiceContext, StoreContext, SubscriptionContext
+from mandrake_sessions.handlers.context import ServiceContext, StoreContext, StoresContext, SubscriptionContext
+from mandrake_sessions.operations.joining import Joining
 from mandrake_sessions.protocol.converter import structure_params
 from mandrake_sessions.protocol.methods import Method, Typed
 
@@ -18,10 +19,22 @@ R = TypeVar("R")
 
 # By the names of their methods. The modules of this package fill it when they are imported.
 HANDLERS: dict[str, Callable[[Any, Any], Any]] = {}
+# The same for methods that can read all stores at once.
+JOININGS: dict[str, Callable[[Any], Joining[Any, Any]]] = {}
 
 
 def handle(method: Typed[P, R], handler: Callable[[StoreContext, P], R]) -> None:
     """The handler of a method that is about a store."""
+    HANDLERS[method.name] = handler
+
+
+def handle_all(method: Typed[P, R], make: Callable[[P], Joining[Any, Any]]) -> None:
+    """How the results of all stores are joined, of a method that takes ``scope: "all"`` too."""
+    JOININGS[method.name] = make
+
+
+def handle_stores(method: Typed[P, R], handler: Callable[[StoresContext, P], R]) -> None:
+    """The handler of a method that is about all stores."""
     HANDLERS[method.name] = handler
 
 
@@ -38,3 +51,10 @@ def handle_service(method: Typed[P, R], handler: Callable[[ServiceContext, P], R
 def carry_out(context: Any, method: Method, params: dict[str, Any]) -> Any:
     """Check the params and run the handler; gives an entity or result, not yet JSON."""
     return HANDLERS[method.name](context, structure_params(params, method.params))
+
+
+def carry_out_for_all(context: StoresContext, method: Method, params: dict[str, Any]) -> Any:
+    """The same of all stores at once."""
+    if method.takes_store:
+        return context.stores.joined(JOININGS[method.name](structure_params(params, method.params)))
+    return carry_out(context, method, params)

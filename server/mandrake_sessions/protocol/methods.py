@@ -29,6 +29,7 @@ class Access(Enum):
     APPEND = "a write of streamed text"
     FOLLOW = "a read that begins a subscription"
     UNSUBSCRIBE = "the end of a subscription"
+    STORES = "a read about all stores of the user, beside what follows"
     SERVICE = "about the server itself; never waits behind others"
 
     def __init__(self, _: str) -> None:
@@ -37,18 +38,34 @@ class Access(Enum):
 
 @frozen
 class Method:
-    """A method as it is declared. ``params`` is a TypedDict, ``result`` a type of ``model`` or ``results``."""
+    """A method as it is declared. ``params`` is a TypedDict, ``result`` a type of ``model`` or ``results``.
+    ``reads_all``: whether it can read all stores at once, which gives the last type of ``result``."""
 
     name: str
     params: Any
     result: Any
     access: Access
     summary: str
+    reads_all: bool = False
 
     @property
     def takes_store(self) -> bool:
         """Whether it also takes ``scope`` and ``workspace``."""
-        return self.access is not Access.SERVICE
+        return self.access not in (Access.SERVICE, Access.STORES)
+
+    @property
+    def reads(self) -> bool:
+        """Whether it also takes ``store``: it reads, and that is all."""
+        return self.access in (Access.READ, Access.LONG_READ)
+
+    @property
+    def store_params(self) -> type[params.AnyStoreParams] | None:
+        """The params that say which store is meant; None where none is."""
+        if not self.takes_store:
+            return None
+        if self.reads_all:
+            return params.AllStoreParams
+        return params.ReadStoreParams if self.reads else params.StoreParams
 
     @property
     def is_paged(self) -> bool:
@@ -86,12 +103,26 @@ def _method_or_null(name: str, params: type[P], result: type[R], access: Access,
     return method
 
 
+def _method_of_all(
+    name: str, params: type[P], result: type[R], of_all: type[Any], access: Access, summary: str
+) -> Typed[P, R]:
+    """One that also takes ``scope: "all"``. ``of_all``: its result then."""
+    method: Typed[P, R] = Typed(name, params, result | of_all, access, summary, reads_all=True)
+    METHODS[name] = method
+    return method
+
+
 READ, LONG_READ, WRITE, APPEND = Access.READ, Access.LONG_READ, Access.WRITE, Access.APPEND
 
 SESSION_CREATE = _method("session/create", fields.NewSession, model.Session, WRITE, "Create a session.")
 SESSION_GET = _method("session/get", params.SessionGet, model.Session, READ, "One session, by either of its names.")
-SESSION_LIST = _method(
-    "session/list", params.SessionList, model.SessionPage, LONG_READ, "Sessions, last changed first."
+SESSION_LIST = _method_of_all(
+    "session/list",
+    params.SessionList,
+    model.SessionPage,
+    model.AllSessions,
+    LONG_READ,
+    "Sessions, last changed first.",
 )
 SESSION_UPDATE = _method(
     "session/update", params.SessionChange, model.Session, WRITE, "Change, archive or bring back a session."
@@ -99,6 +130,9 @@ SESSION_UPDATE = _method(
 SESSION_DELETE = _method("session/delete", params.SessionId, model.Deleted, WRITE, "Delete a session and all in it.")
 SESSION_HISTORY = _method(
     "session/history", params.SessionHistory, model.History, LONG_READ, "A conversation, a page at a time."
+)
+STORE_LIST = _method(
+    "store/list", params.NoParams, results.StoreList, Access.STORES, "The stores that this user has used."
 )
 ROUND_CREATE = _method(
     "round/create", params.RoundCreate, model.RoundDetail, WRITE, "Create a round with request and response."

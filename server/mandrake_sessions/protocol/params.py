@@ -30,6 +30,28 @@ class StoreParams(TypedDict, total=False):
     """The URI of one of the client's folders (`file:///path/to/folder`, not a path). Default: the first folder."""
 
 
+class ReadStoreParams(StoreParams, total=False):
+    """The same for a method that reads."""
+
+    store: str
+    """The ``store_id`` of one of `store/list`, in place of ``scope`` and ``workspace``. Default: none."""
+
+
+class AllStoreParams(TypedDict, total=False):
+    """The same for a method that can read all stores at once."""
+
+    scope: Literal["workspace", "system", "all"]
+    """Whether the store of a workspace is meant, the user's own, or every store of `store/list` that can be read.
+    Default: ``"workspace"``."""
+    workspace: str
+    """The URI of one of the client's folders (`file:///path/to/folder`, not a path). Default: the first folder."""
+    store: str
+    """The ``store_id`` of one of `store/list`, in place of ``scope`` and ``workspace``. Default: none."""
+
+
+AnyStoreParams = StoreParams | ReadStoreParams | AllStoreParams
+
+
 class NoParams(TypedDict):
     pass
 

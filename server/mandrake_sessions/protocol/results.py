@@ -101,6 +101,26 @@ class StoreInfo(Printable):
 
 
 @frozen(eq=False, repr=False)
+class ListedStore(Printable):
+    """A store that this user has used. ``available``: its file is there, and belongs to this user; one that is gone is
+    listed for 90 days."""
+
+    store_id: str
+    scope: str
+    workspace: str | None
+    path: str
+    last_used_at: int
+    available: bool
+
+
+@frozen(eq=False, repr=False)
+class StoreList(Printable):
+    """The stores that this user has used, last used first."""
+
+    stores: list[ListedStore]
+
+
+@frozen(eq=False, repr=False)
 class Limits(Printable):
     """What a message and its parts, and a connection, may have at most: bytes, levels, values, digits, rows, counts."""
 

@@ -14,7 +14,6 @@ from mandrake_sessions.model import Session, Turn
 from mandrake_sessions.protocol.field_docs import field_docs, on_the_wire
 from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, PROTOCOL_VERSION, Method
 from mandrake_sessions.protocol.names import camel
-from mandrake_sessions.protocol.params import StoreParams
 
 _PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 # Names that clients give to things themselves; every other id is a UUID.
@@ -65,16 +64,16 @@ def schema_of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 def parameter_types(method: Method) -> dict[str, tuple[Any, bool]]:
     """The params of a method by wire name: their type, and whether they are required."""
     found = _typed_dict_fields(method.params)
-    if method.takes_store:
-        found |= _typed_dict_fields(StoreParams)
+    if method.store_params is not None:
+        found |= _typed_dict_fields(method.store_params)
     return found
 
 
 def _method(method: Method, definitions: dict[str, Any]) -> dict[str, Any]:
     params = _params_schema(parameter_types(method), definitions)
     _describe(params, method.params)
-    if method.takes_store:
-        _describe(params, StoreParams)
+    if method.store_params is not None:
+        _describe(params, method.store_params)
     # A name that begins with _ is the client's own; the two tokens are LSP's.
     params["patternProperties"] = {"^(_.*|workDoneToken|partialResultToken)$": {}}
     return {"description": method.summary, "params": params, "result": schema_of(method.result, definitions)}

@@ -6,11 +6,15 @@ from typing import Any
 
 from attrs import field, frozen
 
+from mandrake_sessions import rules
 from mandrake_sessions.protocol.converter import structure_params
-from mandrake_sessions.protocol.params import StoreParams
+from mandrake_sessions.protocol.errors import InvalidParams
+from mandrake_sessions.protocol.methods import METHODS, Method
+from mandrake_sessions.protocol.params import AllStoreParams, AnyStoreParams, ReadStoreParams
 from mandrake_sessions.workspaces import path_of_uri
 
-_STORE = ("scope", "workspace")
+_STORE = ("scope", "workspace", "store")
+_ALL = "all"
 # LSP's own, which a client's library may add to any request.
 _TOKENS = ("workDoneToken", "partialResultToken")
 _NOT_OWN = (*_STORE, *_TOKENS)
@@ -19,11 +23,22 @@ _NOT_OWN = (*_STORE, *_TOKENS)
 @frozen(cache_hash=True)
 class StoreName:
     """``workspace``: one of the client's folders, in one spelling of its path; None for the first. ``uri``: as it was
-    given."""
+    given. ``store_id``: one of ``store/list``, in place of the rest."""
 
     scope: str = "workspace"
     workspace: str | None = None
     uri: str | None = field(default=None, eq=False)
+    store_id: str | None = None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether all stores are meant."""
+        return self.scope == _ALL
+
+    @property
+    def is_any(self) -> bool:
+        """Whether other stores may be meant than one of the client's folders, or the user's own."""
+        return self.is_all or self.store_id is not None
 
 
 DEFAULT_STORE = StoreName()
@@ -31,12 +46,31 @@ DEFAULT_STORE = StoreName()
 
 def store_name(params: dict[str, Any]) -> StoreName:
     """Which store the params mean. Raises InvalidParams."""
-    if "scope" not in params and "workspace" not in params:
+    if "scope" not in params and "workspace" not in params and "store" not in params:
         return DEFAULT_STORE
-    given: StoreParams = structure_params({name: params[name] for name in _STORE if name in params}, StoreParams)
+    kind: type[AnyStoreParams] = AllStoreParams if params.get("scope") == _ALL else ReadStoreParams
+    given = structure_params({name: params[name] for name in _STORE if name in params}, kind)
+    if len(given) > 1 and ("store" in given or given.get("scope") == _ALL):
+        named = "store" if "store" in given else "scope"
+        raise InvalidParams(
+            next(name for name in ("workspace", "scope") if name in given and name != named),
+            f"cannot be given beside {named}, which says already which store is meant",
+        )
     uri = given.get("workspace")
     path = None if uri is None else path_of_uri(uri)
-    return StoreName(given.get("scope", "workspace"), uri if path is None else str(path), uri)
+    store_id = rules.uuid("store", given["store"]) if "store" in given else None
+    return StoreName(given.get("scope", "workspace"), uri if path is None else str(path), uri, store_id)
+
+
+def check_reach(method: Method, name: StoreName) -> None:
+    """Raises InvalidParams where the method is not for all stores, or for a store of that kind."""
+    if name.is_all and not method.reads_all:
+        able = ", ".join(each.name for each in METHODS.values() if each.reads_all)
+        raise InvalidParams("scope", f"must be one of workspace, system; all is for {able}")
+    if name.store_id is not None and not method.reads:
+        raise InvalidParams(
+            "store", "is for methods that read; give scope and workspace to a method that writes or subscribes"
+        )
 
 
 def own_params(params: dict[str, Any], *, names_store: bool = True) -> dict[str, Any]:

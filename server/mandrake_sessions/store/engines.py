@@ -7,9 +7,24 @@ from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sqlite.absent import EmptyStore, is_there
 from mandrake_sessions.store.sqlite.build import sqlite_version
 from mandrake_sessions.store.sqlite.health import build_warnings
+from mandrake_sessions.store.sqlite.register import Register, RegisteredStore, RegisterFault, file_of
 from mandrake_sessions.store.sqlite.store import SqliteStore
+from mandrake_sessions.store.sqlite.visiting import Visit, VisitedStore, is_own
 
-__all__ = ["build_warnings", "empty_store", "is_there", "sqlite_version", "store_at"]
+__all__ = [
+    "Register",
+    "RegisterFault",
+    "RegisteredStore",
+    "Visit",
+    "VisitedStore",
+    "build_warnings",
+    "empty_store",
+    "file_of",
+    "is_own",
+    "is_there",
+    "sqlite_version",
+    "store_at",
+]
 
 
 def store_at(name: str, settings: StoreSettings) -> Store:

@@ -48,6 +48,7 @@ _SELECTION = Selection(
 _ID = _SELECTION.position("id")
 _SEQ = _SELECTION.position("seq")
 _ACTIVE_AT = _SELECTION.position("active_at")
+_UPDATED_AT = _SELECTION.position("updated_at")
 _PK = _SELECTION.position("pk")
 _CREATE_HASH = _SELECTION.position("create_hash")
 
@@ -71,6 +72,10 @@ class SessionRow:
     def position(self, sort: Sort) -> tuple[int, ...]:
         """Where it stands in a list of that order."""
         return _position(self.row, sort)
+
+    def moment(self, sort: Sort) -> tuple[int, str]:
+        """Where it stands in a list of several stores: its moment, and its id."""
+        return self.row[_UPDATED_AT if sort == "changed" else _ACTIVE_AT], self.row[_ID]
 
     @property
     def weight(self) -> int:
@@ -265,6 +270,36 @@ _SORTED: Mapping[Sort, tuple[str, str]] = {
 
 def _position(row: Row, sort: Sort) -> tuple[int, ...]:
     return (row[_SEQ],) if sort == "changed" else (row[_ACTIVE_AT], row[_PK])
+
+
+def list_sessions_by_time(
+    sql: Sql, wanted: SessionFilter, beyond: tuple[int, str] | None, limit: int, *, sort: Sort
+) -> Iterator[SessionRow]:
+    """For lists of several stores, whose ``seq`` cannot be compared: by ``updated_at`` or, with ``sort="active"``, by
+    ``active_at``, latest first, then by id. ``beyond``: a moment, and an id or what compares as one; rows of that
+    moment with a greater id are wanted, and all earlier ones."""
+    moment = _MOMENTS[sort]
+    order = f"{moment} DESC, s.id"
+    conditions, values = _conditions(sql.dialect, wanted)
+    if wanted.archived is not None:
+        conditions, values = [*conditions, "(s.archived_at IS NOT NULL) = ?"], [*values, wanted.archived]
+    for text in (wanted.query, wanted.cwd, wanted.agent, wanted.source):
+        if text is not None:
+            sql.release_later(text)
+
+    def fetch(after: tuple[int, str] | None, count: int | None) -> Iterable[Row]:
+        bounds = [] if after is None else [f"{moment} <= ? AND ({moment} < ? OR s.id > ?)"]
+        where = " AND ".join([*conditions, *bounds]) or "true"
+        given = [*values, *(() if after is None else (after[0], *after)), count]
+        # The pks first, so that not all of each row is sorted.
+        found = f"SELECT s.pk FROM session s WHERE {where} ORDER BY {order} LIMIT ?"
+        statement = f"WHERE s.pk IN (SELECT * FROM ({found}) AS found) ORDER BY {order} LIMIT ?"
+        return sql.execute(_select(sql.dialect, statement), (*given, count))
+
+    return readable_page(sql, fetch, lambda row: SessionRow(row).moment(sort), beyond, limit, _readable_row)
+
+
+_MOMENTS: Mapping[Sort, str] = {"changed": "s.updated_at", "active": "s.active_at"}
 
 
 def _arms(sql: Sql, wanted: SessionFilter) -> list[tuple[list[str], list[Any]]]:

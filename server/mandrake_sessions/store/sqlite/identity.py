@@ -147,11 +147,17 @@ def renew_store_id_if_copied(connection: sqlite3.Connection, path: str, budget: 
         return False
     with immediate(connection, path, budget):
         known = _file_id(connection)
-        is_copy = known not in (None, own)
-        if is_copy:
+        was_copied = known not in (None, own)
+        if was_copied:
             connection.execute("UPDATE store SET store_id = ?", (str(uuid.uuid4()),))
         connection.execute("UPDATE store SET file_id = ?", (own,))
-    return is_copy
+    return was_copied
+
+
+def is_copy(connection: sqlite3.Connection, path: str) -> bool:
+    """Whether the file stores another identity than its own: the next server that may write it gives it a new
+    ``storeId``."""
+    return _file_id(connection) not in (None, str(os.stat(path).st_ino))  # noqa: PTH116
 
 
 def _file_id(connection: sqlite3.Connection) -> str | None:

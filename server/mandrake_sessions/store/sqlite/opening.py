@@ -135,7 +135,7 @@ def _open_for_writing(path: str, settings: StoreSettings, *, is_locked: bool) ->
     open_to_writing(path)
     writer = connect(path)
     try:
-        _check_identity(writer, path)
+        check_identity(writer, path)
         if (found := _find_damage(writer, path, settings.busy_timeout)) is not None:
             return _open_damaged(path, found)
         if is_wal(writer):
@@ -146,7 +146,7 @@ def _open_for_writing(path: str, settings: StoreSettings, *, is_locked: bool) ->
             with setup_lock(path, settings.busy_timeout, demanded=demanded, is_held=is_locked):
                 _set_up(writer, path, settings.busy_timeout)
         _as_far_as_it_goes(lambda: check_ledger(writer, path), path)
-        if (reason := _reason_not_to_write(writer, path)) is not None:
+        if (reason := reason_not_to_write(writer, path)) is not None:
             writer.close()
             return _open_read_only(path, reason)
         came_from_elsewhere = _as_far_as_it_goes(
@@ -223,7 +223,7 @@ def _set_up(writer: sqlite3.Connection, path: str, busy_timeout: float) -> None:
     # It takes effect only before the first table, and only before WAL.
     writer.execute("PRAGMA auto_vacuum=INCREMENTAL")
     migrate(writer, path, busy_timeout)
-    if not is_wal(writer) and _reason_not_to_write(writer, path) is None:
+    if not is_wal(writer) and reason_not_to_write(writer, path) is None:
         writer.execute("PRAGMA journal_mode=WAL").fetchone()
 
 
@@ -262,15 +262,15 @@ def _open_read_only(path: str, reason: StorageReason) -> Database:
     immutable = may_not_share(path)
     reader = connect(path, read_only=True, immutable=immutable)
     try:
-        _check_identity(reader, path)
-        _reason_not_to_write(reader, path)
+        check_identity(reader, path)
+        reason_not_to_write(reader, path)
         return Database(path, reader, immutable=immutable, read_only=reason)
     except BaseException:
         reader.close()
         raise
 
 
-def _check_identity(connection: sqlite3.Connection, path: str) -> None:
+def check_identity(connection: sqlite3.Connection, path: str) -> None:
     """Refuse another program's file before anything is written."""
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     if application_id == APPLICATION_ID:
@@ -290,7 +290,7 @@ def _named_otherwise(what: str) -> Wording:
     return lambda words: f"{what}; name another with {words.setting('db_path')}"
 
 
-def _reason_not_to_write(connection: sqlite3.Connection, path: str) -> StorageReason | None:
+def reason_not_to_write(connection: sqlite3.Connection, path: str) -> StorageReason | None:
     """None if this program may write the file, the reason if it may only read it.
 
     Raises:

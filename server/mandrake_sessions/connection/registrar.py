@@ -1,0 +1,136 @@
+"""Notes the stores that this server uses in the register, beside everything else: soon after a store was opened, and
+now and then while it is used. Whatever goes wrong with the register is logged, and concerns no request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from contextlib import suppress
+
+from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.ids import now_ms
+from mandrake_sessions.known_stores import OpenStore, each_is_there, noted, register
+from mandrake_sessions.open_stores import OpenStores
+from mandrake_sessions.store.engines import Register, RegisteredStore, RegisterFault
+from mandrake_sessions.store_places import StorePlace
+
+logger = logging.getLogger(__name__)
+
+# After a store was opened, so that what it was opened for goes first.
+NOTE_AFTER_SECONDS = 0.05
+# `lastUsedAt` moves so often at the most.
+NOTE_EVERY_MS = 10 * 60 * 1000
+# How long the end of the server waits for what is still to be noted.
+END_SECONDS = 0.5
+
+
+class Registrar:
+    """``used``: the places that calls were about since they were noted last."""
+
+    def __init__(self, stores: OpenStores) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stores = stores
+        self._noted_at: dict[StorePlace, int] = {}
+        self._to_note: queue.SimpleQueue[list[OpenStore] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._last_fault = ""
+
+    def opened(self) -> None:
+        """A store was opened. Called on the thread that has opened it."""
+        # The loop may have ended.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._loop.call_later, NOTE_AFTER_SECONDS, self.look)
+
+    def look(self) -> None:
+        """Have the stores noted that are open and were not, or not for a while."""
+        if self._stores.settings.no_register:
+            return
+        now = now_ms()
+        due = [
+            store
+            for store in self.open_here()
+            if not 0 <= now - self._noted_at.get(store.place, -NOTE_EVERY_MS) < NOTE_EVERY_MS
+        ]
+        if not due or not self._begin():
+            return
+        self._noted_at |= {store.place: now for store in due}
+        self._to_note.put(due)
+
+    def open_here(self) -> list[OpenStore]:
+        """The stores that are open here, each with its ``storeId``; those that cannot tell it are left out."""
+        found = []
+        for place, manager in self._stores.open_stores():
+            if manager.store.runs_on != "loop":
+                continue
+            with suppress(SessionsError):
+                found.append(OpenStore(place, manager.store.check(), self._noted_at.get(place, now_ms())))
+        return found
+
+    def close(self) -> None:
+        """Note what is still to be noted, and wait for that a moment."""
+        with suppress(Exception):
+            self.look()
+        if self._thread is not None:
+            self._to_note.put(None)
+            self._thread.join(END_SECONDS)
+
+    def _begin(self) -> bool:
+        """Whether there is a thread, which the end of the process does not wait for."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name="mandrake-sessions-register", daemon=True)
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError):
+                return False
+            self._thread = thread
+        return True
+
+    def _work(self) -> None:
+        while (stores := self._to_note.get()) is not None:
+            try:
+                self._note(stores)
+                self._last_fault = ""
+            except RegisterFault as fault:
+                self._log(str(fault), is_usual=fault.is_usual)
+            except Exception as error:
+                logger.warning("the register of stores could not be written: %s", error, exc_info=True)
+
+    def _note(self, stores: list[OpenStore]) -> None:
+        found = register()
+        if found is None:
+            self._log("there is no register of stores, since this user has no home directory", is_usual=True)
+            return
+        now = now_ms()
+        entries = [entry for store in stores if (entry := noted(store, now)) is not None]
+        if _all_noted(found, entries, now):
+            return
+        found.note(entries, now)
+        if found.is_sweep_due(now):
+            for path in found.sweep(each_is_there(found.read()), now):
+                logger.info("the store %s is gone for long; it is no longer listed", path)
+
+    def _log(self, what: str, *, is_usual: bool) -> None:
+        """Once, as long as it stays the same."""
+        if what != self._last_fault:
+            self._last_fault = what
+            logger.log(logging.INFO if is_usual else logging.WARNING, "%s", what)
+
+
+def _all_noted(found: Register, entries: list[RegisteredStore], now: int) -> bool:
+    """Whether the register says all of it already, as where a script begins a server for each line."""
+    try:
+        known = {store.path: store for store in found.read()}
+    except RegisterFault:
+        return False
+    return all(
+        (before := known.get(entry.path)) is not None
+        and 0 <= now - before.last_used_at < NOTE_EVERY_MS
+        and _same(before) == _same(entry)
+        for entry in entries
+    )
+
+
+def _same(store: RegisteredStore) -> tuple[object, ...]:
+    return store.store_id, store.scope, store.workspace, store.file, store.owner, store.gone_since
