@@ -30,7 +30,7 @@ ABOUT_AN_ENTITY = {
     name: next(iter(method.params.__required_keys__ & {f"{e}_id" for e in ENTITIES}), "session_id")
     for ENTITIES in [("session", "round", "request", "response", "turn")]
     for name, method in METHODS.items()
-    if method.access not in (Access.SERVICE, Access.UNSUBSCRIBE)
+    if method.access not in (Access.STORES, Access.SERVICE, Access.UNSUBSCRIBE)
     and name not in ("session/create", "session/list", "turn/subscribe", "session/subscribe", "transaction/run")
 }
 

@@ -34,7 +34,7 @@ def long_calls() -> list[tuple[str, Any]]:
         fields = [*method.params.__annotations__]
         found += [(name, {re.sub("_(.)", lambda m: m[1].upper(), field): LONG}) for field in fields]
         found += [(name, {LONG: 1})]
-        if method.access not in (Access.SERVICE, Access.UNSUBSCRIBE):
+        if method.access not in (Access.STORES, Access.SERVICE, Access.UNSUBSCRIBE):
             found.append((name, {"workspace": "file:///" + LONG}))
     return found
 

@@ -111,6 +111,8 @@ class Filled:
         return [
             ("session/get", session),
             ("session/list", {}),
+            ("session/list", {"scope": "all"}),
+            ("store/list", {}),
             ("session/history", session | {"includeRaw": True}),
             ("round/get", {"roundId": self.round}),
             ("round/list", session),

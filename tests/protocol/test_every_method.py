@@ -24,8 +24,8 @@ from model.reference import EXTRA_IDS, WRITES
 from wire import Wire
 
 ROOT = Path(__file__).parents[2]
-# About the server itself: the model is of stores.
-NOT_OF_A_STORE = {"server/health", "server/info"}
+# About the server itself, or about many stores: the model is of one (tests/model/test_many_stores.py is of many).
+NOT_OF_A_STORE = {"store/list", "server/health", "server/info"}
 CLIENT = "server/mandrake_sessions/client/methods.py, by make docs"
 SUBSCRIBING = (Access.FOLLOW, Access.UNSUBSCRIBE)
 
@@ -136,6 +136,7 @@ EVERYWHERE = {
         (Access.LONG_READ, {CLIENT, "tests/model/checking.py"}),
         (Access.WRITE, {CLIENT, "tests/model/reference.py", "tests/model/operations.py"}),
         (Access.FOLLOW, {"tests/model/over_pipes.py"}),
+        (Access.STORES, {CLIENT}),
         (Access.SERVICE, {CLIENT}),
     ],
     ids=lambda value: value.name if isinstance(value, Access) else "",
