@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds that the register may take to answer, a look at one file, and the looks at all of them.
 REGISTER_SECONDS = 2.0
-LOOK_SECONDS = 1.0
-ALL_LOOKS_SECONDS = 5.0
+LOOK_SECONDS = 2.0
+ALL_LOOKS_SECONDS = 6.0
 
 
 @frozen

@@ -16,7 +16,7 @@ from mandrake_sessions.protocol.errors import ERRORS
 from mandrake_sessions.protocol.field_docs import field_docs, on_the_wire
 from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, Access, Method
 from mandrake_sessions.protocol.names import camel
-from mandrake_sessions.protocol.params import StoreParams
+from mandrake_sessions.protocol.params import ReadStoreParams, StoreParams
 
 _HEAD = """\
 # Protocol reference
@@ -48,8 +48,12 @@ def reference() -> str:
     """The whole page."""
     parts = [
         _HEAD,
-        "Every method but `server/*` also takes:\n",
+        "Every method but `server/*` and `store/*` also takes:\n",
         "\n".join(_field_lines(StoreParams)) + "\n",
+        "Every method that reads also takes:\n",
+        "\n".join(line for line in _field_lines(ReadStoreParams) if "`store?`" in line) + "\n",
+        f'{_of_all()} also take `scope: "all"`: every store of `store/list` that can be read, each row then with its '
+        "`store`.\n",
         "## All methods\n",
         _method_table(),
         "## Methods\n",
@@ -96,6 +100,11 @@ def _method(method: Method) -> str:
     lines = [f"### `{method.name}`\n", f"{method.summary}{_remark(method)}\n"]
     lines += _field_lines(method.params)
     return "\n".join([*lines, f"- → {_type(method.result)}\n"])
+
+
+def _of_all() -> str:
+    """The methods that can read all stores at once."""
+    return " and ".join(f"`{method.name}`" for method in METHODS.values() if method.reads_all)
 
 
 def _remark(method: Method) -> str:
