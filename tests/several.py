@@ -88,7 +88,7 @@ def titles(wire: Wire, limit: int = 50, **params: Any) -> list[str]:
 
 def files(directory: Path) -> dict[str, tuple[int, ...]]:
     """Every file and directory below, with what changes when one is written to."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for path in sorted(directory.rglob("*")):
         state = path.lstat()
         found[str(path)] = (state.st_ino, state.st_size, state.st_mode, state.st_mtime_ns)

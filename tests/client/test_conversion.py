@@ -40,7 +40,7 @@ def test_params_and_results_are_those_of_the_golden_files(name: str) -> None:
     answered = golden(name, "result")
     assert answered
     for exchange in answered:
-        where = {key: value for key, value in exchange["params"].items() if key == "scope"}
+        where: Any = {key: value for key, value in exchange["params"].items() if key == "scope"}
         given = structure_params(own_params(exchange["params"]), METHODS[name].params)
         if name == "transaction/run":
             for operation in given["operations"]:
