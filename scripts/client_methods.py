@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
+from mandrake_sessions.model import JsonObject
 from mandrake_sessions.protocol.methods import METHODS, Access, Method
 from mandrake_sessions.protocol.names import snake
 
@@ -79,4 +80,6 @@ def _name(kind: Any) -> str:
     """``params.TurnGet``, ``model.Turn | None``."""
     if get_origin(kind) is UnionType:
         return " | ".join(map(_name, get_args(kind)))
+    if kind == JsonObject:
+        return "model.JsonObject"
     return "None" if kind is NoneType else f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}"

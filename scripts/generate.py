@@ -13,9 +13,12 @@ from client_methods import CLIENT_FILE, SYNC_CLIENT_FILE, client_methods, sync_c
 from editor_methods import NEOVIM_FILE, neovim_methods
 from reliability import check_tests
 
+from mandrake_sessions.protocol.openrpc import openrpc
 from mandrake_sessions.protocol.reference import reference
 from mandrake_sessions.protocol.schema import json_schema
 
+# What rpc.discover gives, so it ships with the server.
+OPENRPC_FILE = "server/mandrake_sessions/protocol/openrpc.json"
 ROOT = Path(__file__).parents[1]
 
 
@@ -24,6 +27,7 @@ def generated() -> dict[Path, str]:
     return {
         ROOT / "docs" / "protocol.md": reference(),
         ROOT / "docs" / "protocol.schema.json": json.dumps(json_schema(), indent=2) + "\n",
+        ROOT / OPENRPC_FILE: json.dumps(openrpc(), indent=1) + "\n",
         ROOT / NEOVIM_FILE: neovim_methods(),
         ROOT / CLIENT_FILE: client_methods(),
         ROOT / SYNC_CLIENT_FILE: sync_client_methods(),

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from mandrake_sessions.quoting import shorten
 
@@ -33,15 +33,48 @@ class StorageReason(StrEnum):
     """Why a store cannot do what a caller asked. The words are those of the wire."""
 
     CREATE_DIRECTORY = "createDirectory"
+    """The directory of the store could not be made."""
     OPEN = "open"
+    """The file could not be opened, or the store was closed meanwhile."""
     MIGRATE = "migrate"
+    """The file has an older schema, and bringing it to this program's failed; nothing was changed."""
     READ_ONLY = "readOnly"
+    """The file, or its directory, may only be read. Reads go on."""
     FULL = "full"
+    """The disk, or a quota, has no room."""
     CORRUPT = "corrupt"
+    """The file is damaged; with `entity` and `id`, that entity alone, and the rest goes on."""
     SCHEMA_TOO_NEW = "schemaTooNew"
+    """A newer release wrote the file, and this one must not use it."""
     FOREIGN_DATABASE = "foreignDatabase"
+    """The file is the database of another program."""
     UNSUPPORTED_FILESYSTEM = "unsupportedFilesystem"
+    """The file system cannot lock the file as SQLite needs it, as on many network file systems."""
     IO = "io"
+    """Reading or writing failed, or the file was deleted, replaced or moved just now; then it is retryable."""
+
+
+ConflictReason = Literal[
+    "idInUse",
+    "externalIdInUse",
+    "ambiguous",
+    "chunkGap",
+    "chunkDiffers",
+    "turnEnded",
+    "endTime",
+    "tooManySubscriptions",
+]
+"""Why a request contradicts what is stored.
+
+idInUse: an entity with this `id` was made with other params; `actual` is the id. Leave `id` out.
+externalIdInUse: another session of this agent has the `externalId`; `actual` is that session's id.
+ambiguous: sessions of several agents have the `externalId`; `candidates` are their ids. Give `agent` too.
+chunkGap: pieces before this `chunk` are missing; `expected` is the next ordinal, `actual` the one that was sent.
+chunkDiffers: the piece of this ordinal is stored with another text; `expected` is the next ordinal of the turn.
+turnEnded: the turn has ended, so its text is final; `actual` is its status. Create another turn.
+endTime: the given end time contradicts the status, as an end of a turn that streams.
+tooManySubscriptions: this connection has as many subscriptions as it may have; `expected` is that number. End one.
+"""
 
 
 class Words:
@@ -149,7 +182,7 @@ class Conflict(SessionsError):
 
     def __init__(
         self,
-        reason: str,
+        reason: ConflictReason,
         message: str | Wording,
         *,
         expected: Any = None,

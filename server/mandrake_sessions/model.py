@@ -17,60 +17,83 @@ JsonObject = dict[str, Any]
 
 
 class TurnStatus(StrEnum):
-    """How a turn stands. ``COMPLETED``, ``ERROR`` and ``CANCELLED`` are final. ``INTERRUPTED``: its process ended while
-    the turn streamed; an append resumes it."""
+    """How a turn stands."""
 
     STREAMING = "streaming"
+    """Text may still come."""
     COMPLETED = "completed"
+    """It is whole; its text is final."""
     ERROR = "error"
+    """It ended in an error, which ``error`` names; its text is final."""
     CANCELLED = "cancelled"
+    """Somebody stopped it; its text is final."""
     INTERRUPTED = "interrupted"
+    """The process that streamed it is gone. The next append, or an update to `streaming`, resumes it."""
 
 
 class ResponseStatus(StrEnum):
     """How a response stands. Any status may follow any other; turns can be added to each."""
 
     OPEN = "open"
+    """The agent is at work, or nobody has said otherwise."""
     REQUIRES_ACTION = "requires_action"
+    """The agent waits for somebody, such as for a permission."""
     COMPLETED = "completed"
+    """The agent has answered."""
     ERROR = "error"
+    """It ended in an error."""
     CANCELLED = "cancelled"
+    """Somebody stopped it."""
     INTERRUPTED = "interrupted"
+    """The process that streamed one of its turns is gone; the next append makes it `open` again."""
 
 
 class SessionState(StrEnum):
-    """How a conversation stands: a turn of it streams; else what the response of its latest round says: it waits for
-    somebody, it ended in ``error`` or ``interrupted``, or neither."""
+    """How a conversation stands: whether a turn of it streams, else what the response of its latest round says."""
 
     IDLE = "idle"
+    """Nothing of the other three."""
     RUNNING = "running"
+    """A turn of the session streams."""
     REQUIRES_ACTION = "requires_action"
+    """The response of the latest round waits for somebody."""
     FAILED = "failed"
+    """The response of the latest round ended in `error` or was `interrupted`."""
 
 
 class Relation(StrEnum):
     """What a session is to its parent."""
 
     FORK = "fork"
+    """It began as a copy of the parent's rounds."""
     SUBAGENT = "subagent"
+    """An agent started it for a part of its work."""
     CONTINUATION = "continuation"
+    """It goes on where the parent ended."""
 
 
 class Origin(StrEnum):
-    """Who asked for a round; ``agent``: nobody did."""
+    """Who asked for a round."""
 
     USER = "user"
+    """A person, or a program in their place."""
     AGENT = "agent"
+    """Nobody: the agent spoke by itself, and the request is empty."""
     SYSTEM = "system"
+    """The program around the agent."""
 
 
 class ToolCallStatus(StrEnum):
     """How a tool call stands, in ACP's words. Any status may follow any other."""
 
     PENDING = "pending"
+    """It has not begun."""
     IN_PROGRESS = "in_progress"
+    """It runs."""
     COMPLETED = "completed"
+    """It ended well."""
     FAILED = "failed"
+    """It ended in an error."""
 
 
 @frozen
@@ -83,7 +106,9 @@ class Session:
     """
 
     id: str
+    """The session's id."""
     seq: int
+    """The ``seq`` of its last change but appends; it moves with ``updated_at``."""
     external_id: str | None
     agent: str | None
     source: str | None
@@ -91,18 +116,30 @@ class Session:
     title: str | None
     description: str | None
     preview: str | None
+    """The beginning of its first request; null while there is none."""
     metadata: JsonObject
+    """The client's own object."""
     parent_id: str | None
+    """The session that it came from; null where there is none, and where that was deleted."""
     relation: Relation | None
     parent_tool_call_id: str | None
     forked_from_round_id: str | None
+    """The last round that a fork took from its parent; null for others, and where the parent was deleted."""
     archived_at: int | None
+    """When it was put away; null where it is not."""
     round_count: int
+    """How many rounds it has."""
     streaming: bool
+    """Whether a turn of it streams now."""
     state: SessionState
+    """How the conversation stands."""
     active_at: int
+    """When it last moved: the latest of its beginning, its rounds' beginnings, and its turns' and responses' ends.
+    Appends do not move it, deletions do not lower it."""
     created_at: int
+    """When it was made, or happened where the client said so."""
     updated_at: int
+    """When anything in the session last changed but by an append."""
 
 
 @frozen
@@ -111,15 +148,25 @@ class Round:
     names the first original of a round that came with a fork."""
 
     id: str
+    """The round's id."""
     session_id: str
+    """The session that it is in."""
     request_id: str
+    """Its request."""
     response_id: str
+    """Its response."""
     index: int
+    """Its place in the session: 0, 1, 2 …, never given twice."""
     origin: Origin
+    """Who asked for it."""
     copied_from_id: str | None
+    """The first original of a round that came with a fork; else null."""
     metadata: JsonObject
+    """The client's own object."""
     created_at: int
+    """When it was made, or happened where the client said so."""
     updated_at: int
+    """When it last changed."""
 
 
 @frozen
@@ -127,11 +174,15 @@ class Request:
     """What was asked: ``content`` is its text, ``blocks`` the client's own form where it is more than text."""
 
     id: str
+    """The request's id."""
     round_id: str
+    """The round that it is in."""
     content: str
     blocks: list[Json] | None
     created_at: int
+    """When it was made, or happened where the client said so."""
     updated_at: int
+    """When it last changed."""
 
 
 @frozen
@@ -157,13 +208,19 @@ class Response:
     """What was answered, as a whole; its text is in its turns."""
 
     id: str
+    """The response's id."""
     round_id: str
+    """The round that it is in."""
     status: ResponseStatus
+    """How the response stands, as the client said; the server alone writes `interrupted`, and `open` after it."""
     stop_reason: str | None
     usage: Usage | None
     end_time: int | None
+    """When it ended; null while it is `open` or `requires_action`."""
     created_at: int
+    """When it was made, or happened where the client said so."""
     updated_at: int
+    """When it last changed."""
 
 
 @frozen
@@ -196,17 +253,25 @@ class Turn:
     """
 
     id: str
+    """The turn's id."""
     seq: int
+    """The ``seq`` of its last change, appends included."""
     response_id: str
+    """The response that it is in."""
     index: int
+    """Its place in the response: 0, 1, 2 …, never given twice."""
     kind: str
     tool_call_id: str | None
     tool_calls: list[ToolCall]
+    """Its tool calls, in the order in which they were stored first."""
     status: TurnStatus
+    """How the turn stands."""
     error: str | None
     model: str | None
     stream_start_time: int
+    """When its stream began."""
     stream_end_time: int | None
+    """When its stream ended; null while it streams."""
     current_tokens: int
     expected_tokens: int | None
     input_tokens: int
@@ -219,11 +284,17 @@ class Turn:
     cost: float | None
     currency: str
     chunk_count: int
+    """How many pieces were appended; also the ordinal of the next one."""
     metadata: JsonObject
+    """The client's own object."""
     created_at: int
+    """When it was made, or happened where the client said so."""
     updated_at: int
+    """When it last changed."""
     content: str | None = None
+    """The text of the turn; missing where it was not asked for."""
     raw_response: str | None = None
+    """What the agent sent, as it came; missing where it was not asked for."""
 
 
 @frozen
@@ -231,8 +302,11 @@ class RoundDetail:
     """A round with its request and its response."""
 
     round: Round
+    """The round."""
     request: Request
+    """Its request."""
     response: Response
+    """Its response, without turns."""
 
 
 @frozen
@@ -240,6 +314,7 @@ class HistoryResponse(Response):
     """A response with its turns, in order."""
 
     turns: list[Turn]
+    """Its turns by ``index``."""
 
 
 @frozen
@@ -247,7 +322,9 @@ class HistoryRound(Round):
     """A round with all that hangs from it."""
 
     request: Request
+    """Its request."""
     response: HistoryResponse
+    """Its response, with turns."""
 
 
 @frozen
@@ -256,6 +333,7 @@ class SessionPage:
     its ``store_id`` is null, and ``seq`` 0, while nothing has been written yet."""
 
     sessions: list[Session]
+    """The sessions of this page."""
     next_cursor: str | None
     seq: int
     store_id: str | None
@@ -266,8 +344,11 @@ class StoreRef:
     """Which store a row of several stores is of: give its ``store_id`` as ``store`` to the methods that read."""
 
     store_id: str
+    """The name of the store's history."""
     scope: str
+    """Whether it is a workspace's store or the user's own."""
     workspace: str | None
+    """The workspace's directory; null for the user's own store."""
 
 
 @frozen
@@ -277,7 +358,10 @@ class UnavailableStore:
     store, until it is opened."""
 
     path: str
+    """The store's file."""
     reason: str
+    """A reason of `storage` (`migrate`: it has to be migrated first), `busy`: another process holds its lock, or
+    `copied`: it is the copy of another store, until it is opened."""
 
 
 @frozen
@@ -285,6 +369,7 @@ class SessionOfStore(Session):
     """A session, with the store that it is in."""
 
     store: StoreRef
+    """The store that it is in."""
 
 
 @frozen
@@ -293,10 +378,14 @@ class AllSessions:
     ``store_id``, then the lower ``id``."""
 
     sessions: list[SessionOfStore]
+    """The sessions of this page."""
     next_cursor: str | None
     seq: None
+    """Null: each row has the ``seq`` of its own store."""
     store_id: None
+    """Null: each row has its ``store``."""
     unavailable: list[UnavailableStore]
+    """The stores that could not be read."""
 
 
 @frozen
@@ -304,6 +393,7 @@ class RoundPage:
     """Rounds of a session by ``index``."""
 
     rounds: list[Round]
+    """The rounds of this page, by ``index``."""
     next_cursor: str | None
     seq: int
     store_id: str | None
@@ -314,6 +404,7 @@ class TurnPage:
     """Turns of a response by ``index``."""
 
     turns: list[Turn]
+    """The turns of this page, by ``index``."""
     next_cursor: str | None
     seq: int
     store_id: str | None
@@ -324,7 +415,9 @@ class History:
     """A page of a conversation: one consistent snapshot, taken at ``seq``."""
 
     session: Session
+    """The session."""
     rounds: list[HistoryRound]
+    """The rounds of this page, with all that hangs from them."""
     next_cursor: str | None
     seq: int
     store_id: str | None
@@ -335,8 +428,11 @@ class ResponseProgress:
     """A response and its turns; complete when no turn streams, also when it has no turns."""
 
     is_complete: bool
+    """Whether no turn of it streams; also where it has no turns."""
     response: Response
+    """The response."""
     turns: list[Turn]
+    """All its turns, by ``index``."""
     seq: int
     store_id: str | None
 
@@ -346,9 +442,13 @@ class Appended:
     """The receipt of a stored piece: its ``seq``, its ordinal and how many pieces the turn has now."""
 
     turn_id: str
+    """The turn."""
     seq: int
+    """The ``seq`` of the piece; the turn's, where that of an old piece is no longer kept."""
     chunk: int
+    """The ordinal of the piece."""
     chunk_count: int
+    """How many pieces the turn has; the ordinal of the next one."""
 
 
 @frozen
@@ -356,15 +456,21 @@ class Counts:
     """How many entities of each kind a deletion took."""
 
     sessions: int = 0
+    """How many sessions went."""
     rounds: int = 0
+    """How many rounds."""
     requests: int = 0
+    """How many requests."""
     responses: int = 0
+    """How many responses."""
     turns: int = 0
+    """How many turns."""
 
 
 @frozen
 class Deleted:
     deleted: Counts
+    """How many of each kind went."""
 
 
 @frozen
@@ -394,11 +500,13 @@ class PrunableSession:
 @frozen
 class ToolCallCounts:
     tool_calls: int = 1
+    """How many tool calls went: 1."""
 
 
 @frozen
 class ToolCallDeleted:
     deleted: ToolCallCounts = ToolCallCounts()
+    """How many went."""
 
 
 class ChangeKind(StrEnum):
@@ -502,4 +610,15 @@ class Scope:
 DELETIONS: Final = frozenset({ChangeKind.SESSION_DELETED, ChangeKind.ROUND_DELETED, ChangeKind.TURN_DELETED})
 
 Order = Literal["asc", "desc"]
+"""Which end of a conversation comes first.
+
+asc: the oldest round.
+desc: the latest round.
+"""
+
 Sort = Literal["changed", "active"]
+"""What comes first in a list of sessions.
+
+changed: what changed last, by `seq`.
+active: what was active last, by `activeAt`, then by order of creation.
+"""

@@ -12,6 +12,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from typing import Any
 
+from attrs import frozen
+
 from mandrake_sessions.currencies import CURRENCIES
 from mandrake_sessions.errors import InvalidValue, TooLarge
 from mandrake_sessions.ids import now_ms
@@ -25,7 +27,8 @@ MAX_COUNT = 2**63 - 1
 # Clocks differ, and a day is more than time zones do.
 MAX_AHEAD_MS = 24 * 60 * 60 * 1000
 
-_MAX_COST = 10**6
+# Costs lie below it.
+COST_BOUND = 10**6
 
 # Of a POSIX system, or of Windows with a drive or a server.
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
@@ -114,8 +117,8 @@ def cost(path: str, value: Any) -> int:
     """A number from 0 and below 10^6, as an integer of 10^-9: what is finer is rounded half to even."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise InvalidValue(path, f"must be a number, not {_kind(value)}")
-    if not 0 <= value < _MAX_COST:
-        raise InvalidValue(path, f"must be a number from 0 and below {_MAX_COST}, not {_shown(value)}")
+    if not 0 <= value < COST_BOUND:
+        raise InvalidValue(path, f"must be a number from 0 and below {COST_BOUND}, not {_shown(value)}")
     if value == 0:
         return 0
     # The shortest decimal number that means this double is what the caller wrote.
@@ -148,11 +151,23 @@ def one_of(words: type[StrEnum]) -> Rule:
     return rule
 
 
-def optional(rule: Rule) -> Rule:
-    def or_none(path: str, value: Any) -> Any:
-        return None if value is None else rule(path, value)
+@frozen
+class _OrNone:
+    """A rule that lets None pass."""
 
-    return or_none
+    of_values: Rule
+
+    def __call__(self, path: str, value: Any) -> Any:
+        return None if value is None else self.of_values(path, value)
+
+
+def optional(rule: Rule) -> Rule:
+    return _OrNone(rule)
+
+
+def of_values(rule: Rule) -> Rule:
+    """The rule of what is not None."""
+    return rule.of_values if isinstance(rule, _OrNone) else rule
 
 
 def json_value(path: str, value: Any) -> str:

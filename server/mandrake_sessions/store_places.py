@@ -11,6 +11,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from mandrake_sessions.errors import StorageFailure, StorageReason, WorkspaceNotFound
+from mandrake_sessions.protocol.params import ScopeName
 from mandrake_sessions.protocol.store_params import StoreName
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import Settings
@@ -34,7 +35,7 @@ class StorePlace:
     """Where a store is: its scope, its workspace, and its file. ``is_usual``: ``--database`` did not name the file, so
     its directory belongs to the store. ``named_by``: what named the workspace, for whoever has to correct it."""
 
-    scope: str
+    scope: ScopeName
     workspace: str | None
     path: str
     is_usual: bool = True

@@ -6,8 +6,9 @@ import json
 import random
 from typing import Any
 
-from hostile.shapes import Ids, example, fields, schema
+from hostile.shapes import Ids, example, fields
 from mandrake_sessions.protocol.methods import METHODS
+from validation import schema
 
 STRINGS = (
     "", "x", "a b", "\0", "\ud800", "\udfff\ud800", "é🦑", "\u2028\u2029\x85", "2.0", "jsonrpc", "null", "1", "%", "_",

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import jsonschema
 from attrs import frozen
 
+import validation
 from mandrake_sessions.protocol.methods import OPERATIONS
-from mandrake_sessions.protocol.schema import json_schema
+from validation import schema
 
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 Path = tuple[str | int, ...]
@@ -72,17 +72,10 @@ def wire_path(path: Path) -> str:
     return shown
 
 
-@cache
-def schema() -> Schema:
-    return json_schema()
-
-
 def fields() -> list[Field]:
     """Every field of every method; in a transaction also each field of each operation that it may hold."""
     found = [
-        Field(method, path, kind)
-        for method, described in schema()["methods"].items()
-        for path, kind in _below((), described["params"])
+        Field(method, path, kind) for method in schema()["methods"] for path, kind in _below((), params_schema(method))
     ]
     inner = [
         Field("transaction/run", ("operations", 0, "params", *field.path), field.schema, field.method)
@@ -93,8 +86,13 @@ def fields() -> list[Field]:
 
 
 def required(method: str) -> list[str]:
-    names: list[str] = schema()["methods"][method]["params"]["required"]
+    names: list[str] = params_schema(method)["required"]
     return names
+
+
+def params_schema(method: str) -> Schema:
+    """The schema of all params of a method."""
+    return _resolved(schema()["methods"][method]["params"])
 
 
 def example(method: str, ids: Ids) -> dict[str, Any]:
@@ -139,7 +137,7 @@ def _at(path: Path, kind: Schema) -> Iterator[tuple[Path, Schema]]:
 
 def _alternatives(kind: Schema) -> Iterator[Schema]:
     if "$ref" in kind:
-        yield schema()["$defs"][kind["$ref"].rpartition("/")[2]]
+        yield _resolved(kind)
     elif "anyOf" in kind:
         for part in kind["anyOf"]:
             yield from _alternatives(part)
@@ -147,9 +145,14 @@ def _alternatives(kind: Schema) -> Iterator[Schema]:
         yield kind
 
 
+def _resolved(reference: Schema) -> Schema:
+    found: Schema = schema()["$defs"][reference["$ref"].rpartition("/")[2]]
+    return found
+
+
 @cache
 def _of_schema(text: str) -> Any:
-    return jsonschema.Draft202012Validator(json.loads(text) | {"$defs": schema()["$defs"]})
+    return validation.of_part(json.loads(text))
 
 
 def _validator(field: Field) -> Any:

@@ -16,9 +16,10 @@ import pytest
 from attrs import frozen
 
 from figures import record
-from hostile.shapes import UNKNOWN, Field, Ids, example, fields, in_transaction, required, schema
+from hostile.shapes import UNKNOWN, Field, Ids, example, fields, in_transaction, required
 from mandrake_sessions.protocol.errors import ERRORS
 from mandrake_sessions.protocol.methods import METHODS, OPERATIONS
+from validation import schema
 from wire import Conversation, Framing, Message, Wire, serving
 
 FAST = ("--durability", "normal")

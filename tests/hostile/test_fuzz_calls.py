@@ -19,7 +19,7 @@ from attrs import Factory, define
 from hostile import fuzzing, generate
 from hostile.fuzzing import all_pages, answers_in, finish, pieces, run_cases, send_first
 from hostile.memory import resident
-from hostile.shapes import UNKNOWN, Ids, in_transaction, schema
+from hostile.shapes import UNKNOWN, Ids, in_transaction, params_schema
 from mandrake_sessions.protocol.methods import METHODS, OPERATIONS
 from wire import Framing, Message, Wire, serving
 
@@ -143,7 +143,7 @@ def params_for(rng: random.Random, method: str, ids: Ids) -> dict[str, Any]:
         inner = [rng.choice(sorted(OPERATIONS)) for _ in range(rng.randrange(1, 4))]
         operations = [in_transaction(name, params_for(rng, name, ids))["operations"][0] for name in inner]
         return {"operations": operations}
-    described = schema()["methods"][method]["params"]
+    described = params_schema(method)
     params: dict[str, Any] = {}
     for name, kind in described["properties"].items():
         must = name in described["required"]

@@ -25,7 +25,7 @@ from wire import Wire
 
 ROOT = Path(__file__).parents[2]
 # About the server itself, or about many stores: the model is of one (tests/model/test_many_stores.py is of many).
-NOT_OF_A_STORE = {"store/list", "server/health", "server/info"}
+NOT_OF_A_STORE = {"store/list", "rpc.discover", "server/health", "server/info"}
 CLIENT = "server/mandrake_sessions/client/methods.py, by make docs"
 SUBSCRIBING = (Access.FOLLOW, Access.UNSUBSCRIBE)
 
@@ -67,14 +67,15 @@ def places(driven: set[str]) -> list[Place]:
         Place("tests/model/operations.py", KINDS, lambda method: method.access.writes),
         Place("tests/model/checking.py", driven, _is_read_of_a_store),
         Place("tests/model/over_pipes.py", driven, lambda method: method.access in SUBSCRIBING),
-        Place("docs/protocol.md, by make docs", _found(r"^### `(\w+/\w+)`$", "docs/protocol.md")),
+        Place("docs/protocol.md, by make docs", _found(r"^### `(\w+[/.]\w+)`$", "docs/protocol.md")),
         Place("docs/protocol.schema.json, by make docs", _schema()),
-        Place(CLIENT, _found(r"\.call\(\"(\w+/\w+)\"", "server/mandrake_sessions/client/methods.py"), _is_call),
+        Place(CLIENT, _found(r"\.call\(\"(\w+[/.]\w+)\"", "server/mandrake_sessions/client/methods.py"), _is_call),
     ]
 
 
 def _golden() -> set[str]:
-    return {path.stem.replace("-", "/") for path in (ROOT / "tests/protocol/golden").iterdir()}
+    stems = {path.stem for path in (ROOT / "tests/protocol/golden").iterdir()}
+    return {name for name in METHODS if re.sub(r"[/.]", "-", name) in stems}
 
 
 def _schema() -> set[str]:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
+import validation
 from conformance.backends import BACKENDS
 from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS
-from mandrake_sessions.protocol.schema import json_schema
+from mandrake_sessions.protocol.names import type_name
 from wire import Failed, Wire
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -65,6 +66,9 @@ class Recorder:
         self.exchanges.setdefault(method, []).append(self._normal(exchange))
 
     def _normal(self, value: Any, key: str = "") -> Any:
+        if key == "components" or (key in ("methods", "x-notifications") and isinstance(value[0], dict)):
+            # Of rpc.discover: test_openrpc.py looks at all of it.
+            return f"<{key}>"
         if key in ("calls", "methods"):
             # One stands for all, so that the file stays as it is when the conversation or the protocol grows.
             value = {"session/create": value["session/create"]} if key == "calls" else value[:1]
@@ -102,6 +106,10 @@ def _converse(record: Recorder) -> None:
     _read(record, session, round_id, request, response, turn)
     _change(record, session, round_id, request, response)
     _delete(record, session, round_id, response, turn, following)
+
+
+def _ask_after_server(record: Recorder) -> None:
+    record("rpc.discover")
 
 
 def _ask_after_files(record: Recorder) -> None:
@@ -151,19 +159,34 @@ def _delete(record: Recorder, session: str, round_id: str, response: str, turn: 
     record.wire.notify("turn/append", turnId=turn, content="late", chunk=3)
 
 
-@pytest.fixture(scope="module")
-def exchanges(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Exchange]]:
-    """What a server says, on every kind of store."""
-    workspace = tmp_path_factory.mktemp("golden")
+@cache
+def _recorded(kind: str, workspace: Path) -> dict[str, list[Exchange]]:
     (workspace / ".git").mkdir()
     (workspace / "home").write_text("a file")
-    with BACKENDS[request.param](workspace).serving(workspace) as wire:
+    with BACKENDS[kind](workspace).serving(workspace) as wire:
         recorder = Recorder(wire)
         _converse(recorder)
-        if request.param == "sqlite":
+        _ask_after_server(recorder)
+        if kind == "sqlite":
             _ask_after_files(recorder)
         recorder.end()
     return recorder.exchanges
+
+
+@pytest.fixture(scope="module")
+def workspaces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {kind: tmp_path_factory.mktemp(kind) for kind in BACKENDS}
+
+
+@pytest.fixture
+def exchanges(request: pytest.FixtureRequest, workspaces: dict[str, Path]) -> dict[str, list[Exchange]]:
+    """What a server says, on every kind of store; each is asked once."""
+    return _recorded(request.param, workspaces[request.param])
+
+
+def file_stem(name: str) -> str:
+    """What the golden file of a method or notification is called."""
+    return re.sub(r"[/.]", "-", name)
 
 
 def _every_name() -> list[str]:
@@ -179,7 +202,7 @@ on_every_store = pytest.mark.parametrize(
 
 @on_every_store
 def test_the_wire_shape_is_the_golden_one(name: str, exchanges: dict[str, list[Exchange]]) -> None:
-    path = GOLDEN / f"{name.replace('/', '-')}.json"
+    path = GOLDEN / f"{file_stem(name)}.json"
     assert name in exchanges, "nobody sends it; add a call to _read, _change or _delete"
     found = json.dumps(exchanges[name], indent=1) + "\n"
     if os.environ.get("UPDATE_GOLDEN"):
@@ -189,13 +212,11 @@ def test_the_wire_shape_is_the_golden_one(name: str, exchanges: dict[str, list[E
 
 
 def test_every_golden_file_is_of_something_declared() -> None:
-    assert {path.stem for path in GOLDEN.iterdir()} == {name.replace("/", "-") for name in _every_name()}
+    assert {path.stem for path in GOLDEN.iterdir()} == {file_stem(name) for name in _every_name()}
 
 
 @on_every_store
 def test_what_is_said_fits_the_schema(name: str, exchanges: dict[str, list[Exchange]]) -> None:
-    schema = json_schema()
-    declared = schema["methods"].get(name) or schema["notifications"][name]
     # Params that were rejected for their shape do not fit.
     parts = [
         (part, exchange[part])
@@ -206,8 +227,7 @@ def test_what_is_said_fits_the_schema(name: str, exchanges: dict[str, list[Excha
     ]
     assert parts
     for part, said in parts:
-        validator = jsonschema.Draft202012Validator(declared[part] | {"$defs": schema["$defs"]})
-        validator.validate(_with_clocks(said))
+        validation.of_definition(type_name(name) + part.capitalize()).validate(_with_clocks(said))
 
 
 def _with_clocks(value: Any) -> Any:

@@ -207,6 +207,11 @@ class Methods:
         result: results.TransactionResults = await self.call("transaction/run", given, where)
         return result
 
+    async def rpc_discover(self) -> model.JsonObject:
+        """This protocol as an OpenRPC document."""
+        result: model.JsonObject = await self.call("rpc.discover", {})
+        return result
+
     async def server_health(self) -> results.Health:
         """The status of each store."""
         result: results.Health = await self.call("server/health", {})

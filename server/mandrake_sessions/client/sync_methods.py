@@ -199,6 +199,11 @@ class SyncMethods:
         result: results.TransactionResults = self.call("transaction/run", given, where)
         return result
 
+    def rpc_discover(self) -> model.JsonObject:
+        """This protocol as an OpenRPC document."""
+        result: model.JsonObject = self.call("rpc.discover", {})
+        return result
+
     def server_health(self) -> results.Health:
         """The status of each store."""
         result: results.Health = self.call("server/health", {})

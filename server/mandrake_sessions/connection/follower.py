@@ -19,6 +19,7 @@ from mandrake_sessions.connection.subscription_sender import SubscriptionSender
 from mandrake_sessions.errors import FeedPruned, SessionsError
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Change
+from mandrake_sessions.protocol.results import EndReason
 from mandrake_sessions.transport.outbound import Outbound
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class StoreFollower:
         self.try_pump(look=True)
         self._outbound.flush()
 
-    def end_all(self, reason: str) -> None:
+    def end_all(self, reason: EndReason) -> None:
         """Tell the client that nothing more comes."""
         self._sender.end_all(reason)
 

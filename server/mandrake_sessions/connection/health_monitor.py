@@ -19,7 +19,7 @@ from mandrake_sessions.errors import (
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.converter import unstructure
-from mandrake_sessions.protocol.results import Health, StoreHealth
+from mandrake_sessions.protocol.results import Health, HealthStatus, StoreHealth
 from mandrake_sessions.protocol.words import in_wire_words
 from mandrake_sessions.store.engines import build_warnings
 from mandrake_sessions.store.interface import StoreFacts, StoreState
@@ -50,7 +50,7 @@ class HealthMonitor:
         self._conditions = conditions
         self._inspections = inspections
         self._send = send
-        self._told: dict[StorePlace, tuple[str, int]] = {}
+        self._told: dict[StorePlace, tuple[HealthStatus, int]] = {}
         self._failures: list[StoreError | None] = []
         # Whether nothing was wrong with any store when they were looked at last.
         self.all_is_well = True
@@ -81,7 +81,7 @@ class HealthMonitor:
         known = self._stores.known()
         health = self._health(known)
         self.all_is_well = health.status == "ok"
-        now = {}
+        now: dict[StorePlace, tuple[HealthStatus, int]] = {}
         for place, store in zip(known, health.stores, strict=True):
             now[place] = (store.status, store.reconnects)
             self._warn_of_change(store, self._told.get(place, ("ok", 0))[0])
@@ -170,7 +170,7 @@ def _faults(state: StoreState) -> list[str]:
     return [f"the file was put in place, and holds what it should not: {fault}; {HOW_TO_MEND}" for fault in named]
 
 
-def _status(error: SessionsError | None) -> str:
+def _status(error: SessionsError | None) -> HealthStatus:
     if error is None:
         return "ok"
     passing = isinstance(error, Busy | Unreadable) or (isinstance(error, StorageFailure) and error.reason in _DEGRADED)

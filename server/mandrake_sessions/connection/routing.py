@@ -10,7 +10,7 @@ from mandrake_sessions.connection.dispatcher import Dispatcher
 from mandrake_sessions.connection.language import LanguageClient
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import ServiceContext
-from mandrake_sessions.protocol.converter import unstructure
+from mandrake_sessions.protocol.converter import json_value
 from mandrake_sessions.protocol.errors import InvalidParams, method_not_found, out_of_turn
 from mandrake_sessions.protocol.methods import METHODS, Access
 from mandrake_sessions.protocol.store_params import own_params
@@ -38,7 +38,7 @@ class Router:
         elif not isinstance(params, dict):
             call.fail(InvalidParams("", "must be an object"))
         elif method.access is Access.SERVICE:
-            call.succeed(unstructure(carry_out(self._service, method, own_params(params, names_store=False))))
+            call.succeed(json_value(carry_out(self._service, method, own_params(params, names_store=False))))
         else:
             self._dispatcher.submit(call)
 

@@ -7,6 +7,7 @@ from typing import Any
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Change, ChangeKind, Scope, Session
 from mandrake_sessions.protocol import notifications
+from mandrake_sessions.protocol.results import EndReason
 from mandrake_sessions.transport.jsonrpc import notification_message
 
 # Which id of a scope each deletion takes away.
@@ -59,7 +60,7 @@ class Subscription:
         name = _DELETED.get(change.kind)
         return name is not None and getattr(self.scope, name) is not None and self.scope.covers(change)
 
-    def ended(self, reason: str) -> dict[str, Any]:
+    def ended(self, reason: EndReason) -> dict[str, Any]:
         """The notification that nothing more comes."""
         params = {"subscriptionId": self.id, "seq": self.position, "reason": reason}
         return notification_message("subscription/ended", params)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from mandrake_sessions.connection.notification_cache import NotificationCache
 from mandrake_sessions.connection.subscription import Subscription, SubscriptionIndex
 from mandrake_sessions.model import Change, Session
+from mandrake_sessions.protocol.results import EndReason
 from mandrake_sessions.transport.outbound import Outbound
 
 
@@ -33,16 +34,16 @@ class SubscriptionSender:
             self.end(subscription, "deleted")
         return True
 
-    def end(self, subscription: Subscription, reason: str) -> None:
+    def end(self, subscription: Subscription, reason: EndReason) -> None:
         """Tell the client that nothing more comes."""
         self._subscriptions.remove(subscription)
         self._outbound.send(subscription.ended(reason))
 
-    def end_all(self, reason: str) -> None:
+    def end_all(self, reason: EndReason) -> None:
         for subscription in self._subscriptions.every():
             self.end(subscription, reason)
 
-    def end_lowest(self, reason: str) -> None:
+    def end_lowest(self, reason: EndReason) -> None:
         """End those that are furthest behind."""
         every = self._subscriptions.every()
         lowest = min((subscription.position for subscription in every), default=0)

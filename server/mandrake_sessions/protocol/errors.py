@@ -172,7 +172,7 @@ def _invalid_params(error: InvalidParams) -> _Description:
 
 
 def _conflict(error: errors.Conflict) -> _Description:
-    known = {"expected": error.expected, "actual": error.actual}
+    known = {"expected": error.expected, "actual": error.actual, "candidates": error.candidates}
     data = {name: value for name, value in known.items() if value is not None}
     return _Description(CONFLICT, "conflict", {"reason": error.reason, **data})
 

@@ -6,18 +6,24 @@ functions of the client.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from attrs import frozen
 
 from mandrake_sessions import fields, model
+from mandrake_sessions.errors import ConflictReason
 from mandrake_sessions.protocol import params, results
 
 PROTOCOL_VERSION = 2
 
+# What `notFound` may be about, in the words of the wire.
+Entity = Literal["session", "round", "request", "response", "turn", "toolCall", "subscription", "store"]
+
 P = TypeVar("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Access(Enum):
@@ -39,13 +45,17 @@ class Access(Enum):
 @frozen
 class Method:
     """A method as it is declared. ``params`` is a TypedDict, ``result`` a type of ``model`` or ``results``.
-    ``reads_all``: whether it can read all stores at once, which gives the last type of ``result``."""
+    ``not_found``, ``conflict``: what its errors of these kinds may be about; errors of other kinds depend on its
+    ``access`` alone (``errors_of.py``). ``reads_all``: whether it can read all stores at once, which gives the last type
+    of ``result``. ``protocol/details.py`` says more of what it does."""
 
     name: str
     params: Any
     result: Any
     access: Access
     summary: str
+    not_found: tuple[Entity, ...] = ()
+    conflict: tuple[ConflictReason, ...] = ()
     reads_all: bool = False
 
     @property
@@ -89,33 +99,72 @@ class Notification:
 METHODS: dict[str, Method] = {}
 
 
-def _method(name: str, params: type[P], result: type[R], access: Access, summary: str) -> Typed[P, R]:
+def _method(
+    name: str,
+    params: type[P],
+    result: type[R],
+    access: Access,
+    summary: str,
+    *,
+    not_found: tuple[Entity, ...],
+    conflict: tuple[ConflictReason, ...] = (),
+) -> Typed[P, R]:
     """Declare a method, and put it into the table."""
-    method: Typed[P, R] = Typed(name, params, result, access, summary)
+    method: Typed[P, R] = Typed(name, params, result, access, summary, not_found, conflict)
     METHODS[name] = method
     return method
 
 
-def _method_or_null(name: str, params: type[P], result: type[R], access: Access, summary: str) -> Typed[P, R | None]:
+def _method_or_null(
+    name: str, params: type[P], result: type[R], access: Access, summary: str, *, not_found: tuple[Entity, ...]
+) -> Typed[P, R | None]:
     """One whose result may be null."""
-    method: Typed[P, R | None] = Typed(name, params, result | None, access, summary)
+    method: Typed[P, R | None] = Typed(name, params, result | None, access, summary, not_found)
     METHODS[name] = method
     return method
 
 
 def _method_of_all(
-    name: str, params: type[P], result: type[R], of_all: type[Any], access: Access, summary: str
+    name: str,
+    params: type[P],
+    result: type[R],
+    of_all: type[Any],
+    access: Access,
+    summary: str,
+    *,
+    not_found: tuple[Entity, ...],
 ) -> Typed[P, R]:
     """One that also takes ``scope: "all"``. ``of_all``: its result then."""
-    method: Typed[P, R] = Typed(name, params, result | of_all, access, summary, reads_all=True)
+    method: Typed[P, R] = Typed(name, params, result | of_all, access, summary, not_found, reads_all=True)
     METHODS[name] = method
     return method
 
 
+def _of_writes(errors: Callable[[Method], tuple[T, ...]]) -> tuple[T, ...]:
+    """What any write that is declared so far may answer: a transaction may hold each of them."""
+    return tuple({each: None for method in METHODS.values() if method.access.writes for each in errors(method)})
+
+
 READ, LONG_READ, WRITE, APPEND = Access.READ, Access.LONG_READ, Access.WRITE, Access.APPEND
 
-SESSION_CREATE = _method("session/create", fields.NewSession, model.Session, WRITE, "Create a session.")
-SESSION_GET = _method("session/get", params.SessionGet, model.Session, READ, "One session, by either of its names.")
+SESSION_CREATE = _method(
+    "session/create",
+    fields.NewSession,
+    model.Session,
+    WRITE,
+    "Create a session.",
+    not_found=("session",),
+    conflict=("idInUse", "externalIdInUse"),
+)
+SESSION_GET = _method(
+    "session/get",
+    params.SessionGet,
+    model.Session,
+    READ,
+    "One session, by either of its names.",
+    not_found=("session",),
+    conflict=("ambiguous",),
+)
 SESSION_LIST = _method_of_all(
     "session/list",
     params.SessionList,
@@ -123,31 +172,80 @@ SESSION_LIST = _method_of_all(
     model.AllSessions,
     LONG_READ,
     "Sessions, last changed first.",
+    not_found=(),
 )
 SESSION_UPDATE = _method(
-    "session/update", params.SessionChange, model.Session, WRITE, "Change, archive or bring back a session."
+    "session/update",
+    params.SessionChange,
+    model.Session,
+    WRITE,
+    "Change, archive or bring back a session.",
+    not_found=("session",),
+    conflict=("externalIdInUse",),
 )
-SESSION_DELETE = _method("session/delete", params.SessionId, model.Deleted, WRITE, "Delete a session and all in it.")
+SESSION_DELETE = _method(
+    "session/delete", params.SessionId, model.Deleted, WRITE, "Delete a session and all in it.", not_found=("session",)
+)
 SESSION_HISTORY = _method(
-    "session/history", params.SessionHistory, model.History, LONG_READ, "A conversation, a page at a time."
+    "session/history",
+    params.SessionHistory,
+    model.History,
+    LONG_READ,
+    "A conversation, a page at a time.",
+    not_found=("session",),
 )
 STORE_LIST = _method(
-    "store/list", params.NoParams, results.StoreList, Access.STORES, "The stores that this user has used."
+    "store/list",
+    params.NoParams,
+    results.StoreList,
+    Access.STORES,
+    "The stores that this user has used.",
+    not_found=(),
 )
 ROUND_CREATE = _method(
-    "round/create", params.RoundCreate, model.RoundDetail, WRITE, "Create a round with request and response."
+    "round/create",
+    params.RoundCreate,
+    model.RoundDetail,
+    WRITE,
+    "Create a round with request and response.",
+    not_found=("session",),
+    conflict=("idInUse",),
 )
-ROUND_GET = _method("round/get", params.RoundId, model.RoundDetail, READ, "One round.")
-ROUND_UPDATE = _method("round/update", params.RoundChange, model.RoundDetail, WRITE, "Replace a round's metadata.")
-ROUND_LIST = _method("round/list", params.RoundList, model.RoundPage, LONG_READ, "The rounds of a session, by index.")
+ROUND_GET = _method("round/get", params.RoundId, model.RoundDetail, READ, "One round.", not_found=("round",))
+ROUND_UPDATE = _method(
+    "round/update", params.RoundChange, model.RoundDetail, WRITE, "Replace a round's metadata.", not_found=("round",)
+)
+ROUND_LIST = _method(
+    "round/list",
+    params.RoundList,
+    model.RoundPage,
+    LONG_READ,
+    "The rounds of a session, by index.",
+    not_found=("session",),
+)
 ROUND_DELETE = _method(
-    "round/delete", params.RoundDelete, model.Deleted, WRITE, "Delete a round, or it and all later ones."
+    "round/delete",
+    params.RoundDelete,
+    model.Deleted,
+    WRITE,
+    "Delete a round, or it and all later ones.",
+    not_found=("round",),
 )
-REQUEST_GET = _method("request/get", params.RequestId, model.Request, READ, "One request.")
-REQUEST_UPDATE = _method("request/update", params.RequestChange, model.Request, WRITE, "Change a request.")
-RESPONSE_GET = _method("response/get", params.ResponseId, model.Response, READ, "One response, without its turns.")
+REQUEST_GET = _method("request/get", params.RequestId, model.Request, READ, "One request.", not_found=("request",))
+REQUEST_UPDATE = _method(
+    "request/update", params.RequestChange, model.Request, WRITE, "Change a request.", not_found=("request",)
+)
+RESPONSE_GET = _method(
+    "response/get", params.ResponseId, model.Response, READ, "One response, without its turns.", not_found=("response",)
+)
 RESPONSE_UPDATE = _method(
-    "response/update", params.ResponseChange, model.Response, WRITE, "Set the status of a response."
+    "response/update",
+    params.ResponseChange,
+    model.Response,
+    WRITE,
+    "Set the status of a response.",
+    not_found=("response",),
+    conflict=("endTime",),
 )
 RESPONSE_STATUS = _method(
     "response/status",
@@ -155,31 +253,80 @@ RESPONSE_STATUS = _method(
     model.ResponseProgress,
     LONG_READ,
     "A response, its turns, and whether one of them streams.",
+    not_found=("response",),
 )
 TURN_CREATE = _method(
-    "turn/create", params.TurnCreate, model.Turn, WRITE, "Begin to stream a turn, or store a whole one."
+    "turn/create",
+    params.TurnCreate,
+    model.Turn,
+    WRITE,
+    "Begin to stream a turn, or store a whole one.",
+    not_found=("response",),
+    conflict=("idInUse", "endTime"),
 )
-TURN_APPEND = _method("turn/append", fields.TurnPiece, model.Appended, APPEND, "Store the next piece of a turn's text.")
-TURN_UPDATE = _method("turn/update", params.TurnChange, model.Turn, WRITE, "Change or end a turn.")
-TURN_GET = _method("turn/get", params.TurnGet, model.Turn, LONG_READ, "One turn.")
-TURN_DELETE = _method("turn/delete", params.TurnId, model.Deleted, WRITE, "Delete a turn.")
-TURN_LIST = _method("turn/list", params.TurnList, model.TurnPage, LONG_READ, "The turns of a response, by index.")
+TURN_APPEND = _method(
+    "turn/append",
+    fields.TurnPiece,
+    model.Appended,
+    APPEND,
+    "Store the next piece of a turn's text.",
+    not_found=("turn",),
+    conflict=("chunkGap", "chunkDiffers", "turnEnded"),
+)
+TURN_UPDATE = _method(
+    "turn/update",
+    params.TurnChange,
+    model.Turn,
+    WRITE,
+    "Change or end a turn.",
+    not_found=("turn",),
+    conflict=("turnEnded", "endTime"),
+)
+TURN_GET = _method("turn/get", params.TurnGet, model.Turn, LONG_READ, "One turn.", not_found=("turn",))
+TURN_DELETE = _method("turn/delete", params.TurnId, model.Deleted, WRITE, "Delete a turn.", not_found=("turn",))
+TURN_LIST = _method(
+    "turn/list",
+    params.TurnList,
+    model.TurnPage,
+    LONG_READ,
+    "The turns of a response, by index.",
+    not_found=("response",),
+)
 TURN_LATEST = _method_or_null(
-    "turn/latest", params.TurnLatest, model.Turn, LONG_READ, "The turn of the highest index, or null."
+    "turn/latest",
+    params.TurnLatest,
+    model.Turn,
+    LONG_READ,
+    "The turn of the highest index, or null.",
+    not_found=("response",),
 )
 TOOL_CALL_UPSERT = _method(
-    "toolCall/upsert", params.ToolCallUpsert, model.ToolCall, WRITE, "Store or change a tool call."
+    "toolCall/upsert", params.ToolCallUpsert, model.ToolCall, WRITE, "Store or change a tool call.", not_found=("turn",)
 )
-TOOL_CALL_DELETE = _method("toolCall/delete", params.ToolCallId, model.ToolCallDeleted, WRITE, "Delete a tool call.")
+TOOL_CALL_DELETE = _method(
+    "toolCall/delete",
+    params.ToolCallId,
+    model.ToolCallDeleted,
+    WRITE,
+    "Delete a tool call.",
+    not_found=("turn", "toolCall"),
+)
 TURN_SUBSCRIBE = _method(
     "turn/subscribe",
     params.TurnSubscribe,
     results.TurnSubscription,
     Access.FOLLOW,
     "Follow a turn, a response, a session or the store; `turn/updated` follows.",
+    not_found=("turn", "response", "session"),
+    conflict=("tooManySubscriptions",),
 )
 TURN_UNSUBSCRIBE = _method(
-    "turn/unsubscribe", params.SubscriptionId, results.Nothing, Access.UNSUBSCRIBE, "End a subscription to turns."
+    "turn/unsubscribe",
+    params.SubscriptionId,
+    results.Nothing,
+    Access.UNSUBSCRIBE,
+    "End a subscription to turns.",
+    not_found=("subscription",),
 )
 SESSION_SUBSCRIBE = _method(
     "session/subscribe",
@@ -187,9 +334,16 @@ SESSION_SUBSCRIBE = _method(
     results.SessionSubscription,
     Access.FOLLOW,
     "Follow a session, or the sessions of the store; `session/updated` follows.",
+    not_found=("session",),
+    conflict=("tooManySubscriptions",),
 )
 SESSION_UNSUBSCRIBE = _method(
-    "session/unsubscribe", params.SubscriptionId, results.Nothing, Access.UNSUBSCRIBE, "End a subscription to sessions."
+    "session/unsubscribe",
+    params.SubscriptionId,
+    results.Nothing,
+    Access.UNSUBSCRIBE,
+    "End a subscription to sessions.",
+    not_found=("subscription",),
 )
 TRANSACTION_RUN = _method(
     "transaction/run",
@@ -197,10 +351,27 @@ TRANSACTION_RUN = _method(
     results.TransactionResults,
     WRITE,
     "Several writes in one BEGIN IMMEDIATE: all or nothing.",
+    not_found=_of_writes(lambda method: method.not_found),
+    conflict=_of_writes(lambda method: method.conflict),
 )
-SERVER_HEALTH = _method("server/health", params.NoParams, results.Health, Access.SERVICE, "The status of each store.")
+RPC_DISCOVER = _method(
+    "rpc.discover",
+    params.NoParams,
+    model.JsonObject,
+    Access.SERVICE,
+    "This protocol as an OpenRPC document.",
+    not_found=(),
+)
+SERVER_HEALTH = _method(
+    "server/health", params.NoParams, results.Health, Access.SERVICE, "The status of each store.", not_found=()
+)
 SERVER_INFO = _method(
-    "server/info", params.NoParams, results.Info, Access.SERVICE, "The server: versions, limits, methods, counts."
+    "server/info",
+    params.NoParams,
+    results.Info,
+    Access.SERVICE,
+    "The server: versions, limits, methods, counts.",
+    not_found=(),
 )
 
 NOTIFICATIONS = (

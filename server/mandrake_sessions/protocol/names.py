@@ -16,4 +16,9 @@ def camel(name: str) -> str:
 @cache
 def snake(name: str) -> str:
     """``toolCall/upsert`` → ``tool_call_upsert``."""
-    return re.sub(r"[A-Z]", lambda match: "_" + match[0].lower(), name).replace("/", "_")
+    return re.sub(r"[A-Z]", lambda match: "_" + match[0].lower(), name).replace("/", "_").replace(".", "_")
+
+
+def type_name(name: str) -> str:
+    """``toolCall/upsert`` and ``tool_call_upsert`` → ``ToolCallUpsert``."""
+    return "".join(part[:1].upper() + part[1:] for part in re.split(r"[/._]", name))

@@ -9,9 +9,9 @@ from attrs import evolve
 from mandrake_sessions.model import Change, ChangeKind, Session
 from mandrake_sessions.protocol.converter import json_value, unstructure
 from mandrake_sessions.protocol.names import camel
-from mandrake_sessions.protocol.results import SessionUpdated
+from mandrake_sessions.protocol.results import SessionUpdated, SessionUpdatedKind, TurnUpdatedKind
 
-_TURN_KINDS = {
+_TURN_KINDS: dict[ChangeKind, TurnUpdatedKind] = {
     ChangeKind.TURN_CREATED: "created",
     ChangeKind.TURN_APPENDED: "appended",
     ChangeKind.TURN_UPDATED: "updated",
@@ -22,7 +22,7 @@ _TURN_KINDS = {
     ChangeKind.SESSION_DELETED: "sessionDeleted",
 }
 # What moves a session's updatedAt for another reason than its own kinds is told as `updated`.
-_SESSION_KINDS = {
+_SESSION_KINDS: dict[ChangeKind, SessionUpdatedKind] = {
     ChangeKind.SESSION_CREATED: "created",
     ChangeKind.SESSION_UPDATED: "updated",
     ChangeKind.SESSION_DELETED: "deleted",

@@ -19,6 +19,20 @@ from mandrake_sessions.fields import (
 from mandrake_sessions.model import JsonObject, Order, Sort
 
 ScopeName = Literal["workspace", "system"]
+"""Which store is meant.
+
+workspace: the store of a workspace, `<workspace>/.ws/db.sqlite`.
+system: the user's own store, `~/.mandrake/db.sqlite`.
+"""
+
+
+AnyScopeName = Literal["workspace", "system", "all"]
+"""Which stores are meant.
+
+workspace: the store of a workspace, `<workspace>/.ws/db.sqlite`.
+system: the user's own store, `~/.mandrake/db.sqlite`.
+all: every store of `store/list` that can be read.
+"""
 
 
 class StoreParams(TypedDict, total=False):
@@ -40,7 +54,7 @@ class ReadStoreParams(StoreParams, total=False):
 class AllStoreParams(TypedDict, total=False):
     """The same for a method that can read all stores at once."""
 
-    scope: Literal["workspace", "system", "all"]
+    scope: AnyScopeName
     """Whether the store of a workspace is meant, the user's own, or every store of `store/list` that can be read.
     Default: ``"workspace"``."""
     workspace: str

@@ -151,7 +151,7 @@ def _type(kind: Any) -> str:
 
 def _anchor_of_name(name: str) -> str:
     """What the heading of a method or notification is called in a link."""
-    return name.replace("/", "").lower()
+    return name.replace("/", "").replace(".", "").lower()
 
 
 def _anchor_of_class(kind: Any) -> str:

@@ -5,11 +5,75 @@ Nobody compares them, and one ``__repr__`` serves them all: methods generated fo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from attrs import fields, frozen
 
-from mandrake_sessions.model import Request, Response, Round, Session, ToolCall, Turn
+from mandrake_sessions.model import Request, Response, Round, Session, ToolCall, Turn, TurnStatus
+from mandrake_sessions.protocol.params import ScopeName
+
+HealthStatus = Literal["ok", "degraded", "down"]
+"""How a store is.
+
+ok: it can be read and written.
+degraded: it can be read; writing fails (`full`, `readOnly`, `io`), the lock was not to be had, or one entity cannot be
+read. A write that succeeds ends it.
+down: it can be neither read nor written (`corrupt`, `schemaTooNew`, `open` …).
+"""
+
+TurnUpdatedKind = Literal[
+    "created",
+    "appended",
+    "updated",
+    "toolCallUpdated",
+    "toolCallDeleted",
+    "deleted",
+    "roundDeleted",
+    "sessionDeleted",
+]
+"""What happened to a turn, and which of the last fields a notification has.
+
+created: the turn is new; `turn` is the turn as it was then.
+appended: text came; `firstChunk`, `lastChunk`, `content`, `rawResponse`, `currentTokens`, `outputTokens`.
+updated: fields of it differ; `changes`.
+toolCallUpdated: a tool call of it is new or differs; `toolCall` and `changes`.
+toolCallDeleted: a tool call of it is gone; `toolCallId` and `changes`.
+deleted: the turn is gone.
+roundDeleted: a round in range is gone with all its turns, also where it had none; `responseId`, `turnId`, `index` and
+`status` are null.
+sessionDeleted: the same for a session; `roundId` is null too.
+"""
+
+SessionUpdatedKind = Literal[
+    "created",
+    "updated",
+    "deleted",
+    "roundCreated",
+    "roundUpdated",
+    "roundDeleted",
+    "requestUpdated",
+    "responseUpdated",
+]
+"""What happened to a session, and which of the last fields a notification has beside `session`.
+
+created: the session is new.
+updated: its fields, or its `updatedAt` or `state`, moved for a reason that has no word of its own, such as a new turn;
+neighbouring ones are joined.
+deleted: the session is gone; there is no `session`.
+roundCreated: it has a new round; `roundId`, `round`, `request`, `response`.
+roundUpdated: the metadata of a round differ; `roundId`, `round`.
+roundDeleted: a round is gone; `roundId`.
+requestUpdated: a request differs; `roundId`, `request`.
+responseUpdated: a response differs; `roundId`, `response`.
+"""
+
+EndReason = Literal["pruned", "deleted", "closed"]
+"""Why a subscription ended.
+
+pruned: the client read so slowly that the store no longer keeps what comes next. Subscribe again and read the state.
+deleted: what it was about is gone; the change that says so came before.
+closed: the store was closed, since its folder was removed or the server ends.
+"""
 
 
 @frozen(eq=False, repr=False)
@@ -28,10 +92,15 @@ class TurnSubscription(Printable):
     is null while the store is not there yet: its first change is sent when it is made."""
 
     subscription_id: str
+    """The name of the subscription in its notifications, and for `turn/unsubscribe`."""
     store_id: str | None
     seq: int
+    """The position where it begins: the first notification is the first change after it."""
     reset: bool
+    """Whether a ``since`` was given and could not be honoured, so that ``turns`` hold the state instead."""
     turns: list[Turn]
+    """The state at ``seq``: of a turn or a response those turns, else the turns that stream then. Empty where the
+    subscription goes on from ``since``."""
 
 
 @frozen(eq=False, repr=False)
@@ -41,10 +110,15 @@ class SessionSubscription(Printable):
     is null while the store is not there yet: its first change is sent when it is made."""
 
     subscription_id: str
+    """The name of the subscription in its notifications, and for `session/unsubscribe`."""
     store_id: str | None
     seq: int
+    """The position where it begins: the first notification is the first change after it."""
     reset: bool
+    """Whether a ``since`` was given and could not be honoured, so that ``sessions`` hold the state instead."""
     sessions: list[Session]
+    """The state at ``seq``: the session, or of a store the 50 that changed last. Empty where the subscription goes on
+    from ``since``."""
 
 
 @frozen(eq=False, repr=False)
@@ -57,46 +131,68 @@ class TransactionResults(Printable):
     """The result of each operation, in order."""
 
     results: list[Any]
+    """What each operation would have been answered by itself, in order."""
 
 
 @frozen(eq=False, repr=False)
 class StoreHealth(Printable):
     """One store that is or was open. ``status``: ok, degraded or down; times in milliseconds; sizes in bytes."""
 
-    scope: str
+    scope: ScopeName
+    """Whether it is a workspace's store or the user's own."""
     workspace: str | None
+    """The workspace's directory; null for the user's own store."""
     path: str
+    """The file."""
     store_id: str | None
     open: bool
-    status: str
+    """Whether this server has it open."""
+    status: HealthStatus
+    """How the store is."""
     schema_version: int | None
+    """The version of the file's schema; null while it is not open."""
     ref_count: int
+    """How many users the open file has in this process."""
     last_check_at: int | None
+    """When the store was last asked."""
     last_check_ms: float | None
+    """How many milliseconds its answer took."""
     wal_bytes: int | None
+    """The size of the file's -wal."""
     db_bytes: int | None
+    """The size of the file."""
     free_bytes: int | None
+    """The room that is left on its file system."""
     reconnects: int
+    """How often the file was opened again because it was replaced, moved or deleted."""
     busy_retries: int
+    """How often a write had to try again because another process held the lock."""
     last_error: str | None
+    """What is wrong with it; null where nothing is."""
     warnings: list[str]
+    """What a person should know, each a sentence."""
 
 
 @frozen(eq=False, repr=False)
 class Health(Printable):
     """``status`` is the worst of the stores'."""
 
-    status: str
+    status: HealthStatus
+    """The worst of the stores', `ok` without any."""
     stores: list[StoreHealth]
+    """Each store that this server has met."""
 
 
 @frozen(eq=False, repr=False)
 class StoreInfo(Printable):
     """The name and place of one store; ``store_id`` is null while it is not there yet."""
 
-    scope: str
+    scope: ScopeName
+    """Whether it is a workspace's store or the user's own."""
     workspace: str | None
+    """The workspace's directory; null for the user's own store."""
     path: str
+    """The file."""
     store_id: str | None
 
 
@@ -106,11 +202,17 @@ class ListedStore(Printable):
     listed for 90 days."""
 
     store_id: str
+    """The name of the store's history; give it as ``store`` to the methods that read."""
     scope: str
+    """Whether it is a workspace's store or the user's own."""
     workspace: str | None
+    """The workspace's directory; null for the user's own store."""
     path: str
+    """The file."""
     last_used_at: int
+    """When this user last used it."""
     available: bool
+    """Whether the file is there and belongs to this user."""
 
 
 @frozen(eq=False, repr=False)
@@ -118,6 +220,7 @@ class StoreList(Printable):
     """The stores that this user has used, last used first."""
 
     stores: list[ListedStore]
+    """The stores, last used first."""
 
 
 @frozen(eq=False, repr=False)
@@ -125,17 +228,29 @@ class Limits(Printable):
     """What a message and its parts, and a connection, may have at most: bytes, levels, values, digits, rows, counts."""
 
     max_message_bytes: int
+    """Bytes of a message."""
     max_text_bytes: int
+    """Bytes of each text of a turn, in UTF-8."""
     max_metadata_bytes: int
+    """Bytes of a metadata object, as JSON in UTF-8."""
     max_depth: int
+    """Levels of objects and arrays in a message."""
     max_values: int
+    """Values in a message."""
     max_integer_digits: int
+    """Digits of an integer."""
     max_limit: int
+    """Rows of a page."""
     max_subscriptions: int
+    """Subscriptions of a connection."""
     max_operations: int
+    """Operations of a transaction."""
     max_batch: int
+    """Messages of a JSON-RPC batch."""
     max_pending: int
+    """Requests that wait for their answers; the server reads on when there are fewer."""
     max_pending_bytes: int
+    """Bytes of such requests."""
 
 
 @frozen(eq=False, repr=False)
@@ -143,9 +258,13 @@ class MethodStatistics(Printable):
     """How often a method was called and failed, and its milliseconds from arrival to answer: of all, of the longest."""
 
     count: int
+    """How often it was called."""
     errors: int
+    """How often it was answered with an error."""
     total_ms: float
+    """Milliseconds from arrival to answer, of all calls together."""
     max_ms: float
+    """Milliseconds of the longest call."""
 
 
 @frozen(eq=False, repr=False)
@@ -154,16 +273,27 @@ class Info(Printable):
     that this client has called, by name, LSP's as well; unknown ones are counted together as ``unknown``."""
 
     name: str
+    """`mandrake-sessions`."""
     version: str
+    """The release."""
     protocol_version: int
+    """The version of this protocol: 2."""
     sqlite_version: str
+    """The version of SQLite."""
     python_version: str
+    """The version of Python."""
     pid: int
+    """The server's process id."""
     workspace: str | None
+    """The directory of the workspace whose store is the default."""
     stores: list[StoreInfo]
+    """The stores that this server knows."""
     limits: Limits
+    """What messages may have at most."""
     methods: list[str]
+    """The names of all methods of this page."""
     calls: dict[str, MethodStatistics]
+    """What this client has called, by name, LSP's methods as well; unknown ones are counted together as `unknown`."""
 
 
 @frozen(eq=False, repr=False)
@@ -174,24 +304,43 @@ class TurnUpdated(Printable):
     in these the ids below what was deleted, ``index`` and ``status`` are null."""
 
     subscription_id: str
+    """The subscription that it is sent for."""
     seq: int
-    kind: str
+    """The position of the change in its store; of joined appends, of the last."""
+    kind: TurnUpdatedKind
+    """What happened."""
     session_id: str
+    """The session of the turn, or the one that was deleted."""
     round_id: str | None
+    """The round of the turn, or the one that was deleted."""
     response_id: str | None
+    """The response of the turn."""
     turn_id: str | None
+    """The turn."""
     index: int | None
-    status: str | None
+    """The turn's place in its response."""
+    status: TurnStatus | None
+    """The turn's status after the change."""
     turn: Turn | None = None
+    """`created`: the turn, as it was at that ``seq``."""
     first_chunk: int | None = None
+    """`appended`: the ordinal of the first piece."""
     last_chunk: int | None = None
+    """`appended`: the ordinal of the last piece; ``chunk_count`` is one more."""
     content: str | None = None
+    """`appended`: the new text alone."""
     raw_response: str | None = None
+    """`appended`, with ``include_raw``: the new part alone."""
     current_tokens: int | None = None
+    """`appended`: the count after it."""
     output_tokens: int | None = None
+    """`appended`: the count after it."""
     changes: dict[str, Any] | None = None
+    """`updated` and the two of tool calls: every field of the turn that differs, with its new value."""
     tool_call: ToolCall | None = None
+    """`toolCallUpdated`: the whole call, which takes the place of the one with its id or goes to the end."""
     tool_call_id: str | None = None
+    """`toolCallDeleted`: the call that went."""
 
 
 @frozen(eq=False, repr=False)
@@ -201,14 +350,23 @@ class SessionUpdated(Printable):
     responseUpdated; those about a round have its ``round_id``. ``session`` is missing where it was deleted."""
 
     subscription_id: str
+    """The subscription that it is sent for."""
     seq: int
-    kind: str
+    """The position of the change in its store."""
+    kind: SessionUpdatedKind
+    """What happened."""
     session_id: str
+    """The session."""
     round_id: str | None = None
+    """The round, for the kinds that are about one."""
     session: Session | None = None
+    """The session as it is now; missing where it is gone."""
     round: Round | None = None
+    """`roundCreated`, `roundUpdated`: the round as it is now."""
     request: Request | None = None
+    """`roundCreated`, `requestUpdated`: the request as it is now."""
     response: Response | None = None
+    """`roundCreated`, `responseUpdated`: the response as it is now, without turns."""
 
 
 @frozen(eq=False, repr=False)
@@ -216,8 +374,11 @@ class SubscriptionEnded(Printable):
     """The subscription sends nothing more. ``reason``: pruned, deleted or closed."""
 
     subscription_id: str
+    """The subscription."""
     seq: int
-    reason: str
+    """Its position: all changes up to this one were sent."""
+    reason: EndReason
+    """Why it ended."""
 
 
 @frozen(eq=False, repr=False)
@@ -225,5 +386,8 @@ class TurnRejected(Printable):
     """An append that was sent as a notification and failed."""
 
     turn_id: str | None
+    """The ``turn_id`` that was sent, if it was a string; a long one is cut."""
     chunk: int | None
+    """The ``chunk`` that was sent, if it was an integer."""
     error: dict[str, Any]
+    """The error that a request would have got."""

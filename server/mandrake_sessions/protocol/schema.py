@@ -1,133 +1,271 @@
-"""A JSON Schema (2020-12) of the whole protocol, from the table of methods and the types it names."""
+"""A JSON Schema (2020-12) of the whole protocol, from the table of methods and the types it names.
+
+Everything has a name in ``$defs``: the params and the result of each method (``TurnAppendParams``,
+``TurnAppendResult``), the params of each notification (``TurnUpdatedParams``), entities, words, the data of each kind
+of error. The schema itself is of an object that a program would never send: it has a property for each method and
+notification, so that code made of it has a type in which the name of a method leads to its params and its result.
+"""
 
 from __future__ import annotations
 
-import typing
+import ast
+from collections import Counter
+from collections.abc import Iterable
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import attrs
 
-from mandrake_sessions.limits import MAX_LIMIT
-from mandrake_sessions.model import Session, Turn
-from mandrake_sessions.protocol.field_docs import field_docs, on_the_wire
+from mandrake_sessions.protocol import error_data, field_docs
+from mandrake_sessions.protocol.bounds import Bound, bound
+from mandrake_sessions.protocol.converter import may_be_left_out
+from mandrake_sessions.protocol.field_docs import FieldDoc, on_the_wire
 from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, PROTOCOL_VERSION, Method
-from mandrake_sessions.protocol.names import camel
+from mandrake_sessions.protocol.names import camel, type_name
+
+Schema = dict[str, Any]
 
 _PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
-# Names that clients give to things themselves; every other id is a UUID.
-_FREE_IDS = frozenset({"external_id", "tool_call_id", "subscription_id", "store_id"})
+# A name that begins with _ is the client's own; the two tokens are LSP's.
+IGNORED = "^(_.*|workDoneToken|partialResultToken)$"
 
 
-def json_schema() -> dict[str, Any]:
-    """``methods`` and ``notifications`` name the schema of each one's params and result; the types are in ``$defs``."""
-    definitions: dict[str, Any] = {}
-    methods = {name: _method(method, definitions) for name, method in METHODS.items()}
+def json_schema() -> Schema:
+    """``methods`` and ``notifications`` lead from names to ``$defs``."""
+    builder = _Builder()
+    methods = {name: builder.method(method) for name, method in METHODS.items()}
     notifications = {
         notification.name: {
             "description": notification.summary,
-            "params": schema_of(notification.params, definitions),
+            "params": builder.named(f"{type_name(notification.name)}Params", notification.params),
         }
         for notification in NOTIFICATIONS
     }
+    builder.errors()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"The wire contract of mandrake-sessions, version {PROTOCOL_VERSION}",
+        "title": "Protocol",
+        "description": f"The wire contract of mandrake-sessions, version {PROTOCOL_VERSION}: each method by its name, "
+        "with its params and its result, and each notification with its params.",
+        "type": "object",
+        "properties": {
+            "methods": _by_name(
+                {name: builder.pair(f"{type_name(name)}Method", pair) for name, pair in methods.items()}
+            ),
+            "notifications": _by_name(
+                {name: builder.pair(f"{type_name(name)}Notification", pair) for name, pair in notifications.items()}
+            ),
+        },
+        "required": ["methods", "notifications"],
         "methods": methods,
         "notifications": notifications,
-        "$defs": dict(sorted(definitions.items())),
+        "$defs": dict(sorted(builder.definitions.items())),
     }
-
-
-def schema_of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a type; those of classes are put into ``definitions`` and referred to."""
-    if kind in _PRIMITIVES:
-        return {"type": _PRIMITIVES[kind]} | ({"minimum": 0} if kind in (int, float) else {})
-    if kind is Any:
-        return {}
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (typing.Union, UnionType):
-        return {"anyOf": [schema_of(argument, definitions) for argument in arguments]}
-    if origin is Literal:
-        return {"enum": list(arguments)}
-    if origin is list:
-        return {"type": "array", "items": schema_of(arguments[0], definitions)}
-    if origin is dict:
-        values = schema_of(arguments[1], definitions)
-        return {"type": "object"} | ({"additionalProperties": values} if values else {})
-    if issubclass(kind, Enum):
-        return {"enum": [member.value for member in kind]}
-    return _reference(kind, definitions)
 
 
 def parameter_types(method: Method) -> dict[str, tuple[Any, bool]]:
     """The params of a method by wire name: their type, and whether they are required."""
-    found = _typed_dict_fields(method.params)
-    if method.store_params is not None:
-        found |= _typed_dict_fields(method.store_params)
-    return found
+    kinds = [kind for kind in (method.params, method.store_params) if kind is not None]
+    return {
+        camel(name): (field_type, name in kind.__required_keys__)
+        for kind in kinds
+        for name, field_type in get_type_hints(kind).items()
+    }
 
 
-def _method(method: Method, definitions: dict[str, Any]) -> dict[str, Any]:
-    params = _params_schema(parameter_types(method), definitions)
-    _describe(params, method.params)
-    if method.store_params is not None:
-        _describe(params, method.store_params)
-    # A name that begins with _ is the client's own; the two tokens are LSP's.
-    params["patternProperties"] = {"^(_.*|workDoneToken|partialResultToken)$": {}}
-    return {"description": method.summary, "params": params, "result": schema_of(method.result, definitions)}
+class _Builder:
+    """``definitions``: the schemas of types by name."""
+
+    def __init__(self) -> None:
+        self.definitions: dict[str, Schema] = {}
+        # A result of one method alone, or of one notification, has the name of that.
+        self._names = {kind: name for name, kind in _own_types().items()}
+
+    def method(self, method: Method) -> Schema:
+        name = type_name(method.name)
+        schema = self._object_of_params(method.params, {"description": f"The params of `{method.name}`."})
+        if method.store_params is not None:
+            schema["properties"] |= self._object_of_params(method.store_params, {})["properties"]
+        schema["patternProperties"] = {IGNORED: {}}
+        self.definitions[f"{name}Params"] = schema
+        return {
+            "description": method.summary,
+            "params": _reference(f"{name}Params"),
+            "result": self.named(f"{name}Result", method.result),
+        }
+
+    def named(self, name: str, kind: Any) -> Schema:
+        """A definition of this name for a type; for one that has another name, one that leads there."""
+        schema = self.schema(kind)
+        if schema != _reference(name):
+            self.definitions[name] = schema
+        return _reference(name)
+
+    def pair(self, name: str, described: Schema) -> Schema:
+        """A definition of an object with ``params`` and, for a method, ``result``."""
+        parts = {part: schema for part, schema in described.items() if part != "description"}
+        self.definitions[name] = {"description": described["description"], **_by_name(parts)}
+        return _reference(name)
+
+    def errors(self) -> None:
+        """The ``error`` of an answer, and its ``data`` by kind."""
+        of_kinds = []
+        for kind, data in error_data.DATA_OF.items():
+            reference = self.schema(data)
+            self.definitions[data.__name__]["properties"]["kind"] = {"const": kind}
+            of_kinds.append(reference)
+        self.schema(error_data.ErrorKind)
+        self.definitions["ErrorData"] = {"description": "The `data` of an error, by its `kind`.", "anyOf": of_kinds}
+        self.definitions["ErrorObject"] = {
+            "description": "The `error` of an answer.",
+            "type": "object",
+            "properties": {
+                "code": {"type": "integer", "description": "JSON-RPC's number for the kind."},
+                "message": {"type": "string", "description": "What was wrong, and what to do; for people."},
+                "data": _reference("ErrorData"),
+            },
+            "required": ["code", "message", "data"],
+        }
+
+    def schema(self, kind: Any, place: str = "") -> Schema:
+        """The schema of a type. ``place``: what words without a name are called after."""
+        if kind in _PRIMITIVES:
+            return {"type": _PRIMITIVES[kind]} | ({"minimum": 0} if kind in (int, float) else {})
+        if kind is Any:
+            return {}
+        origin, arguments = get_origin(kind), get_args(kind)
+        if origin in (Union, UnionType):
+            return {"anyOf": [self.schema(argument, place) for argument in arguments]}
+        if origin is Literal:
+            return self._words(kind, field_docs.name_of_words(kind) or place, list(arguments))
+        if origin is list:
+            return {"type": "array", "items": self.schema(arguments[0], place)}
+        if origin is dict:
+            values = self.schema(arguments[1], place)
+            return {"type": "object"} | ({"additionalProperties": values} if values else {})
+        if issubclass(kind, Enum):
+            return self._words(kind, kind.__name__, [member.value for member in kind])
+        return self._class(kind)
+
+    def _words(self, kind: Any, name: str, words: list[str]) -> Schema:
+        meanings = "".join(f"\n- `{word}`: {on_the_wire(text)}" for word, text in field_docs.word_docs(kind).items())
+        described = {"description": field_docs.summary(kind) + meanings} if meanings else {}
+        self.definitions[name] = {"type": "string", "enum": words} | described
+        return _reference(name)
+
+    def _class(self, kind: Any) -> Schema:
+        name = self._names.get(kind, kind.__name__)
+        if name not in self.definitions:
+            self.definitions[name] = {}
+            described = {"description": text} if (text := field_docs.summary(kind)) else {}
+            if is_typeddict(kind):
+                self.definitions[name] = self._object_of_params(kind, described)
+            else:
+                self.definitions[name] = self._object_of_result(kind, described)
+        return _reference(name)
+
+    def _object_of_params(self, kind: Any, described: Schema) -> Schema:
+        """Of a typed dictionary: closed, but for what the server says of an error."""
+        hints, docs = get_type_hints(kind), field_docs.field_docs(kind)
+        place = type_name(kind.__name__)
+        closed = {} if kind.__module__ == error_data.__name__ else {"additionalProperties": False}
+        return {
+            **described,
+            "type": "object",
+            "properties": {
+                camel(name): self._param(hint, docs[name], bound(docs[name].owner, name), place + type_name(name))
+                for name, hint in hints.items()
+            },
+            "required": [camel(name) for name in hints if name in kind.__required_keys__],
+            **closed,
+        }
+
+    def _param(self, kind: Any, doc: FieldDoc, limits: Bound, place: str) -> Schema:
+        schema = _bounded(self.schema(kind, place), limits.facets)
+        default = _default(doc)
+        words = f" Default: {doc.default}." if doc.default and not default else ""
+        return _described(schema, {"description": on_the_wire(doc.meaning + words), **default})
+
+    def _object_of_result(self, kind: Any, described: Schema) -> Schema:
+        """Of a class: open, since a later version may say more."""
+        hints, docs = get_type_hints(kind), field_docs.attribute_docs(kind)
+        fields = attrs.fields(kind)
+        return {
+            **described,
+            "type": "object",
+            "properties": {
+                camel(field.name): _described(
+                    self.schema(_as_sent(kind, field, hints), type_name(kind.__name__) + type_name(field.name)),
+                    {"description": on_the_wire(docs[field.name])},
+                )
+                for field in fields
+            },
+            "required": [camel(field.name) for field in fields if not may_be_left_out(kind, field)],
+        }
 
 
-def _params_schema(fields: dict[str, tuple[Any, bool]], definitions: dict[str, Any]) -> dict[str, Any]:
+def _as_sent(kind: Any, field: Any, hints: dict[str, Any]) -> Any:
+    """The type of a field of a result. One that may be left out is never null."""
+    hint = hints[field.name]
+    if not may_be_left_out(kind, field):
+        return hint
+    return Union[tuple(argument for argument in get_args(hint) if argument is not NoneType)]  # noqa: UP007
+
+
+def _reference(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _described(schema: Schema, words: Schema) -> Schema:
+    """With ``anyOf``, since generators of code make another type of what stands beside a reference."""
+    return {"anyOf": [schema], **words} if "$ref" in schema else {**schema, **words}
+
+
+def _bounded(schema: Schema, facets: Schema) -> Schema:
+    """A bound is one of the value that is not null."""
+    if "anyOf" in schema:
+        return {"anyOf": [part if part == {"type": "null"} else part | facets for part in schema["anyOf"]]}
+    return schema | facets
+
+
+def _default(doc: FieldDoc) -> Schema:
+    """A default that is a value, and not words."""
+    if doc.default is None or not doc.default.startswith("``"):
+        return {}
+    return {"default": ast.literal_eval(doc.default.split("``")[1])}
+
+
+def _by_name(properties: dict[str, Schema]) -> Schema:
     return {
         "type": "object",
-        "properties": {name: _field(name, kind, definitions) for name, (kind, _) in fields.items()},
-        "required": [name for name, (_, required) in fields.items() if required],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }
 
 
-def _describe(schema: dict[str, Any], kind: Any) -> None:
-    """Say of each field of a typed dictionary what it means."""
-    for name, doc in field_docs(kind).items():
-        default = f" Default: {doc.default}." if doc.default else ""
-        schema["properties"][camel(name)]["description"] = on_the_wire(doc.meaning + default)
+def _own_types() -> dict[str, Any]:
+    """The types that one method has as its result, or one notification as its params, and nothing else uses."""
+    named = [(f"{type_name(method.name)}Result", method.result) for method in METHODS.values()]
+    named += [(f"{type_name(notification.name)}Params", notification.params) for notification in NOTIFICATIONS]
+    kinds = [kind for _, kind in named]
+    used = Counter(found for kind in kinds for found in _classes_in(kind))
+    nested = {inner for kind in kinds for found in _classes_in(kind) for inner in _inside(found)}
+    return {name: kind for name, kind in named if used[kind] == 1 and kind not in nested}
 
 
-def _field(name: str, kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    schema = schema_of(kind, definitions)
-    if name == "limit":
-        return schema | {"minimum": 1, "maximum": MAX_LIMIT}
-    if schema.get("type") == "string" and name.endswith("Id") and name not in {camel(free) for free in _FREE_IDS}:
-        return schema | {"format": "uuid"}
-    return schema
+def _inside(kind: Any) -> Iterable[Any]:
+    """The classes that the fields of a class are made of, and theirs."""
+    for hint in get_type_hints(kind).values():
+        for found in _classes_in(hint):
+            yield found
+            yield from _inside(found)
 
 
-def _typed_dict_fields(kind: Any) -> dict[str, tuple[Any, bool]]:
-    return {
-        camel(name): (field_type, name in kind.__required_keys__) for name, field_type in get_type_hints(kind).items()
-    }
-
-
-def _reference(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    name = kind.__name__
-    if name not in definitions:
-        definitions[name] = {}
-        definitions[name] = _class_schema(kind, definitions)
-    return {"$ref": f"#/$defs/{name}"}
-
-
-def _class_schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    if is_typeddict(kind):
-        schema = _params_schema(_typed_dict_fields(kind), definitions)
-        _describe(schema, kind)
-        return schema
-    hints = get_type_hints(kind)
-    fields = {camel(field.name): (hints[field.name], not _may_be_missing(kind, field)) for field in attrs.fields(kind)}
-    return _params_schema(fields, definitions)
-
-
-def _may_be_missing(kind: Any, field: Any) -> bool:
-    """The converter leaves out texts that were not asked for, and what a kind of notification has not."""
-    return field.default is None and (kind in (Turn, Session) or kind.__module__.endswith(".results"))
+def _classes_in(kind: Any) -> Iterable[Any]:
+    """The classes that a type names, not those inside them."""
+    for argument in get_args(kind):
+        yield from _classes_in(argument)
+    if isinstance(kind, type) and get_origin(kind) is None and attrs.has(kind):
+        yield kind

@@ -1,0 +1,125 @@
+"""What each method does and each notification means, beyond the line in the table: Markdown, in the words of the wire.
+
+Only what is generated needs it.
+"""
+
+from __future__ import annotations
+
+_AGAIN = (
+    "With an `id` the call can be sent again: the same params give the entity as it now is and write nothing, other "
+    "params are a `conflict` (`idInUse`)."
+)
+_PAGED = "The next page has the same params and the `nextCursor` of this one as `cursor`."
+_RAW = "`rawResponse` comes only with `includeRaw: true`; `includeText: false` leaves both texts out."
+
+DETAILS: dict[str, str] = {
+    "session/create": f"A session is a conversation; it begins without rounds. {_AGAIN} A `parentId` must be there.",
+    "session/get": (
+        "Give `sessionId`, or the `externalId` by which another program knows the session. Where sessions of several "
+        "agents have that name, give `agent` too (`null`: the session of none)."
+    ),
+    "session/list": (
+        "The latest come first. All filters that are given must hold; without any, all sessions that are not archived "
+        f'are listed. {_PAGED} To follow what the list shows, subscribe with `session/subscribe` and its `seq`. With `scope: "all"` the sessions of all stores are '
+        "listed by `updatedAt` (or `activeAt`), each with its `store`, and what cannot be read stands in `unavailable`."
+    ),
+    "session/update": (
+        "What is left out is kept, `null` clears. `archived: true` sets `archivedAt` and takes the session out of "
+        "`session/list`, `false` brings it back. It can be sent again at any time."
+    ),
+    "session/delete": (
+        "It is gone with its rounds, requests, responses and turns, and so is what the feed keeps of them. Sessions "
+        "that came from it stay, with `parentId: null`."
+    ),
+    "session/history": (
+        "The rounds of a session, each with request, response and turns: one consistent snapshot a page. A page ends "
+        f"at `limit` rounds or about 8 MiB, and has one round at least. {_RAW} {_PAGED}"
+    ),
+    "store/list": (
+        "Give a `storeId` as `store` to a method that reads. A store that is gone is listed for 90 days, with "
+        "`available: false`. The register is written lazily, and not at all with `--no-register`."
+    ),
+    "round/create": (
+        "A round is one request and its response; all three are made together, and the response is `open`. Add turns "
+        f"to `response.id` with `turn/create`. {_AGAIN}"
+    ),
+    "round/get": "It comes with its request and its response, without turns.",
+    "round/update": "The object takes the place of the one that the round has.",
+    "round/list": f"Without requests, responses and turns; `session/history` has those. {_PAGED}",
+    "round/delete": (
+        "With `following: true` all later rounds of the session go too, as for editing a request and sending it again. "
+        "Other rounds keep their index, and no index is given twice."
+    ),
+    "request/get": "What was asked: its text, and its blocks where it was more than text.",
+    "request/update": "What is left out is kept.",
+    "response/get": "Its turns come with `response/status`, `turn/list` or `session/history`.",
+    "response/update": (
+        "What is left out is kept, `null` clears. Any status may follow any other. A response that is neither `open` "
+        "nor `requires_action` has an `endTime`: the given one, or now; one that becomes either loses it. `usage` is "
+        "replaced whole."
+    ),
+    "response/status": (
+        "The response with all its turns, and `isComplete`: whether none of them streams. It is true without turns "
+        f"too, so look at `response.status` where your client sets it. {_RAW}"
+    ),
+    "turn/create": (
+        "A turn is a part of a response that an agent streams: a message, a thought, the output of a tool. It begins "
+        "with `content`, which is no chunk, and belongs to this process until it ends (see leases). With another "
+        f"`status` than `streaming` it is stored whole, and ends at `streamStartTime`. {_AGAIN} The result always has "
+        "both texts, unless `includeText` is false."
+    ),
+    "turn/append": (
+        "Adds to the end of `content`, of `rawResponse`, or of both. With `chunk`, the ordinal of the piece, it can be "
+        "sent again: the next ordinal is stored, one that is stored already is acknowledged and not stored again, also "
+        "after the turn's end. Without it the piece is stored as the next. An `interrupted` turn goes back to "
+        "`streaming`, and its response to `open`; one that has ended is a `conflict`. Sent as a notification it has no "
+        "answer, and a failure comes as `turn/rejected`. It costs the same however long the turn is."
+    ),
+    "turn/update": (
+        "What is left out is kept, `null` clears. `content` replaces the whole text and leaves the ordinals of chunks "
+        "as they are. A turn ends by a `status` other than `streaming`: it gets its `streamEndTime`, and `content`, "
+        "`rawResponse` and the end stay as they are from then on; other fields may still change. Of the ended ones "
+        "only an `interrupted` turn can become `streaming` again."
+    ),
+    "turn/get": "Always with `rawResponse`, unless `includeText` is false.",
+    "turn/delete": "Other turns keep their index.",
+    "turn/list": f"{_RAW} {_PAGED}",
+    "turn/latest": "`null` where the response has no turns.",
+    "toolCall/upsert": (
+        "A call with a new `id` is added at the end of the turn's `toolCalls`; of one that is there, what is left out "
+        "is kept. It may be sent again, and also when the turn has ended."
+    ),
+    "toolCall/delete": "Its output, if it is a turn of its own, stays.",
+    "turn/subscribe": (
+        "Give one of the three ids, or none for the store. The result is the state at `seq`; `turn/updated` then comes "
+        "for each later change in range, whichever process made it. With `since`, everything after that `seq` is sent "
+        "again instead of a state, and `storeId` says which history that `seq` is of; where that cannot be done, "
+        "`reset` is true and the state comes. A store that is not there yet is waited for. Subscriptions end with the "
+        "connection."
+    ),
+    "turn/unsubscribe": "Nothing is sent for the subscription after the answer.",
+    "session/subscribe": (
+        "The result is the session at `seq`, or for the store the 50 that changed last; `session/updated` then comes "
+        "for each later change. `since` and `storeId` are as in `turn/subscribe`."
+    ),
+    "session/unsubscribe": "Nothing is sent for the subscription after the answer.",
+    "transaction/run": (
+        "All are stored, or none. An operation sees what those before it did. The error of the one that failed is the "
+        "error of the request, with its position in `data.operation`. Operations name no store: the transaction's own "
+        "`scope` and `workspace` hold for all. Subscribers are sent each change by itself."
+    ),
+    "rpc.discover": (
+        "Methods with params, results and errors, and all types, for generators and tools. What the server sends by "
+        "itself stands in `x-notifications`."
+    ),
+    "server/health": "It never waits behind other requests, and answers while a store is locked or gone.",
+    "server/info": "It never waits behind other requests.",
+    "turn/updated": (
+        "Sent for each committed change to a turn in a subscription's range, in the order of `seq`. Neighbouring "
+        "appends to one turn may be joined into one."
+    ),
+    "session/updated": "Sent for each committed change to a session, or to a round, request or response of it.",
+    "subscription/ended": "The last that is sent for a subscription that the client did not end itself.",
+    "turn/rejected": "An append that was sent as a notification failed, and nothing of it is stored.",
+    "server/healthChanged": "The `status` of a store is another than was told before, or its file was opened again.",
+}
