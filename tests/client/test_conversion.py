@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ GOLDEN = Path(__file__).parents[1] / "protocol" / "golden"
 
 def golden(name: str, part: str) -> list[dict[str, Any]]:
     """The exchanges of a golden file that have this part."""
-    exchanges = json.loads((GOLDEN / f"{name.replace('/', '-')}.json").read_text(encoding="utf-8"))
+    exchanges = json.loads((GOLDEN / f"{re.sub('[/.]', '-', name)}.json").read_text(encoding="utf-8"))
     return [_with_clocks(exchange) for exchange in exchanges if part in exchange]
 
 

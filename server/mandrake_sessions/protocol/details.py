@@ -20,8 +20,9 @@ DETAILS: dict[str, str] = {
     ),
     "session/list": (
         "The latest come first. All filters that are given must hold; without any, all sessions that are not archived "
-        f'are listed. {_PAGED} To follow what the list shows, subscribe with `session/subscribe` and its `seq`. With `scope: "all"` the sessions of all stores are '
-        "listed by `updatedAt` (or `activeAt`), each with its `store`, and what cannot be read stands in `unavailable`."
+        f"are listed. {_PAGED} To follow what the list shows, subscribe with `session/subscribe` and its `seq`. With "
+        '`scope: "all"` the sessions of all stores are listed by `updatedAt` (or `activeAt`), each with its `store`, '
+        "and what cannot be read stands in `unavailable`."
     ),
     "session/update": (
         "What is left out is kept, `null` clears. `archived: true` sets `archivedAt` and takes the session out of "

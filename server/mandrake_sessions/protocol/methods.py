@@ -46,8 +46,8 @@ class Access(Enum):
 class Method:
     """A method as it is declared. ``params`` is a TypedDict, ``result`` a type of ``model`` or ``results``.
     ``not_found``, ``conflict``: what its errors of these kinds may be about; errors of other kinds depend on its
-    ``access`` alone (``errors_of.py``). ``reads_all``: whether it can read all stores at once, which gives the last type
-    of ``result``. ``protocol/details.py`` says more of what it does."""
+    ``access`` alone (``errors_of.py``). ``reads_all``: whether it can read all stores at once, which gives the last
+    type of ``result``. ``protocol/details.py`` says more of what it does."""
 
     name: str
     params: Any
