@@ -29,6 +29,8 @@ MAX_AHEAD_MS = 24 * 60 * 60 * 1000
 
 # Costs lie below it.
 COST_BOUND = 10**6
+# Characters of a text that is no longer than any bound.
+_SHORT = 4096
 
 # Of a POSIX system, or of Windows with a drive or a server.
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
@@ -66,6 +68,8 @@ def text_bytes(path: str, value: str) -> int:
 
 def long_text(path: str, value: Any) -> str:
     """The text of a turn: bounded, so that one message can carry it back."""
+    if type(value) is str and len(value) <= _SHORT and value.isascii():
+        return value
     result = text(path, value)
     if len(result) * 4 > MAX_TEXT_BYTES and byte_length(result) > MAX_TEXT_BYTES:
         raise text_too_large(path)

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from mandrake_sessions.connection.answers import SLICE
-from mandrake_sessions.connection.notification_cache import encode_piece, is_short_piece
+from mandrake_sessions.connection.notification_cache import encode_piece
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Change, ChangeKind, TurnStatus
 from mandrake_sessions.protocol.notifications import turn_updated
@@ -39,13 +39,19 @@ def test_it_equals_what_the_encoder_makes(content: str | None, raw_response: str
     change = evolve(PIECE, content=content, raw_response=raw_response)
     subscription = new_id()
     expected = encode(turn_updated(subscription, change, raw=raw, text=text))
-    ours = b'{"subscriptionId":"' + subscription.encode() + b'"' + encode_piece(change, raw=raw, text=text)
+    piece = encode_piece(change, raw=raw, text=text)
+    assert piece is not None
+    ours = b'{"subscriptionId":"' + subscription.encode() + b'"' + piece
     assert ours == expected + b"}"
     assert json.loads(ours[:-1])["turnId"] == change.turn_id
 
 
 def test_what_is_long_or_no_append_is_encoded_as_ever() -> None:
-    assert is_short_piece(evolve(PIECE, content="x" * (SLICE - 1)))
-    assert not is_short_piece(evolve(PIECE, content="x" * SLICE))
-    assert not is_short_piece(evolve(PIECE, content=None, raw_response="x" * SLICE))
-    assert not is_short_piece(evolve(PIECE, kind=ChangeKind.TURN_UPDATED))
+    def is_short(change: Change) -> bool:
+        return encode_piece(change, raw=True, text=True) is not None
+
+    assert is_short(evolve(PIECE, content="x" * (SLICE - 1)))
+    assert not is_short(evolve(PIECE, content="x" * SLICE))
+    assert not is_short(evolve(PIECE, content=None, raw_response="x" * SLICE))
+    assert not is_short(evolve(PIECE, kind=ChangeKind.TURN_UPDATED))
+    assert not is_short(evolve(PIECE, turn_id='"'))

@@ -153,6 +153,10 @@ class StoreFollower:
             return False
         newest = max([subscription.position for subscription in every])
         told = self._advance(newest, self._ahead.get(newest) or self._changes.since(newest, look=look), until)
+        if len(every) == 1 and not self._ahead:
+            # There is none behind.
+            self._sweep = None
+            return told is not None and (look or self._changes.recent(told) != [])
         if self._sweep is None or self._sweep >= newest:
             # Whoever began below the sweep, or a whole new lap.
             self._sweep = min([subscription.position for subscription in self.subscriptions.every()], default=newest)

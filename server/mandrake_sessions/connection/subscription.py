@@ -16,6 +16,9 @@ _DELETED = {
     ChangeKind.ROUND_DELETED: "round_id",
     ChangeKind.TURN_DELETED: "turn_id",
 }
+_About = tuple[ChangeKind, str, str | None, str | None, str | None]
+# So many answers of `about` are kept, each of which may be as long as the list of all subscriptions.
+_KEPT = 64
 
 
 class Subscription:
@@ -73,6 +76,8 @@ class SubscriptionIndex:
     def __init__(self) -> None:
         self._all: dict[str, Subscription] = {}
         self._by_scope: dict[tuple[str, str | None], dict[Subscription, None]] = {}
+        # What `about` found, until a subscription begins or ends: a stream is asked about for each of its pieces.
+        self._about: dict[_About, list[Subscription]] = {}
 
     def __len__(self) -> int:
         return len(self._all)
@@ -85,11 +90,13 @@ class SubscriptionIndex:
 
     def add(self, subscription: Subscription) -> None:
         self._all[subscription.id] = subscription
+        self._about.clear()
         for key in _keys(subscription.scope):
             self._by_scope.setdefault(key, {})[subscription] = None
 
     def remove(self, subscription: Subscription) -> None:
         del self._all[subscription.id]
+        self._about.clear()
         for key in _keys(subscription.scope):
             same = self._by_scope[key]
             del same[subscription]
@@ -98,6 +105,15 @@ class SubscriptionIndex:
 
     def about(self, change: Change) -> list[Subscription]:
         """Those whose scope covers the change; its kind may still be none that they are told of."""
+        key = (change.kind, change.session_id, change.round_id, change.response_id, change.turn_id)
+        found = self._about.get(key)
+        if found is None:
+            if len(self._about) >= _KEPT:
+                self._about.clear()
+            found = self._about[key] = self._find(change)
+        return found
+
+    def _find(self, change: Change) -> list[Subscription]:
         found: list[Subscription] = []
         for key in _keys_of_change(change):
             found.extend(self._by_scope.get(key, ()))

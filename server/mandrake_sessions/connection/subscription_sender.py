@@ -28,7 +28,8 @@ class SubscriptionSender:
         read."""
         if self._outbound.is_full:
             return False
-        self._outbound.send_parts(self._notifications.message(subscription, run))
+        is_shared = len(self._subscriptions) > 1
+        self._outbound.send_parts(self._notifications.message(subscription, run, is_shared=is_shared))
         subscription.position = run[-1].seq
         if subscription.is_ended_by(run[-1]):
             self.end(subscription, "deleted")

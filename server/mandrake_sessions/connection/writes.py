@@ -17,7 +17,7 @@ from mandrake_sessions.connection.waiting_queue import WaitingQueue
 from mandrake_sessions.errors import Busy, Cancelled, FileMoved, TakesLong
 from mandrake_sessions.large_work import LargeWork
 from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.protocol.converter import structure_params
+from mandrake_sessions.protocol.converter import structure_params, structure_plain
 from mandrake_sessions.protocol.methods import Access
 from mandrake_sessions.protocol.store_params import own_params
 from mandrake_sessions.store_places import StorePlace
@@ -47,7 +47,7 @@ def take_writes(queue: WaitingQueue, place: StorePlace) -> list[Call]:
         size += call.weight
         if group and (len(group) == MAX_GROUP or size > GROUP_BYTES):
             break
-        if not access_of(call).writes or call.place != place:
+        if not access_of(call).writes or (call.place is not place and call.place != place):
             break
         if group and is_long(call):
             break
@@ -185,7 +185,8 @@ def _are_appends(group: list[Call]) -> bool:
 
 def _piece(call: Call) -> Any:
     """The params of an append, or what is wrong with them."""
+    kind = method_of(call).params
     try:
-        return structure_params(own_params(call.params), method_of(call).params)
+        return structure_plain(call.params, kind) or structure_params(own_params(call.params), kind)
     except Exception as error:
         return error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Literal, get_args, get_origin, is_typeddict
+from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 import attrs
 from cattrs import Converter
@@ -42,6 +42,27 @@ def structure_params(value: dict[str, Any], params: Any) -> Any:
         return _structure_hook(params)(value, params)
     except Exception:
         return _explained(value, params)
+
+
+def structure_plain(value: dict[str, Any], params: Any) -> dict[str, Any] | None:
+    """What ``structure_params`` gives for params that are strings, integers and booleans under their own names, in a
+    fraction of its time; None where anything in them needs a closer look."""
+    fields, required = _plain_fields(params)
+    result = {}
+    for name, given in value.items():
+        known = fields.get(name)
+        if known is None or type(given) is not known[1]:
+            return None
+        result[known[0]] = given
+    return result if required <= result.keys() else None
+
+
+@cache
+def _plain_fields(params: Any) -> tuple[dict[str, tuple[str, type]], frozenset[str]]:
+    """The name and the type of each plain field, by its name on the wire; and the fields that have to be there."""
+    hints = get_type_hints(params)
+    fields = {camel(name): (name, kind) for name, kind in hints.items() if kind in (str, int, bool)}
+    return fields, params.__required_keys__
 
 
 @cache

@@ -20,6 +20,7 @@ MAX_HEADER_BYTES = 64 * 1024
 PREFIX_BYTES = 4096
 _MAX_LENGTH_DIGITS = 15
 _BLANK = b" \t\r\n"
+_LAST_BLANK = max(_BLANK)
 _BOM = b"\xef\xbb\xbf"
 _CONTENT_LENGTH = b"content-length"
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
@@ -98,8 +99,11 @@ class LineFramer:
         *lines, rest = data.split(b"\n")
         frames: list[Frame] = []
         for line in lines:
-            self._add(line)
-            frames += self._take()
+            if self._is_whole(line):
+                frames.append(line)
+            else:
+                self._add(line)
+                frames += self._take()
         if rest:
             self._add(rest)
         return frames
@@ -118,6 +122,12 @@ class LineFramer:
         if self._dropped is None and parts:
             self._dropped = NoRoom(_beginning(parts))
         return bool(parts)
+
+    def _is_whole(self, line: bytes) -> bool:
+        """Whether it is a message as it stands, as most are: nothing came before it, and no blanks are around it."""
+        if not line or self._size or self._dropped is not None:
+            return False
+        return len(line) <= self.max_bytes and line[0] > _LAST_BLANK < line[-1]
 
     def _add(self, part: bytes) -> None:
         if self._dropped is None:

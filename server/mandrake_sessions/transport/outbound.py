@@ -86,7 +86,12 @@ class Outbound:
     def send_parts(self, parts: Sequence[Encoded]) -> None:
         """Queue a message in parts. Long parts are not copied, so messages that share one take its memory once."""
         assert self.framer is not None
-        before, after = self.framer.around(sum(map(len, parts)))
+        size = sum(map(len, parts))
+        in_memory = [part for part in parts if isinstance(part, bytes)]
+        if size <= PART_BYTES and len(in_memory) == len(parts):
+            self.send_encoded(b"".join(in_memory))
+            return
+        before, after = self.framer.around(size)
         for part in (before, *parts, after):
             if isinstance(part, Spooled) or len(part) > PART_BYTES:
                 self.flush()

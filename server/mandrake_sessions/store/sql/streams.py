@@ -142,7 +142,8 @@ class PieceWriter:
 
     def flush(self) -> None:
         """Insert what was taken."""
-        self._tell()
+        if self._told is not None:
+            self._tell()
         rows, self._rows = self._rows, []
         if len(rows) == 1:
             self._tx.sql.execute(_INSERT, rows[0])
@@ -154,7 +155,8 @@ class PieceWriter:
 
     def _note(self, stream: Stream, content: str | None, raw_response: str | None) -> None:
         if self._told is not stream:
-            self._tell()
+            if self._told is not None:
+                self._tell()
             self._told = stream
         self._texts.append(content)
         self._raw_texts.append(raw_response)

@@ -80,6 +80,8 @@ def is_fold_due(pieces: int, size: int) -> bool:
 def joined(texts: Iterable[str | None]) -> str | None:
     """None where no piece had any."""
     present = [text for text in texts if text is not None]
+    if len(present) == 1 and isinstance(present[0], str):
+        return present[0]
     return together(present) if present else None
 
 

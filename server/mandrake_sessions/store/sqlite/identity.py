@@ -23,6 +23,9 @@ _TICK_NS = 50_000_000
 # Some changes set no time of the directory (a mount over one of the files). A full look finds them after at most so
 # many seconds.
 _FULL_LOOK_SECONDS = 1.0
+# A look counts for so long. Between a look and the end of a transaction the files may change in any case, and a large
+# transaction takes longer than this.
+_LOOK_COUNTS_SECONDS = 0.0005
 
 
 def file_key(path: str) -> FileKey | None:
@@ -50,7 +53,7 @@ class FileIdentity:
         self._directory = os.path.dirname(path)  # noqa: PTH120
         self._known = {suffix: file_key(path + suffix) for suffix in SUFFIXES}
         self._unchanged: tuple[int, int, int] | None = None
-        self._full_look_at = 0.0
+        self._full_look_at = self._found_at = 0.0
         self._links: set[str] = set()
         self.content = Content(path)
 
@@ -68,6 +71,12 @@ class FileIdentity:
     def is_same(self) -> bool:
         """Whether every file has its place, and nobody has overwritten the database."""
         return not self.content.is_overwritten and self._is_in_place()
+
+    @property
+    def was_just_found(self) -> bool:
+        """Whether ``is_found`` said yes a moment ago. In a stream of appends, the look after one commit is the look
+        before the next."""
+        return time.monotonic() - self._found_at < _LOOK_COUNTS_SECONDS
 
     def _is_in_place(self) -> bool:
         """Whether every file has its place."""
@@ -93,7 +102,9 @@ class FileIdentity:
         """The same, and a look at the database's own name: the time of the directory does not show a mount over the
         file."""
         content = self.content
-        return content.is_intact and self._is_in_place() and content.identity == self._known[DATABASE]
+        is_found = content.is_intact and self._is_in_place() and content.identity == self._known[DATABASE]
+        self._found_at = time.monotonic() if is_found else 0.0
+        return is_found
 
     @property
     def is_linked_elsewhere(self) -> bool:

@@ -246,7 +246,9 @@ class SqliteStore:
 def _is_current(held: Database) -> bool:
     """Whether it is open, its name still leads to it, and it is not read-only for a reason that has gone."""
     diagnosis = held.diagnosis
-    if not held.is_usable or held.history.is_lost or diagnosis.is_cut_off or not held.identity.is_same:
+    if not held.is_usable or held.history.is_lost or diagnosis.is_cut_off:
+        return False
+    if not (held.identity.was_just_found or held.identity.is_same):
         return False
     read_only = diagnosis.read_only
     return read_only is None or read_only is not StorageReason.READ_ONLY or not may_write(held.path)

@@ -130,7 +130,8 @@ class _Outermost:
             # A part of the transaction met damage: the rest may depend on that part.
             raise diagnosis.failure
         seq = running.seq
-        if not database.identity.content.is_wal_whole:
+        identity = database.identity
+        if not (identity.was_just_found or identity.content.is_wal_whole):
             # The COMMIT might copy what is not there into the database.
             raise FileMoved(database.path)
         database.control.execute("COMMIT")
