@@ -23,8 +23,8 @@ _TICK_NS = 50_000_000
 # Some changes set no time of the directory (a mount over one of the files). A full look finds them after at most so
 # many seconds.
 _FULL_LOOK_SECONDS = 1.0
-# A look counts for so long. Between a look and the end of a transaction the files may change in any case, and a large
-# transaction takes longer than this.
+# For an append, a look counts for so long. The files may change between a look and the end of a transaction in any
+# case, and a large transaction takes longer than this.
 _LOOK_COUNTS_SECONDS = 0.0005
 
 
@@ -74,8 +74,7 @@ class FileIdentity:
 
     @property
     def was_just_found(self) -> bool:
-        """Whether ``is_found`` said yes a moment ago. In a stream of appends, the look after one commit is the look
-        before the next."""
+        """Whether ``is_found`` said yes a moment ago."""
         return time.monotonic() - self._found_at < _LOOK_COUNTS_SECONDS
 
     def _is_in_place(self) -> bool:

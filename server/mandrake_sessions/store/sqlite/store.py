@@ -124,6 +124,13 @@ class SqliteStore:
         self.open()
         return self._database()
 
+    def _appended_to(self) -> Database | None:
+        """The open file in the middle of a stream of appends: the look after one COMMIT is the look before the next."""
+        held = self._held
+        if held is None or not held.is_usable or held.history.is_lost or not held.diagnosis.may_be_written:
+            return None
+        return held if held.identity.was_just_found else None
+
     def _budget(self, *, wait: bool) -> float:
         return self._settings.busy_timeout if wait else 0
 
@@ -132,7 +139,9 @@ class SqliteStore:
     ) -> AbstractContextManager[SqliteTransaction]:
         if budget is None:
             budget = self._budget(wait=wait)
-        database = self._database(wait=wait)
+        database = self._appended_to() if appends_only else None
+        if database is None:
+            database = self._database(wait=wait)
         return transaction(database, self._settings, appends_only=appends_only, budget=budget, at=at)
 
     def reading(self) -> AbstractContextManager[StoreConnection]:
@@ -246,9 +255,7 @@ class SqliteStore:
 def _is_current(held: Database) -> bool:
     """Whether it is open, its name still leads to it, and it is not read-only for a reason that has gone."""
     diagnosis = held.diagnosis
-    if not held.is_usable or held.history.is_lost or diagnosis.is_cut_off:
-        return False
-    if not (held.identity.was_just_found or held.identity.is_same):
+    if not held.is_usable or held.history.is_lost or diagnosis.is_cut_off or not held.identity.is_same:
         return False
     read_only = diagnosis.read_only
     return read_only is None or read_only is not StorageReason.READ_ONLY or not may_write(held.path)

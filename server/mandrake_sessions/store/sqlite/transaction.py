@@ -131,7 +131,7 @@ class _Outermost:
             raise diagnosis.failure
         seq = running.seq
         identity = database.identity
-        if not (identity.was_just_found or identity.content.is_wal_whole):
+        if not ((self._appends_only and identity.was_just_found) or identity.content.is_wal_whole):
             # The COMMIT might copy what is not there into the database.
             raise FileMoved(database.path)
         database.control.execute("COMMIT")
