@@ -30,6 +30,9 @@ CREATE TABLE session_now (
     next_round_index INTEGER NOT NULL DEFAULT 0,
     state TEXT NOT NULL DEFAULT 'idle',
     active_at INTEGER NOT NULL,
+    -- Of a copy that is being written, in several transactions: the process that writes it. Until the last of them
+    -- nobody is shown the session, and the feed says nothing of it.
+    copying_lease TEXT,
     create_hash BLOB,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
@@ -80,6 +83,11 @@ CREATE INDEX session_by_parent_and_seq ON session (parent_id, archived_at IS NOT
 WHERE parent_id IS NOT NULL;
 CREATE INDEX session_by_parent_and_activity ON session (parent_id, archived_at IS NOT NULL, active_at, pk)
 WHERE parent_id IS NOT NULL;
+CREATE INDEX session_copying ON session (pk) WHERE copying_lease IS NOT NULL;
+
+-- Up to this number the feed need not have a change for each: copied rows take numbers, and only their session is told
+-- of.
+ALTER TABLE store ADD COLUMN copied_seq INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE round ADD COLUMN origin TEXT NOT NULL DEFAULT 'user';
 -- The first original of a copied round.

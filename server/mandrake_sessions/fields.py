@@ -58,6 +58,15 @@ class SessionUpdate(SessionFields, total=False):
     """Whether the session is put away: `session/list` leaves it out then."""
 
 
+class NewFork(TypedDict, total=False):
+    through_round_id: str | None
+    """The last round that is copied, of that session. Default: ``None``, all of them."""
+    title: str | None
+    """What a list shows for the copy. Default: the title of the session that is copied."""
+    id: str
+    """The copy's id, so that the call can be sent again. Default: a new UUID."""
+
+
 class SessionsWanted(TypedDict, total=False):
     """Which sessions a list holds. All that is given must hold."""
 

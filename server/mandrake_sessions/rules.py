@@ -268,6 +268,8 @@ SESSION_UPDATE: Mapping[str, Rule] = {
     "archived": boolean,
 }
 
+FORK: Mapping[str, Rule] = {"id": uuid, "through_round_id": optional(uuid), "title": optional(text)}
+
 ROUND: Mapping[str, Rule] = {
     "id": uuid,
     "request_id": uuid,

@@ -311,6 +311,11 @@ class MemoryStore:
     def may_be_written(self) -> bool:
         return self.is_open
 
+    @property
+    def is_writing(self) -> bool:
+        running = None if self._held is None else self._held.running
+        return running is not None and running.thread == threading.get_ident()
+
     def open(self) -> None:
         if self._held is None:
             memory = _memories.get(self.name)

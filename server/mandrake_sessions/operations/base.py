@@ -17,6 +17,9 @@ from mandrake_sessions.store.sql.values import digest
 
 T = TypeVar("T")
 
+# Ids that a create call may be given.
+_IDS = ("id", "request_id", "response_id", "parent_id", "through_round_id")
+
 
 class Operations:
     """``store``: what the operations of the subclasses read and write."""
@@ -65,7 +68,7 @@ def create_hash(given: Mapping[str, Any], columns: Mapping[str, Any], **parents:
     """
     if "id" not in columns:
         return None
-    ids = {name: columns[name] for name in ("id", "request_id", "response_id", "parent_id") if name in columns}
+    ids = {name: columns[name] for name in _IDS if name in columns}
     return digest({**given, **ids, **parents})
 
 

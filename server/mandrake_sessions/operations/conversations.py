@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from mandrake_sessions import rules
 from mandrake_sessions.operations.feed import Feed
+from mandrake_sessions.operations.forking import ForkOperations
 from mandrake_sessions.operations.history import HistoryOperations
 from mandrake_sessions.operations.pruning import PruningOperations
 from mandrake_sessions.operations.rounds import RoundOperations
@@ -15,7 +16,9 @@ from mandrake_sessions.operations.turns import TurnOperations
 from mandrake_sessions.store.interface import EntityStore
 
 
-class Conversations(PruningOperations, SessionOperations, RoundOperations, TurnOperations, HistoryOperations):
+class Conversations(
+    PruningOperations, SessionOperations, ForkOperations, RoundOperations, TurnOperations, HistoryOperations
+):
     """What a store holds, whatever store it is. ``feed`` reads its changes."""
 
     def __init__(self, store: EntityStore) -> None:

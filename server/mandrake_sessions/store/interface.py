@@ -235,6 +235,10 @@ class EntityStore(Protocol):
     def reconnects(self) -> int:
         """How often it was opened again."""
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether a transaction of this thread runs."""
+
     def transaction(
         self, *, appends_only: bool = False, wait: bool = True, budget: float | None = None, at: int | None = None
     ) -> AbstractContextManager[Transaction]:
@@ -248,6 +252,7 @@ class EntityStore(Protocol):
     def reading(self) -> AbstractContextManager[Sql]:
         """One state of the store for the block: this thread's snapshot, its transaction's view, or one taken now."""
 
+    def snapshot(self, *, wait: bool = True) -> Snapshot: ...
     def last_seq(self) -> int:
         """The ``seq`` of the last committed change, inside a transaction of that one's own; 0 in a new store."""
 
@@ -286,9 +291,8 @@ class Store(EntityStore, Protocol):
     def reopened_at(self) -> int:
         """The ``seq`` of the store that was opened last, before anything was written to it here."""
 
-    # States, and what runs now.
+    # What runs now.
 
-    def snapshot(self, *, wait: bool = True) -> Snapshot: ...
     def interrupt_write(self) -> None:
         """End the write that runs now on another thread; it raises ``Cancelled`` there, and nothing of it is stored.
         Does nothing where none is in the middle of a statement."""

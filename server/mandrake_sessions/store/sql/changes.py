@@ -255,6 +255,11 @@ def pruned_seq(sql: Sql) -> int:
 
 
 def last_kept(sql: Sql) -> int:
+    """The newest change that the feed holds, or need not hold (see ``copying.py``); 0 where there is none."""
+    return max(newest_row(sql), int(_of_store(sql, "copied_seq", decode_number)))
+
+
+def newest_row(sql: Sql) -> int:
     """The newest change that the feed holds; 0 where it is empty."""
     (seq,) = sql.execute("SELECT coalesce(max(seq), 0) FROM feed").fetchone()
     return int(seq)

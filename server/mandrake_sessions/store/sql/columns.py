@@ -86,6 +86,7 @@ SESSION: Final[Mapping[str, Decoder]] = {
     "next_round_index": decode_number,
     "state": word_of(SessionState),
     "active_at": decode_integer,
+    "copying_lease": optional(decode_text),
     **_MADE,
 }
 
@@ -196,6 +197,7 @@ TEXT: Final[Mapping[str, Decoder]] = {
 STORE: Final[Mapping[str, Decoder]] = {
     "store_id": decode_uuid,
     "pruned_seq": decode_number,
+    "copied_seq": decode_number,
     "created_at": decode_integer,
     "file_id": optional(decode_text),
 }

@@ -8,8 +8,7 @@ from attrs import frozen
 
 from mandrake_sessions.model import ChangeKind, TurnStatus
 from mandrake_sessions.store.interface import Dialect, Sql, Transaction
-from mandrake_sessions.store.sql.changes import pruned_seq, store_id
-from mandrake_sessions.store.sql.seq import last_seq
+from mandrake_sessions.store.sql.changes import newest_row, pruned_seq, store_id
 from mandrake_sessions.store.sql.turns import fold_turn, turn_by_pk
 
 # A row's number, ordinal, sizes and index entry, about.
@@ -46,7 +45,7 @@ class FeedExtent:
 
 
 def feed_extent(sql: Sql) -> FeedExtent:
-    return FeedExtent(store_id(sql) or "", pruned_seq(sql), last_seq(sql))
+    return FeedExtent(store_id(sql) or "", pruned_seq(sql), newest_row(sql))
 
 
 def measure_feed(sql: Sql, after: int, rows: int, size: int) -> FeedSpan | None:

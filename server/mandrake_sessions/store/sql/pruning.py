@@ -7,6 +7,7 @@ from functools import cache
 
 from mandrake_sessions.model import PrunableSession
 from mandrake_sessions.store.interface import Dialect, Sql
+from mandrake_sessions.store.sql.sessions import SHOWN
 
 # When the last piece of any of its turns came: appends do not move `updated_at`.
 _LAST_PIECE = """
@@ -41,7 +42,7 @@ def _untouched(dialect: Dialect, rest: str) -> str:
         SELECT s.id, s.title, s.archived_at IS NOT NULL AS is_archived, {last_change} AS last_change,
                s.round_count, s.pk
         FROM session s
-        WHERE s.updated_at < ? AND (s.archived_at IS NOT NULL OR NOT ?)
+        WHERE {SHOWN} AND s.updated_at < ? AND (s.archived_at IS NOT NULL OR NOT ?)
           AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.session_pk = s.pk AND t.status = 'streaming')
     ) AS found
     WHERE last_change < ? {rest}

@@ -104,6 +104,11 @@ class RoundRow:
         return int(self.row[_INDEX])
 
     @property
+    def columns(self) -> dict[str, Any]:
+        """Its values as they are stored; those of its parts by the names that ``_columns`` gives them."""
+        return dict(zip(_SELECTION.names, self.row, strict=True))
+
+    @property
     def weight(self) -> int:
         """About how many bytes they take in an answer."""
         return _FRAME_BYTES + row_bytes(self.row)

@@ -11,7 +11,8 @@ from mandrake_sessions.store.sql.values import MAX_NUMBER
 def last_seq(sql: Sql) -> int:
     """The store's ``seq`` as the connection sees it; 0 before the first change.
 
-    Sessions and texts are looked at too: where the feed has lost its newest rows, no number may be given twice.
+    Sessions and texts are looked at too: where the feed has lost its newest rows, no number may be given twice. So are
+    the numbers of copies, which the feed does not have.
     """
     (seq,) = sql.execute(_last_seq(sql.dialect)).fetchone()
     return int(seq)
@@ -23,5 +24,6 @@ def _last_seq(dialect: Dialect) -> str:
         "(SELECT max(seq) FROM feed)",
         f"(SELECT max(seq) FROM session WHERE seq < {MAX_NUMBER})",
         f"(SELECT max(pk) FROM text WHERE pk < {MAX_NUMBER})",
+        f"(SELECT max(copied_seq) FROM store WHERE copied_seq < {MAX_NUMBER})",
     )
     return f"SELECT {dialect.greatest(*(f'coalesce({number}, 0)' for number in newest))}"

@@ -21,6 +21,8 @@ PREVIEW_LENGTH = 200
 _FRAME_BYTES = 400
 
 _STREAMING = "s.state = 'running'"
+# A session that is being copied into is shown to nobody (see ``copying.py``).
+SHOWN = "s.copying_lease IS NULL"
 # How a session stands, told from its turns and its latest round, for a statement about the table `session`.
 STATE_NOW = """
 CASE WHEN EXISTS (SELECT 1 FROM turn t WHERE t.session_pk = session.pk AND t.status = 'streaming') THEN 'running'
@@ -183,9 +185,21 @@ def latest_moment(sql: Sql, pk: int) -> int:
     return int(moment)
 
 
+def is_there(sql: Sql, session_id: str) -> bool:
+    """Whether there is a session of that id, readable or not."""
+    statement = f"SELECT 1 FROM session s WHERE s.id = ? AND {SHOWN}"
+    return sql.execute(statement, (session_id,)).fetchone() is not None
+
+
 def children_of(sql: Sql, session_id: str) -> list[int]:
     """The pks of the sessions that came from it."""
     return [pk for (pk,) in sql.execute("SELECT pk FROM session WHERE parent_id = ? ORDER BY pk", (session_id,))]
+
+
+def forks_at(sql: Sql, session_id: str, round_id: str) -> list[int]:
+    """The pks of those that were copied from it up to a round."""
+    statement = "SELECT pk FROM session WHERE parent_id = ? AND forked_from_round_id = ? ORDER BY pk"
+    return [pk for (pk,) in sql.execute(statement, (session_id, round_id))]
 
 
 def delete_session(tx: Transaction, pk: int) -> None:
@@ -314,7 +328,7 @@ def _arms(sql: Sql, wanted: SessionFilter) -> list[tuple[list[str], list[Any]]]:
             arms = [(["s.state = ?", whose], [state, *given]) for state, whose, given in of_agents]
     archived = (False, True) if wanted.archived is None else (wanted.archived,)
     return [
-        ([*own, "(s.archived_at IS NOT NULL) = ?", *conditions], [*given, value, *values])
+        ([*own, "(s.archived_at IS NOT NULL) = ?", SHOWN, *conditions], [*given, value, *values])
         for own, given in arms
         for value in archived
     ]
@@ -382,7 +396,7 @@ def _select(dialect: Dialect, rest: str) -> str:
 
 
 def _one(sql: Sql, where: str, value: str | int, *, lenient: bool = False) -> StoredSession | None:
-    row = sql.execute(_select(sql.dialect, where), (value,)).fetchone()
+    row = sql.execute(_select(sql.dialect, f"{where} AND {SHOWN}"), (value,)).fetchone()
     return None if row is None else _stored(row, lenient=lenient)
 
 

@@ -86,11 +86,19 @@ def tool_calls_of(sql: Sql, turn_pks: Iterable[int]) -> dict[int, list[ToolCall]
 
 def each_tool_call(sql: Sql, turn_pk: int) -> Iterator[ToolCall]:
     """The calls of one turn, each read when it is asked for, and left out if it cannot be read."""
+    return readable(sql, _rows_of(sql, turn_pk), _tool_call)
+
+
+def stored_tool_calls(sql: Sql, turn_pk: int) -> Iterator[dict[str, Any]]:
+    """The same as columns, with the values as they are stored."""
+    return readable(sql, _rows_of(sql, turn_pk), _as_stored)
+
+
+def _rows_of(sql: Sql, turn_pk: int) -> Iterator[Row]:
     # Their numbers first: SQLite would sort the rows, and hold all of them for that.
     pks = sql.execute("SELECT pk FROM tool_call WHERE turn_pk = ? ORDER BY pk", (turn_pk,)).fetchall()
     statement = _select(sql.dialect, "WHERE pk = ?")
-    rows = (sql.execute(statement, pk).fetchone() for pk in pks)
-    return readable(sql, rows, _tool_call)
+    return (sql.execute(statement, pk).fetchone() for pk in pks)
 
 
 def tool_call_bytes(sql: Sql, turn_pks: Iterable[int]) -> dict[int, int]:
@@ -127,6 +135,12 @@ def _bytes_of_turns(dialect: Dialect) -> str:
         f"SELECT turn_pk, sum({approximate_bytes(dialect)}) FROM tool_call c"
         f" WHERE {dialect.among('turn_pk')} GROUP BY turn_pk"
     )
+
+
+def _as_stored(row: Row) -> dict[str, Any]:
+    """Raises Unreadable; what is decoded for that is not kept."""
+    _SELECTION.decode(row[_ID], row)
+    return {name: value for name, value in zip(_SELECTION.names, row, strict=True) if name in TOOL_CALL}
 
 
 def _tool_call(row: Row) -> ToolCall:

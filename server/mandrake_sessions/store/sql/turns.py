@@ -179,7 +179,7 @@ def insert_turn(
         **_DEFAULTS,
         "stream_start_time": created_at,
         **given,
-        **_sizes(byte_length(content), byte_length(raw_response)),
+        **sizes(byte_length(content), byte_length(raw_response)),
         "pk": pk,
         "seq": pk,
         "session_pk": of.session_pk,
@@ -234,7 +234,7 @@ def update_turn(
     if new_texts:
         insert_text(tx, stored.pk, seq, new_texts.get("content"), new_texts.get("raw_response"))
         lengths = {"content": stored.content_bytes, "raw_response": stored.raw_response_bytes}
-        row |= _sizes(**lengths | {name: byte_length(text) for name, text in new_texts.items()})
+        row |= sizes(**lengths | {name: byte_length(text) for name, text in new_texts.items()})
         row |= {f"{name}_pk": seq for name in new_texts}
     if taken_up:
         row["lease"] = tx.own_lease_id()
@@ -247,7 +247,7 @@ def fold_turn(tx: Transaction, stored: StoredTurn) -> None:
     fold(tx, stored.pk, stored.folded_chunks, stored.standing())
 
 
-def _sizes(content: int, raw_response: int) -> dict[str, int]:
+def sizes(content: int, raw_response: int) -> dict[str, int]:
     """The columns that say how many bytes the texts of a turn have, all of them folded."""
     return {"content_bytes": content, "raw_response_bytes": raw_response, "folded_bytes": content + raw_response}
 

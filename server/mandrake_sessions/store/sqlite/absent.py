@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from sqlite3 import connect
-from typing import Any
+from typing import Any, NoReturn
 
 from mandrake_sessions.errors import WriteNeeded
 from mandrake_sessions.files import file_size
@@ -38,6 +38,7 @@ class EmptyStore:
     """A store that holds nothing and cannot be written: each write raises ``WriteNeeded``."""
 
     is_current = True
+    is_writing = False
     reconnects = 0
 
     def __init__(self) -> None:
@@ -57,6 +58,9 @@ class EmptyStore:
     @contextmanager
     def reading(self) -> Iterator[StoreConnection]:
         yield self._connection
+
+    def snapshot(self, *, wait: bool = True) -> NoReturn:  # noqa: ARG002
+        raise WriteNeeded
 
     def last_seq(self) -> int:
         return 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mandrake_sessions.errors import Busy
+from mandrake_sessions.stopping import check_wanted
 from mandrake_sessions.store.sqlite.failures import is_locked
 from mandrake_sessions.waiting import backoff
 
@@ -33,6 +34,7 @@ def retry_while_locked(work: Callable[[], T], budget: float, path: str, on_busy:
         except sqlite3.OperationalError as error:
             if not is_locked(error):
                 raise
+            check_wanted()
             if on_busy is not None:
                 on_busy()
             if delays is None:

@@ -57,6 +57,11 @@ class SqliteStore:
         held = self._held
         return held is not None and _is_current(held)
 
+    @property
+    def is_writing(self) -> bool:
+        running = None if self._held is None else self._held.running
+        return running is not None and running.thread == threading.get_ident()
+
     def open(self) -> None:
         with self._state:
             self._path = absolute_name(self._path)
