@@ -18,7 +18,7 @@ MANY_TOOL_CALLS = 100
 MANY_OPERATIONS = 50
 
 # What these take depends on how much hangs from what they are about.
-_DELETIONS = frozenset({"session/delete", "round/delete", "turn/delete"})
+_OF_ANY_SIZE = frozenset({"session/delete", "session/fork", "round/delete", "turn/delete"})
 # Their answer is the turn as it is, whatever was sent.
 _GIVE_A_TURN = frozenset({"turn/update", "turn/create"})
 
@@ -50,7 +50,7 @@ def may_take_long(name: str, params: Any, weight: int) -> bool:
     Where this says no, what it is about may be large yet: see ``brief.py``."""
     if name == "turn/append":
         return False
-    if weight > LARGE_MESSAGE or name in _DELETIONS:
+    if weight > LARGE_MESSAGE or name in _OF_ANY_SIZE:
         return True
     if name == "transaction/run":
         return _is_long_transaction(params)
@@ -62,7 +62,7 @@ def _is_long_transaction(params: Any) -> bool:
     if not isinstance(operations, list):
         return False
     light = all(
-        isinstance(operation, dict) and operation.get("method") not in (*_DELETIONS, *_GIVE_A_TURN)
+        isinstance(operation, dict) and operation.get("method") not in (*_OF_ANY_SIZE, *_GIVE_A_TURN)
         for operation in operations
     )
     return not light or len(operations) > MANY_OPERATIONS

@@ -24,6 +24,7 @@ from mandrake_sessions.errors import Busy, Cancelled, FileMoved
 from mandrake_sessions.handlers.context import SubscriptionContext
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.methods import Access
+from mandrake_sessions.stopping import Stoppable
 from mandrake_sessions.store.interface import Snapshot
 from mandrake_sessions.store_places import StorePlace
 
@@ -72,13 +73,13 @@ class Lane:
             return True
 
     def cancel(self, message_id: Any) -> bool:
-        """End a request that waits or reads; whether there was one. A write that runs may be committed in this moment:
-        it goes on."""
+        """End a request that waits, reads or writes in steps; whether there was one. Another write that runs may be
+        committed in this moment: it goes on."""
         call = self.queue.find(message_id)
         if call is not None:
             self._finish(call, Cancelled("the request was cancelled before it was carried out"))
             return True
-        return self._now.cancel_read(message_id) or self._long_reads.cancel(message_id)
+        return self._now.cancel(message_id) or self._long_reads.cancel(message_id)
 
     def fail_waiting(self, place: StorePlace, error: Exception) -> None:
         """The store cannot be opened: answer the calls that wait for it with why. One that could not be made is empty
@@ -141,14 +142,18 @@ class Lane:
         """One transaction for the writes at the head of the queue; one that may take long has its own, on the thread,
         and all that came after it waits."""
         runner: Runner = self._runners.thread
+        stoppable: Stoppable | None = None
         if is_long(call):
             self.queue.remove(call)
             group = [call]
             work = partial(self._writes.write_long, call, manager)
+            if access_of(call) is Access.WRITE_IN_STEPS:
+                stoppable = Stoppable()
+                work = partial(self._writes.write_in_steps, call, manager, stoppable)
         else:
             group, runner = take_writes(self.queue, place), self._runners.calls
             work = partial(self._writes.write, group, manager, lock_was_held=self._lock.busy is not None)
-        return self._start(runner, group, work, self._finish_group, writes_to=manager)
+        return self._start(runner, group, work, self._finish_group, writes_to=manager, stoppable=stoppable)
 
     def _read(self, call: Call, manager: SessionManager, place: StorePlace, access: Access) -> bool:
         subscriptions, calls = self._context.subscriptions, self._runners.calls
@@ -182,9 +187,10 @@ class Lane:
         work: Callable[[], T],
         then: Callable[[list[Call], T], None],
         writes_to: SessionManager | None = None,
+        stoppable: Stoppable | None = None,
     ) -> bool:
         """Have calls carried out that were taken out of the queue; ``then`` is given what came of them."""
-        self._now.calls, self._now.writes_to = group, writes_to
+        self._now.calls, self._now.writes_to, self._now.stoppable = group, writes_to, stoppable
         return runner.run(work, partial(self._ended, group, then))
 
     def _ended(self, group: list[Call], then: Callable[[list[Call], T], None], outcome: T | Exception) -> None:

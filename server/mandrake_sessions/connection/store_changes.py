@@ -55,6 +55,17 @@ class _Attachment:
     watch: Watch
 
 
+@frozen
+class _Asked:
+    """What was known when a read of the feed after ``seq`` was asked for. ``commit_seq``: of this process's last
+    commit."""
+
+    seq: int
+    commit_seq: int
+    times_heard: int
+    reconnects: int
+
+
 class StoreChanges:
     """``store_id``: of the store that is open now, where it is known. ``is_waiting``: whether what was asked for is
     still being read. ``sessions``: those that were read with the changes, until all of these are sent."""
@@ -159,8 +170,10 @@ class PrefetchedChanges(StoreChanges):
     def __init__(self, manager: SessionManager, runner: Runner, follower: Follower, store_id: str | None) -> None:
         # What was read last, or why nothing could be, by the place in the feed that it follows.
         self._found: dict[int, list[Change] | Exception] = {}
-        # Nothing stood in the feed after this place when it was read last, and nothing was heard of since.
+        # Nothing stood in the feed after this place when it was read last, up to this commit, and nothing was heard of
+        # since. Copies take numbers, and the feed does not tell of them.
         self._nothing_after: int | None = None
+        self._nothing_until = 0
         self._times_heard = 0
         self._is_reading = False
         # The attempt to follow the store that goes on now.
@@ -213,14 +226,14 @@ class PrefetchedChanges(StoreChanges):
 
     def _read(self, seq: int) -> list[Change]:
         commit = self._commit
-        if self._nothing_after is not None and self._nothing_after <= seq and (commit is None or commit.seq <= seq):
+        is_read = commit is None or commit.seq <= max(seq, self._nothing_until)
+        if self._nothing_after is not None and self._nothing_after <= seq and is_read:
             return []
         found = self._found.get(seq)
         if found is None and not self._is_reading:
             self._is_reading = True
-            self._runner.run(
-                partial(self._prefetch, seq), partial(self._prefetched, seq, self._times_heard, self._reconnects)
-            )
+            asked = _Asked(seq, 0 if commit is None else commit.seq, self._times_heard, self._reconnects)
+            self._runner.run(partial(self._prefetch, seq), partial(self._prefetched, asked))
         if isinstance(found, Exception):
             if isinstance(found, FeedPruned):
                 del self._found[seq]
@@ -235,27 +248,21 @@ class PrefetchedChanges(StoreChanges):
         found = self.manager.feed.sessions_now(session_ids) if session_ids else {}
         return changes, {session_id: found.get(session_id) for session_id in session_ids}
 
-    def _prefetched(
-        self,
-        seq: int,
-        times_heard: int,
-        reconnects: int,
-        outcome: tuple[list[Change], dict[str, Session | None]] | Exception,
-    ) -> None:
+    def _prefetched(self, asked: _Asked, outcome: tuple[list[Change], dict[str, Session | None]] | Exception) -> None:
         self._is_reading = False
-        if reconnects != self._reconnects:
+        if asked.reconnects != self._reconnects:
             # The store was closed or opened again meanwhile.
             return
         if isinstance(outcome, Exception):
-            self._found = {seq: outcome}
+            self._found = {asked.seq: outcome}
             if not isinstance(outcome, FeedPruned):
                 asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._heard)
         elif outcome[0]:
             changes, sessions = outcome
-            self._found = {seq: changes}
+            self._found = {asked.seq: changes}
             self.sessions.append(sessions)
-        elif times_heard == self._times_heard:
-            self._nothing_after = seq
+        elif asked.times_heard == self._times_heard:
+            self._nothing_after, self._nothing_until = asked.seq, asked.commit_seq
         self._follower.news()
 
 

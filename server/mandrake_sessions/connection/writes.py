@@ -20,6 +20,7 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.converter import structure_params, structure_plain
 from mandrake_sessions.protocol.methods import Access
 from mandrake_sessions.protocol.store_params import own_params
+from mandrake_sessions.stopping import Stoppable
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.spool import Encoded
 
@@ -88,6 +89,18 @@ class WriteGroups:
         """One write that may take long."""
         with LargeWork(as_writer=True), manager.transaction(wait=False):
             return [self._attempt(call, manager)]
+
+    def write_in_steps(self, call: Call, manager: SessionManager, work: Stoppable) -> list[Any]:
+        """One write that takes a transaction for each of its steps. ``work`` can be stopped between two of them."""
+        try:
+            with work:
+                outcome = answer(call, manager, self._subscriptions.prepare(manager))
+            self._subscriptions.was_given(manager, manager.store.last_seq())
+        except (Busy, FileMoved):
+            raise
+        except Exception as error:
+            return [error]
+        return [outcome]
 
     def _write(self, group: list[Call], manager: SessionManager) -> list[Any]:
         if _are_appends(group):

@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 from mandrake_sessions.errors import PYTHON, StorageFailure, StorageReason, Wording, Words, in_words
 from mandrake_sessions.files import file_size
 from mandrake_sessions.maintenance.words import plural, size_text
+from mandrake_sessions.store.sql.hidden import NO_LEASE, hidden_sessions
 from mandrake_sessions.store.sql.leases import streaming_leases, turn_ids_of_lease
 from mandrake_sessions.store.sqlite import checkup
 from mandrake_sessions.store.sqlite.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
@@ -35,6 +36,7 @@ from mandrake_sessions.store.sqlite.permissions import mode_against_owner, mode_
 from mandrake_sessions.store.sqlite.reading import reading
 from mandrake_sessions.store.sqlite.replacing import second_names
 from mandrake_sessions.store.sqlite.rescue import rescued_copies
+from mandrake_sessions.store.sqlite.schema import columns_of
 from mandrake_sessions.store.sqlite.verify import broken_references, check_ours, integrity, is_empty
 from mandrake_sessions.version import __version__
 from mandrake_sessions.workspaces import WORKSPACE_DIRECTORY, own_directory
@@ -66,6 +68,7 @@ class Cure(StrEnum):
     ROWS = "rows"
     COUNTERS = "counters"
     ORPHANS = "orphans"
+    HALF_COPIES = "halfCopies"
     FREE_PAGES = "freePages"
     WAL = "wal"
 
@@ -237,6 +240,17 @@ def _turns(connection: StoreConnection, database: str) -> Finding:
     return Finding("turns", Level.OK, "no turn streams for a process that is gone")
 
 
+def _half_copies(connection: StoreConnection, database: str) -> Finding:
+    if "copying_lease" not in columns_of(connection, "session"):
+        # An older schema, which has no forks.
+        return Finding("forks", Level.OK, _NO_HALF_COPIES)
+    found = hidden_sessions(connection)
+    if left := [each for each in found if each.lease != NO_LEASE and is_dead_lease(database, each.lease)]:
+        text = f"{plural(len(left), 'half-copied session')} of a process that is gone; the next server deletes it"
+        return Finding("forks", Level.WARNING, text, Cure.HALF_COPIES)
+    return Finding("forks", Level.OK, _NO_HALF_COPIES)
+
+
 def _free_pages(connection: StoreConnection, _database: str) -> Finding:
     space = checkup.space(connection)
     text = f"{size_text(space.free)} of {size_text(space.total)} are free"
@@ -320,7 +334,8 @@ _IN_ORDER = {
     "counters": "every counter is right",
 }
 _CURES = {"references": Cure.ROWS, "rows": Cure.ROWS, "counters": Cure.COUNTERS}
-_CONTENTS: tuple[Callable[[StoreConnection, str], Finding], ...] = (_ledger, _turns, _free_pages)
+_NO_HALF_COPIES = "no session is half copied by a process that is gone"
+_CONTENTS: tuple[Callable[[StoreConnection, str], Finding], ...] = (_ledger, _turns, _half_copies, _free_pages)
 _OUTSIDE: tuple[Callable[[str], Finding], ...] = (
     _wal,
     _leases,

@@ -19,6 +19,7 @@ from mandrake_sessions.maintenance.checkup import (
     private_directories,
 )
 from mandrake_sessions.maintenance.words import plural
+from mandrake_sessions.operations.half_copies import remove_half_copies
 from mandrake_sessions.operations.leases import interrupt_orphans
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sqlite import checkup
@@ -97,6 +98,11 @@ def _mark_orphans(store: SqliteStore) -> str | None:
     return f"marked {plural(count, 'turn')} as interrupted" if count else None
 
 
+def _remove_half_copies(store: SqliteStore) -> str | None:
+    count = remove_half_copies(store)
+    return f"deleted {plural(count, 'half-copied session')}" if count else None
+
+
 def _free_pages(store: SqliteStore) -> str | None:
     freed = False
     while store.give_back():
@@ -131,6 +137,7 @@ _INSIDE: dict[Cure, Callable[[SqliteStore], str | Repair | None]] = {
     Cure.ROWS: _delete_strays,
     Cure.COUNTERS: _mend_counters,
     Cure.ORPHANS: _mark_orphans,
+    Cure.HALF_COPIES: _remove_half_copies,
     Cure.FREE_PAGES: _free_pages,
     Cure.WAL: _empty_wal,
 }

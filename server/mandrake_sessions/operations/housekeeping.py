@@ -1,4 +1,5 @@
-"""Idle work, a list of tasks. The task of all stores: the feed is pruned by size and age."""
+"""Idle work, a list of tasks. Those of all stores: the feed is pruned by size and age, and what is left of forks is
+deleted."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from mandrake_sessions.ids import now_ms
+from mandrake_sessions.operations.half_copies import HalfCopies
 from mandrake_sessions.store import idle
 from mandrake_sessions.store.interface import IdleTask, Store
 from mandrake_sessions.store.sql import feed_pruning
@@ -42,7 +44,7 @@ class Housekeeper:
 
 def housekeeper(store: Store, max_bytes: int, max_age: float) -> Housekeeper:
     """Keeps a store in order, with its feed at about ``max_bytes`` and ``max_age`` seconds."""
-    return Housekeeper([FeedPruner(store, max_bytes, max_age), *store.idle_tasks()])
+    return Housekeeper([FeedPruner(store, max_bytes, max_age), HalfCopies(store), *store.idle_tasks()])
 
 
 class FeedPruner:

@@ -20,6 +20,7 @@ from mandrake_sessions.model import (
     RoundPage,
 )
 from mandrake_sessions.operations.base import Operations, check_same, create_hash, id_in_use
+from mandrake_sessions.operations.sessions import touch_session
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_index, encode_index, take_page
 from mandrake_sessions.store.interface import Transaction
 from mandrake_sessions.store.sql import changes, rounds, sessions, turns
@@ -188,6 +189,9 @@ def _change_part(
 def _delete_round(tx: Transaction, stored: rounds.StoredRound) -> int:
     """Delete a round with all that hangs from it; gives how many turns that were."""
     turn_pks = turns.turn_pks_of_round(tx.sql, stored.pk)
+    round_ = stored.detail.round
+    for child_pk in sessions.forks_at(tx.sql, round_.session_id, round_.id):
+        touch_session(tx, child_pk, {"forked_from_round_id": None})
     seq = tx.next_seq()
     changes.forget_turns(tx, turn_pks)
     changes.forget_round(tx, stored)

@@ -32,6 +32,7 @@ class Access(Enum):
     READ = "a short read"
     LONG_READ = "a read that may take long: from a snapshot taken in its turn, beside what follows"
     WRITE = "a write"
+    WRITE_IN_STEPS = "a write in several short transactions, on a thread"
     APPEND = "a write of streamed text"
     FOLLOW = "a read that begins a subscription"
     UNSUBSCRIBE = "the end of a subscription"
@@ -39,7 +40,7 @@ class Access(Enum):
     SERVICE = "about the server itself; never waits behind others"
 
     def __init__(self, _: str) -> None:
-        self.writes = self.name in ("WRITE", "APPEND")
+        self.writes = self.name in ("WRITE", "WRITE_IN_STEPS", "APPEND")
 
 
 @frozen
@@ -201,6 +202,13 @@ STORE_LIST = _method(
     Access.STORES,
     "The stores that this user has used.",
     not_found=(),
+)
+SESSION_FORK = _method(
+    "session/fork",
+    params.SessionFork,
+    model.Session,
+    Access.WRITE_IN_STEPS,
+    "Copy a session, or its beginning, as a session of its own.",
 )
 ROUND_CREATE = _method(
     "round/create",

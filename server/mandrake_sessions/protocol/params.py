@@ -7,6 +7,7 @@ below each says what it means, and its default.
 from typing import Any, Literal, Required, TypedDict
 
 from mandrake_sessions.fields import (
+    NewFork,
     NewRound,
     NewTurn,
     RequestUpdate,
@@ -111,6 +112,11 @@ class SessionList(Page, SessionsWanted, total=False):
 class SessionChange(SessionUpdate, total=False):
     session_id: Required[str]
     """The session."""
+
+
+class SessionFork(NewFork, total=False):
+    session_id: Required[str]
+    """The session that is copied."""
 
 
 class SessionHistory(Page, RawChoice, total=False):

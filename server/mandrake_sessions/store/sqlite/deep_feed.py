@@ -13,8 +13,9 @@ from mandrake_sessions.model import ChangeKind
 from mandrake_sessions.store.sql.values import MAX_NUMBER
 from mandrake_sessions.store.sqlite import checkup
 from mandrake_sessions.store.sqlite.connect import StoreConnection
-from mandrake_sessions.store.sqlite.deep_rules import STANDING, found
+from mandrake_sessions.store.sqlite.deep_rules import STANDING, copied_seq, found
 from mandrake_sessions.store.sqlite.problems import Mend, Problem
+from mandrake_sessions.store.sqlite.schema import columns_of
 
 
 def _words(*kinds: ChangeKind) -> str:
@@ -38,6 +39,8 @@ _CREATIONS = (
     ("round", ChangeKind.ROUND_CREATED, "round_pk"),
     ("turn", ChangeKind.TURN_CREATED, "turn_pk"),
 )
+# The changes that have the number of what they created. A session that was copied is told of when all of it is there.
+_AT_ONCE = _CREATIONS[1:]
 # The parts of a round, each with the stored words of the change to it.
 _UPDATES = (
     ("round", _words(ChangeKind.ROUND_UPDATED)),
@@ -53,7 +56,7 @@ MISPLACED: Final = f"""(
     OR kind IN ({_OF_ROUNDS}) AND round_pk IS NULL
     OR kind IN ({_OF_SESSIONS}) AND round_pk IS NOT NULL
     OR turn_pk > seq OR round_pk > seq OR session_pk > seq
-    OR {" OR ".join(f"kind = '{kind.value}' AND {column} <> seq" for _, kind, column in _CREATIONS)}
+    OR {" OR ".join(f"kind = '{kind.value}' AND {column} <> seq" for _, kind, column in _AT_ONCE)}
     OR kind = '{ChangeKind.SESSION_DELETED.value}' AND EXISTS (SELECT 1 FROM session s WHERE s.pk = feed.session_pk)
     OR EXISTS (SELECT 1 FROM round r WHERE r.pk = feed.round_pk AND r.session_pk <> feed.session_pk)
 )"""
@@ -100,34 +103,38 @@ def feed_and_entities(connection: StoreConnection) -> Iterator[Problem]:
         return
     rows = f"FROM feed WHERE seq > {pruned} AND {MISPLACED}"
     yield from found(connection, "feed", "seq", rows, "change about the wrong entity for its kind", Mend.FEED)
-    yield from _without_creation(connection, pruned, last)
-    yield from _without_last_change(connection, pruned, last)
-    yield from _without_update(connection, pruned)
-    yield from _gaps(connection, pruned, last)
+    copies = Copies(connection)
+    yield from _without_creation(connection, pruned, last, copies)
+    yield from _without_last_change(connection, pruned, last, copies)
+    yield from _without_update(connection, pruned, copies)
+    yield from _gaps(connection, max(pruned, copies.last), last)
 
 
-def _without_creation(connection: StoreConnection, pruned: int, last: int) -> Iterator[Problem]:
+def _without_creation(connection: StoreConnection, pruned: int, last: int, copies: Copies) -> Iterator[Problem]:
     for table, kind, column in _CREATIONS:
+        at = "true" if table == "session" else "f.seq = e.pk"
         rows = (
-            f"FROM {table} e WHERE e.pk > {pruned} AND e.pk <= {last} AND NOT EXISTS ("
-            f"SELECT 1 FROM feed f WHERE f.seq = e.pk AND f.kind = '{kind.value}' AND f.{column} = e.pk)"
+            f"FROM {table} e WHERE e.pk > {pruned} AND e.pk <= {last} AND NOT {copies.untold[table]} AND NOT EXISTS ("
+            f"SELECT 1 FROM feed f WHERE {at} AND f.kind = '{kind.value}' AND f.{column} = e.pk)"
         )
         yield from found(connection, "feed", "e.pk", rows, f"{table} whose creation the feed has lost", Mend.FEED)
 
 
-def _without_last_change(connection: StoreConnection, pruned: int, last: int) -> Iterator[Problem]:
+def _without_last_change(connection: StoreConnection, pruned: int, last: int, copies: Copies) -> Iterator[Problem]:
     """The ``seq`` of a turn or a session is that of the last change of it."""
     for table, seqs in (("turn", TURN_SEQS), ("session", SESSION_SEQS)):
         rows = (
             f"FROM ({seqs}) e WHERE e.seq <= {last}"
+            f" AND NOT (e.last IS NULL AND e.seq = e.pk AND {copies.untold[table]})"
             f" AND CASE WHEN e.last > {pruned} THEN e.seq <> e.last ELSE e.seq > {pruned} END"
         )
         sentence = f"{table}.seq that is not the last change of the {table} in the feed"
         yield from found(connection, "feed", "e.pk", rows, sentence, Mend.FEED)
 
 
-def _without_update(connection: StoreConnection, pruned: int) -> Iterator[Problem]:
-    """The parts of a round are created at one time: those that have not changed since have the same ``updated_at``."""
+def _without_update(connection: StoreConnection, pruned: int, copies: Copies) -> Iterator[Problem]:
+    """The parts of a round are created at one time: those that have not changed since have the same ``updated_at``.
+    Copies have the times of what was copied."""
     unchanged = ", ".join(
         f"CASE WHEN {table}.pk NOT IN (SELECT f.round_pk FROM feed f WHERE f.round_pk IS NOT NULL"
         f" AND f.kind IN ({words})) THEN {table}.updated_at END AS {table}_at"
@@ -136,10 +143,29 @@ def _without_update(connection: StoreConnection, pruned: int) -> Iterator[Proble
     rows = (
         f"FROM (SELECT round.pk, {unchanged} FROM round JOIN request ON request.pk = round.pk"
         f" JOIN response ON response.pk = round.pk WHERE round.pk > {pruned}) e"
-        " WHERE e.round_at <> e.request_at OR e.request_at <> e.response_at OR e.round_at <> e.response_at"
+        f" WHERE NOT {copies.untold['round']}"
+        " AND (e.round_at <> e.request_at OR e.request_at <> e.response_at OR e.round_at <> e.response_at)"
     )
     sentence = "round, request or response whose update the feed has lost"
     yield from found(connection, "feed", "e.pk", rows, sentence, Mend.FEED)
+
+
+class Copies:
+    """Rows that the feed need not tell of, since they were copied: ``last`` is their last number, ``untold`` says by
+    table whether ``e`` is one of them. Of a copied session the feed tells once it is whole."""
+
+    def __init__(self, connection: StoreConnection) -> None:
+        self.last = copied_seq(connection)
+        if "copying_lease" not in columns_of(connection, "session"):
+            # An older schema, which has no copies.
+            self.untold = dict.fromkeys(("session", "round", "turn"), "false")
+            return
+        of_copy = "(SELECT r.pk FROM round r WHERE r.copied_from_id IS NOT NULL)"
+        self.untold = {
+            "session": "(e.pk IN (SELECT s.pk FROM session s WHERE s.copying_lease IS NOT NULL))",
+            "round": f"(e.pk <= {self.last} AND e.pk IN {of_copy})",
+            "turn": f"(e.pk <= {self.last} AND e.pk IN (SELECT t.pk FROM turn t WHERE t.round_pk IN {of_copy}))",
+        }
 
 
 def _gaps(connection: StoreConnection, pruned: int, last: int) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from mandrake_sessions.store.sql.standing import LAST_PIECE
 from mandrake_sessions.store.sql.values import MAX_NUMBER
@@ -10,6 +11,10 @@ from mandrake_sessions.store.sqlite import checkup
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.migrate import known_migrations, user_version
 from mandrake_sessions.store.sqlite.problems import Mend, Problem
+from mandrake_sessions.store.sqlite.schema import columns_of
+
+# No store has made so many copies: with a greater number no other could follow for long.
+MAX_COPIED: Final = MAX_NUMBER // 2
 
 # A turn as appends see it: while it streams, its last piece has values that its row does not have yet.
 STANDING = f"""
@@ -88,7 +93,8 @@ def numbers(connection: StoreConnection) -> Iterator[Problem]:
     """The feed gave every number, and another one can follow."""
     odd = f"FROM feed WHERE seq < 1 OR seq > {MAX_NUMBER}"
     yield from found(connection, "numbers", "seq", odd, "change with an impossible number", Mend.NUMBERS)
-    (last,) = connection.execute(f"SELECT coalesce(max(seq), 0) FROM feed WHERE seq <= {MAX_NUMBER}").fetchone()
+    (newest,) = connection.execute(f"SELECT coalesce(max(seq), 0) FROM feed WHERE seq <= {MAX_NUMBER}").fetchone()
+    last = max(newest, copied_seq(connection))
     for table, column in (("session", "seq"), ("turn", "seq"), ("round", "pk"), ("turn", "pk"), ("text", "pk")):
         beyond = f"FROM {table} WHERE {column} > {last} AND {column} <= {MAX_NUMBER}"
         sentence = f"{table}.{column} above {last}, the newest change of the feed"
@@ -96,8 +102,22 @@ def numbers(connection: StoreConnection) -> Iterator[Problem]:
     for table in ("session", "turn"):
         early = f"FROM {table} WHERE seq < pk"
         yield from found(connection, "numbers", "pk", early, f"{table} changed before its creation", Mend.VALUES)
+    if "copied_seq" in columns_of(connection, "store"):
+        beyond = f"FROM store WHERE copied_seq > {MAX_COPIED}"
+        yield from found(connection, "store", "copied_seq", beyond, "copied_seq that cannot be", Mend.STORE_ROW)
     pruned = f"FROM store WHERE pruned_seq > {last}"
     yield from found(connection, "numbers", "pruned_seq", pruned, "pruned_seq above the newest change", Mend.FEED)
+
+
+def copied_seq(connection: StoreConnection) -> int:
+    """The last number of a copied row, up to which the feed need not have a change for each number; 0 where there is
+    none."""
+    if "copied_seq" not in columns_of(connection, "store"):
+        return 0
+    (last,) = connection.execute(
+        f"SELECT coalesce(max(copied_seq), 0) FROM store WHERE copied_seq <= {MAX_COPIED}"
+    ).fetchone()
+    return int(last)
 
 
 def counters(connection: StoreConnection) -> Iterator[Problem]:

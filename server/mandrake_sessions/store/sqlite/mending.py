@@ -20,15 +20,22 @@ from mandrake_sessions.store.sql.values import MAX_NUMBER, is_uuid
 from mandrake_sessions.store.sqlite import checkup
 from mandrake_sessions.store.sqlite.connect import StoreConnection, connect
 from mandrake_sessions.store.sqlite.deep_check import deep_check
+from mandrake_sessions.store.sqlite.deep_rules import copied_seq
 from mandrake_sessions.store.sqlite.failures import storage_failure
 from mandrake_sessions.store.sqlite.immediate import immediate
-from mandrake_sessions.store.sqlite.mending_feed import mark, mend_feed, mend_numbers
+from mandrake_sessions.store.sqlite.mending_feed import mark, mend_feed, mend_numbers, next_number
 from mandrake_sessions.store.sqlite.mending_relations import mend_relations
 from mandrake_sessions.store.sqlite.mending_texts import mend_texts
 from mandrake_sessions.store.sqlite.mending_values import mend_values
 from mandrake_sessions.store.sqlite.migrate import known_migrations, record_migration, user_version
 from mandrake_sessions.store.sqlite.problems import Mend
-from mandrake_sessions.store.sqlite.schema import altered_parts, expected_parts, missing_parts, strange_parts
+from mandrake_sessions.store.sqlite.schema import (
+    altered_parts,
+    columns_of,
+    expected_parts,
+    missing_parts,
+    strange_parts,
+)
 
 # One mend may reveal what another one has to mend.
 _ROUNDS = 4
@@ -133,9 +140,13 @@ def _mend_store_row(connection: StoreConnection) -> None:
     store_id = kept[1] if good and kept is not None and len(rows) == 1 else str(uuid.uuid4())
     pruned = kept[2] if kept is not None and 0 <= kept[2] <= last and len(rows) == 1 else last
     created = kept[3] if kept is not None and kept[3] >= 0 else now_ms()
+    row = {"store_id": store_id, "pruned_seq": pruned, "created_at": created}
+    if "copied_seq" in columns_of(connection, "store"):
+        # Where it is lost, any row may be a copy.
+        row["copied_seq"] = copied_seq(connection) or next_number(connection) - 1
     connection.execute("DELETE FROM store")
     connection.execute(
-        "INSERT INTO store (store_id, pruned_seq, created_at) VALUES (?, ?, ?)", (store_id, pruned, created)
+        f"INSERT INTO store ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
     )
 
 

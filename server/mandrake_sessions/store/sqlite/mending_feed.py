@@ -12,6 +12,8 @@ from mandrake_sessions.store.sql.values import MAX_NUMBER
 from mandrake_sessions.store.sqlite.checkup import delete_stray_changes
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.deep_feed import MISPLACED, SESSION_SEQS, TURN_SEQS
+from mandrake_sessions.store.sqlite.deep_rules import copied_seq
+from mandrake_sessions.store.sqlite.schema import columns_of
 
 # How many changes one step deletes: it holds their numbers, and each step reads the feed from its beginning.
 _STEP_CHANGES = 100_000
@@ -22,7 +24,7 @@ _KINDS = ", ".join(f"'{kind.value}'" for kind in ChangeKind)
 def next_number(connection: StoreConnection) -> int:
     """A number above every number in use, whatever the feed has lost."""
     tables = ("feed.seq", "session.seq", "session.pk", "round.pk", "turn.seq", "turn.pk", "text.pk")
-    highest = 0
+    highest = copied_seq(connection)
     for table, column in (name.split(".") for name in tables):
         statement = f"SELECT coalesce(max({column}), 0) FROM {table} WHERE {column} < {MAX_NUMBER // 2}"
         highest = max(highest, connection.execute(statement).fetchone()[0])
@@ -81,7 +83,9 @@ def mark(connection: StoreConnection) -> None:
     The number before it is one that nobody has seen: also a subscriber with all changes so far is behind then.
     """
     seq = next_number(connection) + 1
-    session = connection.execute("SELECT pk FROM session ORDER BY seq DESC LIMIT 1").fetchone()
+    # An older schema has no copies.
+    shown = "WHERE copying_lease IS NULL" if "copying_lease" in columns_of(connection, "session") else ""
+    session = connection.execute(f"SELECT pk FROM session {shown} ORDER BY seq DESC LIMIT 1").fetchone()
     if session is not None:
         kind, pk, data = ChangeKind.SESSION_UPDATED, session[0], None
         connection.execute("UPDATE session SET seq = ? WHERE pk = ?", (seq, pk))
