@@ -62,6 +62,8 @@ def make_rows() -> Rows:
     rows["request"]["pk"] = rows["response"]["pk"] = rows["response_usage"]["pk"] = rows["turn"]["round_pk"] = rows[
         "round"
     ]["pk"]
+    # One that is shown.
+    rows["session"]["copying_lease"] = None
     rows["tool_call"] |= {"pk": next(numbers), "turn_pk": rows["turn"]["pk"]}
     rows["turn"]["folded_chunks"] = rows["turn"]["chunk_count"] - 100
     rows["text"]["turn_pk"] = rows["turn"]["pk"]

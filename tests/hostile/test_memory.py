@@ -164,6 +164,7 @@ def _write_at_once(client: Heavy, filled: Filled) -> None:
     client.at_once(*(("session/update", session | {"title": str(count)}) for count in counts))
     client.at_once(*(("request/update", {"requestId": filled.request, "content": str(count)}) for count in counts))
     client.at_once(*(("response/update", {"responseId": response, "status": "open"}) for _ in counts))
+    client.at_once(("session/fork", session), ("session/fork", session))
     many = [{"method": "turn/update", "params": turn | {"outputTokens": 9 + count}} for count in counts]
     many += [{"method": "session/update", "params": session | {"title": f"{count}."}} for count in counts]
     client.call("transaction/run", operations=many)

@@ -117,6 +117,8 @@ FIELDS: dict[str, st.SearchStrategy[Params]] = {
     ),
     "session/update": few_of(session_fields) | few_of(session_fields, archived=st.booleans()),
     "session/delete": st.just({}),
+    # The round is a number, which picks one of the session.
+    "session/fork": few_of({"id": own_ids, "throughRoundId": st.integers(0, 5), "title": st.none() | texts}),
     "round/create": some_of(
         {
             **dict.fromkeys(("id", "requestId", "responseId"), own_ids),
@@ -151,9 +153,9 @@ FIELDS: dict[str, st.SearchStrategy[Params]] = {
     "toolCall/delete": st.fixed_dictionaries({"toolCallId": call_ids}),
 }
 WEIGHTS = {
-    "session/create": 4, "session/update": 6, "session/delete": 1, "round/create": 6, "round/update": 2,
-    "round/delete": 2, "request/update": 2, "response/update": 4, "turn/create": 10, "turn/append": 28,
-    "turn/update": 18, "turn/delete": 2, "toolCall/upsert": 11, "toolCall/delete": 6,
+    "session/create": 4, "session/update": 6, "session/delete": 1, "session/fork": 2, "round/create": 6,
+    "round/update": 2, "round/delete": 2, "request/update": 2, "response/update": 4, "turn/create": 10,
+    "turn/append": 28, "turn/update": 18, "turn/delete": 2, "toolCall/upsert": 11, "toolCall/delete": 6,
 }  # fmt: skip
 WRONG_VALUES: tuple[Any, ...] = (
     None,
@@ -286,6 +288,8 @@ def concrete(operation: Operation, model: Reference, sent: list[Call]) -> Call:
                 params |= _last_piece(model, params[name])
         if operation.loud:
             params[name] = params[name].upper()
+    if "throughRoundId" in params:
+        params["throughRoundId"] = _pick_round(model, params["sessionId"], params["throughRoundId"])
     if operation.spoilt is not None:
         names = sorted({*required, *checks, "typo", "_ignored"})
         where, what = operation.spoilt
@@ -317,6 +321,17 @@ def _pick(entity: str, about: int, model: Reference) -> str:
     return chosen[-1 - max(0, about - 2) % len(chosen)]
 
 
+def _pick_round(model: Reference, session_id: str, about: int) -> str:
+    """One of the session, or now and then of another one."""
+    try:
+        own = [each.fields["id"] for each in model.session(session_id).rounds]
+    except Refused:
+        own = []
+    known = [getattr(round_id, "value", round_id) for round_id in own]
+    chosen = [round_id for round_id in known if round_id is not None]
+    return chosen[about % len(chosen)] if about and chosen else _pick("round", about, model)
+
+
 def _ids(entity: str, model: Reference) -> list[str]:
     if entity == "session":
         every = [session.fields["id"] for session in model.sessions]
@@ -331,9 +346,12 @@ def _ids(entity: str, model: Reference) -> list[str]:
 
 def _last_piece(model: Reference, turn_id: str) -> Params:
     try:
-        content, raw_response = model.turn(turn_id)[2].pieces[-1]
+        piece = model.turn(turn_id)[2].pieces[-1]
     except (Refused, IndexError):
         return {}
+    if piece is None:
+        return {}
+    content, raw_response = piece
     return {"content": content, "rawResponse": raw_response}
 
 

@@ -183,6 +183,10 @@ WRITES: dict[str, tuple[tuple[str, ...], dict[str, Check]]] = {
     ),
     "session/update": (("sessionId",), {**SESSION, "archived": is_boolean}),
     "session/delete": (("sessionId",), {}),
+    "session/fork": (
+        ("sessionId",),
+        {"id": is_uuid, "throughRoundId": or_null(is_uuid), "title": or_null(is_text)},
+    ),
     "round/create": (
         ("sessionId", "content"),
         {"id": is_uuid, **REQUEST, "metadata": is_object, "origin": one_of(*ORIGINS), "createdAt": is_moment},
@@ -225,9 +229,12 @@ class Turn:
     content: str
     raw: str
     made_by: str | None
-    chunks: list[Seq] = field(default_factory=list)
+    # None: a piece of what was copied, of which the copy knows no more than that it was there.
+    chunks: list[Seq | None] = field(default_factory=list)
     # The two texts of each chunk.
-    pieces: list[tuple[str, str]] = field(default_factory=list)
+    pieces: list[tuple[str, str] | None] = field(default_factory=list)
+    # Nobody is told of it when it is made.
+    is_copy: bool = False
 
     @property
     def status(self) -> str:
@@ -379,11 +386,62 @@ class Reference:
         self.sessions.remove(session)
         self._bury("session", session.fields)
         for child in self.sessions:
-            if child.fields["parentId"] is not None and _is(session.fields["id"], child.fields["parentId"]):
+            if child.fields["parentId"] is not None and _same(session.fields["id"], child.fields["parentId"]):
                 child.fields |= {"parentId": None, "forkedFromRoundId": None}
                 self._touch(child, changed=True)
         self._next()
         return _deleted(1, [self._bury_round(each) for each in session.rounds])
+
+    def _session_fork(self, given: Params) -> Any:
+        if again := self._again("session", self.sessions, lambda s: s.fields["id"], given):
+            return session_view(again)
+        source = self.session(given["sessionId"])
+        last = source.rounds[-1] if source.rounds else None
+        if given.get("throughRoundId") is not None:
+            where, last = self.round(given["throughRoundId"])
+            if where is not source:
+                raise Refused("invalidParams", field="throughRoundId")
+        kept = ("agent", "source", "cwd", "title", "description", "metadata")
+        own = {"parentId": source.fields["id"], "relation": "fork", "parentToolCallId": None, "archivedAt": None}
+        fields = {
+            "id": given.get("id") or Id(), "externalId": None, **{name: source.fields[name] for name in kept}, **own,
+            "forkedFromRoundId": last.fields["id"] if last else None,
+            "createdAt": Clock(), "updatedAt": Clock(), "seq": self._next(),
+        }  # fmt: skip
+        if "title" in given:
+            fields["title"] = given["title"]
+        session = Session(fields, _made_by(given), [fields["createdAt"]])
+        for each in source.rounds[: source.rounds.index(last) + 1] if last else []:
+            session.rounds.append(self._copied(each, session))
+        self.sessions.append(session)
+        return session_view(session)
+
+    def _copied(self, source: Round, into: Session) -> Round:
+        """A copy of a round, of which the new session has the moments."""
+        ids = {name: Id() for name in ("id", "requestId", "responseId")}
+        common = {"roundId": ids["id"], "updatedAt": AnyClock()}
+        origin = source.fields["copiedFromId"] or source.fields["id"]
+        fields = source.fields | ids | {"sessionId": into.fields["id"], "copiedFromId": origin, "updatedAt": AnyClock()}
+        response = source.response | common | {"id": ids["responseId"]}
+        streaming = any(turn.status == "streaming" for turn in source.turns)
+        if streaming and response["status"] in NOT_ENDED:
+            response |= {"status": "interrupted", "endTime": Clock()}
+        new = Round(fields, source.request | common | {"id": ids["requestId"]}, response, None)
+        new.next_turn, into.next_round = source.next_turn, source.fields["index"] + 1
+        new.turns = [self._copied_turn(turn, ids["responseId"]) for turn in source.turns]
+        into.moments += [fields["createdAt"], response["endTime"] or 0]
+        for turn in new.turns:
+            into.moments += [turn.fields["streamStartTime"], turn.fields["streamEndTime"]]
+        return new
+
+    def _copied_turn(self, source: Turn, response_id: Any) -> Turn:
+        fields = source.fields | {"id": Id(), "responseId": response_id, "seq": Seq(self.ledger, 1)}
+        if source.status == "streaming":
+            fields |= {"status": "interrupted", "streamEndTime": Clock(), "updatedAt": Clock()}
+        known = len(source.chunks)
+        calls = {call_id: dict(call) for call_id, call in source.calls.items()}
+        chunks: list[Seq | None] = [None] * known
+        return Turn(fields, calls, source.content, source.raw, None, chunks, [None] * known, is_copy=True)
 
     def _check_external_id(self, agent: str | None, external_id: str | None, own: Session | None) -> None:
         if external_id is not None and any(
@@ -427,6 +485,10 @@ class Reference:
         following = given.get("following", False)
         gone = session.rounds[session.rounds.index(first) :] if following else [first]
         session.rounds = [each for each in session.rounds if each not in gone]
+        for child in self.sessions:
+            if any(_same(child.fields["forkedFromRoundId"], each.fields["id"]) for each in gone):
+                child.fields["forkedFromRoundId"] = None
+                self._touch(child, changed=True)
         self._touch(session, changed=True)
         return _deleted(0, [self._bury_round(each) for each in gone])
 
@@ -504,7 +566,7 @@ class Reference:
         chunk = given.get("chunk", count)
         piece = (given.get("content", ""), given.get("rawResponse", ""))
         if chunk < count:
-            if piece != turn.pieces[chunk]:
+            if turn.pieces[chunk] not in (None, piece):
                 raise Refused("conflict")
             return _receipt(turn, chunk)
         if chunk > count:
@@ -643,8 +705,8 @@ def status_view(each: Round, *, raw: bool) -> dict[str, Any]:
 
 
 def _receipt(turn: Turn, chunk: int) -> dict[str, Any]:
-    turn_id = turn.fields["id"]
-    return {"turnId": turn_id, "seq": turn.chunks[chunk], "chunk": chunk, "chunkCount": len(turn.chunks)}
+    turn_id, seq = turn.fields["id"], turn.chunks[chunk] or turn.fields["seq"]
+    return {"turnId": turn_id, "seq": seq, "chunk": chunk, "chunkCount": len(turn.chunks)}
 
 
 def _new_call(given: dict[str, Any]) -> dict[str, Any]:
@@ -656,6 +718,9 @@ def _deleted(sessions: int, turns: list[int]) -> dict[str, Any]:
     return {"deleted": {"sessions": sessions, **kinds, "turns": sum(turns)}}
 
 
+_OTHER_IDS = ("id", "parentId", "throughRoundId")
+
+
 def _checked(method: str, params: Params) -> Params:
     """The params with ids in lower case. Raises Refused."""
     required, checks = WRITES[method]
@@ -665,7 +730,7 @@ def _checked(method: str, params: Params) -> Params:
     for name in [*required, *own]:
         if name not in own or name not in checks or not checks[name](own[name]):
             raise Refused("invalidParams", field=name)
-    lowered = {name: own[name].lower() for name in (*ids, "id", "parentId") if own.get(name) is not None}
+    lowered = {name: own[name].lower() for name in (*ids, *_OTHER_IDS) if own.get(name) is not None}
     return own | lowered | {name: Cost(own[name]) for name in (*COSTS, "cost") if own.get(name) is not None}
 
 
@@ -690,6 +755,11 @@ def _known(entity_id: Any) -> str | None:
 
 def _is(entity_id: Any, wanted: str) -> bool:
     return _known(entity_id) == wanted.lower()
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two ids are of one entity."""
+    return one is other or (_known(one) is not None and _known(one) == _known(other))
 
 
 def _found(entity: str, entity_id: str, matches: list[T]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, cast
 
 from mandrake_sessions import SessionManager
@@ -12,7 +13,7 @@ from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import Beginning, StoreContext
 from mandrake_sessions.protocol import notifications
 from mandrake_sessions.protocol.errors import error_object, method_not_found
-from mandrake_sessions.protocol.methods import METHODS
+from mandrake_sessions.protocol.methods import METHODS, Access
 from mandrake_sessions.protocol.store_params import DEFAULT_STORE, own_params
 from mandrake_sessions.transport.jsonrpc import decode, encode
 from wire import Message, Wire, apply_update
@@ -58,22 +59,27 @@ class ManagerTarget:
 
     def answer(self, calls: list[Call]) -> list[Message]:
         if len(calls) == 1:
-            return [self._answer(*calls[0])]
+            return [self._answer(*calls[0], alone=True)]
         with self.manager.transaction():
             return [self._answer(*call) for call in calls]
 
-    def _answer(self, method: str, params: dict[str, Any]) -> Message:
+    def _answer(self, method: str, params: dict[str, Any], *, alone: bool = False) -> Message:
         try:
             if method not in METHODS:
                 raise method_not_found(method, METHODS)
             # Rows of a result are read while it is encoded, so that is done in the same transaction or snapshot.
-            with self.manager.transaction() if METHODS[method].access.writes else self.manager.snapshot():
+            with self._state(METHODS[method].access, alone=alone):
                 result = carry_out(self._context, METHODS[method], own_params(copy.deepcopy(params)))
                 encoded = encode_answer(0, result)
             whole = encoded if isinstance(encoded, bytes) else encoded.read(len(encoded))
             return {"result": cast(Message, decode(whole))["result"]}
         except Exception as error:
             return {"error": error_object(error)}
+
+    def _state(self, access: Access, *, alone: bool) -> AbstractContextManager[object]:
+        if access is Access.WRITE_IN_STEPS and alone:
+            return nullcontext()
+        return self.manager.transaction() if access.writes else self.manager.snapshot()
 
     def replay(self, since: int, *, join: bool, **scope: str) -> list[Message]:
         """The params of ``turn/updated`` that a subscription with ``since`` would be sent, pieces joined or not."""
@@ -97,6 +103,8 @@ class Follower:
     ) -> None:
         """``turns`` as they were read before, and in which session and round each is."""
         self.turns = copy.deepcopy(turns or {})
+        # Those that it has read: of the turns of a fork nobody is told when they are made.
+        self.known = set(self.turns)
         self._where = dict(where or {})
         self._seq = 0
 

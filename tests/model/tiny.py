@@ -23,6 +23,9 @@ _LARGEST = {
     "store.sqlite.space": {"VACUUM_PAGES": 3},
     "operations.housekeeping": {"SPAN_ROWS": 6, "SPAN_BYTES": 600, "SPANS_IN_BOUND": 6, "SPANS_A_STEP": 3},
     "operations.history": {"_READ_ROUNDS": 3, "_READ_BYTES": 2_000},
+    "operations.forking": {"STEP_PARTS": 3, "STEP_BYTES": 300},
+    "store.sql.copying": {"_READ_TURNS": 3, "_READ_BYTES": 2_000, "LONG_BYTES": 40},
+    "store.sql.hidden": {"_REMOVED_ROWS": 2},
     "store.sql.turns": {"_READ_TURNS": 3, "_READ_BYTES": 2_000},
     "paging": {"PAGE_BYTES": 3_000},
 }

@@ -138,6 +138,8 @@ def _read(record: Recorder, session: str, round_id: str, request: str, response:
 
 def _change(record: Recorder, session: str, round_id: str, request: str, response: str) -> None:
     record("session/update", sessionId=session, description="On files", archived=True)
+    fork = record("session/fork", sessionId=session, throughRoundId=round_id, title="Another way")["id"]
+    record("session/history", sessionId=fork)
     record("round/update", roundId=round_id, metadata={"rating": 5})
     record("request/update", requestId=request, content="What was in here?")
     record("response/update", responseId=response, status="completed", stopReason="end_turn")

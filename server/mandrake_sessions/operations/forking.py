@@ -246,9 +246,8 @@ def _show(tx: Transaction, fork: _Fork, copy: Copy) -> Session:
         "parent_id": fork.session_id if has_parent else None,
         "relation": Relation.FORK.value,
         "forked_from_round_id": fork.through[1] if has_round and fork.through is not None else None,
-        "create_hash": fork.create_hash,
     }
-    seq = hidden.show(tx, copy, columns)
+    seq = hidden.show(tx, copy, columns, fork.create_hash)
     if seq is None:
         raise FileMoved(tx.sql.path)
     changes.record_session_change(tx, seq, ChangeKind.SESSION_CREATED, copy.pk)

@@ -20,6 +20,8 @@ from mandrake_sessions.store.sql.tool_calls import stored_tool_calls
 from mandrake_sessions.store.sql.turns import StoredTurn
 from mandrake_sessions.store.sql.values import byte_length
 
+# A turn whose texts are longer is copied in slices.
+LONG_BYTES = SLICE_BYTES
 # Turns whose texts are read together: so many, or about so many bytes.
 _READ_TURNS = 200
 _READ_BYTES = 1024 * 1024
@@ -211,7 +213,7 @@ def _turn_parts(sql: Sql, round_pk: int, at: int) -> Iterator[Part]:
         if few and (size + length > _READ_BYTES or len(few) == _READ_TURNS):
             yield from _short_turns(sql, few, at)
             few, size = [], 0
-        if length > SLICE_BYTES:
+        if length > LONG_BYTES:
             yield from _short_turns(sql, few, at)
             few, size = [], 0
             yield from _long_turn(sql, turn, at)

@@ -48,12 +48,13 @@ def write_parts(tx: Transaction, copy: Copy, parts: Iterable[Part]) -> bool:
     return tx.sql.execute(statement, values).rowcount == 1
 
 
-def show(tx: Transaction, copy: Copy, columns: Mapping[str, Any]) -> int | None:
+def show(tx: Transaction, copy: Copy, columns: Mapping[str, Any], create_hash: bytes | None) -> int | None:
     """Let everybody see the copy, with these columns too; gives the seq of that change, None where it is gone."""
     if not _is_hidden(tx.sql, copy.pk):
         return None
     seq = tx.next_seq()
-    update(tx, "session", copy.pk, {"copying_lease": None, "updated_at": tx.now, **columns, "seq": seq})
+    own = {"copying_lease": None, "create_hash": create_hash, "updated_at": tx.now, "seq": seq}
+    update(tx, "session", copy.pk, {**columns, **own})
     return seq
 
 
