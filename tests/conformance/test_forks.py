@@ -26,6 +26,7 @@ from strict import StrictSyncClient, Talk
 
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 # When what is recorded here happened.
+COMPLETED, ENDED = TurnStatus.COMPLETED, ResponseStatus.COMPLETED
 THEN = 1_600_000_000_000
 SESSION = {
     "agent": "codex", "source": "acp", "cwd": "/work", "title": "A talk", "description": "On files",
@@ -58,10 +59,12 @@ def a_talk(manager: SessionManager, **fields: Any) -> tuple[Session, list[RoundD
         made = [manager.create_round(session.id, content=f"{n}?", blocks=[n], metadata={"n": n}) for n in range(3)]
         for detail in made:
             response = detail.response.id
-            manager.create_turn(response, kind="thought", content="ß" * 120, raw_response="{}", status="completed")
-            manager.create_turn(response, model="m", tool_calls=[CALL], cost=0.25, currency="EUR", status="error")
-            manager.create_turn(response, content="It is.", thought_tokens=3, metadata={"x": 1}, status="completed")
-            manager.update_response(response, status="completed", usage={"input_tokens": 7, "cost": 1.5})
+            manager.create_turn(response, kind="thought", content="ß" * 120, raw_response="{}", status=COMPLETED)
+            manager.create_turn(
+                response, model="m", tool_calls=[CALL], cost=0.25, currency="EUR", status=TurnStatus.ERROR
+            )
+            manager.create_turn(response, content="It is.", thought_tokens=3, metadata={"x": 1}, status=COMPLETED)
+            manager.update_response(response, status=ENDED, usage={"input_tokens": 7, "cost": 1.5})
     return manager.get_session(session.id), made
 
 

@@ -86,7 +86,7 @@ SESSION: Final[Mapping[str, Decoder]] = {
     "next_round_index": decode_number,
     "state": word_of(SessionState),
     "active_at": decode_integer,
-    "copying_lease": optional(decode_text),
+    "copying_lease": optional(decode_uuid),
     **_MADE,
 }
 

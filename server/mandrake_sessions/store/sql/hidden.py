@@ -17,9 +17,10 @@ from mandrake_sessions.store.interface import Sql, Transaction
 from mandrake_sessions.store.sql import rounds, sessions, turns
 from mandrake_sessions.store.sql.copying import Copy, Part
 from mandrake_sessions.store.sql.rows import insert, update
+from mandrake_sessions.store.sql.values import is_uuid
 
 # What names the process that copies, where there are no leases.
-NO_LEASE = "none"
+NO_LEASE = "00000000-0000-0000-0000-000000000000"
 # Rows of a text (one has at most ``SLICE_BYTES`` of a long text) or tool calls that one step deletes.
 _REMOVED_ROWS = 4
 
@@ -70,8 +71,13 @@ class HiddenSession:
 
 
 def hidden_sessions(sql: Sql) -> list[HiddenSession]:
-    statement = "SELECT pk, id, copying_lease, updated_at FROM session WHERE copying_lease IS NOT NULL ORDER BY pk"
-    return [HiddenSession(*row) for row in sql.execute(statement)]
+    """Those that are copies. Where the feed tells of one, or the lease is none, the value is damaged and the session is
+    not: it must not be deleted."""
+    statement = (
+        "SELECT s.pk, s.id, s.copying_lease, s.updated_at FROM session s WHERE s.copying_lease IS NOT NULL"
+        " AND NOT EXISTS (SELECT 1 FROM feed f WHERE f.session_pk = s.pk) ORDER BY s.pk"
+    )
+    return [HiddenSession(*row) for row in sql.execute(statement) if is_uuid(row[2])]
 
 
 def remove_some(tx: Transaction, pk: int) -> bool:

@@ -115,7 +115,7 @@ def copied_seq(connection: StoreConnection) -> int:
     if "copied_seq" not in columns_of(connection, "store"):
         return 0
     (last,) = connection.execute(
-        f"SELECT coalesce(max(copied_seq), 0) FROM store WHERE copied_seq <= {MAX_COPIED}"
+        f"SELECT coalesce(max(copied_seq), 0) FROM store WHERE copied_seq BETWEEN 0 AND {MAX_COPIED}"
     ).fetchone()
     return int(last)
 

@@ -20,7 +20,7 @@ from mandrake_sessions.store.sql.values import MAX_NUMBER, is_uuid
 from mandrake_sessions.store.sqlite import checkup
 from mandrake_sessions.store.sqlite.connect import StoreConnection, connect
 from mandrake_sessions.store.sqlite.deep_check import deep_check
-from mandrake_sessions.store.sqlite.deep_rules import copied_seq
+from mandrake_sessions.store.sqlite.deep_rules import MAX_COPIED, copied_seq
 from mandrake_sessions.store.sqlite.failures import storage_failure
 from mandrake_sessions.store.sqlite.immediate import immediate
 from mandrake_sessions.store.sqlite.mending_feed import mark, mend_feed, mend_numbers, next_number
@@ -143,7 +143,8 @@ def _mend_store_row(connection: StoreConnection) -> None:
     row = {"store_id": store_id, "pruned_seq": pruned, "created_at": created}
     if "copied_seq" in columns_of(connection, "store"):
         # Where it is lost, any row may be a copy.
-        row["copied_seq"] = copied_seq(connection) or next_number(connection) - 1
+        (is_known,) = connection.execute(f"SELECT max(copied_seq BETWEEN 0 AND {MAX_COPIED}) FROM store").fetchone()
+        row["copied_seq"] = copied_seq(connection) if is_known else next_number(connection) - 1
     connection.execute("DELETE FROM store")
     connection.execute(
         f"INSERT INTO store ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
