@@ -20,6 +20,9 @@ MAX_INTEGER_DIGITS: Final = 50_000
 MAX_SUBSCRIPTIONS: Final = 1024
 # Operations of a transaction, which holds the write lock against every other process until its end.
 MAX_OPERATIONS: Final = 10_000
+# What a fork inside a transaction copies: rounds, turns and tool calls, and about the bytes of them.
+MAX_FORK_PARTS: Final = 2000
+MAX_FORK_BYTES: Final = 4 * 1024 * 1024
 # Messages of a JSON-RPC batch: each may take an answer, all of which are held until the last is there.
 MAX_BATCH: Final = 10_000
 # Messages that are received and not yet answered, and what they hold together (or one message, if that is more): beyond

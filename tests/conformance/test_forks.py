@@ -271,7 +271,7 @@ def test_a_transaction_that_fails_leaves_no_copy(manager: SessionManager) -> Non
     assert manager.list_sessions().sessions == [source]
 
 
-@pytest.mark.parametrize(("limit", "value"), [("MAX_PARTS_AT_ONCE", 14), ("MAX_BYTES_AT_ONCE", 5000)])
+@pytest.mark.parametrize(("limit", "value"), [("MAX_FORK_PARTS", 14), ("MAX_FORK_BYTES", 5000)])
 def test_a_long_session_in_a_transaction(
     manager: SessionManager, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:

@@ -62,17 +62,16 @@ class Methods:
         result: model.History = await self.call("session/history", given, where)
         return result
 
-<<<<<<< HEAD
-    async def store_list(self) -> results.StoreList:
-        """The stores that this user has used."""
-        result: results.StoreList = await self.call("store/list", {})
-=======
     async def session_fork(
         self, *, where: params.StoreParams | None = None, **given: Unpack[params.SessionFork]
     ) -> model.Session:
         """Copy a session, or its beginning, as a session of its own."""
         result: model.Session = await self.call("session/fork", given, where)
->>>>>>> 8b8db07 (session/fork on the wire: it goes in steps on the writer thread, can be cancelled between two, and what a crash leaves goes when a server is idle)
+        return result
+
+    async def store_list(self) -> results.StoreList:
+        """The stores that this user has used."""
+        result: results.StoreList = await self.call("store/list", {})
         return result
 
     async def round_create(

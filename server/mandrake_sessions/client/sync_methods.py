@@ -62,17 +62,16 @@ class SyncMethods:
         result: model.History = self.call("session/history", given, where)
         return result
 
-<<<<<<< HEAD
-    def store_list(self) -> results.StoreList:
-        """The stores that this user has used."""
-        result: results.StoreList = self.call("store/list", {})
-=======
     def session_fork(
         self, *, where: params.StoreParams | None = None, **given: Unpack[params.SessionFork]
     ) -> model.Session:
         """Copy a session, or its beginning, as a session of its own."""
         result: model.Session = self.call("session/fork", given, where)
->>>>>>> 8b8db07 (session/fork on the wire: it goes in steps on the writer thread, can be cancelled between two, and what a crash leaves goes when a server is idle)
+        return result
+
+    def store_list(self) -> results.StoreList:
+        """The stores that this user has used."""
+        result: results.StoreList = self.call("store/list", {})
         return result
 
     def round_create(

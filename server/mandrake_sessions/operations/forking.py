@@ -21,6 +21,7 @@ from mandrake_sessions.errors import FileMoved, InvalidValue, SessionsError, Too
 from mandrake_sessions.fields import NewFork
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.large_work import LargeWork
+from mandrake_sessions.limits import MAX_FORK_BYTES, MAX_FORK_PARTS
 from mandrake_sessions.model import ChangeKind, Relation, Session
 from mandrake_sessions.operations.base import Operations, check_same, create_hash
 from mandrake_sessions.stopping import Unstoppable, check_wanted
@@ -34,9 +35,6 @@ logger = logging.getLogger(__name__)
 STEP_SECONDS = 0.01
 STEP_BYTES = 512 * 1024
 STEP_PARTS = 500
-# Inside a transaction all is written in one go, so that is bounded.
-MAX_PARTS_AT_ONCE = 2000
-MAX_BYTES_AT_ONCE = 4 * 1024 * 1024
 
 # The hidden sessions that this process writes now, by their ids: what else of its own is hidden was left behind.
 _in_progress: set[str] = set()
@@ -141,7 +139,7 @@ def _fork_at_once(tx: Transaction, session_id: str, columns: Mapping[str, Any], 
     for part in fork.parts(tx.sql):
         parts.append(part)
         size += part.weight
-        if len(parts) > MAX_PARTS_AT_ONCE or size > MAX_BYTES_AT_ONCE:
+        if len(parts) > MAX_FORK_PARTS or size > MAX_FORK_BYTES:
             raise _too_large(session_id)
     return _write_whole(tx, fork, parts)
 
@@ -258,8 +256,8 @@ def _too_large(session_id: str) -> TooLarge:
     return TooLarge(
         "session_id",
         lambda words: (
-            f"session {session_id} has more than {MAX_PARTS_AT_ONCE} rounds, turns and tool calls, or more than"
-            f" {MAX_BYTES_AT_ONCE // 1024 // 1024} MiB: a transaction would keep everybody from writing while it copies"
+            f"session {session_id} has more than {MAX_FORK_PARTS} rounds, turns and tool calls, or more than"
+            f" {MAX_FORK_BYTES // 1024 // 1024} MiB: a transaction would keep everybody from writing while it copies"
             f" them. Use {words.operation('fork_session')} by itself, which copies in short steps"
         ),
     )

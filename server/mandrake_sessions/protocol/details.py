@@ -5,6 +5,8 @@ Only what is generated needs it.
 
 from __future__ import annotations
 
+from mandrake_sessions.limits import MAX_FORK_BYTES, MAX_FORK_PARTS
+
 _AGAIN = (
     "With an `id` the call can be sent again: the same params give the entity as it now is and write nothing, other "
     "params are a `conflict` (`idInUse`)."
@@ -35,6 +37,21 @@ DETAILS: dict[str, str] = {
     "session/history": (
         "The rounds of a session, each with request, response and turns: one consistent snapshot a page. A page ends "
         f"at `limit` rounds or about 8 MiB, and has one round at least. {_RAW} {_PAGED}"
+    ),
+    "session/fork": (
+        "The copy has the rounds up to and with `throughRoundId`, all of them without it, with requests, "
+        "responses, turns and tool calls, under new ids; texts, times, costs, indexes and counts are those of "
+        "the original. A turn that still streams is copied as `interrupted`, and its response, if that was "
+        "`open` or `requires_action`, with it. `copiedFromId` of a round names the first original, in a fork of "
+        "a fork too. The copy has `agent`, `source`, `cwd`, `description`, `metadata` and, without `title`, the "
+        "title of the original, and neither its `externalId` nor its `archivedAt`; `relation` is `fork`, and "
+        "`forkedFromRoundId` is the last copied round, also without `throughRoundId`. It is of one state of the "
+        "store: what others change or delete meanwhile comes after it. Others see it when it is whole, as one "
+        "`created` of the session and nothing for its turns; they can write while it is made, however long the "
+        f"session is. Inside `transaction/run` they cannot, so there a session of more than {MAX_FORK_PARTS:,} "
+        f"rounds, turns and tool calls, or {MAX_FORK_BYTES // 1024 // 1024} MiB, is `tooLarge`. `$/cancelRequest` "
+        f"ends it until then, and leaves nothing. {_AGAIN} When the original is deleted, `parentId` and "
+        "`forkedFromRoundId` become null, when that round is, the latter; `relation` stays."
     ),
     "store/list": (
         "Give a `storeId` as `store` to a method that reads. A store that is gone is listed for 90 days, with "

@@ -195,6 +195,15 @@ SESSION_HISTORY = _method(
     "A conversation, a page at a time.",
     not_found=("session",),
 )
+SESSION_FORK = _method(
+    "session/fork",
+    params.SessionFork,
+    model.Session,
+    Access.WRITE_IN_STEPS,
+    "Copy a session, or its beginning, as a session of its own.",
+    not_found=("session", "round"),
+    conflict=("idInUse",),
+)
 STORE_LIST = _method(
     "store/list",
     params.NoParams,
@@ -202,13 +211,6 @@ STORE_LIST = _method(
     Access.STORES,
     "The stores that this user has used.",
     not_found=(),
-)
-SESSION_FORK = _method(
-    "session/fork",
-    params.SessionFork,
-    model.Session,
-    Access.WRITE_IN_STEPS,
-    "Copy a session, or its beginning, as a session of its own.",
 )
 ROUND_CREATE = _method(
     "round/create",

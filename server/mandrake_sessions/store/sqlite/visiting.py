@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from attrs import frozen
 
@@ -49,6 +49,7 @@ class VisitedStore:
     that it was copied from, until a server opens it."""
 
     is_current = True
+    is_writing = False
     reconnects = 0
 
     def __init__(self, path: str, connection: StoreConnection) -> None:
@@ -65,7 +66,14 @@ class VisitedStore:
         budget: float | None = None,  # noqa: ARG002
         at: int | None = None,  # noqa: ARG002
     ) -> AbstractContextManager[Transaction]:
-        raise StorageFailure(StorageReason.READ_ONLY, f"{self._path} is only visited, and not written to", self._path)
+        raise self._not_written()
+
+    def snapshot(self, *, wait: bool = True) -> NoReturn:  # noqa: ARG002
+        """Only what writes takes one."""
+        raise self._not_written()
+
+    def _not_written(self) -> StorageFailure:
+        return StorageFailure(StorageReason.READ_ONLY, f"{self._path} is only visited, and not written to", self._path)
 
     @contextmanager
     def reading(self) -> Iterator[StoreConnection]:
