@@ -37,8 +37,8 @@ class Job:
     its outcome itself, and raises nothing. ``interrupt`` makes it end soon, from another thread, where it can."""
 
     about: str
-    work: Callable[[], None]
-    interrupt: Callable[[], None] = _nothing
+    work: Callable[[], object]
+    interrupt: Callable[[], object] = _nothing
 
 
 @define(eq=False)
@@ -72,8 +72,9 @@ class LimitedWork:
                 _changed.wait(max(0.0, min(deadline, self._next_limit()) - now))
                 self._look()
             self._is_over = True
-            for running in self._running.values():
+            for thread, running in self._running.items():
                 running.job.interrupt()
+                _held_up[running.job.about] = thread
             return [*self._undone, *(r.job.about for r in self._running.values()), *(job.about for job in self._left)]
 
     def stop(self) -> None:
@@ -134,7 +135,7 @@ class LimitedWork:
         return self._running.get(me)
 
 
-def in_time(about: str, work: Callable[[], T], seconds: float, interrupt: Callable[[], None] = _nothing) -> T:
+def in_time(about: str, work: Callable[[], T], seconds: float, interrupt: Callable[[], object] = _nothing) -> T:
     """The result of ``work``. Raises what it raises, and TimeoutError after so many seconds."""
     outcomes: list[T | Exception] = []
 

@@ -307,3 +307,30 @@ def test_a_store_that_is_written_meanwhile(desk: Desk) -> None:
                     assert page["unavailable"] == []
                     count = len(page["sessions"])
                     assert 4 + 5 * number <= count <= 9 + 5 * number
+
+
+def test_a_store_that_is_opened_later_is_read_as_it_was(desk: Desk) -> None:
+    """The user's own store, which is not open when it is asked for with all others, and is written to at once."""
+    desk.filled("a", "b", "c")
+    for _ in range(5):
+        with desk.serving("a") as wire:
+            wire.request("session/list")
+            before = titles(wire)
+            asked = wire.post("session/list", scope="all")
+            made = wire.post("session/create", scope="system", title="later")
+            again = wire.post("session/list", scope="all")
+            assert [session["title"] for session in wire.result(asked)["sessions"]] == before
+            wire.result(made)
+            assert [session["title"] for session in wire.result(again)["sessions"]] == ["later", *before]
+
+
+def test_a_read_of_all_stores_can_be_cancelled(desk: Desk) -> None:
+    desk.filled("a", "b")
+    with desk.serving("a") as wire:
+        asked = [wire.post("session/list", scope="all") for _ in range(20)]
+        for each in asked:
+            wire.notify("$/cancelRequest", id=each)
+        answers = [wire.answer(each) for each in asked]
+        for answer in answers:
+            assert "result" in answer or answer["error"]["code"] == -32800
+        assert len(titles(wire)) == 2

@@ -6,6 +6,7 @@ knows the loop, and never waits: what cannot be done now stays in its queue.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ from mandrake_sessions.store_places import StorePlace
 
 T = TypeVar("T")
 
+LOOK_SECONDS = 0.005
 TOO_LATE = "the server ends, and the request could not be carried out in time"
 
 
@@ -46,6 +48,8 @@ class Lane:
         self._long_reads = LongReads(context.subscriptions, self._answer_long_read, context.run)
         self._now = InProgress()
         self._abandoned = False
+        self._loop = asyncio.get_running_loop()
+        self._next_look: asyncio.TimerHandle | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -122,6 +126,9 @@ class Lane:
             # A transaction that began now would have what is closed on the other thread.
             return False
         if manager is None:
+            if self._long_reads.may_see(place):
+                self._look_again()
+                return False
             outcome = context.answer_unopened(call, place)
             if outcome is None:
                 return False
@@ -179,6 +186,11 @@ class Lane:
         self.queue.remove(call)
         self._long_reads.begin_other(call, others.reading(call))
         return True
+
+    def _look_again(self) -> None:
+        """In a moment: nobody tells when a read is done with one of many stores."""
+        if self._next_look is None or self._next_look.when() <= self._loop.time():
+            self._next_look = self._loop.call_later(LOOK_SECONDS, self._context.run)
 
     def _start(
         self,

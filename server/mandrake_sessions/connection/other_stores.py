@@ -113,8 +113,16 @@ class _ReadOfAll:
         self._pinned = {each.store.place: each for each in pinned}
         self._open_here = open_here
         self._places = places
+        # By their paths, once it is known which there are.
+        self._parts: dict[str, _Part] | None = None
         self._visiting: LimitedWork | None = None
         self._is_cancelled = False
+
+    def may_see(self, path: str) -> bool:
+        if self._parts is None:
+            return True
+        part = self._parts.get(path)
+        return part is not None and part.is_open_question
 
     def read(self) -> Encoded:
         method = method_of(self._call)
@@ -146,15 +154,19 @@ class _ReadOfAll:
 
     def joined(self, joining: Joining[Any, R]) -> R:
         known = known_stores(self._open_here, self._places)
-        reads = [_Part(store, joining) for store in known]
-        for part in reads:
+        parts = [_Part(store, joining) for store in known]
+        self._parts = {part.store.path: part for part in parts}
+        for part in parts:
             pinned = None if part.store.open_at is None else self._pinned.get(part.store.open_at)
             if pinned is not None:
                 part.read_pinned(pinned)
-        self._visit([part for part in reads if part.is_open_question])
+        self._visit([part for part in parts if part.is_open_question])
         if self._is_cancelled:
             raise Cancelled("the request was cancelled while it read")
-        return joining.result([part.unavailable for part in reads if part.unavailable is not None])
+        missed = [part.missed for part in parts if part.missed is not None]
+        if missed and not any(part.is_taken for part in parts):
+            raise missed[0]
+        return joining.result([part.unavailable for part in parts if part.unavailable is not None])
 
     def _visit(self, parts: list[_Part]) -> None:
         self._visiting = LimitedWork([part.job for part in parts], VISIT_SECONDS, ALL_VISITS_SECONDS)
@@ -165,11 +177,14 @@ class _ReadOfAll:
 
 
 class _Part:
-    """What one of all stores gives, or why it gives nothing."""
+    """What one of all stores gives, or why it gives nothing: it is ``unavailable``, or it does not have what the call
+    names (``missed``)."""
 
     def __init__(self, store: KnownStore, joining: Joining[Any, Any]) -> None:
         self.store = store
         self.unavailable: UnavailableStore | None = None
+        self.missed: NotFound | None = None
+        self.is_taken = False
         self._joining = joining
         self._visit = Visit(store.path, store.owner)
         self._ref = StoreRef(store.store_id, store.scope, store.workspace)
@@ -202,6 +217,9 @@ class _Part:
     def _carry_out(self, read: Callable[[], Any]) -> None:
         try:
             part = read()
+        except NotFound as error:
+            with self._lock:
+                self.missed, self._is_settled = error, True
         except Busy:
             self._settle("busy")
         except StorageFailure as error:
@@ -216,7 +234,7 @@ class _Part:
             with self._lock:
                 if not self._is_settled:
                     self._joining.add(part)
-                    self._is_settled = True
+                    self._is_settled = self.is_taken = True
 
     def _settle(self, reason: str) -> None:
         with self._lock:
@@ -254,6 +272,9 @@ class _ReadOfOne:
             return in_time(store.path, lambda: visit.run(answered), READ_SECONDS, visit.interrupt)
         except TimeoutError as error:
             raise StorageFailure(StorageReason.IO, f"{error}; its disk may not answer", store.path) from error
+
+    def may_see(self, path: str) -> bool:  # noqa: ARG002
+        return False
 
     def interrupt(self) -> None:
         self._is_cancelled = True

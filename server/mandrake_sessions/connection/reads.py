@@ -53,6 +53,9 @@ class OtherRead(LongRead, Protocol):
     def read(self) -> Encoded:
         """The encoded answer. Raises what the handler raises."""
 
+    def may_see(self, path: str) -> bool:
+        """Whether it may still see what is written from now on to a store that was not open when it began."""
+
 
 def take_reads(queue: WaitingQueue, place: StorePlace, most: int) -> list[Call]:
     """Take out the short reads of one store at the head of the queue; the first call is one."""
@@ -115,6 +118,7 @@ class LongReads:
         self._on_done = on_done
         self._executor = ThreadPoolExecutor(MAX_LONG_READS, thread_name_prefix="mandrake-sessions-read")
         self.reading: dict[Call, LongRead] = {}
+        self._others: dict[Call, OtherRead] = {}
 
     @property
     def is_full(self) -> bool:
@@ -143,7 +147,12 @@ class LongReads:
             finally:
                 reading.release()
 
+        self._others[call] = reading
         self._begin(call, reading, read)
+
+    def may_see(self, place: StorePlace) -> bool:
+        """Whether a read that began earlier may still see what is written from now on to a store that is not open."""
+        return any(reading.may_see(place.path) for reading in self._others.values())
 
     def _begin(self, call: Call, held: LongRead, read: Callable[[], Answer]) -> None:
         self.reading[call] = held
@@ -164,6 +173,7 @@ class LongReads:
         except (RuntimeError, MemoryError) as error:
             # No thread can be started now. One that is there already finds the call answered.
             del self.reading[call]
+            self._others.pop(call, None)
             held.release()
             self._conclude(call, no_thread(error))
 
@@ -187,6 +197,7 @@ class LongReads:
 
     def _done(self, call: Call, finished: Future[Answer]) -> None:
         del self.reading[call]
+        self._others.pop(call, None)
         outcome: Answer | Exception
         try:
             outcome = finished.result()
