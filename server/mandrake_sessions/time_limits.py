@@ -63,6 +63,8 @@ class LimitedWork:
         """Carry the jobs out; gives what those were about that were not done in time."""
         deadline = time.monotonic() + self._total_seconds
         with _changed:
+            # What was interrupted just now ends soon.
+            _changed.wait_for(lambda: not any(job.about in _held_up for job in self._left), GRACE_SECONDS)
             for job in [job for job in self._left if job.about in _held_up]:
                 self._left.remove(job)
                 self._undone.append(job.about)
