@@ -37,7 +37,7 @@ from wire import OLDEST_SCHEMA
 
 CHECKS = [
     "program", "file", "schema", "integrity", "contents", "references", "rows", "counters", "migrations", "turns",
-    "free pages", "wal", "leases", "permissions", "git", "disk", "leftovers", "rescued",
+    "free pages", "wal", "leases", "permissions", "git", "disk", "leftovers", "rescued", "register",
 ]  # fmt: skip
 
 
@@ -356,3 +356,30 @@ def test_each_check_has_its_row_beside_a_problem_of_another(workspace: Path) -> 
     found = run(workspace, "doctor", code=1).out.splitlines()
     assert "problem  counters     sessions with a wrong count of rounds: 1" in found
     assert {line.split()[1] for line in found if line.startswith("ok ")} == rows - {"counters"}
+
+
+@pytest.mark.parametrize("kind", ["damaged", "foreign", "directory", "open to others"])
+def test_a_register_that_cannot_be_used_is_named_and_let_be(workspace: Path, kind: str) -> None:
+    with connected(workspace) as client:
+        client.session_create()
+    register = workspace / "home" / ".mandrake" / "stores.sqlite"
+    assert "register     it lists 1 store" in run(workspace, "doctor").out
+    if kind == "open to others":
+        register.chmod(0o644)
+    else:
+        register.unlink()
+    if kind == "damaged":
+        register.write_text("no database" * 1000)
+    elif kind == "foreign":
+        with closing(sqlite3.connect(register)) as connection:
+            connection.execute("CREATE TABLE other (a)")
+    elif kind == "directory":
+        register.mkdir()
+    done = run(workspace, "doctor", "--fix")
+    assert "warning  register" in done.out
+    assert str(register) in done.out
+    assert register.exists()
+    if kind == "damaged":
+        with connected(workspace) as client:
+            client.session_list()
+        assert "it lists 1 store" in run(workspace, "doctor").out

@@ -34,16 +34,19 @@ from mandrake_sessions.store.sqlite.migrate import changed_migrations, latest_ve
 from mandrake_sessions.store.sqlite.partial import dead_partials
 from mandrake_sessions.store.sqlite.permissions import mode_against_owner, mode_for_others, private_files
 from mandrake_sessions.store.sqlite.reading import reading
+from mandrake_sessions.store.sqlite.register import Register, RegisterFault
 from mandrake_sessions.store.sqlite.replacing import second_names
 from mandrake_sessions.store.sqlite.rescue import rescued_copies
 from mandrake_sessions.store.sqlite.schema import columns_of
 from mandrake_sessions.store.sqlite.verify import broken_references, check_ours, integrity, is_empty
+from mandrake_sessions.time_limits import in_time
 from mandrake_sessions.version import __version__
-from mandrake_sessions.workspaces import WORKSPACE_DIRECTORY, own_directory
+from mandrake_sessions.workspaces import WORKSPACE_DIRECTORY, own_directory, register_of_stores
 
 MIB = 1024 * 1024
 # A store returns free pages while it is idle. More than this part of the file, and more than a mebibyte, is a warning.
 FREE_PART = 0.25
+_REGISTER_SECONDS = 3.0
 
 _INDEX_COMPLAINTS = (" missing from index ", "wrong # of entries in index ", "non-unique entry in index ")
 
@@ -336,6 +339,26 @@ _IN_ORDER = {
 _CURES = {"references": Cure.ROWS, "rows": Cure.ROWS, "counters": Cure.COUNTERS}
 _NO_HALF_COPIES = "no session is half copied by a process that is gone"
 _CONTENTS: tuple[Callable[[StoreConnection, str], Finding], ...] = (_ledger, _turns, _half_copies, _free_pages)
+
+
+def _register(_: str) -> Finding:
+    """The register of the user's stores, which is beside no store but the user's own."""
+    path = register_of_stores()
+    if path is None:
+        return Finding("register", Level.OK, "this user has no home directory, so no stores are listed")
+    try:
+        listed = in_time(str(path), Register(str(path)).check, _REGISTER_SECONDS)
+    except (RegisterFault, TimeoutError) as fault:
+        advice = "store/list lists no other stores until that is mended"
+        if isinstance(fault, RegisterFault) and fault.is_damaged:
+            advice = f"the next server that opens a store makes it again; you can delete {path}"
+        return Finding("register", Level.WARNING, str(fault), advice=advice)
+    if mode := mode_for_others(str(path)):
+        text = f"others may read {path}, which lists your stores (mode {mode:o})"
+        return Finding("register", Level.WARNING, text, advice=f"chmod 600 {path}")
+    return Finding("register", Level.OK, f"it lists {plural(listed, 'store')}")
+
+
 _OUTSIDE: tuple[Callable[[str], Finding], ...] = (
     _wal,
     _leases,
@@ -344,6 +367,7 @@ _OUTSIDE: tuple[Callable[[str], Finding], ...] = (
     _disk,
     _leftovers,
     _rescued,
+    _register,
 )
 
 

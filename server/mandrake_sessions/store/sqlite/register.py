@@ -90,6 +90,16 @@ class Register:
         with self._open() as connection:
             return _read(connection)
 
+    def check(self) -> int:
+        """How many stores it lists, once all of it was looked through. Raises RegisterFault."""
+        if not self._exists():
+            return 0
+        with self._open() as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise RegisterFault(f"the register of stores {self.path} is damaged: {found}", is_damaged=True)
+            return len(_read(connection))
+
     def note(self, used: Iterable[RegisteredStore], now: int) -> None:
         """Stores that are in use now. Raises RegisterFault."""
         try:
