@@ -168,5 +168,9 @@ FROM turn;
 DROP TABLE turn;
 ALTER TABLE turn_now RENAME TO turn;
 
-CREATE INDEX turn_by_session ON turn (session_pk);
+-- The turns of a session, and all that is summed up for what was used, so that nothing else of a turn is read then.
+CREATE INDEX turn_by_session ON turn (
+    session_pk, model, currency, stream_start_time, stream_end_time, round_pk, input_tokens, output_tokens,
+    thought_tokens, cache_read_tokens, cache_write_tokens, input_cost, output_cost, cost
+);
 CREATE INDEX turn_streaming ON turn (session_pk, pk) WHERE status = 'streaming';

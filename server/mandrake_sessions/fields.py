@@ -92,6 +92,21 @@ class SessionsWanted(TypedDict, total=False):
     """The ``active_at`` before which they lie; that moment itself is left out. Default: ``None``, no bound."""
 
 
+class UsageWanted(TypedDict, total=False):
+    """What is counted. All that is given must hold."""
+
+    session_id: str | None
+    """The session whose turns count; those of its forks and subagents are theirs. Default: ``None``, all sessions."""
+    agent: str | None
+    """The program whose sessions count. Default: ``None``, all sessions."""
+    cwd: str | None
+    """The directory whose sessions count: that one and all below. Default: ``None``, all sessions."""
+    since: int | None
+    """The earliest time that counts, in milliseconds since the epoch. Default: ``None``, no bound."""
+    until: int | None
+    """The time before which it lies; that moment itself does not count. Default: ``None``, no bound."""
+
+
 class NewRound(TypedDict, total=False):
     content: Required[str]
     """The text of the request."""
@@ -141,7 +156,7 @@ class UsageFields(TypedDict, total=False):
     cost: float | None
     """What the response cost, from 0 and below 10⁶ of ``currency``. Default: ``None``."""
     currency: str | None
-    """The currency of ``cost``, an ISO 4217 code. Default: ``None``, which counts as `USD`."""
+    """The currency of ``cost``, an ISO 4217 code. Default: ``None``, that of the last turn, or `USD`."""
 
 
 class ResponseUpdate(TypedDict, total=False):

@@ -438,6 +438,65 @@ class ResponseProgress:
 
 
 @frozen
+class CurrencyTotal:
+    """What was used, of all that is counted in one currency."""
+
+    currency: str
+    """The currency of the costs, an ISO 4217 code. Tokens count with the currency of their turn."""
+    input_tokens: int
+    """The tokens that were billed for the input."""
+    output_tokens: int
+    """The tokens that were billed for the output; of a turn that streams those of its last piece."""
+    thought_tokens: int
+    """The tokens of the models' thoughts."""
+    cache_read_tokens: int
+    """The tokens that the providers read from their caches."""
+    cache_write_tokens: int
+    """The tokens that the providers wrote to their caches."""
+    input_cost: float
+    """What turns say that their input cost."""
+    output_cost: float
+    """What turns say that their output cost."""
+    cost: float
+    """The whole cost: of a turn its ``cost``, else ``input_cost`` and ``output_cost``; of a response what its agent
+    said."""
+
+
+@frozen
+class UsageTotals:
+    """What was used."""
+
+    totals: list[CurrencyTotal]
+    """One total for each currency, by its code; empty where nothing is counted."""
+    rounds: int
+    """How many rounds there are; each counts at its ``created_at``."""
+    turns: int
+    """How many turns there are; each counts at its ``stream_start_time``."""
+    tool_calls: int
+    """How many tool calls these turns have."""
+    streamed_ms: int
+    """From the start to the end of each turn that has ended, added up, in milliseconds."""
+
+
+@frozen
+class UsageGroup:
+    """What was used, of what has one key."""
+
+    key: str | None
+    """A day (`YYYY-MM-DD`), a name or an id; null for what has none."""
+    totals: list[CurrencyTotal]
+    """One total for each currency, by its code; empty where nothing is counted."""
+    rounds: int
+    """How many rounds there are; each counts at its ``created_at``."""
+    turns: int
+    """How many turns there are; each counts at its ``stream_start_time``."""
+    tool_calls: int
+    """How many tool calls these turns have."""
+    streamed_ms: int
+    """From the start to the end of each turn that has ended, added up, in milliseconds."""
+
+
+@frozen
 class Appended:
     """The receipt of a stored piece: its ``seq``, its ordinal and how many pieces the turn has now."""
 
@@ -621,4 +680,14 @@ Sort = Literal["changed", "active"]
 
 changed: what changed last, by `seq`.
 active: what was active last, by `activeAt`, then by order of creation.
+"""
+
+GroupBy = Literal["day", "model", "session", "agent", "cwd"]
+"""What makes a group of what was used.
+
+day: a day of the time zone, `YYYY-MM-DD`.
+model: the model of the turn; for a round, and for what an agent said of a whole response, that of the last turn.
+session: the session, by its id.
+agent: the program whose sessions they are.
+cwd: the directory that the sessions are about, each by itself.
 """

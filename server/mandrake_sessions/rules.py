@@ -20,6 +20,7 @@ from mandrake_sessions.ids import now_ms
 from mandrake_sessions.limits import MAX_METADATA_BYTES, MAX_TEXT_BYTES
 from mandrake_sessions.model import Origin, Relation, ResponseStatus, ToolCallStatus, TurnStatus
 from mandrake_sessions.store.sql.values import COST_UNITS, MAX_COST, byte_length, encode_json
+from mandrake_sessions.timezones import UnknownTimezone, check_timezone
 
 Rule = Callable[[str, Any], Any]
 
@@ -135,6 +136,14 @@ def currency(path: str, value: Any) -> str:
     if not isinstance(value, str) or value not in CURRENCIES:
         raise InvalidValue(path, f"must be a currency of ISO 4217 such as USD or EUR, not {_shown(value)}")
     return value
+
+
+def timezone(path: str, value: Any) -> str:
+    """The name of a time zone of the IANA database that this machine knows."""
+    try:
+        return check_timezone(text(path, value))
+    except UnknownTimezone as error:
+        raise InvalidValue(path, f"there is no time zone {_shown(value)}; {error}") from None
 
 
 def directory(path: str, value: Any) -> str:

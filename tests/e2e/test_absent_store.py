@@ -31,7 +31,8 @@ ABOUT_AN_ENTITY = {
     for ENTITIES in [("session", "round", "request", "response", "turn")]
     for name, method in METHODS.items()
     if method.access not in (Access.STORES, Access.SERVICE, Access.UNSUBSCRIBE)
-    and name not in ("session/create", "session/list", "turn/subscribe", "session/subscribe", "transaction/run")
+    and name not in ("session/create", "session/list", "session/usage", "turn/subscribe", "session/subscribe")
+    and name != "transaction/run"
 }
 
 
@@ -51,6 +52,9 @@ def test_no_read_and_no_write_of_what_is_not_there_makes_anything(workspace: Pat
         page = client.session_list()
         assert page == SessionPage(sessions=[], next_cursor=None, seq=0, store_id=None)
         assert client.session_list(query="Ä", where={"scope": "system"}).store_id is None
+        nothing = client.session_usage()
+        assert (nothing.totals, nothing.rounds, nothing.groups) == ([], 0, None)
+        assert client.session_usage(group_by="day").groups == []
         for method, name in ABOUT_AN_ENTITY.items():
             error = client.error(method, **{camel(name): ID}, **MORE.get(method, {}))
             assert (error.code, error.data["id"]) == (-32010, ID), method

@@ -114,6 +114,7 @@ class Filled:
             ("session/list", {"scope": "all"}),
             ("store/list", {}),
             ("session/history", session | {"includeRaw": True}),
+            ("session/usage", {"groupBy": "cwd"}),
             ("round/get", {"roundId": self.round}),
             ("round/list", session),
             ("request/get", {"requestId": self.request}),

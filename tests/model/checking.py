@@ -23,6 +23,7 @@ from model.reference import (
     turn_view,
 )
 from model.targets import Follower, Target
+from model.usage import Conversation, used
 from wire import Message
 
 
@@ -119,6 +120,7 @@ class Comparison:
         for *_, turn in self.model.turns():
             self._same(turn_view(turn), "turn/get", turnId=turn.fields["id"])
             self._same(turn_view(turn, text=False), "turn/get", turnId=turn.fields["id"], includeText=False)
+        self._compare_usage()
         self._compare_what_is_gone()
         assert self.seq() == self._store_seq, "reading moved the store's seq"
 
@@ -155,6 +157,24 @@ class Comparison:
                 _same(rounds if order == "asc" else rounds[::-1], found, f"session/history {order} {limit}")
         page = self.read("session/history", limit=1, sessionId=_id(session.fields["id"]))
         _same(session_view(session), page["session"], "session/history: session")
+
+    def _compare_usage(self) -> None:
+        """The histories are those of the model by now, and have the times that the store gave."""
+        talks = []
+        for session in self.model.sessions:
+            session_id = _id(session.fields["id"])
+            rounds = list(self.pages("session/history", "rounds", 50, sessionId=session_id, includeText=False))
+            talks.append(Conversation(self.read("session/get", sessionId=session_id), rounds))
+        params: list[Params] = [{}, *({"groupBy": by} for by in ("day", "model", "session", "agent", "cwd"))]
+        if talks:
+            started = talks[-1].session["createdAt"]
+            params += [
+                {"sessionId": talks[-1].session["id"]},
+                {"since": started},
+                {"until": started, "groupBy": "agent"},
+            ]
+        for each in params:
+            _same(used(talks, **each), self.read("session/usage", **each), f"session/usage {each}")
 
     def _compare_round(self, each: Any) -> None:
         self._same(round_view(each), "round/get", roundId=each.fields["id"])

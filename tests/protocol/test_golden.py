@@ -24,11 +24,11 @@ GOLDEN = Path(__file__).parent / "golden"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _VOLATILE = {
     "path", "workspace", "pid", "sqliteVersion", "pythonVersion", "lastCheckAt", "lastCheckMs", "walBytes", "dbBytes",
-    "freeBytes", "lastError", "version", "incident", "busyRetries", "totalMs", "maxMs",
+    "freeBytes", "lastError", "version", "incident", "busyRetries", "totalMs", "maxMs", "streamedMs",
 }  # fmt: skip
 _NUMBERS = {
     "<time>", "<pid>", "<lastCheckAt>", "<lastCheckMs>", "<walBytes>", "<dbBytes>", "<freeBytes>", "<busyRetries>",
-    "<totalMs>", "<maxMs>",
+    "<totalMs>", "<maxMs>", "<streamedMs>",
 }  # fmt: skip
 
 # What they say is about files.
@@ -134,6 +134,8 @@ def _read(record: Recorder, session: str, round_id: str, request: str, response:
     record("turn/list", responseId=response, includeRaw=True)
     record("turn/latest", responseId=response)
     record("session/history", sessionId=session, order="desc")
+    record("session/usage", timezone="Europe/Berlin")
+    record("session/usage", sessionId=session, groupBy="model")
 
 
 def _change(record: Recorder, session: str, round_id: str, request: str, response: str) -> None:

@@ -69,6 +69,13 @@ class SyncMethods:
         result: model.Session = self.call("session/fork", given, where)
         return result
 
+    def session_usage(
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.SessionUsage]
+    ) -> results.UsageReport:
+        """What was used: tokens and costs, rounds, turns and tool calls."""
+        result: results.UsageReport = self.call("session/usage", given, where)
+        return result
+
     def store_list(self) -> results.StoreList:
         """The stores that this user has used."""
         result: results.StoreList = self.call("store/list", {})

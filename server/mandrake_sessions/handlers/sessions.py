@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from attrs import asdict
+
+from mandrake_sessions.handlers.context import StoreContext
 from mandrake_sessions.handlers.registry import handle, handle_all
 from mandrake_sessions.operations.joining import JoinedSessions
 from mandrake_sessions.protocol import methods
+from mandrake_sessions.protocol.params import SessionUsage
+from mandrake_sessions.protocol.results import UsageReport
 
 handle(methods.SESSION_CREATE, lambda context, params: context.manager.create_session(**params))
 handle(methods.SESSION_GET, lambda context, params: context.manager.get_session(**params))
@@ -14,3 +21,14 @@ handle(methods.SESSION_UPDATE, lambda context, params: context.manager.update_se
 handle(methods.SESSION_DELETE, lambda context, params: context.manager.delete_session(**params))
 handle(methods.SESSION_HISTORY, lambda context, params: context.manager.history(**params, lazily=True))
 handle(methods.SESSION_FORK, lambda context, params: context.manager.fork_session(**params))
+
+
+def _usage(context: StoreContext, params: SessionUsage) -> UsageReport:
+    wanted: Any = {name: value for name, value in params.items() if name != "group_by"}
+    group_by = params.get("group_by")
+    if group_by is not None:
+        return UsageReport(groups=context.manager.usage_by(group_by, **wanted))
+    return UsageReport(**asdict(context.manager.usage(**wanted), recurse=False))
+
+
+handle(methods.SESSION_USAGE, _usage)

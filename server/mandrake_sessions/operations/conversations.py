@@ -13,11 +13,18 @@ from mandrake_sessions.operations.pruning import PruningOperations
 from mandrake_sessions.operations.rounds import RoundOperations
 from mandrake_sessions.operations.sessions import SessionOperations
 from mandrake_sessions.operations.turns import TurnOperations
+from mandrake_sessions.operations.usage import UsageOperations
 from mandrake_sessions.store.interface import EntityStore
 
 
 class Conversations(
-    PruningOperations, SessionOperations, ForkOperations, RoundOperations, TurnOperations, HistoryOperations
+    PruningOperations,
+    SessionOperations,
+    ForkOperations,
+    RoundOperations,
+    TurnOperations,
+    HistoryOperations,
+    UsageOperations,
 ):
     """What a store holds, whatever store it is. ``feed`` reads its changes."""
 

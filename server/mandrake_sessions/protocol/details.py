@@ -53,6 +53,16 @@ DETAILS: dict[str, str] = {
         f"ends it until then, and leaves nothing. {_AGAIN} When the original is deleted, `parentId` and "
         "`forkedFromRoundId` become null, when that round is, the latter; `relation` stays."
     ),
+    "session/usage": (
+        "A turn counts at its `streamStartTime`, with its tool calls; a round at its `createdAt`. What an agent "
+        "said of a whole response (`usage`) stands in place of its turns' numbers, field by field: it counts at "
+        "the response's `endTime`, else with the round, by model to the last turn's, and in its own currency, "
+        "else in that of the last turn, else in `USD`. A turn that streams counts as it is now. Copies of a round"
+        " are not counted while an older one of the same origin is stored; so a fork has only what is new in it, "
+        "until its original is deleted. Sums are exact: integers may be larger than 64 bits, and a cost is the "
+        "double that is nearest to the sum. Archived sessions count. Groups of more than about 8 MiB are "
+        "`tooLarge`."
+    ),
     "store/list": (
         "Give a `storeId` as `store` to a method that reads. A store that is gone is listed for 90 days, with "
         "`available: false`. The register is written lazily, and not at all with `--no-register`."

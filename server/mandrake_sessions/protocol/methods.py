@@ -204,6 +204,14 @@ SESSION_FORK = _method(
     not_found=("session", "round"),
     conflict=("idInUse",),
 )
+SESSION_USAGE = _method(
+    "session/usage",
+    params.SessionUsage,
+    results.UsageReport,
+    LONG_READ,
+    "What was used: tokens and costs, rounds, turns and tool calls.",
+    not_found=("session",),
+)
 STORE_LIST = _method(
     "store/list",
     params.NoParams,

@@ -16,8 +16,9 @@ from mandrake_sessions.fields import (
     SessionUpdate,
     ToolCallFields,
     TurnUpdate,
+    UsageWanted,
 )
-from mandrake_sessions.model import JsonObject, Order, Sort
+from mandrake_sessions.model import GroupBy, JsonObject, Order, Sort
 
 ScopeName = Literal["workspace", "system"]
 """Which store is meant.
@@ -124,6 +125,15 @@ class SessionHistory(Page, RawChoice, total=False):
     """The session."""
     order: Order
     """Whether the oldest round comes first (`asc`) or the latest (`desc`). Default: ``"asc"``."""
+
+
+class SessionUsage(UsageWanted, total=False):
+    timezone: str | None
+    """The time zone whose days are meant, a name of the IANA database such as `Europe/Berlin`. Default: ``None``,
+    `UTC`."""
+    group_by: GroupBy | None
+    """What makes a group: a day of ``timezone``, a model, or a session, an agent or a directory of sessions. Default:
+    ``None``, one sum of all."""
 
 
 class RoundCreate(NewRound, total=False):

@@ -9,7 +9,17 @@ from typing import Any, Literal
 
 from attrs import fields, frozen
 
-from mandrake_sessions.model import Request, Response, Round, Session, ToolCall, Turn, TurnStatus
+from mandrake_sessions.model import (
+    CurrencyTotal,
+    Request,
+    Response,
+    Round,
+    Session,
+    ToolCall,
+    Turn,
+    TurnStatus,
+    UsageGroup,
+)
 from mandrake_sessions.protocol.params import ScopeName
 
 HealthStatus = Literal["ok", "degraded", "down"]
@@ -119,6 +129,24 @@ class SessionSubscription(Printable):
     sessions: list[Session]
     """The state at ``seq``: the session, or of a store the 50 that changed last. Empty where the subscription goes on
     from ``since``."""
+
+
+@frozen(eq=False, repr=False)
+class UsageReport(Printable):
+    """What was used: with ``group_by`` the ``groups`` alone, else the other fields, of all that is counted."""
+
+    totals: list[CurrencyTotal] | None = None
+    """One total for each currency, by its code; empty where nothing is counted."""
+    rounds: int | None = None
+    """How many rounds there are; each counts at its ``created_at``."""
+    turns: int | None = None
+    """How many turns there are; each counts at its ``stream_start_time``."""
+    tool_calls: int | None = None
+    """How many tool calls these turns have."""
+    streamed_ms: int | None = None
+    """From the start to the end of each turn that has ended, added up, in milliseconds."""
+    groups: list[UsageGroup] | None = None
+    """The groups, by ``key`` in ascending order of its characters; null comes first."""
 
 
 @frozen(eq=False, repr=False)

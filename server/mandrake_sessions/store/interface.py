@@ -66,6 +66,9 @@ class Dialect(Protocol):
     def greatest(self, *numbers: str) -> str:
         """The greatest of them; NULL if one of them is NULL."""
 
+    def is_too_large_a_sum(self, error: Exception) -> bool:
+        """Whether a statement failed since the sum of integers was too large for an integer."""
+
     def json_at(self, column: str, *path: str | int) -> str:
         """What stands at a path in a column of JSON, to be compared with what ``json_value`` makes of a value; NULL
         where it is no JSON. The migrations have an index on the one that ``sql/changes.py`` uses."""

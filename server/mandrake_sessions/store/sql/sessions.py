@@ -164,6 +164,12 @@ def session_by_pk(sql: Sql, pk: int) -> StoredSession:
     return or_not_found(_one(sql, "WHERE s.pk = ?", pk), "session", str(pk))
 
 
+def pk_of_session(sql: Sql, session_id: str) -> int:
+    """Whatever else the session holds. Raises NotFound."""
+    row = sql.execute("SELECT pk FROM session WHERE id = ?", (session_id,)).fetchone()
+    return int(or_not_found(row, "session", session_id)[0])
+
+
 def session_differs(sql: Sql, pk: int, columns: Mapping[str, Any]) -> bool:
     """Whether a session holds anything else than these columns."""
     return differs(sql, "session", pk, columns)
@@ -294,7 +300,7 @@ def list_sessions_by_time(
     moment with a greater id are wanted, and all earlier ones."""
     moment = _MOMENTS[sort]
     order = f"{moment} DESC, s.id"
-    conditions, values = _conditions(sql.dialect, wanted)
+    conditions, values = session_conditions(sql.dialect, wanted)
     if wanted.archived is not None:
         conditions, values = [*conditions, "(s.archived_at IS NOT NULL) = ?"], [*values, wanted.archived]
     for text in (wanted.query, wanted.cwd, wanted.agent, wanted.source):
@@ -319,7 +325,7 @@ _MOMENTS: Mapping[Sort, str] = {"changed": "s.updated_at", "active": "s.active_a
 def _arms(sql: Sql, wanted: SessionFilter) -> list[tuple[list[str], list[Any]]]:
     """The conditions that a list has to fulfil, with their values: several of them for as many parts of it, each of
     which is one range of an index, so that a page costs the same however many sessions there are."""
-    conditions, values = _conditions(sql.dialect, wanted)
+    conditions, values = session_conditions(sql.dialect, wanted)
     arms: list[tuple[list[str], list[Any]]] = [([], [])]
     if wanted.parent_id is None and (wanted.agent, wanted.state, wanted.streaming) != (None, None, None):
         pairs = _states_and_agents(sql, wanted)
@@ -365,8 +371,8 @@ def _equals(column: str, value: str | None) -> tuple[str, tuple[str, ...]]:
     return (f"{column} IS NULL", ()) if value is None else (f"{column} = ?", (value,))
 
 
-def _conditions(dialect: Dialect, wanted: SessionFilter) -> tuple[list[str], list[Any]]:
-    """All but whether they are archived."""
+def session_conditions(dialect: Dialect, wanted: SessionFilter) -> tuple[list[str], list[Any]]:
+    """What sessions ``s`` have to fulfil, with the values: all but whether they are archived."""
     conditions: list[str] = []
     values: list[Any] = []
     for column in ("parent_id", "state", "agent", "source"):

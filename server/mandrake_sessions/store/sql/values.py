@@ -198,7 +198,12 @@ def _integer(stored: Any, lowest: int, highest: int) -> int:
 
 def decode_cost(stored: Any) -> float:
     """A cost as a number of its currency."""
-    return _integer(stored, 0, MAX_COST) / COST_UNITS
+    return cost_of(_integer(stored, 0, MAX_COST))
+
+
+def cost_of(units: int) -> float:
+    """A stored cost, or a sum of such, as a number of its currency: the nearest that a double holds."""
+    return units / COST_UNITS
 
 
 def decode_real_cost(stored: Any) -> float:

@@ -44,6 +44,9 @@ class SqliteDialect:
     def greatest(self, *numbers: str) -> str:
         return f"max({', '.join(numbers)})"
 
+    def is_too_large_a_sum(self, error: Exception) -> bool:
+        return isinstance(error, sqlite3.Error) and str(error) == "integer overflow"
+
     def json_at(self, column: str, *path: str | int) -> str:
         """An index may be on the expression: another spelling would not use it. The value stands in an array, with a
         null: json_extract gives a text on its own without its escapes, and ends it at a NUL."""
