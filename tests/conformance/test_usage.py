@@ -12,6 +12,7 @@ import pytest
 
 from conformance.backends import Backend
 from mandrake_sessions import SessionManager
+from mandrake_sessions.errors import NotFound
 from mandrake_sessions.model import CurrencyTotal, ResponseStatus, TurnStatus, UsageTotals
 from mandrake_sessions.protocol.converter import unstructure
 from model.usage import Conversation, used
@@ -273,41 +274,58 @@ def test_an_unknown_session_is_not_found(client: StrictSyncClient) -> None:
     assert client.error("session/usage", sessionId=UNKNOWN).data["kind"] == "notFound"
 
 
-def copied_from(manager: SessionManager, copy: str, origin: str) -> None:
-    with manager.store.transaction() as tx:
-        tx.sql.execute("UPDATE round SET copied_from_id = ? WHERE id = ?", (origin, copy))
-
-
 def test_copies_count_once_and_stay_when_the_original_is_gone(manager: SessionManager) -> None:
-    original, first, response = talk(manager)
+    original, _, response = talk(manager)
     turn(manager, response, input_tokens=5, model="m", tool_calls=[{"id": "c"}])
     manager.update_response(response, usage={"output_tokens": 3})
-    forks = []
-    for _ in range(2):
-        fork, copy, response = talk(manager, parent_id=original)
-        turn(manager, response, input_tokens=5, model="m", tool_calls=[{"id": "c"}])
-        manager.update_response(response, usage={"output_tokens": 3})
-        copied_from(manager, copy, first)
-        forks.append(fork)
+    fork = manager.fork_session(original).id
+    fork_of_the_fork = manager.fork_session(fork).id
     once = UsageTotals([total(input_tokens=5, output_tokens=3)], 1, 1, 1, 0)
     assert manager.usage() == once
     assert [group.key for group in manager.usage_by("session")] == [original]
-    assert manager.usage(session_id=forks[0]) == UsageTotals([], 0, 0, 0, 0)
+    assert manager.usage(session_id=fork) == UsageTotals([], 0, 0, 0, 0)
     manager.delete_session(original)
     assert manager.usage() == once
-    assert [group.key for group in manager.usage_by("session")] == [forks[0]]
-    manager.delete_session(forks[0])
-    assert [group.key for group in manager.usage_by("session")] == [forks[1]]
+    assert [group.key for group in manager.usage_by("session")] == [fork]
+    manager.delete_session(fork)
+    assert [group.key for group in manager.usage_by("session")] == [fork_of_the_fork]
     assert manager.usage_by("day")[0].totals == once.totals
+
+
+def test_what_is_new_in_a_fork_counts(manager: SessionManager) -> None:
+    original, _, response = talk(manager)
+    turn(manager, response, input_tokens=5)
+    fork = manager.fork_session(original).id
+    response = manager.create_round(fork, content="?", created_at=THEN).response.id
+    turn(manager, response, input_tokens=70)
+    assert manager.usage().totals == [total(input_tokens=75)]
+    assert manager.usage(session_id=fork) == UsageTotals([total(input_tokens=70)], 1, 1, 0, 0)
+
+
+def test_half_a_copy_does_not_count(manager: SessionManager) -> None:
+    """A copy that is being made is hidden; an original that is deleted meanwhile is not replaced by it."""
+    original, _, response = talk(manager)
+    turn(manager, response, input_tokens=5)
+    half, whole = manager.fork_session(original).id, manager.fork_session(original).id
+    with manager.store.transaction() as tx:
+        tx.sql.execute("UPDATE session SET copying_lease = ?, parent_id = NULL WHERE id = ?", (UNKNOWN, half))
+    assert manager.usage().turns == 1
+    manager.delete_session(original)
+    assert [group.key for group in manager.usage_by("session")] == [whole]
+    assert manager.usage().totals == [total(input_tokens=5)]
+    with pytest.raises(NotFound):
+        manager.usage(session_id=half)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_all_of_it_is_what_a_plain_sum_gives(manager: SessionManager, seed: int) -> None:
     _fill(manager, random.Random(seed))
+    for session in manager.list_sessions().sessions[:2]:
+        manager.fork_session(session.id)
     talks = list(_conversations(manager))
-    session = talks[1].session
+    session_id = talks[1].session["id"]
     wanted: list[dict[str, Any]] = [
-        {}, {"since": THEN, "until": THEN + DAY}, {"agent": "a"}, {"cwd": "/w"}, {"session_id": session["id"]},
+        {}, {"since": THEN, "until": THEN + DAY}, {"agent": "a"}, {"cwd": "/w"}, {"session_id": session_id},
         {"agent": "b", "cwd": "/w/1", "since": THEN - HOUR},
     ]  # fmt: skip
     for params in wanted:

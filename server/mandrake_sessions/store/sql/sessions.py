@@ -166,7 +166,7 @@ def session_by_pk(sql: Sql, pk: int) -> StoredSession:
 
 def pk_of_session(sql: Sql, session_id: str) -> int:
     """Whatever else the session holds. Raises NotFound."""
-    row = sql.execute("SELECT pk FROM session WHERE id = ?", (session_id,)).fetchone()
+    row = sql.execute(f"SELECT s.pk FROM session s WHERE s.id = ? AND {SHOWN}", (session_id,)).fetchone()
     return int(or_not_found(row, "session", session_id)[0])
 
 

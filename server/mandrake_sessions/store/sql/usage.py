@@ -32,15 +32,16 @@ _DIFFERENCES: Final = frozenset(map(_NUMBERS.index, ("streamed_ms", "further_cos
 _OF_SESSIONS: Final[Mapping[GroupBy, str]] = {"session": "s.id", "agent": "s.agent", "cwd": "s.cwd"}
 _LAST_TURN = 'FROM turn l WHERE l.round_pk = {round} ORDER BY l."index" DESC LIMIT 1'
 _SAID = f"coalesce({', '.join(f'u.{name}' for name in (*TOKENS, 'cost'))})"
+_HIDDEN = "SELECT h.pk FROM session h WHERE h.copying_lease IS NOT NULL"
 # The rounds of which an older one of the same origin is stored.
-_COPIES = """
+_COPIES = f"""
 SELECT c.pk FROM round c WHERE c.copied_from_id IS NOT NULL AND (
-    c.pk > (SELECT min(e.pk) FROM round e WHERE e.copied_from_id = c.copied_from_id)
+    c.pk > (SELECT min(e.pk) FROM round e WHERE e.copied_from_id = c.copied_from_id AND e.session_pk NOT IN ({_HIDDEN}))
     OR c.pk > (SELECT o.pk FROM round o WHERE o.id = c.copied_from_id))
 UNION ALL
 SELECT o.pk FROM round o WHERE o.copied_from_id IS NULL
     AND o.id IN (SELECT c.copied_from_id FROM round c WHERE c.copied_from_id IS NOT NULL)
-    AND o.pk > (SELECT min(e.pk) FROM round e WHERE e.copied_from_id = o.id)
+    AND o.pk > (SELECT min(e.pk) FROM round e WHERE e.copied_from_id = o.id AND e.session_pk NOT IN ({_HIDDEN}))
 """
 
 
@@ -245,7 +246,8 @@ def _condition(dialect: Dialect, source: _Source, wanted: UsageFilter, *, copied
             conditions.append(f"{source.at} {comparison} ?")
             values.append(moment)
     if copied:
-        conditions.append(f"{source.round} NOT IN ({_COPIES})")
+        # What is in a half copy is a copy.
+        conditions += [f"{source.round} NOT IN ({_COPIES})", f"{source.session} NOT IN ({_HIDDEN})"]
     return " AND ".join(conditions), values
 
 
