@@ -19,7 +19,7 @@ from conformance.backends import Backend
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import Change, Request, Response, Round, Session, ToolCall, Turn, Usage
 from mandrake_sessions.store.interface import Sql
-from mandrake_sessions.store.sql import rounds, sessions, streams, turns
+from mandrake_sessions.store.sql import feed_pruning, rounds, sessions, streams, texts, turns
 from mandrake_sessions.store.sql.columns import SESSION, TABLES, columns_from
 from mandrake_sessions.store.sql.selection import Selection, field_names
 from mandrake_sessions.store.sql.values import Decoder, OddValue
@@ -229,6 +229,35 @@ def test_a_stream_and_what_an_append_writes(rows: Rows, manager: SessionManager)
         *stored, at = sql.execute(statement).fetchone()
     assert dict(zip(expected, stored, strict=True)) == expected
     assert at > rows["feed"]["at"]
+
+
+@pytest.mark.parametrize("rows", ["completed"], indirect=True)
+def test_an_untouched_session(rows: Rows, manager: SessionManager) -> None:
+    (found,) = manager.untouched_sessions(10**9)
+    session = rows["session"]
+    expected = meant(rows, "session", ("id", "title", "round_count"))
+    assert_has(found, expected | {"archived": True, "last_change": max(session["updated_at"], rows["feed"]["at"])})
+
+
+def test_who_has_an_external_id(rows: Rows, sql: Sql) -> None:
+    session = rows["session"]
+    expected = sessions.Holder(pk=session["pk"], id=session["id"], agent=session["agent"])
+    assert sessions.holder_of_external_id(sql, session["agent"], session["external_id"]) == expected
+    assert sessions.find_sessions_by_external_id(sql, session["external_id"], 2) == [expected]
+
+
+def test_a_stored_piece(rows: Rows, sql: Sql) -> None:
+    piece = rows["feed"]
+    found = texts.find_piece(sql, piece["turn_pk"], piece["chunk"])
+    assert found is not None
+    assert found._asdict() == {name: piece[name] for name in ("seq", "content", "raw_response")}
+
+
+def test_a_measured_row_of_the_feed(rows: Rows, sql: Sql) -> None:
+    piece = rows["feed"]
+    span = feed_pruning.measure_feed(sql, 0, rows=10, size=10**6)
+    size = feed_pruning.ROW_BYTES + len(piece["content"]) + len(piece["raw_response"])
+    assert span == feed_pruning.FeedSpan(last_seq=piece["seq"], at=piece["at"], size=size, rows=1, deletes=False)
 
 
 def test_a_piece_in_the_feed(rows: Rows, manager: SessionManager) -> None:

@@ -187,21 +187,21 @@ def _of_any(sql: Sql, external_id: str) -> str | None:
     """The id of the one session that has the name. Raises Conflict where several have it."""
     found = sessions.find_sessions_by_external_id(sql, external_id, _MAX_CANDIDATES)
     if len(found) > 1:
-        agents = ", ".join("none" if agent is None else shorten(repr(agent)) for _, agent in found)
+        agents = ", ".join("none" if each.agent is None else shorten(repr(each.agent)) for each in found)
         raise Conflict(
             "ambiguous",
             lambda words: (
                 f"{len(found)} sessions have the {words.field('external_id')} {shorten(repr(external_id))}, "
                 f"of the agents {agents}; give the {words.field('agent')} too"
             ),
-            candidates=[session_id for session_id, _ in found],
+            candidates=[each.id for each in found],
         )
-    return found[0][0] if found else None
+    return found[0].id if found else None
 
 
 def _of_agent(sql: Sql, agent: str | None, external_id: str) -> str | None:
     holder = sessions.holder_of_external_id(sql, agent, external_id)
-    return None if holder is None else holder[1]
+    return None if holder is None else holder.id
 
 
 # So many are named where an external id is ambiguous.
@@ -212,13 +212,13 @@ def _check_external_id(tx: Transaction, agent: str | None, external_id: str | No
     if external_id is None:
         return
     holder = sessions.holder_of_external_id(tx.sql, agent, external_id)
-    if holder is not None and holder[0] != own_pk:
+    if holder is not None and holder.pk != own_pk:
         whose = "" if agent is None else f" of agent {shorten(repr(agent))}"
         raise Conflict(
             "externalIdInUse",
             lambda words: (
-                f"session {holder[1]}{whose} has the {words.field('external_id')} {shorten(repr(external_id))}; "
+                f"session {holder.id}{whose} has the {words.field('external_id')} {shorten(repr(external_id))}; "
                 f"get it with {words.operation('get_session')}"
             ),
-            actual=holder[1],
+            actual=holder.id,
         )

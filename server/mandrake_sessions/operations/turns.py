@@ -27,7 +27,7 @@ from mandrake_sessions.operations.base import Operations, check_same, create_has
 from mandrake_sessions.operations.rounds import NOT_ENDED, change_response
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_index, encode_index, take_page
 from mandrake_sessions.store.interface import Transaction
-from mandrake_sessions.store.sql import changes, rounds, sessions, tool_calls, turns
+from mandrake_sessions.store.sql import changes, rounds, sessions, texts, tool_calls, turns
 from mandrake_sessions.store.sql.readable import note
 from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sql.streams import PieceWriter, Stream
@@ -259,11 +259,10 @@ def _append(tx: Transaction, writer: PieceWriter, piece: dict[str, Any] | Sessio
 
 def _acknowledge_again(tx: Transaction, stream: Stream, piece: Mapping[str, Any], chunk: int) -> Appended:
     """The receipt of a piece that is stored already. Raises Conflict where it is still kept and has another text."""
-    stored = changes.find_piece(tx.sql, stream.pk, chunk)
+    stored = texts.find_piece(tx.sql, stream.pk, chunk)
     if stored is None:
         return Appended(stream.turn_id, stream.seq, chunk, stream.chunk_count)
-    seq, content, raw_response = stored
-    if (piece.get("content") or "", piece.get("raw_response") or "") != (content or "", raw_response or ""):
+    if any((piece.get(name) or "") != (text or "") for name, text in stored.texts.items()):
         raise Conflict(
             "chunkDiffers",
             f"chunk {chunk} of turn {stream.turn_id} is stored with another text; nothing was changed. "
@@ -271,7 +270,7 @@ def _acknowledge_again(tx: Transaction, stream: Stream, piece: Mapping[str, Any]
             expected=stream.chunk_count,
             actual=chunk,
         )
-    return Appended(stream.turn_id, seq, chunk, stream.chunk_count)
+    return Appended(stream.turn_id, stored.seq, chunk, stream.chunk_count)
 
 
 def _resumed(tx: Transaction, writer: PieceWriter, turn_id: str) -> Stream:

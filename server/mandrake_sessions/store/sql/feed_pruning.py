@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 from attrs import frozen
 
 from mandrake_sessions.model import ChangeKind, TurnStatus
 from mandrake_sessions.store.interface import Dialect, Sql, Transaction
 from mandrake_sessions.store.sql.changes import newest_row, pruned_seq, store_id
+from mandrake_sessions.store.sql.selection import Selection
 from mandrake_sessions.store.sql.turns import fold_turn, turn_by_pk
 
 # A row's number, ordinal, sizes and index entry, about.
-_ROW_BYTES = 90
+ROW_BYTES = 90
 # One step of pruning deletes, or folds, about so much at the most; and one row at least.
 PRUNE_ROWS = 1000
 PRUNE_BYTES = 1024 * 1024
@@ -44,6 +46,49 @@ class FeedExtent:
     last_seq: int
 
 
+def _size(dialect: Dialect) -> str:
+    """The size of a row ``f`` in bytes, about. Replaced text is kept for the feed alone."""
+    texts = ("f.content", "f.raw_response", "f.data")
+    own = " + ".join(f"coalesce({dialect.byte_length(text)}, 0)" for text in texts)
+    replaced = " + ".join(f"coalesce({dialect.byte_length(text)}, 0)" for text in ("x.content", "x.raw_response"))
+    return (
+        f"{ROW_BYTES} + {own} + CASE WHEN f.kind = '{ChangeKind.TURN_UPDATED}'"
+        f" THEN coalesce((SELECT {replaced} FROM text x WHERE x.pk = f.seq), 0) ELSE 0 END"
+    )
+
+
+class _NewerRow(NamedTuple):
+    """A row of the feed, to be measured."""
+
+    seq: int
+    at: int
+    kind: str
+    size: int
+
+
+class _OlderRow(NamedTuple):
+    """A row of the feed, to be deleted."""
+
+    seq: int
+    turn_pk: int | None
+    kind: str
+    chunk: int | None
+    size: int
+
+
+class _Counted(NamedTuple):
+    """What the row of a turn accounts for."""
+
+    chunk_count: int
+    folded_chunks: int
+    status: str
+
+
+_NEWER = Selection.as_stored(_NewerRow, "f", size=_size)
+_OLDER = Selection.as_stored(_OlderRow, "f", size=_size)
+_COUNTED = Selection.as_stored(_Counted, "t")
+
+
 def feed_extent(sql: Sql) -> FeedExtent:
     return FeedExtent(store_id(sql) or "", pruned_seq(sql), newest_row(sql))
 
@@ -53,11 +98,11 @@ def measure_feed(sql: Sql, after: int, rows: int, size: int) -> FeedSpan | None:
     found = sql.execute(_newer_rows(sql.dialect), (after, rows))
     last = latest = total = count = 0
     deletes = False
-    for seq, at, kind, row_size in found:
-        last, latest = seq, max(latest, at)
-        total += row_size
+    for row in map(_NewerRow._make, found):
+        last, latest = row.seq, max(latest, row.at)
+        total += row.size
         count += 1
-        deletes = deletes or kind in _DELETIONS
+        deletes = deletes or row.kind in _DELETIONS
         if total >= size:
             break
     return FeedSpan(last, latest, total, count, deletes) if count else None
@@ -86,15 +131,16 @@ def _oldest_rows(tx: Transaction, through: int) -> tuple[int, dict[int, int], se
     last = size = count = 0
     newest_chunks: dict[int, int] = {}
     updated: set[int] = set()
-    for seq, turn_pk, kind, chunk, row_size in tx.sql.execute(_older_rows(tx.sql.dialect), (through,)):
+    for row in map(_OlderRow._make, tx.sql.execute(_older_rows(tx.sql.dialect), (through,))):
         if count >= PRUNE_ROWS or size >= PRUNE_BYTES:
             return last, newest_chunks, updated, True
-        last, size, count = seq, size + row_size, count + 1
-        if chunk is not None and turn_pk is not None:
+        last, size, count = row.seq, size + row.size, count + 1
+        turn_pk = row.turn_pk
+        if row.chunk is not None and turn_pk is not None:
             if turn_pk not in newest_chunks:
                 size += _unfolded_bytes(tx, turn_pk)
-            newest_chunks[turn_pk] = max(chunk, newest_chunks.get(turn_pk, chunk))
-        elif kind == ChangeKind.TURN_UPDATED and turn_pk is not None:
+            newest_chunks[turn_pk] = max(row.chunk, newest_chunks.get(turn_pk, row.chunk))
+        elif row.kind == ChangeKind.TURN_UPDATED and turn_pk is not None:
             updated.add(turn_pk)
     return last, newest_chunks, updated, False
 
@@ -112,33 +158,25 @@ def _unfolded_bytes(tx: Transaction, turn_pk: int) -> int:
 def _account_for(tx: Transaction, turn_pk: int, chunk: int) -> None:
     """Make the row of a turn account for its pieces up to ``chunk``, if it does not do so already. Release 0.3.0
     left folded pieces that their row does not account for."""
-    row = tx.sql.execute("SELECT chunk_count, folded_chunks, status FROM turn WHERE pk = ?", (turn_pk,)).fetchone()
-    if row is None or row[2] != TurnStatus.STREAMING or chunk < min(row[0], row[1]):
+    statement = f"SELECT {_COUNTED.sql(tx.sql.dialect)} FROM turn t WHERE t.pk = ?"
+    found = tx.sql.execute(statement, (turn_pk,)).fetchone()
+    if found is None:
         return
-    fold_turn(tx, turn_by_pk(tx.sql, turn_pk))
+    row = _Counted._make(found)
+    if row.status == TurnStatus.STREAMING and chunk >= min(row.chunk_count, row.folded_chunks):
+        fold_turn(tx, turn_by_pk(tx.sql, turn_pk))
 
 
 @cache
 def _newer_rows(dialect: Dialect) -> str:
-    return f"SELECT f.seq, f.at, f.kind, {_size(dialect)} FROM feed f WHERE f.seq > ? ORDER BY f.seq LIMIT ?"
+    return f"SELECT {_NEWER.sql(dialect)} FROM feed f WHERE f.seq > ? ORDER BY f.seq LIMIT ?"
 
 
 @cache
 def _older_rows(dialect: Dialect) -> str:
     return (
-        f"SELECT f.seq, f.turn_pk, f.kind, f.chunk, {_size(dialect)} FROM feed f"
+        f"SELECT {_OLDER.sql(dialect)} FROM feed f"
         " WHERE f.seq <= ? AND f.seq < (SELECT max(seq) FROM feed) ORDER BY f.seq"
-    )
-
-
-def _size(dialect: Dialect) -> str:
-    """The size of a row ``f`` in bytes, about. Replaced text is kept for the feed alone."""
-    texts = ("f.content", "f.raw_response", "f.data")
-    own = " + ".join(f"coalesce({dialect.byte_length(text)}, 0)" for text in texts)
-    replaced = " + ".join(f"coalesce({dialect.byte_length(text)}, 0)" for text in ("x.content", "x.raw_response"))
-    return (
-        f"{_ROW_BYTES} + {own} + CASE WHEN f.kind = '{ChangeKind.TURN_UPDATED}'"
-        f" THEN coalesce((SELECT {replaced} FROM text x WHERE x.pk = f.seq), 0) ELSE 0 END"
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import NamedTuple
 
 from mandrake_sessions.model import PrunableSession
 from mandrake_sessions.store.interface import Dialect, Sql
+from mandrake_sessions.store.sql.selection import Selection
 from mandrake_sessions.store.sql.sessions import SHOWN
 
 # When the last piece of any of its turns came: appends do not move `updated_at`.
@@ -17,13 +19,39 @@ _LAST_PIECE = """
 """
 
 
+class _Untouched(NamedTuple):
+    """A session that nobody has touched; ``last_change``: milliseconds since the epoch."""
+
+    pk: int
+    id: str
+    title: str | None
+    archived: int
+    last_change: int
+    round_count: int
+
+
+_SELECTION = Selection.as_stored(
+    _Untouched,
+    "s",
+    archived="s.archived_at IS NOT NULL",
+    last_change=lambda dialect: dialect.greatest("s.updated_at", f"coalesce({_LAST_PIECE}, 0)"),
+)
+
+
 def untouched_sessions(sql: Sql, before: int, *, archived: bool) -> list[PrunableSession]:
     """Sessions that were last changed before a time (milliseconds since the epoch), oldest first, with their sizes;
     with ``archived`` only those that are. Never one that streams."""
     rows = sql.execute(_untouched(sql.dialect, "ORDER BY last_change"), (before, archived, before)).fetchall()
     return [
-        PrunableSession(session_id, title, bool(is_archived), last_change, rounds, **_sizes(sql, pk))
-        for session_id, title, is_archived, last_change, rounds, pk in rows
+        PrunableSession(
+            id=found.id,
+            title=found.title,
+            archived=bool(found.archived),
+            last_change=found.last_change,
+            round_count=found.round_count,
+            **_sizes(sql, found.pk),
+        )
+        for found in map(_Untouched._make, rows)
     ]
 
 
@@ -36,12 +64,9 @@ def is_untouched(sql: Sql, session_id: str, before: int, *, archived: bool) -> b
 @cache
 def _untouched(dialect: Dialect, rest: str) -> str:
     """Its values: the time, whether only those that are archived, and the time again."""
-    last_change = dialect.greatest("s.updated_at", f"coalesce({_LAST_PIECE}, 0)")
     return f"""
     SELECT * FROM (
-        SELECT s.id, s.title, s.archived_at IS NOT NULL AS is_archived, {last_change} AS last_change,
-               s.round_count, s.pk
-        FROM session s
+        SELECT {_SELECTION.sql(dialect)} FROM session s
         WHERE {SHOWN} AND s.updated_at < ? AND (s.archived_at IS NOT NULL OR NOT ?)
           AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.session_pk = s.pk AND t.status = 'streaming')
     ) AS found

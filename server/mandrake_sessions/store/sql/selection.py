@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from attrs import AttrsInstance, fields
 
 from mandrake_sessions.errors import Unreadable
 from mandrake_sessions.store.interface import Dialect
-from mandrake_sessions.store.sql.columns import Column
+from mandrake_sessions.store.sql.columns import Column, decode_anything
 from mandrake_sessions.store.sql.values import Decoder, OddValue, shown
 
 # From a row to some of its values, as a tuple.
@@ -36,6 +36,17 @@ class Selection:
         self._entity = entity
         self._decoded = tuple(columns[name] for name in names)
         self._decoders = tuple(column.decode for column in self._decoded)
+
+    @classmethod
+    def as_stored(cls, row: type[NamedTuple], alias: str, **expressions: str | Callable[[Dialect], str]) -> Self:
+        """The fields of a named tuple, which ``row._make`` makes of a row: columns of the table ``alias``, and the SQL
+        of what is no column of it. Each value stays as it is stored."""
+        names = row._fields
+        columns = {
+            name: Column(name, f'{alias}."{name}"', decode_anything) for name in names if name not in expressions
+        }
+        reckoned = {name: Column(name, _named(name, sql), decode_anything) for name, sql in expressions.items()}
+        return cls("row", columns | reckoned, (), beside=names)
 
     def sql(self, dialect: Dialect) -> str:
         """To be asked for once for each dialect."""
@@ -85,6 +96,11 @@ def unreadable(entity: str, entity_id: Any, why: str) -> Unreadable:
     return Unreadable(
         entity, entity_id if isinstance(entity_id, str) and len(entity_id) < 100 else shown(entity_id), why
     )
+
+
+def _named(name: str, sql: str | Callable[[Dialect], str]) -> Callable[[Dialect], str]:
+    """An expression that other parts of its statement can name."""
+    return lambda dialect: f'{sql if isinstance(sql, str) else sql(dialect)} AS "{name}"'
 
 
 def _or_none(decode: Decoder, value: Any) -> Any:

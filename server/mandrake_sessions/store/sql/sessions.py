@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import frozen
 
@@ -132,21 +132,36 @@ def find_session(sql: Sql, session_id: str) -> StoredSession | None:
     return _one(sql, "WHERE s.id = ?", session_id)
 
 
-def find_sessions_by_external_id(sql: Sql, external_id: str, limit: int) -> list[tuple[str, str | None]]:
-    """The id and the agent of the sessions that have it, oldest first: ``limit`` of them at the most."""
-    statement = "SELECT id, agent FROM session WHERE external_id = ? ORDER BY pk LIMIT ?"
+class Holder(NamedTuple):
+    """A session that has an external id."""
+
+    pk: int
+    id: str
+    agent: str | None
+
+
+_HOLDER = Selection.as_stored(Holder, "s")
+
+
+def find_sessions_by_external_id(sql: Sql, external_id: str, limit: int) -> list[Holder]:
+    """The sessions that have it, oldest first: ``limit`` of them at the most."""
+    statement = f"{_select_holders(sql.dialect)} ORDER BY s.pk LIMIT ?"
     rows = sql.execute(statement, (external_id, limit)).fetchall()
     sql.release_large(statement, (external_id, limit))
-    return rows
+    return [Holder._make(row) for row in rows]
 
 
-def holder_of_external_id(sql: Sql, agent: str | None, external_id: str) -> tuple[int, str] | None:
-    """The pk and the id of the session of that agent, or of none, that has it, whatever else that session holds."""
-    whose, values = _equals("agent", agent)
-    row: tuple[int, str] | None = fetch_one(
-        sql, f"SELECT pk, id FROM session WHERE external_id = ? AND {whose} LIMIT ?", (external_id, *values, 1)
-    )
-    return row
+def holder_of_external_id(sql: Sql, agent: str | None, external_id: str) -> Holder | None:
+    """The session of that agent, or of none, that has it, whatever else that session holds."""
+    whose, values = _equals("s.agent", agent)
+    statement = f"{_select_holders(sql.dialect)} AND {whose} LIMIT ?"
+    row = fetch_one(sql, statement, (external_id, *values, 1))
+    return None if row is None else Holder._make(row)
+
+
+@cache
+def _select_holders(dialect: Dialect) -> str:
+    return f"SELECT {_HOLDER.sql(dialect)} FROM session s WHERE s.external_id = ?"
 
 
 def get_session(sql: Sql, session_id: str, *, lenient: bool = False) -> StoredSession:

@@ -20,6 +20,7 @@ from attrs import frozen
 
 from mandrake_sessions.store.interface import Dialect, Sql, Transaction
 from mandrake_sessions.store.sql.rows import insert, update
+from mandrake_sessions.store.sql.selection import Selection
 from mandrake_sessions.store.sql.values import OddValue
 
 FOLD_PIECES = 1024
@@ -48,6 +49,33 @@ class _Run(NamedTuple):
     raw_response: str | None
 
 
+class Piece(NamedTuple):
+    """What was appended at ``seq``; None where it had no such text."""
+
+    seq: int
+    content: str | None
+    raw_response: str | None
+
+    @property
+    def texts(self) -> dict[str, str | None]:
+        return {"content": self.content, "raw_response": self.raw_response}
+
+
+_PIECE = Selection.as_stored(Piece, "f")
+
+
+def find_piece(sql: Sql, turn_pk: int, chunk: int) -> Piece | None:
+    """The piece of that ordinal; None where the feed no longer has it."""
+    row = sql.execute(f"{_select_pieces(sql.dialect)} AND f.chunk = ?", (turn_pk, chunk)).fetchone()
+    return None if row is None else Piece._make(row)
+
+
+@cache
+def _select_pieces(dialect: Dialect) -> str:
+    """Those of one turn."""
+    return f"SELECT {_PIECE.sql(dialect)} FROM feed f WHERE f.turn_pk = ?"
+
+
 def insert_text(tx: Transaction, turn_pk: int, seq: int, content: str | None, raw_response: str | None) -> None:
     """Initial or replaced text, at the seq of the change that brought it."""
     insert(tx, "text", {"content": content, "raw_response": raw_response, "turn_pk": turn_pk, "pk": seq})
@@ -61,12 +89,12 @@ def fold(tx: Transaction, turn_pk: int, folded_chunks: int, standing: Mapping[st
     """
     columns = dict(standing)
     if folded_chunks < standing["chunk_count"]:
-        rows = tx.sql.execute(
-            "SELECT seq, content, raw_response FROM feed WHERE turn_pk = ? AND chunk >= ? ORDER BY chunk",
-            (turn_pk, folded_chunks),
-        ).fetchall()
-        if rows:
-            insert_text(tx, turn_pk, rows[-1][0], joined(row[1] for row in rows), joined(row[2] for row in rows))
+        statement = f"{_select_pieces(tx.sql.dialect)} AND f.chunk >= ? ORDER BY f.chunk"
+        pieces = [Piece._make(row) for row in tx.sql.execute(statement, (turn_pk, folded_chunks))]
+        if pieces:
+            content = joined(piece.content for piece in pieces)
+            raw_response = joined(piece.raw_response for piece in pieces)
+            insert_text(tx, turn_pk, pieces[-1].seq, content, raw_response)
         columns["folded_chunks"] = standing["chunk_count"]
         columns["folded_bytes"] = standing["content_bytes"] + standing["raw_response_bytes"]
     update(tx, "turn", turn_pk, columns)
