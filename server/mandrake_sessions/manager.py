@@ -31,7 +31,8 @@ class SessionManager(Conversations):
     share, which can damage it.
 
     When an operation returns, it is committed. Ids are UUIDs in any case, times milliseconds since the epoch, costs
-    USD. If somebody deletes, replaces or moves the open file, the next operation opens the path again.
+    numbers of their ``currency``. If somebody deletes, replaces or moves the open file, the next operation opens the
+    path again.
 
     Use it as a context manager, or call ``init`` and ``close``::
 

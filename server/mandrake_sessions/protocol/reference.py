@@ -27,7 +27,7 @@ Schema.
 The server speaks JSON-RPC 2.0 on stdin and stdout, one message a line or with LSP's `Content-Length` headers: the first
 byte that the client sends decides. Params are objects. A `?` marks a field that a client may leave out; its *Default*
 says what it is then. A field that is not listed is an error that names it. Ids are UUIDs, times milliseconds since the
-epoch, costs USD.
+epoch, costs numbers of their `currency`.
 
 Requests take effect in the order in which the client sends them. Answers may come in another order: those of `server/*`
 at once, those of long reads later. Match them by `id`.
