@@ -105,7 +105,11 @@ def sql(database: Path, *statements: str) -> list[tuple[Any, ...]]:
 
 
 def age(database: Path, title: str, days: float, *, pieces: bool = True) -> None:
-    """As if nobody had changed a session for so long, nor streamed to it unless not ``pieces``."""
+    """As if nobody had changed a session for so long, nor streamed to it unless not ``pieces``.
+
+    To a server that has the store open, another newest change is another history: the newest one has to be of another
+    session then.
+    """
     then = int((time.time() - days * 86_400) * 1000)
     with closing(sqlite3.connect(database, isolation_level=None, timeout=5)) as connection:
         connection.execute("UPDATE session SET updated_at = ? WHERE title = ?", (then, title))

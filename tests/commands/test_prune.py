@@ -79,11 +79,12 @@ def test_streaming_and_recently_streamed_sessions_stay(workspace: Path) -> None:
         streaming = Talk(client, title="streams")
         turn = streaming.turn(detached=True)
         client.turn_append(turn_id=turn, content="so far")
+        client.session_create(title="new")
         age(database, "streams", 100)
         age(database, "pieces", 100, pieces=False)
         assert "No session is that old." in run(workspace, "prune", "--older-than", "90d").out
         assert client.turn_get(turn_id=turn).content == "so far"
-    assert titles(database) == ["pieces", "streams"]
+    assert titles(database) == ["new", "pieces", "streams"]
 
 
 def test_subscribers_hear_of_each_and_space_is_given_back(workspace: Path) -> None:
