@@ -95,14 +95,6 @@ _PARTS = {
 _WITH_PARTS = frozenset({*_PARTS, ChangeKind.SESSION_UPDATED}) - {ChangeKind.REQUEST_UPDATED}
 
 
-def find_piece(sql: Sql, turn_pk: int, chunk: int) -> tuple[int, str | None, str | None] | None:
-    """The seq and the two texts of a stored piece, or None where the feed no longer has it."""
-    found: tuple[int, str | None, str | None] | None = sql.execute(
-        "SELECT seq, content, raw_response FROM feed WHERE turn_pk = ? AND chunk = ?", (turn_pk, chunk)
-    ).fetchone()
-    return found
-
-
 def record_turn_created(tx: Transaction, stored: StoredTurn, turn: Turn) -> int:
     """``turn`` without its texts: those stand in ``text`` under the same seq. Gives the seq of the last change that is
     recorded: tool calls beyond the first ``CALLS_AT_CREATION`` follow as changes of their own."""
