@@ -16,7 +16,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = ROOT / ".matrix"
 MINORS = range(11, 15)
-QUICK = ("tests/store", "tests/manager", "tests/protocol", "tests/client", "tests/e2e/test_smoke.py")
+QUICK = (
+    "tests/store",
+    "tests/manager",
+    "tests/protocol",
+    "tests/client",
+    "tests/conformance",
+    "tests/e2e/test_smoke.py",
+)
 WHICH = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
 
 

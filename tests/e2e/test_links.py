@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,18 @@ def anchors(page: Path) -> set[str]:
 
 def links(page: Path) -> list[str]:
     return LINK.findall(CODE.sub("", page.read_text(encoding="utf-8")))
+
+
+def test_each_version_links_to_its_changes() -> None:
+    """Relative to the page as a code host shows it, since the repository names no host."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = re.findall(r"^## \[(.+)\] - \d{4}-\d\d-\d\d$", text, re.MULTILINE)
+    expected = [f"[{later}]: ../../compare/v{earlier}...v{later}" for later, earlier in pairwise(versions)]
+    assert re.findall(r"^\[.+\]: .+$", text, re.MULTILINE) == [
+        *expected,
+        f"[{versions[-1]}]: ../../tree/v{versions[-1]}",
+    ]
+    assert text.count("\n## ") - text.count("\n## Unreleased\n") == len(versions) >= 5
 
 
 def test_there_are_pages_and_links() -> None:
