@@ -85,6 +85,8 @@ class Words:
     another_program = "Name another file with db_path"
     # What names a store to work on.
     store = "database"
+    # How to do the same once more.
+    again = "try again"
 
     def field(self, name: str) -> str:
         """A field of an entity, or an argument of a function of ``maintenance``."""
@@ -204,7 +206,7 @@ class FeedPruned(SessionsError):
     """The store no longer keeps the changes above ``seq``; read the state again."""
 
     def __init__(self, seq: int) -> None:
-        super().__init__(f"changes above {seq} are no longer kept; subscribe again and read the state")
+        super().__init__(f"changes above {seq} are no longer kept; read the state again, and go on from its seq")
         self.seq = seq
 
 
@@ -286,5 +288,7 @@ class FileMoved(StorageFailure):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            StorageReason.IO, f"database {path}: the file was deleted, replaced or moved just now; send it again", path
+            StorageReason.IO,
+            lambda words: f"database {path}: the file was deleted, replaced or moved just now; {words.again}",
+            path,
         )

@@ -26,6 +26,7 @@ class WireWords(Words):
     mend = "`mandrake-sessions doctor --fix`"
     another_program = "Use `mandrake-sessions import` for the original Mandrake's, or name another file with --database"
     store = "--workspace or --database"
+    again = "send it again"
 
     def field(self, name: str) -> str:
         return camel(name)

@@ -10,7 +10,17 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mandrake_sessions.errors import Busy, Cancelled, SessionsError, StorageFailure, StorageReason, Unreadable, Words
+from mandrake_sessions.errors import (
+    Busy,
+    Cancelled,
+    SessionsError,
+    StorageFailure,
+    StorageReason,
+    Unreadable,
+    Wording,
+    Words,
+    in_words,
+)
 from mandrake_sessions.files import explain, whose
 from mandrake_sessions.store.sql.values import OddValue
 
@@ -19,8 +29,8 @@ logger = logging.getLogger(__name__)
 _OUR_FAULTS = (sqlite3.ProgrammingError, sqlite3.InterfaceError)
 LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
-_REASONS = {
-    sqlite3.SQLITE_FULL: (StorageReason.FULL, "the disk is full; free some space and send it again"),
+_REASONS: dict[int, tuple[StorageReason, str | Wording]] = {
+    sqlite3.SQLITE_FULL: (StorageReason.FULL, lambda words: f"the disk is full; free some space and {words.again}"),
     sqlite3.SQLITE_READONLY: (StorageReason.READ_ONLY, "it may only be read; check its owner and its mode"),
     sqlite3.SQLITE_CANTOPEN: (
         StorageReason.OPEN,
@@ -89,15 +99,21 @@ def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") ->
         # There is no room for the -shm, which reading needs too.
         reason, advice = _REASONS[sqlite3.SQLITE_FULL]
     if reason is StorageReason.CORRUPT:
-        return damaged(f"{doing} {path}: {advice}", path)
+        return damaged(_with_advice(doing, path, advice), path)
     if reason is StorageReason.OPEN and os.path.exists(path) and not os.access(path, os.R_OK):  # noqa: PTH110
         advice = f"Permission denied; {whose(path)}"
-    return StorageFailure(reason, f"{doing} {path}: {advice}", path)
+    return StorageFailure(reason, _with_advice(doing, path, advice), path)
 
 
-def damaged(what: str, path: str) -> StorageFailure:
+def _with_advice(doing: str, path: str, advice: str | Wording) -> Wording:
+    return lambda words: f"{doing} {path}: {in_words(advice, words)}"
+
+
+def damaged(what: str | Wording, path: str) -> StorageFailure:
     """The error for a file that is damaged. ``what`` says how."""
-    return StorageFailure(StorageReason.CORRUPT, lambda words: f"{what}; {how_to_recover(path, words)}", path)
+    return StorageFailure(
+        StorageReason.CORRUPT, lambda words: f"{in_words(what, words)}; {how_to_recover(path, words)}", path
+    )
 
 
 def to_domain_error(error: BaseException, path: str) -> SessionsError | None:
