@@ -1,6 +1,7 @@
-"""Four walks through the program pass each room once, downwards: the drawing in ARCHITECTURE.md.
+"""Four walks through the program pass each room once, downwards.
 
-A server notes which rooms are on the stack whenever it calls SQLite.
+The test compares what a server does with the rooms that are written down here by hand, and not with the drawing in
+ARCHITECTURE.md: who changes one changes the other. A server notes which rooms are on the stack when it calls SQLite.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ from mandrake_sessions.model import (
 
 class SessionFields(TypedDict, total=False):
     external_id: str | None
-    """Another program's name for the session, unique among those of one ``agent``, and of none. Default: ``None``."""
+    """Another program's name for the session, unique per ``agent``; sessions without an agent
+    form one group. Default: ``None``."""
     agent: str | None
     """The program whose session it is, such as `claude-code` or `codex`. Default: ``None``."""
     source: str | None

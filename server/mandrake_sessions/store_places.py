@@ -97,7 +97,7 @@ class StorePlaces:
         return found
 
     def without_folder(self, places: Iterable[StorePlace]) -> list[StorePlace]:
-        """Those of the places that belong to a workspace which is none of the folders."""
+        """The places that belong to a workspace which is none of the folders."""
         used: set[str | None] = {None, *self._folders}
         with suppress(WorkspaceNotFound):
             used.add(str(self._default_folder()))

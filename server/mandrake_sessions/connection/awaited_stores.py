@@ -47,7 +47,7 @@ class AwaitedStores:
         return False
 
     def take(self, store: AbsentStore) -> list[Subscription]:
-        """Those that waited for a store: it was made, or nobody may follow it any more."""
+        """Take out the subscriptions that waited for a store: it was made, or nobody may follow it any more."""
         return list(self._waiting.pop(store, {}).values())
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What is done for the stores without being asked: on timers, and when workspace folders go.
+"""Background work on stores: reopening, idle tasks, health, closing.
 
 Stores that moved or failed are opened again (``opener``), idle work is done (``idle_work``), the health is looked at
 (``health_monitor``), and the stores of folders that went are closed.

@@ -81,8 +81,8 @@ class Ending:
         await self._sent()
 
     async def _sent(self) -> None:
-        """Wait until the client has read what it was sent, and all that is committed. A patient server waits for as
-        long as that takes, though a signal may change its mind."""
+        """Wait until the client has read all answers and all committed changes. A patient server waits for as long as
+        that takes, though a signal may change its mind."""
         outbound = self._channel.outbound
         deadline = self._loop.time() + FLUSH_SECONDS
         self._subscriptions.pump(look=True)

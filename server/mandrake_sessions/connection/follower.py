@@ -147,7 +147,7 @@ class StoreFollower:
             self._changes.sessions.clear()
 
     def _step(self, until: float, *, look: bool) -> bool:
-        """Tell those that have seen everything, then those behind, of what comes next; whether there may be more."""
+        """Send the next changes to up-to-date subscriptions, then to the others; whether there may be more."""
         every = self.subscriptions.every()
         if not every:
             return False
@@ -219,9 +219,8 @@ class StoreFollower:
     def _held_back(
         self, start: int, changes: list[Change], through: int, runs: dict[Subscription, list[Change]]
     ) -> int:
-        """The client does not read, or the time is over: these runs were not sent, and are told again from ``start``
-        on. What was read is held meanwhile, about 1 MiB or one change, so that it is not read once for each
-        subscription."""
+        """The client does not read, or time is up. The follower sends these runs again from ``start``. What was read is
+        held meanwhile, about 1 MiB or one change, so that it is not read once for each subscription."""
         self._move(start, through, runs)
         self._ahead[start] = changes
         return start

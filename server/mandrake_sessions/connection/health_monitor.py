@@ -28,7 +28,7 @@ from mandrake_sessions.transport.jsonrpc import notification_message
 
 logger = logging.getLogger(__name__)
 
-# So many faults of a file are named; the doctor names them all.
+# So many faults of a store are named; the doctor names them all.
 MAX_FAULTS = 20
 HOW_TO_MEND = "run `mandrake-sessions doctor --fix`, which mends what can be after a backup"
 _SEVERITY = ("ok", "degraded", "down")
@@ -167,7 +167,7 @@ def _state(manager: SessionManager, error: SessionsError | None) -> tuple[StoreS
 def _faults(state: StoreState) -> list[str]:
     more = len(state.faults) - MAX_FAULTS
     named = state.faults[:MAX_FAULTS] + ([f"{more} problems more"] if more > 0 else [])
-    return [f"the file was put in place, and holds what it should not: {fault}; {HOW_TO_MEND}" for fault in named]
+    return [f"this store replaced another and fails the deep check: {fault}; {HOW_TO_MEND}" for fault in named]
 
 
 def _status(error: SessionsError | None) -> HealthStatus:
@@ -181,7 +181,7 @@ def _warnings(facts: StoreFacts, state: StoreState | None) -> list[str]:
     found = build_warnings() + facts.warnings
     if state is not None and state.replacements:
         found.append(
-            f"the file was deleted, replaced or moved while it was open, {state.replacements} times; "
-            "what was stored before that is in the file that went"
+            f"the store was deleted, replaced or moved while it was open, {state.replacements} times; "
+            "earlier writes are in the previous one"
         )
     return found

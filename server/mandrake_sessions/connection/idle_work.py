@@ -130,5 +130,5 @@ class IdleWork:
 
 
 def _in_place(managers: list[SessionManager]) -> list[SessionManager]:
-    """Those that need not be opened again first, which takes its time."""
+    """The stores that need not be opened again first, which takes its time."""
     return [manager for manager in managers if manager.store.is_current]

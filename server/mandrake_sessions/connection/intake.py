@@ -200,7 +200,7 @@ def _is_whole(frame: Frame) -> bool:
 
 
 def _nothing() -> None:
-    """The reader is told of a batch as a whole, not of each message."""
+    """The reader releases a batch as one unit."""
 
 
 def _id_at_beginning(frame: Frame) -> Any:

@@ -240,7 +240,7 @@ class Lane:
         return True
 
     def _finish_group(self, group: list[Call], outcomes: list[Any]) -> None:
-        """Answer writes; those that there was no time or room for are first in the queue again."""
+        """Answer writes. Put writes that did not fit back at the head of the queue."""
         if len(outcomes) < len(group):
             self._put_back(group[len(outcomes) :])
         self._context.answer_each(group, outcomes)

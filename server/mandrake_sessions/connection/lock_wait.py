@@ -76,5 +76,5 @@ class LockWait:
 
 
 def own_busy(call: Call, busy: Busy) -> Busy:
-    """A failure that several calls share, as each of them is told: how long it waited is its own."""
+    """Give each waiting call its own ``Busy`` with its own waiting time."""
     return Busy(busy.path, round(call.waited * 1000), busy.holder)

@@ -1,4 +1,4 @@
-"""Which states of a store this connection was given, so that joined appends never reach across one of them."""
+"""The states that this connection has sent to its client: no joined append spans one of them."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ class ThreadRunner:
 
 
 def no_thread(error: Exception) -> MemoryError:
-    """What a call is answered with that needs a thread where none can be started: a thread needs memory."""
+    """The error for a call when no thread can start: a thread needs memory."""
     found = MemoryError("no thread could be started")
     found.__cause__ = error
     return found

@@ -1,4 +1,4 @@
-"""One subscription: a position in the feed, and what is told of the changes after it."""
+"""A subscription: a position in the feed and the notifications after it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ _KEPT = 64
 
 
 class Subscription:
-    """Where one listener stands: told of everything up to ``position``. ``turns``: of turns, or else of sessions."""
+    """What one client follows, and how far it was sent: everything up to ``position``. ``turns``: of turns, or else of
+    sessions."""
 
     def __init__(self, scope: Scope, position: int, *, turns: bool, raw: bool, text: bool) -> None:
         self.id = new_id()
@@ -50,8 +51,8 @@ class Subscription:
         return key is not None and key == self._run_key(earlier)
 
     def params(self, run: list[Change], session: Session | None) -> dict[str, Any]:
-        """Those of the notification of a run of joined changes, under the seq of the last. ``session``: the one that it
-        is about, as it is now, for a subscription of sessions."""
+        """The params of the notification of a run of joined changes, under the seq of the last. ``session``: the one
+        that it is about, as it is now, for a subscription of sessions."""
         last = run[-1]
         if self.turns:
             change = notifications.joined_pieces(run) if len(run) > 1 else last
@@ -104,7 +105,7 @@ class SubscriptionIndex:
                 del self._by_scope[key]
 
     def about(self, change: Change) -> list[Subscription]:
-        """Those whose scope covers the change; its kind may still be none that they are told of."""
+        """The subscriptions whose scope covers the change. A subscription may still ignore changes of this kind."""
         key = (change.kind, change.session_id, change.round_id, change.response_id, change.turn_id)
         found = self._about.get(key)
         if found is None:

@@ -69,5 +69,5 @@ class WaitingQueue:
         return same[0] if same else None
 
     def holds(self, place: StorePlace) -> bool:
-        """Whether a call about this store waits; asked only when a folder goes."""
+        """Does the queue hold a call for this store? Called when a folder is removed."""
         return any(call.place == place for call in self._calls)

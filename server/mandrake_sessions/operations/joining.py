@@ -69,7 +69,7 @@ class JoinedRows(Generic[Row]):
         return iter(self._rows)
 
     def wanted(self, rows: Iterable[Keyed[Row]]) -> list[Keyed[Row]]:
-        """Those of one store that may be among the first; they come in the order of their keys."""
+        """The sessions of one store that may be among the first; they come in the order of their keys."""
         kept: list[Keyed[Row]] = []
         total = 0
         for row in rows:

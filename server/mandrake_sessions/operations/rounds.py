@@ -62,7 +62,7 @@ class RoundOperations(Operations):
         return stored.detail
 
     def get_round(self, round_id: str) -> RoundDetail:
-        """Raises NotFound."""
+        """A round with its request and its response, without turns. Raises NotFound for the round."""
         with self._read() as sql:
             return rounds.get_round(sql, rules.uuid("round_id", round_id)).detail
 
@@ -85,7 +85,8 @@ class RoundOperations(Operations):
         return RoundPage(listed, encode_index("rounds", session_id, page[-1].index) if more else None, seq, store_id)
 
     def update_round(self, round_id: str, *, metadata: JsonObject) -> RoundDetail:
-        """Replace the metadata. Raises NotFound."""
+        """Replace the metadata of a round as a whole; ``{}`` empties it. The same metadata again is no change. Gives
+        the round with its request and its response. Raises NotFound for the round."""
         columns = rules.checked(rules.ROUND, {"metadata": metadata})
         with self._write() as tx:
             stored = rounds.get_round(tx.sql, rules.uuid("round_id", round_id), lenient=True)
@@ -104,7 +105,7 @@ class RoundOperations(Operations):
         return Deleted(Counts(0, len(gone), len(gone), len(gone), turn_count))
 
     def get_request(self, request_id: str) -> Request:
-        """Raises NotFound."""
+        """A request, with its ``content`` and ``blocks``. Raises NotFound for the request."""
         with self._read() as sql:
             request_id = rules.uuid("request_id", request_id)
             return rounds.get_round_of_request(sql, request_id).detail.request
@@ -119,7 +120,8 @@ class RoundOperations(Operations):
             return detail.request
 
     def get_response(self, response_id: str) -> Response:
-        """Raises NotFound."""
+        """How a response stands: its status, times and usage, without turns (``list_turns`` gives those). Raises
+        NotFound for the response."""
         with self._read() as sql:
             response_id = rules.uuid("response_id", response_id)
             return rounds.get_round_of_response(sql, response_id).detail.response

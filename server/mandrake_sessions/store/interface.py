@@ -105,7 +105,7 @@ class Transaction(Protocol):
     Times are milliseconds since the epoch. ``clock``: when it began. ``now``: the time that the entities get which it
     writes, the clock's unless its caller gave another; the feed, which is pruned by age, gets the clock's. ``streams``:
     what is remembered between transactions of the turns that appends go to (see ``sql/streams.py``). ``changes``: the
-    appends in it, for those who are told of the commit; None where nobody is.
+    appends, for commit hooks; None if there are no hooks.
     """
 
     streams: dict[str, Any]
@@ -356,4 +356,4 @@ class Store(EntityStore, Protocol):
     # What is done when nothing else is.
 
     def idle_tasks(self) -> Sequence[IdleTask]:
-        """In their order: each has its turn while those before it have nothing to do."""
+        """Idle tasks, in order of priority: each has its turn while those before it have nothing to do."""

@@ -14,7 +14,7 @@ MAX_ODDITIES = 50
 
 
 class Oddities:
-    """Those of one open file. All its connections use it, on any thread.
+    """The values of one open store that cannot be read. All its connections use it, on any thread.
 
     ``pruned_seq``: the last change of the feed that could not be read. It counts as pruned, so subscribers from before
     it get a reset.

@@ -65,10 +65,10 @@ class Framer(Protocol):
     max_bytes: int
 
     def feed(self, data: bytes) -> Iterable[Frame]:
-        """What is complete with these bytes."""
+        """The messages that these bytes complete."""
 
     def finish(self) -> Iterable[Frame]:
-        """What the end of the input completes."""
+        """The messages that the end of the input completes."""
 
     def drop(self) -> bool:
         """Free what is held of the message that is being received, which becomes ``NoRoom`` at its end. Whether that

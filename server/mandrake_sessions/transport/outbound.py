@@ -221,7 +221,7 @@ class Outbound:
 
 
 def _patiently(work: Callable[[], T]) -> T:
-    """What the work gives, when there is memory for it: without this thread nobody is sent anything more."""
+    """Retry until memory is free; this thread does all sending."""
     while True:
         try:
             return work()

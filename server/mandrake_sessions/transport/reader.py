@@ -218,7 +218,7 @@ class Reader:
             self._hand_over(frames)
 
     def _detected(self, found: tuple[Framer, bytes] | None) -> None:
-        """Begin with a framing and the bytes that told it, once it is told."""
+        """Start with the detected framing and the bytes already read."""
         if found is not None:
             self._framer, data = found
             self._on_framing(self._framer)

@@ -194,8 +194,8 @@ def update_session(
     tx: Transaction, pk: int, columns: Mapping[str, Any], seq: int, *, active_at: int | None = None
 ) -> None:
     """Set columns, after every other change of the session but appends: ``seq`` and ``updated_at`` move with each, and
-    ``state`` is told anew from what there is then. ``active_at``: the latest moment of the conversation that the change
-    brought, if any."""
+    ``state`` is computed again from what there is then. ``active_at``: the latest moment of the conversation that the
+    change brought, if any."""
     moved = {"seq": seq, "updated_at": tx.now, "active_at": active_at or 0}
     update(tx, "session", pk, {**columns, **moved}, reckoned=f"state = {STATE_NOW}")
 

@@ -72,7 +72,7 @@ def find_piece(sql: Sql, turn_pk: int, chunk: int) -> Piece | None:
 
 @cache
 def _select_pieces(dialect: Dialect) -> str:
-    """Those of one turn."""
+    """The pieces of one turn."""
     return f"SELECT {_PIECE.sql(dialect)} FROM feed f WHERE f.turn_pk = ?"
 
 
@@ -142,8 +142,8 @@ def _folded_runs(dialect: Dialect, raw: bool) -> str:
 
 @cache
 def _pieces(dialect: Dialect, raw: bool) -> str:
-    """Those that are not folded. SQLite carries out a CROSS JOIN in the order in which it is written: from each turn to
-    its pieces, by the index."""
+    """The pieces that are not folded. SQLite carries out a CROSS JOIN in the order in which it is written: from each
+    turn to its pieces, by the index."""
     return (
         f"SELECT {_run_columns('f', 'seq', raw=raw)} FROM {dialect.pairs('place', 'turn_pk', 'folded')}"
         " CROSS JOIN feed AS f WHERE f.turn_pk = place.turn_pk AND f.chunk >= place.folded"

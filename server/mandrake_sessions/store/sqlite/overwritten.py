@@ -146,8 +146,7 @@ class Content:
 
     @property
     def may_be_same(self) -> bool:
-        """Whether nothing tells that it was overwritten with another content, nor proves the contrary; and something
-        in the -wal is not in it."""
+        """Could the content be unchanged? No look proves or disproves it, and something in the -wal is not in it."""
         with self._lock:
             alike = self._alike()
             if alike is None:

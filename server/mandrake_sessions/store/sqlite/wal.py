@@ -105,7 +105,7 @@ class Wal:
         return True
 
     def is_same(self) -> bool:
-        """Whether the -wal is still the one that it was before that was seen to be overwritten."""
+        """Is this still the -wal from before the overwrite?"""
         before, wal = self._newest, self._handles.find("-wal")
         with suppress(OSError):
             if before is not None and wal is not None and os.fstat(wal).st_size >= before.wal_bytes:
