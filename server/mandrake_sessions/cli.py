@@ -107,7 +107,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     )
     demo.add_argument("--workspace", metavar="PATH", default=".", help="the directory that the agent reads")
     demo.set_defaults(run=_demo, parser=demo)
-    for add in (_add_doctor, _add_backup, _add_restore, _add_migrate, _add_prune):
+    for add in (_add_export, _add_doctor, _add_backup, _add_restore, _add_migrate, _add_prune):
         add(commands)
     return parser, commands.choices
 
@@ -127,6 +127,10 @@ _RESTORE = (
 _MIGRATE = (
     "Bring a store to the schema of this program, after a backup. The next use of the store does the same. "
     "With --check, exit code 0: the schema is current, 1: migrations are pending, 2: the store cannot be checked."
+)
+_EXPORT = (
+    "Write a session as one document, of any length: Markdown for people, JSON lines without any loss, or an ATIF "
+    "trajectory. Secrets and the names of home directories are replaced, but in JSON lines only with --redact."
 )
 _PRUNE = "Delete sessions that nobody has changed or streamed to for a long time, and return their space to the disk."
 
@@ -152,6 +156,20 @@ def _add_command(
     parser.add_argument("--busy-timeout", metavar="SECONDS", help="how long to wait for another process's lock")
     parser.set_defaults(run=_command, command=name, parser=parser)
     return parser
+
+
+def _add_export(commands: Any) -> None:
+    export = _add_command(commands, "export", "write a session as a document", _EXPORT, needed="SESSION")
+    export.add_argument(
+        "session", metavar="SESSION", help="its id, the beginning of its id, or another program's name for it"
+    )
+    export.add_argument(
+        "--format", choices=("markdown", "jsonl", "atif"), default="markdown", help="(default: markdown)"
+    )
+    export.add_argument("--output", metavar="FILE", help="write to a file, in place of what it holds (default: stdout)")
+    export.add_argument(
+        "--redact", action=argparse.BooleanOptionalAction, help="replace secrets, or leave everything as it is"
+    )
 
 
 def _add_doctor(commands: Any) -> None:

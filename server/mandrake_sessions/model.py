@@ -497,6 +497,19 @@ class UsageGroup:
 
 
 @frozen
+class Export:
+    """A session as one document, in the format that was asked for."""
+
+    content: str
+    """The document, of at most 8 MiB in UTF-8."""
+    media_type: str
+    """What kind of text it is: `text/markdown`, `application/jsonl` or `application/json` (atif)."""
+    redacted: int
+    """How many secrets and paths of home directories something else stands for in it; ``0`` where nobody asked for
+    that."""
+
+
+@frozen
 class Appended:
     """The receipt of a stored piece: its ``seq``, its ordinal and how many pieces the turn has now."""
 
@@ -690,4 +703,12 @@ model: the model of the turn; for a round, and for what an agent said of a whole
 session: the session, by its id.
 agent: the program whose sessions they are.
 cwd: the directory that the sessions are about, each by itself.
+"""
+
+ExportFormat = Literal["markdown", "jsonl", "atif"]
+"""How a session is written down.
+
+markdown: for people.
+jsonl: JSON lines, without any loss; `import` takes them.
+atif: a trajectory for tools that read those of agents.
 """

@@ -76,6 +76,13 @@ class Methods:
         result: results.UsageReport = await self.call("session/usage", given, where)
         return result
 
+    async def session_export(
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.SessionExport]
+    ) -> model.Export:
+        """A session as one document."""
+        result: model.Export = await self.call("session/export", given, where)
+        return result
+
     async def store_list(self) -> results.StoreList:
         """The stores that this user has used."""
         result: results.StoreList = await self.call("store/list", {})

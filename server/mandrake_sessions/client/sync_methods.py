@@ -76,6 +76,13 @@ class SyncMethods:
         result: results.UsageReport = self.call("session/usage", given, where)
         return result
 
+    def session_export(
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.SessionExport]
+    ) -> model.Export:
+        """A session as one document."""
+        result: model.Export = self.call("session/export", given, where)
+        return result
+
     def store_list(self) -> results.StoreList:
         """The stores that this user has used."""
         result: results.StoreList = self.call("store/list", {})

@@ -13,6 +13,7 @@ from mandrake_sessions.commands.shared import (
     DONE,
     Meant,
     ended,
+    opened,
     say,
     say_json,
     shown_progress,
@@ -20,7 +21,6 @@ from mandrake_sessions.commands.shared import (
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.maintenance import Pruned, prune, require_file
 from mandrake_sessions.maintenance.words import plural, size_text
-from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import PrunableSession
 from mandrake_sessions.quoting import one_line
 from mandrake_sessions.settings import BadSetting
@@ -51,7 +51,7 @@ def run(options: Namespace) -> int:
 
 def _prune(options: Namespace, meant: Meant, before: int) -> int:
     require_file(meant.database)
-    with _opened(meant) as manager:
+    with opened(meant) as manager:
         found = manager.untouched_sessions(before, archived=options.archived)
         if options.dry_run or not found:
             _list(found, options)
@@ -63,14 +63,6 @@ def _prune(options: Namespace, meant: Meant, before: int) -> int:
             done = prune(manager, meant.database, found, before, archived=options.archived, progress=progress)
     _tell(done, options)
     return DONE
-
-
-def _opened(meant: Meant) -> SessionManager:
-    return SessionManager(
-        meant.database,
-        busy_timeout=meant.busy_timeout,
-        allow_network_filesystem=meant.allow_network_filesystem,
-    )
 
 
 def _is_wanted(found: list[PrunableSession], options: Namespace) -> bool:

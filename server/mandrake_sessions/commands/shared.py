@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import InvalidValue, SessionsError, StorageFailure, WorkspaceNotFound
 from mandrake_sessions.files import explain
 from mandrake_sessions.maintenance import Progress, check_links
+from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.store_params import StoreName
 from mandrake_sessions.quoting import json_line, one_line
@@ -69,6 +70,15 @@ def _place_of(settings: Settings, scope: str) -> StorePlace:
     return place
 
 
+def opened(meant: Meant) -> SessionManager:
+    """A manager of the store, to be entered."""
+    return SessionManager(
+        meant.database,
+        busy_timeout=meant.busy_timeout,
+        allow_network_filesystem=meant.allow_network_filesystem,
+    )
+
+
 def ended(options: Namespace, work: Callable[[Meant], int], *, failed: int = FAILED) -> int:
     """Do a command's work on its store; gives the exit code. An expected error becomes one line on stderr.
 
@@ -110,6 +120,17 @@ def say_json(value: Mapping[str, Any]) -> None:
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     with _writing():
         sys.stdout.write(json_line(json.dumps(_in_wire_case(value), ensure_ascii=not is_utf8)) + "\n")
+
+
+def say_parts(parts: Iterable[str]) -> None:
+    """Write a document to stdout as it is, in UTF-8. Raises OutputFailed."""
+    with _writing():
+        sys.stdout.flush()
+    for part in parts:
+        with _writing():
+            sys.stdout.buffer.write(part.encode())
+    with _writing():
+        sys.stdout.buffer.flush()
 
 
 @contextmanager

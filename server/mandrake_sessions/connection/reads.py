@@ -21,6 +21,7 @@ from mandrake_sessions.errors import Cancelled, TakesLong
 from mandrake_sessions.large_work import LargeWork
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.methods import Access
+from mandrake_sessions.stopping import Stoppable
 from mandrake_sessions.store.interface import Snapshot
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.spool import Encoded
@@ -102,6 +103,18 @@ def read_group(
     return outcomes
 
 
+class _UntilAnswered(Stoppable):
+    """The block reads for a call; it ends soon after the call was answered otherwise."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        self._call = call
+
+    def check(self) -> None:
+        if self._call.answered:
+            raise Cancelled("the request was answered while it was read")
+
+
 class LongReads:
     """``reading``: the reads that go on beside other calls. ``conclude`` is given each call with its ``Answer`` or its
     exception, on the loop's thread, and ``on_done`` is called after that."""
@@ -161,7 +174,8 @@ class LongReads:
             if call.answered:
                 held.release()
                 raise Cancelled("the request was answered before it was read")
-            return read()
+            with _UntilAnswered(call):
+                return read()
 
         def done(finished: Future[Answer]) -> None:
             # The loop may have ended.

@@ -8,9 +8,10 @@ from attrs import asdict
 
 from mandrake_sessions.handlers.context import StoreContext
 from mandrake_sessions.handlers.registry import handle, handle_all
+from mandrake_sessions.model import Export
 from mandrake_sessions.operations.joining import JoinedSessions
 from mandrake_sessions.protocol import methods
-from mandrake_sessions.protocol.params import SessionUsage
+from mandrake_sessions.protocol.params import SessionExport, SessionUsage
 from mandrake_sessions.protocol.results import UsageReport
 
 handle(methods.SESSION_CREATE, lambda context, params: context.manager.create_session(**params))
@@ -32,3 +33,13 @@ def _usage(context: StoreContext, params: SessionUsage) -> UsageReport:
 
 
 handle(methods.SESSION_USAGE, _usage)
+
+
+def _export(context: StoreContext, params: SessionExport) -> Export:
+    # Only those who export pay for its patterns.
+    from mandrake_sessions.exports import export_session
+
+    return export_session(context.manager, params["session_id"], params["format"], params.get("redact"))
+
+
+handle(methods.SESSION_EXPORT, _export)

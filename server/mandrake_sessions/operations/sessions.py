@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, Literal, Unpack
@@ -77,6 +78,20 @@ class SessionOperations(Operations):
             name = rules.text("external_id", external_id)
             whose = None if agent is UNSET else rules.optional(rules.text)("agent", agent)
             found_id = _of_any(sql, name) if agent is UNSET else _of_agent(sql, whose, name)
+            if found_id is None:
+                raise NotFound("session", name)
+            return sessions.get_session(sql, found_id).session
+
+    def find_session(self, name: str) -> Session:
+        """The session that a person means: by its id, the beginning of its id, or the name that another program has for
+        it.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: ``ambiguous``: it may be one of several.
+        """
+        with self._read() as sql:
+            found_id = _of_any(sql, rules.text("session", name)) or _beginning_with(sql, name.lower())
             if found_id is None:
                 raise NotFound("session", name)
             return sessions.get_session(sql, found_id).session
@@ -199,12 +214,27 @@ def _of_any(sql: Sql, external_id: str) -> str | None:
     return found[0].id if found else None
 
 
+def _beginning_with(sql: Sql, beginning: str) -> str | None:
+    """The id of the one session whose id begins so. Raises Conflict where there are several."""
+    if not _PART_OF_ID.fullmatch(beginning):
+        return None
+    found = sessions.sessions_beginning_with(sql, beginning, _MAX_CANDIDATES)
+    if len(found) > 1:
+        raise Conflict(
+            "ambiguous",
+            f"{len(found)} sessions have ids that begin with {beginning}; give more of the id: {', '.join(found)}",
+            candidates=found,
+        )
+    return found[0] if found else None
+
+
 def _of_agent(sql: Sql, agent: str | None, external_id: str) -> str | None:
     holder = sessions.holder_of_external_id(sql, agent, external_id)
     return None if holder is None else holder.id
 
 
-# So many are named where an external id is ambiguous.
+_PART_OF_ID = re.compile(r"[0-9a-f-]{1,36}")
+# So many are named where a name is ambiguous.
 _MAX_CANDIDATES = 20
 
 

@@ -63,6 +63,13 @@ DETAILS: dict[str, str] = {
         "double that is nearest to the sum. Archived sessions count. Groups of more than about 8 MiB are "
         "`tooLarge`."
     ),
+    "session/export": (
+        "The session as it is at one moment, rendered as docs/export.md describes. With `redact`, secrets become "
+        "`[redacted: …]` and the paths of home directories `~`; the store stays as it is. A document above 8 MiB "
+        "is `tooLarge`: page with `session/history`, or use the command `mandrake-sessions export`, which has no such "
+        "bound. `html` comes with a later release, and is `invalidParams` until then. The first redacted export of a "
+        "user compiles the detector's rules, which takes seconds."
+    ),
     "store/list": (
         "Give a `storeId` as `store` to a method that reads. A store that is gone is listed for 90 days, with "
         "`available: false`. The register is written lazily, and not at all with `--no-register`."

@@ -212,6 +212,14 @@ SESSION_USAGE = _method(
     "What was used: tokens and costs, rounds, turns and tool calls.",
     not_found=("session",),
 )
+SESSION_EXPORT = _method(
+    "session/export",
+    params.SessionExport,
+    model.Export,
+    LONG_READ,
+    "A session as one document.",
+    not_found=("session",),
+)
 STORE_LIST = _method(
     "store/list",
     params.NoParams,

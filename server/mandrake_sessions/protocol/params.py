@@ -18,7 +18,7 @@ from mandrake_sessions.fields import (
     TurnUpdate,
     UsageWanted,
 )
-from mandrake_sessions.model import GroupBy, JsonObject, Order, Sort
+from mandrake_sessions.model import ExportFormat, GroupBy, JsonObject, Order, Sort
 
 ScopeName = Literal["workspace", "system"]
 """Which store is meant.
@@ -134,6 +134,15 @@ class SessionUsage(UsageWanted, total=False):
     group_by: GroupBy | None
     """What makes a group: a day of ``timezone``, a model, or a session, an agent or a directory of sessions. Default:
     ``None``, one sum of all."""
+
+
+class SessionExport(TypedDict, total=False):
+    session_id: Required[str]
+    """The session."""
+    format: Required[ExportFormat]
+    """`markdown` for people, `jsonl` without any loss, `atif` for tools that read agents' trajectories."""
+    redact: bool
+    """Whether secrets and the names of home directories are replaced. Default: ``True``, but for `jsonl` ``False``."""
 
 
 class RoundCreate(NewRound, total=False):

@@ -1,8 +1,8 @@
 """The rules of a detector that others keep: MongoDB's Kingfisher, in this process and without a network.
 
-Its engine takes time in proportion to the text whatever the text is, and leaves Python to other threads meanwhile. It is
-imported and its rules are compiled on first use, which takes seconds unless they are in its cache (``KF_RULE_CACHE_DIR``,
-or the user's cache directory).
+Its engine takes time in proportion to the text whatever the text is, and leaves Python to other threads meanwhile. It
+is imported and its rules are compiled on first use, which takes seconds unless they are in its cache
+(``KF_RULE_CACHE_DIR``, or the user's cache directory).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mandrake_sessions.redaction.spans import Span
-from mandrake_sessions.wanted import check_wanted
+from mandrake_sessions.stopping import check_wanted
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """A text as it is after JSON's escapes are decoded, with where each character came from.
 
-What agents send raw is mostly JSON inside a text, sometimes JSON in JSON. A key that has ``\\n`` or ``\\u0041`` in it is
-found in the decoded text, and replaced in the one that has the escapes.
+What agents send raw is mostly JSON inside a text, sometimes JSON in JSON. A key that has ``\\n`` or ``\\u0041`` in it
+is found in the decoded text, and replaced in the one that has the escapes.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from mandrake_sessions.redaction.escapes import views
 from mandrake_sessions.redaction.homes import Homes
 from mandrake_sessions.redaction.rules import find_secrets, label_of_name
 from mandrake_sessions.redaction.spans import Span, merged, replaced
-from mandrake_sessions.wanted import check_wanted
+from mandrake_sessions.stopping import check_wanted
 
 # Characters that are looked at together; what begins among them may go on for so many beyond, and what is known of it
 # may stand so many before.

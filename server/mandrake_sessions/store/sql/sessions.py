@@ -151,6 +151,16 @@ def find_sessions_by_external_id(sql: Sql, external_id: str, limit: int) -> list
     return [Holder._make(row) for row in rows]
 
 
+def sessions_beginning_with(sql: Sql, beginning: str, limit: int) -> list[str]:
+    """The ids that begin so, oldest name first: ``limit`` of them at the most. ``beginning``: lower-case digits and
+    hyphens of a UUID."""
+    # What follows the last of those digits.
+    rows = sql.execute(
+        "SELECT id FROM session WHERE id >= ? AND id < ? ORDER BY id LIMIT ?", (beginning, beginning + "g", limit)
+    )
+    return [session_id for (session_id,) in rows]
+
+
 def holder_of_external_id(sql: Sql, agent: str | None, external_id: str) -> Holder | None:
     """The session of that agent, or of none, that has it, whatever else that session holds."""
     whose, values = _equals("s.agent", agent)

@@ -1,0 +1,57 @@
+"""The command ``mandrake-sessions export SESSION``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from mandrake_sessions.commands.shared import DONE, Meant, ended, opened, say_parts
+from mandrake_sessions.exports import document
+from mandrake_sessions.files import is_file
+from mandrake_sessions.maintenance import require_file
+from mandrake_sessions.maintenance.words import given_path
+
+
+def run(options: Namespace) -> int:
+    """0: the document is written. 1: it failed. 2: FILE cannot be used."""
+    return ended(options, lambda meant: _export(options, meant))
+
+
+def _export(options: Namespace, meant: Meant) -> int:
+    require_file(meant.database)
+    write = say_parts if options.output is None else _into(str(given_path("output", options.output)))
+    with opened(meant) as manager, manager.snapshot():
+        made = document(manager, manager.find_session(options.session).id, options.format, options.redact)
+        write(made.parts)
+    if made.redacts:
+        sys.stderr.write(f"secrets and home directories that were replaced: {made.replaced}\n")
+    return DONE
+
+
+def _into(path: str) -> Callable[[Iterable[str]], None]:
+    """Writes a file that is there as a whole or not at all; a device or a pipe as it comes."""
+    path = os.path.realpath(path)
+    return lambda parts: _replace(path, parts) if is_file(path) or not os.path.exists(path) else _fill(path, parts)  # noqa: PTH110
+
+
+def _fill(path: str, parts: Iterable[str]) -> None:
+    with open(path, "wb") as output:  # noqa: PTH123
+        output.writelines(part.encode() for part in parts)
+
+
+def _replace(path: str, parts: Iterable[str]) -> None:
+    directory, name = os.path.split(path)
+    # Private, as the store is.
+    handle, partial = tempfile.mkstemp(prefix=f".{name}.", suffix=".partial", dir=directory)
+    try:
+        with os.fdopen(handle, "wb") as output:
+            output.writelines(part.encode() for part in parts)
+        os.replace(partial, path)  # noqa: PTH105
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(partial)  # noqa: PTH108
+        raise

@@ -1,0 +1,86 @@
+"""The formats, and a session in one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import get_args
+
+from attrs import frozen
+
+from mandrake_sessions.errors import InvalidValue, TooLarge
+from mandrake_sessions.exports import atif, jsonl, markdown
+from mandrake_sessions.exports.conversation import Conversation
+from mandrake_sessions.model import Export, ExportFormat
+from mandrake_sessions.operations.conversations import Conversations
+from mandrake_sessions.redaction import AsItIs, Cleaner, Redactor
+
+# Of a document in an answer, in UTF-8.
+MAX_BYTES = 8 * 1024 * 1024
+
+
+@frozen
+class _Format:
+    """``redacts``: whether it leaves secrets out unless it is told not to."""
+
+    media_type: str
+    parts: Callable[[Conversation, Cleaner], Iterator[str]]
+    redacts: bool
+
+
+_FORMATS: dict[str, _Format] = {
+    "markdown": _Format("text/markdown", markdown.parts, redacts=True),
+    "jsonl": _Format("application/jsonl", jsonl.parts, redacts=False),
+    "atif": _Format("application/json", atif.parts, redacts=True),
+}
+
+
+class Document:
+    """A session in one format. ``parts`` can be taken once, inside a snapshot. ``redacts``: secrets are replaced;
+    ``replaced`` says afterwards how many were."""
+
+    def __init__(self, media_type: str, parts: Iterator[str], cleaner: Cleaner) -> None:
+        self.media_type = media_type
+        self.parts = parts
+        self.redacts = not isinstance(cleaner, AsItIs)
+        self._cleaner = cleaner
+
+    @property
+    def replaced(self) -> int:
+        return self._cleaner.count
+
+
+def document(
+    store: Conversations, session_id: str, export_format: ExportFormat, redact: bool | None = None
+) -> Document:
+    """``redact``: None is what the format does by itself.
+
+    Raises:
+        NotFound: there is no such session.
+        InvalidValue: there is no such format.
+    """
+    chosen = _FORMATS.get(export_format)
+    if chosen is None:
+        raise InvalidValue("format", f"must be one of {', '.join(get_args(ExportFormat))}")
+    cleaner: Cleaner = Redactor() if (chosen.redacts if redact is None else redact) else AsItIs()
+    conversation = Conversation(store, session_id)
+    return Document(chosen.media_type, chosen.parts(conversation, cleaner), cleaner)
+
+
+def export_session(
+    store: Conversations, session_id: str, export_format: ExportFormat, redact: bool | None = None
+) -> Export:
+    """The whole document. Raises what ``document`` raises, and TooLarge beyond ``MAX_BYTES``."""
+    made = document(store, session_id, export_format, redact)
+    kept: list[str] = []
+    size = 0
+    for part in made.parts:
+        size += len(part.encode())
+        if size > MAX_BYTES:
+            raise TooLarge(
+                "session_id",
+                f"the session is more than 8 MiB as {export_format}; read it a page at a time with session/history, or"
+                f" write it to a file with `mandrake-sessions export {session_id} --format {export_format}"
+                " --output FILE`, which has no such bound",
+            )
+        kept.append(part)
+    return Export("".join(kept), made.media_type, made.replaced)

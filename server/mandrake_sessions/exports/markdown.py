@@ -1,0 +1,195 @@
+"""A conversation as a Markdown document, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mandrake_sessions.exports.conversation import Conversation, is_long, preview, slices
+from mandrake_sessions.exports.json_parts import encode
+from mandrake_sessions.exports.markdown_text import code, fenced, inline, longest_run, quoted
+from mandrake_sessions.exports.times import for_people
+from mandrake_sessions.exports.totals import Totals
+from mandrake_sessions.json_codec import JsonEncoder
+from mandrake_sessions.model import HistoryRound, Origin, ResponseStatus, Session, ToolCall, Turn, TurnStatus
+from mandrake_sessions.redaction import AsItIs, Cleaner
+
+# JSON of more characters stays on one line: laying it out takes long, and nobody reads it.
+_LAID_OUT = 64 * 1024
+_pretty = JsonEncoder(ensure_ascii=False, allow_nan=False, indent=2)
+_ASKED = {Origin.USER: "Request", Origin.AGENT: "Nobody asked", Origin.SYSTEM: "System"}
+_ENDED = {
+    TurnStatus.STREAMING: "Still streaming",
+    TurnStatus.ERROR: "Error",
+    TurnStatus.CANCELLED: "Cancelled",
+    TurnStatus.INTERRUPTED: "Interrupted",
+    ResponseStatus.ERROR: "The answer ended in an error",
+    ResponseStatus.CANCELLED: "The answer was cancelled",
+    ResponseStatus.INTERRUPTED: "The answer was interrupted",
+    ResponseStatus.REQUIRES_ACTION: "The answer waits for somebody",
+}
+
+
+def parts(conversation: Conversation, cleaner: Cleaner) -> Iterator[str]:
+    yield from _Document(conversation, cleaner).all()
+
+
+class _Document:
+    def __init__(self, conversation: Conversation, cleaner: Cleaner) -> None:
+        self._conversation = conversation
+        self._cleaner = cleaner
+        self._totals = Totals()
+
+    def all(self) -> Iterator[str]:
+        yield from self._head(self._conversation.session)
+        for each in self._conversation.rounds():
+            yield from self._round(each)
+        if used := _used(self._totals):
+            yield f"\n---\n\nAll together: {used}\n"
+        if not isinstance(self._cleaner, AsItIs):
+            count = self._cleaner.count
+            yield f"\n---\n\n*Secrets and home directories that were replaced: {count}*\n"
+
+    def _head(self, session: Session) -> Iterator[str]:
+        clean = self._cleaner.text
+        title = clean(session.title) if session.title else preview(session, self._cleaner) or ""
+        yield f"# {inline(title) or 'A conversation'}\n\n"
+        lines = {
+            "Agent": code(clean(session.agent)) if session.agent else "",
+            "Began": for_people(session.created_at),
+            "Last active": for_people(session.active_at),
+            "Directory": code(clean(session.cwd)) if session.cwd else "",
+            "Session": code(session.id),
+            "Known as": code(clean(session.external_id)) if session.external_id else "",
+            "Comes from": _parent(session),
+        }
+        for name, text in lines.items():
+            if text:
+                yield f"- {name}: {text}\n"
+        if session.description:
+            yield "\n"
+            yield from self._quoted(session.description)
+
+    def _round(self, each: HistoryRound) -> Iterator[str]:
+        yield f"\n## {each.index + 1}. {_ASKED[each.origin]}\n\n*{for_people(each.created_at)}*\n"
+        if each.request.content:
+            yield "\n"
+            yield from self._quoted(each.request.content)
+        if each.request.blocks is not None:
+            yield from self._folded_json("Blocks of the request", each.request.blocks)
+        totals = Totals()
+        has_head = False
+        for turn in each.response.turns:
+            if not has_head:
+                yield "\n### Answer\n"
+                has_head = True
+            totals.add(turn)
+            yield from self._turn(turn)
+        totals.close(each.response)
+        self._totals.join(totals)
+        yield from _mark(each.response.status, "")
+        if used := _used(totals):
+            yield f"\n*{used}*\n"
+
+    # ---- turns
+
+    def _turn(self, turn: Turn) -> Iterator[str]:
+        if turn.kind == "tool_output":
+            yield from self._output(turn)
+        else:
+            yield from self._said(turn)
+        for call in turn.tool_calls:
+            yield from self._call(call)
+        yield from _mark(turn.status, self._cleaner.text(turn.error or ""))
+
+    def _said(self, turn: Turn) -> Iterator[str]:
+        text = quoted(self._cleaner.slices(slices(turn.content)))
+        begin = next(text, None)
+        if begin is None:
+            return
+        if turn.kind == "thought":
+            yield "\n<details>\n<summary>Thought</summary>\n\n"
+        elif turn.kind != "message":
+            yield f"\n**{inline(self._cleaner.text(turn.kind))}**\n\n"
+        else:
+            yield f"\n{_byline(self._cleaner, turn)}\n\n"
+        yield begin
+        yield from text
+        if turn.kind == "thought":
+            yield "\n</details>\n"
+
+    def _output(self, turn: Turn) -> Iterator[str]:
+        called = f" of {code(self._cleaner.text(turn.tool_call_id))}" if turn.tool_call_id else ""
+        yield f"\n**Output**{called}\n\n"
+        again = self._conversation.again(turn) if is_long(turn) else turn
+        # What is replaced has no backticks, so the text has no longer run of them afterwards.
+        ticks = longest_run(slices(turn.content))
+        yield from fenced(self._cleaner.slices(slices(again.content)), ticks, "text")
+
+    def _call(self, call: ToolCall) -> Iterator[str]:
+        clean = self._cleaner.text
+        name = code(clean(call.method_name or call.title or call.kind or call.id))
+        title = f" {inline(clean(call.title))}" if call.title and call.method_name else ""
+        yield f"\n**Tool** {name}{title} *({call.status.value.replace('_', ' ')})*\n"
+        for label, value in (("Arguments", call.arguments), ("Result", call.response), ("Content", call.content)):
+            if value is not None and value != {}:
+                yield f"\n{label}:\n\n"
+                yield from self._value(value)
+
+    # ---- values
+
+    def _quoted(self, text: str) -> Iterator[str]:
+        return quoted(self._cleaner.slices(slices(text)))
+
+    def _value(self, value: Any) -> Iterator[str]:
+        """A text as it is, anything else as JSON."""
+        shown = self._cleaner.json(value)
+        language = "text" if isinstance(shown, str) else "json"
+        text = shown if isinstance(shown, str) else _laid_out(shown)
+        yield from fenced(slices(text), longest_run(slices(text)), language)
+
+    def _folded_json(self, summary: str, value: Any) -> Iterator[str]:
+        yield f"\n<details>\n<summary>{summary}</summary>\n\n"
+        yield from self._value(value)
+        yield "\n</details>\n"
+
+
+def _laid_out(value: Any) -> str:
+    text = encode(value)
+    return _pretty.encode(value) if len(text) <= _LAID_OUT else text
+
+
+def _parent(session: Session) -> str:
+    if session.relation is None and session.parent_id is None:
+        return ""
+    relation = session.relation.value if session.relation is not None else "parent"
+    return f"{relation} of {code(session.parent_id)}" if session.parent_id else f"{relation} of a session that is gone"
+
+
+def _byline(cleaner: Cleaner, turn: Turn) -> str:
+    model = f"{code(cleaner.text(turn.model))} · " if turn.model else ""
+    return (
+        f"{model}*{for_people(turn.stream_start_time)}*" if for_people(turn.stream_start_time) else model or "*Answer*"
+    )
+
+
+def _mark(status: TurnStatus | ResponseStatus, error: str) -> Iterator[str]:
+    """Where it did not end as it should."""
+    if status in _ENDED:
+        yield f"\n**{_ENDED[status]}{'.' if not error else ':'}**{' ' + inline(error) if error else ''}\n"
+
+
+def _used(totals: Totals) -> str:
+    """Tokens and costs, empty where nothing is known."""
+    words: Iterable[tuple[str, str]] = (
+        ("input_tokens", "tokens in"),
+        ("output_tokens", "out"),
+        ("thought_tokens", "for thoughts"),
+        ("cache_read_tokens", "read from the cache"),
+        ("cache_write_tokens", "written to it"),
+    )
+    told = [f"{totals.tokens[name]:,} {word}" for name, word in words if totals.tokens[name]]
+    told += [
+        f"{totals.cost(currency):.9f}".rstrip("0").rstrip(".") + f" {currency}" for currency in sorted(totals.costs)
+    ]
+    return " · ".join(told)
