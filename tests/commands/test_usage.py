@@ -9,6 +9,7 @@ import pytest
 from commands.running import fill, run, store_of
 
 COMMANDS = [
+    ["export", "0"],
     ["doctor"],
     ["backup", "copy.sqlite"],
     ["restore", "copy.sqlite"],

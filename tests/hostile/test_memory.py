@@ -139,6 +139,7 @@ def test_a_server_needs_no_more_than_the_readme_says(workspace: Path, kind: str)
         client.look_at_rest()
         for method, params in filled.reads:
             client.call(method, **params)
+        _export(client, text)
         _read_at_once(client, filled)
         _write_at_once(client, filled)
         _follow(client, filled)
@@ -149,6 +150,17 @@ def test_a_server_needs_no_more_than_the_readme_says(workspace: Path, kind: str)
         client.call("session/delete", sessionId=filled.session)
         client.look_at_rest()
         assert client.used == set(METHODS)
+
+
+def _export(client: Heavy, text: str) -> None:
+    """As much as a document may hold, in each format."""
+    session = client.call("session/create", title="An export")["id"]
+    content = text[: len(text) // 4 * 3]
+    client.call("round/create", sessionId=session, content=content)
+    for form in ("jsonl", "atif", "markdown"):
+        client.call("session/export", sessionId=session, format=form)
+    client.call("session/export", sessionId=session, format="jsonl", redact=True)
+    client.call("session/delete", sessionId=session)
 
 
 def _read_at_once(client: Heavy, filled: Filled) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hypothesis import currently_in_test_context, note
 
+from exported import read_back
 from model.matching import difference
 from model.operations import STRANGE_ID, Operation, concrete
 from model.reference import (
@@ -157,6 +158,14 @@ class Comparison:
                 _same(rounds if order == "asc" else rounds[::-1], found, f"session/history {order} {limit}")
         page = self.read("session/history", limit=1, sessionId=_id(session.fields["id"]))
         _same(session_view(session), page["session"], "session/history: session")
+        self._compare_export(session)
+
+    def _compare_export(self, session: Any) -> None:
+        document = self.read("session/export", sessionId=_id(session.fields["id"]), format="jsonl")
+        found = read_back(document["content"].splitlines())
+        assert (found["head"]["seq"], found["head"]["storeId"]) == (self._store_seq, self._store_id)
+        _same(session_view(session), found["session"], "session/export: session")
+        _same([history_view(each, raw=True) for each in session.rounds], found["rounds"], "session/export: rounds")
 
     def _compare_usage(self) -> None:
         """The histories are those of the model by now, and have the times that the store gave."""

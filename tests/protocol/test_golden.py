@@ -22,6 +22,7 @@ from wire import Failed, Wire
 
 GOLDEN = Path(__file__).parent / "golden"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC")
 _VOLATILE = {
     "path", "workspace", "pid", "sqliteVersion", "pythonVersion", "lastCheckAt", "lastCheckMs", "walBytes", "dbBytes",
     "freeBytes", "lastError", "version", "incident", "busyRetries", "totalMs", "maxMs", "streamedMs",
@@ -84,6 +85,7 @@ class Recorder:
             return "<time>"
         if isinstance(value, str):
             value = _UUID.sub(lambda match: self._names.setdefault(match[0], f"<id {len(self._names) + 1}>"), value)
+            value = _MOMENT.sub("<moment>", value)
             return "<cursor>" if "ursor" in key else value
         return value
 

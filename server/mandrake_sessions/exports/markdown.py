@@ -18,11 +18,13 @@ from mandrake_sessions.redaction import AsItIs, Cleaner
 _LAID_OUT = 64 * 1024
 _pretty = JsonEncoder(ensure_ascii=False, allow_nan=False, indent=2)
 _ASKED = {Origin.USER: "Request", Origin.AGENT: "Nobody asked", Origin.SYSTEM: "System"}
-_ENDED = {
+_TURN_ENDED = {
     TurnStatus.STREAMING: "Still streaming",
     TurnStatus.ERROR: "Error",
     TurnStatus.CANCELLED: "Cancelled",
     TurnStatus.INTERRUPTED: "Interrupted",
+}
+_RESPONSE_ENDED = {
     ResponseStatus.ERROR: "The answer ended in an error",
     ResponseStatus.CANCELLED: "The answer was cancelled",
     ResponseStatus.INTERRUPTED: "The answer was interrupted",
@@ -87,7 +89,7 @@ class _Document:
             yield from self._turn(turn)
         totals.close(each.response)
         self._totals.join(totals)
-        yield from _mark(each.response.status, "")
+        yield from _mark(_RESPONSE_ENDED.get(each.response.status), "")
         if used := _used(totals):
             yield f"\n*{used}*\n"
 
@@ -100,7 +102,7 @@ class _Document:
             yield from self._said(turn)
         for call in turn.tool_calls:
             yield from self._call(call)
-        yield from _mark(turn.status, self._cleaner.text(turn.error or ""))
+        yield from _mark(_TURN_ENDED.get(turn.status), self._cleaner.text(turn.error or ""))
 
     def _said(self, turn: Turn) -> Iterator[str]:
         text = quoted(self._cleaner.slices(slices(turn.content)))
@@ -173,10 +175,10 @@ def _byline(cleaner: Cleaner, turn: Turn) -> str:
     )
 
 
-def _mark(status: TurnStatus | ResponseStatus, error: str) -> Iterator[str]:
-    """Where it did not end as it should."""
-    if status in _ENDED:
-        yield f"\n**{_ENDED[status]}{'.' if not error else ':'}**{' ' + inline(error) if error else ''}\n"
+def _mark(ended: str | None, error: str) -> Iterator[str]:
+    """Where it did not end as it should, or has an error all the same."""
+    if ended is not None or error:
+        yield f"\n**{ended or 'Error'}{':' if error else '.'}**{' ' + inline(error) if error else ''}\n"
 
 
 def _used(totals: Totals) -> str:

@@ -16,7 +16,10 @@ _ENDS = re.compile(r"\r\n|\r|\n")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
 _PICTURES |= dict.fromkeys(range(0x80, 0xA0), "\ufffd")
-_SPECIAL = re.compile(r"([\\`*_\[\]<>&~|$#!])")
+# What has a meaning inside a line; some only beside certain others.
+_SPECIAL = re.compile(
+    r"([\\`*\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|<(?=[A-Za-z/!?])|&(?=[A-Za-z#])|(?<=\S)~|(?:^|(?<=\s))#)"
+)
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _RUNS = re.compile(r"`+")
 _FENCE = re.compile(r"(`{3,})[^`]*$|(~{3,})")

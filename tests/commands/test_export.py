@@ -1,0 +1,127 @@
+"""``export``: a session of any length as a file or on stdout, in little memory, and never half."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from commands.running import run, state, store_of
+from exported import exact, read_back
+from mandrake_sessions import SessionManager
+from mandrake_sessions.model import TurnStatus
+from mandrake_sessions.protocol.converter import unstructure
+from wire import SERVER, clean_environment
+
+MIB = 1024 * 1024
+TOKEN = "ghp_oHwLMeaZqo9DZDNjN1GTPdVKsb1DS2S5yXB6"
+LINE = f"{'é <b>':100}\n"
+SESSION = "0a000000-0000-4000-8000-000000000001"
+
+
+def fill(workspace: Path, *, size: int = 10) -> dict[str, object]:
+    """A session with so much text in a turn, and another one; gives the first as session/history has it."""
+    store_of(workspace).parent.mkdir(mode=0o700)
+    with SessionManager(store_of(workspace), durability="normal") as manager:
+        manager.create_session(id="0a100000-0000-4000-8000-000000000002")
+        manager.create_session(id=SESSION, title="A talk", external_id="ext-1", agent="claude-code")
+        made = manager.create_round(SESSION, content=f"It is {TOKEN}.\x00")
+        turn = manager.create_turn(made.response.id, tool_calls=[{"id": "1", "arguments": {"a": 10**30}}])
+        for _ in range(0, size, MIB):
+            manager.append_turn(turn.id, content=LINE * (min(size, MIB) // len(LINE.encode())), raw_response="x")
+        manager.update_turn(turn.id, status=TurnStatus.COMPLETED)
+        page = manager.history(SESSION, include_raw=True)
+        return {"session": unstructure(page.session), "rounds": unstructure(page.rounds)}
+
+
+def test_json_lines_on_stdout_give_back_everything(workspace: Path) -> None:
+    whole = fill(workspace, size=3 * MIB)
+    told = run(workspace, "export", SESSION, "--format", "jsonl", PYTHONIOENCODING="ascii:strict", LC_ALL="C")
+    found = read_back(told.out.splitlines())
+    assert exact({"session": found["session"], "rounds": found["rounds"]}) == exact(whole)
+    assert told.err == ""
+
+
+@pytest.mark.parametrize("name", [SESSION, SESSION.upper(), "0a00", "ext-1"])
+def test_a_session_has_several_names(workspace: Path, name: str) -> None:
+    fill(workspace)
+    told = run(workspace, "export", name)
+    assert told.out.startswith("# A talk\n")
+    assert TOKEN not in told.out
+    assert told.err == "secrets and home directories that were replaced: 1\n"
+    assert TOKEN in run(workspace, "export", name, "--no-redact").out
+
+
+def test_a_name_of_several_sessions_or_of_none(workspace: Path) -> None:
+    fill(workspace)
+    assert "give more of the id" in run(workspace, "export", "0a", code=1).err
+    assert "no session 'zz'" in run(workspace, "export", "zz", code=1).err
+    assert "invalid choice: 'html'" in run(workspace, "export", "0a00", "--format", "html", code=2).err
+
+
+def test_a_store_that_is_not_there_is_not_made(workspace: Path) -> None:
+    assert "there is no store at" in run(workspace, "export", SESSION, code=1).err
+    assert not store_of(workspace).parent.exists()
+
+
+def test_a_file_is_private_and_whole(workspace: Path) -> None:
+    fill(workspace)
+    target = workspace / "talk.json"
+    target.write_text("before")
+    told = run(workspace, "export", "ext-1", "--format", "atif", "--output", target)
+    assert told.out == ""
+    assert json.loads(target.read_text())["schema_version"] == "ATIF-v1.8"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    run(workspace, "export", "zz", "--output", target, code=1)
+    assert json.loads(target.read_text())["schema_version"] == "ATIF-v1.8"
+    assert [path.name for path in workspace.iterdir() if "talk" in path.name] == ["talk.json"]
+    assert "nowhere" in run(workspace, "export", "ext-1", "--output", "nowhere/x.md", code=1).err
+    run(workspace, "export", "ext-1", "--output", "/dev/null")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    assert "No space left" in run(workspace, "export", "ext-1", "--output", "/dev/full", code=1).err
+
+
+def test_the_store_stays_as_it_was(workspace: Path) -> None:
+    fill(workspace)
+    before = state(store_of(workspace).parent)
+    run(workspace, "export", "ext-1")
+    assert state(store_of(workspace).parent) == before
+
+
+def test_a_reader_that_stops_reading(workspace: Path) -> None:
+    fill(workspace, size=3 * MIB)
+    with subprocess.Popen(
+        [*SERVER, "export", "ext-1", "--no-redact"],
+        cwd=workspace, env=clean_environment(workspace), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.wait(60) == 128 + signal.SIGPIPE
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("form", "redact"), [("jsonl", "--redact"), ("markdown", "--no-redact"), ("atif", "--no-redact")]
+)
+@pytest.mark.timeout(600)
+def test_a_turn_of_64_mib_takes_little_memory(workspace: Path, form: str, redact: str) -> None:
+    fill(workspace, size=64 * MIB)
+    target = workspace / "large"
+    subprocess.run(
+        [*SERVER, "export", "ext-1", "--format", form, redact, "--output", target],
+        cwd=workspace, env=clean_environment(workspace), check=True, timeout=500, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    text = target.read_text()
+    assert text.count("é") == 64 * (MIB // len(LINE.encode()))
+    if form == "jsonl":
+        (turn,) = read_back(text.splitlines())["rounds"][0]["response"]["turns"]
+        assert turn["content"] == LINE * text.count("é")
+    # Of all processes that this one has waited for, in KiB.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 400 * 1024
