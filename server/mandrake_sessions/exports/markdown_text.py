@@ -84,7 +84,7 @@ def quoted(slices: Iterable[str]) -> Iterator[str]:
 def _lines(slices: Iterable[str]) -> Iterator[tuple[str, bool]]:
     """Each line, a long one in pieces, and whether it ends there."""
     rest = ""
-    for text in slices:
+    for text in _together(slices):
         rest += text
         # The line feed that belongs to it may come with the next slice.
         kept = "\r" if rest.endswith("\r") else ""
@@ -100,6 +100,19 @@ def _lines(slices: Iterable[str]) -> Iterator[tuple[str, bool]]:
         yield line, True
     if rest:
         yield rest, False
+
+
+def _together(slices: Iterable[str]) -> Iterator[str]:
+    """Few long ones for many short ones."""
+    parts: list[str] = []
+    size = 0
+    for text in slices:
+        parts.append(text)
+        size += len(text)
+        if size > _LONG_LINE:
+            yield "".join(parts)
+            parts, size = [], 0
+    yield "".join(parts)
 
 
 class _Tags:
