@@ -14,6 +14,9 @@ from mandrake_sessions import SessionManager
 from mandrake_sessions.exports import export_session
 from mandrake_sessions.exports.markdown_text import fenced, inline, longest_run, quoted
 from mandrake_sessions.model import TurnStatus
+from model.profile import patient
+
+pytestmark = patient
 
 PARSERS = [MarkdownIt("commonmark"), MarkdownIt("gfm-like", {"linkify": False})]
 HOSTILE = [
