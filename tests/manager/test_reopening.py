@@ -44,7 +44,7 @@ def test_a_transaction_whose_file_goes_meanwhile_is_refused_or_done_in_the_new_o
     """It never says that it stored what is in no file that is found."""
     with SessionManager(database) as manager:
         manager.create_session()
-        with pytest.raises(Exception, match="send it again"), manager.transaction():
+        with pytest.raises(Exception, match="try again"), manager.transaction():
             manager.create_session(title="lost")
             shutil.rmtree(database.parent)
         assert manager.list_sessions().sessions == []
