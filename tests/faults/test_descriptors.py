@@ -13,8 +13,9 @@ import pytest
 
 from faults.ledger import Client, Ledger, check_feed, read_state
 from faults.servers import check_sound
-from faults.work import Conversation, every_write
+from faults.work import every_write
 from figures import record
+from strict import Talk, connected
 from wire import TIMEOUT, Failed, Wire, serving
 
 if not sys.platform.startswith("linux"):
@@ -95,21 +96,16 @@ def attempt(client: Client, method: str, params: dict[str, object], where: dict[
 
 def test_turns_of_a_dead_process_are_found_once_files_can_be_opened_again(workspace: Path) -> None:
     look = ("--lease-seconds", "0.2")
-    conversation = Conversation(random.Random(1))
-    agent = Wire(workspace, "lines", *look)
-    with serving(workspace, "lines", *look) as wire:
-        turn_id, create = conversation.turn()
-        client = Client(agent, Ledger())
-        for batch in (*conversation.create(), [create]):
-            client.burst(batch)
-        assert wire.request("turn/get", turnId=turn_id)["status"] == "streaming"
-        with descriptors_left(wire.process.pid, 0):
+    with connected(workspace, *look) as client, connected(workspace, *look) as agent:
+        turn = Talk(agent).turn()
+        assert client.turn_get(turn_id=turn).status == "streaming"
+        with descriptors_left(client.pid, 0):
             agent.kill()
-            wire.wait_for_log("could not be looked for")
-        wire.request("turn/subscribe", turnId=turn_id, since=0)
-        while wire.notification().get("changes", {}).get("status") != "interrupted":
+            client.wait_for_log("could not be looked for")
+        changes = client.followed("turn/subscribe", turnId=turn, since=0)
+        while (next(changes).changes or {}).get("status") != "interrupted":
             pass
-        assert "Traceback" not in wire.log
+        assert "Traceback" not in client.log
 
 
 ALL_SORTS: tuple[tuple[str, dict[str, object]], ...] = (

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from wire import TIMEOUT, Conversation, Failed, Wire, serving
+from mandrake_sessions.model import TurnStatus
+from strict import StrictSyncClient, Talk, connected
+from wire import TIMEOUT
 
 FEED = ("--feed-max-bytes", "100000")
 
 
-def until_pruned(wire: Wire, turn_id: str) -> None:
+def until_pruned(client: StrictSyncClient, turn_id: str) -> None:
     """Wait until the feed no longer has the turn's first change."""
+    client.let_be("turn/updated")
     end = time.monotonic() + TIMEOUT
     while time.monotonic() < end:
-        start = wire.request("turn/subscribe", turnId=turn_id, since=0, includeText=False)
-        wire.let_be("turn/updated")
-        try:
-            wire.request("turn/unsubscribe", subscriptionId=start["subscriptionId"])
-        except Failed:
+        changes = client.followed("turn/subscribe", turnId=turn_id, since=0, includeText=False)
+        if client.refusal("turn/unsubscribe", subscriptionId=changes.begun["subscriptionId"]) is not None:
             # On a busy machine the feed was pruned before the subscription had read it.
-            assert wire.notification("subscription/ended")["reason"] == "pruned"
-        if start["reset"]:
+            assert changes.ended()["reason"] == "pruned"
+        if changes.begun["reset"]:
             return
         time.sleep(0.1)
     raise AssertionError("the feed was not pruned")
@@ -32,20 +32,20 @@ def until_pruned(wire: Wire, turn_id: str) -> None:
 @pytest.mark.parametrize("piece", ["x" * 300_000, "x", "\x00" * 5_000])
 def test_text_that_was_folded_and_pruned_is_all_there(workspace: Path, piece: str) -> None:
     """Turns that stream: one piece that is folded at once, or one that is not; then pieces of another push them out."""
-    with serving(workspace, "lines", *FEED) as wire:
-        first, second, other = (Conversation(wire).turn() for _ in range(3))
+    with connected(workspace, *FEED) as client:
+        first, second, other = (Talk(client).turn() for _ in range(3))
         for turn_id in (first, second):
-            wire.request("turn/append", turnId=turn_id, content=piece)
+            client.turn_append(turn_id=turn_id, content=piece)
         for _ in range(4):
-            wire.request("turn/append", turnId=other, content="y" * 50_000)
-        until_pruned(wire, first)
-        assert wire.request("turn/get", turnId=first)["chunkCount"] == 1
-        assert wire.request("turn/append", turnId=first, content="z")["chunk"] == 1
-        assert wire.request("turn/get", turnId=first)["content"] == piece + "z"
-        assert wire.request("turn/update", turnId=second, status="completed")["content"] == piece
-        wire.kill()
-    with serving(workspace, "lines", *FEED) as wire:
-        assert wire.request("turn/get", turnId=first)["content"] == piece + "z"
-        assert wire.request("turn/append", turnId=first, content="!")["chunkCount"] == 3
-        assert wire.request("turn/update", turnId=first, status="completed")["content"] == piece + "z!"
-        assert wire.request("turn/get", turnId=other)["chunkCount"] == 4
+            client.turn_append(turn_id=other, content="y" * 50_000)
+        until_pruned(client, first)
+        assert client.turn_get(turn_id=first).chunk_count == 1
+        assert client.turn_append(turn_id=first, content="z").chunk == 1
+        assert client.turn_get(turn_id=first).content == piece + "z"
+        assert client.turn_update(turn_id=second, status=TurnStatus.COMPLETED).content == piece
+        client.kill()
+    with connected(workspace, *FEED) as client:
+        assert client.turn_get(turn_id=first).content == piece + "z"
+        assert client.turn_append(turn_id=first, content="!").chunk_count == 3
+        assert client.turn_update(turn_id=first, status=TurnStatus.COMPLETED).content == piece + "z!"
+        assert client.turn_get(turn_id=other).chunk_count == 4

@@ -17,7 +17,8 @@ from mandrake_sessions.maintenance import check_up, repair
 from mandrake_sessions.model import ToolCallStatus, TurnStatus
 from mandrake_sessions.store.sqlite.connect import connect
 from mandrake_sessions.store.sqlite.deep_check import deep_check
-from wire import serving, store_of
+from strict import connected
+from wire import store_of
 
 ODD = (
     "''",
@@ -146,6 +147,22 @@ def served(model: Path) -> list[tuple[str, str, str]]:
     return random.Random(SEED).sample(mutations(model), SERVED)
 
 
+def requests(ids: dict[str, str]) -> list[tuple[str, dict[str, object]]]:
+    turn: dict[str, object] = {"turnId": ids["turn"]}
+    return [
+        ("session/list", {}),
+        ("session/history", {"sessionId": ids["session"]}),
+        ("turn/get", turn),
+        ("turn/subscribe", {"since": 0}),
+        ("session/subscribe", {"since": 0}),
+        ("turn/append", turn | {"content": "more"}),
+        ("turn/update", turn | {"status": "completed"}),
+        ("session/create", {"title": "another"}),
+        ("session/delete", {"sessionId": ids["session"]}),
+        ("server/health", {}),
+    ]
+
+
 @pytest.mark.parametrize("number", range(SERVED))
 def test_a_server_answers_every_request_whatever_the_file_holds(model: Path, workspace: Path, number: int) -> None:
     mutation, ids = served(model)[number], ids_of(model)
@@ -153,26 +170,13 @@ def test_a_server_answers_every_request_whatever_the_file_holds(model: Path, wor
     path.parent.mkdir(mode=0o700)
     shutil.copy(model, path)
     make_odd(path, *mutation)
-    turn = {"turnId": ids["turn"]}
-    with serving(workspace) as wire:
-        for method, params in (
-            ("session/list", {}),
-            ("session/history", {"sessionId": ids["session"]}),
-            ("turn/get", turn),
-            ("turn/subscribe", {"since": 0}),
-            ("session/subscribe", {"since": 0}),
-            ("turn/append", turn | {"content": "more"}),
-            ("turn/update", turn | {"status": "completed"}),
-            ("session/create", {"title": "another"}),
-            ("session/delete", {"sessionId": ids["session"]}),
-            ("server/health", {}),
-        ):
-            answer = wire.answer(wire.post(method, **params))
-            kind = answer.get("error", {"data": {"kind": "none"}})["data"]["kind"]
-            assert kind in ("none", "notFound", "conflict", "storage"), (mutation, method, answer)
+    with connected(workspace) as client:
         for method in ("turn/updated", "session/updated", "subscription/ended", "server/healthChanged"):
-            wire.let_be(method)
-    assert "Traceback" not in wire.log, (mutation, wire.log)
+            client.let_be(method)
+        for method, params in requests(ids):
+            error = client.refusal(method, **params)
+            assert error is None or error.kind in ("notFound", "conflict", "storage"), (mutation, error)
+    assert "Traceback" not in client.log, (mutation, client.log)
     for flags in (("--fix",), ()):
         done = run(workspace, "doctor", *flags, code=None)
     assert done.code == 0, (mutation, done.out)

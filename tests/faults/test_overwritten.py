@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from faults.test_moved_files import is_whole
-from strict import Talk, connected
-from wire import TIMEOUT, Conversation, Wire, serving, store_of
+from strict import StrictSyncClient, Talk, connected
+from wire import TIMEOUT, store_of
 
 
 def copied_over(copy: Path, store: Path) -> None:
@@ -151,26 +151,26 @@ WAYS = pytest.mark.parametrize(
 )
 
 
-def with_a_snapshot(workspace: Path, wire: Wire, snapshot: Path) -> str:
+def with_a_snapshot(workspace: Path, client: StrictSyncClient, snapshot: Path) -> str:
     """A turn with text that a copy of the store's directory holds, and with text that came later."""
-    turn = Conversation(wire).turn()
+    turn = Talk(client).turn()
     for number in range(20):
-        wire.request("turn/append", turnId=turn, content=f"a{number} ")
+        client.turn_append(turn_id=turn, content=f"a{number} ")
     shutil.copytree(store_of(workspace).parent, snapshot, ignore=shutil.ignore_patterns("*-run"))
     for number in range(20):
-        wire.request("turn/append", turnId=turn, content=f"b{number} ")
+        client.turn_append(turn_id=turn, content=f"b{number} ")
     return turn
 
 
-def appended(wire: Wire, turn: str, pieces: Iterable[str]) -> list[str]:
+def appended(client: StrictSyncClient, turn: str, pieces: Iterable[str]) -> list[str]:
     """Those of the pieces that were acknowledged; the others were refused for what is wrong with the store."""
     kept = []
     for piece in pieces:
-        answer = wire.answer(wire.post("turn/append", turnId=turn, content=piece))
-        if "result" in answer:
+        error = client.refusal("turn/append", turnId=turn, content=piece)
+        if error is None:
             kept.append(piece)
         else:
-            assert answer["error"]["data"]["kind"] in {"storage", "notFound"}, answer
+            assert error.kind in {"storage", "notFound"}, error
     return kept
 
 
@@ -181,22 +181,24 @@ def test_the_subscriptions_to_a_store_that_was_put_back_in_place_end(
 ) -> None:
     """Numbers of changes mean others there. So another store begins, in which all is that is acknowledged."""
     with ExitStack() as stack:
-        wires = [stack.enter_context(serving(workspace)) for _ in range(servers)]
-        wire = wires[-1]
-        turn = with_a_snapshot(workspace, wire, tmp_path / "snapshot")
-        for each in wires:
+        clients = [stack.enter_context(connected(workspace)) for _ in range(servers)]
+        client = clients[-1]
+        turn = with_a_snapshot(workspace, client, tmp_path / "snapshot")
+        for each in clients:
             each.let_be("server/healthChanged")
             each.let_be("turn/updated")
-        begun = wire.request("turn/subscribe", turnId=turn)
+        changes = client.followed("turn/subscribe", turnId=turn)
+        begun = changes.begun
         put_back(tmp_path / "snapshot", store_of(workspace).parent)
-        kept = appended(wire, turn, [f"c{number} " for number in range(60)])
-        assert wire.notification("subscription/ended")["reason"] in {"closed", "deleted"}
-        kept += appended(wire, turn, ["last"])
-        again = wire.request("turn/subscribe", since=begun["seq"], storeId=begun["storeId"])
+        kept = appended(client, turn, [f"c{number} " for number in range(60)])
+        assert changes.ended()["reason"] in {"closed", "deleted"}
+        kept += appended(client, turn, ["last"])
+        again = client.followed("turn/subscribe", since=begun["seq"], storeId=begun["storeId"]).begun
         assert again["reset"] is True
         assert again["storeId"] != begun["storeId"]
-        text = wire.answer(wire.post("turn/get", turnId=turn))
-        assert text.get("result", {"content": ""})["content"].endswith("".join(kept))
+        is_there = client.refusal("turn/get", turnId=turn) is None
+        text = client.turn_get(turn_id=turn).content if is_there else ""
+        assert (text or "").endswith("".join(kept))
     assert is_whole(store_of(workspace))
 
 
@@ -204,53 +206,51 @@ def test_a_store_that_is_opened_again_after_it_was_copied_over_is_as_it_was_copi
     workspace: Path, tmp_path: Path
 ) -> None:
     """While it is copied over it is empty for a moment, and nothing is written then; afterwards it is used again."""
-    with serving(workspace) as wire:
-        turn = with_a_snapshot(workspace, wire, tmp_path / "snapshot")
-        wire.let_be("server/healthChanged")
+    with connected(workspace) as client:
+        turn = with_a_snapshot(workspace, client, tmp_path / "snapshot")
+        client.let_be("server/healthChanged")
         content = (tmp_path / "snapshot" / "db.sqlite").read_bytes()
         with store_of(workspace).open("r+b") as written:
             written.truncate()
-            assert wire.error("turn/append", turnId=turn, content="while")["data"]["reason"] == "corrupt"
+            assert client.error("turn/append", turnId=turn, content="while").data["reason"] == "corrupt"
             written.write(content)
-        deadline = time.monotonic() + TIMEOUT
-        while wire.request("server/health")["status"] != "ok" and time.monotonic() < deadline:
-            time.sleep(0.05)
-        made = wire.request("session/create", title="after")["id"]
-        assert made in {one["id"] for one in wire.request("session/list")["sessions"]}
+        client.wait_until(lambda: client.server_health().status == "ok", "a store that is ok")
+        made = client.session_create(title="after").id
+        assert made in {one.id for one in client.session_list().sessions}
     assert is_whole(store_of(workspace))
 
 
 def test_a_large_store_that_was_overwritten_is_another(workspace: Path, tmp_path: Path) -> None:
     """However few of its pages differ."""
     copy = tmp_path / "older.sqlite"
-    with serving(workspace) as wire:
-        talk = Conversation(wire)
+    with connected(workspace) as client:
+        talk = Talk(client)
         for _ in range(100):
-            wire.request("turn/create", responseId=talk.response, content="z" * 30_000)
-        wire.let_be("server/healthChanged")
+            talk.turn(content="z" * 30_000)
+        client.let_be("server/healthChanged")
         checkpoint(store_of(workspace))
-        wire.request("session/list")
+        client.session_list()
         shutil.copy2(store_of(workspace), copy)
-        lost = wire.request("session/create", title="newer")["id"]
+        lost = client.session_create(title="newer").id
         checkpoint(store_of(workspace))
         turn = talk.turn()
-        before = wire.request("server/health")["stores"][0]["storeId"]
+        before = client.server_health().stores[0].store_id
         copied_over(copy, store_of(workspace))
-        assert wire.error("turn/append", turnId=turn, content="after")["data"]["kind"] == "notFound"
-        assert wire.error("session/get", sessionId=lost)["data"]["kind"] == "notFound"
-        assert wire.request("server/health")["stores"][0]["storeId"] != before
+        assert client.error("turn/append", turnId=turn, content="after").kind == "notFound"
+        assert client.error("session/get", sessionId=lost).kind == "notFound"
+        assert client.server_health().stores[0].store_id != before
     assert is_whole(store_of(workspace))
 
 
 def test_a_large_store_that_was_only_touched_is_the_same(workspace: Path) -> None:
-    with serving(workspace) as wire:
-        talk = Conversation(wire)
+    with connected(workspace) as client:
+        talk = Talk(client)
         for _ in range(20):
-            wire.request("turn/create", responseId=talk.response, content="z" * 30_000)
+            talk.turn(content="z" * 30_000)
         checkpoint(store_of(workspace))
         turn = talk.turn()
-        before = wire.request("server/health")["stores"][0]["storeId"]
+        before = client.server_health().stores[0].store_id
         for number in range(5):
             os.utime(store_of(workspace), (number, number))
-            wire.request("turn/append", turnId=turn, content=str(number))
-        assert wire.request("server/health")["stores"][0]["storeId"] == before
+            client.turn_append(turn_id=turn, content=str(number))
+        assert client.server_health().stores[0].store_id == before

@@ -12,7 +12,8 @@ import pytest
 from faults.ledger import new_id, read_state
 from faults.servers import check_sound, faulty, needs_injector, seeds
 from figures import record
-from wire import OLDEST_SCHEMA, Ended, Wire, serving
+from strict import connected
+from wire import OLDEST_SCHEMA, TIMEOUT, Ended, serving
 
 PROCESSES = 12
 MOMENTS = ("before", "half", "after")
@@ -24,17 +25,6 @@ def prepare(workspace: Path, old: bool) -> None:
     if old:
         (workspace / ".ws").mkdir()
         shutil.copy(OLDEST_SCHEMA, workspace / ".ws" / "db.sqlite")
-
-
-def start(workspace: Path, stack: ExitStack, titles: list[str]) -> list[tuple[Wire, int]]:
-    """The servers, and what each was sent at once: to make a session of that name."""
-    wires = [Wire(workspace, "lines", *FLAGS) for _ in titles]
-    for wire in wires:
-        stack.callback(wire.kill)
-    return [
-        (wire, wire.post("session/create", id=new_id(random.Random(title)), title=title))
-        for wire, title in zip(wires, titles, strict=True)
-    ]
 
 
 def check(workspace: Path, old: bool, least: set[str], most: set[str]) -> None:
@@ -57,8 +47,14 @@ def test_all_of_them_write(workspace: Path, old: bool) -> None:
     prepare(workspace, old)
     titles = [f"of process {n}" for n in range(PROCESSES)]
     with ExitStack() as stack:
-        for wire, message_id in start(workspace, stack, titles):
-            wire.result(message_id)
+        clients = [stack.enter_context(connected(workspace, *FLAGS)) for _ in titles]
+        replies = [
+            client.submit("session/create", {"title": title}) for client, title in zip(clients, titles, strict=True)
+        ]
+        for reply in replies:
+            reply.result(TIMEOUT)
+        for client in clients:
+            client.kill()
     check(workspace, old, set(titles), set(titles))
     assert len(list((workspace / ".ws").glob("*.backup"))) == int(old), "one of them migrated"
     record(f"started at once on {'an old' if old else 'a new'} file", processes=PROCESSES, lost=0)

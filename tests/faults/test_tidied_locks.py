@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from commands.running import run as run_command
 from commands.running import sql
 from mandrake_sessions import SessionManager
-from wire import SERVER, TIMEOUT, Conversation, Wire, clean_environment, serving, store_of
+from strict import StrictSyncClient, Talk, connected
+from wire import store_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no leases here")
 
@@ -23,12 +26,12 @@ LOOK = ("--lease-seconds", "0.4")
 LOOKS_SECONDS = 1.2
 
 
-def let_run(_: Wire) -> None:
+def let_run(_: StrictSyncClient) -> None:
     pass
 
 
-def stop(wire: Wire) -> None:
-    wire.process.send_signal(signal.SIGSTOP)
+def stop(agent: StrictSyncClient) -> None:
+    os.kill(agent.pid, signal.SIGSTOP)
 
 
 def deleted(run: Path) -> None:
@@ -46,49 +49,40 @@ def in_the_way(run: Path) -> None:
     run.touch()
 
 
-def status_of(wire: Wire, turn: str) -> str:
-    found: str = wire.request("turn/get", turnId=turn)["status"]
-    return found
-
-
 @pytest.mark.parametrize("tidy", [deleted, moved, in_the_way], ids=lambda tidy: tidy.__name__)
-@pytest.mark.parametrize("state", [let_run, stop, Wire.kill], ids=lambda state: state.__name__)
+@pytest.mark.parametrize("state", [let_run, stop, StrictSyncClient.kill], ids=lambda state: state.__name__)
 def test_turns_are_those_of_a_process_as_long_as_it_is_there(
-    workspace: Path, state: Callable[[Wire], None], tidy: Callable[[Path], None]
+    workspace: Path, state: Callable[[StrictSyncClient], None], tidy: Callable[[Path], None]
 ) -> None:
     run = Path(f"{store_of(workspace)}-run")
-    with serving(workspace, "lines", *LOOK) as watcher:
+    with connected(workspace, *LOOK) as watcher, connected(workspace, *LOOK) as agent:
         watcher.let_be("server/healthChanged")
-        agent = Wire(workspace, "lines", *LOOK)
-        try:
-            turn = Conversation(agent).turn()
-            state(agent)
-            if not run.exists():
-                # The watcher was first, and has tidied up what a dead process left.
-                assert status_of(watcher, turn) == "interrupted"
-            else:
-                tidy(run)
-            time.sleep(LOOKS_SECONDS)
-            if state is not Wire.kill:
-                assert status_of(watcher, turn) == "streaming"
-                agent.process.send_signal(signal.SIGCONT)
-                agent.request("turn/append", turnId=turn, content="here")
-                assert status_of(watcher, turn) == "streaming"
-            agent.kill()
-            deadline = time.monotonic() + TIMEOUT
-            while status_of(watcher, turn) != "interrupted":
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        finally:
-            agent.kill()
-    agent.unread()
+        turn = Talk(agent).turn()
+
+        def has_status(status: str) -> bool:
+            return watcher.turn_get(turn_id=turn).status == status
+
+        state(agent)
+        if not run.exists():
+            # The watcher was first, and has tidied up what a dead process left.
+            assert has_status("interrupted")
+        else:
+            tidy(run)
+        time.sleep(LOOKS_SECONDS)
+        if state is not StrictSyncClient.kill:
+            assert has_status("streaming")
+            os.kill(agent.pid, signal.SIGCONT)
+            agent.turn_append(turn_id=turn, content="here")
+            assert has_status("streaming")
+        agent.kill()
+        watcher.wait_until(lambda: has_status("interrupted"), "the end of the turn")
 
 
 def test_a_lease_that_is_a_path_leads_nowhere(workspace: Path, tmp_path: Path) -> None:
     """A store that came with a checkout may name anything; what that leads to is not touched."""
     precious = [tmp_path / "absolute.lock", tmp_path / "relative.lock", store_of(workspace).with_name("beside.lock")]
-    with serving(workspace) as wire:
-        talk = Conversation(wire)
+    with connected(workspace) as client:
+        talk = Talk(client)
         turns = [talk.turn(detached=True) for _ in precious]
     for path in precious:
         path.write_text("precious")
@@ -99,17 +93,14 @@ def test_a_lease_that_is_a_path_leads_nowhere(workspace: Path, tmp_path: Path) -
     for turn, lease in zip(turns, named, strict=True):
         assert (run / f"{lease}.lock").resolve() in precious
         sql(store_of(workspace), f"UPDATE turn SET lease = '{lease}' WHERE id = '{turn}'")  # noqa: S608
-    with serving(workspace, "lines", *LOOK) as wire:
-        wire.let_be("server/healthChanged")
-        wire.request("session/list")
+    with connected(workspace, *LOOK) as client:
+        client.let_be("server/healthChanged")
+        client.session_list()
         time.sleep(LOOKS_SECONDS)
         for turn in turns:
             # Nobody holds a lease of that name.
-            assert status_of(wire, turn) == "interrupted"
-    command = [*SERVER, "doctor", "--fix"]
-    subprocess.run(
-        command, cwd=workspace, env=clean_environment(workspace), capture_output=True, timeout=TIMEOUT, check=False
-    )
+            assert client.turn_get(turn_id=turn).status == "interrupted"
+    run_command(workspace, "doctor", "--fix", code=None)
     assert [path.read_text() for path in precious] == ["precious"] * 3
 
 
