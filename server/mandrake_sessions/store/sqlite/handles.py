@@ -3,8 +3,12 @@ file would drop SQLite's locks, so none is ever opened for reading."""
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
+from typing import Final
+
+_COPIED_AT_ONCE: Final = 1024 * 1024
 
 
 class Handles:
@@ -35,6 +39,18 @@ class Handles:
                 return handle
         self._known.pop(suffix, None)
         return None
+
+    def copy_to(self, path: str, suffix: str = "") -> None:
+        """Write what is in one of the files now over another file. Raises OSError."""
+        source = self.find(suffix)
+        if source is None:
+            raise FileNotFoundError(errno.ENOENT, "it is not open here", self._path + suffix)
+        with open(path, "r+b") as copy:  # noqa: PTH123
+            at = 0
+            while part := os.pread(source, _COPIED_AT_ONCE, at):
+                copy.write(part)
+                at += len(part)
+            copy.truncate(at)
 
 
 def own_handle(wanted: os.stat_result, handles: list[int]) -> int | None:

@@ -6,10 +6,10 @@ writes to the database, and every checkpoint leaves its mark in the -shm: before
 and when it is done in ``nBackfill``. So where the file changed between two looks, its content too, and no mark moved,
 it was none of us. The files are read through the handles that SQLite has: closing another one would drop its locks.
 
-A small file is compared as a whole, of a larger one blocks spread over it. And inotify tells whether anybody has
-written to it: a file that was merely touched is the same. If somebody has, connections may have read what was there
-meanwhile, so the file is opened again. Whether it is still the same store (it may have been written over with its own
-bytes) is told by the checksum of the whole file, where that is known from before.
+The content is compared by samples (``sampling.py``). And inotify tells whether anybody has written to the file: one
+that was merely touched is the same. If somebody has, connections may have read what was there meanwhile, so the file is
+opened again. Whether it is still the same store (it may have been written over with its own bytes) is told by the
+checksum of the whole file, where that is known from before.
 
 The -shm also says how many frames the -wal holds. They only grow, until the -wal begins again with other salts. So an
 -shm that goes back was overwritten; and a -wal that is shorter was cut, and what is written to it would be lost.
@@ -17,73 +17,43 @@ The -shm also says how many frames the -wal holds. They only grow, until the -wa
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
-import zlib
 from contextlib import suppress
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from mandrake_sessions.store.sqlite import whole_content
 from mandrake_sessions.store.sqlite.handles import Handles
-from mandrake_sessions.store.sqlite.inotify import MODIFIED, drain, watch_file
+from mandrake_sessions.store.sqlite.sampling import SHORTEST, Sample, Sampler, state_of
 from mandrake_sessions.store.sqlite.wal import Wal
 from mandrake_sessions.store.sqlite.wal_index import WalIndex
 from mandrake_sessions.store.sqlite.whole_content import ChecksumTaker, checksum
 
-# A file up to so many bytes is compared as a whole; of a larger one so many blocks, spread over it.
-_COMPARED_WHOLE: Final = 256 * 1024
-_BLOCK: Final = 4096
-_BLOCKS: Final = _COMPARED_WHOLE // _BLOCK
-# No checkpoint makes a database shorter than that.
-_SHORTEST: Final = 512
-_COPIED_AT_ONCE: Final = 1024 * 1024
 _SMALL: Final = 16 * 1024 * 1024
-
-# Time of the last change, the one that can be set, and bytes.
-_State = tuple[int, int, int]
-
-
-@frozen
-class _Sample:
-    """``content``: the checksum of what is compared. ``whole``: of the whole file; None while that is unknown."""
-
-    state: _State
-    index: WalIndex
-    content: int
-    whole: int | None
-
-    @property
-    def size(self) -> int:
-        return self.state[2]
-
-    def looks_like(self, earlier: _Sample) -> bool:
-        return self.size == earlier.size and self.content == earlier.content
 
 
 class Content:
     """What the files held when they were looked at last.
 
-    ``wal``: its -wal. ``identity``: which file the name of the database led to. ``is_emptied``: it is cut to nothing.
-    Nothing may be written while it is so; what is in the -wal can be read.
+    ``handles``: those on the files. ``wal``: the -wal. ``identity``: which file the name of the database led to.
+    ``is_emptied``: it is cut to nothing. Nothing may be written while it is so; what is in the -wal can be read.
     """
 
     def __init__(self, path: str) -> None:
         self.identity: tuple[int, int] | None = None
         self.is_emptied = False
         self._path = path
-        self._handles = Handles(path)
-        self.wal = Wal(path, self._handles)
+        self.handles = Handles(path)
+        self.wal = Wal(path, self.handles)
+        self._sampler = Sampler(path, self.handles, self.wal)
         # The last one that came from SQLite alone.
-        self._known: _Sample | None = None
+        self._known: Sample | None = None
         # What the -shm said at the last look that found nothing.
         self._settled: WalIndex | None = None
         self._was_overwritten = False
         self._is_wal_broken = False
-        self._writes: int | None = None
-        self._was_written = False
         self._was_refilled = False
         self._taker = ChecksumTaker(self._take_checksum)
         # Threads read and write at once; a state that one has read is older than what another has remembered since.
@@ -152,27 +122,13 @@ class Content:
             if alike is None:
                 return False
             now, known = alike
-            is_known = now.size <= _COMPARED_WHOLE or known.whole is not None
+            is_known = now.is_complete or known.whole is not None
             return not is_known and now.index.frames > now.index.copied
-
-    def copy_to(self, path: str, suffix: str = "") -> None:
-        """Write what is in the database now, or in the file with this suffix, over another file. Raises OSError."""
-        source = self._handles.find(suffix)
-        if source is None:
-            raise FileNotFoundError(errno.ENOENT, "it is not open here", self._path + suffix)
-        with open(path, "r+b") as copy:  # noqa: PTH123
-            at = 0
-            while part := os.pread(source, _COPIED_AT_ONCE, at):
-                copy.write(part)
-                at += len(part)
-            copy.truncate(at)
 
     def close(self) -> None:
         """The files are looked at no more."""
         self._taker.close()
-        if self._writes is not None:
-            os.close(self._writes)
-            self._writes = None
+        self._sampler.close()
 
     def _look_at_wal(self, index: WalIndex | None) -> bool:
         is_whole = self.wal.is_whole(index)
@@ -189,11 +145,11 @@ class Content:
             self.identity = None
             raise
         self.identity = found.st_dev, found.st_ino
-        was_emptied, self.is_emptied = self.is_emptied, found.st_size < _SHORTEST
+        was_emptied, self.is_emptied = self.is_emptied, found.st_size < SHORTEST
         if self._was_overwritten:
             return None
         index = self.wal.index()
-        is_unchanged = known is not None and _state(found) == known.state
+        is_unchanged = known is not None and state_of(found) == known.state
         if is_unchanged and index is not None and index is self._settled:
             return index
         self._was_refilled = self._was_refilled or (was_emptied and not self.is_emptied)
@@ -206,16 +162,16 @@ class Content:
         return index
 
     def _compare(self) -> None:
-        now = self._sample()
+        now = self._sampler.take()
         if now is None:
             return
         known = self._known
-        was_written = self._was_written or self._was_refilled
+        was_written = self._sampler.was_written or self._was_refilled
         if known is None or not now.index.has_marks_of(known.index):
             # What was emptied was written by somebody else too.
             self._was_overwritten = self._was_overwritten or self._was_refilled
             # The marks move too when the -wal begins again, without a write to the database.
-            is_untouched = self._writes is not None and not was_written
+            is_untouched = self._sampler.is_listening and not was_written
             self._accept(now, known if known is not None and is_untouched and now.state == known.state else None)
             return
         if now.looks_like(known) and not was_written:
@@ -223,37 +179,36 @@ class Content:
         else:
             self._was_overwritten = True
 
-    def _accept(self, now: _Sample, same: _Sample | None) -> None:
+    def _accept(self, now: Sample, same: Sample | None) -> None:
         """Remember the present content. ``same``: an earlier look at the same one."""
-        self._was_written = self._was_refilled = False
+        self._sampler.was_written = self._was_refilled = False
         self._known = evolve(now, whole=None if same is None else same.whole)
-        if self._writes is None:
-            self._writes = watch_file(self._path, MODIFIED)
-        if now.size > _COMPARED_WHOLE and self._known.whole is None:
+        self._sampler.listen()
+        if not now.is_complete and self._known.whole is None:
             self._taker.wanted(now.size)
 
-    def _alike(self) -> tuple[_Sample, _Sample] | None:
+    def _alike(self) -> tuple[Sample, Sample] | None:
         """The present sample and the known one, where nothing that they compare tells them apart."""
-        now, known = self._sample(), self._known
+        now, known = self._sampler.take(), self._known
         if now is None or known is None or self._is_wal_broken or not now.index.has_marks_of(known.index):
             return None
         return (now, known) if now.looks_like(known) else None
 
-    def _is_whole_content(self, now: _Sample, known: _Sample) -> bool:
+    def _is_whole_content(self, now: Sample, known: Sample) -> bool:
         """Whether the whole content is the known one. ``now`` is the present sample."""
-        if now.size <= _COMPARED_WHOLE:
+        if now.is_complete:
             return True
-        handle = self._handles.find("")
+        handle = self.handles.find("")
         with suppress(OSError):
             if handle is not None and known.whole is not None and checksum(handle, now.size) == known.whole:
-                return _state(os.fstat(handle)) == now.state and not self._hear_writes()
+                return state_of(os.fstat(handle)) == now.state and not self._sampler.hear_writes()
         return False
 
     def _take_checksum(self) -> bool:
         """On a thread: take the checksum of the content that is known. Gives whether it is known now, or never will
         be."""
         with self._lock:
-            known, handle = self._known, self._handles.find("")
+            known, handle = self._known, self.handles.find("")
             if known is None or handle is None or self._was_overwritten or known.size > whole_content.MAX_BYTES:
                 return True
         try:
@@ -264,48 +219,9 @@ class Content:
             if self._taker.is_closed:
                 return True
             if whole is not None and self._known is known and not self._was_overwritten:
-                now = self._sample()
+                now = self._sampler.take()
                 is_same = now is not None and now.state == known.state and now.index.has_marks_of(known.index)
-                if is_same and not self._was_written and self._handles.find("") == handle:
+                if is_same and not self._sampler.was_written and self.handles.find("") == handle:
                     self._known = evolve(known, whole=whole)
                     return True
             return self._was_overwritten
-
-    def _sample(self) -> _Sample | None:
-        """None while somebody is at a checkpoint, for a database that was cut, and where nothing can be told."""
-        with suppress(OSError):
-            # First: a checkpoint that writes after the index was read has changed the index before.
-            self._hear_writes()
-            index = self.wal.index()
-            database = self._handles.find("")
-            if index is None or not index.is_at_rest or database is None:
-                return None
-            state = _state(os.fstat(database))
-            if state[2] < _SHORTEST:
-                return None
-            sample = _Sample(state, index, _content(database, state[2]), None)
-            again = self.wal.index()
-            is_same = self._handles.find("") == database and again is not None and again.has_marks_of(index)
-            if is_same and _state(os.fstat(database)) == state and not self._hear_writes():
-                return sample
-        return None
-
-    def _hear_writes(self) -> bool:
-        """Whether somebody has written to the database since this was asked last; noted until the next look."""
-        found = self._writes is not None and drain(self._writes)
-        self._was_written = self._was_written or found
-        return found
-
-
-def _state(found: os.stat_result) -> _State:
-    return found.st_ctime_ns, found.st_mtime_ns, found.st_size
-
-
-def _content(handle: int, size: int) -> int:
-    if size <= _COMPARED_WHOLE:
-        return zlib.crc32(os.pread(handle, size, 0))
-    found = 0
-    last = size // _BLOCK - 1
-    for number in range(_BLOCKS):
-        found = zlib.crc32(os.pread(handle, _BLOCK, last * number // (_BLOCKS - 1) * _BLOCK), found)
-    return found

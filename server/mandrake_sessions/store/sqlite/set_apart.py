@@ -88,8 +88,8 @@ def _copy_with_wal(content: Content, copy: PartialFile) -> bool:
     """Copy the database with what is in its -wal; False where the two do not belong together."""
     create_private_file(copy.path + WAL, copy.path)
     try:
-        content.copy_to(copy.path)
-        content.copy_to(copy.path + WAL, WAL)
+        content.handles.copy_to(copy.path)
+        content.handles.copy_to(copy.path + WAL, WAL)
         with closing(connect(copy.path)) as writer:
             # Its indexes too: pages of two states seldom agree in them.
             is_whole = writer.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
@@ -104,7 +104,7 @@ def _copy_with_wal(content: Content, copy: PartialFile) -> bool:
 
 def _copy_alone(content: Content, copy: PartialFile) -> None:
     """Raises StorageFailure: it is damaged."""
-    content.copy_to(copy.path)
+    content.handles.copy_to(copy.path)
     with closing(connect(copy.path, read_only=True, immutable=True)) as reader:
         if (found := find_damage(reader)) is not None:
             raise damage(copy.path, found)
