@@ -16,7 +16,7 @@ from mandrake_sessions.commands.shared import (
 )
 from mandrake_sessions.commands.words import COMMAND_WORDS
 from mandrake_sessions.maintenance import Finding, Level, Repair, check_up, repair
-from mandrake_sessions.maintenance.checkup import is_damaged
+from mandrake_sessions.maintenance.findings import is_damaged
 from mandrake_sessions.maintenance.words import plural
 
 

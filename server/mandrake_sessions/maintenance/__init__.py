@@ -4,7 +4,8 @@
 """
 
 from mandrake_sessions.maintenance.backup import Backup, Salvaged, back_up, salvage
-from mandrake_sessions.maintenance.checkup import Finding, Level, check_up
+from mandrake_sessions.maintenance.checkup import check_up
+from mandrake_sessions.maintenance.findings import Finding, Level
 from mandrake_sessions.maintenance.migration import Schema, migrate, schema
 from mandrake_sessions.maintenance.prune import Pruned, prune
 from mandrake_sessions.maintenance.repair import Repair, repair

@@ -6,14 +6,12 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from attrs import evolve, frozen
-
-from mandrake_sessions.errors import PYTHON, StorageFailure, StorageReason, Wording, Words, in_words
+from mandrake_sessions.errors import StorageFailure, StorageReason, Wording
 from mandrake_sessions.files import file_size
+from mandrake_sessions.maintenance.findings import Cure, Finding, Level
 from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.store.sql.hidden import NO_LEASE, hidden_sessions
 from mandrake_sessions.store.sql.leases import streaming_leases, turn_ids_of_lease
@@ -25,11 +23,8 @@ from mandrake_sessions.store.sqlite.deep_check import Problem, deep_check
 from mandrake_sessions.store.sqlite.facts import DISK_ADVICE, NEARLY_FULL, RESCUED, RESCUED_ADVICE, WAL_ADVICE, WAL_DEBT
 from mandrake_sessions.store.sqlite.failures import how_to_recover
 from mandrake_sessions.store.sqlite.immediate import one_snapshot
-from mandrake_sessions.store.sqlite.leases import (
-    dead_lease_files,
-    is_dead_lease,
-    unusable_lock_directory,
-)
+from mandrake_sessions.store.sqlite.leases import dead_lease_files, is_dead_lease
+from mandrake_sessions.store.sqlite.lock_files import unusable_lock_directory
 from mandrake_sessions.store.sqlite.migrate import changed_migrations, latest_version
 from mandrake_sessions.store.sqlite.partial import dead_partials
 from mandrake_sessions.store.sqlite.permissions import mode_against_owner, mode_for_others, private_files
@@ -49,56 +44,6 @@ FREE_PART = 0.25
 _REGISTER_SECONDS = 3.0
 
 _INDEX_COMPLAINTS = (" missing from index ", "wrong # of entries in index ", "non-unique entry in index ")
-
-
-class Level(StrEnum):
-    """How bad a finding is. A ``WARNING`` does no harm yet."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-class Cure(StrEnum):
-    """The repairs that ``repair`` can make."""
-
-    PERMISSIONS = "permissions"
-    GITIGNORE = "gitignore"
-    LEASES = "leases"
-    LEFTOVERS = "leftovers"
-    INDEXES = "indexes"
-    CONTENTS = "contents"
-    ROWS = "rows"
-    COUNTERS = "counters"
-    ORPHANS = "orphans"
-    HALF_COPIES = "halfCopies"
-    FREE_PAGES = "freePages"
-    WAL = "wal"
-
-
-@frozen
-class Finding:
-    """What one check has found. ``cure``: the repair for it, or None."""
-
-    check: str
-    level: Level
-    _text: str | Wording
-    cure: Cure | None = None
-    _advice: str | Wording | None = None
-
-    @property
-    def text(self) -> str:
-        return in_words(self._text, PYTHON)
-
-    @property
-    def advice(self) -> str | None:
-        """What the user can do."""
-        return None if self._advice is None else in_words(self._advice, PYTHON)
-
-    def worded(self, words: Words) -> Finding:
-        """The same, with text and advice in the words of whoever reads it."""
-        advice = None if self._advice is None else in_words(self._advice, words)
-        return evolve(self, text=in_words(self._text, words), advice=advice)
 
 
 def check_up(database: str, *, busy_timeout: float = 5.0, progress: Progress | None = None) -> list[Finding]:
@@ -121,11 +66,6 @@ def _is_store(database: str, found: list[Finding]) -> bool:
     no store. In a directory of ours a damaged file counts as a store."""
     is_read = any(finding.check == "file" and finding.level is Level.OK for finding in found)
     return is_read or own_directory(Path(database)) is not None
-
-
-def is_damaged(findings: list[Finding]) -> bool:
-    """Whether tables of the file are damaged, so that nobody should write to it."""
-    return any(f.check in ("file", "integrity") and f.level is Level.PROBLEM and f.cure is None for f in findings)
 
 
 def _program() -> Finding:

@@ -11,13 +11,8 @@ from attrs import frozen
 
 from mandrake_sessions.errors import PYTHON, SessionsError, Wording, Words, in_words
 from mandrake_sessions.files import file_size
-from mandrake_sessions.maintenance.checkup import (
-    Cure,
-    Finding,
-    is_damaged,
-    leftovers,
-    private_directories,
-)
+from mandrake_sessions.maintenance.checkup import leftovers, private_directories
+from mandrake_sessions.maintenance.findings import Cure, Finding, is_damaged
 from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.operations.half_copies import remove_half_copies
 from mandrake_sessions.operations.leases import interrupt_orphans
@@ -25,7 +20,8 @@ from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sqlite import checkup
 from mandrake_sessions.store.sqlite.backup import back_up_before_repair
 from mandrake_sessions.store.sqlite.facts import WAL_ADVICE, WAL_DEBT
-from mandrake_sessions.store.sqlite.leases import dead_file, dead_lease_files, remove_if_empty
+from mandrake_sessions.store.sqlite.leases import dead_lease_files
+from mandrake_sessions.store.sqlite.lock_files import dead_file, remove_if_empty
 from mandrake_sessions.store.sqlite.mending import mend
 from mandrake_sessions.store.sqlite.partial import remove_partial
 from mandrake_sessions.store.sqlite.permissions import DIRECTORY_MODE, FILE_MODE, mode_for_others, private_files

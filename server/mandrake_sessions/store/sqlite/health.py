@@ -13,7 +13,7 @@ from mandrake_sessions.store.sqlite.build import WAL_RESET_ADVICE, WAL_RESET_BUG
 from mandrake_sessions.store.sqlite.database import Database
 from mandrake_sessions.store.sqlite.deep_check import deep_check
 from mandrake_sessions.store.sqlite.facts import DISK_ADVICE, NEARLY_FULL, RESCUED, RESCUED_ADVICE, WAL_ADVICE, WAL_DEBT
-from mandrake_sessions.store.sqlite.leases import unusable_lock_directory
+from mandrake_sessions.store.sqlite.lock_files import unusable_lock_directory
 from mandrake_sessions.store.sqlite.migrate import latest_version, user_version
 from mandrake_sessions.store.sqlite.opening import CHECKED_AT_OPENING, find_damage
 from mandrake_sessions.store.sqlite.permissions import open_to_others

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mandrake_sessions.owners import give_to_owner, keep_owner_and_mode
-from mandrake_sessions.store.sqlite.leases import dead_file, fcntl, is_dead, try_lock
+from mandrake_sessions.store.sqlite.lock_files import dead_file, fcntl, is_dead, try_lock
 
 SUFFIX = ".partial"
 _SIDECARS = ("-journal", "-wal", "-shm")

@@ -1,0 +1,201 @@
+"""Files that processes lock to show that they are alive: those of leases, in ``<database>-run/``, and unfinished files.
+
+A process holds an exclusive ``flock`` on a file of its own. Whoever can take that lock knows that the process is gone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from mandrake_sessions.errors import FileMoved
+from mandrake_sessions.files import whose
+from mandrake_sessions.owners import give_to_owner, make_directory
+from mandrake_sessions.store.sqlite.failures import os_failures
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows: turns belong to no process, and stay as they are until some process resumes them.
+    fcntl = None
+
+# There is no lock file, or something else has the name of its directory.
+NO_FILE: Final = (FileNotFoundError, NotADirectoryError)
+# Errors that every further try would meet too. A full disk, or no free file descriptor, is another matter.
+LASTING: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EISDIR}
+)
+_YOUNG_SECONDS: Final = 1.0
+# How often to try, since other processes may delete the directory of the lock files meanwhile.
+_ATTEMPTS: Final = 1000
+_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
+_DIRECTORY: Final = getattr(os, "O_DIRECTORY", 0) | _NO_LINK
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def unusable_lock_directory(database_path: str) -> str | None:
+    """Why lock files cannot be created or checked beside a database, and what to do; None if they can."""
+    path = f"{database_path}-run"
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return None
+    if not stat.S_ISDIR(mode):
+        return f"{path} is not a directory, so no lock files can be created in it; remove it"
+    if os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        return None
+    return f"no lock files can be created in {path}: {whose(path)}; sudo chown -R it to the owner of the store"
+
+
+def lock_file(database_path: str, lease_id: str) -> Path:
+    return Path(f"{database_path}-run") / f"{lease_id}.lock"
+
+
+def is_lease_id(lease_id: object) -> bool:
+    """Whether this program can have given a lease of that name."""
+    return isinstance(lease_id, str) and _UUID.fullmatch(lease_id) is not None
+
+
+def settled_lock_files(database_path: str) -> list[Path]:
+    """Files with names of leases, as far as the directory can be listed. A file that is only a moment old may be about
+    to be locked, and is left out."""
+    try:
+        names = sorted(os.listdir(f"{database_path}-run"))  # noqa: PTH208
+    except OSError:
+        return []
+    young = time.time() - _YOUNG_SECONDS
+    found = [Path(f"{database_path}-run", name) for name in names if is_lease_id(name.removesuffix(".lock"))]
+    return [path for path in found if _made_at(path) < young]
+
+
+def _made_at(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def remove_if_empty(database_path: str) -> None:
+    """Delete the directory of the lock files if it is empty."""
+    with suppress(OSError):
+        Path(f"{database_path}-run").rmdir()
+
+
+def make_lock_file(database_path: str, path: Path) -> int:
+    """Create a file at ``path`` and lock it; gives the handle. Raises OSError, FileMoved."""
+    assert fcntl is not None
+    for _ in range(_ATTEMPTS):
+        if not path.parent.parent.is_dir():
+            raise FileMoved(database_path)
+        with suppress(FileNotFoundError), _run_directory(path.parent, make=True) as directory:
+            with suppress(FileNotFoundError):
+                os.unlink(path.name, dir_fd=directory)
+            handle = os.open(path.name, os.O_CREAT | os.O_EXCL | os.O_RDWR | _NO_LINK, 0o600, dir_fd=directory)
+            give_to_owner(handle, database_path)
+            # Until it is locked, another process may take the file for a dead one and delete it.
+            if try_lock(handle) and leads_to(path, handle):
+                return handle
+            os.close(handle)
+    raise OSError(errno.EAGAIN, "it is deleted as often as it is made", str(path))
+
+
+def open_lock_file(path: Path) -> int:
+    """Raises OSError; FileNotFoundError where there is none."""
+    with _run_directory(path.parent) as directory:
+        handle = _open_to_lock(path.name, directory)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EISDIR, "it is no file", str(path))
+    return handle
+
+
+@contextmanager
+def _run_directory(path: Path, *, make: bool = False) -> Iterator[int]:
+    """Open the directory of the lock files; the handle stays valid wherever its name leads later. Raises OSError."""
+    if make:
+        with suppress(FileExistsError):
+            make_directory(path)
+    directory = os.open(path, os.O_RDONLY | _DIRECTORY)
+    try:
+        if make:
+            give_to_owner(directory, str(path.parent / path.name.removesuffix("-run")))
+        yield directory
+    finally:
+        os.close(directory)
+
+
+def _open_to_lock(path: str | Path, directory: int | None = None) -> int:
+    """Open a file to lock it. Some file systems lock only files that are open for writing."""
+    flags = _NO_LINK | getattr(os, "O_NONBLOCK", 0)
+    try:
+        return os.open(path, os.O_RDWR | flags, dir_fd=directory)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | flags, dir_fd=directory)
+
+
+@contextmanager
+def dead_file(path: Path) -> Iterator[bool]:
+    """Whether no process holds the lock of a file, or the file is missing. During the block no other process can find
+    the same. If it was dead, it is deleted afterwards."""
+    try:
+        with os_failures(str(path)):
+            handle = _open_to_lock(path)
+    except FileNotFoundError:
+        yield True
+        return
+    with dead_handle(handle, path) as dead:
+        yield dead
+
+
+def is_dead(path: Path) -> bool:
+    """Whether no process holds the lock of a file, or the file is missing. It changes nothing."""
+    try:
+        handle = _open_to_lock(path)
+    except NO_FILE:
+        return True
+    except OSError:
+        return False
+    try:
+        return try_lock(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def dead_handle(handle: int, path: Path) -> Iterator[bool]:
+    """``dead_file`` of a file that is open; closes it."""
+    try:
+        dead = try_lock(handle)
+        yield dead
+        if dead and leads_to(path, handle):
+            with suppress(FileNotFoundError):
+                path.unlink()
+    finally:
+        os.close(handle)
+
+
+def try_lock(handle: int) -> bool:
+    """Take the ``flock`` of an open file, unless another process has it."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def leads_to(path: Path | str, handle: int) -> bool:
+    """Whether this handle is open on the file to which the path leads."""
+    try:
+        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(handle))  # noqa: PTH116
+    except OSError:
+        return False
