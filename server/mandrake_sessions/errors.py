@@ -217,7 +217,7 @@ class NotOpen(SessionsError):
 class WorkspaceNotFound(SessionsError):
     """``workspace`` is not one of the client's folders, or the directory does not exist."""
 
-    def __init__(self, workspace: str, message: str) -> None:
+    def __init__(self, workspace: str, message: str | Wording) -> None:
         super().__init__(message)
         self.workspace = workspace
 

@@ -7,11 +7,12 @@ import os
 import stat
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from mandrake_sessions.absent import AbsentStore, is_there
-from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, WorkspaceNotFound
+from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, Words, WorkspaceNotFound
 from mandrake_sessions.files import exists, explain
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.store_params import DEFAULT_STORE
@@ -223,7 +224,11 @@ def _prepare_workspace(place: StorePlace) -> None:
     except OSError as error:
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,
-            f"Failed to create database directory {path.parent}: {explain(error, str(path.parent))}; "
-            "check the workspace, or name a file with --database",
+            partial(_cannot_make_directory, str(path.parent), explain(error, str(path.parent))),
             place.path,
         ) from error
+
+
+def _cannot_make_directory(path: str, why: str, words: Words) -> str:
+    name_a_file = f"name a file with {words.setting('db_path')}"
+    return f"Failed to create database directory {path}: {why}; check the workspace, or {name_a_file}"

@@ -32,7 +32,7 @@ _NAMED_FOLDERS = 5
 
 @frozen(cache_hash=True)
 class StorePlace:
-    """Where a store is: its scope, its workspace, and its file. ``is_usual``: ``--database`` did not name the file, so
+    """Where a store is: its scope, its workspace, and its file. ``is_usual``: no setting names the file, so
     its directory belongs to the store. ``named_by``: what named the workspace, for whoever has to correct it."""
 
     scope: ScopeName
@@ -148,8 +148,8 @@ class StorePlaces:
         return self._default
 
     def _named_folder(self) -> Path | None:
-        """The default folder, if ``--workspace`` or the client names it. Raises WorkspaceNotFound for a ``--workspace``
-        that has no meaning here."""
+        """The default folder, if a setting or the client names it. Raises WorkspaceNotFound for a setting that has no
+        meaning here."""
         if self.settings.workspace is not None:
             try:
                 return normalized(absolute(self.settings.workspace))
@@ -168,7 +168,7 @@ def _folder_paths(uris: Iterable[str]) -> dict[str, Path]:
 
 
 def _named(database: str) -> str:
-    """The path that ``--database`` means. Raises StorageFailure."""
+    """The path that the setting means. Raises StorageFailure."""
     try:
         return str(absolute(database))
     except PathUnknown as error:

@@ -99,7 +99,13 @@ def default_workspace() -> Path:
     try:
         return find_workspace(working_directory())
     except PathUnknown as error:
-        raise WorkspaceNotFound(".", f"{error}; name a workspace with --workspace, or a file with --database") from None
+        why = str(error)
+        raise WorkspaceNotFound(
+            ".",
+            lambda words: (
+                f"{why}; name a workspace with {words.setting('workspace')}, or a file with {words.setting('db_path')}"
+            ),
+        ) from None
 
 
 def find_workspace(directory: Path) -> Path:

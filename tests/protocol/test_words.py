@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,15 @@ import pytest
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import Busy, FileMoved, NotFound, SessionsError, StrangePart, Unreadable
 from mandrake_sessions.model import TurnStatus
+from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.errors import error_object
+from mandrake_sessions.protocol.store_params import DEFAULT_STORE
 from mandrake_sessions.protocol.words import in_wire_words
+from mandrake_sessions.settings import Settings
 from mandrake_sessions.store.sqlite.failures import damaged
 from mandrake_sessions.store.sqlite.filesystem import unsupported
 from mandrake_sessions.store.sqlite.reading import require_file
+from mandrake_sessions.workspaces import default_workspace
 
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 # Flags, commands, methods of the wire, names in camel case.
@@ -82,6 +87,21 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     error = raised(SessionManager(tmp_path / "file" / "store" / "db.sqlite").init)
     check(error, "name another with db_path", "name another with --database")
+
+
+def test_the_directory_of_a_workspace_that_cannot_be_made(workspace: Path) -> None:
+    (workspace / ".ws").write_text("")
+    with closing(OpenStores(Settings(workspace=str(workspace)))) as stores:
+        error = raised(lambda: stores.open(stores.places.place(DEFAULT_STORE), make=True))
+    check(error, "name a file with db_path", "name a file with --database")
+
+
+def test_a_working_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    error = raised(default_workspace)
+    check(error, "with workspace, or a file with db_path", "with --workspace, or a file with --database")
 
 
 def test_links(tmp_path: Path) -> None:

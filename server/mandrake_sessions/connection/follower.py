@@ -20,6 +20,7 @@ from mandrake_sessions.errors import FeedPruned, SessionsError
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Change
 from mandrake_sessions.protocol.results import EndReason
+from mandrake_sessions.protocol.words import in_wire_words
 from mandrake_sessions.transport.outbound import Outbound
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class StoreFollower:
             self.pump(look=look)
             self.is_stuck, self._failed = False, ""
         except SessionsError as error:
-            self._tell_once(str(error), None)
+            self._tell_once(in_wire_words(error), None)
         except Exception as error:
             self._tell_once(type(error).__name__, error)
 

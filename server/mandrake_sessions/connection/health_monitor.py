@@ -20,7 +20,7 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.results import Health, HealthStatus, StoreHealth
-from mandrake_sessions.protocol.words import in_wire_words
+from mandrake_sessions.protocol.words import WIRE_WORDS, in_wire_words
 from mandrake_sessions.store.engines import build_warnings
 from mandrake_sessions.store.interface import StoreFacts, StoreState
 from mandrake_sessions.store_places import StorePlace
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 # So many faults of a store are named; the doctor names them all.
 MAX_FAULTS = 20
-HOW_TO_MEND = "run `mandrake-sessions doctor --fix`, which mends what can be after a backup"
+HOW_TO_MEND = f"run {WIRE_WORDS.mend}, which mends what can be after a backup"
 _SEVERITY = ("ok", "degraded", "down")
 # What passes, or leaves reading possible; everything else is down.
 _DEGRADED = frozenset({StorageReason.FULL, StorageReason.READ_ONLY, StorageReason.IO})

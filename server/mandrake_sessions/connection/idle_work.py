@@ -16,6 +16,7 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.operations.housekeeping import Housekeeper, housekeeper
 from mandrake_sessions.operations.leases import interrupt_orphans
+from mandrake_sessions.protocol.words import in_wire_words
 from mandrake_sessions.store.interface import IdleTask, Store
 
 logger = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class IdleWork:
 
     def _failed(self, manager: SessionManager, what: str, error: Exception, number: int = 0) -> None:
         is_known = isinstance(error, SessionsError)
-        shown = str(error) if is_known else type(error).__name__
+        shown = in_wire_words(error) if is_known else type(error).__name__
         known = self._failures.setdefault(manager, {})
         if known.get((what, number)) != shown:
             known[what, number] = shown

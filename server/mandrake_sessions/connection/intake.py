@@ -17,6 +17,7 @@ from mandrake_sessions.connection.call import NOTIFICATION, Batch, Call, ReplyPa
 from mandrake_sessions.connection.duration import LARGE_MESSAGE, VALUE_BYTES, message_weight, value_weight
 from mandrake_sessions.limits import MAX_BATCH
 from mandrake_sessions.protocol.methods import METHODS, Access
+from mandrake_sessions.protocol.words import WIRE_WORDS
 from mandrake_sessions.transport.errors import batch_too_large, invalid_request, on_one_line
 from mandrake_sessions.transport.framing import PREFIX_BYTES, Frame
 from mandrake_sessions.transport.jsonrpc import (
@@ -34,7 +35,7 @@ from mandrake_sessions.transport.reader import Reader, frame_size
 _URGENT_BYTES = 1024
 _URGENT_MARKS = (b'"server/',)
 _ENDS = (b'"shutdown"', b'"exit"')
-_TOO_LONG = "raise --max-message-bytes or send it in pieces"
+_TOO_LONG = f"raise {WIRE_WORDS.setting('max_message_bytes')} or send it in pieces"
 # Requests about the server itself overtake others only if so many frames wait. Else their turn comes soon, and a client
 # that reads answers in order meets no surprise.
 MANY_FRAMES = 100

@@ -41,10 +41,10 @@ class WireWords(Words):
         return _COMMANDS[function].format(shlex.quote(file))
 
 
-_WIRE = WireWords()
+WIRE_WORDS = WireWords()
 
 
-def in_wire_words(error: BaseException, words: Words = _WIRE) -> str:
+def in_wire_words(error: BaseException, words: Words = WIRE_WORDS) -> str:
     """The message of an error, for a client or on a terminal: fields as on the wire, settings as flags. ``words``:
     those of another reader."""
     return error.worded(words) if isinstance(error, SessionsError) else str(error)
@@ -52,7 +52,7 @@ def in_wire_words(error: BaseException, words: Words = _WIRE) -> str:
 
 def reason_in_wire_words(error: InvalidValue) -> str:
     """What is wrong with a value, in the same words, without its field."""
-    return error.reason_in(_WIRE)
+    return error.reason_in(WIRE_WORDS)
 
 
 def log_in_wire_words() -> None:
