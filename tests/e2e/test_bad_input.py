@@ -87,6 +87,34 @@ def test_header_blocks(workspace: Path, prefix: bytes, lost: bool, at_once: bool
             assert wire.next_message()["error"]["code"] == -32700
 
 
+@pytest.mark.parametrize(
+    ("line", "message_id"),
+    [
+        (envelope(id=7, method="server/health"), 7),
+        (envelope(id="a", params={"text": "Content-Length: 5"}), "a"),
+        (b'{"jsonrpc":"2.0","method":"initialized"}', None),
+        (b'{"id":7}}', None),
+        (b'{"jsonrpc":"2.0","id":7,"result":null}', None),
+        (b"[1]", None),
+        (b"{", None),
+    ],
+)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n\r\n"])
+def test_a_line_of_json_between_messages_with_headers_is_answered(
+    workspace: Path, line: bytes, message_id: str | int | None, end: bytes
+) -> None:
+    """At once, before another message comes: whoever sent it may wait for that. It is not carried out."""
+    with serving(workspace, "headers") as wire:
+        wire.send(PING)
+        assert wire.answer("ping")
+        wire.send_bytes(line + end)
+        answer = wire.next_message()
+        assert (answer["id"], answer["error"]["code"]) == (message_id, -32700)
+        assert answer["error"]["data"]["kind"] == "parse"
+        wire.send(PING)
+        assert wire.answer("ping")["result"]["status"] == "ok"
+
+
 def test_a_byte_order_mark_blank_lines_and_crlf_are_skipped(workspace: Path) -> None:
     body = json.dumps(PING).encode()
     found = run_script(workspace, b"\xef\xbb\xbf\r\n \n" + body + b"\r\n\r\n" + body)

@@ -23,6 +23,8 @@ _BLANK = b" \t\r\n"
 _LAST_BLANK = max(_BLANK)
 _BOM = b"\xef\xbb\xbf"
 _CONTENT_LENGTH = b"content-length"
+# No name of a header does.
+_JSON_BEGINS = (b"{", b"[")
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 # A header that states a length, wherever it stands: no LSP client ends a body with a line feed, so after one that was
 # counted wrong the next header begins in the middle of a line. But ``X-Content-Length`` is another header.
@@ -50,9 +52,11 @@ class NoRoom:
 
 @frozen
 class Broken:
-    """Bytes that are no message in this framing."""
+    """Bytes that are no message in this framing. ``line``: where they are a line of JSON, which may be a message in the
+    other one."""
 
     reason: str
+    line: bytes = b""
 
 
 Frame = bytes | TooLong | NoRoom | Broken
@@ -168,8 +172,8 @@ class LineFramer:
 class HeaderFramer:
     """LSP's base protocol. Header names in any case and order, unknown ones skipped.
 
-    After a header block without a usable length, messages begin again at the next ``Content-Length:`` with a number
-    and a line end, wherever it stands.
+    After a header block without a usable length, and after a line of JSON in the place of one, messages begin again at
+    the next ``Content-Length:`` with a number and a line end, wherever it stands.
     """
 
     name = "headers"
@@ -246,6 +250,11 @@ class HeaderFramer:
     def _read_header(self) -> Iterator[Frame]:
         blank = len(self._buffer) - len(self._buffer.lstrip(_BLANK))
         del self._buffer[:blank]
+        if self._buffer[:1] in _JSON_BEGINS and (size := self._buffer.find(b"\n", 0, MAX_HEADER_BYTES) + 1):
+            # Its sender may wait for an answer, so the rest of a block is not waited for.
+            yield Broken("a line of JSON in the place of a header block", bytes(self._buffer[:size]))
+            self._lose(size)
+            return
         end = _HEADER_END.search(self._buffer, 0, MAX_HEADER_BYTES)
         if end is None:
             if len(self._buffer) >= MAX_HEADER_BYTES:

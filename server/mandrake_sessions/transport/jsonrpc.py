@@ -77,7 +77,7 @@ def decode_frame(frame: Frame, max_message_bytes: int, advice: str = "send it in
         raise BrokenMessage(message_too_large(frame.size, max_message_bytes, advice), salvage_id(frame.prefix))
     if isinstance(frame, NoRoom):
         raise BrokenMessage(no_memory(), salvage_id(frame.prefix))
-    raise BrokenMessage(parse_error(frame.reason))
+    raise BrokenMessage(parse_error(frame.reason), _id_of_request(frame.line))
 
 
 def decode(raw: bytes) -> Any:
@@ -162,6 +162,17 @@ def envelope_fault(message: Any) -> str | None:
     if "id" in message and ("result" in message) != ("error" in message):
         return None
     return "it has neither a method nor a result"
+
+
+def _id_of_request(line: bytes) -> Id:
+    """The id of a request that is whole; None for anything else, such as the end of another message."""
+    try:
+        message = decode(line) if line else None
+    except BrokenMessage:
+        return None
+    if not isinstance(message, dict) or "method" not in message or not is_id(message.get("id")):
+        return None
+    return message.get("id")
 
 
 def salvage_id(raw: bytes) -> Id:
