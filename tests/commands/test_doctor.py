@@ -36,7 +36,7 @@ from strict import connected
 from wire import OLDEST_SCHEMA
 
 CHECKS = [
-    "program", "file", "schema", "integrity", "contents", "references", "rows", "counters", "migrations", "turns",
+    "program", "file", "schema", "integrity", "contents", "references", "rows", "counters", "migrations", "turns", "forks",
     "free pages", "wal", "leases", "permissions", "git", "disk", "leftovers", "rescued", "register",
 ]  # fmt: skip
 
