@@ -36,8 +36,8 @@ from strict import connected
 from wire import OLDEST_SCHEMA
 
 CHECKS = [
-    "program", "file", "schema", "integrity", "contents", "references", "rows", "counters", "migrations", "turns", "forks",
-    "free pages", "wal", "leases", "permissions", "git", "disk", "leftovers", "rescued", "register",
+    "program", "file", "schema", "integrity", "contents", "references", "rows", "counters", "migrations", "turns",
+    "forks", "free pages", "wal", "leases", "permissions", "git", "disk", "leftovers", "rescued", "register",
 ]  # fmt: skip
 
 
