@@ -11,10 +11,10 @@ from pathlib import Path
 
 from client_methods import CLIENT_FILE, SYNC_CLIENT_FILE, client_methods, sync_client_methods
 from editor_methods import NEOVIM_FILE, neovim_methods
+from reference import reference
 from reliability import check_tests
 
 from mandrake_sessions.protocol.openrpc import openrpc
-from mandrake_sessions.protocol.reference import reference
 from mandrake_sessions.protocol.schema import json_schema
 
 # What rpc.discover gives, so it ships with the server.
