@@ -11,7 +11,7 @@ from mandrake_sessions.version import __version__
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "protocol" / "golden"
-SCENARIOS = ROOT / "tests" / "protocol" / "scenarios"
+SCENARIOS = ROOT / "tests" / "scenarios" / "recorded"
 WIDTH = 112
 
 # What stands in the recordings for values that differ each time.

@@ -1,0 +1,1 @@
+"""The worked exchanges of docs/protocol/, played with real servers."""

@@ -1,0 +1,127 @@
+"""Records what clients and real servers say to each other, message by message, for the chapters of docs/protocol/."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from wire import Framing, Message, Wire, store_of
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+# Of an exchange that is about something else.
+_VOLATILE = {"path": "<path>", "version": "<version>", "waitedMs": "<waitedMs>", "incident": "<incident>"}
+# The clients' own, as a reader sees them.
+GIVEN = "00000000-0000-4000-8000-"
+
+
+class Player:
+    """A client with a server of its own. Each message is noted when it is sent, or looked at."""
+
+    def __init__(self, stage: Stage, name: str, wire: Wire) -> None:
+        self.name = name
+        self.wire = wire
+        self._stage = stage
+        self._last = 0
+
+    def sends(self, message: Any) -> None:
+        self._stage.note(self.name, "server", message)
+        self.wire.send(message)
+
+    def notifies(self, method: str, **params: Any) -> None:
+        self.sends({"jsonrpc": "2.0", "method": method, "params": params})
+
+    def posts(self, method: str, **params: Any) -> int:
+        """Send a request and do not wait."""
+        self._last += 1
+        self.sends({"jsonrpc": "2.0", "id": self._last, "method": method, "params": params})
+        return self._last
+
+    def gets(self, message_id: Any) -> Any:
+        """The answer to a request: its result or its error."""
+        answer = self.wire.answer(message_id)
+        self._stage.note(self.name, "client", answer)
+        return answer.get("result", answer.get("error"))
+
+    def asks(self, method: str, **params: Any) -> Any:
+        """Send a request and get its answer."""
+        return self.gets(self.posts(method, **params))
+
+    def hears(self, method: str) -> Message:
+        """The next notification of a method."""
+        message: Message = self.wire.wait_for(lambda each: isinstance(each, dict) and each.get("method") == method)
+        self._stage.note(self.name, "client", message)
+        return message
+
+    def hears_anything(self) -> Any:
+        """The next message, whatever it is."""
+        message = self.wire.next_message()
+        self._stage.note(self.name, "client", message)
+        return message
+
+
+class Stage:
+    """One workspace and its players. ``steps``: what was said, with names in place of ids and clocks."""
+
+    def __init__(self, workspace: Path) -> None:
+        (workspace / ".git").mkdir()
+        (workspace / "home").mkdir()
+        self.workspace = workspace
+        self.steps: list[dict[str, Any]] = []
+        self._names: dict[str, str] = {}
+        self._cursors: dict[str, str] = {}
+
+    @contextmanager
+    def player(self, name: str = "A", framing: Framing = "lines", *flags: str) -> Iterator[Player]:
+        wire = Wire(self.workspace, framing, *flags)
+        player = Player(self, name, wire)
+        try:
+            yield player
+        except BaseException:
+            wire.kill()
+            raise
+        if wire.process.poll() != -signal.SIGKILL:
+            wire.close()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Another process holds the write lock of the store."""
+        connection = sqlite3.connect(store_of(self.workspace), isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+
+    def tells(self, client: str, event: str) -> None:
+        """Something happens that is no message."""
+        self.steps.append({"client": client, "event": event})
+
+    def note(self, client: str, to: str, message: Any) -> None:
+        self.steps.append({"client": client, "to": to, "message": self._normal(message)})
+
+    def _normal(self, value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: self._normal(item, name) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._normal(item) for item in value]
+        if isinstance(value, int) and re.search(r"(Time|At)$", key):
+            return "<time>"
+        if key in _VOLATILE and not str(value).startswith("params"):
+            return _VOLATILE[key]
+        if not isinstance(value, str):
+            return value
+        if "ursor" in key:
+            return self._cursors.setdefault(value, f"<cursor {len(self._cursors) + 1}>")
+        value = value.replace(str(self.workspace), "<workspace>")
+        return _UUID.sub(self._name, value)
+
+    def _name(self, match: re.Match[str]) -> str:
+        if match[0].startswith(GIVEN):
+            return match[0]
+        return self._names.setdefault(match[0], f"<id {len(self._names) + 1}>")
