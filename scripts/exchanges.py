@@ -32,7 +32,7 @@ _VALUES: dict[str, Any] = {
     "<busyRetries>": 0,
     "<totalMs>": 1.9,
     "<maxMs>": 1.9,
-    "<waitedMs>": 5002,
+    "<waitedMs>": 302,
     "<lastError>": "Failed to create database directory /home/ada/.mandrake: Not a directory",
     "<cursor>": "WyI5ZjJjYTQxNmQxZTMiLDJd",
     "<incident>": "5f0c2c1e-8c3b-4c4d-9a53-0f2f7a1f6f52",

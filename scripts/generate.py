@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from chapters import chapters
 from client_methods import CLIENT_FILE, SYNC_CLIENT_FILE, client_methods, sync_client_methods
 from editor_methods import NEOVIM_FILE, neovim_methods
 from reference import reference
@@ -26,6 +27,7 @@ def generated() -> dict[Path, str]:
     """Every generated file with what it has to hold."""
     return {
         ROOT / "docs" / "protocol.md": reference(),
+        **chapters(ROOT / "docs" / "protocol"),
         ROOT / "docs" / "protocol.schema.json": json.dumps(json_schema(), indent=2) + "\n",
         ROOT / OPENRPC_FILE: json.dumps(openrpc(), indent=1) + "\n",
         ROOT / NEOVIM_FILE: neovim_methods(),

@@ -53,7 +53,7 @@ def reference() -> str:
     parts += [_method(method) for method in METHODS.values()]
     parts += ["## Notifications\n", *(_notification(each) for each in NOTIFICATIONS)]
     parts += ["## Entities\n", *(_class(kind) for kind in ENTITIES)]
-    parts += ["## Words\n", *(_words(kind) for kind in word_types() if kind not in (ErrorKind, ConflictReason))]
+    parts += ["## Words\n", *(_words(kind) for kind in word_types())]
     parts += ["## Other shapes\n", *(_class(kind) for kind in listed_classes(ENTITIES))]
     parts += [_errors()]
     return "\n".join(parts)

@@ -17,6 +17,8 @@ from mandrake_sessions.protocol.field_docs import on_the_wire
 from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS
 from mandrake_sessions.protocol.names import camel
 
+# The words that stand in the section of errors, and their headings there.
+IN_ERRORS = {"ErrorKind": "error-kinds", "ConflictReason": "conflict-reasons", "StorageReason": "storage-reasons"}
 _PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 
 
@@ -31,12 +33,12 @@ def type_link(kind: Any) -> str:
         return " or ".join(type_link(argument) for argument in arguments)
     if origin is Literal:
         name = field_docs.name_of_words(kind)
-        return f"[{name}](#{name.lower()})" if name else " or ".join(f"`{json.dumps(word)}`" for word in arguments)
+        return f"[{name}](#{_anchor_of_type(name)})" if name else " or ".join(f"`{json.dumps(word)}`" for word in arguments)
     if origin is list:
         return f"array of {type_link(arguments[0])}"
     if origin is dict:
         return "object" if arguments[1] is Any else f"object of {type_link(arguments[1])} by name"
-    return f"[{kind.__name__}](#{class_anchor(kind)})"
+    return f"[{kind.__name__}](#{_anchor_of_type(kind.__name__)})"
 
 
 def field_lines(kind: Any) -> list[str]:
@@ -58,7 +60,7 @@ def result_lines(kind: Any) -> list[str]:
         return field_lines(kind)
     hints, docs = get_type_hints(kind), field_docs.attribute_docs(kind)
     lines = []
-    fields: tuple[Any, ...] = attrs.fields(kind)
+    fields: Any = attrs.fields(kind)
     for field in fields:
         hint, mark = hints[field.name], ""
         if may_be_left_out(kind, field):
@@ -72,11 +74,12 @@ def anchor(name: str) -> str:
     return name.replace("/", "").replace(".", "").lower()
 
 
-def class_anchor(kind: Any) -> str:
-    """The same for a class. A method or notification of the same letters has the first such heading."""
-    taken = {anchor(each.name) for each in (*METHODS.values(), *NOTIFICATIONS)}
-    name: str = kind.__name__.lower()
-    return f"{name}-1" if name in taken else name
+def _anchor_of_type(name: str) -> str:
+    """The same for a type. A method or notification of the same letters has the first such heading."""
+    if name in IN_ERRORS:
+        return IN_ERRORS[name]
+    taken = {anchor(each) for each in (*METHODS, *(notification.name for notification in NOTIFICATIONS))}
+    return f"{name.lower()}-1" if name.lower() in taken else name.lower()
 
 
 def listed_classes(shown: Iterable[Any]) -> list[Any]:
@@ -93,7 +96,7 @@ def word_types() -> list[Any]:
     found: dict[str, Any] = {}
     for root in (*_roots(), *error_data.DATA_OF.values()):
         _collect(root, found)
-    return [kind for _, kind in sorted(found.items()) if not is_class(kind)]
+    return [kind for name, kind in sorted(found.items()) if not is_class(kind) and name not in IN_ERRORS]
 
 
 def is_class(kind: Any) -> bool:

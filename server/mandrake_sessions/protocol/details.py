@@ -112,9 +112,9 @@ DETAILS: dict[str, str] = {
     ),
     "turn/update": (
         "What is left out is kept, `null` clears. `content` replaces the whole text and leaves the ordinals of chunks "
-        "as they are. A turn ends by a `status` other than `streaming`: it gets its `streamEndTime`, and `content`, "
-        "`rawResponse` and the end stay as they are from then on; other fields may still change. Of the ended ones "
-        "only an `interrupted` turn can become `streaming` again."
+        "as they are. A turn ends by a `status` other than `streaming`, and gets its `streamEndTime`. From then on "
+        "another `content`, `rawResponse` or status is a `conflict` (`turnEnded`); the same ones are not, and other "
+        "fields may still change. Only an `interrupted` turn can be given another status, `streaming` too."
     ),
     "turn/get": "Always with `rawResponse`, unless `includeText` is false.",
     "turn/delete": "Other turns keep their index.",
