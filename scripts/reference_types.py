@@ -33,7 +33,8 @@ def type_link(kind: Any) -> str:
         return " or ".join(type_link(argument) for argument in arguments)
     if origin is Literal:
         name = field_docs.name_of_words(kind)
-        return f"[{name}](#{_anchor_of_type(name)})" if name else " or ".join(f"`{json.dumps(word)}`" for word in arguments)
+        words = " or ".join(f"`{json.dumps(word)}`" for word in arguments)
+        return f"[{name}](#{_anchor_of_type(name)})" if name else words
     if origin is list:
         return f"array of {type_link(arguments[0])}"
     if origin is dict:
