@@ -14,6 +14,9 @@ GOLDEN = ROOT / "tests" / "protocol" / "golden"
 SCENARIOS = ROOT / "tests" / "scenarios" / "recorded"
 WIDTH = 112
 
+# A member in whose place the page has an ellipsis.
+_MORE = "…more…"
+
 # What stands in the recordings for values that differ each time.
 _TIME = 1767225600000
 _VALUES: dict[str, Any] = {
@@ -32,6 +35,10 @@ _VALUES: dict[str, Any] = {
     "<busyRetries>": 0,
     "<totalMs>": 1.9,
     "<maxMs>": 1.9,
+    "<streamedMs>": 1840,
+    "<methods>": [{_MORE: 0}],
+    "<x-notifications>": [{_MORE: 0}],
+    "<components>": {"schemas": {_MORE: 0}, "errors": {_MORE: 0}},
     "<waitedMs>": 302,
     "<lastError>": "Failed to create database directory /home/ada/.mandrake: Not a directory",
     "<cursor>": "WyI5ZjJjYTQxNmQxZTMiLDJd",
@@ -45,7 +52,6 @@ _SHOWN = {
     "blocks": ("id", "content"),
     "chunkCount": ("id", "seq", "responseId", "index", "status", "content", "chunkCount"),
 }
-_MORE = "…more…"
 
 
 def golden(name: str) -> list[dict[str, Any]]:
@@ -149,6 +155,8 @@ def with_values(value: Any) -> Any:
         return value
     if value in _VALUES:
         return _VALUES[value]
+    if re.fullmatch(r"<\w+>", value):
+        raise ValueError(f"scripts/exchanges.py has no value for the placeholder {value}")
     for placeholder, text in _VALUES.items():
         value = value.replace(placeholder, str(text))
     return re.sub(r"<id (\d+)>", lambda match: f"019b76da-a800-7000-8000-{int(match[1]):012x}", value)

@@ -53,13 +53,18 @@ _OF_NAMES = {
     "operations": Bound({"maxItems": MAX_OPERATIONS}, f"at most {MAX_OPERATIONS}"),
     "metadata": _OF_RULES[rules.metadata],
     "cwd": _OF_RULES[rules.directory],
+    "id": _OF_RULES[rules.uuid],
+    "store": _OF_RULES[rules.uuid],
+    **{name: _OF_RULES[rules.count] for name in ("since", "until", "active_since", "active_until")},
 }
 # Names that clients or other programs give, or that the server makes in its own way; every other id is a UUID.
-FREE_IDS = frozenset({"external_id", "tool_call_id", "parent_tool_call_id", "subscription_id", "store_id", "id"})
+FREE_IDS = frozenset({"external_id", "tool_call_id", "parent_tool_call_id", "subscription_id", "store_id"})
 
 
 def bound(owner: str, name: str) -> Bound:
     """The bound of a field that stands in the class ``owner``."""
+    if owner.endswith("ErrorData"):
+        return NONE
     rule = _RULES_OF.get(owner, {}).get(name)
     if rule is not None:
         return _OF_RULES.get(rules.of_values(rule), NONE)

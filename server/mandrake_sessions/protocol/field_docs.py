@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from enum import StrEnum
 from functools import cache
 from types import ModuleType
 from typing import Any, get_args
@@ -119,20 +118,10 @@ def summary(kind: Any) -> str:
 
 
 def on_the_wire(text: str) -> str:
-    """A text in which the words in backticks are the wire's: ``session_id`` → ``sessionId``, ``None`` → ``null``."""
-    parts = text.replace("``", "`").split("`")
-    return "`".join(_word(part) if position % 2 else part for position, part in enumerate(parts))
-
-
-def _word(part: str) -> str:
-    """The words of an enumeration are the wire's as they are: ``requires_action``."""
-    return part if part in _words_of_enumerations() else _WORDS.get(part, camel(part))
-
-
-@cache
-def _words_of_enumerations() -> frozenset[str]:
-    kinds = (kind for module in _MODULES for kind in vars(module).values() if isinstance(kind, type))
-    return frozenset(member.value for kind in kinds if issubclass(kind, StrEnum) for member in kind)
+    """A text in which the words in double backticks are the wire's: ``session_id`` → ``sessionId``, ``None`` → ``null``.
+    Those in single ones are the wire's already."""
+    parts = text.split("``")
+    return "`".join(_WORDS.get(part, camel(part)) if position % 2 else part for position, part in enumerate(parts))
 
 
 def _place(kind: Any, name: str) -> str:
