@@ -55,7 +55,7 @@ _OF_NAMES = {
     "cwd": _OF_RULES[rules.directory],
     "id": _OF_RULES[rules.uuid],
     "store": _OF_RULES[rules.uuid],
-    **{name: _OF_RULES[rules.count] for name in ("since", "until", "active_since", "active_until")},
+    **dict.fromkeys(("since", "until", "active_since", "active_until"), _OF_RULES[rules.count]),
 }
 # Names that clients or other programs give, or that the server makes in its own way; every other id is a UUID.
 FREE_IDS = frozenset({"external_id", "tool_call_id", "parent_tool_call_id", "subscription_id", "store_id"})

@@ -118,8 +118,8 @@ def summary(kind: Any) -> str:
 
 
 def on_the_wire(text: str) -> str:
-    """A text in which the words in double backticks are the wire's: ``session_id`` → ``sessionId``, ``None`` → ``null``.
-    Those in single ones are the wire's already."""
+    """A text with the wire's words in place of those in double backticks: ``session_id`` → ``sessionId``, ``None`` →
+    ``null``. Those in single ones are the wire's already."""
     parts = text.split("``")
     return "`".join(_WORDS.get(part, camel(part)) if position % 2 else part for position, part in enumerate(parts))
 
