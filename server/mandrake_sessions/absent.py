@@ -3,22 +3,23 @@ the store."""
 
 from __future__ import annotations
 
-import os
-
 from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.store.engines import is_there
 from mandrake_sessions.store.interface import EntityStore
-
-__all__ = ["AbsentStore", "is_there"]
 
 
 class AbsentStore(Conversations):
     """Answers as a new store would, with ``seq`` 0 and no ``store_id``.
 
     Every operation checks its parameters and looks for what they name as ever. One that would write something raises
-    ``WriteNeeded``; to be used by one thread. ``empty``: a store that holds nothing, which they may share.
+    ``WriteNeeded``; to be used by one thread. ``name``: the store's; ``empty``: a store that holds nothing, which they
+    may share.
     """
 
-    def __init__(self, path: str | os.PathLike[str], empty: EntityStore) -> None:
+    def __init__(self, name: str, empty: EntityStore) -> None:
         super().__init__(empty)
-        self.path = os.fspath(path)
+        self._name = name
+
+    def exists_now(self) -> bool:
+        """Has somebody made the store meanwhile?"""
+        return is_there(self._name)

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
-import stat
 import threading
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
 from typing import Literal
 
-from mandrake_sessions.absent import AbsentStore, is_there
-from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, Words, WorkspaceNotFound
-from mandrake_sessions.files import exists, explain
+from mandrake_sessions.absent import AbsentStore
+from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, WorkspaceNotFound
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.store_params import DEFAULT_STORE
 from mandrake_sessions.settings import Settings
-from mandrake_sessions.store.engines import empty_store
+from mandrake_sessions.store.engines import empty_store, is_there, may_make, store_at
 from mandrake_sessions.store.interface import EntityStore, StoreFacts
+from mandrake_sessions.store.settings import Durability, StoreSettings
 from mandrake_sessions.store_places import StorePlace, StorePlaces
-from mandrake_sessions.workspaces import prepare_directory
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +78,6 @@ class OpenStores:
                 if not (self.is_there(place) or make):
                     self._close_lost(place)
                     return None
-                _prepare_workspace(place)
                 manager.init()
             except WorkspaceNotFound:
                 self._close_lost(place)
@@ -103,7 +97,7 @@ class OpenStores:
         manager = self._open.pop(place, None)
         failed = self._failed.get(place)
         if isinstance(failed, StorageFailure) and (
-            failed.reason in _OF_A_FILE or (failed.reason in _OF_MAKING and _may_make(Path(place.path)))
+            failed.reason in _OF_A_FILE or (failed.reason in _OF_MAKING and may_make(place.path))
         ):
             del self._failed[place]
         if manager is not None:
@@ -115,13 +109,18 @@ class OpenStores:
 
     def _manager(self, place: StorePlace) -> SessionManager:
         """That of a store that was open once, or one that has not opened its store yet."""
-        return self._managers.get(place) or SessionManager(
-            place.path,
-            durability=self.settings.durability,
+        known = self._managers.get(place)
+        if known is not None:
+            return known
+        settings = StoreSettings(
+            durability=Durability(self.settings.durability),
             busy_timeout=self.settings.busy_timeout,
             inside=place.own_directory,
             allow_network_filesystem=self.settings.allow_network_filesystem,
+            # A workspace is never made: it was there just now.
+            makes_parents=place.workspace is None or not place.is_usual,
         )
+        return SessionManager.of(store_at(place.path, settings))
 
     def facts(self, place: StorePlace) -> StoreFacts:
         """The facts of a store, open or not."""
@@ -207,28 +206,3 @@ class OpenStores:
         self._managers.pop(place, None)
         self._lost.discard(place)
         return self._open.pop(place, None)
-
-
-def _may_make(path: Path) -> bool:
-    """Whether a file and the directories above it could be made."""
-    nearest = next((parent for parent in path.parents if exists(parent)), None)
-    return nearest is not None and os.access(nearest, os.W_OK | os.X_OK) and stat.S_ISDIR(nearest.stat().st_mode)
-
-
-def _prepare_workspace(place: StorePlace) -> None:
-    """Make ``.ws`` where the store is a workspace's usual one, and keep it out of git. The workspace itself is never
-    made: it was there just now."""
-    path = Path(place.path)
-    try:
-        prepare_directory(path, parents=place.workspace is None)
-    except OSError as error:
-        raise StorageFailure(
-            StorageReason.CREATE_DIRECTORY,
-            partial(_cannot_make_directory, str(path.parent), explain(error, str(path.parent))),
-            place.path,
-        ) from error
-
-
-def _cannot_make_directory(path: str, why: str, words: Words) -> str:
-    name_a_file = f"name a file with {words.setting('db_path')}"
-    return f"Failed to create database directory {path}: {why}; check the workspace, or {name_a_file}"

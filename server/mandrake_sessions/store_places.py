@@ -15,6 +15,7 @@ from mandrake_sessions.protocol.params import ScopeName
 from mandrake_sessions.protocol.store_params import StoreName
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import Settings
+from mandrake_sessions.store.engines import path_or_name
 from mandrake_sessions.workspaces import (
     PathUnknown,
     absolute,
@@ -46,9 +47,10 @@ class StorePlace:
         return os.path.dirname(self.path) or "."  # noqa: PTH120, asked for each answer
 
     @property
-    def own_directory(self) -> Path | None:
+    def own_directory(self) -> str | None:
         """The directory that belongs to the store alone, if there is one."""
-        return own_directory(Path(self.path)) if self.is_usual else None
+        found = own_directory(Path(self.path)) if self.is_usual else None
+        return None if found is None else str(found)
 
     def check_workspace(self) -> None:
         """Raises WorkspaceNotFound where the store belongs to a workspace that is not there."""
@@ -170,7 +172,7 @@ def _folder_paths(uris: Iterable[str]) -> dict[str, Path]:
 def _named(database: str) -> str:
     """The path that the setting means. Raises StorageFailure."""
     try:
-        return str(absolute(database))
+        return str(absolute(path_or_name(database)))
     except PathUnknown as error:
         raise StorageFailure(
             StorageReason.OPEN,

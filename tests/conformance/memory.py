@@ -465,7 +465,7 @@ class MemoryStore:
 
     def facts(self) -> StoreFacts:
         size = 0 if self._held is None else len(self._held.sql.connection.serialize())
-        return StoreFacts(db_bytes=size, wal_bytes=0, free_bytes=None, warnings=[])
+        return StoreFacts(db_bytes=size, wal_bytes=0, free_bytes=None, warnings=[], of_program=[])
 
     def check(self) -> str:
         with self.reading() as sql:

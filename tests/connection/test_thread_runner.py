@@ -64,6 +64,14 @@ def test_it_is_slow(slow: Wire) -> None:
     assert time.monotonic() - begun >= 4 * slow_store.ROUND_TRIP_SECONDS
 
 
+def test_a_store_without_a_file_leaves_none_and_is_told_nothing_of_files(workspace: Path) -> None:
+    with serving_slowly(workspace, "memory") as slow:
+        slow.request("session/create")
+        (store,) = slow.request("server/health")["stores"]
+        assert (store["open"], store["warnings"]) == (True, [])
+    assert not (workspace / ".ws").exists()
+
+
 def test_requests_take_effect_and_are_answered_in_their_order(slow: Wire) -> None:
     """Each read sees the writes before it, and no later one."""
     session = slow.request("session/create", title="0")["id"]

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from mandrake_sessions import SessionManager
+from mandrake_sessions.errors import StorageFailure
 from strict import StrictSyncClient, connected
 from wire import run_script, store_of
 
@@ -159,6 +161,26 @@ def test_folders_of_any_name(workspace: Path, name: str) -> None:
         client.initialize(rootUri=folder.as_uri())
         client.session_create(where={"workspace": folder.as_uri()})
     assert store_of(folder).exists()
+
+
+def test_a_database_may_be_named_by_its_uri(workspace: Path, tmp_path: Path) -> None:
+    run_script(workspace, CREATE, flags=("--database", (tmp_path / "named here.sqlite").as_uri()))
+    assert (tmp_path / "named here.sqlite").exists()
+
+
+def test_a_url_of_another_kind_of_store_is_refused_and_its_secret_told_nowhere(workspace: Path) -> None:
+    before = sorted(workspace.rglob("*"))
+    log = workspace.parent / "log"
+    flags = ("--database", "postgresql://user:secret@host/name", "--log-level", "debug", "--log-file", str(log))
+    with connected(workspace, *flags) as client:
+        error = client.error("session/create")
+        assert (error.code, error.data["reason"], error.data["path"]) == (-32013, "open", "postgresql://…")
+        assert "postgresql://…: there is no store of this kind; name a file with --database" in str(error)
+        assert "secret" not in repr((error.data, client.server_info(), client.server_health()))
+    assert "secret" not in log.read_text()
+    assert sorted(workspace.rglob("*")) == before
+    with pytest.raises(StorageFailure, match="there is no store of this kind; name a file with db_path"):
+        SessionManager("postgresql://user:secret@host/name")
 
 
 def test_the_original_mandrakes_database_is_refused_by_name(workspace: Path, client: StrictSyncClient) -> None:

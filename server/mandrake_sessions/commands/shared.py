@@ -55,7 +55,7 @@ def _store_meant(options: Namespace) -> Meant:
     settings = Settings(**given_settings(flags))
     place = _place_of(settings, options.scope)
     place.check_workspace()
-    check_links(place.path, None if place.own_directory is None else str(place.own_directory))
+    check_links(place.path, place.own_directory)
     return Meant(os.path.realpath(place.path), settings.busy_timeout, settings.allow_network_filesystem)
 
 

@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mandrake_sessions.absent import AbsentStore, is_there
+from mandrake_sessions.absent import AbsentStore
 
 if TYPE_CHECKING:
     from mandrake_sessions.connection.subscription import Subscription
 
-# Seconds between two looks for stores that another process has created. A look is one `stat` for each awaited store.
+# Seconds between two looks for stores that another process has created. A look at a file is one `stat`.
 LOOK_SECONDS = 0.02
 
 
@@ -60,7 +60,7 @@ class AwaitedStores:
 
     def _look(self) -> None:
         self._timer = None
-        for store in [store for store in self._waiting if is_there(store.path)]:
+        for store in [store for store in self._waiting if store.exists_now()]:
             self.on_created(store)
         if self._waiting:
             self._look_later()

@@ -47,6 +47,11 @@ class Conditions:
             return known
         return self._ask(place, found)
 
+    def facts(self, place: StorePlace, found: Found) -> StoreFacts:
+        """The part of the condition for which an open store need not be read."""
+        known = self._known.get(place)
+        return known.facts if known is not None and _is_remote(found) else self._stores.facts(place)
+
     def store_id(self, place: StorePlace, found: Found) -> str | None:
         """The ``storeId`` of an open store, where it can be read."""
         if not isinstance(found, SessionManager):

@@ -21,7 +21,6 @@ from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.converter import unstructure
 from mandrake_sessions.protocol.results import Health, HealthStatus, StoreHealth
 from mandrake_sessions.protocol.words import WIRE_WORDS, in_wire_words
-from mandrake_sessions.store.engines import build_warnings
 from mandrake_sessions.store.interface import StoreFacts, StoreState
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.jsonrpc import notification_message
@@ -85,7 +84,7 @@ class HealthMonitor:
         for place, store in zip(known, health.stores, strict=True):
             now[place] = (store.status, store.reconnects)
             self._warn_of_change(store, self._told.get(place, ("ok", 0))[0])
-            self._warn(place, store)
+            self._warn(place, known[place], store)
         if any(now[place] != self._told.get(place, ("ok", 0)) for place in now):
             self._told = now
             self._send(notification_message("server/healthChanged", unstructure(health)))
@@ -115,11 +114,12 @@ class HealthMonitor:
             why = "" if store.last_error in (None, *store.warnings) else f": {store.last_error}"
             logger.warning("%s: the store is %s%s", store.path, store.status, why)
 
-    def _warn(self, place: StorePlace, store: StoreHealth) -> None:
+    def _warn(self, place: StorePlace, found: Found, store: StoreHealth) -> None:
         """Of each thing once. What cannot be read was logged when it was met."""
         manager = self._stores.opened(place)
         known = self._warned.union(
-            build_warnings(), () if manager is None else map(in_wire_words, manager.store.known_unreadable())
+            self._conditions.facts(place, found).of_program,
+            () if manager is None else map(in_wire_words, manager.store.known_unreadable()),
         )
         for warning in [warning for warning in store.warnings if warning not in known]:
             self._warned.add(warning)
@@ -178,7 +178,7 @@ def _status(error: SessionsError | None) -> HealthStatus:
 
 
 def _warnings(facts: StoreFacts, state: StoreState | None) -> list[str]:
-    found = build_warnings() + facts.warnings
+    found = facts.of_program + facts.warnings
     if state is not None and state.replacements:
         found.append(
             f"the store was deleted, replaced or moved while it was open, {state.replacements} times; "

@@ -204,12 +204,14 @@ class StoreState:
 @frozen
 class StoreFacts:
     """What can be told of a store that need not be open: its sizes in bytes, None where there is no such thing, and
-    what does not stop it but should be looked at, each with what to do."""
+    what does not stop it but should be looked at, each with what to do. ``of_program``: the same of what the program
+    itself is made of, such as the database's library; no log repeats it for each store."""
 
     db_bytes: int
     wal_bytes: int
     free_bytes: int | None
     warnings: list[str]
+    of_program: list[str]
 
 
 class Inspection(Protocol):

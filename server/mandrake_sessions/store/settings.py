@@ -29,9 +29,11 @@ class Durability(StrEnum):
 @frozen
 class StoreSettings:
     """``busy_timeout``: seconds that a call may wait for another process's lock. ``inside``: the directory that the
-    file must lie in, wherever links lead. ``allow_network_filesystem``: accept a file that other machines may share."""
+    file must lie in, wherever links lead. ``allow_network_filesystem``: accept a file that other machines may share.
+    ``makes_parents``: make the directories above the file's own, where they are missing."""
 
     durability: Durability = Durability.BALANCED
     busy_timeout: float = 5.0
     inside: str | None = None
     allow_network_filesystem: bool = False
+    makes_parents: bool = True

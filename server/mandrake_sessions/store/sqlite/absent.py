@@ -6,11 +6,12 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from sqlite3 import connect
 from typing import Any, NoReturn
 
 from mandrake_sessions.errors import WriteNeeded
-from mandrake_sessions.files import file_size
+from mandrake_sessions.files import exists, file_size
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.sql.changes import NO_STORE_ID
@@ -32,6 +33,12 @@ def is_there(path: str) -> bool:
     except (OSError, ValueError):
         return True
     return found.st_size > 0 or not stat.S_ISREG(found.st_mode) or file_size(path + "-wal") > 0
+
+
+def may_make(name: str) -> bool:
+    """Could this process make a store of that name, and the directories above it?"""
+    nearest = next((parent for parent in Path(name).parents if exists(parent)), None)
+    return nearest is not None and os.access(nearest, os.W_OK | os.X_OK) and stat.S_ISDIR(nearest.stat().st_mode)
 
 
 class EmptyStore:

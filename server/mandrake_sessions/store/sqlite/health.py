@@ -74,8 +74,8 @@ class Inspection:
         self._snapshot.interrupt()
 
 
-def build_warnings() -> list[str]:
-    """Warnings about the program's own parts, whatever the store."""
+def _build_warnings() -> list[str]:
+    """Warnings about the library that reads the file."""
     if not has_wal_reset_bug():
         return []
     return [f"SQLite {sqlite_version()}: {WAL_RESET_BUG}; {WAL_RESET_ADVICE}"]
@@ -88,7 +88,13 @@ def facts(path: str, database: Database | None, *, own_directory: bool) -> Store
     warnings: list[str] = []
     if database is not None:
         warnings = _warnings(path, database, wal_bytes, free_bytes, own_directory=own_directory)
-    return StoreFacts(db_bytes=file_size(path), wal_bytes=wal_bytes, free_bytes=free_bytes, warnings=warnings)
+    return StoreFacts(
+        db_bytes=file_size(path),
+        wal_bytes=wal_bytes,
+        free_bytes=free_bytes,
+        warnings=warnings,
+        of_program=_build_warnings(),
+    )
 
 
 def _free_bytes(path: str) -> int | None:

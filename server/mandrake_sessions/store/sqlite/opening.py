@@ -73,10 +73,11 @@ def prepare(path: str, settings: StoreSettings, *, again: bool) -> None:
         check_filesystem(path)
     check_links(path, settings.inside)
     directory = os.path.dirname(path)  # noqa: PTH120
+    parents = settings.makes_parents and not again
     try:
         # Keep the store out of git, also for programs that embed it.
-        prepare_directory(Path(path), parents=not again)
-        make_directory(directory, parents=not again)
+        prepare_directory(Path(path), parents=parents)
+        make_directory(directory, parents=parents)
     except OSError as error:
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,
