@@ -11,8 +11,10 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
+
+from attrs import frozen
 
 from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.limits import MAX_LIMIT
@@ -48,23 +50,36 @@ def decode_cursor(cursor: str | None, list_name: str, key: Any, numbers: int) ->
     raise _not_of_this_list(cursor)
 
 
-def encode_row(list_name: str, key: Any, moment: int, *ids: str) -> str:
-    """The cursor of a list that is ordered by a moment, then by ids; of the last row."""
-    payload = json.dumps([_digest(list_name, key), moment, *ids], separators=(",", ":"))
-    return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
+@frozen
+class JoinedPosition:
+    """The last row of a page of several stores: its ``moment``, its store and its id. ``seqs``: the ``seq`` of each
+    store that gave rows, when it first did."""
+
+    moment: int
+    store_id: str
+    row_id: str
+    seqs: Mapping[str, int]
 
 
-def decode_row(cursor: str | None, list_name: str, key: Any, ids: int) -> tuple[int, list[str]] | None:
-    """What ``encode_row`` was given, with so many ids; None without a cursor. Raises InvalidValue for a cursor of
-    another list."""
+def encode_joined(list_name: str, key: Any, position: JoinedPosition) -> str:
+    """The cursor of a list of several stores, which is ordered by a moment, the store's id and the row's."""
+    payload = [_digest(list_name, key), position.moment, position.store_id, position.row_id, dict(position.seqs)]
+    return base64.urlsafe_b64encode(json.dumps(payload, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def decode_joined(cursor: str | None, list_name: str, key: Any) -> JoinedPosition | None:
+    """What ``encode_joined`` was given; None without a cursor. Raises InvalidValue for a cursor of another list."""
     if cursor is None:
         return None
     name, rest = _payload(cursor)
-    if name != _digest(list_name, key) or len(rest) != 1 + ids or not _is_number(rest[0]):
+    if name != _digest(list_name, key) or len(rest) != 4:
         raise _not_of_this_list(cursor)
-    if not all(isinstance(found, str) and _ID.fullmatch(found) for found in rest[1:]):
+    moment, store_id, row_id, seqs = rest
+    if not (_is_number(moment) and _is_id(store_id) and _is_id(row_id) and isinstance(seqs, dict)):
         raise _not_of_this_list(cursor)
-    return rest[0], rest[1:]
+    if not all(_is_number(seq) for seq in seqs.values()):
+        raise _not_of_this_list(cursor)
+    return JoinedPosition(moment, store_id, row_id, seqs)
 
 
 def encode_index(list_name: str, key: Any, index: int) -> str:
@@ -103,6 +118,10 @@ def _payload(cursor: str) -> tuple[Any, list[Any]]:
 
 def _is_number(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**63
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 def _digest(list_name: str, key: Any) -> str:

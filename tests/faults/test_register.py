@@ -18,7 +18,7 @@ import pytest
 
 from faults.servers import with_module
 from faults.test_clock import YEAR, Clock
-from several import Desk, files, listed, titles
+from several import Desk, files, listed, pages, titles
 from wire import TIMEOUT, Wire
 
 DAY = 86_400.0
@@ -356,3 +356,22 @@ def test_a_script_notes_its_store_before_it_ends(desk: Desk) -> None:
     wire.request("session/create")
     wire.close()
     assert names(desk) == {"a"}
+
+
+def test_a_clock_that_is_set_back_repeats_nothing(desk: Desk, tmp_path: Path) -> None:
+    clock = Clock(tmp_path)
+    options: dict[str, Any] = {"command": with_module("clock")}
+    options["environment"] = desk.environment | {"FAULTS_CLOCK": str(tmp_path / "clock")}
+    desk.filled("a", "b", sessions=6)
+    with desk.serving("a", **options) as wire, desk.serving("b", **options) as other:
+        seen: list[str] = []
+        of_a = [session["id"] for session in wire.request("session/list")["sessions"]]
+        untouched = {session["id"] for session in other.request("session/list")["sessions"][3:]} | set(of_a[:3])
+        for number, page in enumerate(pages(wire, 3)):
+            seen += [session["id"] for session in page["sessions"]]
+            clock.set(-YEAR * (number + 1))
+            for session_id in set(seen) - untouched:
+                writer = wire if session_id in of_a else other
+                writer.request("session/update", sessionId=session_id, title=str(number))
+        assert len(seen) == len(set(seen))
+        assert untouched <= set(seen)

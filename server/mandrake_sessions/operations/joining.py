@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from bisect import insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeVar, Unpack
 
@@ -18,9 +18,17 @@ from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.fields import SessionsWanted
 from mandrake_sessions.model import AllSessions, Session, SessionOfStore, Sort, StoreRef, UnavailableStore
 from mandrake_sessions.operations.sessions import session_filter
-from mandrake_sessions.paging import DEFAULT_LIMIT, PAGE_BYTES, check_limit, decode_row, encode_row
+from mandrake_sessions.paging import (
+    DEFAULT_LIMIT,
+    PAGE_BYTES,
+    JoinedPosition,
+    check_limit,
+    decode_joined,
+    encode_joined,
+)
 from mandrake_sessions.store.interface import EntityStore
 from mandrake_sessions.store.sql import sessions
+from mandrake_sessions.store.sql.seq import last_seq
 
 Part = TypeVar("Part")
 R = TypeVar("R", covariant=True)
@@ -28,6 +36,7 @@ Row = TypeVar("Row")
 
 # A row's key, its bytes, and the row.
 Keyed = tuple[Any, int, Row]
+_LIST = "sessions of all stores"
 # Greater than every id, and less.
 _AFTER_IDS, _BEFORE_IDS = "g", ""
 
@@ -115,15 +124,31 @@ class JoinedSessions:
         self._sort: Sort = sort
         self._wanted = session_filter(wanted)
         self._key = [sort, *astuple(self._wanted)]
-        self._after = decode_row(cursor, "sessions of all stores", self._key, 2)
+        self._after = decode_joined(cursor, _LIST, self._key)
         self._limit = check_limit(limit)
+        # By the ids of the stores that were read: the last change that each holds.
+        self._seqs: dict[str, int] = {}
         self._rows: JoinedRows[tuple[StoreRef, sessions.SessionRow]] = JoinedRows(limit)
 
     def read(self, store: StoreRef, entities: EntityStore) -> list[Keyed[tuple[StoreRef, sessions.SessionRow]]]:
         beyond = self._beyond(store.store_id)
         with entities.reading() as sql:
-            found = sessions.list_sessions_by_time(sql, self._wanted, beyond, self._limit + 1, sort=self._sort)
+            self._seqs[store.store_id] = last_seq(sql)
+            found = sessions.list_sessions_by_time(
+                sql,
+                self._wanted,
+                beyond,
+                self._limit + 1,
+                sort=self._sort,
+                changed_until=self._given_seqs.get(_short(store.store_id)),
+            )
             return self._rows.wanted((self._row_key(store, row), row.weight, (store, row)) for row in found)
+
+    @property
+    def _given_seqs(self) -> Mapping[str, int]:
+        """The clock may be set back: then what was given, and has changed since, comes again by its new time. So of a
+        store that gave rows only those are wanted that have not changed since. ``active_at`` never goes back."""
+        return {} if self._after is None or self._sort != "changed" else self._after.seqs
 
     def add(self, part: list[Keyed[tuple[StoreRef, sessions.SessionRow]]]) -> None:
         self._rows.add(part)
@@ -138,18 +163,25 @@ class JoinedSessions:
 
     def _beyond(self, store_id: str) -> tuple[int, str] | None:
         """Where this store goes on after the last row of the page before, which may be of another one."""
-        if self._after is None:
+        after = self._after
+        if after is None:
             return None
-        moment, (last_store, last_id) = self._after
-        if store_id == last_store:
-            return moment, last_id
-        return moment, _AFTER_IDS if store_id < last_store else _BEFORE_IDS
+        if store_id == after.store_id:
+            return after.moment, after.row_id
+        return after.moment, _AFTER_IDS if store_id < after.store_id else _BEFORE_IDS
 
     def _next_cursor(self) -> str | None:
         if not self._rows.has_more:
             return None
         moment, store_id, session_id = self._rows.last_key
-        return encode_row("sessions of all stores", self._key, -moment, store_id, session_id)
+        gave = {store.store_id for _, _, (store, _) in self._rows} if self._sort == "changed" else set()
+        seqs = {_short(each): self._seqs[each] for each in gave} | dict(self._given_seqs)
+        return encode_joined(_LIST, self._key, JoinedPosition(-moment, store_id, session_id, seqs))
+
+
+def _short(store_id: str) -> str:
+    """Enough of it to tell it from others in a cursor, of a user with hundreds of stores."""
+    return store_id.replace("-", "")[-12:]
 
 
 def _of_store(store: StoreRef, session: Session) -> SessionOfStore:

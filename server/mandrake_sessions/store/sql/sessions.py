@@ -318,14 +318,24 @@ def _position(row: Row, sort: Sort) -> tuple[int, ...]:
 
 
 def list_sessions_by_time(
-    sql: Sql, wanted: SessionFilter, beyond: tuple[int, str] | None, limit: int, *, sort: Sort
+    sql: Sql,
+    wanted: SessionFilter,
+    beyond: tuple[int, str] | None,
+    limit: int,
+    *,
+    sort: Sort,
+    changed_until: int | None = None,
 ) -> Iterator[SessionRow]:
     """For lists of several stores, whose ``seq`` cannot be compared: by ``updated_at`` or, with ``sort="active"``, by
     ``active_at``, latest first, then by id. ``beyond``: a moment, and an id or what compares as one; rows of that
-    moment with a greater id are wanted, and all earlier ones."""
+    moment with a greater id are wanted, and all earlier ones. ``changed_until``: the ``seq`` of the last change that
+    they may have."""
     moment = _MOMENTS[sort]
     order = f"{moment} DESC, s.id"
     conditions, values = session_conditions(sql.dialect, wanted)
+    conditions = [SHOWN, *conditions]
+    if changed_until is not None:
+        conditions, values = [*conditions, "s.seq <= ?"], [*values, changed_until]
     if wanted.archived is not None:
         conditions, values = [*conditions, "(s.archived_at IS NOT NULL) = ?"], [*values, wanted.archived]
     for text in (wanted.query, wanted.cwd, wanted.agent, wanted.source):
@@ -334,7 +344,7 @@ def list_sessions_by_time(
 
     def fetch(after: tuple[int, str] | None, count: int | None) -> Iterable[Row]:
         bounds = [] if after is None else [f"{moment} <= ? AND ({moment} < ? OR s.id > ?)"]
-        where = " AND ".join([*conditions, *bounds]) or "true"
+        where = " AND ".join([*conditions, *bounds])
         given = [*values, *(() if after is None else (after[0], *after)), count]
         # The pks first, so that not all of each row is sorted.
         found = f"SELECT s.pk FROM session s WHERE {where} ORDER BY {order} LIMIT ?"
