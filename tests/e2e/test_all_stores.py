@@ -334,3 +334,42 @@ def test_a_read_of_all_stores_can_be_cancelled(desk: Desk) -> None:
         for answer in answers:
             assert "result" in answer or answer["error"]["code"] == -32800
         assert len(titles(wire)) == 2
+
+
+def test_usage_of_all_stores_is_the_sum(desk: Desk) -> None:
+    sessions = {}
+    for number, name in enumerate("abc", 1):
+        with desk.serving(name) as wire:
+            session = sessions[name] = wire.request("session/create", agent=name if name != "c" else "a")["id"]
+            made = wire.request("round/create", sessionId=session, content="?")
+            for currency in ("USD", "EUR")[: 1 + number % 2]:
+                wire.request(
+                    "turn/create",
+                    responseId=made["response"]["id"],
+                    status="completed",
+                    model=f"m{number % 2}",
+                    inputTokens=10**number,
+                    cost=0.1,
+                    currency=currency,
+                )
+    with desk.serving("a") as wire:
+        total = wire.request("session/usage", scope="all")
+        assert total["unavailable"] == []
+        assert (total["rounds"], total["turns"]) == (3, 5)
+        sums = {each["currency"]: (each["inputTokens"], each["cost"]) for each in total["totals"]}
+        # Exact: 0.1 + 0.1 + 0.1 is not 0.30000000000000004.
+        assert sums == {"EUR": (1010, 0.2), "USD": (1110, 0.3)}
+        for group_by, keys in (("agent", ["a", "b"]), ("model", ["m0", "m1"]), ("session", sorted(sessions.values()))):
+            groups = wire.request("session/usage", scope="all", groupBy=group_by)
+            assert [group["key"] for group in groups["groups"]] == keys
+            assert sum(group["turns"] for group in groups["groups"]) == 5
+            assert groups["unavailable"] == []
+        (day,) = wire.request("session/usage", scope="all", groupBy="day", timezone="Europe/Berlin")["groups"]
+        assert day["turns"] == 5
+        of_b = wire.request("session/usage", scope="all", sessionId=sessions["b"])
+        assert (of_b["turns"], of_b["unavailable"]) == (1, [])
+        assert wire.error("session/usage", scope="all", sessionId=UNKNOWN)["data"]["entity"] == "session"
+        assert wire.error("session/usage", scope="all", timezone="No/Where")["data"]["path"] == "params.timezone"
+        shutil.rmtree(desk.workspace("b"))
+        rest = wire.request("session/usage", scope="all")
+        assert (rest["turns"], reasons(rest)) == (4, {"b": "open"})

@@ -115,6 +115,7 @@ class Filled:
             ("store/list", {}),
             ("session/history", session | {"includeRaw": True}),
             ("session/usage", {"groupBy": "cwd"}),
+            ("session/usage", {"groupBy": "cwd", "scope": "all"}),
             ("round/get", {"roundId": self.round}),
             ("round/list", session),
             ("request/get", {"requestId": self.request}),

@@ -140,6 +140,7 @@ def _read(record: Recorder, session: str, round_id: str, request: str, response:
     record("session/history", sessionId=session, order="desc")
     record("session/usage", timezone="Europe/Berlin")
     record("session/usage", sessionId=session, groupBy="model")
+    record("session/usage", scope="all", groupBy="agent")
 
 
 def _change(record: Recorder, session: str, round_id: str, request: str, response: str) -> None:

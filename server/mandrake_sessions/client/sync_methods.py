@@ -70,10 +70,10 @@ class SyncMethods:
         return result
 
     def session_usage(
-        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.SessionUsage]
-    ) -> results.UsageReport:
+        self, *, where: params.AllStoreParams | None = None, **given: Unpack[params.SessionUsage]
+    ) -> results.UsageReport | results.AllUsage:
         """What was used: tokens and costs, rounds, turns and tool calls."""
-        result: results.UsageReport = self.call("session/usage", given, where)
+        result: results.UsageReport | results.AllUsage = self.call("session/usage", given, where)
         return result
 
     def session_export(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from types import UnionType
 from typing import Any, get_args, get_origin
 
 import attrs
@@ -203,7 +204,7 @@ def _rows_of(entity: Any) -> tuple[str, ...]:
     if isinstance(entity, Turn):
         return tuple(name for name in _MAY_BE_ROWS if isinstance(getattr(entity, name), Iterator))
     kind: Any = type(entity)
-    return _row_fields(kind)
+    return tuple(name for name in _row_fields(kind) if getattr(entity, name) is not None)
 
 
 @cache
@@ -214,6 +215,9 @@ def _row_fields(kind: Any) -> tuple[str, ...]:
 
 
 def _is_made_of_rows(kind: Any) -> bool:
+    if get_origin(kind) is UnionType:
+        # A list of anything may be the client's own JSON.
+        return any(_is_made_of_rows(argument) for argument in get_args(kind) if get_args(argument) != (Any,))
     if get_origin(kind) is list:
         (item,) = get_args(kind)
         return item is Any or bool(attrs.has(item))

@@ -19,7 +19,16 @@ from mandrake_sessions.connection.call import Call
 from mandrake_sessions.connection.reads import OtherRead
 from mandrake_sessions.connection.registrar import Registrar
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
-from mandrake_sessions.errors import Busy, Cancelled, NotFound, SessionsError, StorageFailure, StorageReason, StoreError
+from mandrake_sessions.errors import (
+    Busy,
+    Cancelled,
+    InvalidValue,
+    NotFound,
+    SessionsError,
+    StorageFailure,
+    StorageReason,
+    StoreError,
+)
 from mandrake_sessions.handlers import carry_out_for_all
 from mandrake_sessions.handlers.context import Beginning, StoreContext, StoresContext
 from mandrake_sessions.known_stores import KnownStore, OpenStore, find_known_store, known_stores
@@ -163,9 +172,7 @@ class _ReadOfAll:
         self._visit([part for part in parts if part.is_open_question])
         if self._is_cancelled:
             raise Cancelled("the request was cancelled while it read")
-        missed = [part.missed for part in parts if part.missed is not None]
-        if missed and not any(part.is_taken for part in parts):
-            raise missed[0]
+        _raise_for_all(parts)
         return joining.result([part.unavailable for part in parts if part.unavailable is not None])
 
     def _visit(self, parts: list[_Part]) -> None:
@@ -177,13 +184,14 @@ class _ReadOfAll:
 
 
 class _Part:
-    """What one of all stores gives, or why it gives nothing: it is ``unavailable``, or it does not have what the call
-    names (``missed``)."""
+    """What one of all stores gives, or why it gives nothing: it is ``unavailable``, it does not have what the call
+    names (``missed``), or what the call asks for is too much (``refused``)."""
 
     def __init__(self, store: KnownStore, joining: Joining[Any, Any]) -> None:
         self.store = store
         self.unavailable: UnavailableStore | None = None
         self.missed: NotFound | None = None
+        self.refused: InvalidValue | None = None
         self.is_taken = False
         self._joining = joining
         self._visit = Visit(store.path, store.owner)
@@ -216,10 +224,11 @@ class _Part:
 
     def _carry_out(self, read: Callable[[], Any]) -> None:
         try:
-            part = read()
+            self._take(read())
         except NotFound as error:
-            with self._lock:
-                self.missed, self._is_settled = error, True
+            self._settle(missed=error)
+        except InvalidValue as error:
+            self._settle(refused=error)
         except Busy:
             self._settle("busy")
         except StorageFailure as error:
@@ -230,17 +239,32 @@ class _Part:
         except Exception:
             logger.exception("%s could not be read with all stores", self.store.path)
             self._settle(StorageReason.IO)
-        else:
-            with self._lock:
-                if not self._is_settled:
-                    self._joining.add(part)
-                    self._is_settled = self.is_taken = True
 
-    def _settle(self, reason: str) -> None:
+    def _take(self, part: Any) -> None:
         with self._lock:
             if not self._is_settled:
-                self.unavailable = UnavailableStore(self.store.path, str(reason))
+                self._joining.add(part)
+                self._is_settled = self.is_taken = True
+
+    def _settle(
+        self, reason: str | None = None, *, missed: NotFound | None = None, refused: InvalidValue | None = None
+    ) -> None:
+        with self._lock:
+            if not self._is_settled:
+                self.missed, self.refused = missed, refused
+                if reason is not None:
+                    self.unavailable = UnavailableStore(self.store.path, str(reason))
                 self._is_settled = True
+
+
+def _raise_for_all(parts: list[_Part]) -> None:
+    """Raises what concerns the call as a whole."""
+    for part in parts:
+        if part.refused is not None:
+            raise part.refused
+    missed = [part.missed for part in parts if part.missed is not None]
+    if missed and not any(part.is_taken for part in parts):
+        raise missed[0]
 
 
 class _ReadOfOne:

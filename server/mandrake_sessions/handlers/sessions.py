@@ -8,11 +8,12 @@ from attrs import asdict
 
 from mandrake_sessions.handlers.context import StoreContext
 from mandrake_sessions.handlers.registry import handle, handle_all
-from mandrake_sessions.model import Export
+from mandrake_sessions.model import Export, UnavailableStore
 from mandrake_sessions.operations.joining import JoinedSessions
+from mandrake_sessions.operations.usage import JoinedUsage
 from mandrake_sessions.protocol import methods
 from mandrake_sessions.protocol.params import SessionExport, SessionUsage
-from mandrake_sessions.protocol.results import UsageReport
+from mandrake_sessions.protocol.results import AllUsage, UsageReport
 
 handle(methods.SESSION_CREATE, lambda context, params: context.manager.create_session(**params))
 handle(methods.SESSION_GET, lambda context, params: context.manager.get_session(**params))
@@ -32,7 +33,17 @@ def _usage(context: StoreContext, params: SessionUsage) -> UsageReport:
     return UsageReport(**asdict(context.manager.usage(**wanted), recurse=False))
 
 
+class _UsageOfAll(JoinedUsage):
+    """What was used in every store, as the wire has it."""
+
+    def result(self, unavailable: list[UnavailableStore]) -> AllUsage:
+        if self.is_grouped:
+            return AllUsage(groups=self.groups, unavailable=unavailable)
+        return AllUsage(**asdict(self.totals, recurse=False), unavailable=unavailable)
+
+
 handle(methods.SESSION_USAGE, _usage)
+handle_all(methods.SESSION_USAGE, lambda params: _UsageOfAll(**params))
 
 
 def _export(context: StoreContext, params: SessionExport) -> Export:

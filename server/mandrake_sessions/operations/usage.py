@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Unpack, get_args
 
 from mandrake_sessions import rules
 from mandrake_sessions.errors import InvalidValue, TooLarge
 from mandrake_sessions.fields import UsageWanted
-from mandrake_sessions.model import CurrencyTotal, GroupBy, UsageGroup, UsageTotals
+from mandrake_sessions.model import CurrencyTotal, GroupBy, StoreRef, UsageGroup, UsageTotals
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.paging import PAGE_BYTES
-from mandrake_sessions.store.interface import Sql
+from mandrake_sessions.store.interface import EntityStore, Sql
 from mandrake_sessions.store.sql import sessions
 from mandrake_sessions.store.sql.usage import (
     COUNTS,
@@ -53,14 +54,62 @@ class UsageOperations(Operations):
             InvalidValue: ``timezone`` or a filter breaks its rule.
             TooLarge: the groups are more than one answer may hold.
         """
-        if group_by not in get_args(GroupBy):
-            raise InvalidValue("group_by", f"must be one of {', '.join(get_args(GroupBy))}, not {group_by!r}")
-        zone = rules.optional(rules.timezone)("timezone", timezone) or DEFAULT_TIMEZONE
-        grouping = Grouping(group_by, offsets(zone)) if group_by == "day" else Grouping(group_by)
+        grouping = _grouping(group_by, timezone)
         with self._read() as sql:
             found = _groups(sql, _filter(sql, wanted), grouping)
-        keys = sorted(found, key=lambda key: (key is not None, key))
-        return [found[key].as_group(day_name(key) if isinstance(key, int) else key) for key in keys]
+        return _in_order(found)
+
+
+class JoinedUsage:
+    """What was used in every store, added up: see ``usage_by``. Without ``group_by`` it is one group, of key None.
+
+    Raises InvalidValue.
+    """
+
+    def __init__(
+        self, group_by: GroupBy | None = None, *, timezone: str | None = None, **wanted: Unpack[UsageWanted]
+    ) -> None:
+        self.is_grouped = group_by is not None
+        self._grouping = _grouping(group_by, timezone)
+        self._wanted = wanted
+        _checked(wanted)
+        self._sum = _Sum()
+        self._lock = threading.Lock()
+
+    def read(self, _: StoreRef, entities: EntityStore) -> dict[Any, _Group]:
+        """Raises NotFound, TooLarge."""
+        with entities.reading() as sql:
+            return _groups(sql, _filter(sql, self._wanted), self._grouping)
+
+    def add(self, part: dict[Any, _Group]) -> None:
+        """Raises TooLarge."""
+        with self._lock:
+            for key, group in part.items():
+                for row in group.rows(key):
+                    self._sum.add(row)
+
+    @property
+    def groups(self) -> list[UsageGroup]:
+        return _in_order(self._sum.groups)
+
+    @property
+    def totals(self) -> UsageTotals:
+        return self._sum.groups.get(None, _Group()).as_totals()
+
+
+def _grouping(group_by: GroupBy | None, timezone: str | None) -> Grouping:
+    """Raises InvalidValue."""
+    if group_by is not None and group_by not in get_args(GroupBy):
+        raise InvalidValue("group_by", f"must be one of {', '.join(get_args(GroupBy))}, not {group_by!r}")
+    zone = rules.optional(rules.timezone)("timezone", timezone) or DEFAULT_TIMEZONE
+    if group_by is None:
+        return Grouping()
+    return Grouping(group_by, offsets(zone)) if group_by == "day" else Grouping(group_by)
+
+
+def _in_order(found: dict[Any, _Group]) -> list[UsageGroup]:
+    keys = sorted(found, key=lambda key: (key is not None, key))
+    return [found[key].as_group(day_name(key) if isinstance(key, int) else key) for key in keys]
 
 
 class _Group:
@@ -79,6 +128,12 @@ class _Group:
         amounts = row.amounts if before is None else map(sum, zip(before, row.amounts, strict=True))
         self._amounts[row.currency] = list(amounts)
         return _TOTAL_BYTES if before is None else 0
+
+    def rows(self, key: Any) -> Iterator[UsageRow]:
+        """What was added, as a few rows."""
+        yield UsageRow(key, None, tuple(self._counts), ())
+        for currency, amounts in self._amounts.items():
+            yield UsageRow(key, currency, (0,) * len(COUNTS), tuple(amounts))
 
     def as_totals(self) -> UsageTotals:
         return UsageTotals(self._totals(), *self._counts)
@@ -105,15 +160,27 @@ def _groups(sql: Sql, wanted: UsageFilter, grouping: Grouping) -> dict[Any, _Gro
 
 
 def _added_up(rows: Iterator[UsageRow]) -> dict[Any, _Group]:
-    groups: dict[Any, _Group] = {}
-    size = 0
+    found = _Sum()
     for row in rows:
-        group = groups.get(row.key)
+        found.add(row)
+    return found.groups
+
+
+class _Sum:
+    """Groups by their keys, as many as one answer may hold."""
+
+    def __init__(self) -> None:
+        self.groups: dict[Any, _Group] = {}
+        self._size = 0
+
+    def add(self, row: UsageRow) -> None:
+        """Raises TooLarge."""
+        group = self.groups.get(row.key)
         if group is None:
-            group = groups[row.key] = _Group()
-            size += _GROUP_BYTES + (len(row.key) if isinstance(row.key, str) else 0)
-        size += group.add(row)
-        if size > PAGE_BYTES:
+            group = self.groups[row.key] = _Group()
+            self._size += _GROUP_BYTES + (len(row.key) if isinstance(row.key, str) else 0)
+        self._size += group.add(row)
+        if self._size > PAGE_BYTES:
             raise TooLarge(
                 "group_by",
                 lambda words: (
@@ -121,18 +188,28 @@ def _added_up(rows: Iterator[UsageRow]) -> dict[Any, _Group]:
                     f"{words.field('since')} and {words.field('until')}, {words.field('agent')} or {words.field('cwd')}"
                 ),
             )
-    return groups
+
+
+_RULES: Final[Mapping[str, rules.Rule]] = {
+    "since": rules.count,
+    "until": rules.count,
+    "agent": rules.text,
+    "cwd": rules.directory,
+    "session_id": rules.uuid,
+}
+
+
+def _checked(wanted: UsageWanted) -> dict[str, Any]:
+    """Raises InvalidValue."""
+    return {name: rules.optional(rule)(name, wanted.get(name)) for name, rule in _RULES.items()}
 
 
 def _filter(sql: Sql, wanted: UsageWanted) -> UsageFilter:
     """Raises InvalidValue, NotFound."""
-    since, until = (rules.optional(rules.count)(name, wanted.get(name)) for name in ("since", "until"))
-    agent = rules.optional(rules.text)("agent", wanted.get("agent"))
-    cwd = rules.optional(rules.directory)("cwd", wanted.get("cwd"))
-    session_pk = None
-    if (session_id := rules.optional(rules.uuid)("session_id", wanted.get("session_id"))) is not None:
-        session_pk = sessions.pk_of_session(sql, session_id)
+    given = _checked(wanted)
+    session_id, agent, cwd = given["session_id"], given["agent"], given["cwd"]
+    session_pk = None if session_id is None else sessions.pk_of_session(sql, session_id)
     of = None
     if (agent, cwd) != (None, None):
         of = sessions.SessionFilter(archived=None, agent=agent, cwd=None if cwd is None else cwd.rstrip("/"))
-    return UsageFilter(session_pk, of, since, until)
+    return UsageFilter(session_pk, of, given["since"], given["until"])

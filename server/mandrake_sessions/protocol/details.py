@@ -61,7 +61,7 @@ DETAILS: dict[str, str] = {
         " are not counted while an older one of the same origin is stored; so a fork has only what is new in it, "
         "until its original is deleted. Sums are exact: integers may be larger than 64 bits, and a cost is the "
         "double that is nearest to the sum. Archived sessions count. Groups of more than about 8 MiB are "
-        "`tooLarge`."
+        '`tooLarge`. With `scope: "all"` the sums are those of all stores, but for what stands in `unavailable`.'
     ),
     "session/export": (
         "The session as it is at one moment, rendered as docs/export.md describes. With `redact`, secrets become "

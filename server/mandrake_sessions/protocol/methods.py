@@ -204,10 +204,11 @@ SESSION_FORK = _method(
     not_found=("session", "round"),
     conflict=("idInUse",),
 )
-SESSION_USAGE = _method(
+SESSION_USAGE = _method_of_all(
     "session/usage",
     params.SessionUsage,
     results.UsageReport,
+    results.AllUsage,
     LONG_READ,
     "What was used: tokens and costs, rounds, turns and tool calls.",
     not_found=("session",),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from attrs import fields, frozen
+from attrs import field, fields, frozen
 
 from mandrake_sessions.model import (
     CurrencyTotal,
@@ -18,6 +18,7 @@ from mandrake_sessions.model import (
     ToolCall,
     Turn,
     TurnStatus,
+    UnavailableStore,
     UsageGroup,
 )
 from mandrake_sessions.protocol.params import ScopeName
@@ -147,6 +148,14 @@ class UsageReport(Printable):
     """From the start to the end of each turn that has ended, added up, in milliseconds."""
     groups: list[UsageGroup] | None = None
     """The groups, by ``key`` in ascending order of its characters; null comes first."""
+
+
+@frozen(eq=False, repr=False)
+class AllUsage(UsageReport):
+    """The answer with ``scope: "all"``: what was used in every store, added up."""
+
+    unavailable: list[UnavailableStore] = field(factory=list)
+    """The stores that could not be read, and are not in the sums."""
 
 
 @frozen(eq=False, repr=False)
