@@ -125,7 +125,7 @@ def _without_last_change(connection: StoreConnection, pruned: int, last: int, co
     for table, seqs in (("turn", TURN_SEQS), ("session", SESSION_SEQS)):
         rows = (
             f"FROM ({seqs}) e WHERE e.seq <= {last}"
-            f" AND NOT (e.last IS NULL AND e.seq = e.pk AND {copies.untold[table]})"
+            f" AND NOT (coalesce(e.last, 0) = 0 AND e.seq = e.pk AND {copies.untold[table]})"
             f" AND CASE WHEN e.last > {pruned} THEN e.seq <> e.last ELSE e.seq > {pruned} END"
         )
         sentence = f"{table}.seq that is not the last change of the {table} in the feed"
