@@ -216,9 +216,9 @@ class Comparison:
     # ---- following
 
     def turns_now(self) -> dict[str, Message]:
-        """What turn/get gives for every turn."""
+        """What turn/get gives for every turn whose id is known: not for one in a copy that was not read yet."""
         ids = [_id(turn.fields["id"]) for *_, turn in self.model.turns()]
-        return {turn_id: self.read("turn/get", turnId=turn_id) for turn_id in ids}
+        return {turn_id: self.read("turn/get", turnId=turn_id) for turn_id in ids if turn_id is not None}
 
     def follower(self) -> Follower:
         """A client that has read every turn as it is now."""

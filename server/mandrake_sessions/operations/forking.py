@@ -32,9 +32,9 @@ from mandrake_sessions.store.sql.copying import Copy, Part, copied_columns, each
 logger = logging.getLogger(__name__)
 
 # One step writes, or deletes, for so long, and takes about so many bytes at the most.
-STEP_SECONDS = 0.01
-STEP_BYTES = 512 * 1024
-STEP_PARTS = 500
+STEP_SECONDS = 0.005
+STEP_BYTES = 256 * 1024
+STEP_PARTS = 300
 
 # The hidden sessions that this process writes now, by their ids: what else of its own is hidden was left behind.
 _in_progress: set[str] = set()

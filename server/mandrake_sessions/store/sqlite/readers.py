@@ -8,8 +8,8 @@ from mandrake_sessions.errors import NotOpen
 from mandrake_sessions.store.sqlite.connect import StoreConnection, connect
 from mandrake_sessions.store.sqlite.diagnosis import Diagnosis
 
-# Three long reads, the event loop's own reads, and an inspection of the whole file.
-MAX_READERS = 5
+# Three long reads, what a fork copies, the event loop's own reads, and an inspection of the whole file.
+MAX_READERS = 6
 
 
 class Readers:
