@@ -1,4 +1,5 @@
-"""The rules, the server and its handlers speak of entities: no string of theirs is a table, a column or a statement.
+"""The rules, the server and its handlers speak of entities: no string of theirs is a table, a column or a statement,
+and they carry none out. The rules and the manager look at no file.
 
 Tables and columns come from the migrations. A name that a field of the model has too is the field's.
 """
@@ -20,7 +21,8 @@ from mandrake_sessions import model
 from mandrake_sessions.store.sqlite.migrate import known_migrations, statements
 
 PACKAGE = Path(__file__).parents[2] / "server" / "mandrake_sessions"
-ABOVE_THE_STORE = ("operations", "handlers", "connection", "manager.py", "listeners.py", "absent.py")
+WITHOUT_FILES = ("operations", "handlers", "manager.py", "listeners.py", "absent.py")
+ABOVE_THE_STORE = (*WITHOUT_FILES, "connection", "known_stores.py", "open_stores.py", "store_places.py")
 
 # Names in the schema that are words of something else too, where they stand alone.
 ORDINARY = {
@@ -28,7 +30,24 @@ ORDINARY = {
     "data",  # of an error of JSON-RPC
     "store",  # the whole store, as something to subscribe to
 }
-STATEMENT = re.compile(r"\b(SELECT|INSERT INTO|UPDATE \S+ SET|DELETE FROM|ORDER BY|PRAGMA|SAVEPOINT)\b")
+STATEMENT = re.compile(
+    r"\bSELECT\b|(?i:\b(?:select\b.*\bfrom|insert into|update \S+ set|delete from|order by|pragma|savepoint)\b)",
+    re.DOTALL,
+)
+# What carries a statement out, whatever the type of what it is called on.
+CARRY_OUT = {"execute", "executemany", "executescript"}
+# What looks at files; and what of `os` takes a name that a program gives, and looks at nothing.
+FILES = {
+    "os",
+    "pathlib",
+    "shutil",
+    "stat",
+    "glob",
+    "tempfile",
+    "mandrake_sessions.files",
+    "mandrake_sessions.workspaces",
+}
+NAMES_ALONE = {"PathLike", "fspath"}
 
 
 def stored_names() -> set[str]:
@@ -55,6 +74,26 @@ def offences(source: str, stored: set[str]) -> Iterator[str]:
             is_name = text in stored - ORDINARY or (id(node) in parts and text in endings)
             if is_name or STATEMENT.search(text) or has_stored_word(text, stored):
                 yield f"line {node.lineno}: {text!r}"
+        elif isinstance(node, ast.Attribute) and node.attr in CARRY_OUT:
+            yield f"line {node.lineno}: {node.attr}"
+
+
+def looks_at_files(source: str) -> Iterator[str]:
+    """Where a program may look at a file: what it imports for that, and ``open``."""
+    tree = ast.parse(source)
+    harmless = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in NAMES_ALONE
+    }
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module=str(name)) if name in FILES:
+                yield f"line {node.lineno}: from {name}"
+            case ast.Import(names=names):
+                yield from (f"line {node.lineno}: import {each.name}" for each in names if each.name in FILES - {"os"})
+            case ast.Name(id="os") if id(node) not in harmless:
+                yield f"line {node.lineno}: os"
+            case ast.Call(func=ast.Name(id="open" as name)):
+                yield f"line {node.lineno}: {name}"
 
 
 def has_stored_word(text: str, stored: set[str]) -> bool:
@@ -62,8 +101,8 @@ def has_stored_word(text: str, stored: set[str]) -> bool:
     return any(word in stored for word in re.findall(r"\w+", text) if "_" in word or word == "pk")
 
 
-def sources() -> list[Path]:
-    found = [PACKAGE / name for name in ABOVE_THE_STORE]
+def sources(parts: tuple[str, ...] = ABOVE_THE_STORE) -> list[Path]:
+    found = [PACKAGE / name for name in parts]
     return sorted(file for path in found for file in (path.rglob("*.py") if path.is_dir() else [path]))
 
 
@@ -78,6 +117,30 @@ def test_nothing_above_the_store_names_a_table_a_column_or_a_statement() -> None
     assert len(sources()) > 40
 
 
+def test_the_rules_and_the_manager_look_at_no_file() -> None:
+    found = {
+        str(path.relative_to(PACKAGE)): looks
+        for path in sources(WITHOUT_FILES)
+        if (looks := list(looks_at_files(path.read_text(encoding="utf-8"))))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from pathlib import Path",
+        "import os, stat",
+        "os.stat(name)",
+        "open(name).read()",
+        "from mandrake_sessions.workspaces import absolute",
+        "os.fspath(os.getcwd())",
+    ],
+)
+def test_a_look_at_a_file_would_be_found(line: str) -> None:
+    assert len(list(looks_at_files(f"def look(name: str) -> None:\n    {line}\n"))) == 1
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -89,6 +152,9 @@ def test_nothing_above_the_store_names_a_table_a_column_or_a_statement() -> None
         'tx.sql.execute("DELETE FROM turn")',
         'order = "ORDER BY id"',
         'sql.execute(f"UPDATE {table} SET pk = 1")',
+        'text = "select id from session"',
+        'text = "update session set title = 1"',
+        "tx.sql.connection.execute(text)",
     ],
 )
 def test_it_would_be_found(line: str) -> None:

@@ -12,8 +12,6 @@ from mandrake_sessions.files import file_size
 from mandrake_sessions.maintenance.findings import Cure, Finding, Level
 from mandrake_sessions.maintenance.surroundings import look_around
 from mandrake_sessions.maintenance.words import plural, size_text
-from mandrake_sessions.store.sql.hidden import NO_LEASE, hidden_sessions
-from mandrake_sessions.store.sql.leases import streaming_leases, turn_ids_of_lease
 from mandrake_sessions.store.sqlite import checkup
 from mandrake_sessions.store.sqlite.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
 from mandrake_sessions.store.sqlite.connect import StoreConnection
@@ -21,10 +19,8 @@ from mandrake_sessions.store.sqlite.copying import Progress
 from mandrake_sessions.store.sqlite.deep_check import Problem, deep_check
 from mandrake_sessions.store.sqlite.failures import how_to_recover
 from mandrake_sessions.store.sqlite.immediate import one_snapshot
-from mandrake_sessions.store.sqlite.leases import is_dead_lease
 from mandrake_sessions.store.sqlite.migrate import changed_migrations, latest_version
 from mandrake_sessions.store.sqlite.reading import reading
-from mandrake_sessions.store.sqlite.schema import columns_of
 from mandrake_sessions.store.sqlite.verify import broken_references, check_ours, integrity, is_empty
 from mandrake_sessions.version import __version__
 from mandrake_sessions.workspaces import own_directory
@@ -166,20 +162,15 @@ def _ledger(connection: StoreConnection, _database: str) -> Finding:
 
 
 def _turns(connection: StoreConnection, database: str) -> Finding:
-    dead = [lease for lease in streaming_leases(connection) if is_dead_lease(database, lease)]
-    if orphans := sum(len(turn_ids_of_lease(connection, lease)) for lease in dead):
+    if orphans := checkup.orphans(connection, database):
         text = f"{plural(orphans, 'streaming turn')} of a process that is gone; the next server sets interrupted"
         return Finding("turns", Level.WARNING, text, Cure.ORPHANS)
     return Finding("turns", Level.OK, "no turn streams for a process that is gone")
 
 
 def _half_copies(connection: StoreConnection, database: str) -> Finding:
-    if "copying_lease" not in columns_of(connection, "session"):
-        # An older schema, which has no forks.
-        return Finding("forks", Level.OK, _NO_HALF_COPIES)
-    found = hidden_sessions(connection)
-    if left := [each for each in found if each.lease != NO_LEASE and is_dead_lease(database, each.lease)]:
-        text = f"{plural(len(left), 'half-copied session')} of a process that is gone; the next server deletes it"
+    if left := checkup.half_copies(connection, database):
+        text = f"{plural(left, 'half-copied session')} of a process that is gone; the next server deletes it"
         return Finding("forks", Level.WARNING, text, Cure.HALF_COPIES)
     return Finding("forks", Level.OK, _NO_HALF_COPIES)
 

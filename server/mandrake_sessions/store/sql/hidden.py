@@ -8,15 +8,14 @@ all others. ``store.copied_seq`` is the last of them: up to it the feed need not
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.store.interface import Sql, Transaction
 from mandrake_sessions.store.sql import rounds, sessions, turns
 from mandrake_sessions.store.sql.copying import Copy, Part
 from mandrake_sessions.store.sql.rows import insert, update
+from mandrake_sessions.store.sql.selection import Selection
 from mandrake_sessions.store.sql.values import is_uuid
 
 # What names the process that copies, where there are no leases.
@@ -59,8 +58,7 @@ def show(tx: Transaction, copy: Copy, columns: Mapping[str, Any], create_hash: b
     return seq
 
 
-@frozen
-class HiddenSession:
+class HiddenSession(NamedTuple):
     """A session that is being copied into, or was when its process ended. ``lease``: that process; ``updated_at``: when
     it was last written to."""
 
@@ -70,14 +68,17 @@ class HiddenSession:
     updated_at: int
 
 
+_HIDDEN = Selection.as_stored(HiddenSession, "s", lease="s.copying_lease")
+
+
 def hidden_sessions(sql: Sql) -> list[HiddenSession]:
-    """Those that are copies. Where the feed tells of one, or the lease is none, the value is damaged and the session is
-    not: it must not be deleted."""
+    """The sessions that are half copies. Where the feed tells of one, or the lease is none, the value is damaged and
+    the session is not: it must not be deleted."""
     statement = (
-        "SELECT s.pk, s.id, s.copying_lease, s.updated_at FROM session s WHERE s.copying_lease IS NOT NULL"
+        f"SELECT {_HIDDEN.sql(sql.dialect)} FROM session s WHERE s.copying_lease IS NOT NULL"
         " AND NOT EXISTS (SELECT 1 FROM feed f WHERE f.session_pk = s.pk) ORDER BY s.pk"
     )
-    return [HiddenSession(*row) for row in sql.execute(statement) if is_uuid(row[2])]
+    return [found for found in map(HiddenSession._make, sql.execute(statement)) if is_uuid(found.lease)]
 
 
 def remove_some(tx: Transaction, pk: int) -> bool:

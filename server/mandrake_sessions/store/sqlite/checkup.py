@@ -10,9 +10,13 @@ from attrs import frozen
 from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.model import ChangeKind
 from mandrake_sessions.store.sql import changes, sessions
+from mandrake_sessions.store.sql.hidden import NO_LEASE, hidden_sessions
+from mandrake_sessions.store.sql.leases import streaming_leases, turn_ids_of_lease
 from mandrake_sessions.store.sqlite.connect import StoreConnection
+from mandrake_sessions.store.sqlite.leases import is_dead_lease
 from mandrake_sessions.store.sqlite.migrate import latest_version, user_version
 from mandrake_sessions.store.sqlite.running import SqliteTransaction
+from mandrake_sessions.store.sqlite.schema import columns_of
 
 # Changes about entities that are gone. The change that records a deletion refers to one on purpose.
 _STRAY_CHANGES = f"""
@@ -58,6 +62,21 @@ class Space:
 
     total: int
     free: int
+
+
+def orphans(connection: StoreConnection, database: str) -> int:
+    """How many turns stream for a process that is gone."""
+    dead = [lease for lease in streaming_leases(connection) if is_dead_lease(database, lease)]
+    return sum(len(turn_ids_of_lease(connection, lease)) for lease in dead)
+
+
+def half_copies(connection: StoreConnection, database: str) -> int:
+    """How many sessions a process that is gone was copying into."""
+    if "copying_lease" not in columns_of(connection, "session"):
+        # An older schema, which has no forks.
+        return 0
+    leases = [each.lease for each in hidden_sessions(connection)]
+    return sum(lease != NO_LEASE and is_dead_lease(database, lease) for lease in leases)
 
 
 def stray_changes(connection: StoreConnection) -> int:
