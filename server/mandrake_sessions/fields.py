@@ -15,6 +15,7 @@ from mandrake_sessions.model import (
     Origin,
     Relation,
     ResponseStatus,
+    SearchRole,
     SessionState,
     ToolCallStatus,
     TurnStatus,
@@ -106,6 +107,25 @@ class UsageWanted(TypedDict, total=False):
     """The earliest time that counts, in milliseconds since the epoch. Default: ``None``, no bound."""
     until: int | None
     """The time before which it lies; that moment itself does not count. Default: ``None``, no bound."""
+
+
+class SearchWanted(TypedDict, total=False):
+    """Which texts are searched. All that is given must hold."""
+
+    session_id: str | None
+    """The session that they are in. Default: ``None``, all sessions."""
+    agent: str | None
+    """The program whose sessions are searched. Default: ``None``, all sessions."""
+    cwd: str | None
+    """The directory that the sessions are about: that one and all below. Default: ``None``, all sessions."""
+    role: SearchRole | None
+    """Whose words they are. Default: ``None``, all of them."""
+    since: int | None
+    """The earliest ``at``, in milliseconds since the epoch. Default: ``None``, no bound."""
+    until: int | None
+    """The ``at`` before which they lie; that moment itself is left out. Default: ``None``, no bound."""
+    archived: bool | None
+    """Whether the sessions are archived; ``None`` means both kinds. Default: ``False``."""
 
 
 class NewRound(TypedDict, total=False):

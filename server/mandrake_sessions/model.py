@@ -339,6 +339,74 @@ class SessionPage:
     store_id: str | None
 
 
+class SearchField(StrEnum):
+    """Which text a hit is in."""
+
+    TITLE = "title"
+    """The title of a session."""
+    REQUEST = "request"
+    """The text of a request."""
+    CONTENT = "content"
+    """What the agent said in a turn: messages, thoughts, plans."""
+    ARGUMENTS = "arguments"
+    """What a tool call was given, with its title."""
+    RESPONSE = "response"
+    """What a tool call gave, or streamed as a turn of kind `tool_output`."""
+
+
+class SearchRole(StrEnum):
+    """Whose words a text is."""
+
+    USER = "user"
+    """Titles and requests."""
+    AGENT = "agent"
+    """What the agent said."""
+    TOOL = "tool"
+    """What tools were given and gave."""
+
+
+@frozen
+class SearchHit:
+    """A text that was found."""
+
+    session_id: str
+    """The session that it is in."""
+    round_id: str | None
+    """The round that it is in; null for a title."""
+    turn_id: str | None
+    """The turn that it is in; null for a title and a request."""
+    tool_call_id: str | None
+    """The tool call whose arguments or response it is; null for other texts."""
+    field: SearchField
+    """Which text it is."""
+    role: SearchRole
+    """Whose words they are."""
+    snippet: str
+    """The part of the text that shows best why it was found, at most 300 UTF-16 units."""
+    ranges: list[list[int]]
+    """Where ``snippet`` shows what was looked for: the start and the end of each place, in UTF-16 units; the end is
+    behind it."""
+    score: float
+    """The greater, the better. It compares within one store and one search."""
+    at: int
+    """The turn's ``stream_start_time``, else the round's ``created_at``; of a title the session's."""
+    session: Session
+    """The session."""
+
+
+@frozen
+class SearchPage:
+    """What was found, best first."""
+
+    hits: list[SearchHit]
+    """The hits of this page."""
+    next_cursor: str | None
+    seq: int
+    store_id: str | None
+    pending: int
+    """How many turns that have ended are not in the search index yet, so that they were not searched."""
+
+
 @frozen
 class StoreRef:
     """Which store a row of several stores is of: give its ``store_id`` as ``store`` to the methods that read."""

@@ -47,7 +47,24 @@ def decode_cursor(cursor: str | None, list_name: str, key: Any, numbers: int) ->
     name, position = _payload(cursor)
     if name == _digest(list_name, key) and len(position) == numbers and all(map(_is_number, position)):
         return tuple(position)
-    raise _not_of_this_list(cursor)
+    raise not_of_this_list(cursor)
+
+
+def encode_values(list_name: str, key: Any, *values: Any) -> str:
+    """The cursor of a list whose place no numbers tell: any JSON values."""
+    payload = json.dumps([_digest(list_name, key), *values], separators=(",", ":"))
+    return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
+
+
+def decode_values(cursor: str | None, list_name: str, key: Any) -> list[Any] | None:
+    """What ``encode_values`` was given, for the caller to check; None without a cursor. Raises InvalidValue for a
+    cursor of another list."""
+    if cursor is None:
+        return None
+    name, values = _payload(cursor)
+    if name != _digest(list_name, key):
+        raise not_of_this_list(cursor)
+    return list(values)
 
 
 @frozen
@@ -73,12 +90,12 @@ def decode_joined(cursor: str | None, list_name: str, key: Any) -> JoinedPositio
         return None
     name, rest = _payload(cursor)
     if name != _digest(list_name, key) or len(rest) != 4:
-        raise _not_of_this_list(cursor)
+        raise not_of_this_list(cursor)
     moment, store_id, row_id, seqs = rest
     if not (_is_number(moment) and _is_id(store_id) and _is_id(row_id) and isinstance(seqs, dict)):
-        raise _not_of_this_list(cursor)
+        raise not_of_this_list(cursor)
     if not all(_is_number(seq) for seq in seqs.values()):
-        raise _not_of_this_list(cursor)
+        raise not_of_this_list(cursor)
     return JoinedPosition(moment, store_id, row_id, seqs)
 
 
@@ -112,7 +129,7 @@ def _payload(cursor: str) -> tuple[Any, list[Any]]:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         name, *position = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (AttributeError, ValueError, TypeError, RecursionError, binascii.Error):
-        raise _not_of_this_list(cursor) from None
+        raise not_of_this_list(cursor) from None
     return name, position
 
 
@@ -128,6 +145,6 @@ def _digest(list_name: str, key: Any) -> str:
     return hashlib.sha256(json.dumps([list_name, key]).encode()).hexdigest()[:12]
 
 
-def _not_of_this_list(cursor: object) -> InvalidValue:
+def not_of_this_list(cursor: object) -> InvalidValue:
     shown = ascii(cursor)[:60]
     return InvalidValue("cursor", f"{shown} is not a cursor of this list; begin again without one")

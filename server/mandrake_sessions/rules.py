@@ -18,7 +18,7 @@ from mandrake_sessions.currencies import CURRENCIES
 from mandrake_sessions.errors import InvalidValue, TooLarge
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.limits import MAX_METADATA_BYTES, MAX_TEXT_BYTES
-from mandrake_sessions.model import Origin, Relation, ResponseStatus, ToolCallStatus, TurnStatus
+from mandrake_sessions.model import Origin, Relation, ResponseStatus, SearchRole, ToolCallStatus, TurnStatus
 from mandrake_sessions.store.sql.values import COST_UNITS, MAX_COST, byte_length, encode_json
 from mandrake_sessions.timezones import UnknownTimezone, check_timezone
 
@@ -365,4 +365,15 @@ PIECE: Mapping[str, Rule] = {
     "chunk": count,
     "current_tokens": count,
     "output_tokens": count,
+}
+
+# The filters of a search.
+SEARCH: Mapping[str, Rule] = {
+    "session_id": uuid,
+    "agent": text,
+    "cwd": directory,
+    "role": one_of(SearchRole),
+    "since": count,
+    "until": count,
+    "archived": boolean,
 }

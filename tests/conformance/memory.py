@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -21,12 +22,14 @@ from mandrake_sessions.model import Change
 from mandrake_sessions.store import engines
 from mandrake_sessions.store.interface import Commit, CommitHook, IdleTask, StoreFacts, StoreState
 from mandrake_sessions.store.oddities import Oddities
+from mandrake_sessions.store.search import SearchIndex
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sql.changes import store_id
 from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sql.values import OddValue
 from mandrake_sessions.store.sqlite.dialect import DIALECT, add_functions
 from mandrake_sessions.store.sqlite.migrate import latest_version, migrate
+from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +74,9 @@ class Memory:
         self.references = 0
         self.lease_id: str | None = None
         self.leases: set[str] = set()
+        # What is searched stands in a file that goes with the process.
+        self._directory = tempfile.TemporaryDirectory(prefix="memory-store-")
+        self.search = SqliteSearchIndex(f"{self._directory.name}/memory")
         # Copies that nobody reads, each with the number of commits that it has.
         self._idle_copies: list[tuple[int, MemorySql]] = []
 
@@ -98,6 +104,8 @@ class Memory:
         self._idle_copies.append((commits, copy))
 
     def close(self) -> None:
+        self.search.close()
+        self._directory.cleanup()
         for sql in (self.sql, *(copy for _, copy in self._idle_copies)):
             sql.connection.close()
 
@@ -414,6 +422,10 @@ class MemoryStore:
         # Nobody writes in between; in a transaction of this thread it is that one's view.
         with memory.locked(self._settings.busy_timeout), memory.domain_errors():
             yield memory.sql
+
+    @property
+    def search(self) -> SearchIndex:
+        return self._memory().search
 
     def last_seq(self) -> int:
         with self.reading() as sql:

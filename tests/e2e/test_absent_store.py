@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mandrake_sessions.model import SessionPage
+from mandrake_sessions.model import SearchPage, SessionPage
 from mandrake_sessions.protocol.methods import METHODS, Access
 from strict import StrictSyncClient, Talk, connected, read_all
 from wire import Conversation, Message, serving, store_of
@@ -18,6 +18,7 @@ from wire import Conversation, Message, serving, store_of
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 # What each method that names an entity needs beside the id.
 MORE: dict[str, Message] = {
+    "session/search": {"query": "x"},
     "round/create": {"content": "?"},
     "round/update": {"metadata": {}},
     "response/update": {"status": "completed"},
@@ -55,6 +56,8 @@ def test_no_read_and_no_write_of_what_is_not_there_makes_anything(workspace: Pat
         nothing = client.session_usage()
         assert (nothing.totals, nothing.rounds, nothing.groups) == ([], 0, None)
         assert client.session_usage(group_by="day").groups == []
+        found = client.session_search(query="anything")
+        assert found == SearchPage(hits=[], next_cursor=None, seq=0, store_id=None, pending=0)
         for method, name in ABOUT_AN_ENTITY.items():
             error = client.error(method, **{camel(name): ID}, **MORE.get(method, {}))
             assert (error.code, error.data["id"]) == (-32010, ID), method

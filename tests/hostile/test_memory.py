@@ -116,6 +116,8 @@ class Filled:
             ("session/history", session | {"includeRaw": True}),
             ("session/usage", {"groupBy": "cwd"}),
             ("session/usage", {"groupBy": "cwd", "scope": "all"}),
+            ("session/search", {"query": "a", "role": "user"}),
+            ("session/search", {"query": "aaaa " * 5000}),
             ("round/get", {"roundId": self.round}),
             ("round/list", session),
             ("request/get", {"requestId": self.request}),

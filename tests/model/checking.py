@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from model.reference import (
     status_view,
     turn_view,
 )
+from model.searching import found_by, queries
 from model.targets import Follower, Target
 from model.usage import Conversation, used
 from wire import Message
@@ -122,6 +124,7 @@ class Comparison:
             self._same(turn_view(turn), "turn/get", turnId=turn.fields["id"])
             self._same(turn_view(turn, text=False), "turn/get", turnId=turn.fields["id"], includeText=False)
         self._compare_usage()
+        self._compare_searches()
         self._compare_what_is_gone()
         assert self.seq() == self._store_seq, "reading moved the store's seq"
 
@@ -146,6 +149,24 @@ class Comparison:
                 list(self.pages("session/list", "sessions", 2, **params)),
                 f"session/list {params}",
             )
+
+    def _compare_searches(self) -> None:
+        """What contains the letters is found, each text once, and nothing else."""
+        for query in queries(self.model):
+            wanted = {tuple(map(_id, spot)) for spot in found_by(self.model, query)}
+            end = time.monotonic() + SEARCHABLE_SECONDS
+            while (found := self._searched(query)) != wanted and time.monotonic() < end:
+                self.target.fill_search()
+            assert found == wanted, f"session/search {query}: {found ^ wanted}"
+
+    def _searched(self, query: str) -> set[tuple[Any, ...]]:
+        found = None
+        for limit in (2, 50):
+            hits = list(self.pages("session/search", "hits", limit, query=query, archived=None))
+            spots = [tuple(hit[name] for name in _SPOT) for hit in hits]
+            assert len(spots) == len(set(spots)), f"session/search {query}: something twice in {spots}"
+            found = set(spots)
+        return found or set()
 
     def _compare_history(self, session: Any) -> None:
         for order in ("asc", "desc"):
@@ -236,6 +257,9 @@ class Comparison:
         _same(wanted, follower.turns, "what a subscriber holds")
 
 
+# What has ended is found within a second, on a machine that is not busy.
+SEARCHABLE_SECONDS = 10.0
+_SPOT = ("sessionId", "roundId", "turnId", "toolCallId", "field")
 _GETTERS = {
     "session": ("session/get", "sessionId"),
     "round": ("round/get", "roundId"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, cast
 
@@ -11,6 +12,7 @@ from mandrake_sessions import SessionManager
 from mandrake_sessions.connection.answers import encode_answer
 from mandrake_sessions.handlers import carry_out
 from mandrake_sessions.handlers.context import Beginning, StoreContext
+from mandrake_sessions.operations.indexing import fill_index
 from mandrake_sessions.protocol import notifications
 from mandrake_sessions.protocol.errors import error_object, method_not_found
 from mandrake_sessions.protocol.methods import METHODS, Access
@@ -27,6 +29,9 @@ class Target(Protocol):
     def answer(self, calls: list[Call]) -> list[Message]:
         """Carry out some calls that come together."""
 
+    def fill_search(self) -> None:
+        """Have all that was said put into the search index, or wait a little while a server does that."""
+
 
 class WireTarget:
     """A server process. Every other message is sent as raw UTF-8 instead of ASCII with escapes."""
@@ -37,6 +42,9 @@ class WireTarget:
 
     def answer(self, calls: list[Call]) -> list[Message]:
         return [self.wire.answer(message_id) for message_id in [self._send(*call) for call in calls]]
+
+    def fill_search(self) -> None:
+        time.sleep(0.05)
 
     def _send(self, method: str, params: dict[str, Any]) -> int:
         self._id += 1
@@ -62,6 +70,9 @@ class ManagerTarget:
             return [self._answer(*calls[0], alone=True)]
         with self.manager.transaction():
             return [self._answer(*call) for call in calls]
+
+    def fill_search(self) -> None:
+        fill_index(self.manager.store)
 
     def _answer(self, method: str, params: dict[str, Any], *, alone: bool = False) -> Message:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ class Recorder:
             return [self._normal(item) for item in value]
         if key in _VOLATILE and value is not None:
             return f"<{key}>"
-        if isinstance(value, int) and re.search(r"(Time|At)$", key):
+        if isinstance(value, int) and re.search(r"(Time|At)$|^at$", key):
             return "<time>"
         if isinstance(value, str):
             value = _UUID.sub(lambda match: self._names.setdefault(match[0], f"<id {len(self._names) + 1}>"), value)
@@ -141,6 +142,10 @@ def _read(record: Recorder, session: str, round_id: str, request: str, response:
     record("session/usage", timezone="Europe/Berlin")
     record("session/usage", sessionId=session, groupBy="model")
     record("session/usage", scope="all", groupBy="agent")
+    while not record.wire.request("session/search", query="it was")["hits"]:
+        time.sleep(0.02)
+    record("session/search", query="it was", role="agent")
+    record("session/search", query="tal", limit=1)
 
 
 def _change(record: Recorder, session: str, round_id: str, request: str, response: str) -> None:

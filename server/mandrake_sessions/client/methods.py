@@ -76,6 +76,13 @@ class Methods:
         result: results.UsageReport | results.AllUsage = await self.call("session/usage", given, where)
         return result
 
+    async def session_search(
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.SessionSearch]
+    ) -> model.SearchPage:
+        """What was said about something, best first."""
+        result: model.SearchPage = await self.call("session/search", given, where)
+        return result
+
     async def session_export(
         self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.SessionExport]
     ) -> model.Export:

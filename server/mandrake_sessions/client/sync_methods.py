@@ -76,6 +76,13 @@ class SyncMethods:
         result: results.UsageReport | results.AllUsage = self.call("session/usage", given, where)
         return result
 
+    def session_search(
+        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.SessionSearch]
+    ) -> model.SearchPage:
+        """What was said about something, best first."""
+        result: model.SearchPage = self.call("session/search", given, where)
+        return result
+
     def session_export(
         self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.SessionExport]
     ) -> model.Export:

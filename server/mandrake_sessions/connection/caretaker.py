@@ -21,6 +21,8 @@ from mandrake_sessions.transport.outbound import Outbound
 
 HEALTH_SECONDS = 1.0
 SHORTEST_LEASE_LOOK = 0.05
+# The search indexes are looked at for the first time after so long.
+SEARCH_SECONDS = 0.2
 # A folder that goes and comes again within so long keeps its store open: a burst need not be read in one go. How often
 # it is tried again while something that came before still needs the store.
 CLOSE_SECONDS = 0.275
@@ -57,6 +59,7 @@ class Caretaker:
     def begin(self) -> None:
         self._interrupt_orphans()
         self._keep_house()
+        self._loop.call_later(SEARCH_SECONDS, self._fill_search)
         self._look_after_stores()
 
     def end(self) -> None:
@@ -101,6 +104,14 @@ class Caretaker:
             self._loop.call_later(pause, self._keep_house)
 
         self._idle_work.keep_house(again)
+
+    def _fill_search(self) -> None:
+        """What has been said becomes searchable, a short step at a time."""
+
+        def again(pause: float) -> None:
+            self._loop.call_later(pause, self._fill_search)
+
+        self._idle_work.fill_search(again)
 
     def _look_after_stores(self) -> None:
         """Notice what other programs do to the files, and tell the client."""

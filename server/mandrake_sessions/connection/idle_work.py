@@ -11,10 +11,11 @@ from weakref import WeakKeyDictionary
 
 from mandrake_sessions.connection.runner import ThreadRunner
 from mandrake_sessions.connection.runners import Runners
-from mandrake_sessions.errors import Busy, FileMoved, SessionsError
+from mandrake_sessions.errors import Busy, FileMoved, NotOpen, SessionsError
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.operations.housekeeping import Housekeeper, housekeeper
+from mandrake_sessions.operations.indexing import Indexer
 from mandrake_sessions.operations.leases import interrupt_orphans
 from mandrake_sessions.protocol.words import in_wire_words
 from mandrake_sessions.store.interface import IdleTask, Store
@@ -24,7 +25,10 @@ logger = logging.getLogger(__name__)
 # How often idle work is looked for where none is known to be due, and where a lock was in its way.
 HOUSE_SECONDS = 1.0
 BUSY_HOUSE_SECONDS = 0.1
+# After filling the search index has failed, as on a full disk.
+FAILED_SECONDS = 5.0
 _ORPHANS = "turns of processes that are gone could not be looked for"
+_SEARCH = "the search index could not be filled"
 _IDLE_WORK = "idle work on a store failed"
 
 # The idle tasks of a store, in their order: each has its turn while those before it have nothing to do.
@@ -40,6 +44,7 @@ class IdleWork:
         self._on_news = on_news
         self._makers: list[MakeTasks] = []
         self._housekeepers: WeakKeyDictionary[SessionManager, list[Housekeeper]] = WeakKeyDictionary()
+        self._indexers: WeakKeyDictionary[SessionManager, Indexer] = WeakKeyDictionary()
         # What each kind of work, and each list of tasks, failed with last: it is told once, not every second.
         self._failures: WeakKeyDictionary[SessionManager, dict[tuple[str, int], str]] = WeakKeyDictionary()
 
@@ -52,6 +57,7 @@ class IdleWork:
     def opened(self, manager: SessionManager) -> None:
         """The store may be another one now: what tasks remember of it means nothing."""
         self._housekeepers.pop(manager, None)
+        self._indexers.pop(manager, None)
 
     def interrupt_orphans(self) -> None:
         """Mark the turns of processes that are gone; what something is in the way of is left for the next time."""
@@ -98,6 +104,30 @@ class IdleWork:
                     pauses.append(BUSY_HOUSE_SECONDS)
                 except Exception as error:
                     self._failed(manager, _IDLE_WORK, error, number)
+        return min(pauses)
+
+    def fill_search(self, then: Callable[[float], None]) -> None:
+        """One short step of filling the search index of each store, on a thread of its own: calls do not wait for it.
+        ``then`` is given the seconds until the next is due."""
+        managers = [manager for _, manager in self._stores.open_stores()]
+
+        def done(pause: float | Exception) -> None:
+            then(HOUSE_SECONDS if isinstance(pause, Exception) else pause)
+
+        self._runners.search.run(partial(self._fill_search, managers), done)
+
+    def _fill_search(self, managers: list[SessionManager]) -> float:
+        pauses = [HOUSE_SECONDS / 2]
+        for manager in _in_place(managers):
+            indexer = self._indexers.setdefault(manager, Indexer(manager.store))
+            try:
+                pauses.append(indexer.step(wait=False))
+                self._worked(manager, _SEARCH)
+            except (Busy, FileMoved, NotOpen):
+                pauses.append(BUSY_HOUSE_SECONDS)
+            except Exception as error:
+                self._failed(manager, _SEARCH, error)
+                pauses.append(FAILED_SECONDS)
         return min(pauses)
 
     def _keepers(self, manager: SessionManager) -> list[Housekeeper]:

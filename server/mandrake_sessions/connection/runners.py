@@ -33,6 +33,8 @@ class Runners:
         self._on_done = on_done
         self._loop_runner = LoopRunner()
         self.shared = CallRunners(self._loop_runner, ThreadRunner("write", on_done))
+        # Fills the search indexes, whatever stores they are of.
+        self.search = ThreadRunner("search", on_done)
         self._of_places: dict[StorePlace, CallRunners] = {}
         self._following: WeakKeyDictionary[SessionManager, ThreadRunner] = WeakKeyDictionary()
 
@@ -53,7 +55,7 @@ class Runners:
 
     def close(self) -> None:
         runners: Iterable[CallRunners] = (self.shared, *self._of_places.values())
-        for runner in chain((runner.thread for runner in runners), self._following.values()):
+        for runner in chain((runner.thread for runner in runners), self._following.values(), (self.search,)):
             runner.close()
 
     def _make(self, place: StorePlace) -> CallRunners:

@@ -22,6 +22,7 @@ handle_all(methods.SESSION_LIST, lambda params: JoinedSessions(**params))
 handle(methods.SESSION_UPDATE, lambda context, params: context.manager.update_session(**params))
 handle(methods.SESSION_DELETE, lambda context, params: context.manager.delete_session(**params))
 handle(methods.SESSION_HISTORY, lambda context, params: context.manager.history(**params, lazily=True))
+handle(methods.SESSION_SEARCH, lambda context, params: context.manager.search(**params))
 handle(methods.SESSION_FORK, lambda context, params: context.manager.fork_session(**params))
 
 

@@ -11,6 +11,7 @@ from mandrake_sessions.operations.forking import ForkOperations
 from mandrake_sessions.operations.history import HistoryOperations
 from mandrake_sessions.operations.pruning import PruningOperations
 from mandrake_sessions.operations.rounds import RoundOperations
+from mandrake_sessions.operations.search import SearchOperations
 from mandrake_sessions.operations.sessions import SessionOperations
 from mandrake_sessions.operations.turns import TurnOperations
 from mandrake_sessions.operations.usage import UsageOperations
@@ -25,6 +26,7 @@ class Conversations(
     TurnOperations,
     HistoryOperations,
     UsageOperations,
+    SearchOperations,
 ):
     """What a store holds, whatever store it is. ``feed`` reads its changes."""
 

@@ -37,6 +37,7 @@ _RULES_OF = {
     "NewSession": rules.SESSION,
     "SessionUpdate": rules.SESSION_UPDATE,
     "NewRound": rules.ROUND,
+    "SearchWanted": rules.SEARCH,
     "RequestUpdate": rules.REQUEST,
     "UsageFields": rules.USAGE,
     "ResponseUpdate": rules.RESPONSE,

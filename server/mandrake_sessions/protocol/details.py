@@ -70,6 +70,17 @@ DETAILS: dict[str, str] = {
         "bound. `html` comes with a later release, and is `invalidParams` until then. The first redacted export of a "
         "user compiles the detector's rules, which takes seconds."
     ),
+    "session/search": (
+        "A text is found if it has all terms of the query: as words, in any case and without accents, several in "
+        "quotes as a phrase, `word*` for any word that begins so; or as parts of words, for terms of three characters "
+        "or more. "
+        "Nothing in a query is an error, and there are no operators; its first 4,096 characters and 32 terms count. "
+        "Texts are titles, requests (the first MiB), what turns say, and the arguments and results of tool calls (the "
+        "first 64 KiB of each). Words come before parts of words; words next to each other before others; titles and "
+        "requests before what tools gave. A turn is found within a second of its end, and not before; `pending` counts "
+        "those that are still missing. The pages of one search hold 10,000 hits at the most. "
+        f"{_PAGED}"
+    ),
     "store/list": (
         "Give a `storeId` as `store` to a method that reads. A store that is gone is listed for 90 days, with "
         "`available: false`. The register is written lazily, and not at all with `--no-register`."

@@ -213,6 +213,14 @@ SESSION_USAGE = _method_of_all(
     "What was used: tokens and costs, rounds, turns and tool calls.",
     not_found=("session",),
 )
+SESSION_SEARCH = _method(
+    "session/search",
+    params.SessionSearch,
+    model.SearchPage,
+    LONG_READ,
+    "What was said about something, best first.",
+    not_found=("session",),
+)
 SESSION_EXPORT = _method(
     "session/export",
     params.SessionExport,

@@ -12,6 +12,7 @@ from mandrake_sessions.fields import (
     NewTurn,
     RequestUpdate,
     ResponseUpdate,
+    SearchWanted,
     SessionsWanted,
     SessionUpdate,
     ToolCallFields,
@@ -143,6 +144,12 @@ class SessionExport(TypedDict, total=False):
     """`markdown` for people, `jsonl` without any loss, `atif` for tools that read agents' trajectories."""
     redact: bool
     """Whether secrets and the names of home directories are replaced. Default: ``True``, but for `jsonl` ``False``."""
+
+
+class SessionSearch(Page, SearchWanted, total=False):
+    query: Required[str]
+    """What is looked for; any text. Words in any case, with accents or without; phrases in quotes; ``word*`` for all
+    words that begin so; parts of words of three letters or more."""
 
 
 class RoundCreate(NewRound, total=False):

@@ -16,6 +16,7 @@ from attrs import frozen
 from mandrake_sessions.errors import StorageFailure, Unreadable
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.oddities import Oddities
+from mandrake_sessions.store.search import SearchIndex
 
 Row = tuple[Any, ...]
 
@@ -243,6 +244,10 @@ class EntityStore(Protocol):
     @property
     def is_writing(self) -> bool:
         """Whether a transaction of this thread runs."""
+
+    @property
+    def search(self) -> SearchIndex | None:
+        """The index of its texts; None where stores of this kind cannot be searched. Raises NotOpen."""
 
     def transaction(
         self, *, appends_only: bool = False, wait: bool = True, budget: float | None = None, at: int | None = None

@@ -406,6 +406,12 @@ def _equals(column: str, value: str | None) -> tuple[str, tuple[str, ...]]:
     return (f"{column} IS NULL", ()) if value is None else (f"{column} = ?", (value,))
 
 
+def in_directory(cwd: str) -> tuple[str, list[str]]:
+    """The condition that a session ``s`` is about a directory, given without a slash at its end, or one below it."""
+    # What lies below it is one range: "0" comes after "/".
+    return "(s.cwd = ? OR s.cwd >= ? AND s.cwd < ?)", [cwd, f"{cwd}/", f"{cwd}0"]
+
+
 def session_conditions(dialect: Dialect, wanted: SessionFilter) -> tuple[list[str], list[Any]]:
     """What sessions ``s`` have to fulfil, with the values: all but whether they are archived."""
     conditions: list[str] = []
@@ -417,9 +423,9 @@ def session_conditions(dialect: Dialect, wanted: SessionFilter) -> tuple[list[st
     if wanted.streaming is not None:
         conditions.append("s.state = 'running'" if wanted.streaming else "s.state <> 'running'")
     if wanted.cwd is not None:
-        # What lies below it is one range: "0" comes after "/".
-        conditions.append("(s.cwd = ? OR s.cwd >= ? AND s.cwd < ?)")
-        values += [wanted.cwd, f"{wanted.cwd}/", f"{wanted.cwd}0"]
+        condition, directories = in_directory(wanted.cwd)
+        conditions.append(condition)
+        values += directories
     for condition, moment in (("s.active_at >= ?", wanted.active_since), ("s.active_at < ?", wanted.active_until)):
         if moment is not None:
             conditions.append(condition)

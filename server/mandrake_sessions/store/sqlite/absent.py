@@ -14,6 +14,7 @@ from mandrake_sessions.errors import WriteNeeded
 from mandrake_sessions.files import exists, file_size
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.model import Change
+from mandrake_sessions.store.search import SearchReader, SearchWriter
 from mandrake_sessions.store.sql.changes import NO_STORE_ID
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.dialect import add_functions
@@ -41,11 +42,33 @@ def may_make(name: str) -> bool:
     return nearest is not None and os.access(nearest, os.W_OK | os.X_OK) and stat.S_ISDIR(nearest.stat().st_mode)
 
 
+class EmptyIndex:
+    """The search index of a store that holds nothing."""
+
+    trouble: str | None = None
+
+    def current(self) -> str | None:
+        return None
+
+    @contextmanager
+    def reading(self) -> Iterator[SearchReader | None]:
+        yield None
+
+    @contextmanager
+    def writing(self, store_id: str) -> Iterator[SearchWriter]:  # noqa: ARG002
+        raise WriteNeeded
+        yield
+
+    def remove(self) -> None:
+        """There is none."""
+
+
 class EmptyStore:
     """A store that holds nothing and cannot be written: each write raises ``WriteNeeded``."""
 
     is_current = True
     is_writing = False
+    search = EmptyIndex()
     reconnects = 0
 
     def __init__(self) -> None:

@@ -19,6 +19,7 @@ from mandrake_sessions.store.sqlite.no_checkpoint import close_without_checkpoin
 from mandrake_sessions.store.sqlite.readers import Readers
 from mandrake_sessions.store.sqlite.rescue import Rescue
 from mandrake_sessions.store.sqlite.running import Cache, SqliteTransaction
+from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Database:
         self.busy_retries = 0
         self.lease: Lease | None = None
         self.on_commit: list[CommitHook] = []
+        self.search = SqliteSearchIndex(path)
         self.references = 0
         self.is_usable = True
         self._checkpoints_itself = self._take_over_checkpoints()
@@ -128,12 +130,14 @@ class Database:
     def abandon(self) -> None:
         """In a forked child: its parent's connections and lease are not to be used, nor closed."""
         self.is_usable = False
+        self.search.abandon()
         self.readers.stop()
         if self.lease is not None:
             self.lease.abandon()
 
     def close(self) -> None:
         """Close every connection. Readers in use close when they are released."""
+        self.search.close()
         with self.lock:
             self.is_usable = False
             self.readers.stop()

@@ -8,8 +8,9 @@ from mandrake_sessions.errors import NotOpen
 from mandrake_sessions.store.sqlite.connect import StoreConnection, connect
 from mandrake_sessions.store.sqlite.diagnosis import Diagnosis
 
-# Three long reads, what a fork copies, the event loop's own reads, and an inspection of the whole file.
-MAX_READERS = 6
+# Three long reads, what a fork copies, the event loop's own reads, an inspection of the whole file, and what fills the
+# search index.
+MAX_READERS = 7
 
 
 class Readers:

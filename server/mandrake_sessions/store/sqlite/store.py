@@ -18,6 +18,7 @@ from mandrake_sessions.store.sqlite.idle_tasks import Checkpoint, GiveBack
 from mandrake_sessions.store.sqlite.permissions import may_write
 from mandrake_sessions.store.sqlite.pool import absolute_name, acquire, release, reopen, retire
 from mandrake_sessions.store.sqlite.running import SqliteTransaction
+from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 from mandrake_sessions.store.sqlite.transaction import (
     SqliteSnapshot,
     reads_snapshot,
@@ -154,6 +155,10 @@ class SqliteStore:
 
     def snapshot(self, *, wait: bool = True) -> SqliteSnapshot:
         return SqliteSnapshot(self._database(wait=wait), self._budget(wait=wait))
+
+    @property
+    def search(self) -> SqliteSearchIndex:
+        return self._database(wait=False).search
 
     def last_seq(self) -> int:
         return seq_now(self._database(), self._settings.busy_timeout)

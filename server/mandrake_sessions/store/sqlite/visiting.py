@@ -33,6 +33,7 @@ from mandrake_sessions.store.sqlite.immediate import one_snapshot
 from mandrake_sessions.store.sqlite.migrate import latest_version, pending_migrations, user_version
 from mandrake_sessions.store.sqlite.opening import cannot_open, check_identity, reason_not_to_write
 from mandrake_sessions.store.sqlite.permissions import may_not_share
+from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 from mandrake_sessions.workspaces import DATABASE_NAME, own_directory
 
 T = TypeVar("T")
@@ -57,6 +58,7 @@ class VisitedStore:
         self._connection = connection
         self.store_id = store_id(connection)
         self.is_copy = is_copy(connection, path)
+        self.search = SqliteSearchIndex(path, is_visited=True)
 
     def transaction(
         self,

@@ -1,0 +1,293 @@
+"""Searching what was said: which texts match, in which order, and the part of each that shows why.
+
+Texts that have all terms as whole words come first, the better the more they are about them; then texts that have them
+as parts of words, titles first, each kind with the latest first.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Unpack
+
+from attrs import frozen
+
+from mandrake_sessions import rules
+from mandrake_sessions.errors import StorageFailure, StorageReason, Unreadable
+from mandrake_sessions.fields import SearchWanted
+from mandrake_sessions.limits import MAX_LIMIT
+from mandrake_sessions.model import SearchField, SearchHit, SearchPage, SearchRole
+from mandrake_sessions.operations.base import Operations
+from mandrake_sessions.operations.indexing import pending
+from mandrake_sessions.paging import (
+    DEFAULT_LIMIT,
+    check_limit,
+    decode_values,
+    encode_values,
+    not_of_this_list,
+    take_page,
+)
+from mandrake_sessions.search_query import Query, parse_query
+from mandrake_sessions.search_text import fold
+from mandrake_sessions.snippets import make_snippet
+from mandrake_sessions.store.interface import Sql
+from mandrake_sessions.store.search import Found, IndexLost, Part, SearchReader, Within, Words
+from mandrake_sessions.store.sql import changes, documents, sessions
+from mandrake_sessions.store.sql.located import Located, SessionsOfSearch, located, place_of, wanted_sessions
+from mandrake_sessions.store.sql.readable import note
+from mandrake_sessions.store.sql.seq import last_seq
+from mandrake_sessions.store.sql.sessions import StoredSession
+
+# So many of the latest documents that match are ranked together.
+RANKED = 10_000
+# So many documents are compared with parts of words for one page.
+MAX_COMPARED = 30_000
+# So many are looked at together.
+FEW = 100
+# A search gives so many hits at the most, in all its pages: its cursor remembers them.
+MAX_HITS = 10_000
+_KEY_BYTES = 6
+# What JSON writes as it is.
+_SAME_IN_JSON = re.compile(r"[a-z0-9_./+*=<>()#@$%&;|~^!?-]+")
+# The names of the fields, numbers and ids.
+_FRAME_BYTES = 500
+
+# How much a match counts by where it is, and by how the words stand: anywhere, near each other, one after the other.
+_WEIGHTS: Mapping[Part, float] = {
+    Part.TITLE: 6.0,
+    Part.REQUEST: 4.0,
+    Part.CONTENT: 3.0,
+    Part.ARGUMENTS: 1.5,
+    Part.RESPONSE: 1.0,
+    Part.OUTPUT: 1.0,
+}
+_NEARNESS = (1.0, 1.6, 2.2)
+# A part of a word counts less than any whole word.
+_PART_OF_WORD = 0.05
+
+_FIELDS: Mapping[Part, SearchField] = {
+    Part.TITLE: SearchField.TITLE,
+    Part.REQUEST: SearchField.REQUEST,
+    Part.CONTENT: SearchField.CONTENT,
+    Part.ARGUMENTS: SearchField.ARGUMENTS,
+    Part.RESPONSE: SearchField.RESPONSE,
+    Part.OUTPUT: SearchField.RESPONSE,
+}
+_ROLES: Mapping[SearchRole, frozenset[Part]] = {
+    SearchRole.USER: frozenset({Part.TITLE, Part.REQUEST}),
+    SearchRole.AGENT: frozenset({Part.CONTENT}),
+    SearchRole.TOOL: frozenset({Part.ARGUMENTS, Part.RESPONSE, Part.OUTPUT}),
+}
+_ROLE_OF = {part: role for role, parts in _ROLES.items() for part in parts}
+
+
+@frozen
+class _Given:
+    """What a cursor knows: the index and its last document when the first page was read, and the keys of the hits that
+    were given. So none is given twice, however the ranks move meanwhile."""
+
+    index: str = ""
+    last: int = 0
+    keys: frozenset[bytes] = frozenset()
+
+
+@frozen
+class _Weighed:
+    hit: SearchHit
+    key: bytes
+    weight: int
+
+
+class SearchOperations(Operations):
+    def search(
+        self, query: str, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None, **wanted: Unpack[SearchWanted]
+    ) -> SearchPage:
+        """What was said about something, best first. Any text is a query: words, phrases in quotes, ``word*``, and
+        parts of words of three letters or more, in any case, with accents or without.
+
+        It looks at what is in the store's search index, which is filled after the turns have ended; the page tells how
+        many turns are missing.
+
+        Raises:
+            NotFound: there is no session of ``session_id``.
+            InvalidValue: a filter or ``limit`` breaks its rule, or ``cursor`` is that of another search.
+            StorageFailure: stores of this kind, or this build of SQLite, cannot be searched.
+        """
+        given: dict[str, Any] = {"archived": False, **wanted}
+        checked = {name: rules.optional(rules.SEARCH[name])(name, value) for name, value in given.items()}
+        parsed = parse_query(rules.text("query", query))
+        key = [query, *sorted(checked.items())]
+        before = _decode_cursor(cursor, key)
+        limit = check_limit(limit)
+        index = self.store.search
+        if index is None:
+            raise StorageFailure(StorageReason.OPEN, "this kind of store cannot be searched", "")
+        with self._read() as sql:
+            wanted_pk = sessions.get_session(sql, checked["session_id"]).pk if checked.get("session_id") else None
+            search = _Search(sql, parsed, checked, wanted_pk, before)
+            try:
+                with index.reading() as reader:
+                    return search.page(reader, limit, key)
+            except IndexLost:
+                return search.page(None, limit, key)
+
+
+class _Search:
+    """One page of one search."""
+
+    def __init__(
+        self, sql: Sql, query: Query, wanted: Mapping[str, Any], session_pk: int | None, before: _Given
+    ) -> None:
+        self._sql = sql
+        self._query = query
+        self._before = before
+        self._session_pk = session_pk
+        self._parts = None if wanted.get("role") is None else _ROLES[SearchRole(wanted["role"])]
+        cwd = wanted.get("cwd")
+        self._which = SessionsOfSearch(
+            wanted["archived"], wanted.get("agent"), None if cwd is None else cwd.rstrip("/")
+        )
+        self._since, self._until = wanted.get("since"), wanted.get("until")
+        self._are_wanted: dict[int, bool] = {}
+        self._sessions: dict[int, StoredSession | None] = {}
+        self._given = set(before.keys)
+
+    def page(self, reader: SearchReader | None, limit: int, key: Any) -> SearchPage:
+        sql, before = self._sql, self._before
+        seq, store_id = last_seq(sql), changes.store_id(sql)
+        if reader is None or reader.store_id != store_id:
+            return SearchPage([], None, seq, store_id, pending(sql, None))
+        last = before.last if before.index == reader.name else reader.last
+        page, more = take_page(self._hits(reader, last), lambda each: each.weight, limit)
+        keys = before.keys | {each.key for each in page}
+        following = _encode_cursor(key, _Given(reader.name, last, keys)) if more and len(keys) < MAX_HITS else None
+        return SearchPage([each.hit for each in page], following, seq, store_id, pending(sql, reader.progress))
+
+    def _hits(self, reader: SearchReader, last: int) -> Iterator[_Weighed]:
+        """Best first, each found when it is asked for."""
+        if not self._query.terms:
+            return
+        for found, score in self._candidates(reader, last):
+            yield from self._as_hits(found, score)
+
+    def _candidates(self, reader: SearchReader, last: int) -> Iterator[tuple[list[Found], dict[int, float]]]:
+        """A few at a time, with their scores by number."""
+        known: set[int] = set()
+        if self._query.worded:
+            words = [Words(term.words, term.is_prefix) for term in self._query.terms]
+            for found in self._all(last, lambda within: reader.words(words, within)):
+                known.update(each.number for each in found)
+                yield from self._ranked(found, {each.number: _score(each) for each in found})
+        if self._query.parts:
+            compared = 0
+            for found in self._all(last, lambda within: reader.parts(self._query.parts, within)):
+                new = [each for each in found if each.number not in known]
+                scores = {each.number: _PART_OF_WORD * _WEIGHTS[each.part] for each in new}
+                for few, _ in self._ranked(new, scores):
+                    yield self._compared(few), scores
+                compared += len(new)
+                if compared >= MAX_COMPARED:
+                    return
+
+    def _compared(self, found: list[Found]) -> list[Found]:
+        """Those that have the parts indeed."""
+        plain = [text for text in self._query.parts if _SAME_IN_JSON.fullmatch(text)]
+        texts = documents.texts_found(
+            self._sql, self._in_wanted_sessions(found), lambda encoded: all(text in encoded for text in plain)
+        )
+        return [each for each, text in texts if self._query.matches_parts(fold(text))]
+
+    def _all(self, last: int, find: Callable[[Within], list[Found]]) -> Iterator[list[Found]]:
+        below = last + 1
+        while found := find(Within(below, RANKED, self._session_pk, self._parts)):
+            yield found
+            if len(found) < RANKED:
+                return
+            below = found[-1].number
+
+    def _ranked(self, found: list[Found], scores: dict[int, float]) -> Iterator[tuple[list[Found], dict[int, float]]]:
+        found.sort(key=lambda each: (scores[each.number], each.number), reverse=True)
+        for start in range(0, len(found), FEW):
+            yield found[start : start + FEW], scores
+
+    def _as_hits(self, found: list[Found], scores: dict[int, float]) -> Iterator[_Weighed]:
+        places = located(self._sql, self._in_wanted_sessions(found))
+        few = [each for each in found if self._is_wanted(places.get(place_of(each)))]
+        for each, text in documents.texts_found(self._sql, few):
+            key = _key(each)
+            if key in self._given or (snippet := make_snippet(text, self._query)) is None:
+                continue
+            session = self._session(each.session)
+            if session is None:
+                continue
+            self._given.add(key)
+            place = places[place_of(each)]
+            hit = SearchHit(
+                session.session.id,
+                place.round_id,
+                place.turn_id,
+                place.tool_call_id,
+                _FIELDS[each.part],
+                _ROLE_OF[each.part],
+                snippet.text,
+                snippet.ranges,
+                round(scores[each.number], 6),
+                place.at,
+                session.session,
+            )
+            yield _Weighed(hit, key, _FRAME_BYTES + 4 * len(snippet.text) + session.weight)
+
+    def _in_wanted_sessions(self, found: list[Found]) -> list[Found]:
+        unknown = {each.session for each in found} - self._are_wanted.keys()
+        if unknown:
+            wanted = wanted_sessions(self._sql, unknown, self._which)
+            self._are_wanted.update({pk: pk in wanted for pk in unknown})
+        return [each for each in found if self._are_wanted[each.session]]
+
+    def _is_wanted(self, place: Located | None) -> bool:
+        if place is None:
+            return False
+        return (self._since is None or place.at >= self._since) and (self._until is None or place.at < self._until)
+
+    def _session(self, pk: int) -> StoredSession | None:
+        """None where it cannot be read."""
+        if pk not in self._sessions:
+            try:
+                self._sessions[pk] = sessions.session_by_pk(self._sql, pk)
+            except Unreadable as error:
+                note(self._sql, error)
+                self._sessions[pk] = None
+        return self._sessions[pk]
+
+
+def _score(found: Found) -> float:
+    return _WEIGHTS[found.part] * _NEARNESS[found.nearness] * (0.4 + 0.6 * found.closeness)
+
+
+def _encode_cursor(key: Any, given: _Given) -> str:
+    keys = base64.b85encode(b"".join(sorted(given.keys))).decode()
+    return encode_values("search", key, given.index, given.last, keys)
+
+
+def _decode_cursor(cursor: str | None, key: Any) -> _Given:
+    values = decode_values(cursor, "search", key)
+    if values is None:
+        return _Given()
+    try:
+        index, last, encoded = values
+        keys = base64.b85decode(encoded)
+    except (TypeError, ValueError):
+        raise not_of_this_list(cursor) from None
+    is_whole = isinstance(index, str) and type(last) is int and len(keys) % _KEY_BYTES == 0
+    if not is_whole or len(keys) > MAX_HITS * _KEY_BYTES + MAX_LIMIT * _KEY_BYTES:
+        raise not_of_this_list(cursor)
+    each = (keys[start : start + _KEY_BYTES] for start in range(0, len(keys), _KEY_BYTES))
+    return _Given(index, last, frozenset(each))
+
+
+def _key(found: Found) -> bytes:
+    """The same for all pieces of a text, and in an index that was made again."""
+    name = f"{found.owner}.{int(found.part)}.{found.call}".encode()
+    return hashlib.blake2b(name, digest_size=_KEY_BYTES).digest()

@@ -1,0 +1,112 @@
+"""The files of a search index: ``<database>-search/v1-<uuid>.sqlite``, the latest of them counts.
+
+An index is made again under a new name, never in place of another file: SQLite deletes a -wal by its name, so a process
+that still has the old one open would take the -wal of the new one away. ``v1`` is the version of its tables; a program
+leaves those of a later version alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from mandrake_sessions.ids import new_id
+from mandrake_sessions.owners import give_to_owner, make_directory
+
+VERSION: Final = 1
+_NAME = re.compile(r"v(\d+)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.sqlite")
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_DIRECTORY = getattr(os, "O_DIRECTORY", 0) | _NO_LINK
+
+
+def directory_of(database: str) -> Path:
+    return Path(f"{database}-search")
+
+
+def current_file(database: str) -> Path | None:
+    """The index of a store; None where there is none."""
+    mine = [name for name in _names(database) if _version(name) == VERSION]
+    return directory_of(database) / max(mine) if mine else None
+
+
+def make_file(database: str) -> Path:
+    """A new, empty file, which only the owner of the store may read. Raises OSError."""
+    directory = directory_of(database)
+    is_new = not directory.is_dir()
+    make_directory(directory)
+    handle = os.open(directory, os.O_RDONLY | _DIRECTORY)
+    try:
+        if is_new:
+            give_to_owner(handle, database)
+        path = directory / f"v{VERSION}-{new_id()}.sqlite"
+        made = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | _NO_LINK, 0o600)
+    finally:
+        os.close(handle)
+    try:
+        give_to_owner(made, database)
+    finally:
+        os.close(made)
+    return path
+
+
+def remove_older(database: str, kept: Path) -> None:
+    """Delete the other indexes of this version and of earlier ones. Who has one open notices that it is gone."""
+    for name in _names(database):
+        if _version(name) <= VERSION and name != kept.name:
+            _remove(directory_of(database) / name)
+
+
+def remove_all(database: str) -> None:
+    """Delete every index that this program knows."""
+    for name in _names(database):
+        if _version(name) <= VERSION:
+            _remove(directory_of(database) / name)
+    with suppress(OSError):
+        directory_of(database).rmdir()
+
+
+def search_files(database: str) -> list[str]:
+    """The directory's files, as far as it can be listed."""
+    directory = directory_of(database)
+    try:
+        return [str(directory / name) for name in sorted(os.listdir(directory))]  # noqa: PTH208
+    except OSError:
+        return []
+
+
+def is_in_place(path: Path, seen: os.stat_result) -> bool:
+    """Whether the name still leads to the file that was opened."""
+    try:
+        return os.path.samestat(path.lstat(), seen)
+    except OSError:
+        return False
+
+
+def free_bytes(database: str) -> int | None:
+    try:
+        return shutil.disk_usage(Path(database).parent).free
+    except OSError:
+        return None
+
+
+def _names(database: str) -> list[str]:
+    try:
+        found = os.listdir(directory_of(database))  # noqa: PTH208
+    except OSError:
+        return []
+    return [name for name in found if _NAME.fullmatch(name)]
+
+
+def _version(name: str) -> int:
+    found = _NAME.fullmatch(name)
+    return int(found[1]) if found else 0
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(OSError):
+            path.with_name(path.name + suffix).unlink()

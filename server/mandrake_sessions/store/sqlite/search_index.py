@@ -1,0 +1,287 @@
+"""The search index of a store in a file (``store/search.py``): a SQLite file beside it, with tables of FTS5.
+
+It is never part of a transaction of the store. What is wrong with it is met by making it again; the store itself does
+not notice.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+from attrs import frozen
+
+from mandrake_sessions.errors import Busy, FileMoved, StorageFailure, StorageReason
+from mandrake_sessions.files import explain
+from mandrake_sessions.store.search import IndexLost
+from mandrake_sessions.store.sqlite.connect import StoreConnection, connect, is_wal
+from mandrake_sessions.store.sqlite.failures import is_locked, os_failures, primary_code, storage_failure
+from mandrake_sessions.store.sqlite.permissions import may_not_share
+from mandrake_sessions.store.sqlite.search_files import (
+    current_file,
+    directory_of,
+    is_in_place,
+    make_file,
+    remove_all,
+    remove_older,
+)
+from mandrake_sessions.store.sqlite.search_rows import Reader, Writer
+from mandrake_sessions.store.sqlite.search_tables import has_fts5, make_tables
+
+logger = logging.getLogger(__name__)
+
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# SQLite's and our own words for tables that this program has not made so.
+_NOT_OURS = ("no such table", "no such column", "says nothing about itself")
+_UNFILLED = "the search index cannot be filled, so what is new is not found"
+_CACHE_KIB = 8192
+_MAX_IDLE = 3
+
+
+class SqliteSearchIndex:
+    """``path``: the store's file. The index is opened when it is asked for. ``is_visited``: it is left as it is, and
+    closed after each use."""
+
+    def __init__(self, path: str, *, is_visited: bool = False) -> None:
+        self._path = path
+        self._is_visited = is_visited
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._idle: list[_Opened] = []
+        self._writer: _Opened | None = None
+        # The index that was found damaged: it is not used again, and made anew by who may write.
+        self._damaged: str | None = None
+        self.trouble: str | None = None
+        self._is_open = True
+
+    def current(self) -> str | None:
+        found = current_file(self._path)
+        return None if found is None or found.name == self._damaged else found.name
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader | None]:
+        require_fts5()
+        opened = self._open_to_read()
+        if opened is None:
+            yield None
+            return
+        connection = opened.connection
+        try:
+            connection.execute("BEGIN")
+            yield Reader(connection, opened.path.name)
+        except sqlite3.Error as error:
+            self._note(error, opened.path)
+            raise IndexLost(str(error)) from error
+        finally:
+            self._give_back(opened)
+
+    @contextmanager
+    def writing(self, store_id: str) -> Iterator[Writer]:
+        require_fts5()
+        if not self._writing.acquire(blocking=False):
+            raise Busy(self._path, 0, "another thread that fills the search index")
+        opened: _Opened | None = None
+        try:
+            with os_failures(str(directory_of(self._path))), self._troubles():
+                opened = self._open_to_write(store_id)
+                connection = opened.connection
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                    writer = Writer(connection, opened.path.name)
+                    if writer.store_id != store_id:
+                        # Somebody else made one for another store, which is in the same place now.
+                        raise sqlite3.DatabaseError("it is the index of another store")
+                    yield writer
+                    writer.finish()
+                    connection.execute("COMMIT")
+                finally:
+                    if connection.in_transaction:
+                        with suppress(sqlite3.Error):
+                            connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            if opened is not None:
+                self._note(error, opened.path)
+            raise storage_failure(error, str(directory_of(self._path)), "search index") from error
+        except FileNotFoundError as error:
+            raise FileMoved(self._path) from error
+        finally:
+            self._writing.release()
+
+    def remove(self) -> None:
+        with self._writing, os_failures(self._path):
+            self._close_writer()
+            self._damaged = None
+            remove_all(self._path)
+
+    def close(self) -> None:
+        """Close what is not in use; what is in use closes when it is given back."""
+        self._is_open = False
+        with self._writing:
+            self._close_writer()
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for opened in idle:
+            opened.close()
+
+    def abandon(self) -> None:
+        """In a forked child: the connections are the parent's."""
+        _inherited.extend([*self._idle, *([self._writer] if self._writer else [])])
+        self._idle, self._writer, self._is_open = [], None, False
+
+    @contextmanager
+    def _troubles(self) -> Iterator[None]:
+        """Remember why it cannot be filled, until it can."""
+        try:
+            yield
+        except OSError as error:
+            self.trouble = f"{_UNFILLED}: {explain(error, str(directory_of(self._path)))}"
+            raise
+        except sqlite3.Error as error:
+            if not is_locked(error) and primary_code(error) not in _DAMAGED:
+                self.trouble = f"{_UNFILLED}: {storage_failure(error, str(directory_of(self._path)), 'search index')}"
+            raise
+        else:
+            self.trouble = None
+
+    def _open_to_read(self) -> _Opened | None:
+        path = current_file(self._path)
+        if path is None or path.name == self._damaged:
+            return None
+        with self._lock:
+            while self._idle:
+                opened = self._idle.pop()
+                if opened.path == path and opened.is_in_place:
+                    return opened
+                opened.close()
+        try:
+            return _open(path, read_only=True, is_visited=self._is_visited)
+        except (sqlite3.Error, OSError) as error:
+            self._note(error, path)
+            return None
+
+    def _give_back(self, opened: _Opened) -> None:
+        with suppress(sqlite3.Error):
+            if opened.connection.in_transaction:
+                opened.connection.execute("ROLLBACK")
+        with self._lock:
+            if (
+                self._is_open
+                and not self._is_visited
+                and len(self._idle) < _MAX_IDLE
+                and opened.path.name != self._damaged
+            ):
+                self._idle.append(opened)
+                return
+        opened.close()
+
+    def _open_to_write(self, store_id: str) -> _Opened:
+        path = current_file(self._path)
+        opened = self._writer
+        if opened is not None and (opened.path != path or not opened.is_in_place or path.name == self._damaged):
+            self._close_writer()
+            opened = None
+        if path is not None and path.name != self._damaged and opened is None:
+            opened = self._writer = _try_to_open(path)
+        if opened is None or not _is_of(opened.connection, store_id):
+            self._close_writer()
+            opened = self._writer = self._make(store_id)
+        return opened
+
+    def _make(self, store_id: str) -> _Opened:
+        path = make_file(self._path)
+        opened = _open(path, read_only=False)
+        connection = opened.connection
+        connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        connection.execute("BEGIN IMMEDIATE")
+        make_tables(connection, store_id, 0)
+        connection.execute("COMMIT")
+        self._damaged = None
+        remove_older(self._path, path)
+        return opened
+
+    def _note(self, error: Exception, path: Path) -> None:
+        is_damaged = isinstance(error, sqlite3.DatabaseError) and (
+            primary_code(error) in _DAMAGED or any(words in str(error) for words in _NOT_OURS)
+        )
+        if is_damaged and self._damaged != path.name:
+            logger.warning("the search index %s is damaged (%s); it is made again", path, error)
+            self._damaged = path.name
+
+    def _close_writer(self) -> None:
+        opened, self._writer = self._writer, None
+        if opened is not None:
+            opened.close()
+
+
+@frozen
+class _Opened:
+    connection: StoreConnection
+    path: Path
+    seen: object
+
+    @property
+    def is_in_place(self) -> bool:
+        return is_in_place(self.path, self.seen)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self.connection.close()
+
+
+_inherited: list[_Opened] = []
+
+
+def _open(path: Path, *, read_only: bool, is_visited: bool = False) -> _Opened:
+    seen = path.lstat()
+    # Nobody has it open, and no file is made beside it.
+    is_quiet = is_visited and not path.with_name(f"{path.name}-wal").exists()
+    connection = connect(str(path), read_only=read_only, immutable=read_only and (is_quiet or may_not_share(str(path))))
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+    return _Opened(connection, path, seen)
+
+
+def _try_to_open(path: Path) -> _Opened | None:
+    """None where it is no index, so that it is made again."""
+    try:
+        opened = _open(path, read_only=False)
+    except sqlite3.Error as error:
+        if primary_code(error) in _DAMAGED:
+            return None
+        raise
+    if is_wal(opened.connection):
+        return opened
+    opened.close()
+    return None
+
+
+def _is_of(connection: sqlite3.Connection, store_id: str) -> bool:
+    """Whether it is an index of this store."""
+    try:
+        return bool(connection.execute("SELECT store_id FROM meta").fetchone() == (store_id,))
+    except sqlite3.Error as error:
+        if is_locked(error):
+            raise
+        return False
+
+
+@cache
+def _can_search() -> bool:
+    return has_fts5()
+
+
+def require_fts5() -> None:
+    """Raises StorageFailure where this build of SQLite has no FTS5."""
+    if not _can_search():
+        raise StorageFailure(StorageReason.OPEN, NO_FTS5, "")
+
+
+NO_FTS5 = (
+    f"nothing can be searched: the SQLite of this Python ({sqlite3.sqlite_version}) has no FTS5 with trigrams; use a"
+    " Python whose SQLite has it"
+)
