@@ -191,6 +191,19 @@ def test_what_is_deleted_is_not_found(manager: SessionManager, search: Search) -
     assert search("kiwi") == []
 
 
+def test_a_fork_is_found_whole(manager: SessionManager, search: Search) -> None:
+    session = manager.create_session(title="plum session")
+    for number in range(30):
+        detail = manager.create_round(session.id, content=f"plum request {number}")
+        manager.create_turn(detail.response.id, content=f"plum answer {number}", status=DONE)
+    assert len(search("plum", limit=1000)) == 61
+    fork = manager.fork_session(session.id)
+    assert len(search("plum", limit=1000)) == 122
+    assert {hit.session_id for hit in search("answer", session_id=fork.id)} == {fork.id}
+    manager.delete_session(fork.id)
+    assert len(search("plum", limit=1000)) == 61
+
+
 def test_filters(manager: SessionManager, search: Search) -> None:
     made = {}
     for name, agent, cwd in (("one", "a", "/p"), ("two", "b", "/p/sub"), ("three", None, "/pq")):

@@ -51,7 +51,8 @@ def located(sql: Sql, found: Sequence[Found]) -> dict[Place, Located]:
 
 def wanted_sessions(sql: Sql, pks: Iterable[int], wanted: SessionsOfSearch) -> set[int]:
     """Those of the sessions that are searched."""
-    conditions = [sql.dialect.among("s.pk")]
+    # A session that is just being copied into is nobody's yet.
+    conditions = [sql.dialect.among("s.pk"), "s.copying_lease IS NULL"]
     values: list[Any] = [sql.dialect.numbers(pks)]
     if wanted.archived is not None:
         conditions.append("(s.archived_at IS NOT NULL) = ?")
