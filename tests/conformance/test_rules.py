@@ -83,6 +83,14 @@ def test_ids_of_another_entity_are_not_found(client: StrictSyncClient) -> None:
         assert (error.code, error.data["entity"], error.data["id"]) == (-32010, entity, wrong)
 
 
+def test_an_external_id_of_several_agents_names_the_candidates(client: StrictSyncClient) -> None:
+    ids = [client.session_create(external_id="e", agent=agent).id for agent in ("a", "b", None)]
+    error = client.error("session/get", externalId="e")
+    assert (error.code, error.data["reason"], error.data["candidates"]) == (-32011, "ambiguous", ids)
+    assert "'a', 'b', none; give the agent too" in str(error)
+    assert client.session_get(external_id="e", agent="b").id == ids[1]
+
+
 def test_a_status_that_ended_stays(client: StrictSyncClient) -> None:
     conversation = Talk(client)
     for final in (TurnStatus.COMPLETED, TurnStatus.ERROR, TurnStatus.CANCELLED):
