@@ -26,7 +26,7 @@ from mandrake_sessions.protocol.error_data import DATA_OF, ErrorKind
 from mandrake_sessions.protocol.errors import ERRORS
 from mandrake_sessions.protocol.errors_of import OF_REQUESTS, OF_STORES, entities_of, kinds_of
 from mandrake_sessions.protocol.field_docs import on_the_wire
-from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, PROTOCOL_VERSION, Method, Notification
+from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, PROTOCOL_VERSION, Method, NotificationType
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.params import AllStoreParams, ReadStoreParams, StoreParams
 
@@ -128,7 +128,7 @@ def _errors_of(method: Method) -> str:
     return f"Errors: {', '.join(own)}."
 
 
-def _notification(each: Notification) -> str:
+def _notification(each: NotificationType) -> str:
     lines = [f"### `{each.name}`\n", f"{each.summary} {_detail(each.name)}\n", f"Params: {type_link(each.params)}.\n"]
     found = examples(each.name, is_method=False)
     return "\n".join([*lines, "```", *(written(*message) for message in found), "```\n"])

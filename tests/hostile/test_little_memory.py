@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pytest
 
-from mandrake_sessions.transport.framing import Frame, Framer, HeaderFramer, LineFramer, NoRoom
+from mandrake_sessions.transport.framing import Frame, Framer, HeaderFramer, LineFramer, NoMemory
 from wire import Framing, clean_environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the address space is not limited this way")
@@ -83,6 +83,10 @@ def test_a_message_that_is_dropped_becomes_no_room_and_the_next_is_read(framing:
             assert framer.drop()
             assert not framer.drop() or framing == "headers"
     found += framer.finish()
-    assert [json.loads(frame) if isinstance(frame, bytes) else type(frame) for frame in found] == [first, NoRoom, last]
-    (dropped,) = (frame for frame in found if isinstance(frame, NoRoom))
+    assert [json.loads(frame) if isinstance(frame, bytes) else type(frame) for frame in found] == [
+        first,
+        NoMemory,
+        last,
+    ]
+    (dropped,) = (frame for frame in found if isinstance(frame, NoMemory))
     assert dropped.prefix.startswith(b'{"id": "b"')

@@ -31,7 +31,7 @@ _decoder = JsonDecoder()
 Message = dict[str, Any]
 
 
-class Listener(Protocol):
+class LinkListener(Protocol):
     """Takes the notifications of one subscription."""
 
     def take(self, method: str, params: Message, size: int) -> None:
@@ -72,7 +72,7 @@ class Link:
     are dropped."""
 
     def __init__(self, process: Process, framing: Framing, owner: Owner) -> None:
-        self.listeners: dict[str, Listener | None] = {}
+        self.listeners: dict[str, LinkListener | None] = {}
         self.has_answered = False
         self.has_ended = False
         self._process = process

@@ -21,7 +21,7 @@ State = TypeVar("State", TurnSubscription, SessionSubscription)
 Update = TypeVar("Update", TurnUpdated, SessionUpdated)
 
 
-class Opener(Protocol):
+class SubscriptionOpener(Protocol):
     """What sends the request that begins a subscription."""
 
     async def begin(self, method: str, params: Message, then: Callable[[Link, Any], None]) -> None:
@@ -65,7 +65,7 @@ class Subscription(Generic[State, Update]):
     another process too, that one continues there. ``seq`` moves when an item is read; it is None before the first.
     """
 
-    def __init__(self, opener: Opener, method: str, params: Message, max_waiting_bytes: int) -> None:
+    def __init__(self, opener: SubscriptionOpener, method: str, params: Message, max_waiting_bytes: int) -> None:
         self.seq: int | None = params.get("since")
         self.store_id: str | None = params.get("storeId")
         self._opener = opener

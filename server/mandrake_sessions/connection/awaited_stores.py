@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mandrake_sessions.absent import AbsentStore
 
 if TYPE_CHECKING:
-    from mandrake_sessions.connection.subscription import Subscription
+    from mandrake_sessions.connection.subscription import ServerSubscription
 
 # Seconds between two looks for stores that another process has created. A look at a file is one `stat`.
 LOOK_SECONDS = 0.02
@@ -22,7 +22,7 @@ class AwaitedStores:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[AbsentStore, dict[str, Subscription]] = {}
+        self._waiting: dict[AbsentStore, dict[str, ServerSubscription]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.on_created: Callable[[AbsentStore], None] = lambda _: None
 
@@ -30,7 +30,7 @@ class AwaitedStores:
         """How many subscriptions wait."""
         return sum(map(len, self._waiting.values()))
 
-    def add(self, store: AbsentStore, subscription: Subscription) -> None:
+    def add(self, store: AbsentStore, subscription: ServerSubscription) -> None:
         self._waiting.setdefault(store, {})[subscription.id] = subscription
         if self._timer is None:
             self._look_later()
@@ -46,7 +46,7 @@ class AwaitedStores:
                 return True
         return False
 
-    def take(self, store: AbsentStore) -> list[Subscription]:
+    def take(self, store: AbsentStore) -> list[ServerSubscription]:
         """Take out the subscriptions that waited for a store: it was made, or nobody may follow it any more."""
         return list(self._waiting.pop(store, {}).values())
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from mandrake_sessions.connection.read_points import ReadPoints
 from mandrake_sessions.connection.runner import Runner
 from mandrake_sessions.connection.store_changes import PrefetchedChanges, StoreChanges
-from mandrake_sessions.connection.subscription import Subscription, SubscriptionIndex
+from mandrake_sessions.connection.subscription import ServerSubscription, SubscriptionIndex
 from mandrake_sessions.connection.subscription_sender import SubscriptionSender
 from mandrake_sessions.errors import FeedPruned, SessionsError
 from mandrake_sessions.manager import SessionManager
@@ -176,7 +176,7 @@ class StoreFollower:
         if not changes:
             return None
         self._ahead.pop(start, None)
-        runs: dict[Subscription, list[Change]] = {}
+        runs: dict[ServerSubscription, list[Change]] = {}
         through, messages, told, sent = start, 0, 0, False
         for change in changes:
             for subscription in self.subscriptions.about(change):
@@ -211,14 +211,14 @@ class StoreFollower:
         self._move(start, through, runs)
         return through
 
-    def _joins(self, subscription: Subscription, earlier: Change, later: Change) -> bool:
+    def _joins(self, subscription: ServerSubscription, earlier: Change, later: Change) -> bool:
         """A change of a session tells the whole session, so that one may reach across what was read."""
         if not subscription.joins(earlier, later):
             return False
         return not subscription.turns or not self._points.separate(earlier.seq, later.seq)
 
     def _held_back(
-        self, start: int, changes: list[Change], through: int, runs: dict[Subscription, list[Change]]
+        self, start: int, changes: list[Change], through: int, runs: dict[ServerSubscription, list[Change]]
     ) -> int:
         """The client does not read, or time is up. The follower sends these runs again from ``start``. What was read is
         held meanwhile, about 1 MiB or one change, so that it is not read once for each subscription."""
@@ -226,7 +226,7 @@ class StoreFollower:
         self._ahead[start] = changes
         return start
 
-    def _move(self, start: int, through: int, but: dict[Subscription, list[Change]]) -> None:
+    def _move(self, start: int, through: int, but: dict[ServerSubscription, list[Change]]) -> None:
         for subscription in self.subscriptions.every():
             if start <= subscription.position < through and subscription not in but:
                 subscription.position = through

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from mandrake_sessions.connection.answers import SLICE, encode_text, object_parts
-from mandrake_sessions.connection.subscription import Subscription
+from mandrake_sessions.connection.subscription import ServerSubscription
 from mandrake_sessions.model import Change, ChangeKind, Session, TurnStatus
 
 # Bytes. What was encoded last is kept beyond that, in two variants: with and without raw responses.
@@ -27,7 +27,7 @@ class NotificationCache:
         self._kept: dict[_Key, tuple[bytes, ...]] = {}
         self._size = 0
 
-    def message(self, subscription: Subscription, run: list[Change], *, is_shared: bool) -> tuple[bytes, ...]:
+    def message(self, subscription: ServerSubscription, run: list[Change], *, is_shared: bool) -> tuple[bytes, ...]:
         """The notification of a run of joined changes, in parts. ``is_shared``: other subscriptions may get it too."""
         if not is_shared:
             return (subscription.beginning, *self._encode(subscription, run))
@@ -42,7 +42,7 @@ class NotificationCache:
         self._kept.clear()
         self._size = 0
 
-    def _encode(self, subscription: Subscription, run: list[Change]) -> tuple[bytes, ...]:
+    def _encode(self, subscription: ServerSubscription, run: list[Change]) -> tuple[bytes, ...]:
         _, raw, text = subscription.variant
         piece = encode_piece(run[0], raw=raw, text=text) if len(run) == 1 else None
         if piece is not None:

@@ -21,7 +21,7 @@ _About = tuple[ChangeKind, str, str | None, str | None, str | None]
 _KEPT = 64
 
 
-class Subscription:
+class ServerSubscription:
     """What one client follows, and how far it was sent: everything up to ``position``. ``turns``: of turns, or else of
     sessions."""
 
@@ -75,27 +75,27 @@ class SubscriptionIndex:
     another turn, response or session than its own."""
 
     def __init__(self) -> None:
-        self._all: dict[str, Subscription] = {}
-        self._by_scope: dict[tuple[str, str | None], dict[Subscription, None]] = {}
+        self._all: dict[str, ServerSubscription] = {}
+        self._by_scope: dict[tuple[str, str | None], dict[ServerSubscription, None]] = {}
         # What `about` found, until a subscription begins or ends: a stream is asked about for each of its pieces.
-        self._about: dict[_About, list[Subscription]] = {}
+        self._about: dict[_About, list[ServerSubscription]] = {}
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def get(self, subscription_id: str) -> Subscription | None:
+    def get(self, subscription_id: str) -> ServerSubscription | None:
         return self._all.get(subscription_id)
 
-    def every(self) -> list[Subscription]:
+    def every(self) -> list[ServerSubscription]:
         return list(self._all.values())
 
-    def add(self, subscription: Subscription) -> None:
+    def add(self, subscription: ServerSubscription) -> None:
         self._all[subscription.id] = subscription
         self._about.clear()
         for key in _keys(subscription.scope):
             self._by_scope.setdefault(key, {})[subscription] = None
 
-    def remove(self, subscription: Subscription) -> None:
+    def remove(self, subscription: ServerSubscription) -> None:
         del self._all[subscription.id]
         self._about.clear()
         for key in _keys(subscription.scope):
@@ -104,7 +104,7 @@ class SubscriptionIndex:
             if not same:
                 del self._by_scope[key]
 
-    def about(self, change: Change) -> list[Subscription]:
+    def about(self, change: Change) -> list[ServerSubscription]:
         """The subscriptions whose scope covers the change. A subscription may still ignore changes of this kind."""
         key = (change.kind, change.session_id, change.round_id, change.response_id, change.turn_id)
         found = self._about.get(key)
@@ -114,8 +114,8 @@ class SubscriptionIndex:
             found = self._about[key] = self._find(change)
         return found
 
-    def _find(self, change: Change) -> list[Subscription]:
-        found: list[Subscription] = []
+    def _find(self, change: Change) -> list[ServerSubscription]:
+        found: list[ServerSubscription] = []
         for key in _keys_of_change(change):
             found.extend(self._by_scope.get(key, ()))
         return [subscription for subscription in found if subscription.concerns(change)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mandrake_sessions.connection.notification_cache import NotificationCache
-from mandrake_sessions.connection.subscription import Subscription, SubscriptionIndex
+from mandrake_sessions.connection.subscription import ServerSubscription, SubscriptionIndex
 from mandrake_sessions.model import Change, Session
 from mandrake_sessions.protocol.results import EndReason
 from mandrake_sessions.transport.outbound import Outbound
@@ -23,7 +23,7 @@ class SubscriptionSender:
         # What was sent is not sent again.
         self.forget = self._notifications.forget
 
-    def send(self, subscription: Subscription, run: list[Change]) -> bool:
+    def send(self, subscription: ServerSubscription, run: list[Change]) -> bool:
         """Send a run of joined changes and move the subscription; False, with nothing done, if the client does not
         read."""
         if self._outbound.is_full:
@@ -35,7 +35,7 @@ class SubscriptionSender:
             self.end(subscription, "deleted")
         return True
 
-    def end(self, subscription: Subscription, reason: EndReason) -> None:
+    def end(self, subscription: ServerSubscription, reason: EndReason) -> None:
         """Tell the client that nothing more comes."""
         self._subscriptions.remove(subscription)
         self._outbound.send(subscription.ended(reason))

@@ -18,7 +18,7 @@ from mandrake_sessions.connection.awaited_stores import AwaitedStores
 from mandrake_sessions.connection.follower import StoreFollower
 from mandrake_sessions.connection.read_points import ReadPoints
 from mandrake_sessions.connection.runners import Runners
-from mandrake_sessions.connection.subscription import Subscription
+from mandrake_sessions.connection.subscription import ServerSubscription
 from mandrake_sessions.errors import Conflict, SessionsError
 from mandrake_sessions.limits import MAX_SUBSCRIPTIONS
 from mandrake_sessions.manager import SessionManager
@@ -47,14 +47,14 @@ class NewSubscription:
         self._all = all_of_them
         self._manager = manager
         self._reconnects = manager.store.reconnects
-        self.made: Subscription | None = None
+        self.made: ServerSubscription | None = None
         self._store_id: str | None = None
 
     def follow_turns(self, manager: Conversations, scope: Scope, start: FeedStart, *, raw: bool, text: bool) -> str:
-        return self._make(manager, start, Subscription(scope, start.seq, turns=True, raw=raw, text=text))
+        return self._make(manager, start, ServerSubscription(scope, start.seq, turns=True, raw=raw, text=text))
 
     def follow_sessions(self, manager: Conversations, scope: Scope, start: FeedStart) -> str:
-        return self._make(manager, start, Subscription(scope, start.seq, turns=False, raw=False, text=False))
+        return self._make(manager, start, ServerSubscription(scope, start.seq, turns=False, raw=False, text=False))
 
     @property
     def is_current(self) -> bool:
@@ -68,7 +68,7 @@ class NewSubscription:
         if self.made is not None:
             self._all.add(self._manager, self.made, self._store_id)
 
-    def _make(self, manager: Conversations, start: FeedStart, subscription: Subscription) -> str:
+    def _make(self, manager: Conversations, start: FeedStart, subscription: ServerSubscription) -> str:
         self._manager, self.made, self._store_id = manager, subscription, start.store_id
         return subscription.id
 
@@ -99,7 +99,7 @@ class ConnectionSubscriptions:
         """For one call that may begin a subscription; see ``NewSubscription``."""
         return NewSubscription(self, manager)
 
-    def add(self, manager: Conversations, subscription: Subscription, store_id: str | None) -> None:
+    def add(self, manager: Conversations, subscription: ServerSubscription, store_id: str | None) -> None:
         """Begin to send it what is committed. Raises Conflict where there are too many, and SessionsError."""
         self._check_room()
         if isinstance(manager, SessionManager):
@@ -169,7 +169,7 @@ class ConnectionSubscriptions:
         if count >= MAX_SUBSCRIPTIONS:
             raise _too_many(count)
 
-    def _follow(self, manager: SessionManager, subscription: Subscription, store_id: str | None = None) -> None:
+    def _follow(self, manager: SessionManager, subscription: ServerSubscription, store_id: str | None = None) -> None:
         if manager not in self._followers:
             self._followers[manager] = StoreFollower(
                 manager,

@@ -89,7 +89,7 @@ class Typed(Method, Generic[P, R]):
 
 
 @frozen
-class Notification:
+class NotificationType:
     """A message that the server sends by itself."""
 
     name: str
@@ -410,11 +410,11 @@ SERVER_INFO = _method(
 )
 
 NOTIFICATIONS = (
-    Notification("turn/updated", results.TurnUpdated, "A committed change to a turn, whoever made it."),
-    Notification("session/updated", results.SessionUpdated, "A committed change to a session, whoever made it."),
-    Notification("subscription/ended", results.SubscriptionEnded, "A subscription sends nothing more."),
-    Notification("turn/rejected", results.TurnRejected, "An append that was sent as a notification and failed."),
-    Notification("server/healthChanged", results.Health, "The status of a store changed."),
+    NotificationType("turn/updated", results.TurnUpdated, "A committed change to a turn, whoever made it."),
+    NotificationType("session/updated", results.SessionUpdated, "A committed change to a session, whoever made it."),
+    NotificationType("subscription/ended", results.SubscriptionEnded, "A subscription sends nothing more."),
+    NotificationType("turn/rejected", results.TurnRejected, "An append that was sent as a notification and failed."),
+    NotificationType("server/healthChanged", results.Health, "The status of a store changed."),
 )
 
 # What may stand in transaction/run: each write, but not another transaction.

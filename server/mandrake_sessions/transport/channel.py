@@ -16,7 +16,7 @@ from mandrake_sessions.transport.outbound import Outbound
 from mandrake_sessions.transport.reader import Reader
 
 
-class Listener(Protocol):
+class ChannelListener(Protocol):
     """Who uses a channel. All of it is called on the loop's thread."""
 
     def on_framing(self, framer: Framer) -> None:
@@ -42,7 +42,7 @@ class Channel:
     """
 
     def __init__(
-        self, fd_in: int, fd_out: int, max_message_bytes: int, listener: Listener, framer: Framer | None = None
+        self, fd_in: int, fd_out: int, max_message_bytes: int, listener: ChannelListener, framer: Framer | None = None
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener

@@ -1,8 +1,8 @@
 """Bytes to frames, and messages to bytes, in the two framings (protocol, section 1).
 
 A framer takes the bytes as they were read and gives the complete frames: ``bytes`` is the JSON of a message or of a
-batch; ``TooLong``, ``NoRoom`` and ``Broken`` are faults. It never holds more than one message of the greatest size, and
-drops that one if there is no memory for it.
+batch; ``TooLong``, ``NoMemory`` and ``Broken`` are faults. It never holds more than one message of the greatest size,
+and drops that one if there is no memory for it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class TooLong:
 
 
 @frozen
-class NoRoom:
+class NoMemory:
     """A message that there was no memory for; ``prefix`` is how it began."""
 
     prefix: bytes
@@ -59,7 +59,7 @@ class Broken:
     line: bytes = b""
 
 
-Frame = bytes | TooLong | NoRoom | Broken
+Frame = bytes | TooLong | NoMemory | Broken
 
 
 class Framer(Protocol):
@@ -75,7 +75,7 @@ class Framer(Protocol):
         """The messages that the end of the input completes."""
 
     def drop(self) -> bool:
-        """Free what is held of the message that is being received, which becomes ``NoRoom`` at its end. Whether that
+        """Free what is held of the message that is being received, which becomes ``NoMemory`` at its end. Whether that
         was anything."""
 
     def wrap(self, message: bytes) -> bytes:
@@ -97,7 +97,7 @@ class LineFramer:
         self._size = 0
         self._filled = 0
         # How the line began, if there is no memory for it.
-        self._dropped: NoRoom | None = None
+        self._dropped: NoMemory | None = None
 
     def feed(self, data: bytes) -> Iterable[Frame]:
         *lines, rest = data.split(b"\n")
@@ -124,7 +124,7 @@ class LineFramer:
     def drop(self) -> bool:
         parts, self._parts = self._parts, []
         if self._dropped is None and parts:
-            self._dropped = NoRoom(_beginning(parts))
+            self._dropped = NoMemory(_beginning(parts))
         return bool(parts)
 
     def _is_whole(self, line: bytes) -> bool:
@@ -141,7 +141,7 @@ class LineFramer:
                 reserve.spend()
                 self.drop()
                 if self._dropped is None:
-                    self._dropped = NoRoom(b"")
+                    self._dropped = NoMemory(b"")
 
     def _hold(self, part: bytes) -> None:
         """Past the limit only the length goes on being counted. Blanks around a message are not of it."""
@@ -183,7 +183,7 @@ class HeaderFramer:
         self._buffer = bytearray()
         self._length: int | None = None
         self._lost = False
-        self._skipping: TooLong | NoRoom | None = None
+        self._skipping: TooLong | NoMemory | None = None
         self._to_skip = 0
 
     def feed(self, data: bytes) -> Iterator[Frame]:
@@ -244,7 +244,7 @@ class HeaderFramer:
     def drop(self) -> bool:
         if self._length is None:
             return False
-        self._skipping, self._to_skip, self._length = NoRoom(b""), self._length, None
+        self._skipping, self._to_skip, self._length = NoMemory(b""), self._length, None
         return bool(self._buffer)
 
     def _read_header(self) -> Iterator[Frame]:

@@ -20,7 +20,7 @@ from mandrake_sessions.transport.errors import (
     parse_error,
     too_many_values,
 )
-from mandrake_sessions.transport.framing import PREFIX_BYTES, Frame, NoRoom, TooLong
+from mandrake_sessions.transport.framing import PREFIX_BYTES, Frame, NoMemory, TooLong
 from mandrake_sessions.transport.memory import map_large_blocks
 
 Id = str | int | LongInteger | float | None
@@ -75,7 +75,7 @@ def decode_frame(frame: Frame, max_message_bytes: int, advice: str = "send it in
         return decode(frame)
     if isinstance(frame, TooLong):
         raise BrokenMessage(message_too_large(frame.size, max_message_bytes, advice), salvage_id(frame.prefix))
-    if isinstance(frame, NoRoom):
+    if isinstance(frame, NoMemory):
         raise BrokenMessage(no_memory(), salvage_id(frame.prefix))
     raise BrokenMessage(parse_error(frame.reason), _id_of_request(frame.line))
 

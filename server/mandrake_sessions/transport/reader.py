@@ -33,7 +33,7 @@ class Reader:
     """Reads a file descriptor to its end, and gives each burst to ``on_frames`` at once. It reads nothing while it is
     paused, and while ``MAX_PENDING`` messages that it gave, or more than ``MAX_PENDING_BYTES``, are not ``done``.
 
-    Where there is no memory, it drops the message that it is reading, which becomes a ``NoRoom``, and goes on.
+    Where there is no memory, it drops the message that it is reading, which becomes a ``NoMemory``, and goes on.
 
     All of it happens on the loop's thread, except reading where the loop cannot wait: a regular file, a terminal, and
     everything on Windows. ``framer``: the framing, where it need not be detected.

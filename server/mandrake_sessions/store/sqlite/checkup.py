@@ -57,7 +57,7 @@ STEP_ROWS = 1000
 
 
 @frozen
-class Space:
+class FileSpace:
     """The bytes of the file, and how many of them hold nothing."""
 
     total: int
@@ -108,9 +108,9 @@ def low_counters(connection: StoreConnection) -> int:
     return _count(connection, _LOW_COUNTER_ROWS)
 
 
-def space(connection: StoreConnection) -> Space:
+def space(connection: StoreConnection) -> FileSpace:
     page = _count(connection, "PRAGMA page_size")
-    return Space(_count(connection, "PRAGMA page_count") * page, _count(connection, "PRAGMA freelist_count") * page)
+    return FileSpace(_count(connection, "PRAGMA page_count") * page, _count(connection, "PRAGMA freelist_count") * page)
 
 
 def delete_strays(tx: SqliteTransaction) -> int:

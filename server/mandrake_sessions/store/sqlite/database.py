@@ -11,7 +11,7 @@ from mandrake_sessions.errors import Busy, FileMoved, StorageFailure, StorageRea
 from mandrake_sessions.store.interface import CommitHook
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.diagnosis import Diagnosis
-from mandrake_sessions.store.sqlite.history import History
+from mandrake_sessions.store.sqlite.history import FileHistory
 from mandrake_sessions.store.sqlite.identity import DATABASE, FileIdentity
 from mandrake_sessions.store.sqlite.leases import Lease, take_lease
 from mandrake_sessions.store.sqlite.migrate import user_version
@@ -40,7 +40,7 @@ class Database:
         self.readers = Readers(path, self.diagnosis, immutable=immutable)
         self.rescue = Rescue(path, self.diagnosis)
         self.cache = Cache()
-        self.history = History(path)
+        self.history = FileHistory(path)
         self.lock = threading.RLock()
         self.running: SqliteTransaction | None = None
         self.synchronous = ""

@@ -49,7 +49,7 @@ def needs_inspection(database: Database) -> bool:
     return file_size(database.path) > CHECKED_AT_OPENING or diagnosis.is_unchecked or bool(diagnosis.faults)
 
 
-class Inspection:
+class FileInspection:
     """A check of the whole file, from the snapshot that it takes when it is created. Raises StoreError, without
     waiting."""
 

@@ -29,9 +29,9 @@ class Seen(NamedTuple):
     store_id: str | None = None
 
 
-class History:
-    """Of one open file; any thread may use it. ``is_lost``: the file holds another history now, and is to be opened
-    again."""
+class FileHistory:
+    """The history of one open file; any thread may use it. ``is_lost``: the file holds another one now, and has to be
+    opened again."""
 
     def __init__(self, path: str) -> None:
         self.seen = Seen()

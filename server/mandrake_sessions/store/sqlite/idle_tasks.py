@@ -7,7 +7,7 @@ from typing import Protocol
 from mandrake_sessions.store import idle
 
 
-class Space(Protocol):
+class GivesSpaceBack(Protocol):
     """The store, as far as these tasks need it."""
 
     def give_back(self, *, wait: bool = True) -> bool: ...
@@ -17,7 +17,7 @@ class Space(Protocol):
 class GiveBack:
     """Gives free pages back, a bounded number at a time."""
 
-    def __init__(self, store: Space) -> None:
+    def __init__(self, store: GivesSpaceBack) -> None:
         self._store = store
 
     def step(self, *, wait: bool) -> float:
@@ -27,7 +27,7 @@ class GiveBack:
 class Checkpoint:
     """Empties the -wal."""
 
-    def __init__(self, store: Space) -> None:
+    def __init__(self, store: GivesSpaceBack) -> None:
         self._store = store
 
     def step(self, *, wait: bool) -> float:

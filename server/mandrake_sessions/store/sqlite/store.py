@@ -243,8 +243,8 @@ class SqliteStore:
     def needs_inspection(self) -> bool:
         return self._held is not None and health.needs_inspection(self._held)
 
-    def inspection(self) -> health.Inspection:
-        return health.Inspection(self._database(wait=False))
+    def inspection(self) -> health.FileInspection:
+        return health.FileInspection(self._database(wait=False))
 
     def idle_tasks(self) -> Sequence[IdleTask]:
         return (GiveBack(self), Checkpoint(self))
