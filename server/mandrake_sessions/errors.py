@@ -14,7 +14,7 @@
         └── StorageFailure      opening, reading or writing failed; see StorageReason
             ├── Unreadable      … one value, row or table of the file is odd, the rest is fine
             │   └── StrangePart … another program put something on our tables
-            └── FileMoved       … because somebody deleted, replaced or moved the file
+            └── StoreMoved      … because somebody deleted, replaced or moved the store
 
 Every message says what was wrong, with which value, and what to do. It does so in Python's words; ``worded`` gives it
 in the words of another reader (``protocol/words.py``). ``protocol/errors.py`` gives each its code.
@@ -282,13 +282,13 @@ class StrangePart(Unreadable):
         self.entity, self.entity_id = kind, name
 
 
-class FileMoved(StorageFailure):
-    """Somebody deleted, replaced or moved the open file, so the operation was not done in the file that has the name
-    now. The next call opens that file; try again."""
+class StoreMoved(StorageFailure):
+    """Somebody deleted, replaced or moved the open store, so the operation was not done in the store that has the name
+    now. The next call opens that one; try again."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
             StorageReason.IO,
-            lambda words: f"database {path}: the file was deleted, replaced or moved just now; {words.again}",
+            lambda words: f"database {path}: it was deleted, replaced or moved just now; {words.again}",
             path,
         )

@@ -87,7 +87,7 @@ class ListenerThread:
         if self._store_id != store_id:
             self._position = self._store.reopened_at
             self._logger.warning(
-                "the file was deleted or replaced: listeners receive the changes of another store from now on"
+                "the store was deleted or replaced: listeners receive the changes of another store from now on"
             )
             with self._lock:
                 self._listeners = {key: (0, listener) for key, (_, listener) in self._listeners.items()}

@@ -319,13 +319,13 @@ def test_a_running_server_goes_on_on_the_restored_file(workspace: Path, backup: 
 _MAKER = """
 import sys
 from mandrake_sessions import SessionManager
-from mandrake_sessions.errors import FileMoved
+from mandrake_sessions.errors import StoreMoved
 with SessionManager(sys.argv[1], busy_timeout=20) as manager:
     n = 0
     while True:
         try:
             manager.create_session(title=f"made {n}")
-        except FileMoved:
+        except StoreMoved:
             continue
         print(n, flush=True)
         n += 1

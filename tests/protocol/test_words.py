@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mandrake_sessions import SessionManager
-from mandrake_sessions.errors import Busy, FileMoved, NotFound, SessionsError, StrangePart, Unreadable
+from mandrake_sessions.errors import Busy, NotFound, SessionsError, StoreMoved, StrangePart, Unreadable
 from mandrake_sessions.model import TurnStatus
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.errors import error_object
@@ -64,7 +64,7 @@ def test_stores(database: Path, tmp_path: Path) -> None:
     mend = ("`maintenance.repair`", "`mandrake-sessions doctor --fix`")
     check(Unreadable("turn", UNKNOWN, "it is odd"), f"Run {mend[0]}, which", f"Run {mend[1]}, which")
     check(StrangePart("trigger", "t"), f"{mend[0]} takes it away", f"{mend[1]} takes it away")
-    check(FileMoved("a.sqlite"), "just now; try again", "just now; send it again")
+    check(StoreMoved("a.sqlite"), "just now; try again", "just now; send it again")
     check(damaged("odd", "a b"), "(`maintenance.restore`)", "(mandrake-sessions restore --database 'a b' BACKUP)")
     check(
         unsupported("a", "no"),

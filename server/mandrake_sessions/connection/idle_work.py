@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from mandrake_sessions.connection.runner import ThreadRunner
 from mandrake_sessions.connection.runners import Runners
-from mandrake_sessions.errors import Busy, FileMoved, NotOpen, SessionsError
+from mandrake_sessions.errors import Busy, NotOpen, SessionsError, StoreMoved
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.operations.housekeeping import Housekeeper, housekeeper
@@ -70,7 +70,7 @@ class IdleWork:
             try:
                 found = bool(interrupt_orphans(manager.store, wait=False)) or found
                 self._worked(manager, _ORPHANS)
-            except (Busy, FileMoved):
+            except (Busy, StoreMoved):
                 continue
             except Exception as error:
                 self._failed(manager, _ORPHANS, error)
@@ -100,7 +100,7 @@ class IdleWork:
                 try:
                     pauses.append(keeper.step(wait=False))
                     self._worked(manager, _IDLE_WORK, number)
-                except (Busy, FileMoved):
+                except (Busy, StoreMoved):
                     pauses.append(BUSY_HOUSE_SECONDS)
                 except Exception as error:
                     self._failed(manager, _IDLE_WORK, error, number)
@@ -123,7 +123,7 @@ class IdleWork:
             try:
                 pauses.append(indexer.step(wait=False))
                 self._worked(manager, _SEARCH)
-            except (Busy, FileMoved, NotOpen):
+            except (Busy, StoreMoved, NotOpen):
                 pauses.append(BUSY_HOUSE_SECONDS)
             except Exception as error:
                 self._failed(manager, _SEARCH, error)

@@ -7,7 +7,7 @@ import threading
 import time
 
 from mandrake_sessions.connection.runners import Runners
-from mandrake_sessions.errors import Busy, Cancelled, FileMoved, SessionsError
+from mandrake_sessions.errors import Busy, Cancelled, SessionsError, StoreMoved
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.store.interface import Inspection
@@ -76,7 +76,7 @@ class _StoreInspection:
 
     def _try_later(self, error: Exception) -> None:
         self._due = time.monotonic() + FAULTY_LOOK
-        if not isinstance(error, Busy | FileMoved | Cancelled) and self._failed != str(error):
+        if not isinstance(error, Busy | StoreMoved | Cancelled) and self._failed != str(error):
             self._failed = str(error)
             logger.warning("the store could not be looked through, it will be tried again: %s", error)
 

@@ -21,7 +21,7 @@ from mandrake_sessions.connection.runner import Runner
 from mandrake_sessions.connection.runners import CallRunners
 from mandrake_sessions.connection.waiting_queue import WaitingQueue
 from mandrake_sessions.connection.writes import WriteGroups, is_long, take_writes
-from mandrake_sessions.errors import Busy, Cancelled, FileMoved
+from mandrake_sessions.errors import Busy, Cancelled, StoreMoved
 from mandrake_sessions.handlers.context import SubscriptionContext
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.methods import Access
@@ -211,20 +211,20 @@ class Lane:
             if self._lock.busy is not None:
                 self._lock.over()
             then(group, outcome)
-        elif isinstance(outcome, Busy | FileMoved) and not self._abandoned:
+        elif isinstance(outcome, Busy | StoreMoved) and not self._abandoned:
             self._wait(group, outcome)
         else:
             self._lock.over()
             for call in group:
                 self._finish(call, as_seen_by(call, outcome))
 
-    def _wait(self, group: list[Call], reason: Busy | FileMoved) -> None:
+    def _wait(self, group: list[Call], reason: Busy | StoreMoved) -> None:
         """Put back what could not be done now. A call that has used up its budget for a lock gets `busy`."""
         self._put_back(group)
         first = next((call for call in group if not call.answered), None)
         if first is None:
             return
-        if isinstance(reason, FileMoved):
+        if isinstance(reason, StoreMoved):
             if first.place is not None:
                 self._context.opener.open(first.place)
             return

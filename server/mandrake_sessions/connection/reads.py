@@ -70,7 +70,7 @@ def take_reads(queue: WaitingQueue, place: StorePlace, most: int) -> list[Call]:
 
 
 def take_snapshot(manager: SessionManager, subscriptions: ConnectionSubscriptions) -> Snapshot:
-    """The state that a read is about. Raises Busy, FileMoved."""
+    """The state that a read is about. Raises Busy, StoreMoved."""
     snapshot = manager.snapshot(wait=False)
     try:
         subscriptions.was_given(manager, snapshot.last_seq())
@@ -84,7 +84,7 @@ def read_group(
     group: list[Call], manager: SessionManager, subscriptions: ConnectionSubscriptions, group_seconds: float
 ) -> list[Answer | Exception]:
     """Answer short reads from one snapshot: the first of them, as many as there is time for. One that turns out to be
-    long ends the group; its ``is_long`` says so then. Raises Busy and FileMoved, with nothing done."""
+    long ends the group; its ``is_long`` says so then. Raises Busy and StoreMoved, with nothing done."""
     outcomes: list[Answer | Exception] = []
     with take_snapshot(manager, subscriptions):
         until = time.monotonic() + group_seconds

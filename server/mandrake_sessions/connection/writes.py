@@ -14,7 +14,7 @@ from mandrake_sessions.connection.call import Call
 from mandrake_sessions.connection.duration import may_take_long
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.connection.waiting_queue import WaitingQueue
-from mandrake_sessions.errors import Busy, Cancelled, FileMoved, TakesLong
+from mandrake_sessions.errors import Busy, Cancelled, StoreMoved, TakesLong
 from mandrake_sessions.large_work import LargeWork
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.converter import structure_params, structure_plain
@@ -63,7 +63,7 @@ class WriteGroups:
     and room for: encoded answers, receipts of appends, or exceptions. Of none, where the first turns out to be about
     something large: ``is_long`` says so then.
 
-    Raises Busy and FileMoved, with nothing done.
+    Raises Busy and StoreMoved, with nothing done.
     """
 
     def __init__(self, subscriptions: ConnectionSubscriptions, group_seconds: float) -> None:
@@ -77,7 +77,7 @@ class WriteGroups:
             # The lock was held a moment ago: nothing is prepared before it is ours.
             with manager.transaction(appends_only=_are_appends(group), wait=False):
                 return self._write(group, manager)
-        except (Busy, FileMoved):
+        except (Busy, StoreMoved):
             raise
         except Cancelled as error:
             # The server has to end now.
@@ -96,7 +96,7 @@ class WriteGroups:
             with work:
                 outcome = answer(call, manager, self._subscriptions.prepare(manager))
             self._subscriptions.was_given(manager, manager.store.last_seq())
-        except (Busy, FileMoved):
+        except (Busy, StoreMoved):
             raise
         except Exception as error:
             return [error]
@@ -154,7 +154,7 @@ class WriteGroups:
             try:
                 with manager.transaction(wait=False):
                     outcome = self._attempt(call, manager)
-            except (Busy, FileMoved):
+            except (Busy, StoreMoved):
                 if outcomes:
                     break
                 raise

@@ -17,7 +17,7 @@ from typing import Any, Unpack
 from attrs import frozen
 
 from mandrake_sessions import rules
-from mandrake_sessions.errors import FileMoved, InvalidValue, SessionsError, TooLarge
+from mandrake_sessions.errors import InvalidValue, SessionsError, StoreMoved, TooLarge
 from mandrake_sessions.fields import NewFork
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.large_work import LargeWork
@@ -163,7 +163,7 @@ def _fork_in_steps(store: EntityStore, sql: Sql, fork: _Fork) -> Session:
         while waiting:
             check_wanted()
             if store.reconnects != reconnects:
-                raise FileMoved(sql.path)
+                raise StoreMoved(sql.path)
             with LargeWork(as_writer=True):
                 held = _step(store, copy, waiting)
                 began = time.monotonic()
@@ -199,7 +199,7 @@ def _step(store: EntityStore, copy: Copy, waiting: deque[Part]) -> float:
         began = time.monotonic()
         if not hidden.write_parts(tx, copy, _for_a_moment(waiting, began + STEP_SECONDS)):
             # The file is another one now, or somebody has taken this process for dead.
-            raise FileMoved(tx.sql.path)
+            raise StoreMoved(tx.sql.path)
     return time.monotonic() - began
 
 
@@ -236,7 +236,7 @@ def _remove(store: EntityStore, pk: int) -> None:
 
 
 def _show(tx: Transaction, fork: _Fork, copy: Copy) -> Session:
-    """The last step. Raises FileMoved where the copy is gone."""
+    """The last step. Raises StoreMoved where the copy is gone."""
     has_parent = sessions.is_there(tx.sql, fork.session_id)
     has_round = has_parent and fork.through is not None and rounds.id_in_use(tx.sql, rounds.Part.ROUND, fork.through[1])
     columns = {
@@ -247,7 +247,7 @@ def _show(tx: Transaction, fork: _Fork, copy: Copy) -> Session:
     }
     seq = hidden.show(tx, copy, columns, fork.create_hash)
     if seq is None:
-        raise FileMoved(tx.sql.path)
+        raise StoreMoved(tx.sql.path)
     changes.record_session_change(tx, seq, ChangeKind.SESSION_CREATED, copy.pk)
     return sessions.session_by_pk(tx.sql, copy.pk).session
 

@@ -202,7 +202,7 @@ _DESCRIPTIONS: dict[type[Exception], Callable[[Any], _Description]] = {
     errors.Conflict: _conflict,
     errors.Cancelled: lambda _: _Description(REQUEST_CANCELLED, "cancelled", {}),
     errors.Busy: _busy,
-    errors.FileMoved: lambda error: _Description(
+    errors.StoreMoved: lambda error: _Description(
         STORAGE, "storage", {"reason": error.reason.value, "path": error.path}, retryable=True
     ),
     errors.Unreadable: lambda error: _Description(

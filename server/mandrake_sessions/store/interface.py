@@ -230,7 +230,7 @@ class EntityStore(Protocol):
     """What the operations on entities need: states to read, and transactions to write in.
 
     All of it raises NotOpen, StorageFailure and Busy. With ``wait=False`` a lock of another process is Busy at once,
-    and a store that has to be opened again is FileMoved.
+    and a store that has to be opened again is StoreMoved.
     """
 
     @property

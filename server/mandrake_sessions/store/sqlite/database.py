@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from contextlib import suppress
 
-from mandrake_sessions.errors import Busy, FileMoved, StorageFailure, StorageReason, StoreError
+from mandrake_sessions.errors import Busy, StorageFailure, StorageReason, StoreError, StoreMoved
 from mandrake_sessions.store.interface import CommitHook
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.diagnosis import Diagnosis
@@ -88,7 +88,7 @@ class Database:
         """Called under ``lock`` after each commit, before it is acknowledged.
 
         Raises:
-            FileMoved: what was committed is not in the file that the name leads to now.
+            StoreMoved: what was committed is not in the file that the name leads to now.
         """
         if self.identity.is_found:
             self.diagnosis.raise_if_emptied()
@@ -98,9 +98,9 @@ class Database:
         lost = self.identity.lost()
         content = self.identity.content
         if DATABASE in lost or self.identity.is_linked_elsewhere:
-            raise FileMoved(self.path)
+            raise StoreMoved(self.path)
         if content.is_overwritten and not (content.is_small and content.is_unchanged()):
-            raise FileMoved(self.path)
+            raise StoreMoved(self.path)
         # Saving would write old pages into a file that is just being written over.
         self.diagnosis.raise_if_emptied()
         try:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mandrake_sessions.errors import FileMoved, StorageFailure, StorageReason, Unreadable
+from mandrake_sessions.errors import StorageFailure, StorageReason, StoreMoved, Unreadable
 from mandrake_sessions.files import whose
 from mandrake_sessions.store.oddities import Oddities
 from mandrake_sessions.store.sql.values import OddValue
@@ -58,7 +58,7 @@ class Diagnosis:
         known = to_domain_error(error, self._path) or self._judged(error)
         if isinstance(known, StorageFailure) and not self._identity.is_found:
             # What was read or written was not the whole of what belongs together.
-            raise FileMoved(self._path) from error
+            raise StoreMoved(self._path) from error
         if isinstance(known, StorageFailure):
             self.raise_if_emptied()
         if isinstance(known, Unreadable):

@@ -11,7 +11,7 @@ import sqlite3
 from contextlib import suppress
 from typing import NamedTuple
 
-from mandrake_sessions.errors import FileMoved
+from mandrake_sessions.errors import StoreMoved
 from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 
@@ -47,7 +47,7 @@ class FileHistory:
         """The newest change as the connection sees it. ``seen``: what was seen before that state was taken.
 
         Raises:
-            FileMoved: the file holds another history.
+            StoreMoved: the file holds another history.
         """
         seq = last_seq(connection)
         # A table that is gone is named by who needs it.
@@ -58,7 +58,7 @@ class FileHistory:
             is_renumbered = at is not None and seen.at is not None and at != seen.at
             if is_another or is_renumbered or seq < seen.seq:
                 self.is_lost = True
-                raise FileMoved(self._path)
+                raise StoreMoved(self._path)
             if self.seen is seen:
                 self.seen = Seen(seq, newest_at, store_id)
         return seq

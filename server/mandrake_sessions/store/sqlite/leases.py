@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mandrake_sessions.errors import FileMoved
+from mandrake_sessions.errors import StoreMoved
 from mandrake_sessions.store.sqlite import directory_lock
 from mandrake_sessions.store.sqlite.failures import os_failure, os_failures
 from mandrake_sessions.store.sqlite.lock_files import (
@@ -73,7 +73,7 @@ class Lease:
         try:
             self._hold_again()
             self._failed = ""
-        except (OSError, FileMoved) as error:
+        except (OSError, StoreMoved) as error:
             if str(error) != self._failed:
                 self._failed = str(error)
                 logger.warning("the locks of the lease on %s could not be taken again: %s", self._database, error)
@@ -149,14 +149,14 @@ def _is_directory(database_path: str, handle: int) -> bool:
 
 
 def take_lease(database_path: str) -> Lease | None:
-    """A new lease; None on systems without leases, or where none can be held. Raises StorageFailure, FileMoved."""
+    """A new lease; None on systems without leases, or where none can be held. Raises StorageFailure, StoreMoved."""
     if fcntl is None:
         return None
     try:
         with os_failures(database_path):
             lease = Lease(database_path)
     except FileNotFoundError as error:
-        raise FileMoved(database_path) from error
+        raise StoreMoved(database_path) from error
     return lease if lease.is_held else None
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from mandrake_sessions.errors import FileMoved
+from mandrake_sessions.errors import StoreMoved
 from mandrake_sessions.files import whose
 from mandrake_sessions.owners import give_to_owner, make_directory
 from mandrake_sessions.store.sqlite.failures import os_failures
@@ -90,11 +90,11 @@ def remove_if_empty(database_path: str) -> None:
 
 
 def make_lock_file(database_path: str, path: Path) -> int:
-    """Create a file at ``path`` and lock it; gives the handle. Raises OSError, FileMoved."""
+    """Create a file at ``path`` and lock it; gives the handle. Raises OSError, StoreMoved."""
     assert fcntl is not None
     for _ in range(_ATTEMPTS):
         if not path.parent.parent.is_dir():
-            raise FileMoved(database_path)
+            raise StoreMoved(database_path)
         with suppress(FileNotFoundError), _run_directory(path.parent, make=True) as directory:
             with suppress(FileNotFoundError):
                 os.unlink(path.name, dir_fd=directory)

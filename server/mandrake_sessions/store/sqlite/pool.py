@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from mandrake_sessions.errors import FileMoved
+from mandrake_sessions.errors import StoreMoved
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sqlite.database import Database
 from mandrake_sessions.store.sqlite.identity import DATABASE, SHM, SUFFIXES, WAL, FileIdentity, FileKey, file_key
@@ -187,7 +187,7 @@ def _acquire(name: str, settings: StoreSettings, *, again: bool) -> Database:
             database.identity.follow(name)
             database.references += 1
             return database
-    raise FileMoved(name)
+    raise StoreMoved(name)
 
 
 def _opened(path: str, settings: StoreSettings) -> Database | None:

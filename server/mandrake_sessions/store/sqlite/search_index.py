@@ -16,7 +16,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from mandrake_sessions.errors import Busy, FileMoved, StorageFailure, StorageReason
+from mandrake_sessions.errors import Busy, StorageFailure, StorageReason, StoreMoved
 from mandrake_sessions.files import explain
 from mandrake_sessions.store.search import IndexLost
 from mandrake_sessions.store.sqlite.connect import StoreConnection, connect, is_wal
@@ -108,7 +108,7 @@ class SqliteSearchIndex:
                 self._note(error, opened.path)
             raise storage_failure(error, str(directory_of(self._path)), "search index") from error
         except FileNotFoundError as error:
-            raise FileMoved(self._path) from error
+            raise StoreMoved(self._path) from error
         finally:
             self._writing.release()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from sqlite3 import Connection
 
-from mandrake_sessions.errors import FileMoved
+from mandrake_sessions.errors import StoreMoved
 from mandrake_sessions.files import file_size
 from mandrake_sessions.store.sqlite.database import Database, lock
 from mandrake_sessions.store.sqlite.retry import retry_while_locked
@@ -35,14 +35,14 @@ def give_back(tx: SqliteTransaction) -> bool:
 
 def checkpoint(database: Database, budget: float) -> None:
     """Copy the -wal into the file and empty it, unless another connection reads from it now. A -wal never shrinks by
-    itself. Raises Busy, StorageFailure and FileMoved."""
+    itself. Raises Busy, StorageFailure and StoreMoved."""
     if not database.diagnosis.may_be_written or not file_size(database.path + "-wal"):
         return
     lock(database, budget)
     try:
         database.identity.content.wal.sync()
         if not database.identity.is_found:
-            raise FileMoved(database.path)
+            raise StoreMoved(database.path)
         with database.diagnosis.domain_errors():
             retry_while_locked(lambda: empty_wal(database.writer), budget, database.path)
             # The content of the file now comes from this process. Later nobody could distinguish it from other

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Literal
 
-from mandrake_sessions.errors import Busy, FileMoved, NotOpen, StorageFailure, StorageReason, Unreadable
+from mandrake_sessions.errors import Busy, NotOpen, StorageFailure, StorageReason, StoreMoved, Unreadable
 from mandrake_sessions.store.interface import CommitHook, IdleTask, StoreFacts, StoreState
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sql.seq import last_seq
@@ -118,7 +118,7 @@ class SqliteStore:
 
         Raises:
             NotOpen: ``open`` was not called, or ``close`` was.
-            FileMoved: with ``wait=False``, if it would have to open the file again, which may take long.
+            StoreMoved: with ``wait=False``, if it would have to open the file again, which may take long.
         """
         held = self._held
         if held is not None and (held.running is not None or reads_snapshot(held) or _is_current(held)):
@@ -126,7 +126,7 @@ class SqliteStore:
         if not self._wanted_open:
             raise NotOpen(f"the store {self._path} is not open; call init(), or use `with SessionManager(…)`")
         if not wait:
-            raise FileMoved(self._path)
+            raise StoreMoved(self._path)
         self.open()
         return self._database()
 

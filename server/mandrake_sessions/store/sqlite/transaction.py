@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
-from mandrake_sessions.errors import FileMoved, StorageReason
+from mandrake_sessions.errors import StorageReason, StoreMoved
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sql.seq import last_seq
@@ -78,7 +78,7 @@ class _Outermost:
     def _begin(self, database: Database) -> SqliteTransaction:
         if not database.is_usable:
             # While this thread waited, another one has closed the file, to open it again.
-            raise FileMoved(database.path)
+            raise StoreMoved(database.path)
         diagnosis = database.diagnosis
         if diagnosis.read_only is not None or diagnosis.failure is not None:
             database.check_writable()
@@ -91,7 +91,7 @@ class _Outermost:
         try:
             if database.busy_retries != retries and not database.identity.is_same:
                 # While it waited for the lock, other processes may have begun another -shm, in which none holds it.
-                raise FileMoved(database.path)
+                raise StoreMoved(database.path)
             if database.identity.content.is_emptied:
                 diagnosis.raise_if_emptied()
             _catch_up(database)
@@ -133,7 +133,7 @@ class _Outermost:
         identity = database.identity
         if not ((self._appends_only and identity.was_just_found) or identity.content.is_wal_whole):
             # The COMMIT might copy what is not there into the database.
-            raise FileMoved(database.path)
+            raise StoreMoved(database.path)
         database.control.execute("COMMIT")
         database.check_in_place()
         database.cache.last_seq = seq

@@ -25,7 +25,7 @@ class CommitWatch:
         self.fileno = watch_file(f"{database.path}-wal", MODIFIED | ATTRIBUTES | RENAMED)
 
     def moved(self) -> bool:
-        """Whether there was a commit since the last look (by any connection but this one). Raises FileMoved: the file
+        """Whether there was a commit since the last look (by any connection but this one). Raises StoreMoved: the file
         holds another history."""
         history = self._database.history
         seen = history.seen
