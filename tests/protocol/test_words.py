@@ -86,7 +86,7 @@ def test_the_database_of_another_program(database: Path) -> None:
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     error = raised(SessionManager(tmp_path / "file" / "store" / "db.sqlite").init)
-    check(error, "name another with db_path", "name another with --database")
+    check(error, "name a file with db_path", "name a file with --database")
 
 
 def test_the_directory_of_a_workspace_that_cannot_be_made(workspace: Path) -> None:

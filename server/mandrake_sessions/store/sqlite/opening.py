@@ -81,7 +81,7 @@ def prepare(path: str, settings: StoreSettings, *, again: bool) -> None:
     except OSError as error:
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,
-            _named_otherwise(f"Failed to create database directory {directory}: {explain(error, directory)}"),
+            _or_elsewhere(f"Failed to create database directory {directory}: {explain(error, directory)}"),
             path,
         ) from error
     if not os.path.exists(path):  # noqa: PTH110
@@ -287,8 +287,8 @@ def check_identity(connection: sqlite3.Connection, path: str) -> None:
         )
 
 
-def _named_otherwise(what: str) -> Wording:
-    return lambda words: f"{what}; name another with {words.setting('db_path')}"
+def _or_elsewhere(what: str) -> Wording:
+    return lambda words: f"{what}; check it, or name a file with {words.setting('db_path')}"
 
 
 def reason_not_to_write(connection: sqlite3.Connection, path: str) -> StorageReason | None:
