@@ -60,8 +60,9 @@ $(VENV)/ready-to-run: pyproject.toml scripts/bootstrap
 	scripts/bootstrap $(VENV)
 	@touch $@
 
-$(VENV)/ready-to-check: $(VENV)/ready-to-run
+$(VENV)/ready-to-check: $(VENV)/ready-to-run tests/generators/package-lock.json scripts/node_tools
 	$(BIN)/python -m pip install --quiet --group dev
+	scripts/node_tools $(VENV)
 	@touch $@
 
 clean: ## Delete everything that the other targets made.

@@ -99,7 +99,7 @@ class _Builder:
         """A definition of this name for a type; for one that has another name, one that leads there."""
         schema = self.schema(kind)
         if schema != _reference(name):
-            self.definitions[name] = schema
+            self.definitions[name] = _described(schema, {})
         return _reference(name)
 
     def pair(self, name: str, described: Schema) -> Schema:

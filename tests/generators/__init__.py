@@ -1,0 +1,1 @@
+"""Generators of code and the public meta-schema, on what docs/ and rpc.discover give."""
