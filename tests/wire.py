@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
+import declared
+
 Framing = Literal["lines", "headers"]
 Message = dict[str, Any]
 
@@ -33,6 +35,7 @@ class Failed(AssertionError):
 
     def __init__(self, method: str, error: Message) -> None:
         super().__init__(f"{method}: {error}")
+        declared.check(method, error)
         self.error = error
         self.code = error["code"]
         self.data = error["data"]
