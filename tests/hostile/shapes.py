@@ -111,7 +111,7 @@ def example(method: str, ids: Ids) -> dict[str, Any]:
     usual: dict[str, Any] = {
         "sessionId": ids.session, "roundId": ids.round, "requestId": ids.request, "responseId": ids.response,
         "turnId": ids.turn, "subscriptionId": UNKNOWN, "content": "?", "metadata": {}, "status": "open",
-        "toolCallId": "c",
+        "toolCallId": "c", "query": "what", "format": "jsonl",
     }  # fmt: skip
     return given | {name: usual[name] for name in required(method) if name not in given}
 
