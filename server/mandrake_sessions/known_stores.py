@@ -7,8 +7,6 @@ does not answer.
 from __future__ import annotations
 
 import logging
-import os
-import stat
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -16,7 +14,8 @@ from attrs import evolve, frozen
 
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.ids import now_ms
-from mandrake_sessions.store.engines import Register, RegisteredStore, RegisterFault, Visit, file_of, is_own
+from mandrake_sessions.owners import may_be_own
+from mandrake_sessions.store.engines import Register, RegisteredStore, RegisterFault, Visit, find_file
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.time_limits import Job, LimitedWork, in_time
 from mandrake_sessions.workspaces import register_of_stores
@@ -117,29 +116,32 @@ class _Look:
         return Job(self.store.path, self._look, self._visit.interrupt)
 
     def _look(self) -> None:
-        try:
-            found = os.stat(self.store.path)  # noqa: PTH116
-        except (OSError, ValueError):
-            return
-        if not stat.S_ISREG(found.st_mode) or found.st_size == 0 or not is_own(found, self.store.owner):
+        found = find_file(self.store.path)
+        if found is None or not may_be_own(found.owner, self.store.owner):
             return
         store_id = self.store.store_id
-        if self._expected != file_of(found):
+        if self._expected != found.name:
             # Another store may be there by now.
             try:
                 store_id = self._visit.run(lambda visited: visited.store_id) or store_id
             except (SessionsError, OSError) as error:
                 logger.debug("%s cannot be looked at: %s", self.store.path, error)
-        self.store = evolve(self.store, store_id=store_id, available=True, file=file_of(found))
+        used_at = self.store.last_used_at or min(now_ms(), found.changed_at)
+        self.store = evolve(self.store, store_id=store_id, last_used_at=used_at, available=True, file=found.name)
 
 
 def _open_one(store: OpenStore) -> KnownStore:
     place = store.place
-    try:
-        file = file_of(os.stat(place.path))  # noqa: PTH116
-    except (OSError, ValueError):
-        file = None
-    return KnownStore(store.store_id, place.scope, place.workspace, place.path, store.used_at, file=file, open_at=place)
+    found = find_file(place.path)
+    return KnownStore(
+        store.store_id,
+        place.scope,
+        place.workspace,
+        place.path,
+        store.used_at,
+        file=None if found is None else found.name,
+        open_at=place,
+    )
 
 
 def _registered_one(store: RegisteredStore) -> KnownStore:
@@ -155,15 +157,8 @@ def _registered_one(store: RegisteredStore) -> KnownStore:
 
 
 def _unregistered(place: StorePlace) -> KnownStore:
-    return KnownStore("", place.scope, place.workspace, place.path, _changed_at(place.path))
-
-
-def _changed_at(path: str) -> int:
-    """When nobody noted when a store was used last: when its file changed."""
-    try:
-        return min(now_ms(), max(0, int(os.stat(path).st_mtime_ns // 1_000_000)))  # noqa: PTH116
-    except (OSError, ValueError):
-        return 0
+    """One that nobody has noted: when its file changed is when it was used last."""
+    return KnownStore("", place.scope, place.workspace, place.path, 0)
 
 
 def _each_once(found: list[KnownStore]) -> list[KnownStore]:
@@ -188,12 +183,10 @@ def _each_once(found: list[KnownStore]) -> list[KnownStore]:
 def noted(store: OpenStore, now: int) -> RegisteredStore | None:
     """What the register is told of an open store; None for one that is no file."""
     place = store.place
-    try:
-        found = os.stat(place.path)  # noqa: PTH116
-    except (OSError, ValueError):
+    found = find_file(place.path)
+    if found is None:
         return None
-    workspace = place.workspace
-    return RegisteredStore(place.path, store.store_id, place.scope, workspace, file_of(found), found.st_uid, now)
+    return RegisteredStore(place.path, store.store_id, place.scope, place.workspace, found.name, found.owner, now)
 
 
 def each_is_there(stores: Iterable[RegisteredStore]) -> Callable[[RegisteredStore], bool | None]:
@@ -201,13 +194,7 @@ def each_is_there(stores: Iterable[RegisteredStore]) -> Callable[[RegisteredStor
     answers: dict[str, bool] = {}
 
     def look(path: str) -> None:
-        try:
-            answers[path] = stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
-        except (FileNotFoundError, NotADirectoryError):
-            answers[path] = False
-        except (OSError, ValueError):
-            # Its disk may come back.
-            answers[path] = False
+        answers[path] = find_file(path) is not None
 
     LimitedWork([Job(store.path, partial(look, store.path)) for store in stores], LOOK_SECONDS, ALL_LOOKS_SECONDS).run()
     return lambda store: answers.get(store.path)

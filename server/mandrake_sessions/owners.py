@@ -18,6 +18,14 @@ def is_root() -> bool:
     return _CHANGES_OWNERS and os.geteuid() == 0
 
 
+def may_be_own(owner: int, expected: int | None) -> bool:
+    """Whether a file of this owner may be one that this user has made: its own; for root the one of ``expected`` too,
+    or anybody's where that is not known."""
+    if not _CHANGES_OWNERS:
+        return True
+    return owner == os.geteuid() or (is_root() and expected in (None, owner))
+
+
 def give_to_owner(handle: int, like: str) -> None:
     """Give an open file or directory that this process created to the owner of ``like``. If ``like`` does not exist,
     the owner of its directory gets it."""

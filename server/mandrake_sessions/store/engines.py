@@ -9,9 +9,9 @@ from mandrake_sessions.store.interface import EntityStore, Store
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sqlite.absent import EmptyStore, is_there, may_make
 from mandrake_sessions.store.sqlite.build import sqlite_version
-from mandrake_sessions.store.sqlite.register import Register, RegisteredStore, RegisterFault, file_of
+from mandrake_sessions.store.sqlite.register import Register, RegisteredStore, RegisterFault, find_file
 from mandrake_sessions.store.sqlite.store import SqliteStore
-from mandrake_sessions.store.sqlite.visiting import Visit, VisitedStore, is_own
+from mandrake_sessions.store.sqlite.visiting import Visit, VisitedStore
 from mandrake_sessions.workspaces import path_of_uri
 
 __all__ = [
@@ -21,8 +21,7 @@ __all__ = [
     "Visit",
     "VisitedStore",
     "empty_store",
-    "file_of",
-    "is_own",
+    "find_file",
     "is_there",
     "may_make",
     "path_or_name",

@@ -19,7 +19,7 @@ from attrs import frozen
 
 from mandrake_sessions.errors import Busy
 from mandrake_sessions.files import explain
-from mandrake_sessions.owners import is_root, make_directory
+from mandrake_sessions.owners import make_directory, may_be_own
 from mandrake_sessions.store.sqlite.backup import create_private_file
 from mandrake_sessions.store.sqlite.failures import primary_code
 from mandrake_sessions.store.sqlite.immediate import immediate
@@ -60,7 +60,8 @@ class RegisterFault(Exception):
 @frozen
 class RegisteredStore:
     """A store as the register has it. ``path``: the one by which it was used last. ``file``: what told its file from
-    others then (``file_of``), ``owner`` the user that it belonged to. ``gone_since``: when it was first found gone."""
+    others then (``FoundFile.name``), ``owner`` the user that it belonged to. ``gone_since``: when it was first found
+    gone."""
 
     path: str
     store_id: str
@@ -72,9 +73,25 @@ class RegisteredStore:
     gone_since: int | None = None
 
 
-def file_of(found: os.stat_result) -> str:
-    """What tells a file from every other of this machine."""
-    return f"{found.st_dev}:{found.st_ino}"
+@frozen
+class FoundFile:
+    """The file of a store. ``name``: what tells it from every other of this machine; ``changed_at``: when it was
+    written to last, in milliseconds."""
+
+    name: str
+    owner: int
+    changed_at: int
+
+
+def find_file(path: str) -> FoundFile | None:
+    """None where there is no store: no file, or an empty one, or one that cannot be looked at."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(found.st_mode) or found.st_size == 0:
+        return None
+    return FoundFile(f"{found.st_dev}:{found.st_ino}", found.st_uid, max(0, found.st_mtime_ns // 1_000_000))
 
 
 class Register:
@@ -180,7 +197,7 @@ class Register:
             raise self._unusable(error) from error
         if not stat.S_ISREG(found.st_mode):
             raise RegisterFault(f"the register of stores {self.path} is no file; remove it, and servers make a new one")
-        if hasattr(os, "geteuid") and found.st_uid != os.geteuid() and not is_root():
+        if not may_be_own(found.st_uid, None):
             raise RegisterFault(f"the register of stores {self.path} belongs to another user; it is not used")
         return True
 

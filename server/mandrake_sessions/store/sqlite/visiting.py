@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from attrs import frozen
 
 from mandrake_sessions.errors import Cancelled, StorageFailure, StorageReason, Unreadable
 from mandrake_sessions.files import file_size
-from mandrake_sessions.owners import is_root
+from mandrake_sessions.owners import may_be_own
 from mandrake_sessions.store.interface import Transaction
 from mandrake_sessions.store.sql.changes import store_id
 from mandrake_sessions.store.sql.seq import last_seq
@@ -150,7 +149,7 @@ class Visit:
             raise _gone(self.path) from error
         if found.st_size == 0 and not file_size(self.path + WAL):
             raise _gone(self.path)
-        if not is_own(found, self._owner):
+        if not may_be_own(found.st_uid, self._owner):
             raise cannot_open(self.path, "it belongs to another user")
         inside = own_directory(Path(self.path)) if os.path.basename(self.path) == DATABASE_NAME else None  # noqa: PTH119
         check_links(self.path, None if inside is None else str(inside))
@@ -184,14 +183,6 @@ class Visit:
         finally:
             with self._state:
                 self._connection = None
-
-
-def is_own(found: os.stat_result, owner: int | None = None) -> bool:
-    """Whether a file is one that this user may have made a store of: its own; for root the one of ``owner``, if that is
-    known."""
-    if not hasattr(os, "getuid") or not stat.S_ISREG(found.st_mode):
-        return True
-    return found.st_uid == os.getuid() or (is_root() and owner in (None, found.st_uid))
 
 
 def _check_schema(connection: StoreConnection, path: str) -> None:
