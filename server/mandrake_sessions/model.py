@@ -457,6 +457,32 @@ class AllSessions:
 
 
 @frozen
+class HitOfStore(SearchHit):
+    """A text that was found, with the store that it is in."""
+
+    store: StoreRef
+    """The store that it is in."""
+
+
+@frozen
+class AllHits:
+    """The answer with ``scope: "all"``: what was found in every store. First come the best hits of each store, then
+    the second best, and so on; of two with one rank the lower ``store_id``."""
+
+    hits: list[HitOfStore]
+    """The hits of this page."""
+    next_cursor: str | None
+    seq: None
+    """Null: the stores have each their own."""
+    store_id: None
+    """Null: each hit has its ``store``."""
+    pending: int
+    """How many turns of all these stores were not searched, as for one store."""
+    unavailable: list[UnavailableStore]
+    """The stores that could not be searched."""
+
+
+@frozen
 class RoundPage:
     """Rounds of a session by ``index``."""
 

@@ -373,3 +373,60 @@ def test_usage_of_all_stores_is_the_sum(desk: Desk) -> None:
         shutil.rmtree(desk.workspace("b"))
         rest = wire.request("session/usage", scope="all")
         assert (rest["turns"], reasons(rest)) == (4, {"b": "open"})
+
+
+def say(wire: Wire, *texts: str) -> str:
+    """A session in which the agent says these; the server has found the last of them when this returns."""
+    session: str = wire.request("session/create", title="untitled")["id"]
+    for text in texts:
+        made = wire.request("round/create", sessionId=session, content="?")
+        wire.request("turn/create", responseId=made["response"]["id"], content=text, status="completed")
+    deadline = time.monotonic() + 30
+    while wire.request("session/search", query=texts[-1], sessionId=session)["pending"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return session
+
+
+def found(wire: Wire, limit: int, **params: Any) -> list[Message]:
+    """Every hit of all stores."""
+    hits: list[Message] = []
+    cursor = None
+    while True:
+        page = wire.request("session/search", scope="all", limit=limit, cursor=cursor, **params)
+        assert (page["seq"], page["storeId"], page["unavailable"], page["pending"]) == (None, None, [], 0)
+        hits += page["hits"]
+        cursor = page["nextCursor"]
+        if cursor is None:
+            return hits
+        assert len(page["hits"]) == limit
+
+
+def test_a_search_in_all_stores_joins_hits_by_rank(desk: Desk) -> None:
+    sessions = {}
+    for name, count in (("a", 1), ("b", 5), ("c", 3), ("d", 1)):
+        with desk.serving(name) as wire:
+            word = "walrus" if name != "d" else "else"
+            sessions[name] = say(wire, *[f"{word} {name}{number}" for number in range(count)])
+    before = files(desk.workspace("b"))
+    with desk.serving("a") as wire:
+        names = {store["storeId"]: name for name, store in listed(wire).items()}
+        for limit in (1, 2, 4, 50):
+            hits = found(wire, limit, query="walrus")
+            assert len(hits) == 9
+            assert len({(hit["store"]["storeId"], hit["turnId"]) for hit in hits}) == 9
+            by_rank = [names[hit["store"]["storeId"]] for hit in hits]
+            assert set(by_rank[:3]) == {"a", "b", "c"}
+            assert by_rank[3:] == [*by_rank[3:5], *by_rank[3:5], "b", "b"]
+            assert set(by_rank[3:5]) == {"b", "c"}
+        for name, session in sessions.items():
+            own = [hit for hit in hits if names[hit["store"]["storeId"]] == name]
+            of_one = wire.request("session/search", query="walrus", store=listed(wire)[name]["storeId"])["hits"]
+            assert [{key: value for key, value in hit.items() if key != "store"} for hit in own] == of_one
+            assert all(hit["sessionId"] == session for hit in own)
+        assert len(found(wire, 2, query="walrus", sessionId=sessions["c"])) == 3
+        assert wire.error("session/search", scope="all", query="walrus", sessionId=UNKNOWN)["code"] == -32010
+        cursor = wire.request("session/search", scope="all", query="walrus", limit=1)["nextCursor"]
+        for params in ({"query": "other", "scope": "all"}, {"query": "walrus"}):
+            assert wire.error("session/search", cursor=cursor, **params)["data"]["path"] == "params.cursor"
+    assert files(desk.workspace("b")) == before

@@ -77,10 +77,10 @@ class Methods:
         return result
 
     async def session_search(
-        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.SessionSearch]
-    ) -> model.SearchPage:
+        self, *, where: params.AllStoreParams | None = None, **given: Unpack[params.SessionSearch]
+    ) -> model.SearchPage | model.AllHits:
         """What was said about something, best first."""
-        result: model.SearchPage = await self.call("session/search", given, where)
+        result: model.SearchPage | model.AllHits = await self.call("session/search", given, where)
         return result
 
     async def session_export(

@@ -77,10 +77,10 @@ class SyncMethods:
         return result
 
     def session_search(
-        self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.SessionSearch]
-    ) -> model.SearchPage:
+        self, *, where: params.AllStoreParams | None = None, **given: Unpack[params.SessionSearch]
+    ) -> model.SearchPage | model.AllHits:
         """What was said about something, best first."""
-        result: model.SearchPage = self.call("session/search", given, where)
+        result: model.SearchPage | model.AllHits = self.call("session/search", given, where)
         return result
 
     def session_export(

@@ -9,6 +9,7 @@ from attrs import asdict
 from mandrake_sessions.handlers.context import StoreContext
 from mandrake_sessions.handlers.registry import handle, handle_all
 from mandrake_sessions.model import Export, UnavailableStore
+from mandrake_sessions.operations.joined_search import JoinedSearch
 from mandrake_sessions.operations.joining import JoinedSessions
 from mandrake_sessions.operations.usage import JoinedUsage
 from mandrake_sessions.protocol import methods
@@ -23,6 +24,7 @@ handle(methods.SESSION_UPDATE, lambda context, params: context.manager.update_se
 handle(methods.SESSION_DELETE, lambda context, params: context.manager.delete_session(**params))
 handle(methods.SESSION_HISTORY, lambda context, params: context.manager.history(**params, lazily=True))
 handle(methods.SESSION_SEARCH, lambda context, params: context.manager.search(**params))
+handle_all(methods.SESSION_SEARCH, lambda params: JoinedSearch(**params))
 handle(methods.SESSION_FORK, lambda context, params: context.manager.fork_session(**params))
 
 

@@ -140,7 +140,7 @@ class JoinedSessions:
                 beyond,
                 self._limit + 1,
                 sort=self._sort,
-                changed_until=self._given_seqs.get(_short(store.store_id)),
+                changed_until=self._given_seqs.get(short_id(store.store_id)),
             )
             return self._rows.wanted((self._row_key(store, row), row.weight, (store, row)) for row in found)
 
@@ -175,11 +175,11 @@ class JoinedSessions:
             return None
         moment, store_id, session_id = self._rows.last_key
         gave = {store.store_id for _, _, (store, _) in self._rows} if self._sort == "changed" else set()
-        seqs = {_short(each): self._seqs[each] for each in gave} | dict(self._given_seqs)
+        seqs = {short_id(each): self._seqs[each] for each in gave} | dict(self._given_seqs)
         return encode_joined(_LIST, self._key, JoinedPosition(-moment, store_id, session_id, seqs))
 
 
-def _short(store_id: str) -> str:
+def short_id(store_id: str) -> str:
     """Enough of it to tell it from others in a cursor, of a user with hundreds of stores."""
     return store_id.replace("-", "")[-12:]
 

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
 from attrs import frozen
 
@@ -32,13 +32,15 @@ from mandrake_sessions.paging import (
 from mandrake_sessions.search_query import Query, parse_query
 from mandrake_sessions.search_text import fold
 from mandrake_sessions.snippets import make_snippet
-from mandrake_sessions.store.interface import Sql
+from mandrake_sessions.store.interface import EntityStore, Sql
 from mandrake_sessions.store.search import Found, IndexLost, Part, SearchReader, Within, Words
 from mandrake_sessions.store.sql import changes, documents, sessions
 from mandrake_sessions.store.sql.located import Located, SessionsOfSearch, located, place_of, wanted_sessions
 from mandrake_sessions.store.sql.readable import note
 from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sql.sessions import StoredSession
+
+T = TypeVar("T")
 
 # So many of the latest documents that match are ranked together.
 RANKED = 10_000
@@ -84,7 +86,7 @@ _ROLE_OF = {part: role for role, parts in _ROLES.items() for part in parts}
 
 
 @frozen
-class _Given:
+class Given:
     """What a cursor knows: the index and its last document when the first page was read, and the keys of the hits that
     were given. So none is given twice, however the ranks move meanwhile."""
 
@@ -92,9 +94,15 @@ class _Given:
     last: int = 0
     keys: frozenset[bytes] = frozenset()
 
+    def as_values(self) -> list[Any]:
+        """For a cursor; ``given_of`` reads them."""
+        return [self.index, self.last, base64.b85encode(b"".join(sorted(self.keys))).decode()]
+
 
 @frozen
-class _Weighed:
+class Weighed:
+    """A hit, what tells it from others in a cursor, and about how many bytes it takes in an answer."""
+
     hit: SearchHit
     key: bytes
     weight: int
@@ -115,30 +123,61 @@ class SearchOperations(Operations):
             InvalidValue: a filter or ``limit`` breaks its rule, or ``cursor`` is that of another search.
             StorageFailure: stores of this kind, or this build of SQLite, cannot be searched.
         """
-        given: dict[str, Any] = {"archived": False, **wanted}
-        checked = {name: rules.optional(rules.SEARCH[name])(name, value) for name, value in given.items()}
-        parsed = parse_query(rules.text("query", query))
-        key = [query, *sorted(checked.items())]
-        before = _decode_cursor(cursor, key)
+        asked = ask(query, wanted)
+        before = _decode_cursor(cursor, asked.key)
         limit = check_limit(limit)
-        index = self.store.search
-        if index is None:
-            raise StorageFailure(StorageReason.OPEN, "this kind of store cannot be searched", "")
-        with self._read() as sql:
-            wanted_pk = sessions.get_session(sql, checked["session_id"]).pk if checked.get("session_id") else None
-            search = _Search(sql, parsed, checked, wanted_pk, before)
-            try:
-                with index.reading() as reader:
-                    return search.page(reader, limit, key)
-            except IndexLost:
-                return search.page(None, limit, key)
+        return searched(self.store, asked, before, lambda search, reader: search.page(reader, limit, asked.key))
 
 
-class _Search:
+@frozen
+class Asked:
+    """What is searched for, checked. ``key``: what tells it from other searches."""
+
+    query: Query
+    wanted: Mapping[str, Any]
+    key: list[Any]
+
+
+def ask(query: str, wanted: SearchWanted) -> Asked:
+    """Raises InvalidValue."""
+    given: dict[str, Any] = {"archived": False, **wanted}
+    checked = {name: rules.optional(rules.SEARCH[name])(name, value) for name, value in given.items()}
+    return Asked(parse_query(rules.text("query", query)), checked, [query, *sorted(checked.items())])
+
+
+def searched(entities: EntityStore, asked: Asked, before: Given, take: Callable[[Search, SearchReader | None], T]) -> T:
+    """What ``take`` makes of a search in a store, which sees one state of the store and of its index; without the
+    index, where that is not there or lost. Raises NotFound, StorageFailure."""
+    index = entities.search
+    if index is None:
+        raise StorageFailure(StorageReason.OPEN, "this kind of store cannot be searched", "")
+    with entities.reading() as sql:
+        session_id = asked.wanted.get("session_id")
+        session_pk = None if session_id is None else sessions.get_session(sql, session_id).pk
+        search = Search(sql, asked.query, asked.wanted, session_pk, before)
+        try:
+            with index.reading() as reader:
+                return take(search, reader)
+        except IndexLost:
+            return take(search, None)
+
+
+@frozen
+class FoundHits:
+    """What a search has found. ``hits``: best first, each found when it is asked for; ``index``, ``last``: the index,
+    and its last document when the first page was read; ``pending``: the turns that it lacks."""
+
+    hits: Iterator[Weighed]
+    index: str
+    last: int
+    pending: int
+
+
+class Search:
     """One page of one search."""
 
     def __init__(
-        self, sql: Sql, query: Query, wanted: Mapping[str, Any], session_pk: int | None, before: _Given
+        self, sql: Sql, query: Query, wanted: Mapping[str, Any], session_pk: int | None, before: Given
     ) -> None:
         self._sql = sql
         self._query = query
@@ -155,17 +194,22 @@ class _Search:
         self._given = set(before.keys)
 
     def page(self, reader: SearchReader | None, limit: int, key: Any) -> SearchPage:
-        sql, before = self._sql, self._before
-        seq, store_id = last_seq(sql), changes.store_id(sql)
-        if reader is None or reader.store_id != store_id:
-            return SearchPage([], None, seq, store_id, pending(sql, None))
-        last = before.last if before.index == reader.name else reader.last
-        page, more = take_page(self._hits(reader, last), lambda each: each.weight, limit)
-        keys = before.keys | {each.key for each in page}
-        following = _encode_cursor(key, _Given(reader.name, last, keys)) if more and len(keys) < MAX_HITS else None
-        return SearchPage([each.hit for each in page], following, seq, store_id, pending(sql, reader.progress))
+        seq, store_id = last_seq(self._sql), changes.store_id(self._sql)
+        found = self.found(reader)
+        page, more = take_page(found.hits, lambda each: each.weight, limit)
+        keys = self._before.keys | {each.key for each in page}
+        following = _encode_cursor(key, Given(found.index, found.last, keys)) if more and len(keys) < MAX_HITS else None
+        return SearchPage([each.hit for each in page], following, seq, store_id, found.pending)
 
-    def _hits(self, reader: SearchReader, last: int) -> Iterator[_Weighed]:
+    def found(self, reader: SearchReader | None) -> FoundHits:
+        """``reader``: None without an index."""
+        sql, before = self._sql, self._before
+        if reader is None or reader.store_id != changes.store_id(sql):
+            return FoundHits(iter(()), before.index, before.last, pending(sql, None))
+        last = before.last if before.index == reader.name else reader.last
+        return FoundHits(self._hits(reader, last), reader.name, last, pending(sql, reader.progress))
+
+    def _hits(self, reader: SearchReader, last: int) -> Iterator[Weighed]:
         """Best first, each found when it is asked for."""
         if not self._query.terms:
             return
@@ -212,7 +256,7 @@ class _Search:
         for start in range(0, len(found), FEW):
             yield found[start : start + FEW], scores
 
-    def _as_hits(self, found: list[Found], scores: dict[int, float]) -> Iterator[_Weighed]:
+    def _as_hits(self, found: list[Found], scores: dict[int, float]) -> Iterator[Weighed]:
         places = located(self._sql, self._in_wanted_sessions(found))
         few = [each for each in found if self._is_wanted(places.get(place_of(each)))]
         for each, text in documents.texts_found(self._sql, few):
@@ -237,7 +281,7 @@ class _Search:
                 place.at,
                 session.session,
             )
-            yield _Weighed(hit, key, _FRAME_BYTES + 4 * len(snippet.text) + session.weight)
+            yield Weighed(hit, key, _FRAME_BYTES + 4 * len(snippet.text) + session.weight)
 
     def _in_wanted_sessions(self, found: list[Found]) -> list[Found]:
         unknown = {each.session for each in found} - self._are_wanted.keys()
@@ -266,25 +310,32 @@ def _score(found: Found) -> float:
     return _WEIGHTS[found.part] * _NEARNESS[found.nearness] * (0.4 + 0.6 * found.closeness)
 
 
-def _encode_cursor(key: Any, given: _Given) -> str:
-    keys = base64.b85encode(b"".join(sorted(given.keys))).decode()
-    return encode_values("search", key, given.index, given.last, keys)
+def _encode_cursor(key: Any, given: Given) -> str:
+    return encode_values("search", key, *given.as_values())
 
 
-def _decode_cursor(cursor: str | None, key: Any) -> _Given:
+def _decode_cursor(cursor: str | None, key: Any) -> Given:
     values = decode_values(cursor, "search", key)
     if values is None:
-        return _Given()
+        return Given()
+    given = given_of(values)
+    if given is None:
+        raise not_of_this_list(cursor)
+    return given
+
+
+def given_of(values: Any) -> Given | None:
+    """What ``Given.as_values`` was made of; None for anything else."""
     try:
         index, last, encoded = values
         keys = base64.b85decode(encoded)
     except (TypeError, ValueError):
-        raise not_of_this_list(cursor) from None
+        return None
     is_whole = isinstance(index, str) and type(last) is int and len(keys) % _KEY_BYTES == 0
     if not is_whole or len(keys) > MAX_HITS * _KEY_BYTES + MAX_LIMIT * _KEY_BYTES:
-        raise not_of_this_list(cursor)
+        return None
     each = (keys[start : start + _KEY_BYTES] for start in range(0, len(keys), _KEY_BYTES))
-    return _Given(index, last, frozenset(each))
+    return Given(index, last, frozenset(each))
 
 
 def _key(found: Found) -> bytes:

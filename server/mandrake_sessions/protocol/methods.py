@@ -213,10 +213,11 @@ SESSION_USAGE = _method_of_all(
     "What was used: tokens and costs, rounds, turns and tool calls.",
     not_found=("session",),
 )
-SESSION_SEARCH = _method(
+SESSION_SEARCH = _method_of_all(
     "session/search",
     params.SessionSearch,
     model.SearchPage,
+    model.AllHits,
     LONG_READ,
     "What was said about something, best first.",
     not_found=("session",),
