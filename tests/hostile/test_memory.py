@@ -118,6 +118,7 @@ class Filled:
             ("session/usage", {"groupBy": "cwd", "scope": "all"}),
             ("session/search", {"query": "a", "role": "user"}),
             ("session/search", {"query": "aaaa " * 5000}),
+            ("session/search", {"query": "a", "scope": "all"}),
             ("round/get", {"roundId": self.round}),
             ("round/list", session),
             ("request/get", {"requestId": self.request}),

@@ -146,6 +146,7 @@ def _read(record: Recorder, session: str, round_id: str, request: str, response:
         time.sleep(0.02)
     record("session/search", query="it was", role="agent")
     record("session/search", query="tal", limit=1)
+    record("session/search", query="it was", scope="all")
 
 
 def _change(record: Recorder, session: str, round_id: str, request: str, response: str) -> None:

@@ -78,9 +78,9 @@ DETAILS: dict[str, str] = {
         "Texts are titles, requests (the first MiB), what turns say, and the arguments and results of tool calls (the "
         "first 64 KiB of each). Words come before parts of words; words next to each other before others; titles and "
         "requests before what tools gave. A turn is found within a second of its end, and not before; `pending` counts "
-        'those that are still missing. The pages of one search hold 10,000 hits at the most. With `scope: "all"` come the '
-        "best hits of each store, then the second best of each, and so on, each hit with its `store`; what cannot be "
-        "searched stands in `unavailable`. "
+        "those that are still missing. The pages of one search hold 10,000 hits at the most. With "
+        '`scope: "all"` come the best hits of each store, then the second best of each, and so on, each hit with its '
+        "`store`; what cannot be searched stands in `unavailable`. "
         f"{_PAGED}"
     ),
     "store/list": (
