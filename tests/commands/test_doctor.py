@@ -37,7 +37,7 @@ from wire import OLDEST_SCHEMA
 
 CHECKS = [
     "program", "file", "schema", "integrity", "contents", "references", "rows", "counters", "migrations", "turns",
-    "forks", "free pages", "wal", "leases", "permissions", "git", "disk", "leftovers", "rescued", "register",
+    "forks", "free pages", "search", "wal", "leases", "permissions", "git", "disk", "leftovers", "rescued", "register",
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from mandrake_sessions.errors import StorageFailure, StorageReason, Wording
 from mandrake_sessions.files import file_size
 from mandrake_sessions.maintenance.findings import Cure, Finding, Level
+from mandrake_sessions.maintenance.search import look_at_search
 from mandrake_sessions.maintenance.surroundings import look_around
 from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.store.sqlite import checkup
@@ -191,4 +192,10 @@ _IN_ORDER = {
 }
 _CURES = {"references": Cure.ROWS, "rows": Cure.ROWS, "counters": Cure.COUNTERS}
 _NO_HALF_COPIES = "no session is half copied by a process that is gone"
-_CONTENTS: tuple[Callable[[StoreConnection, str], Finding], ...] = (_ledger, _turns, _half_copies, _free_pages)
+_CONTENTS: tuple[Callable[[StoreConnection, str], Finding], ...] = (
+    _ledger,
+    _turns,
+    _half_copies,
+    _free_pages,
+    look_at_search,
+)

@@ -33,6 +33,7 @@ class Cure(StrEnum):
     HALF_COPIES = "halfCopies"
     FREE_PAGES = "freePages"
     WAL = "wal"
+    SEARCH = "search"
 
 
 @frozen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from attrs import frozen
 from mandrake_sessions.errors import PYTHON, SessionsError, Wording, Words, in_words
 from mandrake_sessions.files import file_size
 from mandrake_sessions.maintenance.findings import Cure, Finding, is_damaged
+from mandrake_sessions.maintenance.search import fill_search
 from mandrake_sessions.maintenance.surroundings import leftovers, private_directories
 from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.operations.half_copies import remove_half_copies
@@ -60,9 +61,13 @@ def repair(
     """
     cures = {finding.cure for finding in findings}
     repairs = _attempts(partial(work, database) for cure, work in _OUTSIDE.items() if cure in cures)
-    if cures & {*_INSIDE, *_MEANING} and not is_damaged(findings):
-        settings = StoreSettings(busy_timeout=busy_timeout, allow_network_filesystem=allow_network_filesystem)
+    if is_damaged(findings):
+        return repairs
+    settings = StoreSettings(busy_timeout=busy_timeout, allow_network_filesystem=allow_network_filesystem)
+    if cures & {*_INSIDE, *_MEANING}:
         repairs += _repair_inside(cures, SqliteStore(database, settings))
+    if cures & {*_BESIDE}:
+        repairs += _repair_opened(cures, SqliteStore(database, settings), _BESIDE)
     return repairs
 
 
@@ -137,6 +142,8 @@ _INSIDE: dict[Cure, Callable[[SqliteStore], str | Repair | None]] = {
     Cure.FREE_PAGES: _free_pages,
     Cure.WAL: _empty_wal,
 }
+# What does not write to the store itself, so that no copy is made before.
+_BESIDE: dict[Cure, Callable[[SqliteStore], str | Repair | None]] = {Cure.SEARCH: fill_search}
 # What the deep check finds. Counters can be wrong after another of these mends.
 _MEANING = {Cure.CONTENTS, Cure.ROWS, Cure.COUNTERS}
 
@@ -150,13 +157,15 @@ def _repair_inside(cures: set[Cure | None], store: SqliteStore) -> list[Repair]:
     if cures & _MEANING:
         mended = [Repair(done.done, done.text) for done in mend(database, MENDING_SECONDS)]
         cures = {*cures, Cure.COUNTERS}
-    return [*backup, *mended, *_repair_opened(cures, store)]
+    return [*backup, *mended, *_repair_opened(cures, store, _INSIDE)]
 
 
-def _repair_opened(cures: set[Cure | None], store: SqliteStore) -> list[Repair]:
+def _repair_opened(
+    cures: set[Cure | None], store: SqliteStore, works: Mapping[Cure, Callable[[SqliteStore], str | Repair | None]]
+) -> list[Repair]:
     try:
         store.open()
-        return _attempts(partial(work, store) for cure, work in _INSIDE.items() if cure in cures)
+        return _attempts(partial(work, store) for cure, work in works.items() if cure in cures)
     except SessionsError as error:
         return [Repair(False, error.worded)]
     finally:

@@ -16,7 +16,7 @@ from mandrake_sessions.errors import Busy
 from mandrake_sessions.model import ChangeKind, TurnStatus
 from mandrake_sessions.store import idle
 from mandrake_sessions.store.interface import Sql, Store
-from mandrake_sessions.store.search import Document, IndexLost, Progress, SearchIndex, SearchWriter
+from mandrake_sessions.store.search import Document, IndexLost, Progress, SearchIndex, SearchReader, SearchWriter
 from mandrake_sessions.store.sql import changes, documents, indexed
 from mandrake_sessions.store.sql.indexed import TABLES, FeedRow
 from mandrake_sessions.store.sql.readable import note
@@ -29,6 +29,8 @@ STEP_BYTES = 256 * 1024
 STEP_SECONDS = 0.06
 # Seconds to the next step: while there is more to do, after something was put in, and while nothing happens.
 NEXT, WATCHFUL, QUIET = 0.004, 0.1, 0.3
+# Between two tries, while somebody else fills it.
+BUSY_SECONDS = 0.02
 # So many rows are looked at together.
 ROWS = 200
 _DELETIONS = frozenset({ChangeKind.SESSION_DELETED, ChangeKind.ROUND_DELETED, ChangeKind.TURN_DELETED})
@@ -85,24 +87,41 @@ class Indexer:
             return fill(sql, writer), writer.name
 
 
-def fill_index(store: Store) -> int:
-    """Fill the index of an open store, to its end; gives how many turns were put in. For commands, where no server is.
+def fill_index(store: Store, *, seconds: float = 5.0) -> int:
+    """Fill the index of an open store, to its end; gives how many turns were missing. For commands, where no server is.
 
-    Raises Busy where somebody else fills it just now, and StorageFailure."""
+    Raises Busy where somebody else fills it for so many seconds, and StorageFailure."""
     index = store.search
     if index is None:
         return 0
+    missing = _missing(store, index)
+    task = Indexer(store)
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if task.step(wait=True) != NEXT:
+                return missing
+        except Busy:
+            if time.monotonic() > end:
+                raise
+            time.sleep(BUSY_SECONDS)
+        else:
+            end = time.monotonic() + seconds
+
+
+def _missing(store: Store, index: SearchIndex) -> int:
     with store.reading() as sql:
         try:
             with index.reading() as reader:
-                is_ours = reader is not None and reader.store_id == changes.store_id(sql)
-                before = pending(sql, reader.progress if reader is not None and is_ours else None)
+                is_ours = reader is not None and is_of_store(sql, reader)
+                return pending(sql, reader.progress if reader is not None and is_ours else None)
         except IndexLost:
-            before = pending(sql, None)
-    task = Indexer(store)
-    while task.step(wait=True) == NEXT:
-        pass
-    return before
+            return pending(sql, None)
+
+
+def is_of_store(sql: Sql, reader: SearchReader) -> bool:
+    """Whether the index is that of this store, and not of one that was in its place before."""
+    return reader.store_id == changes.store_id(sql)
 
 
 def pending(sql: Sql, progress: Progress | None) -> int:

@@ -20,6 +20,7 @@ from mandrake_sessions.store.sqlite.permissions import open_to_others
 from mandrake_sessions.store.sqlite.reading import considerate
 from mandrake_sessions.store.sqlite.recheck import forget_what_is_mended
 from mandrake_sessions.store.sqlite.rescue import rescued_copies
+from mandrake_sessions.store.sqlite.search_index import NO_FTS5, can_search
 from mandrake_sessions.store.sqlite.transaction import SqliteSnapshot
 
 
@@ -121,6 +122,10 @@ def _warnings(
     if wal_bytes > WAL_DEBT:
         found.append(f"the -wal has grown beyond {WAL_DEBT} bytes; {WAL_ADVICE}")
     found.extend(f"{kept} {RESCUED}; {RESCUED_ADVICE}" for kept in rescued_copies(path))
+    if database.search.trouble is not None:
+        found.append(database.search.trouble)
+    elif not can_search():
+        found.append(NO_FTS5)
     if (unusable := unusable_lock_directory(path)) is not None:
         found.append(unusable)
     schema_version = database.diagnosis.schema_version

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mandrake_sessions.store.sqlite.identity import SHM, SUFFIXES, WAL
+from mandrake_sessions.store.sqlite.search_files import search_files
 
 FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -25,7 +26,7 @@ def open_to_others(path: str, *, own_directory: bool) -> dict[str, int]:
 
 def private_files(path: str) -> list[str]:
     """The files of the store that exist, with the copies beside it as far as the directory can be listed now."""
-    named = [path + suffix for suffix in SUFFIXES]
+    named = [path + suffix for suffix in SUFFIXES] + search_files(path)
     copies: list[Path] = []
     with suppress(OSError):
         copies = sorted(Path(path).parent.glob(f"{glob.escape(os.path.basename(path))}.*.backup"))  # noqa: PTH119

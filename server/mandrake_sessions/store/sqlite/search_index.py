@@ -59,6 +59,11 @@ class SqliteSearchIndex:
         self.trouble: str | None = None
         self._is_open = True
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the index was found damaged, and not made again since."""
+        return self._damaged is not None
+
     def current(self) -> str | None:
         found = current_file(self._path)
         return None if found is None or found.name == self._damaged else found.name
@@ -121,12 +126,13 @@ class SqliteSearchIndex:
     def close(self) -> None:
         """Close what is not in use; what is in use closes when it is given back."""
         self._is_open = False
-        with self._writing:
-            self._close_writer()
         with self._lock:
             idle, self._idle = self._idle, []
         for opened in idle:
             opened.close()
+        # The last of all: then what the -wal holds goes into the file. A connection that only reads cannot do that.
+        with self._writing:
+            self._close_writer()
 
     def abandon(self) -> None:
         """In a forked child: the connections are the parent's."""
@@ -271,13 +277,14 @@ def _is_of(connection: sqlite3.Connection, store_id: str) -> bool:
 
 
 @cache
-def _can_search() -> bool:
+def can_search() -> bool:
+    """Whether this build of SQLite can."""
     return has_fts5()
 
 
 def require_fts5() -> None:
     """Raises StorageFailure where this build of SQLite has no FTS5."""
-    if not _can_search():
+    if not can_search():
         raise StorageFailure(StorageReason.OPEN, NO_FTS5, "")
 
 

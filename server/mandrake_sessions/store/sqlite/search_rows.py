@@ -41,6 +41,11 @@ class Reader:
         self.progress = Progress(*row[1:4])
         self.last: int = row[4]
 
+    def faults(self) -> list[str]:
+        """What is wrong with the file's pages."""
+        rows = self._sql.execute("PRAGMA quick_check(3)").fetchall()
+        return [text for (text,) in rows if text != "ok"]
+
     def words(self, wanted: Sequence[Words], within: Within) -> list[Found]:
         phrases = [phrase(each.words, is_prefix=each.is_prefix) for each in wanted]
         found: list[Found] = []

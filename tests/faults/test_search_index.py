@@ -1,0 +1,245 @@
+"""The search index is lost, damaged, taken from another store, or filled by a process that is killed: the store does
+not notice, and everything is found again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from commands.running import run
+from mandrake_sessions import SessionManager
+from mandrake_sessions.model import TurnStatus
+from mandrake_sessions.operations.indexing import fill_index
+from strict import StrictSyncClient, connected
+from wire import store_of
+
+DONE = TurnStatus.COMPLETED
+SECONDS = 20.0
+
+
+def index_of(workspace: Path) -> Path:
+    return Path(f"{store_of(workspace)}-search")
+
+
+def file_of(workspace: Path) -> Path:
+    (found,) = index_of(workspace).glob("*.sqlite")
+    return found
+
+
+def say(client: StrictSyncClient, *texts: str) -> list[str]:
+    response = client.round_create(session_id=client.session_create(title="A talk").id, content="?").response.id
+    return [client.turn_create(response_id=response, content=text, status=DONE).id for text in texts]
+
+
+def until_found(client: StrictSyncClient, query: str, turns: list[str]) -> None:
+    end = time.monotonic() + SECONDS
+    while (found := {hit.turn_id for hit in client.session_search(query=query, limit=1000).hits}) != set(turns):
+        assert time.monotonic() < end, f"{query}: {len(found)} of {len(turns)} are found"
+        time.sleep(0.05)
+
+
+def lasting(index: Path) -> list[Path]:
+    """All but the memory that the processes share: cutting that off would end any program that uses SQLite."""
+    return [file for file in index.iterdir() if not file.name.endswith("-shm")]
+
+
+def deleted(index: Path) -> None:
+    shutil.rmtree(index)
+
+
+def files_deleted(index: Path) -> None:
+    for file in index.iterdir():
+        file.unlink()
+
+
+def truncated(index: Path) -> None:
+    for file in lasting(index):
+        os.truncate(file, min(5000, file.stat().st_size))
+
+
+def emptied(index: Path) -> None:
+    for file in lasting(index):
+        os.truncate(file, 0)
+
+
+def noise(index: Path) -> None:
+    dice = random.Random(7)
+    for file in lasting(index):
+        file.write_bytes(dice.randbytes(file.stat().st_size))
+
+
+def another_program(index: Path) -> None:
+    for file in lasting(index):
+        file.write_text("This is no database at all. " * 200)
+
+
+DAMAGES = [deleted, files_deleted, truncated, emptied, noise, another_program]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_an_index_that_is_lost_is_made_again(workspace: Path, damage: Callable[[Path], None]) -> None:
+    """While servers run, and while none does."""
+    with connected(workspace) as client, connected(workspace) as other:
+        turns = say(client, *(f"walrus number {n}" for n in range(20)))
+        until_found(other, "walrus", turns)
+        damage(index_of(workspace))
+        # Neither reads nor writes of the store notice.
+        turns += say(client, "one more walrus")
+        assert len(client.session_list().sessions) == 2
+        until_found(client, "walrus", turns)
+        until_found(other, "walrus", turns)
+        for server in (client, other):
+            server.let_be("server/healthChanged")
+    damage(index_of(workspace))
+    with connected(workspace) as client:
+        turns += say(client, "a last walrus")
+        until_found(client, "walrus", turns)
+    assert is_in_order(workspace)
+
+
+def is_in_order(workspace: Path) -> bool:
+    report = json.loads(run(workspace, "doctor", "--json").out)
+    return {finding["level"] for finding in report["findings"] if finding["check"] != "program"} == {"ok"}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_doctor_names_a_damaged_index_and_makes_it_again(workspace: Path, damage: Callable[[Path], None]) -> None:
+    with connected(workspace) as client:
+        turns = say(client, *(f"walrus number {n}" for n in range(20)))
+        until_found(client, "walrus", turns)
+    damage(index_of(workspace))
+    before = store_of(workspace).read_bytes()
+    report = json.loads(run(workspace, "doctor", "--json").out)
+    (finding,) = [found for found in report["findings"] if found["check"] == "search"]
+    assert finding["cure"] == "search"
+    assert finding["level"] == ("ok" if damage in (deleted, files_deleted) else "warning")
+    repairs = json.loads(run(workspace, "doctor", "--fix", "--json").out)["repairs"]
+    assert [done["done"] for done in repairs] == [True]
+    assert store_of(workspace).read_bytes() == before, "the store is not touched"
+    assert is_in_order(workspace)
+    with connected(workspace) as client:
+        until_found(client, "walrus", turns)
+
+
+def test_the_index_of_another_store(workspace: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / ".git").mkdir(parents=True)
+    with connected(other) as client:
+        until_found(client, "manatee", say(client, "a manatee of another store"))
+    with connected(workspace) as client:
+        turns = say(client, "a walrus")
+        until_found(client, "walrus", turns)
+    shutil.rmtree(index_of(workspace))
+    shutil.copytree(index_of(other), index_of(workspace))
+    with connected(workspace) as client:
+        assert client.session_search(query="manatee").hits == []
+        until_found(client, "walrus", turns)
+        assert client.session_search(query="manatee").hits == []
+
+
+def test_a_store_that_is_replaced_by_its_backup_is_indexed_anew(workspace: Path) -> None:
+    copy = workspace / "copy.sqlite"
+    with connected(workspace) as client:
+        turns = say(client, "a walrus")
+        until_found(client, "walrus", turns)
+    run(workspace, "backup", str(copy))
+    with connected(workspace) as client:
+        later = say(client, "a later walrus")
+        until_found(client, "walrus", turns + later)
+    run(workspace, "restore", str(copy))
+    with connected(workspace) as client:
+        until_found(client, "walrus", turns)
+
+
+def test_several_servers_fill_one_index(workspace: Path) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connected(workspace)) for _ in range(4)]
+        turns = []
+        for number in range(40):
+            turns += say(clients[number % 4], f"walrus {number}")
+        for client in clients:
+            until_found(client, "walrus", turns)
+
+
+def test_a_server_that_is_killed_while_it_fills(workspace: Path) -> None:
+    """At any moment: another one goes on, and nothing is found twice or missing."""
+    database = store_of(workspace)
+    with SessionManager(database, durability="normal") as manager:
+        session = manager.create_session(title="A talk")
+        response = manager.create_round(session.id, content="?").response.id
+        with manager.transaction():
+            turns = [
+                manager.create_turn(response, content=f"walrus {n} " + f"word{n} " * 300, status=DONE).id
+                for n in range(600)
+            ]
+    dice = random.Random(3)
+    program = (
+        "import sys; from mandrake_sessions import SessionManager; "
+        "from mandrake_sessions.operations.indexing import fill_index\n"
+        f"with SessionManager({str(database)!r}) as m: print('filling', flush=True); fill_index(m.store)"
+    )
+    for _ in range(6):
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as filling:
+            assert filling.stdout is not None
+            filling.stdout.readline()
+            time.sleep(dice.random() * 0.15)
+            filling.send_signal(signal.SIGKILL)
+    with connected(workspace) as client:
+        until_found(client, "walrus", turns)
+    assert is_in_order(workspace)
+
+
+def test_a_store_that_may_only_be_read(workspace: Path) -> None:
+    """What is in its index is found, and nothing is put in."""
+    if os.geteuid() == 0:
+        pytest.skip("root may write everything")
+    with connected(workspace) as client:
+        turns = say(client, "a walrus")
+        until_found(client, "walrus", turns)
+    for path in (*index_of(workspace).iterdir(), index_of(workspace), store_of(workspace), store_of(workspace).parent):
+        path.chmod(path.stat().st_mode & ~0o222)
+    try:
+        with connected(workspace) as client:
+            until_found(client, "walrus", turns)
+    finally:
+        for path in (store_of(workspace).parent, store_of(workspace), index_of(workspace)):
+            path.chmod(path.stat().st_mode | 0o700)
+
+
+def test_only_the_owner_may_read_it(workspace: Path) -> None:
+    with connected(workspace) as client:
+        until_found(client, "walrus", say(client, "a walrus"))
+        assert index_of(workspace).stat().st_mode & 0o777 == 0o700
+        assert {file.stat().st_mode & 0o777 for file in index_of(workspace).iterdir()} == {0o600}
+    file_of(workspace).chmod(0o644)
+    report = json.loads(run(workspace, "doctor", "--json", code=1).out)
+    assert [found["check"] for found in report["findings"] if found["level"] == "problem"] == ["permissions"]
+
+
+def test_what_was_forgotten_leaves_the_index(tmp_path: Path) -> None:
+    """The words of what was deleted are in no page of it any more, once enough was deleted."""
+    database = tmp_path / "db.sqlite"
+    with SessionManager(database, durability="normal") as manager:
+        kept, gone = (manager.create_session(title=title) for title in ("kept", "gone"))
+        for session, word in ((kept, "walrus"), (gone, "zyzzyva")):
+            response = manager.create_round(session.id, content="?").response.id
+            for number in range(50):
+                manager.create_turn(response, content=f"{word} {number}", status=DONE)
+        fill_index(manager.store)
+        manager.delete_session(gone.id)
+        fill_index(manager.store)
+        assert len(manager.search("walrus", limit=100).hits) == 50
+    pages = b"".join(file.read_bytes() for file in Path(f"{database}-search").iterdir())
+    assert b"zyzzyva" not in pages
+    assert b"walrus" in pages
