@@ -33,6 +33,9 @@ CREATE TABLE session_now (
     -- Of a copy that is being written, in several transactions: the process that writes it. Until the last of them
     -- nobody is shown the session, and the feed says nothing of it.
     copying_lease TEXT,
+    -- Title, description and preview with their case folded, one below the other; NULL where they are long or have
+    -- characters of number 0, so that they have to be looked at themselves.
+    words TEXT,
     create_hash BLOB,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
@@ -42,7 +45,7 @@ CREATE TABLE session_now (
 -- The state is told from the turns that stream, and from the response of the latest round.
 INSERT INTO session_now (
     pk, id, seq, external_id, title, description, preview, parent_id, relation, forked_from_round_id, archived_at,
-    round_count, next_round_index, state, active_at, create_hash, created_at, updated_at, metadata
+    round_count, next_round_index, state, active_at, words, create_hash, created_at, updated_at, metadata
 )
 SELECT
     pk, id, seq, external_id, title, description, preview, parent_id,
@@ -63,6 +66,13 @@ SELECT
         coalesce((SELECT max(t.stream_start_time) FROM turn t WHERE t.session_pk = s.pk), 0),
         coalesce((SELECT max(t.stream_end_time) FROM turn t WHERE t.session_pk = s.pk), 0)
     ),
+    -- `casefold` is a function of the program's own connections: SQLite folds the case of ASCII alone.
+    CASE WHEN length(CAST(coalesce(title, '') || char(10) || coalesce(description, '') || char(10)
+            || coalesce(preview, '') AS BLOB)) <= 4000
+        AND instr(CAST(coalesce(title, '') || char(10) || coalesce(description, '') || char(10)
+            || coalesce(preview, '') AS BLOB), x'00') = 0
+        THEN casefold(CAST(coalesce(title, '') || char(10) || coalesce(description, '') || char(10)
+            || coalesce(preview, '') AS BLOB)) END,
     create_hash, created_at, updated_at, metadata
 FROM session s;
 
@@ -83,6 +93,8 @@ CREATE INDEX session_by_parent_and_seq ON session (parent_id, archived_at IS NOT
 WHERE parent_id IS NOT NULL;
 CREATE INDEX session_by_parent_and_activity ON session (parent_id, archived_at IS NOT NULL, active_at, pk)
 WHERE parent_id IS NOT NULL;
+-- What is rare is looked for here and not in the rows, which are many times as long.
+CREATE INDEX session_by_words ON session (cwd, source, words);
 CREATE INDEX session_copying ON session (pk) WHERE copying_lease IS NOT NULL;
 
 -- Up to this number the feed need not have a change for each: copied rows take numbers, and only their session is told

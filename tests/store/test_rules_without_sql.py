@@ -18,6 +18,7 @@ import pytest
 from attrs import fields, has
 
 from mandrake_sessions import model
+from mandrake_sessions.store.sqlite.dialect import add_functions
 from mandrake_sessions.store.sqlite.migrate import known_migrations, statements
 
 PACKAGE = Path(__file__).parents[2] / "server" / "mandrake_sessions"
@@ -53,6 +54,7 @@ NAMES_ALONE = {"PathLike", "fspath"}
 def stored_names() -> set[str]:
     """The tables and the columns that no field of the model has the name of."""
     with closing(sqlite3.connect(":memory:")) as made:
+        add_functions(made)
         for migration in known_migrations():
             for statement in statements(migration.sql):
                 made.execute(statement)

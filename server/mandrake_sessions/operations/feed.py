@@ -11,7 +11,7 @@ from mandrake_sessions.errors import FeedPruned, InvalidValue
 from mandrake_sessions.model import Change, FeedStart, Scope, Session
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store.interface import Sql
-from mandrake_sessions.store.sql import changes, rounds, sessions, turns
+from mandrake_sessions.store.sql import changes, rounds, session_lists, sessions, turns
 from mandrake_sessions.store.sql.readable import readable
 from mandrake_sessions.store.sql.seq import last_seq
 
@@ -137,5 +137,5 @@ def _turns_in(sql: Sql, scope: Scope) -> Iterator[turns.StoredTurn]:
 def _sessions_in(sql: Sql, session_id: str | None) -> Iterator[Session]:
     if session_id is not None:
         return iter([sessions.get_session(sql, rules.uuid("session_id", session_id)).session])
-    newest = sessions.list_sessions(sql, sessions.SessionFilter(archived=None), None, FIRST_SESSIONS)
+    newest = session_lists.list_sessions(sql, session_lists.SessionFilter(archived=None), None, FIRST_SESSIONS)
     return (row.session for row in newest)

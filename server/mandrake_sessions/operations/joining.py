@@ -27,7 +27,7 @@ from mandrake_sessions.paging import (
     encode_joined,
 )
 from mandrake_sessions.store.interface import EntityStore
-from mandrake_sessions.store.sql import sessions
+from mandrake_sessions.store.sql import session_lists, sessions
 from mandrake_sessions.store.sql.seq import last_seq
 
 Part = TypeVar("Part")
@@ -134,7 +134,7 @@ class JoinedSessions:
         beyond = self._beyond(store.store_id)
         with entities.reading() as sql:
             self._seqs[store.store_id] = last_seq(sql)
-            found = sessions.list_sessions_by_time(
+            found = session_lists.list_sessions_by_time(
                 sql,
                 self._wanted,
                 beyond,

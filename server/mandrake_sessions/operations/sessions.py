@@ -17,7 +17,7 @@ from mandrake_sessions.operations.base import Operations, check_same, create_has
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.store.interface import Sql, Transaction
-from mandrake_sessions.store.sql import changes, sessions, turns
+from mandrake_sessions.store.sql import changes, session_lists, sessions, turns
 from mandrake_sessions.store.sql.seq import last_seq
 
 
@@ -118,7 +118,7 @@ class SessionOperations(Operations):
         before = decode_cursor(cursor, "sessions", key, 1 if sort == "changed" else 2)
         limit = check_limit(limit)
         with self._read() as sql:
-            found = sessions.list_sessions(sql, filtered, before, limit + 1, sort=sort)
+            found = session_lists.list_sessions(sql, filtered, before, limit + 1, sort=sort)
             page, more = take_page(found, lambda row: row.weight, limit)
             seq, store_id = last_seq(sql), changes.store_id(sql)
             listed: Any = self._while_asked(row.session for row in page)
@@ -173,7 +173,7 @@ def touch_session(tx: Transaction, pk: int, columns: dict[str, object]) -> Sessi
     return sessions.session_by_pk(tx.sql, pk).session
 
 
-def session_filter(wanted: SessionsWanted) -> sessions.SessionFilter:
+def session_filter(wanted: SessionsWanted) -> session_lists.SessionFilter:
     """Which sessions are wanted. Raises InvalidValue."""
     given: dict[str, Any] = {"archived": False, **wanted}
     checked = {name: rules.optional(_FILTERS[name])(name, value) for name, value in given.items()}
@@ -181,7 +181,7 @@ def session_filter(wanted: SessionsWanted) -> sessions.SessionFilter:
         checked["query"] = query.casefold()
     if (cwd := checked.get("cwd")) is not None:
         checked["cwd"] = cwd.rstrip("/")
-    return sessions.SessionFilter(**checked)
+    return session_lists.SessionFilter(**checked)
 
 
 _FILTERS: Mapping[str, rules.Rule] = {

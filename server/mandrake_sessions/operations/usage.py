@@ -13,7 +13,7 @@ from mandrake_sessions.model import CurrencyTotal, GroupBy, StoreRef, UsageGroup
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.paging import PAGE_BYTES
 from mandrake_sessions.store.interface import EntityStore, Sql
-from mandrake_sessions.store.sql import sessions
+from mandrake_sessions.store.sql import session_lists, sessions
 from mandrake_sessions.store.sql.usage import (
     COUNTS,
     Grouping,
@@ -211,5 +211,5 @@ def _filter(sql: Sql, wanted: UsageWanted) -> UsageFilter:
     session_pk = None if session_id is None else sessions.pk_of_session(sql, session_id)
     of = None
     if (agent, cwd) != (None, None):
-        of = sessions.SessionFilter(archived=None, agent=agent, cwd=None if cwd is None else cwd.rstrip("/"))
+        of = session_lists.SessionFilter(archived=None, agent=agent, cwd=None if cwd is None else cwd.rstrip("/"))
     return UsageFilter(session_pk, of, given["since"], given["until"])

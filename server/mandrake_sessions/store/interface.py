@@ -64,6 +64,15 @@ class Dialect(Protocol):
     def contains_folded(self, text: str) -> str:
         """The same whatever the case of the text. The value is casefolded, as Python does that."""
 
+    def findable(self, *texts: str) -> str:
+        """What of short texts is kept beside them, so that ``may_contain`` is quick; NULL where they have to be looked
+        at themselves."""
+
+    def may_contain(self, findable: str) -> str:
+        """Whether one of the texts that it was made of may contain a value in any case: where it does, it is true.
+        Its value: what ``findable_value`` makes of the casefolded value."""
+
+    def findable_value(self, value: str, /) -> Any: ...
     def greatest(self, *numbers: str) -> str:
         """The greatest of them; NULL if one of them is NULL."""
 

@@ -55,6 +55,7 @@ def show(tx: Transaction, copy: Copy, columns: Mapping[str, Any], create_hash: b
     seq = tx.next_seq()
     own = {"copying_lease": None, "create_hash": create_hash, "updated_at": tx.now, "seq": seq}
     update(tx, "session", copy.pk, {**columns, **own})
+    sessions.keep_words(tx, copy.pk)
     return seq
 
 

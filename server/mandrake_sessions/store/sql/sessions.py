@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -12,7 +12,6 @@ from mandrake_sessions.ids import new_id
 from mandrake_sessions.model import Session, SessionState, Sort
 from mandrake_sessions.store.interface import Dialect, Row, Sql, Transaction
 from mandrake_sessions.store.sql.columns import SESSION, Column, columns_from
-from mandrake_sessions.store.sql.readable import readable_page
 from mandrake_sessions.store.sql.rows import differs, fetch_one, insert, or_not_found, row_bytes, update
 from mandrake_sessions.store.sql.selection import Selection, field_names
 
@@ -41,6 +40,8 @@ LATEST_MOMENT = """
     UNION ALL SELECT t.stream_end_time FROM turn t WHERE t.session_pk = session.pk
 ) AS moments)
 """
+# What lists look for a query in.
+WORDS = ("title", "description", "preview")
 _SELECTION = Selection(
     "session",
     {**columns_from("s", SESSION), "streaming": Column("streaming", _STREAMING, bool)},
@@ -73,7 +74,7 @@ class SessionRow:
 
     def position(self, sort: Sort) -> tuple[int, ...]:
         """Where it stands in a list of that order."""
-        return _position(self.row, sort)
+        return (self.row[_SEQ],) if sort == "changed" else (self.row[_ACTIVE_AT], self.row[_PK])
 
     def moment(self, sort: Sort) -> tuple[int, str]:
         """Where it stands in a list of several stores: its moment, and its id."""
@@ -88,23 +89,6 @@ class SessionRow:
     def session(self) -> Session:
         """A fresh entity each time."""
         return _stored(self.row).session
-
-
-@frozen
-class SessionFilter:
-    """Which sessions a list holds; None: whatever. ``query`` is casefolded already; ``cwd`` is a directory without a
-    slash at its end, with all below it."""
-
-    archived: bool | None = False
-    query: str | None = None
-    parent_id: str | None = None
-    streaming: bool | None = None
-    state: str | None = None
-    agent: str | None = None
-    source: str | None = None
-    cwd: str | None = None
-    active_since: int | None = None
-    active_until: int | None = None
 
 
 def insert_session(tx: Transaction, columns: Mapping[str, Any], create_hash: bytes | None) -> StoredSession:
@@ -125,6 +109,7 @@ def insert_session(tx: Transaction, columns: Mapping[str, Any], create_hash: byt
     }
     row["id"] = row["id"] or new_id()
     insert(tx, "session", row)
+    keep_words(tx, seq)
     return session_by_pk(tx.sql, seq)
 
 
@@ -163,7 +148,7 @@ def sessions_beginning_with(sql: Sql, beginning: str, limit: int) -> list[str]:
 
 def holder_of_external_id(sql: Sql, agent: str | None, external_id: str) -> Holder | None:
     """The session of that agent, or of none, that has it, whatever else that session holds."""
-    whose, values = _equals("s.agent", agent)
+    whose, values = equals("s.agent", agent)
     statement = f"{_select_holders(sql.dialect)} AND {whose} LIMIT ?"
     row = fetch_one(sql, statement, (external_id, *values, 1))
     return None if row is None else Holder._make(row)
@@ -208,6 +193,19 @@ def update_session(
     change brought, if any."""
     moved = {"seq": seq, "updated_at": tx.now, "active_at": active_at or 0}
     update(tx, "session", pk, {**columns, **moved}, reckoned=f"state = {STATE_NOW}")
+    if not columns.keys().isdisjoint(WORDS):
+        keep_words(tx, pk)
+
+
+@cache
+def words_now(dialect: Dialect) -> str:
+    """What is kept of these texts beside them, for a statement about the table `session`."""
+    return dialect.findable(*WORDS)
+
+
+def keep_words(tx: Transaction, pk: int) -> None:
+    """To be called after each change of a title, a description or a preview."""
+    tx.sql.execute(f"UPDATE session SET words = {words_now(tx.sql.dialect)} WHERE pk = ?", (pk,))
 
 
 def latest_moment(sql: Sql, pk: int) -> int:
@@ -240,11 +238,13 @@ def delete_session(tx: Transaction, pk: int) -> None:
 
 def take_round_index(tx: Transaction, session_pk: int, preview: str) -> int:
     """The next round's index, counted in the session's row, so that a deleted one is never given again."""
-    (index,) = tx.sql.execute(
+    index, count = tx.sql.execute(
         "UPDATE session SET next_round_index = next_round_index + 1, round_count = round_count + 1,"
-        " preview = coalesce(preview, ?) WHERE pk = ? RETURNING next_round_index - 1",
+        " preview = coalesce(preview, ?) WHERE pk = ? RETURNING next_round_index - 1, round_count",
         (preview, session_pk),
     ).fetchone()
+    if count == 1:
+        keep_words(tx, session_pk)
     return int(index)
 
 
@@ -261,6 +261,7 @@ def recount_rounds(tx: Transaction, session_pk: int) -> None:
         " WHERE pk = ?",
         (first_preview(tx.sql, session_pk), session_pk),
     )
+    keep_words(tx, session_pk)
 
 
 def first_preview(sql: Sql, session_pk: int) -> str | None:
@@ -280,170 +281,26 @@ def preview_of(content: str) -> str:
     return content[:PREVIEW_LENGTH]
 
 
-def list_sessions(
-    sql: Sql, wanted: SessionFilter, before: Sequence[int] | None, limit: int, *, sort: Sort = "changed"
-) -> Iterator[SessionRow]:
-    """Last changed, or last active, first, those beyond ``before`` (see ``SessionRow.position``); each read when it is
-    asked for, and left out if it cannot be read."""
-    arms = _arms(sql, wanted)
-    for text in (wanted.query, wanted.cwd, wanted.agent, wanted.source):
-        if text is not None:
-            sql.release_later(text)
-    columns, descending = _SORTED[sort]
-
-    def fetch(beyond: Sequence[int] | None, count: int | None) -> Iterable[Row]:
-        bounds = [] if beyond is None else [f"({columns}) < ({', '.join('?' * len(beyond))})"]
-        wheres = [" AND ".join([*conditions, *bounds]) or "true" for conditions, _ in arms]
-        values = [value for _, given in arms for value in (*given, *(beyond or ()), count)]
-        if len(arms) == 1:
-            return sql.execute(_select(sql.dialect, f"WHERE {wheres[0]} ORDER BY {descending} LIMIT ?"), values)
-        found = " UNION ALL ".join(
-            f"SELECT * FROM (SELECT s.pk FROM session s WHERE {where} ORDER BY {descending} LIMIT ?) AS arm"
-            for where in wheres
-        )
-        statement = _select(sql.dialect, f"WHERE s.pk IN ({found}) ORDER BY {descending} LIMIT ?")
-        return sql.execute(statement, (*values, count))
-
-    return readable_page(sql, fetch, lambda row: _position(row, sort), before, limit, _readable_row)
-
-
-_SORTED: Mapping[Sort, tuple[str, str]] = {
-    "changed": ("s.seq", "s.seq DESC"),
-    "active": ("s.active_at, s.pk", "s.active_at DESC, s.pk DESC"),
-}
-
-
-def _position(row: Row, sort: Sort) -> tuple[int, ...]:
-    return (row[_SEQ],) if sort == "changed" else (row[_ACTIVE_AT], row[_PK])
-
-
-def list_sessions_by_time(
-    sql: Sql,
-    wanted: SessionFilter,
-    beyond: tuple[int, str] | None,
-    limit: int,
-    *,
-    sort: Sort,
-    changed_until: int | None = None,
-) -> Iterator[SessionRow]:
-    """For lists of several stores, whose ``seq`` cannot be compared: by ``updated_at`` or, with ``sort="active"``, by
-    ``active_at``, latest first, then by id. ``beyond``: a moment, and an id or what compares as one; rows of that
-    moment with a greater id are wanted, and all earlier ones. ``changed_until``: the ``seq`` of the last change that
-    they may have."""
-    moment = _MOMENTS[sort]
-    order = f"{moment} DESC, s.id"
-    conditions, values = session_conditions(sql.dialect, wanted)
-    conditions = [SHOWN, *conditions]
-    if changed_until is not None:
-        conditions, values = [*conditions, "s.seq <= ?"], [*values, changed_until]
-    if wanted.archived is not None:
-        conditions, values = [*conditions, "(s.archived_at IS NOT NULL) = ?"], [*values, wanted.archived]
-    for text in (wanted.query, wanted.cwd, wanted.agent, wanted.source):
-        if text is not None:
-            sql.release_later(text)
-
-    def fetch(after: tuple[int, str] | None, count: int | None) -> Iterable[Row]:
-        bounds = [] if after is None else [f"{moment} <= ? AND ({moment} < ? OR s.id > ?)"]
-        where = " AND ".join([*conditions, *bounds])
-        given = [*values, *(() if after is None else (after[0], *after)), count]
-        # The pks first, so that not all of each row is sorted.
-        found = f"SELECT s.pk FROM session s WHERE {where} ORDER BY {order} LIMIT ?"
-        statement = f"WHERE s.pk IN (SELECT * FROM ({found}) AS found) ORDER BY {order} LIMIT ?"
-        return sql.execute(_select(sql.dialect, statement), (*given, count))
-
-    return readable_page(sql, fetch, lambda row: SessionRow(row).moment(sort), beyond, limit, _readable_row)
-
-
-_MOMENTS: Mapping[Sort, str] = {"changed": "s.updated_at", "active": "s.active_at"}
-
-
-def _arms(sql: Sql, wanted: SessionFilter) -> list[tuple[list[str], list[Any]]]:
-    """The conditions that a list has to fulfil, with their values: several of them for as many parts of it, each of
-    which is one range of an index, so that a page costs the same however many sessions there are."""
-    conditions, values = session_conditions(sql.dialect, wanted)
-    arms: list[tuple[list[str], list[Any]]] = [([], [])]
-    if wanted.parent_id is None and (wanted.agent, wanted.state, wanted.streaming) != (None, None, None):
-        pairs = _states_and_agents(sql, wanted)
-        if len(pairs) <= _MAX_PAIRS:
-            of_agents = [(state, *_equals("s.agent", agent)) for state, agent in pairs]
-            arms = [(["s.state = ?", whose], [state, *given]) for state, whose, given in of_agents]
-    archived = (False, True) if wanted.archived is None else (wanted.archived,)
-    return [
-        ([*own, "(s.archived_at IS NOT NULL) = ?", SHOWN, *conditions], [*given, value, *values])
-        for own, given in arms
-        for value in archived
-    ]
-
-
-# Of so many states and agents, each is looked up by itself.
-_MAX_PAIRS = 60
-
-
-def _states_and_agents(sql: Sql, wanted: SessionFilter) -> list[tuple[str, str | None]]:
-    """Each state that is wanted, with each agent that has sessions in it."""
-    states = [
-        state.value
-        for state in SessionState
-        if wanted.state in (None, state.value) and wanted.streaming in (None, state is SessionState.RUNNING)
-    ]
-    if wanted.agent is not None:
-        return [(state, wanted.agent) for state in states]
-    pairs: list[tuple[str, str | None]] = []
-    for state in states:
-        agent: str | None = ""
-        pairs.append((state, None))
-        while len(pairs) <= _MAX_PAIRS:
-            statement = "SELECT min(agent) FROM session WHERE state = ? AND agent > ?"
-            (agent,) = sql.execute(statement, (state, agent)).fetchone()
-            if agent is None:
-                break
-            pairs.append((state, agent))
-    return pairs
-
-
-def _equals(column: str, value: str | None) -> tuple[str, tuple[str, ...]]:
+def equals(column: str, value: str | None) -> tuple[str, tuple[str, ...]]:
     """The condition that a column holds a value, or NULL, and its values."""
     return (f"{column} IS NULL", ()) if value is None else (f"{column} = ?", (value,))
 
 
-def in_directory(cwd: str) -> tuple[str, list[str]]:
-    """The condition that a session ``s`` is about a directory, given without a slash at its end, or one below it."""
+def in_directory(cwd: str, alias: str = "s") -> tuple[str, list[str]]:
+    """The condition that a session is about a directory, given without a slash at its end, or one below it."""
     # What lies below it is one range: "0" comes after "/".
-    return "(s.cwd = ? OR s.cwd >= ? AND s.cwd < ?)", [cwd, f"{cwd}/", f"{cwd}0"]
-
-
-def session_conditions(dialect: Dialect, wanted: SessionFilter) -> tuple[list[str], list[Any]]:
-    """What sessions ``s`` have to fulfil, with the values: all but whether they are archived."""
-    conditions: list[str] = []
-    values: list[Any] = []
-    for column in ("parent_id", "state", "agent", "source"):
-        if (value := getattr(wanted, column)) is not None:
-            conditions.append(f"s.{column} = ?")
-            values.append(value)
-    if wanted.streaming is not None:
-        conditions.append("s.state = 'running'" if wanted.streaming else "s.state <> 'running'")
-    if wanted.cwd is not None:
-        condition, directories = in_directory(wanted.cwd)
-        conditions.append(condition)
-        values += directories
-    for condition, moment in (("s.active_at >= ?", wanted.active_since), ("s.active_at < ?", wanted.active_until)):
-        if moment is not None:
-            conditions.append(condition)
-            values.append(moment)
-    if wanted.query is not None:
-        parts = [dialect.contains_folded(f"s.{column}") for column in ("title", "description", "preview")]
-        conditions.append(f"({' OR '.join(parts)})")
-        values += [wanted.query] * 3
-    return conditions, values
+    condition = f"({alias}.cwd = ? OR {alias}.cwd >= ? AND {alias}.cwd < ?)"
+    return condition, [cwd, f"{cwd}/", f"{cwd}0"]
 
 
 @cache
-def _select(dialect: Dialect, rest: str) -> str:
+def select(dialect: Dialect, rest: str) -> str:
+    """The statement for rows of sessions ``s``, which ``readable_row`` reads."""
     return f"SELECT {_SELECTION.sql(dialect)} FROM session s {rest}"
 
 
 def _one(sql: Sql, where: str, value: str | int, *, lenient: bool = False) -> StoredSession | None:
-    row = sql.execute(_select(sql.dialect, f"{where} AND {SHOWN}"), (value,)).fetchone()
+    row = sql.execute(select(sql.dialect, f"{where} AND {SHOWN}"), (value,)).fetchone()
     return None if row is None else _stored(row, lenient=lenient)
 
 
@@ -452,7 +309,7 @@ def _stored(row: Row, *, lenient: bool = False) -> StoredSession:
     return StoredSession(row[_PK], row[_CREATE_HASH], _FRAME_BYTES + row_bytes(row), Session(*values))
 
 
-def _readable_row(row: Row) -> SessionRow:
+def readable_row(row: Row) -> SessionRow:
     """Raises Unreadable; what is decoded for that is not kept."""
     _SELECTION.decode(row[_ID], row)
     return SessionRow(row)

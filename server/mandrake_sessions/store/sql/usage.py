@@ -16,7 +16,7 @@ from mandrake_sessions.model import GroupBy
 from mandrake_sessions.store.interface import Dialect, Row, Sql
 from mandrake_sessions.store.sql.readable import note
 from mandrake_sessions.store.sql.selection import unreadable
-from mandrake_sessions.store.sql.sessions import SessionFilter, session_conditions
+from mandrake_sessions.store.sql.session_lists import SessionFilter, session_conditions
 from mandrake_sessions.store.sql.standing import LAST_PIECE, TURN_NOW
 from mandrake_sessions.store.sql.values import OddValue, decode_name, shown
 from mandrake_sessions.timezones import DAY_MS

@@ -13,6 +13,7 @@ from mandrake_sessions.store.sql import changes, sessions
 from mandrake_sessions.store.sql.hidden import NO_LEASE, hidden_sessions
 from mandrake_sessions.store.sql.leases import streaming_leases, turn_ids_of_lease
 from mandrake_sessions.store.sqlite.connect import StoreConnection
+from mandrake_sessions.store.sqlite.dialect import DIALECT
 from mandrake_sessions.store.sqlite.leases import is_dead_lease
 from mandrake_sessions.store.sqlite.migrate import latest_version, user_version
 from mandrake_sessions.store.sqlite.running import SqliteTransaction
@@ -92,6 +93,20 @@ def wrong_counts(connection: StoreConnection) -> int:
 def wrong_states(connection: StoreConnection) -> int:
     """Sessions whose state or last activity is not what their rounds and turns say."""
     return _count(connection, f"SELECT count(*) {_WRONG_STATES}") if user_version(connection) >= latest_version() else 0
+
+
+def wrong_words(connection: StoreConnection) -> int:
+    """Sessions of which lists would look for a query in other texts than their own."""
+    if "words" not in columns_of(connection, "session"):
+        return 0
+    return _count(connection, f"SELECT count(*) FROM session WHERE words IS NOT {sessions.words_now(DIALECT)}")
+
+
+def mend_words(connection: StoreConnection) -> None:
+    """Set right what lists look for a query in."""
+    if "words" in columns_of(connection, "session"):
+        now = sessions.words_now(DIALECT)
+        connection.execute(f"UPDATE session SET words = {now} WHERE words IS NOT {now}")
 
 
 def wrong_previews(connection: StoreConnection) -> Iterator[int]:

@@ -128,6 +128,9 @@ def counters(connection: StoreConnection) -> Iterator[Problem]:
     if count := checkup.wrong_states(connection):
         text = f"sessions whose state or last activity is not what their rounds and turns say: {count}"
         yield Problem("counters", count, text, Mend.ROUND_COUNTS)
+    if count := checkup.wrong_words(connection):
+        text = f"sessions whose words are not those of their title, description and preview: {count}"
+        yield Problem("counters", count, text, Mend.COUNTERS)
     if count := checkup.low_counters(connection):
         text = f"counters that would give an index twice: {count}"
         yield Problem("counters", count, text, Mend.COUNTERS)

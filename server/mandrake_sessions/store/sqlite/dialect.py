@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final
+
+# The least of SQLite's bounds on a pattern is 50,000 bytes; a part of a value may be contained where the value is not.
+_MAX_PATTERN = 1000
+_MAX_FINDABLE_BYTES = 4000
+_GLOB_SIGNS = re.compile(r"[*?\[]")
 
 
 class SqliteDialect:
@@ -40,6 +46,21 @@ class SqliteDialect:
 
     def contains_folded(self, text: str) -> str:
         return f"instr(casefold({self.as_bytes(text)}), ?) > 0"
+
+    def findable(self, *texts: str) -> str:
+        """The migrations spell it in the same way. GLOB ends at a NUL."""
+        joined = self.as_bytes(" || char(10) || ".join(f"coalesce({text}, '')" for text in texts))
+        is_short = f"length({joined}) <= {_MAX_FINDABLE_BYTES} AND instr({joined}, x'00') = 0"
+        return f"CASE WHEN {is_short} THEN casefold({joined}) END"
+
+    def may_contain(self, findable: str) -> str:
+        """GLOB looks for the first letter of a pattern in the fastest way that SQLite has: 100,000 texts of 230 bytes
+        take 25 to 45 ms, where instr takes 45 to 60."""
+        return f"({findable} IS NULL OR {findable} GLOB ?)"
+
+    def findable_value(self, value: str) -> Any:
+        literal = _GLOB_SIGNS.sub(r"[\g<0>]", value[:_MAX_PATTERN])
+        return f"*{literal}*"
 
     def greatest(self, *numbers: str) -> str:
         return f"max({', '.join(numbers)})"

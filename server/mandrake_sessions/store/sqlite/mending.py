@@ -155,6 +155,7 @@ def _mend_counters(connection: StoreConnection) -> None:
     checkup.raise_low_counters(connection)
     for pk in list(checkup.wrong_previews(connection)):
         connection.execute("UPDATE session SET preview = ? WHERE pk = ?", (first_preview(connection, pk), pk))
+    checkup.mend_words(connection)
 
 
 # In the order in which they are done: later mends rely on earlier ones.
@@ -169,5 +170,5 @@ _WORKS: dict[Mend, tuple[Callable[[StoreConnection], None], str]] = {
     Mend.VALUES: (mend_values, "replaced unreadable values, and kept their text if they had one"),
     Mend.TEXTS: (mend_texts, "counted the texts of turns again"),
     Mend.FEED: (mend_feed, "removed unreadable changes from the feed; subscribers read the state again"),
-    Mend.COUNTERS: (_mend_counters, "set the next indexes and previews right"),
+    Mend.COUNTERS: (_mend_counters, "set the next indexes, previews and words right"),
 }

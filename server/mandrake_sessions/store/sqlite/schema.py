@@ -15,6 +15,7 @@ from sqlite3 import Connection
 
 from attrs import frozen
 
+from mandrake_sessions.store.sqlite.dialect import add_functions
 from mandrake_sessions.store.sqlite.migrate import COMMENT, LEDGER, known_migrations, statements, user_version
 from mandrake_sessions.store.sqlite.problems import Mend, Problem
 
@@ -38,6 +39,7 @@ class Missing:
 def expected_parts(version: int) -> dict[tuple[str, str], str]:
     """``(type, name)`` to SQL, for every table and index of a schema version, in the order of their creation."""
     with closing(sqlite3.connect(":memory:")) as model:
+        add_functions(model)
         model.execute(LEDGER)
         for migration in known_migrations()[:version]:
             for statement in statements(migration.sql):
