@@ -10,6 +10,7 @@ from attrs import frozen
 from mandrake_sessions.errors import InvalidValue, TooLarge
 from mandrake_sessions.exports import atif, jsonl, markdown
 from mandrake_sessions.exports.conversation import Conversation
+from mandrake_sessions.large_work import LARGE_BYTES, met_large
 from mandrake_sessions.model import Export, ExportFormat
 from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.redaction import AsItIs, Cleaner, Redactor
@@ -82,5 +83,7 @@ def export_session(
                 f" write it to a file with `mandrake-sessions export {session_id} --format {export_format}"
                 " --output FILE`, which has no such bound",
             )
+        if size > LARGE_BYTES:
+            met_large()
         kept.append(part)
     return Export("".join(kept), made.media_type, made.replaced)
