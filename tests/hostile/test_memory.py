@@ -35,7 +35,10 @@ class Heavy:
     after each."""
 
     def __init__(self, wire: Wire) -> None:
-        wire.request("session/list")
+        # The rules for secrets stay in memory once they are used; docs/limits.md says so.
+        session = wire.request("session/create", title="A title that is long enough to look at")["id"]
+        wire.request("session/export", sessionId=session, format="markdown")
+        wire.request("session/delete", sessionId=session)
         self._wire = wire
         self._next_id = 1_000_000
         self.rest = resident(wire.process)
