@@ -78,7 +78,7 @@ tooManySubscriptions: this connection has as many subscriptions as it may have; 
 
 
 class Words:
-    """What messages call things, in Python's words."""
+    """The words that messages use for things: here those of Python."""
 
     # What mends a store, and another name for the file, where it is another program's.
     mend = "`maintenance.repair`"

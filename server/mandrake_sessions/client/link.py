@@ -42,7 +42,7 @@ class LinkListener(Protocol):
 
 
 class Owner(Protocol):
-    """What a link tells of."""
+    """The callbacks of a link."""
 
     def told(self, method: str, params: Any) -> None:
         """A notification that belongs to no subscription."""

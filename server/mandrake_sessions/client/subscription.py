@@ -22,14 +22,14 @@ Update = TypeVar("Update", TurnUpdated, SessionUpdated)
 
 
 class SubscriptionOpener(Protocol):
-    """What sends the request that begins a subscription."""
+    """Sends the request that begins a subscription."""
 
     async def begin(self, method: str, params: Message, then: Callable[[Link, Any], None]) -> None:
         """Call ``then`` with the result before any notification. Raises what a request raises."""
 
 
 class _Flow(Enum):
-    """Whether notifications come."""
+    """Do notifications come?"""
 
     CUT = "not now: subscribe, and go on from the last one that was read"
     LIVE = "they come"
@@ -118,7 +118,7 @@ class Subscription(Generic[State, Update]):
 
     @property
     def unread(self) -> int:
-        """How many items have come and were not read."""
+        """The number of items that have come and were not read."""
         return len(self._waiting)
 
     async def close(self) -> None:

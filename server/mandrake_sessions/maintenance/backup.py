@@ -37,13 +37,13 @@ class Backup:
     _advice: Wording | None = None
 
     def advice(self, words: Words = PYTHON) -> str | None:
-        """What to do about the faults, in the words of whoever reads it."""
+        """The advice about the faults, in the words of its reader."""
         return None if self._advice is None else self._advice(words)
 
 
 @frozen
 class Salvaged:
-    """What could be read of a damaged store, as a file of its own. ``gaps``: in how many places rows could not be read.
+    """The readable part of a damaged store, as a file of its own. ``gaps``: in how many places rows could not be read.
     ``faults``: what is wrong with the copy, as sentences; ``repair`` mends that. ``size`` in bytes."""
 
     path: str
@@ -218,8 +218,8 @@ def _check_target(database: str, target: Path, *, replace: bool) -> None:
 
 
 def _part_of_store(database: Path, target: Path) -> str | None:
-    """What the store uses this name for: a file of its own, or a kept copy; None for every other name. Any spelling or
-    link counts, whether the file exists or not."""
+    """The use that the store makes of this name: a file of its own, or a kept copy; None for every other name. Any
+    spelling or link counts, whether the file exists or not."""
     store = Path(os.path.realpath(database))
     # Compare names without case, as some file systems do.
     real = Path(os.path.realpath(target))

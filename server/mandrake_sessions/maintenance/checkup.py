@@ -49,8 +49,8 @@ def check_up(database: str, *, busy_timeout: float = 5.0, progress: Progress | N
 
 
 def _is_store(database: str, found: list[Finding]) -> bool:
-    """Whether to check, and mend, what lies around the file too. The program must not change the mode of a file that is
-    no store. In a directory of ours a damaged file counts as a store."""
+    """Does the check, and the mending, cover the files around the database too? The program must not change the mode of
+    a file that is no store. In a directory of ours a damaged file counts as a store."""
     is_read = any(finding.check == "file" and finding.level is Level.OK for finding in found)
     return is_read or own_directory(Path(database)) is not None
 

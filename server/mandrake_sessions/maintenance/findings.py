@@ -1,4 +1,4 @@
-"""What a check-up finds, and the repairs that there are."""
+"""The findings of a check-up, and the repairs that there are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mandrake_sessions.errors import PYTHON, Wording, Words, in_words
 
 
 class Level(StrEnum):
-    """How bad a finding is. A ``WARNING`` does no harm yet."""
+    """The severity of a finding. A ``WARNING`` does no harm yet."""
 
     OK = "ok"
     WARNING = "warning"
@@ -38,7 +38,7 @@ class Cure(StrEnum):
 
 @frozen
 class Finding:
-    """What one check has found. ``cure``: the repair for it, or None."""
+    """The result of one check. ``cure``: the repair for it, or None."""
 
     check: str
     level: Level
@@ -52,7 +52,7 @@ class Finding:
 
     @property
     def advice(self) -> str | None:
-        """What the user can do."""
+        """The advice for the user."""
         return None if self._advice is None else in_words(self._advice, PYTHON)
 
     def worded(self, words: Words) -> Finding:
@@ -62,5 +62,5 @@ class Finding:
 
 
 def is_damaged(findings: Iterable[Finding]) -> bool:
-    """Whether tables of the file are damaged, so that nobody should write to it."""
+    """Are tables of the file damaged, so that nobody should write to it?"""
     return any(f.check in ("file", "integrity") and f.level is Level.PROBLEM and f.cure is None for f in findings)

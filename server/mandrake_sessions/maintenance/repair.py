@@ -173,7 +173,7 @@ def _repair_opened(
 
 
 def _attempts(works: Iterable[Work]) -> list[Repair]:
-    """What each of them did or failed with; nothing of those that had nothing to do."""
+    """The outcome of each repair; none of those that had nothing to do."""
     repairs = []
     for work in works:
         try:

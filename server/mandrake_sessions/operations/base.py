@@ -1,4 +1,4 @@
-"""What every operation stands on: a store, its transaction, a state of it."""
+"""The base of all operations: a store, its transaction, a state of it."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Conversations(
     UsageOperations,
     SearchOperations,
 ):
-    """What a store holds, whatever store it is. ``feed`` reads its changes."""
+    """The operations on the content of a store of any kind. ``feed`` reads its changes."""
 
     def __init__(self, store: EntityStore) -> None:
         super().__init__(store)

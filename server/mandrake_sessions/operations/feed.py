@@ -24,7 +24,7 @@ class Feed(Operations):
     def turn_scope(
         self, *, turn_id: str | None = None, response_id: str | None = None, session_id: str | None = None
     ) -> Scope:
-        """What part of the store one of these ids means, the whole without one. Raises NotFound."""
+        """The part of the store that one of these ids means; the whole without one. Raises NotFound."""
         given = [value for value in (turn_id, response_id, session_id) if value is not None]
         if len(given) > 1:
             raise InvalidValue("", "give the id of one turn, response or session, or none for the whole store")
@@ -53,9 +53,9 @@ class Feed(Operations):
         include_text: bool = True,
         lazily: bool = False,
     ) -> FeedStart:
-        """Where to begin following the turns of ``scope``, without a gap: from ``since`` on where that is kept, else
-        from the state given, which is that at ``seq`` (a turn or a response: those turns; wider: those that stream).
-        With ``lazily``, inside a snapshot, the state is an iterator that reads it while it is used.
+        """The position from which to follow the turns of ``scope`` without a gap: from ``since`` on where that is kept,
+        else from the state given, which is that at ``seq`` (a turn or a response: those turns; wider: those that
+        stream). With ``lazily``, inside a snapshot, the state is an iterator that reads it while it is used.
         """
         with self._read() as sql:
             start = _start(sql, since, store_id)

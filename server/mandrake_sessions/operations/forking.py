@@ -42,8 +42,8 @@ _in_progress: set[str] = set()
 
 @frozen
 class _Fork:
-    """What is to be copied. ``through``: the index and the id of the last round; None where there is none. ``session``:
-    the columns that the copy begins with. ``shown``: those that it has in the end."""
+    """The rounds to be copied. ``through``: the index and the id of the last round; None where there is none.
+    ``session``: the columns that the copy begins with. ``shown``: those that it has in the end."""
 
     session_id: str
     session_pk: int
@@ -98,7 +98,7 @@ def remove_hidden(store: EntityStore, pk: int, *, wait: bool = True) -> bool:
 
 
 def is_in_progress(session_id: str) -> bool:
-    """Whether this process writes the hidden session just now."""
+    """Does this process write the hidden session just now?"""
     return session_id in _in_progress
 
 

@@ -1,4 +1,4 @@
-"""What is left of forks whose process has ended before they were whole: hidden sessions, which are deleted in steps."""
+"""Half copies: hidden sessions of forks whose process ended before they were whole. They are deleted in steps."""
 
 from __future__ import annotations
 

@@ -138,5 +138,5 @@ class FeedPruner:
 
 
 def _continues(extent: FeedExtent, known: FeedExtent | None) -> bool:
-    """Whether it is the same feed, grown; another file may have been put into the place of the store."""
+    """Is it the same feed, grown? Another file may have been put into the place of the store."""
     return known is not None and extent.store_id == known.store_id and extent.last_seq >= known.last_seq

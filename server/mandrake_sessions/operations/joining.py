@@ -42,10 +42,10 @@ _AFTER_IDS, _BEFORE_IDS = "g", ""
 
 
 class Joining(Protocol[Part, R]):
-    """How the answers of many stores become one. Made from the params of a call, which it checks."""
+    """The rule by which the answers of many stores become one. Made from the params of a call, which it checks."""
 
     def read(self, store: StoreRef, entities: EntityStore) -> Part:
-        """What one store has to give. Called on any thread."""
+        """The part that one store gives. Called on any thread."""
 
     def add(self, part: Part) -> None:
         """Take in what a store gave. Called on any thread."""
@@ -162,7 +162,7 @@ class JoinedSessions:
         return -moment, store.store_id, session_id
 
     def _beyond(self, store_id: str) -> tuple[int, str] | None:
-        """Where this store goes on after the last row of the page before, which may be of another one."""
+        """The place where this store goes on after the last row of the page before, which may be of another one."""
         after = self._after
         if after is None:
             return None

@@ -22,7 +22,7 @@ from mandrake_sessions.store.sql.seq import last_seq
 
 
 class Unset(Enum):
-    """What stands for an argument that was left out, where None means something."""
+    """The value of an argument that was left out, where None means something."""
 
     UNSET = "unset"
 
@@ -174,7 +174,7 @@ def touch_session(tx: Transaction, pk: int, columns: dict[str, object]) -> Sessi
 
 
 def session_filter(wanted: SessionsWanted) -> session_lists.SessionFilter:
-    """Which sessions are wanted. Raises InvalidValue."""
+    """The filter that a caller asks for. Raises InvalidValue."""
     given: dict[str, Any] = {"archived": False, **wanted}
     checked = {name: rules.optional(_FILTERS[name])(name, value) for name, value in given.items()}
     if (query := checked.get("query")) is not None:

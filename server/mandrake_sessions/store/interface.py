@@ -1,4 +1,4 @@
-"""What the rules need of a store: ``operations/``, the manager and the server use these types and no others of it.
+"""The interface of stores: ``operations/``, the manager and the server use these types and no others of a store.
 
 A store keeps the entities in tables that one set of statements reads and writes (``store/sql``). What differs between
 stores is below that: transactions, order, leases, wake-ups, health. ``store/sqlite`` is the store in one file.
@@ -22,7 +22,7 @@ Row = tuple[Any, ...]
 
 
 class Rows(Protocol):
-    """What a statement found, or how many rows it has changed."""
+    """The result of a statement: the rows that it found, or the number of rows that it has changed."""
 
     @property
     def rowcount(self) -> int: ...
@@ -32,7 +32,7 @@ class Rows(Protocol):
 
 
 class Dialect(Protocol):
-    """What databases say in different words. The statements of the entities are the same but for these pieces of SQL;
+    """The pieces of SQL that databases spell differently. The statements of the entities are the same but for these;
     each is built once for a dialect.
 
     Arguments are pieces of SQL too, and ``?`` in a result stands for one value. Texts are UTF-8.
@@ -44,7 +44,7 @@ class Dialect(Protocol):
         """The value of a LIMIT that lets all rows through."""
 
     def among(self, column: str) -> str:
-        """Whether a column has one of many numbers. Its value: what ``numbers`` makes of them."""
+        """The condition that a column has one of many numbers. Its value: what ``numbers`` makes of them."""
 
     def numbers(self, values: Iterable[int], /) -> Any: ...
     def pairs(self, alias: str, first: str, second: str) -> str:
@@ -59,7 +59,7 @@ class Dialect(Protocol):
         """The length of a text in bytes, NULL for NULL."""
 
     def contains(self, text: str) -> str:
-        """Whether a text contains the value."""
+        """The condition that a text contains the value."""
 
     def contains_folded(self, text: str) -> str:
         """The same whatever the case of the text. The value is casefolded, as Python does that."""
@@ -77,17 +77,17 @@ class Dialect(Protocol):
         """The greatest of them; NULL if one of them is NULL."""
 
     def is_too_large_a_sum(self, error: Exception) -> bool:
-        """Whether a statement failed since the sum of integers was too large for an integer."""
+        """Did a statement fail since the sum of integers was too large for an integer?"""
 
     def json_at(self, column: str, *path: str | int) -> str:
-        """What stands at a path in a column of JSON, to be compared with what ``json_value`` makes of a value; NULL
+        """The value at a path in a column of JSON, to be compared with what ``json_value`` makes of a value; NULL
         where it is no JSON. The migrations have an index on the one that ``sql/changes.py`` uses."""
 
     def json_value(self, value: Any, /) -> Any: ...
 
 
 class Sql(Protocol):
-    """What the statements of the entities run on: one connection, in a transaction or a snapshot.
+    """A connection for the statements of the entities, in a transaction or a snapshot.
 
     ``path``: how messages name the store. ``oddities``: where rows are noted that cannot be read; None where nobody
     asks for them.
@@ -163,7 +163,7 @@ class Watch(Protocol):
     @property
     def fileno(self) -> int | None: ...
     def moved(self) -> bool:
-        """Whether there was a commit since the last look, this process's own included. It takes no lock."""
+        """Was there a commit since the last look? This process's own count too. It takes no lock."""
 
     def last_seq(self) -> int:
         """The store's ``seq`` now."""
@@ -176,7 +176,7 @@ class Watch(Protocol):
 
 @frozen
 class Commit:
-    """What a transaction of this process has committed. ``seq_before`` and ``seq``: the last change before it, None
+    """A commit of this process. ``seq_before`` and ``seq``: the last change before it, None
     where that is not known, and with it. ``changes``: all of them, if they were appends alone; else None."""
 
     seq_before: int | None
@@ -197,10 +197,10 @@ class IdleTask(Protocol):
 
 @frozen
 class StoreState:
-    """How an open store is. ``references``: managers of this process that have it open; ``failure``: what went wrong
-    with it last, until a write succeeds, or why nothing may be written to it; ``reconnects``: how often it was opened
-    again, ``replacements``: how often it was another one then; ``faults``: what the inspection of a store that came
-    from elsewhere has found, as sentences."""
+    """The state of an open store. ``references``: managers of this process that have it open; ``failure``: what went
+    wrong with it last, until a write succeeds, or why nothing may be written to it; ``reconnects``: how often it was
+    opened again, ``replacements``: how often it was another one then; ``faults``: what the inspection of a store that
+    came from elsewhere has found, as sentences."""
 
     schema_version: int
     references: int
@@ -213,7 +213,7 @@ class StoreState:
 
 @frozen
 class StoreFacts:
-    """What can be told of a store that need not be open: its sizes in bytes, None where there is no such thing, and
+    """Facts about a store that need not be open: its sizes in bytes, None where there is no such thing, and
     what does not stop it but should be looked at, each with what to do. ``of_program``: the same of what the program
     itself is made of, such as the database's library; no log repeats it for each store."""
 
@@ -236,7 +236,7 @@ class Inspection(Protocol):
 
 
 class EntityStore(Protocol):
-    """What the operations on entities need: states to read, and transactions to write in.
+    """The part of a store that the operations on entities use: states to read, and transactions to write in.
 
     All of it raises NotOpen, StorageFailure and Busy. With ``wait=False`` a lock of another process is Busy at once,
     and a store that has to be opened again is StoreMoved.
@@ -244,7 +244,7 @@ class EntityStore(Protocol):
 
     @property
     def is_current(self) -> bool:
-        """Whether it is open, and need not be opened again: a file in its place, a connection that lives."""
+        """Is it open, with no need to open it again: a file in its place, a connection that lives?"""
 
     @property
     def reconnects(self) -> int:
@@ -252,7 +252,7 @@ class EntityStore(Protocol):
 
     @property
     def is_writing(self) -> bool:
-        """Whether a transaction of this thread runs."""
+        """Does a transaction of this thread run?"""
 
     @property
     def search(self) -> SearchIndex | None:
@@ -335,7 +335,7 @@ class Store(EntityStore, Protocol):
         """Hold again what was taken away from under it."""
 
     def dead_lease(self, lease_id: str, *, wait: bool = True) -> AbstractContextManager[bool]:
-        """Whether the process of a lease is gone; for the block nobody else finds the same. Raises StorageFailure."""
+        """Is the process of a lease gone? For the block nobody else finds the same. Raises StorageFailure."""
 
     # Health.
 
@@ -343,28 +343,28 @@ class Store(EntityStore, Protocol):
     def may_be_written(self) -> bool: ...
     @property
     def failure(self) -> StorageFailure | None:
-        """What went wrong with it last, until a write succeeds; None where it is not open."""
+        """The last failure, until a write succeeds; None where the store is not open."""
 
     def state(self) -> StoreState:
-        """What is known of the open store without reading it. Raises NotOpen."""
+        """The state of the open store, without reading it. Raises NotOpen."""
 
     def facts(self) -> StoreFacts: ...
     def check(self) -> str:
         """The store's ``storeId``, read now, which a broken store does not give. Raises StoreError, without waiting."""
 
     def known_unreadable(self) -> list[Unreadable]:
-        """What could not be read when it was met last; each was logged then."""
+        """The values that could not be read when they were met last; each was logged then."""
 
     def unreadable(self) -> list[Unreadable]:
         """The same, once the first of them were tried again. Raises StoreError, without waiting."""
 
     @property
     def is_unchecked(self) -> bool:
-        """Whether it was replaced, or came from elsewhere, and was not inspected since."""
+        """Was it replaced, or did it come from elsewhere, without an inspection since?"""
 
     @property
     def needs_inspection(self) -> bool:
-        """Whether not all of it was looked through when it was opened, or something was found then."""
+        """Was a part of it left unchecked when it was opened, or was a fault found then?"""
 
     def inspection(self) -> Inspection:
         """To be run once. Raises StoreError, without waiting."""
