@@ -36,6 +36,7 @@ _VALUES: dict[str, Any] = {
     "<totalMs>": 1.9,
     "<maxMs>": 1.9,
     "<streamedMs>": 1840,
+    "<moment>": "2026-01-01 00:00:00 UTC",
     "<methods>": [{_MORE: 0}],
     "<x-notifications>": [{_MORE: 0}],
     "<components>": {"schemas": {_MORE: 0}, "errors": {_MORE: 0}},

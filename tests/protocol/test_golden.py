@@ -80,7 +80,7 @@ class Recorder:
             return []
         if isinstance(value, list):
             return [self._normal(item) for item in value]
-        if key in _VOLATILE and value is not None:
+        if key in _VOLATILE and value is not None and not str(value).startswith("params"):
             return f"<{key}>"
         if isinstance(value, int) and re.search(r"(Time|At)$|^at$", key):
             return "<time>"
