@@ -14,7 +14,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import agents, append, client, disk, fork, growth, history, length, lists, memory, push, start, writers
+from benchmarks import (
+    agents,
+    append,
+    client,
+    disk,
+    fork,
+    growth,
+    history,
+    length,
+    lists,
+    memory,
+    push,
+    start,
+    usage,
+    writers,
+)
 from benchmarks.report import Options, Row, machine, table
 
 SUBJECTS: dict[str, Callable[[Options], list[Row]]] = {
@@ -27,6 +42,7 @@ SUBJECTS: dict[str, Callable[[Options], list[Row]]] = {
     "push": push.run,
     "history": history.run,
     "lists": lists.run,
+    "usage": usage.run,
     "fork": fork.run,
     "memory": memory.run,
     "growth": growth.run,

@@ -6,11 +6,13 @@ import time
 import uuid
 from collections.abc import Iterable
 from itertools import islice
+from typing import Any
 
 from mandrake_sessions.client import SyncClient
 from mandrake_sessions.protocol.params import Operation
 
 GROUP = 400
+_HOUR_MS = 60 * 60 * 1000
 
 
 def carry_out(client: SyncClient, operations: Iterable[Operation], seconds: float) -> int:
@@ -25,6 +27,32 @@ def carry_out(client: SyncClient, operations: Iterable[Operation], seconds: floa
 def sessions(count: int) -> Iterable[Operation]:
     for number in range(count):
         yield {"method": "session/create", "params": {"title": f"session {number}"}}
+
+
+def billed(sessions: int, rounds: int, turns: int) -> Iterable[Operation]:
+    """Sessions of several agents over 90 days, whose turns have tokens, costs and now and then a tool call."""
+    began = int(time.time() * 1000) - sessions * _HOUR_MS
+    for number in range(sessions):
+        session_id, at = str(uuid.uuid4()), began + number * _HOUR_MS
+        agent = ("claude-code", "codex", "gemini")[number % 3]
+        named: Any = {"id": session_id, "agent": agent, "cwd": f"/work/{number % 40}", "created_at": at}
+        yield {"method": "session/create", "params": named}
+        for _ in range(rounds):
+            response = str(uuid.uuid4())
+            asked: Any = {"session_id": session_id, "response_id": response, "content": "?", "created_at": at}
+            yield {"method": "round/create", "params": asked}
+            for turn in range(turns):
+                at += 1000
+                yield {"method": "turn/create", "params": _billed_turn(response, agent, at, turn)}
+
+
+def _billed_turn(response: str, agent: str, at: int, number: int) -> dict[str, Any]:
+    calls = [{"id": "call", "arguments": {"path": "README.md"}, "status": "completed"}] if number % 3 == 0 else []
+    tokens = {"input_tokens": 1200 + number, "output_tokens": 300, "cache_read_tokens": 20_000}
+    costs = {"input_cost": 0.0036, "output_cost": 0.0045}
+    times = {"created_at": at, "stream_end_time": at + 900}
+    turn = {"response_id": response, "model": f"{agent}-large", "status": "completed", "tool_calls": calls}
+    return {**turn, **tokens, **costs, **times}
 
 
 def rounds(session_id: str, count: int, turns: int, text: str) -> Iterable[Operation]:

@@ -1,4 +1,4 @@
-"""A page of ``session/list``, however many sessions there are."""
+"""A page of ``session/list``, however many sessions there are, and what is rare among them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from benchmarks.report import Options, Row, at_most, median, milliseconds
 FEW, PAGE, MANY = 10, 50, 100_000
 FILL_SECONDS = 45.0
 SAMPLES = 30
+# What one session at the most has, among those of ``fill.sessions``; none of it is among the newest.
+RARE = {"query": "session 1234 ", "cwd": "/rare", "source": "rare"}
+RARE_MS = 60
 
 
 def run(options: Options) -> list[Row]:
@@ -33,7 +36,23 @@ def run(options: Options) -> list[Row]:
                 begun = time.perf_counter()
                 server.exchange(message)
                 taken[count].append(time.perf_counter() - begun)
+        rare = _rare(stores[max(stores)])
     few, page, many = (median(found) for found in taken.values())
     what = f"session/list of {PAGE}, {max(stores):,} sessions"
     beside = f"{PAGE} sessions {milliseconds(page)}; {FEW}: {milliseconds(few)}"
-    return [Row(what, milliseconds(many), beside, many / page, at_most(1.25))]
+    return [Row(what, milliseconds(many), beside, many / page, at_most(1.25)), *rare]
+
+
+def _rare(server: Server) -> list[Row]:
+    """Each looks through all sessions."""
+    rows = []
+    for name, value in RARE.items():
+        message = request(1, "session/list", {name: value})
+        seconds = []
+        for _ in range(SAMPLES):
+            begun = time.perf_counter()
+            server.exchange(message)
+            seconds.append(time.perf_counter() - begun)
+        taken = median(seconds)
+        rows.append(Row(f"session/list, a rare {name}", milliseconds(taken), "", taken * 1000, at_most(RARE_MS, "ms")))
+    return rows
