@@ -22,7 +22,7 @@ from mandrake_sessions.store.sql.values import byte_length
 
 # A turn whose texts are longer is copied in slices.
 LONG_BYTES = SLICE_BYTES
-# Turns whose texts are read together: so many, or about so many bytes.
+# Turns that are read together: so many, or about so many bytes.
 _READ_TURNS = 200
 _READ_BYTES = 1024 * 1024
 # About the bytes of a row and of its places in indexes, beside its texts.
@@ -210,7 +210,8 @@ def _turn_parts(sql: Sql, round_pk: int, at: int) -> Iterator[Part]:
     size = 0
     for turn in turns.list_turns(sql, round_pk):
         length = turn.content_bytes + turn.raw_response_bytes
-        if few and (size + length > _READ_BYTES or len(few) == _READ_TURNS):
+        weight = turn.weight + length
+        if few and (size + weight > _READ_BYTES or len(few) == _READ_TURNS):
             yield from _short_turns(sql, few, at)
             few, size = [], 0
         if length > LONG_BYTES:
@@ -219,7 +220,7 @@ def _turn_parts(sql: Sql, round_pk: int, at: int) -> Iterator[Part]:
             yield from _long_turn(sql, turn, at)
         else:
             few.append(turn)
-            size += length
+            size += weight
     yield from _short_turns(sql, few, at)
 
 
