@@ -16,6 +16,7 @@ import pytest
 
 from connection import slow_store
 from connection.slow_store import Kind
+from mandrake_sessions.store.sqlite.connect import connect
 from wire import Conversation, Wire, serving, store_of
 
 
@@ -333,3 +334,40 @@ def said(wire: Wire, seq: int) -> str:
     assert told["seq"] == seq
     content: str = told["content"]
     return content
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux tells of it in /proc")
+def test_a_cancelled_fork_leaves_no_reading_without_end(workspace: Path, slow_file: Wire) -> None:
+    """Its numbers stand in the store and in no change: who follows the store must not look for them again and again."""
+    wire = slow_file
+    conversation = Conversation(wire)
+    for _ in range(4):
+        conversation.turn(content="word " * 60_000, status="completed")
+    subscription = wire.request("turn/subscribe")["subscriptionId"]
+    fork = wire.post("session/fork", sessionId=conversation.session)
+    while not _hidden(workspace):
+        time.sleep(0.001)
+    wire.notify("$/cancelRequest", id=fork)
+    assert wire.answer(fork)["error"]["data"]["kind"] == "cancelled"
+    assert not _hidden(workspace)
+    time.sleep(0.3)
+    before = times_waited(wire)
+    time.sleep(1.0)
+    # One read takes 4 ms, and several waits of several threads.
+    assert times_waited(wire) - before < 400
+    turn = conversation.turn()
+    assert wire.notification()["turnId"] == turn
+    wire.request("turn/unsubscribe", subscriptionId=subscription)
+
+
+def _hidden(workspace: Path) -> int:
+    # As one that reads: another would be taken for a program that writes over the file.
+    with closing(connect(str(store_of(workspace)), read_only=True)) as connection:
+        statement = "SELECT count(*) FROM session WHERE copying_lease IS NOT NULL"
+        return int(connection.execute(statement).fetchone()[0])
+
+
+def times_waited(wire: Wire) -> int:
+    """How often its threads have waited for something."""
+    texts = [path.read_text() for path in Path(f"/proc/{wire.process.pid}/task").glob("*/status")]
+    return sum(int(text.split("voluntary_ctxt_switches:", 1)[1].split()[0]) for text in texts)
