@@ -1,0 +1,110 @@
+"""``session/search`` in a store of 2 kB turns, with a ``LIKE`` scan of the same rows beside; and filling its index."""
+
+from __future__ import annotations
+
+import sqlite3
+import sysconfig
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from benchmarks import fill
+from benchmarks.driver import Server, connected, request
+from benchmarks.report import Options, Row, at_least, at_most, median, milliseconds
+from mandrake_sessions.client import SyncClient
+from mandrake_sessions.protocol.params import Operation
+
+TURN_CHARACTERS = 2000
+TURNS, FULL_TURNS = 20_000, 100_000
+TURNS_A_ROUND = 10
+FILL_SECONDS = 600.0
+SAMPLES = 7
+# By what is asked: queries, and how many milliseconds they may take at 100,000 turns. The texts are Python's own
+# library: "self" and "return" are in most of them, the second word of each pair in fewer than one in a hundred.
+QUERIES: dict[str, tuple[tuple[str, ...], float]] = {
+    "two words, one of them common": (("self mailbox", "return tokenizer", "import cookiejar"), 50),
+    "a rare part of a word": (("ookieja", "eadinto", "lzmadec"), 100),
+    "common words": (("self return", "import", "the"), 250),
+}
+
+
+def texts() -> Iterator[str]:
+    """Python's own library, cut into turns, again and again."""
+    while True:
+        for path in sorted(Path(sysconfig.get_paths()["stdlib"]).rglob("*.py")):
+            whole = path.read_text(encoding="utf-8", errors="ignore")
+            for start in range(0, len(whole), TURN_CHARACTERS):
+                yield whole[start : start + TURN_CHARACTERS]
+
+
+def conversation(session_id: str, turns: int) -> Iterable[Operation]:
+    source = texts()
+    for number in range(turns):
+        if number % TURNS_A_ROUND == 0:
+            response = str(uuid.uuid4())
+            named = {"session_id": session_id, "response_id": response, "content": f"request {number}"}
+            yield {"method": "round/create", "params": named}
+        params = {"response_id": response, "content": next(source), "status": "completed"}
+        yield {"method": "turn/create", "params": params}
+
+
+def run(options: Options) -> list[Row]:
+    turns = FULL_TURNS if options.full else TURNS
+    with connected(options.directory) as client:
+        session = client.session_create(title="Python's own library").id
+        fill.carry_out(client, conversation(session, turns), FILL_SECONDS)
+        rows = _filling(client, options.directory, turns)
+    with Server(options.directory) as server:
+        for what, (queries, bound) in QUERIES.items():
+            rows.append(_search(server, options.directory, f"{what}, {turns:,} turns", queries, bound))
+    return rows
+
+
+def _filling(client: SyncClient, directory: Path, turns: int) -> list[Row]:
+    """What is missing in the index when the last turn is stored, until nothing is."""
+    begun = time.perf_counter()
+    missing = client.session_search(query="nothing").pending
+    while client.session_search(query="nothing").pending:
+        time.sleep(0.1)
+    seconds = time.perf_counter() - begun
+    with closing(_database(directory)) as database:
+        (size,) = database.execute("SELECT sum(length(CAST(content AS BLOB))) FROM text").fetchone()
+    index = sum(
+        file.stat().st_size for file in (directory / ".ws/db.sqlite-search").iterdir() if file.suffix == ".sqlite"
+    )
+    rate = size * missing / turns / seconds / 1e6
+    return [
+        Row("search index: filling", f"{missing:,} turns in {seconds:.0f} s", "", rate, at_least(4, "MB/s")),
+        Row("search index: size", f"{index / 1e6:.0f} MB", f"text {size / 1e6:.0f} MB", index / size, at_most(0.8)),
+    ]
+
+
+def _search(server: Server, directory: Path, what: str, queries: tuple[str, ...], bound: float) -> Row:
+    taken: list[float] = []
+    scanned: list[float] = []
+    for number, query in enumerate(queries * SAMPLES):
+        message = request(number + 1, "session/search", {"query": query})
+        begun = time.perf_counter()
+        server.exchange(message)
+        taken.append(time.perf_counter() - begun)
+    with closing(_database(directory)) as database:
+        for query in queries:
+            begun = time.perf_counter()
+            _scan(database, query)
+            scanned.append(time.perf_counter() - begun)
+    found = median(taken)
+    beside = f"LIKE scan {milliseconds(median(scanned))}"
+    return Row(f"session/search: {what}", milliseconds(found), beside, found * 1000, at_most(bound, "ms"))
+
+
+def _scan(database: sqlite3.Connection, query: str) -> list[Any]:
+    words = [f"%{word}%" for word in query.split()]
+    both = "SELECT pk FROM text WHERE content LIKE ? AND content LIKE ?"
+    return database.execute(both, (words[0], words[-1])).fetchall()
+
+
+def _database(directory: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{directory / '.ws/db.sqlite'}?mode=ro", uri=True)
