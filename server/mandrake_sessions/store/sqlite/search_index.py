@@ -248,7 +248,8 @@ def _open(path: Path, *, read_only: bool, is_visited: bool = False) -> _Opened:
     is_quiet = is_visited and not path.with_name(f"{path.name}-wal").exists()
     connection = connect(str(path), read_only=read_only, immutable=read_only and (is_quiet or may_not_share(str(path))))
     connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+    if not read_only:
+        connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
     return _Opened(connection, path, seen)
 
 
