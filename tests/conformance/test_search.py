@@ -280,11 +280,12 @@ def test_pages_have_each_hit_once(manager: SessionManager, response: str, search
 
 def test_long_texts(manager: SessionManager, response: str, search: Search) -> None:
     """All of a message is searched, whatever its length; of a tool's texts the first 64 KiB."""
-    filler = "filler text " * 50_000
+    filler = "filler text " * 100_000
     turn = manager.create_turn(response, content=f"{filler} zebra crossing {filler} okapi", status=DONE)
     result = "x" * 60_000 + " gnu " + "y" * 10_000 + " impala"
     tool = manager.create_turn(response, tool_calls=[{"id": "t", "response": {"out": result}}], status=DONE)
     output = manager.create_turn(response, kind="tool_output", content=result, status=DONE)
+    assert len(filler) * 2 > 2 * 1024 * 1024, "more than one step puts in"
     for query in ('"zebra crossing"', "okapi", "kap", "filler"):
         (hit,) = search(query, role="agent")
         assert hit.turn_id == turn.id

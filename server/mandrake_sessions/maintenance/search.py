@@ -11,7 +11,7 @@ from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 from mandrake_sessions.store.sqlite.store import SqliteStore
 
-# How long filling waits for another process that fills the same index.
+# A repair fills the index for so long; the rest is left to servers.
 FILLING_SECONDS = 10.0
 
 
@@ -42,7 +42,7 @@ def fill_search(store: SqliteStore) -> str | None:
     made_again = found.level is not Level.OK
     if made_again:
         store.search.remove()
-    filled = fill_index(store, seconds=FILLING_SECONDS)
+    filled = fill_index(store, most=FILLING_SECONDS)
     if made_again:
         return f"made the search index again, with {plural(filled, 'turn')}"
     return f"put {plural(filled, 'turn')} into the search index" if filled else None

@@ -27,6 +27,8 @@ from mandrake_sessions.store.sql.values import OddValue
 # One step puts about so many bytes in, or takes about so long.
 STEP_BYTES = 256 * 1024
 STEP_SECONDS = 0.06
+# A longer turn is put in by several steps. Each reads again what is in already, so they are not as short as others.
+LONG_BYTES = 2 * 1024 * 1024
 # Seconds to the next step: while there is more to do, after something was put in, and while nothing happens.
 NEXT, WATCHFUL, QUIET = 0.004, 0.1, 0.3
 # Between two tries, while somebody else fills it.
@@ -87,26 +89,27 @@ class Indexer:
             return fill(sql, writer), writer.name
 
 
-def fill_index(store: Store, *, seconds: float = 5.0) -> int:
-    """Fill the index of an open store, to its end; gives how many turns were missing. For commands, where no server is.
+def fill_index(store: Store, *, patience: float = 5.0, most: float | None = None) -> int:
+    """Fill the index of an open store, to its end or for ``most`` seconds; gives how many turns were put in. For
+    commands, where no server is.
 
-    Raises Busy where somebody else fills it for so many seconds, and StorageFailure."""
+    Raises Busy where somebody else fills it for ``patience`` seconds, and StorageFailure."""
     index = store.search
     if index is None:
         return 0
     missing = _missing(store, index)
     task = Indexer(store)
-    end = time.monotonic() + seconds
-    while True:
+    begun = tried = time.monotonic()
+    while most is None or time.monotonic() < begun + most:
         try:
             if task.step(wait=True) != NEXT:
-                return missing
+                break
+            tried = time.monotonic()
         except Busy:
-            if time.monotonic() > end:
+            if time.monotonic() > tried + patience:
                 raise
             time.sleep(BUSY_SECONDS)
-        else:
-            end = time.monotonic() + seconds
+    return max(0, missing - _missing(store, index))
 
 
 def _missing(store: Store, index: SearchIndex) -> int:
@@ -164,6 +167,8 @@ class _Step:
         self._sql = sql
         self._writer = writer
         self._budget = budget
+        # Whether the last entity was too long for one step: the next one goes on with it.
+        self._is_cut = False
 
     def follow(self) -> bool:
         """Go on in the feed. Where it is pruned beyond the index, or was made for it just now, all is looked at."""
@@ -179,6 +184,9 @@ class _Step:
                 end = row.seq - 1
                 break
             self._put_change(row, done)
+            if self._is_cut:
+                end = row.seq - 1
+                break
         writer.set_progress(evolve(writer.progress, position=end))
         return end < last
 
@@ -207,7 +215,7 @@ class _Step:
                     self._put_turns(set(), pk)
                 else:
                     self._put_request(session_pk, pk)
-                self._writer.put_off(session_pk, pk)
+                self._writer.put_off(session_pk, pk - self._is_cut)
                 if self._budget.is_used_up:
                     return True
             if len(entities) < ROWS:
@@ -232,6 +240,8 @@ class _Step:
             found = indexed.pks_after(self._sql, TABLES[stage], progress.scanned, ROWS)
         for pk in found if stage < len(TABLES) else ():
             self._put_any(TABLES[stage], pk)
+            if self._is_cut:
+                return evolve(progress, scanned=pk - 1)
             progress = evolve(progress, scanned=pk)
             if self._budget.is_used_up:
                 return progress
@@ -253,6 +263,8 @@ class _Step:
         for session_pk, owner in found:
             self._writer.again(session_pk, owner)
             self._put_owner(session_pk, owner)
+            if self._is_cut:
+                self._writer.put_off(session_pk, owner - 1)
             if self._budget.is_used_up:
                 break
         return bool(found)
@@ -281,7 +293,10 @@ class _Step:
         self._replace(pk, pk, documents.document_of_session(self._sql, pk), "session")
 
     def _replace(self, session_pk: int, owner: int, found: Iterable[Document], entity: str) -> None:
-        self._budget.left -= self._writer.replace(session_pk, owner, self._readable(found, owner, entity)) + 64
+        readable = self._readable(found, owner, entity)
+        put, is_whole = self._writer.replace(session_pk, owner, readable, LONG_BYTES)
+        self._is_cut = not is_whole
+        self._budget.left -= put + 64
 
     def _readable(self, found: Iterable[Document], owner: int, entity: str) -> Iterator[Document]:
         """What comes before a value that cannot be read."""

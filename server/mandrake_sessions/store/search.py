@@ -115,8 +115,9 @@ class SearchWriter(SearchReader, Protocol):
     """A transaction on an index."""
 
     def set_progress(self, progress: Progress) -> None: ...
-    def replace(self, session: int, owner: int, documents: Iterable[Document]) -> int:
-        """Make these the documents of an entity, in place of those that it has; gives how many bytes were put in."""
+    def replace(self, session: int, owner: int, documents: Iterable[Document], most: int) -> tuple[int, bool]:
+        """Make these the documents of an entity, in place of those that it has; gives how many bytes were put in, and
+        whether that is all. After ``most`` bytes it stops: called again with the same, it goes on."""
 
     def is_current(self, session: int, owner: int, seq: int) -> bool:
         """Whether it has documents of the entity, all as of that change."""

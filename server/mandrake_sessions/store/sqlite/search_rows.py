@@ -132,7 +132,7 @@ class Writer(Reader):
         ).fetchall()
         return bool(rows) and all(known == seq for (known,) in rows)
 
-    def replace(self, session: int, owner: int, documents: Iterable[Document]) -> int:
+    def replace(self, session: int, owner: int, documents: Iterable[Document], most: int) -> tuple[int, bool]:
         rows = self._sql.execute(
             "SELECT part, call, piece, hash, pk, seq FROM document WHERE session = ? AND owner = ?", (session, owner)
         )
@@ -142,13 +142,18 @@ class Writer(Reader):
             text = document.text.encode()
             hashed = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), signed=True)
             same = known.pop((int(document.part), document.call, document.piece, hashed), None)
+            if same is None and put >= most:
+                # Until all are there, none is as of any change.
+                statement = "UPDATE document SET seq = -1 WHERE session = ? AND owner = ?"
+                self._sql.execute(statement, (session, owner))
+                return put, False
             if same is None:
                 self._insert(document, len(text), hashed)
                 put += len(text)
             elif same[1] != document.seq:
                 self._sql.execute("UPDATE document SET seq = ? WHERE pk = ?", (document.seq, same[0]))
         self._forget(pk for pk, _ in known.values())
-        return put
+        return put, True
 
     def owners(self, session: int) -> list[int]:
         rows = self._sql.execute("SELECT DISTINCT owner FROM document WHERE session = ?", (session,))
