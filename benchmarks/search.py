@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import sysconfig
 import time
@@ -22,6 +23,7 @@ TURNS, FULL_TURNS = 20_000, 100_000
 TURNS_A_ROUND = 10
 FILL_SECONDS = 600.0
 SAMPLES = 7
+INDEX = ".ws/db.sqlite-search"
 # By what is asked: queries, and how many milliseconds they may take at 100,000 turns. The texts are Python's own
 # library: "self" and "return" are in most of them, the second word of each pair in fewer than one in a hundred.
 QUERIES: dict[str, tuple[tuple[str, ...], float]] = {
@@ -75,9 +77,7 @@ def _filling(client: SyncClient, directory: Path, turns: int) -> list[Row]:
     seconds = time.perf_counter() - begun
     with closing(_database(directory)) as database:
         (size,) = database.execute("SELECT sum(length(CAST(content AS BLOB))) FROM text").fetchone()
-    index = sum(
-        file.stat().st_size for file in (directory / ".ws/db.sqlite-search").iterdir() if file.suffix == ".sqlite"
-    )
+    index = sum(file.stat().st_size for file in (directory / INDEX).glob("*.sqlite"))
     rate = size * missing / turns / seconds / 1e6
     return [
         Row("search index: filling", f"{missing:,} turns in {seconds:.0f} s", "", rate, at_least(4, "MB/s")),
