@@ -19,6 +19,7 @@ ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 # What each method that names an entity needs beside the id.
 MORE: dict[str, Message] = {
     "session/search": {"query": "x"},
+    "session/export": {"format": "jsonl"},
     "round/create": {"content": "?"},
     "round/update": {"metadata": {}},
     "response/update": {"status": "completed"},
