@@ -7,6 +7,7 @@ import asyncio
 import logging
 import queue
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 
 from mandrake_sessions.errors import SessionsError
@@ -22,12 +23,14 @@ logger = logging.getLogger(__name__)
 NOTE_AFTER_SECONDS = 0.05
 # `lastUsedAt` moves so often at the most.
 NOTE_EVERY_MS = 10 * 60 * 1000
+# When it is tried again after a failure.
+AGAIN_MS = 60 * 1000
 # How long the end of the server waits for what is still to be noted.
 END_SECONDS = 0.5
 
 
 class Registrar:
-    """``used``: the places that calls were about since they were noted last."""
+    """A store counts as used for as long as it is open."""
 
     def __init__(self, stores: OpenStores) -> None:
         self._loop = asyncio.get_running_loop()
@@ -48,11 +51,7 @@ class Registrar:
         if self._stores.settings.no_register:
             return
         now = now_ms()
-        due = [
-            store
-            for store in self.open_here()
-            if not 0 <= now - self._noted_at.get(store.place, -NOTE_EVERY_MS) < NOTE_EVERY_MS
-        ]
+        due = self._asked(place for place, _ in self._stores.open_stores() if self._is_due(place, now))
         if not due or not self._begin():
             return
         self._noted_at |= {store.place: now for store in due}
@@ -60,12 +59,19 @@ class Registrar:
 
     def open_here(self) -> list[OpenStore]:
         """The stores that are open here, each with its ``storeId``; those that cannot tell it are left out."""
+        return self._asked(place for place, _ in self._stores.open_stores())
+
+    def _is_due(self, place: StorePlace, now: int) -> bool:
+        noted_at = self._noted_at.get(place)
+        return noted_at is None or not 0 <= now - noted_at < NOTE_EVERY_MS
+
+    def _asked(self, places: Iterable[StorePlace]) -> list[OpenStore]:
         found = []
-        for place, manager in self._stores.open_stores():
-            if manager.store.runs_on != "loop":
-                continue
-            with suppress(SessionsError):
-                found.append(OpenStore(place, manager.store.check(), self._noted_at.get(place, now_ms())))
+        for place in places:
+            manager = self._stores.opened(place)
+            if manager is not None and manager.store.runs_on == "loop":
+                with suppress(SessionsError):
+                    found.append(OpenStore(place, manager.store.check(), self._noted_at.get(place, now_ms())))
         return found
 
     def close(self) -> None:
@@ -93,6 +99,8 @@ class Registrar:
                 self._note(stores)
                 self._last_fault = ""
             except RegisterFault as fault:
+                again = now_ms() - NOTE_EVERY_MS + AGAIN_MS
+                self._noted_at |= {store.place: again for store in stores}
                 self._log(str(fault), is_usual=fault.is_usual)
             except Exception as error:
                 logger.warning("the register of stores could not be written: %s", error, exc_info=True)
