@@ -30,6 +30,7 @@ def insert_hidden(tx: Transaction, columns: Mapping[str, Any], at: int) -> Copy:
     times = {"active_at": at, "created_at": at, "updated_at": at}
     own = {"id": copy.id, "copying_lease": tx.own_lease_id() or NO_LEASE, "seq": copy.pk, "pk": copy.pk}
     insert(tx, "session", {**columns, **times, **own})
+    sessions.keep_words(tx, copy.pk)
     return copy
 
 
@@ -45,7 +46,9 @@ def write_parts(tx: Transaction, copy: Copy, parts: Iterable[Part]) -> bool:
     )
     now = max(tx.now, copy.active_at)
     values = (copy.preview, copy.round_count, copy.next_round_index, copy.active_at, now, copy.pk)
-    return tx.sql.execute(statement, values).rowcount == 1
+    is_there = tx.sql.execute(statement, values).rowcount == 1
+    sessions.keep_words(tx, copy.pk)
+    return is_there
 
 
 def show(tx: Transaction, copy: Copy, columns: Mapping[str, Any], create_hash: bytes | None) -> int | None:
