@@ -22,6 +22,11 @@ def test_a_pipe_is_a_complete_program(workspace: Path) -> None:
     assert answer["result"]["seq"] == 1
 
 
+def test_the_openrpc_document_is_found(workspace: Path) -> None:
+    (answer,) = run_script(workspace, {"jsonrpc": "2.0", "id": 1, "method": "rpc.discover"})
+    assert "turn/append" in {method["name"] for method in answer["result"]["methods"]}
+
+
 def test_the_command_is_installed() -> None:
     command = Path(sys.executable).with_name("mandrake-sessions")
     done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, timeout=20)
