@@ -132,6 +132,7 @@ class Filled:
             ("turn/latest", response),
             ("server/info", {}),
             ("server/health", {}),
+            ("rpc.discover", {}),
         ]
 
 
