@@ -88,7 +88,7 @@ class Outbound:
         assert self.framer is not None
         size = sum(map(len, parts))
         in_memory = [part for part in parts if isinstance(part, bytes)]
-        if size <= PART_BYTES and len(in_memory) == len(parts):
+        if size <= min(PART_BYTES, FLUSH_BYTES) and len(in_memory) == len(parts):
             self.send_encoded(b"".join(in_memory))
             return
         before, after = self.framer.around(size)
