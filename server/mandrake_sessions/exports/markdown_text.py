@@ -20,6 +20,8 @@ _PICTURES |= dict.fromkeys(range(0x80, 0xA0), "\ufffd")
 _SPECIAL = re.compile(
     r"([\\`*\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|<(?=[A-Za-z/!?])|&(?=[A-Za-z#])|(?<=\S)~|(?:^|(?<=\s))#)"
 )
+# What stands for a secret reads the same everywhere.
+_MARK = re.compile(r"\\\[(redacted: [a-z0-9-]+)\\\]")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _RUNS = re.compile(r"`+")
 _FENCE = re.compile(r"(`{3,})[^`]*$|(~{3,})")
@@ -29,7 +31,7 @@ _DOUBTFUL = re.compile(r"[ \t>*+\-0-9.)]*(?:```|~~~)")
 
 def inline(text: str) -> str:
     """A text on one line, with no meaning but itself."""
-    return _SPECIAL.sub(r"\\\1", printable(" ".join(text.split())))
+    return _MARK.sub(r"[\1]", _SPECIAL.sub(r"\\\1", printable(" ".join(text.split()))))
 
 
 def code(text: str) -> str:
