@@ -254,8 +254,8 @@ def test_killed_at_any_moment_the_store_is_the_old_or_the_restored_one(workspace
     chance = random.Random(4)
     kills = restored = 0
     for _ in range(6):
-        for path in database.parent.iterdir():
-            path.unlink()
+        shutil.rmtree(database.parent)
+        database.parent.mkdir(0o700)
         shutil.copy(workspace / "old.sqlite", database)
         old = store_id(database)  # a copy gets a name of its own when it is opened
         process = start(workspace, "restore", workspace / "backup.sqlite")
