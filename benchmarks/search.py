@@ -71,9 +71,10 @@ def run(options: Options) -> list[Row]:
 def _filling(client: SyncClient, directory: Path, turns: int) -> list[Row]:
     """From no index at all to one in which nothing is missing."""
     begun = time.perf_counter()
-    missing = client.session_search(query="nothing").pending
-    while client.session_search(query="nothing").pending:
-        time.sleep(0.1)
+    # A query without terms looks for nothing.
+    missing = client.session_search(query="").pending
+    while client.session_search(query="").pending:
+        time.sleep(0.25)
     seconds = time.perf_counter() - begun
     with closing(_database(directory)) as database:
         (size,) = database.execute("SELECT sum(length(CAST(content AS BLOB))) FROM text").fetchone()
