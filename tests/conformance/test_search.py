@@ -11,6 +11,7 @@ import pytest
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import InvalidValue, NotFound
 from mandrake_sessions.model import SearchHit, SearchPage, TurnStatus
+from mandrake_sessions.operations import indexing
 from mandrake_sessions.operations.indexing import fill_index
 from strict import StrictSyncClient
 
@@ -155,6 +156,25 @@ def test_pending_counts_turns_that_have_ended(manager: SessionManager, response:
     assert manager.search("first").pending == 2
     fill_index(manager.store)
     assert manager.search("first").pending == 0
+
+
+def test_searching_while_the_index_is_filled(manager: SessionManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each step the page says how much is missing, and what is found grows."""
+    monkeypatch.setattr(indexing, "STEP_BYTES", 200)
+    monkeypatch.setattr(indexing, "ROWS", 2)
+    for number in range(6):
+        session = manager.create_session(title=f"papaya {number}")
+        detail = manager.create_round(session.id, content="papaya request")
+        manager.create_turn(detail.response.id, content="papaya turn", status=DONE)
+    task = indexing.Indexer(manager.store)
+    seen = [manager.search("papaya")]
+    while task.step() == indexing.NEXT:
+        seen.append(manager.search("papaya"))
+    seen.append(manager.search("papaya"))
+    assert len(seen) > 5
+    assert [page.pending for page in seen] == sorted((page.pending for page in seen), reverse=True)
+    assert [len(page.hits) for page in seen] == sorted(len(page.hits) for page in seen)
+    assert (seen[0].pending, len(seen[0].hits), seen[-1].pending, len(seen[-1].hits)) == (6, 0, 0, 18)
 
 
 def test_changes_are_followed(manager: SessionManager, search: Search) -> None:

@@ -135,7 +135,8 @@ def pending(sql: Sql, progress: Progress | None) -> int:
     if changes.pruned_seq(sql) > position:
         return indexed.count_turns(sql, position)
     waiting = indexed.count_changed_turns(sql, position)
-    if progress.stage is not None:
+    # After the last table it is looked for what is gone.
+    if progress.stage is not None and progress.stage < len(TABLES):
         after = progress.scanned if TABLES[progress.stage] == "turn" else 0
         waiting += indexed.count_turns(sql, after, position)
     return waiting
