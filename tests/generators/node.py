@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +14,10 @@ HOME = Path(sys.prefix) / "node"
 
 
 def program(name: str) -> str:
-    """A program of a package. Without it the test is skipped; in CI it fails."""
+    """A program of a package. Without it the test is skipped."""
     found = HOME / "node_modules" / ".bin" / name
     if not found.exists():
-        why = f"there is no {found}; install npm, then `make clean`"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
+        pytest.skip(f"there is no {found}; install npm, then `make clean`")
     return str(found)
 
 

@@ -6,12 +6,15 @@ Each is a constant of the module that uses it, which looks it up at the moment i
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import os
 import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 # Module, constant, and the largest value that is tried; the least is 1.
@@ -84,11 +87,16 @@ def _set(chance: random.Random, largest: dict[str, dict[str, int]]) -> dict[tupl
 
 def _check_not_copied(owner: str, name: str) -> None:
     """What another module has imported by name would stay as it is."""
-    for other, module in list(sys.modules.items()):
-        if other.startswith("mandrake_sessions") and other != owner and not name.startswith("_"):
-            shared = getattr(module, name, None)
-            assert shared is None or other in _OWN.get(name, ()), f"{other} has a copy of {owner}.{name}"
+    for other in list(sys.modules):
+        if other.startswith("mandrake_sessions") and other != owner:
+            assert (owner, name) not in _imported(other), f"{other} has a copy of {owner}.{name}"
 
 
-# Constants of one name that are not the same.
-_OWN = {"READ_BYTES": ("mandrake_sessions.transport.reader", "mandrake_sessions.store.sql.changes")}
+@cache
+def _imported(module: str) -> frozenset[tuple[str, str]]:
+    """What the module imports from other modules by name."""
+    found = importlib.util.find_spec(module)
+    assert found is not None
+    assert found.origin is not None
+    imports = [node for node in ast.walk(ast.parse(Path(found.origin).read_text())) if isinstance(node, ast.ImportFrom)]
+    return frozenset((node.module or "", alias.name) for node in imports for alias in node.names)

@@ -14,13 +14,13 @@ from typing import Any, Generic, Protocol, TypeVar, Unpack
 
 from attrs import asdict, astuple
 
+from mandrake_sessions import paging
 from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.fields import SessionsWanted
 from mandrake_sessions.model import AllSessions, Session, SessionOfStore, Sort, StoreRef, UnavailableStore
 from mandrake_sessions.operations.sessions import session_filter
 from mandrake_sessions.paging import (
     DEFAULT_LIMIT,
-    PAGE_BYTES,
     JoinedPosition,
     check_limit,
     decode_joined,
@@ -86,7 +86,7 @@ class JoinedRows(Generic[Row]):
                 break
             kept.append(row)
             total += row[1]
-            if len(kept) > self._limit or (len(kept) > 1 and total > PAGE_BYTES):
+            if len(kept) > self._limit or (len(kept) > 1 and total > paging.PAGE_BYTES):
                 # The last one does not fit, and tells that there are more.
                 break
         return kept
@@ -97,7 +97,7 @@ class JoinedRows(Generic[Row]):
                 if not self._is_cut(row):
                     insort(self._rows, row, key=itemgetter(0))
                     self._bytes += row[1]
-            while len(self._rows) > self._limit or (len(self._rows) > 1 and self._bytes > PAGE_BYTES):
+            while len(self._rows) > self._limit or (len(self._rows) > 1 and self._bytes > paging.PAGE_BYTES):
                 self._cut, weight, _ = self._rows.pop()
                 self._bytes -= weight
 

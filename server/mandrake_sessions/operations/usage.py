@@ -11,7 +11,6 @@ from mandrake_sessions.errors import InvalidValue, TooLarge
 from mandrake_sessions.fields import UsageWanted
 from mandrake_sessions.model import CurrencyTotal, GroupBy, StoreRef, UsageGroup, UsageTotals
 from mandrake_sessions.operations.base import Operations
-from mandrake_sessions.paging import PAGE_BYTES
 from mandrake_sessions.store.interface import EntityStore, Sql
 from mandrake_sessions.store.sql import session_lists, sessions
 from mandrake_sessions.store.sql.usage import (
@@ -25,6 +24,8 @@ from mandrake_sessions.store.sql.usage import (
 from mandrake_sessions.store.sql.values import cost_of
 from mandrake_sessions.timezones import DEFAULT_TIMEZONE, day_name, offsets
 
+# Groups are not paged: an answer holds so many bytes of them.
+_ANSWER_BYTES: Final = 8 * 1024 * 1024
 # About how many bytes of an answer a group takes, and each of its totals.
 _GROUP_BYTES: Final = 100
 _TOTAL_BYTES: Final = 220
@@ -180,7 +181,7 @@ class _Sum:
             group = self.groups[row.key] = _Group()
             self._size += _GROUP_BYTES + (len(row.key) if isinstance(row.key, str) else 0)
         self._size += group.add(row)
-        if self._size > PAGE_BYTES:
+        if self._size > _ANSWER_BYTES:
             raise TooLarge(
                 "group_by",
                 lambda words: (
