@@ -22,6 +22,8 @@ _TIME = 1767225600000
 _VALUES: dict[str, Any] = {
     "<time>": _TIME,
     "<path>": "/home/ada/project/.ws/db.sqlite",
+    "<ownPath>": "/home/ada/.mandrake/db.sqlite",
+    "<home>": "/home/ada",
     "<workspace>": "/home/ada/project",
     "<pid>": 4711,
     "<version>": __version__,

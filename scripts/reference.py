@@ -73,13 +73,14 @@ def _stores() -> str:
     read = [line for line in field_lines(ReadStoreParams) if line.startswith("- `store?`")]
     wide = [line for line in field_lines(AllStoreParams) if line.startswith("- `scope?`")]
     names = ", ".join(f"`{method.name}`" for method in METHODS.values() if method.reads_all)
+    reading = ", ".join(f"`{method.name}`" for method in METHODS.values() if method.reads)
     without = ", ".join(f"`{method.name}`" for method in METHODS.values() if not method.takes_store)
     return "\n".join(
         [
             "## Which store\n",
             f"Every method but {without} also takes:\n",
             *field_lines(StoreParams),
-            "\nEvery method that reads also takes:\n",
+            f"\nWhat reads and does not subscribe ({reading}) also takes:\n",
             *read,
             f"\n{names} take a wider `scope`:\n",
             *wide,

@@ -163,6 +163,7 @@ def _add_export(commands: Any) -> None:
     export.add_argument(
         "session", metavar="SESSION", help="its id, the beginning of its id, or another program's name for it"
     )
+    export.add_argument("--agent", metavar="AGENT", help="the program whose name for the session SESSION is")
     export.add_argument(
         "--format", choices=("markdown", "jsonl", "atif"), default="markdown", help="(default: markdown)"
     )

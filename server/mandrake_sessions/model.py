@@ -416,7 +416,7 @@ class StoreRef:
     scope: str
     """Whether it is a workspace's store or the user's own."""
     workspace: str | None
-    """The workspace's directory; null for the user's own store."""
+    """The workspace's directory; null for the user's own store, and for a file of `--database` without one."""
 
 
 @frozen
@@ -803,6 +803,6 @@ ExportFormat = Literal["markdown", "jsonl", "atif"]
 """How a session is written down.
 
 markdown: for people.
-jsonl: JSON lines, without any loss; `import` takes them.
+jsonl: JSON lines, without any loss; a later release imports them.
 atif: a trajectory for tools that read those of agents.
 """

@@ -17,6 +17,8 @@ from mandrake_sessions.quoting import shorten
 DATABASE_NAME = "db.sqlite"
 REGISTER_NAME = "stores.sqlite"
 WORKSPACE_DIRECTORY = ".ws"
+# The variable that names the directory of the user's own store.
+HOME_VARIABLE = "MANDRAKE_HOME"
 
 
 def workspace_database(workspace: Path) -> Path:
@@ -26,16 +28,25 @@ def workspace_database(workspace: Path) -> Path:
 
 def system_database() -> Path:
     """The store of the user. Raises StorageFailure (``open``) if the user has no home directory."""
-    home = os.environ.get("MANDRAKE_HOME")
+    home = os.environ.get(HOME_VARIABLE)
     try:
         return absolute(home or "~/.mandrake") / DATABASE_NAME
     except PathUnknown as error:
         raise StorageFailure(
             StorageReason.OPEN,
             f"Failed to initialize database {home or '~/.mandrake'}/{DATABASE_NAME}: {error}; "
-            "set MANDRAKE_HOME to an absolute path",
+            f"set {HOME_VARIABLE} to an absolute path",
             f"{home or '~/.mandrake'}/{DATABASE_NAME}",
         ) from None
+
+
+def how_to_name(what: str, path: str, setting: str) -> str:
+    """What names ``what`` (a file, another file) in place of the store at ``path``. ``setting``: what names that of a
+    workspace."""
+    with suppress(StorageFailure):
+        if path == str(system_database()):
+            return f"another directory with the variable {HOME_VARIABLE}"
+    return f"{what} with {setting}"
 
 
 def register_of_stores() -> Path | None:

@@ -331,7 +331,7 @@ def test_advice_names_the_store_that_was_looked_at(workspace: Path) -> None:
     """A command without it would be about another one."""
     fill(store_of(workspace), "healthy")
     other = workspace / "an other.sqlite"
-    other.write_bytes(bytes(range(256)) * 40)
+    other.write_bytes(store_of(workspace).read_bytes()[:4096] + bytes(range(256)) * 400)
     advice = run(workspace, "doctor", "--database", str(other), code=1).out.rpartition("\n\n")[2]
     assert f"mandrake-sessions restore --database '{other}' BACKUP" in advice
     shutil.copy(store_of(workspace), other)
@@ -383,3 +383,16 @@ def test_a_register_that_cannot_be_used_is_named_and_let_be(workspace: Path, kin
         with connected(workspace) as client:
             client.session_list()
         assert "it lists 1 store" in run(workspace, "doctor").out
+
+
+@pytest.mark.parametrize(
+    "command", [["doctor"], ["migrate"], ["backup", "copy"], ["backup", "copy", "--salvage"], ["export", "a"]]
+)
+def test_a_file_that_is_no_database_is_not_to_be_restored(workspace: Path, command: list[str]) -> None:
+    note = workspace / "note.txt"
+    note.write_text("a note\n" * 1000)
+    told = run(workspace, *command, "--database", note, code=1)
+    assert "move it away, or name another file with --database" in told.out + told.err
+    assert "restore" not in told.out + told.err
+    assert "damaged" not in told.out + told.err
+    assert [path.name for path in workspace.iterdir() if path.is_file()] == ["note.txt"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,8 +62,34 @@ def test_a_session_has_several_names(workspace: Path, name: str) -> None:
 def test_a_name_of_several_sessions_or_of_none(workspace: Path) -> None:
     fill(workspace)
     assert "give more of the id" in run(workspace, "export", "0a", code=1).err
-    assert "no session 'zz'" in run(workspace, "export", "zz", code=1).err
+    missed = run(workspace, "export", "zz", code=1).err
+    assert f"no session 'zz' in {store_of(workspace)}. To list its sessions: " in missed
+    listing = missed.partition("To list its sessions: ")[2]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    listed = subprocess.run(
+        listing,
+        shell=True,
+        capture_output=True,
+        text=True,
+        env=clean_environment(workspace) | {"PATH": path},
+        check=True,
+    )
+    assert SESSION in listed.stdout
     assert "invalid choice: 'html'" in run(workspace, "export", "0a00", "--format", "html", code=2).err
+
+
+def test_a_name_that_two_agents_use(workspace: Path) -> None:
+    fill(workspace)
+    with SessionManager(store_of(workspace)) as manager:
+        other = manager.create_session(title="Another", external_id="ext-1", agent="codex").id
+    refused = run(workspace, "export", "ext-1", code=1).err
+    assert "give the --agent too, or an id in place of the name: " in refused
+    assert SESSION in refused
+    assert other in refused
+    assert run(workspace, "export", "ext-1", "--agent", "codex").out.startswith("# Another\n")
+    assert run(workspace, "export", "ext-1", "--agent", "claude-code").out.startswith("# A talk\n")
+    assert run(workspace, "export", other, "--agent", "codex").out.startswith("# Another\n")
+    assert "no session 'ext-1'" in run(workspace, "export", "ext-1", "--agent", "nobody", code=1).err
 
 
 def test_a_store_that_is_not_there_is_not_made(workspace: Path) -> None:

@@ -119,6 +119,10 @@ def test_ids_are_taken_in_any_case(client: StrictSyncClient) -> None:
     [
         ("session/list", {"limt": 1}, "params.limt: unknown field; did you mean 'limit'?"),
         ("session/list", {"scop": "system"}, "did you mean 'scope'?"),
+        ("server/info", {"scope": "all"}, "params.scope: unknown field"),
+        ("store/list", {"workspace": "file:///a"}, "params.workspace: unknown field"),
+        ("session/create", {"store": UNKNOWN}, "params.store: "),
+        ("session/get", {"stor": UNKNOWN}, "did you mean 'store'?"),
         ("session/get", {"session_id": UNKNOWN}, "did you mean 'sessionId'?"),
         ("turn/create", {"responseId": UNKNOWN, "toolCalls": [{"id": "a", "titel": "b"}]}, "did you mean 'title'?"),
         ("session/get", {}, "sessionId or externalId"),

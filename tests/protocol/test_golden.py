@@ -25,7 +25,7 @@ GOLDEN = Path(__file__).parent / "golden"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC")
 _VOLATILE = {
-    "path", "workspace", "pid", "sqliteVersion", "pythonVersion", "lastCheckAt", "lastCheckMs", "walBytes", "dbBytes",
+    "workspace", "pid", "sqliteVersion", "pythonVersion", "lastCheckAt", "lastCheckMs", "walBytes", "dbBytes",
     "freeBytes", "lastError", "version", "incident", "busyRetries", "totalMs", "maxMs", "streamedMs",
 }  # fmt: skip
 _NUMBERS = {
@@ -80,7 +80,10 @@ class Recorder:
             return []
         if isinstance(value, list):
             return [self._normal(item) for item in value]
-        if key in _VOLATILE and value is not None and not str(value).startswith("params"):
+        if key == "path" and isinstance(value, str) and value.startswith("/"):
+            # Not that of a param, nor one that a tool was given.
+            return "<ownPath>" if "/.mandrake/" in value else "<path>"
+        if key in _VOLATILE and value is not None:
             return f"<{key}>"
         if isinstance(value, int) and re.search(r"(Time|At)$|^at$", key):
             return "<time>"

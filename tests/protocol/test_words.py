@@ -80,7 +80,7 @@ def test_the_database_of_another_program(database: Path) -> None:
     with sqlite3.connect(database) as connection:
         connection.execute("CREATE TABLE t (a)")
     connection.close()
-    check(raised(SessionManager(database).init), "Name another file with db_path", "`mandrake-sessions import` for")
+    check(raised(SessionManager(database).init), "Name another file with db_path", "(`mandrake-sessions import`)")
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from wire import Framing, Message, Wire, store_of
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # Of an exchange that is about something else.
-_VOLATILE = {"path": "<path>", "version": "<version>", "waitedMs": "<waitedMs>"}
+_VOLATILE = {"version": "<version>", "waitedMs": "<waitedMs>"}
 _HOLDER = re.compile(r"process \d+ \([^)]*\)")
 _WAITED = re.compile(r"for \d+ ms")
 # The clients' own, as a reader sees them.
@@ -75,6 +75,7 @@ class Stage:
         self.workspace = workspace
         self.steps: list[dict[str, Any]] = []
         self._names: dict[str, str] = {}
+        self._places = {store_of(workspace): "<path>", workspace / "home": "<home>", workspace: "<workspace>"}
 
     @contextmanager
     def player(self, name: str = "A", framing: Framing = "lines", *flags: str) -> Iterator[Player]:
@@ -116,11 +117,12 @@ class Stage:
             return [self._normal(item) for item in value]
         if isinstance(value, int) and re.search(r"(Time|At)$", key):
             return "<time>"
-        if key in _VOLATILE and not str(value).startswith("params"):
+        if key in _VOLATILE:
             return _VOLATILE[key]
         if not isinstance(value, str):
             return value
-        value = value.replace(str(self.workspace), "<workspace>")
+        for place, name in self._places.items():
+            value = value.replace(str(place), name)
         value = _WAITED.sub("for <waitedMs> ms", _HOLDER.sub("process <pid> (python)", value))
         return _UUID.sub(self._name, value)
 

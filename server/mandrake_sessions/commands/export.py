@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import tempfile
 from argparse import Namespace
@@ -10,10 +11,13 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from mandrake_sessions.commands.shared import DONE, Meant, ended, opened, say_parts
+from mandrake_sessions.errors import NotFound
 from mandrake_sessions.exports import document
 from mandrake_sessions.files import is_file
 from mandrake_sessions.maintenance import require_file
 from mandrake_sessions.maintenance.words import given_path
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.operations.sessions import UNSET
 
 
 def run(options: Namespace) -> int:
@@ -25,11 +29,24 @@ def _export(options: Namespace, meant: Meant) -> int:
     require_file(meant.database)
     write = say_parts if options.output is None else _into(str(given_path("output", options.output)))
     with opened(meant) as manager, manager.snapshot():
-        made = document(manager, manager.find_session(options.session).id, options.format, options.redact)
+        made = document(manager, _session_meant(manager, options, meant), options.format, options.redact)
         write(made.parts)
     if made.redacts:
         sys.stderr.write(f"secrets and home directories that were replaced: {made.replaced}\n")
     return DONE
+
+
+def _session_meant(manager: SessionManager, options: Namespace, meant: Meant) -> str:
+    """Its id. Raises NotFound, which says where the ids are."""
+    try:
+        return manager.find_session(options.session, agent=UNSET if options.agent is None else options.agent).id
+    except NotFound as error:
+        listing = '{"jsonrpc":"2.0","id":1,"method":"session/list"}'
+        where = (
+            f"in {meant.database}. To list its sessions: echo {shlex.quote(listing)} | "
+            f"mandrake-sessions --database {shlex.quote(meant.database)}"
+        )
+        raise NotFound(error.entity, error.entity_id, where) from None
 
 
 def _into(path: str) -> Callable[[Iterable[str]], None]:

@@ -198,8 +198,11 @@ def _are_appends(group: list[Call]) -> bool:
 
 def _piece(call: Call) -> Any:
     """The params of an append, or what is wrong with them."""
-    kind = method_of(call).params
+    method = method_of(call)
+    kind = method.params
     try:
-        return structure_plain(call.params, kind) or structure_params(own_params(call.params), kind)
+        return structure_plain(call.params, kind) or structure_params(
+            own_params(call.params), kind, method.store_param_names
+        )
     except Exception as error:
         return error

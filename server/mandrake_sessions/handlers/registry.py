@@ -50,11 +50,13 @@ def handle_service(method: Typed[P, R], handler: Callable[[ServiceContext, P], R
 
 def carry_out(context: Any, method: Method, params: dict[str, Any]) -> Any:
     """Check the params and run the handler; gives an entity or result, not yet JSON."""
-    return HANDLERS[method.name](context, structure_params(params, method.params))
+    return HANDLERS[method.name](context, structure_params(params, method.params, method.store_param_names))
 
 
 def carry_out_for_all(context: StoresContext, method: Method, params: dict[str, Any]) -> Any:
     """The same of all stores at once."""
     if method.takes_store:
-        return context.stores.joined(JOININGS[method.name](structure_params(params, method.params)))
+        return context.stores.joined(
+            JOININGS[method.name](structure_params(params, method.params, method.store_param_names))
+        )
     return carry_out(context, method, params)

@@ -15,7 +15,7 @@ from mandrake_sessions.errors import PYTHON, InvalidValue, StorageFailure, Stora
 from mandrake_sessions.files import explain
 from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.store.sqlite.copying import Progress, copy_database
-from mandrake_sessions.store.sqlite.failures import how_to_recover
+from mandrake_sessions.store.sqlite.failures import how_to_recover, is_no_database
 from mandrake_sessions.store.sqlite.partial import PartialFile, partial_file
 from mandrake_sessions.store.sqlite.reading import require_file
 from mandrake_sessions.store.sqlite.salvage import salvage_database
@@ -116,7 +116,7 @@ def salvage(database: str, destination: str, *, replace: bool = False, busy_time
         try:
             found = salvage_database(database, partial.path, busy_timeout)
         except StorageFailure as failure:
-            if failure.reason is not StorageReason.CORRUPT:
+            if failure.reason is not StorageReason.CORRUPT or is_no_database(failure.__cause__, database):
                 raise
             why = failure.__cause__ or failure
             raise StorageFailure(
@@ -182,6 +182,8 @@ def _look_at(path: str, busy_timeout: float, *, as_is: bool) -> Facts | None:
             raise
         if as_is:
             return None
+        if is_no_database(failure.__cause__, path):
+            raise
         why = str(failure.__cause__ or failure)
         raise _refusal(Faults(True, [why]), path) from failure
 

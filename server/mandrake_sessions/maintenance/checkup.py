@@ -18,7 +18,7 @@ from mandrake_sessions.store.sqlite.build import WAL_RESET_ADVICE, WAL_RESET_BUG
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.copying import Progress
 from mandrake_sessions.store.sqlite.deep_check import Problem, deep_check
-from mandrake_sessions.store.sqlite.failures import how_to_recover
+from mandrake_sessions.store.sqlite.failures import how_to_recover, is_no_database, no_database
 from mandrake_sessions.store.sqlite.immediate import one_snapshot
 from mandrake_sessions.store.sqlite.migrate import changed_migrations, latest_version
 from mandrake_sessions.store.sqlite.reading import reading
@@ -81,6 +81,9 @@ def _inside(database: str, budget: float) -> Iterator[Finding]:
     except StorageFailure as failure:
         if failure.reason not in (StorageReason.CORRUPT, StorageReason.IO):
             raise
+        if is_no_database(failure.__cause__, database):
+            yield Finding("database", Level.PROBLEM, f"{database} is no database", advice=no_database)
+            return
         # SQLite's own words: what to do is the advice.
         why = failure.worded if failure.__cause__ is None else f"{database} is damaged: {failure.__cause__}"
         yield _damaged("file", why, database)

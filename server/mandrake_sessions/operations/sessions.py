@@ -82,16 +82,18 @@ class SessionOperations(Operations):
                 raise NotFound("session", name)
             return sessions.get_session(sql, found_id).session
 
-    def find_session(self, name: str) -> Session:
+    def find_session(self, name: str, *, agent: str | Literal[Unset.UNSET] = UNSET) -> Session:
         """The session that a person means: by its id, the beginning of its id, or the name that another program has for
-        it.
+        it. ``agent``: that program.
 
         Raises:
             NotFound: there is none.
             Conflict: ``ambiguous``: it may be one of several.
         """
         with self._read() as sql:
-            found_id = _of_any(sql, rules.text("session", name)) or _beginning_with(sql, name.lower())
+            rules.text("session", name)
+            found_id = _of_any(sql, name) if agent is UNSET else _of_agent(sql, rules.text("agent", agent), name)
+            found_id = found_id or _beginning_with(sql, name.lower())
             if found_id is None:
                 raise NotFound("session", name)
             return sessions.get_session(sql, found_id).session
@@ -207,7 +209,8 @@ def _of_any(sql: Sql, external_id: str) -> str | None:
             "ambiguous",
             lambda words: (
                 f"{len(found)} sessions have the {words.field('external_id')} {shorten(repr(external_id))}, "
-                f"of the agents {agents}; give the {words.field('agent')} too"
+                f"of the agents {agents}; give the {words.field('agent')} too, or an id in place of the name: "
+                + ", ".join(each.id for each in found)
             ),
             candidates=[each.id for each in found],
         )

@@ -5,7 +5,7 @@ Structuring is strict because cattrs by itself is kind: it makes ``"['a']"`` of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -32,8 +32,9 @@ _CLIENT_JSON = (model.Json, model.JsonObject, list[Any] | None)
 _KINDS = {str: "a string", int: "an integer", bool: "true or false", float: "a number"}
 
 
-def structure_params(value: dict[str, Any], params: Any) -> Any:
-    """The params of a method: a dict with Python's names, holding what was sent and nothing else.
+def structure_params(value: dict[str, Any], params: Any, beside: Collection[str] = ()) -> Any:
+    """The params of a method: a dict with Python's names, holding what was sent and nothing else. ``beside``: what it
+    takes too, under names of the wire, which an unknown name may have been meant to be.
 
     Raises:
         InvalidParams: with the path (wire names) of the first thing that is wrong.
@@ -41,7 +42,7 @@ def structure_params(value: dict[str, Any], params: Any) -> Any:
     try:
         return _structure_hook(params)(value, params)
     except Exception:
-        return _explained(value, params)
+        return _explained(value, params, beside)
 
 
 def structure_plain(value: dict[str, Any], params: Any) -> dict[str, Any] | None:
@@ -70,11 +71,11 @@ def _structure_hook(params: Any) -> Callable[[Any, Any], Any]:
     return _fast.get_structure_hook(params)
 
 
-def _explained(value: dict[str, Any], params: Any) -> Any:
+def _explained(value: dict[str, Any], params: Any, beside: Collection[str]) -> Any:
     try:
         return _detailed().structure(value, params)
     except (ClassValidationError, IterableValidationError) as error:
-        raise _first_fault(error, "") from None
+        raise _first_fault(error, "", beside) from None
 
 
 def unstructure(value: Any) -> Any:
@@ -220,15 +221,15 @@ def may_be_left_out(kind: Any, field: Any) -> bool:
     return field.default is None and (kind is Turn or kind.__module__.endswith(".results"))
 
 
-def _first_fault(error: BaseException, path: str) -> InvalidParams:
+def _first_fault(error: BaseException, path: str, beside: Collection[str]) -> InvalidParams:
     """The deepest first cause of a detailed error, with the path that leads to it."""
     if isinstance(error, ClassValidationError | IterableValidationError):
         cause = error.exceptions[0]
-        return _first_fault(cause, path + _step(cause, path))
+        return _first_fault(cause, path + _step(cause, path), beside)
     if isinstance(error, ForbiddenExtraKeysError):
         names = sorted(error.extra_fields)
         where = f"{path}.{names[0]}" if path else names[0]
-        known = [camel(name) for name in error.cl.__annotations__] + ([] if path else ["scope", "workspace"])
+        known = [camel(name) for name in error.cl.__annotations__] + ([] if path else list(beside))
         return InvalidParams(where, f"unknown field{did_you_mean(camel(names[0]), known)}")
     if isinstance(error, KeyError):
         return InvalidParams(path, "is missing")

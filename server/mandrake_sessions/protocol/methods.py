@@ -79,6 +79,11 @@ class Method:
         return params.ReadStoreParams if self.reads else params.StoreParams
 
     @property
+    def store_param_names(self) -> tuple[str, ...]:
+        """The names of those params."""
+        return () if self.store_params is None else tuple(self.store_params.__annotations__)
+
+    @property
     def is_paged(self) -> bool:
         """Whether a client reads it a page at a time."""
         return "cursor" in self.params.__annotations__

@@ -178,7 +178,7 @@ class StoreHealth(Printable):
     scope: ScopeName
     """Whether it is a workspace's store or the user's own."""
     workspace: str | None
-    """The workspace's directory; null for the user's own store."""
+    """The workspace's directory; null for the user's own store, and for a file of `--database` without one."""
     path: str
     """The file."""
     store_id: str | None
@@ -227,7 +227,7 @@ class StoreInfo(Printable):
     scope: ScopeName
     """Whether it is a workspace's store or the user's own."""
     workspace: str | None
-    """The workspace's directory; null for the user's own store."""
+    """The workspace's directory; null for the user's own store, and for a file of `--database` without one."""
     path: str
     """The file."""
     store_id: str | None
@@ -243,7 +243,7 @@ class ListedStore(Printable):
     scope: str
     """Whether it is a workspace's store or the user's own."""
     workspace: str | None
-    """The workspace's directory; null for the user's own store."""
+    """The workspace's directory; null for the user's own store, and for a file of `--database` without one."""
     path: str
     """The file."""
     last_used_at: int

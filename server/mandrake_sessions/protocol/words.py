@@ -24,7 +24,10 @@ class WireWords(Words):
     """What clients and people read."""
 
     mend = "`mandrake-sessions doctor --fix`"
-    another_program = "Use `mandrake-sessions import` for the original Mandrake's, or name another file with --database"
+    another_program = (
+        "Name another file with --database. "
+        "A later release imports the original Mandrake's (`mandrake-sessions import`)"
+    )
     store = "--workspace or --database"
     again = "send it again"
 

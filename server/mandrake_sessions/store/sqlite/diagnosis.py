@@ -13,6 +13,7 @@ from mandrake_sessions.store.sql.values import OddValue
 from mandrake_sessions.store.sqlite.failures import damaged, may_be_odd_content, to_domain_error
 from mandrake_sessions.store.sqlite.identity import FileIdentity
 from mandrake_sessions.store.sqlite.migrate import latest_version, lowest_programs, user_version
+from mandrake_sessions.workspaces import how_to_name
 
 _EMPTIED = "it was emptied"
 # Failures that a successful read disproves. A successful write disproves all failures but damage.
@@ -130,7 +131,7 @@ class Diagnosis:
             StorageReason.READ_ONLY,
             lambda words: (
                 f"{self._path} may only be read: {whose(self._path)}. Change its owner or mode, or name "
-                f"another file with {words.setting('db_path')}"
+                f"{how_to_name('another file', self._path, words.setting('db_path'))}"
             ),
             self._path,
         )

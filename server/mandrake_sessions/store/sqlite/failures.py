@@ -9,6 +9,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mandrake_sessions.errors import (
     Busy,
@@ -23,6 +24,7 @@ from mandrake_sessions.errors import (
 )
 from mandrake_sessions.files import explain, whose
 from mandrake_sessions.store.sql.values import OddValue
+from mandrake_sessions.workspaces import own_directory
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +75,21 @@ def how_to_recover(path: str, words: Words) -> str:
     )
 
 
+def is_no_database(error: BaseException | None, path: str) -> bool:
+    """Whether the file of SQLite's error is something else than a database. In a directory of ours, a file whose
+    beginning is damaged counts as a store."""
+    return (
+        isinstance(error, sqlite3.Error)
+        and primary_code(error) == sqlite3.SQLITE_NOTADB
+        and own_directory(Path(path)) is None
+    )
+
+
+def no_database(words: Words) -> str:
+    """Advice for such a file, which ``restore`` does not replace."""
+    return f"move it away, or name another file with {words.setting('db_path')}"
+
+
 def primary_code(error: sqlite3.Error) -> int:
     """The primary result code (the low byte of an extended one); 0 for an error that SQLite itself did not raise."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -98,6 +115,10 @@ def storage_failure(error: sqlite3.Error, path: str, doing: str = "database") ->
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
         # There is no room for the -shm, which reading needs too.
         reason, advice = _REASONS[sqlite3.SQLITE_FULL]
+    if is_no_database(error, path):
+        return StorageFailure(
+            reason, _with_advice(doing, path, lambda words: f"it is no database; {no_database(words)}"), path
+        )
     if reason is StorageReason.CORRUPT:
         return damaged(_with_advice(doing, path, advice), path)
     if reason is StorageReason.OPEN and os.path.exists(path) and not os.access(path, os.R_OK):  # noqa: PTH110

@@ -35,7 +35,7 @@ from mandrake_sessions.store.sqlite.partial import sync_directory
 from mandrake_sessions.store.sqlite.permissions import may_not_share, may_write, open_to_writing
 from mandrake_sessions.store.sqlite.retry import retry_while_locked
 from mandrake_sessions.store.sqlite.setup_lock import opening_lock, setup_lock
-from mandrake_sessions.workspaces import prepare_directory
+from mandrake_sessions.workspaces import how_to_name, prepare_directory
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def prepare(path: str, settings: StoreSettings, *, again: bool) -> None:
     except OSError as error:
         raise StorageFailure(
             StorageReason.CREATE_DIRECTORY,
-            _or_elsewhere(f"Failed to create database directory {directory}: {explain(error, directory)}"),
+            _or_elsewhere(f"Failed to create database directory {directory}: {explain(error, directory)}", path),
             path,
         ) from error
     if not os.path.exists(path):  # noqa: PTH110
@@ -287,8 +287,8 @@ def check_identity(connection: sqlite3.Connection, path: str) -> None:
         )
 
 
-def _or_elsewhere(what: str) -> Wording:
-    return lambda words: f"{what}; check it, or name a file with {words.setting('db_path')}"
+def _or_elsewhere(what: str, path: str) -> Wording:
+    return lambda words: f"{what}; check it, or name {how_to_name('a file', path, words.setting('db_path'))}"
 
 
 def reason_not_to_write(connection: sqlite3.Connection, path: str) -> StorageReason | None:
