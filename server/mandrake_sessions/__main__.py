@@ -1,7 +1,17 @@
-"""``python -m mandrake_sessions``"""
+"""The program: ``mandrake-sessions``, and ``python -m mandrake_sessions``."""
 
 import sys
 
-from mandrake_sessions.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Run it; gives its exit code. Ctrl-C may come while it still imports its parts."""
+    try:
+        from mandrake_sessions.cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

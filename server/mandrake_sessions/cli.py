@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         flag = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
         flags = re.findall(r"--[\w-]+", command.format_help())
-        command.error(f"unknown arguments: {' '.join(unknown)}{_meant(flag, flags)}")
+        named = next((word for word in unknown if word in commands), None)
+        hint = _meant(flag, flags) if named is None else f"; a command comes first: {parser.prog} {named}"
+        command.error(f"unknown arguments: {' '.join(unknown)}{hint}")
     try:
         return int(options.run(options))
     except BadSetting as error:

@@ -423,13 +423,15 @@ class StoreRef:
 class UnavailableStore:
     """A store that a read of all stores could not read. ``reason``: one of the reasons of ``storage`` (``migrate``: it
     has to be migrated first), or ``busy``: another process holds its lock, or ``copied``: it is the copy of another
-    store, until it is opened."""
+    store, until it is opened, or ``gone``: there is nothing in its place."""
 
     path: str
     """The store's file."""
     reason: str
-    """A reason of `storage` (`migrate`: it has to be migrated first), `busy`: another process holds its lock, or
-    `copied`: it is the copy of another store, until it is opened."""
+    """A reason of `storage` (`migrate`: it has to be migrated first), `busy`: another process holds its lock,
+    `copied`: it is the copy of another store, until it is opened, or `gone`: there is nothing in its place."""
+    store_id: str
+    """The name of the store's history, as `store/list` has it."""
 
 
 @frozen

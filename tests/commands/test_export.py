@@ -108,7 +108,10 @@ def test_a_file_is_private_and_whole(workspace: Path) -> None:
     run(workspace, "export", "zz", "--output", target, code=1)
     assert json.loads(target.read_text())["schema_version"] == "ATIF-v1.8"
     assert [path.name for path in workspace.iterdir() if "talk" in path.name] == ["talk.json"]
-    assert "nowhere" in run(workspace, "export", "ext-1", "--output", "nowhere/x.md", code=1).err
+    missed = run(workspace, "export", "ext-1", "--output", "nowhere/x.md", code=2).err
+    assert f"--output: {workspace / 'nowhere' / 'x.md'} cannot be made: No such file or directory" in missed
+    assert ".partial" not in missed
+    assert "is a directory; name a file" in run(workspace, "export", "ext-1", "--output", workspace, code=2).err
     run(workspace, "export", "ext-1", "--output", "/dev/null")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
     assert "No space left" in run(workspace, "export", "ext-1", "--output", "/dev/full", code=1).err

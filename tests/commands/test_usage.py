@@ -32,6 +32,7 @@ def test_a_wrong_argument_has_one_exit_code(workspace: Path, command: list[str])
         (["--database", "~nobody-of-this-name"], "there is no user nobody-of-this-name"),
         (["--busy-timeout", "soon"], "--busy-timeout: 'soon': must be a number of seconds"),
         (["--unknown"], "unknown arguments: --unknown"),
+        (["--scope", "system", "--workspace", "."], "--workspace: cannot be given beside --scope system"),
     ]:
         assert complaint in run(workspace, *command, *wrong, code=2).err
 
@@ -48,6 +49,7 @@ def test_a_wrong_argument_has_one_exit_code(workspace: Path, command: list[str])
         ),
         (["serve", "--durabilty=full"], " serve [OPTIONS]", "--durabilty=full; did you mean --durability?"),
         (["doctor", "--jsno"], " doctor [OPTIONS]", "unknown arguments: --jsno; did you mean --json?"),
+        (["--workspace", ".", "doctor"], " serve [OPTIONS]", "a command comes first: mandrake-sessions doctor"),
         (["doctor", "--zzz"], " doctor [OPTIONS]", "unknown arguments: --zzz"),
         (["backup"], " backup DEST [OPTIONS]", "the following arguments are required: DEST"),
         (["prune"], " prune --older-than DURATION [OPTIONS]", "the following arguments are required: --older-than"),

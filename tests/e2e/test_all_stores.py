@@ -124,8 +124,10 @@ def test_a_store_that_cannot_be_read_takes_nothing_from_the_others(desk: Desk) -
             "new": "schemaTooNew",
             "old": "migrate",
             "locked": "busy",
-            **dict.fromkeys(("gone", "fifo", "directory", "empty", "looped"), "open"),
+            "gone": "gone",
+            **dict.fromkeys(("fifo", "directory", "empty", "looped"), "open"),
         }
+        assert {each["storeId"] for each in page["unavailable"]} < {each["storeId"] for each in listed(wire).values()}
         available = {name for name, store in listed(wire).items() if store["available"]}
         assert available == {"asked", "good", "damaged", "foreign", "new", "old", "locked"}
         holder.execute("ROLLBACK")
@@ -372,7 +374,7 @@ def test_usage_of_all_stores_is_the_sum(desk: Desk) -> None:
         assert wire.error("session/usage", scope="all", timezone="No/Where")["data"]["path"] == "params.timezone"
         shutil.rmtree(desk.workspace("b"))
         rest = wire.request("session/usage", scope="all")
-        assert (rest["turns"], reasons(rest)) == (4, {"b": "open"})
+        assert (rest["turns"], reasons(rest)) == (4, {"b": "gone"})
 
 
 def say(wire: Wire, *texts: str) -> str:

@@ -119,6 +119,7 @@ def test_ids_are_taken_in_any_case(client: StrictSyncClient) -> None:
     [
         ("session/list", {"limt": 1}, "params.limt: unknown field; did you mean 'limit'?"),
         ("session/list", {"scop": "system"}, "did you mean 'scope'?"),
+        ("session/query", {}, "There are session/create, session/get, "),
         ("server/info", {"scope": "all"}, "params.scope: unknown field"),
         ("store/list", {"workspace": "file:///a"}, "params.workspace: unknown field"),
         ("session/create", {"store": UNKNOWN}, "params.store: "),

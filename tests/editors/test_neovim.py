@@ -539,6 +539,9 @@ def test_checkhealth(nvim: Neovim, wire: Wire) -> None:
     nvim.until(lambda: any("protocol 2" in line for line in nvim.lines))
     assert not [line for line in nvim.lines if "ERROR" in line], nvim.lines
     assert any("db.sqlite: ok" in line for line in nvim.lines), nvim.lines
+    warned = [line for line in nvim.lines if "WARNING" in line and "db.sqlite: " in line]
+    (store,) = wire.request("server/health")["stores"]
+    assert len(warned) == len(store["warnings"])
 
 
 def test_the_names_of_methods_are_the_servers() -> None:

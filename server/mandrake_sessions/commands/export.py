@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from mandrake_sessions.commands.shared import DONE, Meant, ended, opened, say_parts
-from mandrake_sessions.errors import NotFound
+from mandrake_sessions.errors import InvalidValue, NotFound
 from mandrake_sessions.exports import document
-from mandrake_sessions.files import is_file
+from mandrake_sessions.files import explain, is_file
 from mandrake_sessions.maintenance import require_file
 from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.manager import SessionManager
@@ -52,6 +52,8 @@ def _session_meant(manager: SessionManager, options: Namespace, meant: Meant) ->
 def _into(path: str) -> Callable[[Iterable[str]], None]:
     """Writes a file that is there as a whole or not at all; a device or a pipe as it comes."""
     path = os.path.realpath(path)
+    if os.path.isdir(path):  # noqa: PTH112
+        raise InvalidValue("output", f"{path} is a directory; name a file in it")
     return lambda parts: _replace(path, parts) if is_file(path) or not os.path.exists(path) else _fill(path, parts)  # noqa: PTH110
 
 
@@ -63,7 +65,12 @@ def _fill(path: str, parts: Iterable[str]) -> None:
 def _replace(path: str, parts: Iterable[str]) -> None:
     directory, name = os.path.split(path)
     # Private, as the store is.
-    handle, partial = tempfile.mkstemp(prefix=f".{name}.", suffix=".partial", dir=directory)
+    try:
+        handle, partial = tempfile.mkstemp(prefix=f".{name}.", suffix=".partial", dir=directory)
+    except OSError as error:
+        raise InvalidValue(
+            "output", f"{path} cannot be made: {explain(error, directory)}; name another place"
+        ) from error
     try:
         with os.fdopen(handle, "wb") as output:
             output.writelines(part.encode() for part in parts)

@@ -20,7 +20,7 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.protocol.store_params import StoreName
 from mandrake_sessions.quoting import json_line, one_line
-from mandrake_sessions.settings import Settings, given_settings
+from mandrake_sessions.settings import BadSetting, Settings, given_settings
 from mandrake_sessions.store_places import StorePlace, StorePlaces
 
 DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
@@ -51,6 +51,9 @@ def _store_meant(options: Namespace) -> Meant:
         StorageFailure: a link leads out of the store's own directory.
         WorkspaceNotFound: there is no such directory.
     """
+    if options.scope == "system" and (options.workspace or options.database):
+        flag = "--workspace" if options.workspace else "--database"
+        raise BadSetting(flag, "cannot be given beside --scope system, which says already which store is meant")
     flags = {name: getattr(options, name) for name in ("workspace", "database", "busy_timeout")}
     settings = Settings(**given_settings(flags))
     place = _place_of(settings, options.scope)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from mandrake_sessions.protocol.words import WireWords, in_wire_words
 
-_ARGUMENTS = {"destination": "DEST", "source": "SRC", "database": "--database", "agent": "--agent"}
+_ARGUMENTS = {
+    "destination": "DEST",
+    "source": "SRC",
+    "database": "--database",
+    "agent": "--agent",
+    "output": "--output",
+}
 _SWITCHES = {"replace": "--force", "as_is": "--as-is"}
 
 

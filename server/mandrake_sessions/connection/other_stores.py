@@ -40,7 +40,7 @@ from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.operations.joining import Joining
 from mandrake_sessions.protocol.results import ListedStore, StoreList
 from mandrake_sessions.protocol.store_params import DEFAULT_STORE, StoreName, own_params, store_name
-from mandrake_sessions.store.engines import Visit, VisitedStore
+from mandrake_sessions.store.engines import Visit, VisitedStore, is_gone
 from mandrake_sessions.store.interface import Snapshot
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.time_limits import Job, LimitedWork, in_time
@@ -233,7 +233,7 @@ class _Part:
             self._settle("busy")
         except StorageFailure as error:
             logger.debug("a store is left out: %s", error)
-            self._settle(error.reason)
+            self._settle("gone" if error.reason is StorageReason.OPEN and is_gone(self.store.path) else error.reason)
         except Cancelled:
             self._settle(StorageReason.IO)
         except Exception:
@@ -253,7 +253,7 @@ class _Part:
             if not self._is_settled:
                 self.missed, self.refused = missed, refused
                 if reason is not None:
-                    self.unavailable = UnavailableStore(self.store.path, str(reason))
+                    self.unavailable = UnavailableStore(self.store.path, str(reason), self.store.store_id)
                 self._is_settled = True
 
 

@@ -28,14 +28,21 @@ class Display(AbstractContextManager["Display"], Protocol):
         """Called once, when everything has arrived."""
 
 
+class _Console(Console):
+    """Raises BrokenPipeError where nobody reads; rich's own ends the program with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def make_console() -> Console:
     """A console for stdout. A pipe gets no control codes, whatever the environment asks for."""
     if isinstance(sys.stdout, TextIOWrapper):
         # A terminal without a tick mark shows a question mark, and the program continues.
         sys.stdout.reconfigure(errors="replace")
     if is_live():
-        return Console(highlight=False)
-    return Console(highlight=False, force_terminal=False, no_color=True, color_system=None)
+        return _Console(highlight=False)
+    return _Console(highlight=False, force_terminal=False, no_color=True, color_system=None)
 
 
 def is_live() -> bool:

@@ -23,6 +23,8 @@ from mandrake_sessions.demo.watched import Watched
 from mandrake_sessions.model import ResponseStatus
 
 SPEED_VARIABLE = "MANDRAKE_SESSIONS_DEMO_SPEED"
+# What a shell reports of a program that SIGPIPE ended.
+NOBODY_READS = 141
 PIPE_SPEED = 10.0
 FRAME_SECONDS = 0.05
 REPLY_SECONDS = 30.0
@@ -31,7 +33,8 @@ REPLY_SECONDS = 30.0
 def run_demo(workspace: str) -> int:
     """Run the demonstration on a directory, whose store is left behind; gives the exit code.
 
-    0: all of it went well. 1: something failed, which stderr explains. 2: it could not begin. 130: Ctrl-C.
+    0: all of it went well. 1: something failed, which stderr explains. 2: it could not begin. 130: Ctrl-C. 141:
+    nobody reads the output.
     ``MANDRAKE_SESSIONS_DEMO_SPEED`` is a factor: 1 is a pace at which people read, which is that of a terminal.
     """
     errors = Console(stderr=True, highlight=False)
@@ -48,7 +51,7 @@ def run_demo(workspace: str) -> int:
     except BrokenPipeError:
         # Nobody reads the output any more. What the buffer still holds must not cause a second error at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return NOBODY_READS
     except (DemoFailed, ClientError, OSError) as error:
         errors.print(Text(printable(f"mandrake-sessions demo: {_reason(error)}")), soft_wrap=True)
         return 1

@@ -95,7 +95,13 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
 
 def method_not_found(method: str, known: Collection[str]) -> RpcError:
     """``known``: the names of the methods that there are."""
-    guess = did_you_mean(method, known).replace("; did", " Did")
+    entity, _, verb = method.partition("/")
+    verbs = [name.partition("/")[2] for name in known if name.startswith(f"{entity}/")]
+    if verbs and nearest_name(verb, verbs, cutoff=0.7) is None:
+        # What is near as a whole has no more than the entity's name in common with it.
+        guess = f" There are {', '.join(f'{entity}/{each}' for each in verbs)}."
+    else:
+        guess = did_you_mean(method, known).replace("; did", " Did")
     return RpcError(
         METHOD_NOT_FOUND,
         "methodNotFound",

@@ -7,7 +7,7 @@ import re
 from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.store.interface import EntityStore, Store
 from mandrake_sessions.store.settings import StoreSettings
-from mandrake_sessions.store.sqlite.absent import EmptyStore, is_there, may_make
+from mandrake_sessions.store.sqlite.absent import EmptyStore, is_gone, is_there, may_make
 from mandrake_sessions.store.sqlite.build import sqlite_version
 from mandrake_sessions.store.sqlite.register import Register, RegisteredStore, RegisterFault, find_file
 from mandrake_sessions.store.sqlite.store import SqliteStore
@@ -22,6 +22,7 @@ __all__ = [
     "VisitedStore",
     "empty_store",
     "find_file",
+    "is_gone",
     "is_there",
     "may_make",
     "path_or_name",

@@ -25,6 +25,9 @@ function M.check()
   local info, state = ask(require("mandrake_sessions.client").get(require("mandrake_sessions").root()))
   if not info then return vim.health.error(state) end
   vim.health.ok(("version %s, protocol %d"):format(info.version, info.protocolVersion))
-  for _, store in ipairs(state.stores) do vim.health.info(store.path .. ": " .. store.status) end
+  for _, store in ipairs(state.stores) do
+    vim.health.info(store.path .. ": " .. store.status)
+    for _, warning in ipairs(store.warnings) do vim.health.warn(store.path .. ": " .. warning) end
+  end
 end
 return M

@@ -21,6 +21,11 @@ from mandrake_sessions.store.sqlite.dialect import add_functions
 from mandrake_sessions.store.sqlite.migrate import migrate
 
 
+def is_gone(path: str) -> bool:
+    """Whether there is nothing at all under the name of a store."""
+    return not os.path.lexists(path)
+
+
 def is_there(path: str) -> bool:
     """Whether there is a store at ``path`` that can be opened without creating one.
 
