@@ -8,19 +8,23 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from commands.running import run
 from mandrake_sessions import SessionManager
+from mandrake_sessions.errors import StoreMoved
 from mandrake_sessions.model import TurnStatus
-from mandrake_sessions.operations.indexing import fill_index
+from mandrake_sessions.operations.indexing import Indexer, fill_index
+from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 from strict import StrictSyncClient, connected
 from wire import store_of
 
@@ -243,3 +247,74 @@ def test_what_was_forgotten_leaves_the_index(tmp_path: Path) -> None:
     pages = b"".join(file.read_bytes() for file in Path(f"{database}-search").iterdir())
     assert b"zyzzyva" not in pages
     assert b"walrus" in pages
+
+
+def structures(table: str) -> str:
+    return f"UPDATE {table} SET block = randomblob(40) WHERE id = 10"  # noqa: S608
+
+
+def leaves(table: str) -> str:
+    return f"UPDATE {table} SET block = randomblob(length(block)) WHERE id > 10"  # noqa: S608
+
+
+def leaves_deleted(table: str) -> str:
+    return f"DELETE FROM {table} WHERE id > 10"  # noqa: S608
+
+
+@pytest.mark.parametrize("damage", [structures, leaves, leaves_deleted])
+def test_damage_inside_an_index_is_none_of_the_store(workspace: Path, damage: Callable[[str], str]) -> None:
+    """The tables of FTS5 are damaged, which SQLite notices in the middle of filling, while the store is read."""
+    with connected(workspace) as client:
+        client.let_be("server/healthChanged")
+        turns = say(client, *(f"walrus number {n}" for n in range(20)))
+        until_found(client, "walrus", turns)
+        with closing(sqlite3.connect(file_of(workspace), timeout=SECONDS, isolation_level=None)) as index:
+            tables = index.execute(r"SELECT name FROM sqlite_master WHERE name LIKE '%\_data' ESCAPE '\'").fetchall()
+            for (table,) in tables:
+                index.execute(damage(table))
+        assert tables
+        for n in range(12):
+            turns += say(client, f"walrus after {n}")
+            time.sleep(0.15)
+        (store,) = client.server_health().stores
+        assert store.status == "ok" or not store.last_error
+        until_found(client, "walrus", turns)
+    assert is_in_order(workspace)
+
+
+def fill_a_step(manager: SessionManager) -> None:
+    with suppress(StoreMoved):
+        Indexer(manager.store).step()
+
+
+def test_a_store_that_moves_while_its_index_is_filled_is_opened_again(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that opens it again closes the index, so it waits for the one that fills it. That must not wait too."""
+    held, go_on = threading.Event(), threading.Event()
+    enter = SqliteSearchIndex.writing
+
+    @contextmanager
+    def writing(index: SqliteSearchIndex, store_id: str) -> Iterator[object]:
+        with enter(index, store_id) as writer:
+            held.set()
+            assert go_on.wait(SECONDS)
+            yield writer
+
+    path = store_of(workspace)
+    with SessionManager(path) as manager:
+        manager.create_session(title="before")
+        monkeypatch.setattr(SqliteSearchIndex, "writing", writing)
+        filler = threading.Thread(target=fill_a_step, args=(manager,), daemon=True)
+        filler.start()
+        assert held.wait(SECONDS)
+        Path(f"{path}-shm").unlink()
+        opener = threading.Thread(target=manager.create_session, kwargs={"title": "after"}, daemon=True)
+        opener.start()
+        # It has the store now, and waits for the index.
+        opener.join(0.5)
+        go_on.set()
+        for thread in (opener, filler):
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+        assert {session.title for session in manager.list_sessions().sessions} == {"before", "after"}

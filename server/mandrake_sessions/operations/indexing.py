@@ -33,6 +33,8 @@ LONG_BYTES = 2 * 1024 * 1024
 NEXT, WATCHFUL, QUIET = 0.004, 0.1, 0.3
 # Between two tries, while somebody else fills it.
 BUSY_SECONDS = 0.02
+# What is in the index is looked at this often, though nothing was written.
+_LOOK_SECONDS = 5.0
 # So many rows are looked at together.
 ROWS = 200
 _DELETIONS = frozenset({ChangeKind.SESSION_DELETED, ChangeKind.ROUND_DELETED, ChangeKind.TURN_DELETED})
@@ -44,8 +46,9 @@ class Indexer:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._has_more = False
-        # The index and the store's seq where there was nothing to do.
+        # The index and the store's seq where there was nothing to do, and when that was looked at.
         self._done: tuple[str | None, int] | None = None
+        self._looked_at = 0.0
 
     def step(self, *, wait: bool = False) -> float:
         """One short piece of it; gives the seconds until the next is due. With ``wait`` it is Busy where somebody else
@@ -54,6 +57,9 @@ class Indexer:
         if index is None or not store.may_be_written:
             return idle.LATER
         seq = store.last_seq()
+        if time.monotonic() - self._looked_at > _LOOK_SECONDS:
+            # An earlier state of the index may have been put in its place.
+            self._done, self._looked_at = None, time.monotonic()
         if not seq or self._done == (index.current(), seq):
             return QUIET
         try:
@@ -85,7 +91,8 @@ class Indexer:
     def _fill(self, index: SearchIndex) -> tuple[bool, str]:
         with self._store.reading() as sql:
             store_id = changes.store_id(sql) or ""
-        with index.writing(store_id) as writer, self._store.reading() as sql:
+        # The store is not opened again while the index is held: closing it waits for the index.
+        with index.writing(store_id) as writer, self._store.snapshot(wait=False), self._store.reading() as sql:
             return fill(sql, writer), writer.name
 
 

@@ -31,13 +31,14 @@ from mandrake_sessions.store.sqlite.search_files import (
     remove_older,
 )
 from mandrake_sessions.store.sqlite.search_rows import Reader, Writer
+from mandrake_sessions.store.sqlite.search_sql import NOT_OURS, IndexFault, IndexSql
 from mandrake_sessions.store.sqlite.search_tables import has_fts5, make_tables
 
 logger = logging.getLogger(__name__)
 
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 # SQLite's and our own words for tables that this program has not made so.
-_NOT_OURS = ("no such table", "no such column", "says nothing about itself")
+_NOT_OURS = ("no such table", "no such column", NOT_OURS)
 _UNFILLED = "the search index cannot be filled, so what is new is not found"
 _CACHE_KIB = 8192
 _MAX_IDLE = 3
@@ -75,13 +76,13 @@ class SqliteSearchIndex:
         if opened is None:
             yield None
             return
-        connection = opened.connection
+        sql = IndexSql(opened.connection)
         try:
-            connection.execute("BEGIN")
-            yield Reader(connection, opened.path.name)
-        except sqlite3.Error as error:
-            self._note(error, opened.path)
-            raise IndexLost(str(error)) from error
+            sql.execute("BEGIN")
+            yield Reader(sql, opened.path.name)
+        except IndexFault as fault:
+            self._note(fault.error, opened.path)
+            raise IndexLost(str(fault)) from fault
         finally:
             self._give_back(opened)
 
@@ -97,13 +98,15 @@ class SqliteSearchIndex:
                 connection = opened.connection
                 try:
                     connection.execute("BEGIN IMMEDIATE")
-                    writer = Writer(connection, opened.path.name)
+                    writer = Writer(IndexSql(connection), opened.path.name)
                     if writer.store_id != store_id:
                         # Somebody else made one for another store, which is in the same place now.
                         raise sqlite3.DatabaseError("it is the index of another store")
                     yield writer
                     writer.finish()
                     connection.execute("COMMIT")
+                except IndexFault as fault:
+                    raise fault.error from None
                 finally:
                     if connection.in_transaction:
                         with suppress(sqlite3.Error):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.search_text import fold_parts, separated
 from mandrake_sessions.store.interface import Row
 from mandrake_sessions.store.search import Document, Found, Part, Progress, Within, Words
+from mandrake_sessions.store.sql.values import shown
+from mandrake_sessions.store.sqlite.search_sql import IndexSql, not_ours
 from mandrake_sessions.store.sqlite.search_tables import SHARD_BYTES, drop_shard, make_shard, phrase, trigrams
 
 # Words of a query stand near each other with so many others between them at the most.
@@ -20,23 +21,26 @@ DEAD_PART = 5
 DEAD_MS = 24 * 60 * 60 * 1000
 
 _PARTS = tuple(Part)
+_KNOWN_PARTS = frozenset(_PARTS)
 _COLUMNS = "d.pk, d.session, d.owner, d.part, d.call, d.piece, d.size"
 
 
 def _found(row: Row, closeness: float = 0.0, nearness: int = 0) -> Found:
     number, session, owner, part, call, piece, size, _ = row
+    if part not in _KNOWN_PARTS:
+        raise not_ours(f"part {shown(part)}")
     return Found(number, session, owner, _PARTS[part], call, piece, size, closeness, nearness)
 
 
 class Reader:
-    """``search.SearchReader``"""
+    """``search.SearchReader``. Each of its methods raises IndexFault."""
 
-    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
-        self._sql = connection
+    def __init__(self, sql: IndexSql, name: str) -> None:
+        self._sql = sql
         self.name = name
-        row = connection.execute("SELECT store_id, position, stage, scanned, last FROM meta").fetchone()
+        row = sql.execute("SELECT store_id, position, stage, scanned, last FROM meta").fetchone()
         if row is None:
-            raise sqlite3.DatabaseError("the index says nothing about itself")
+            raise not_ours("nothing about itself")
         self.store_id: str = row[0]
         self.progress = Progress(*row[1:4])
         self.last: int = row[4]
@@ -109,8 +113,8 @@ class Reader:
 class Writer(Reader):
     """``search.SearchWriter``"""
 
-    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
-        super().__init__(connection, name)
+    def __init__(self, sql: IndexSql, name: str) -> None:
+        super().__init__(sql, name)
         self._shard, self._filled = self._latest_shard()
 
     def finish(self) -> None:

@@ -12,6 +12,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from mandrake_sessions.store.sqlite.search_sql import IndexSql
+
 # A shard takes so many bytes of text.
 SHARD_BYTES: Final = 64 * 1024 * 1024
 
@@ -42,7 +44,7 @@ def make_tables(connection: sqlite3.Connection, store_id: str, position: int) ->
     connection.execute("INSERT INTO meta VALUES (?, ?, 0, 0, 0)", (store_id, position))
 
 
-def make_shard(connection: sqlite3.Connection, pk: int, first: int) -> None:
+def make_shard(connection: sqlite3.Connection | IndexSql, pk: int, first: int) -> None:
     connection.execute("INSERT INTO shard (pk, first) VALUES (?, ?)", (pk, first))
     # The texts are folded and separated already: see `search_text.py`.
     connection.execute(f"CREATE VIRTUAL TABLE words_{pk} USING fts5(text, content='', tokenize='ascii')")
@@ -52,7 +54,7 @@ def make_shard(connection: sqlite3.Connection, pk: int, first: int) -> None:
     )
 
 
-def drop_shard(connection: sqlite3.Connection, pk: int) -> None:
+def drop_shard(connection: IndexSql, pk: int) -> None:
     connection.execute(f"DROP TABLE words_{pk}")
     connection.execute(f"DROP TABLE trigrams_{pk}")
     connection.execute("DELETE FROM shard WHERE pk = ?", (pk,))

@@ -1,0 +1,51 @@
+"""The statements of a search index, whose failures are told from those of the store.
+
+Filling and searching read the store and the index in one block. A failure of the index must not count as one of the
+store: the store would be taken for damaged, and refuse to be written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+
+class IndexFault(Exception):
+    """A statement of the index failed with ``error``, or gave what no index holds. It is no ``sqlite3.Error``, so that
+    a block that reads the store lets it pass."""
+
+    def __init__(self, error: sqlite3.Error) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def not_ours(what: str) -> IndexFault:
+    """The fault of an index that holds what this program does not write."""
+    return IndexFault(sqlite3.DatabaseError(f"{NOT_OURS}: {what}"))
+
+
+NOT_OURS = "it holds what no search index holds"
+
+
+class Rows(list[Any]):
+    """The rows of a statement, all of them: each statement of an index bounds how many there are."""
+
+    def fetchone(self) -> Any:
+        return self[0] if self else None
+
+    def fetchall(self) -> list[Any]:
+        return self
+
+
+class IndexSql:
+    """Runs statements on a connection to an index. Raises IndexFault in place of ``sqlite3.Error``."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> Rows:
+        try:
+            return Rows(self._connection.execute(statement, values).fetchall())
+        except sqlite3.Error as error:
+            raise IndexFault(error) from error
