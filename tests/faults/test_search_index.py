@@ -290,7 +290,7 @@ def fill_a_step(manager: SessionManager) -> None:
 def test_a_store_that_moves_while_its_index_is_filled_is_opened_again(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread that opens it again closes the index, so it waits for the one that fills it. That must not wait too."""
+    """The thread that opens it again closes the index, and waits for the one that fills it. That one must not wait."""
     held, go_on = threading.Event(), threading.Event()
     enter = SqliteSearchIndex.writing
 

@@ -151,7 +151,7 @@ class SqliteSearchIndex:
             self.trouble = f"{_UNFILLED}: {explain(error, str(directory_of(self._path)))}"
             raise
         except sqlite3.Error as error:
-            if not is_locked(error) and primary_code(error) not in _DAMAGED:
+            if not is_locked(error) and not _is_damage(error):
                 self.trouble = f"{_UNFILLED}: {storage_failure(error, str(directory_of(self._path)), 'search index')}"
             raise
         else:
@@ -214,10 +214,7 @@ class SqliteSearchIndex:
         return opened
 
     def _note(self, error: Exception, path: Path) -> None:
-        is_damaged = isinstance(error, sqlite3.DatabaseError) and (
-            primary_code(error) in _DAMAGED or any(words in str(error) for words in _NOT_OURS)
-        )
-        if is_damaged and self._damaged != path.name:
+        if _is_damage(error) and self._damaged != path.name:
             logger.warning("the search index %s is damaged (%s); it is made again", path, error)
             self._damaged = path.name
 
@@ -225,6 +222,14 @@ class SqliteSearchIndex:
         opened, self._writer = self._writer, None
         if opened is not None:
             opened.close()
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether it says that the file is no index any more. One that was cut is read past its end."""
+    if not isinstance(error, sqlite3.Error):
+        return False
+    is_cut = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHORT_READ
+    return is_cut or primary_code(error) in _DAMAGED or any(words in str(error) for words in _NOT_OURS)
 
 
 @frozen
@@ -261,7 +266,7 @@ def _try_to_open(path: Path) -> _Opened | None:
     try:
         opened = _open(path, read_only=False)
     except sqlite3.Error as error:
-        if primary_code(error) in _DAMAGED:
+        if _is_damage(error):
             return None
         raise
     if is_wal(opened.connection):
