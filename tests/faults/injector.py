@@ -30,6 +30,8 @@ _OPEN_CREATE = 0x4
 _OPEN_JOURNAL_OR_WAL = 0x800 | 0x80000
 
 OPEN, WRITE, TRUNCATE, SYNC, DELETE, SYNC_DIRECTORY = range(1, 7)
+# The files of a store. A server also writes the register of stores and the search index, of which nothing is promised.
+_STORE = "db.sqlite"
 NAMES = {"open": OPEN, "write": WRITE, "truncate": TRUNCATE, "sync": SYNC, "delete": DELETE}
 # kind, length of the name, a number (offset, size), length of the data; then the file's name, then the data.
 HEADER = struct.Struct("<BHqI")
@@ -169,8 +171,10 @@ class Injector:
         if not path:
             return int(self._real_open(vfs, path, file, flags, out))
         full_path = ctypes.string_at(path).decode()
-        there = Path(full_path).exists()
         name = Path(full_path).name
+        if not name.startswith(_STORE):
+            return int(self._real_open(vfs, path, file, flags, out))
+        there = Path(full_path).exists()
         result = int(self._real_open(vfs, path, file, flags, out))
         if result == SQLITE_OK and not there:
             self._record(OPEN, name, 0)
@@ -225,6 +229,8 @@ class Injector:
 
     def _delete(self, vfs: int, path: int, sync_directory: int) -> int:
         name = Path(ctypes.string_at(path).decode()).name
+        if not name.startswith(_STORE):
+            return int(self._real_delete(vfs, path, sync_directory))
 
         def whole() -> int:
             self._record(DELETE, name, 0)

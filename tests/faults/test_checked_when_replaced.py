@@ -101,9 +101,9 @@ def test_the_faults_of_a_replaced_file_are_pushed(
         client.let_be("server/healthChanged")
         Talk(client).turn(content="before")
         put(client, copy, store_of(workspace))
-        store = health_once(client, lambda store: any("put in place" in warning for warning in store.warnings))
+        store = health_once(client, lambda store: any("replaced another" in warning for warning in store.warnings))
         assert store.status == "degraded"
-        told, *_ = [warning for warning in store.warnings if named in warning and "put in place" in warning]
+        told, *_ = [warning for warning in store.warnings if named in warning and "replaced another" in warning]
         assert "doctor --fix" in told
         client.wait_for_log(told)
         # What is not concerned goes on.
