@@ -79,8 +79,12 @@ def test_changes_make_what_is_read(kind: type[Backend], before: list[Burst], aft
         for session, each, turn in compared.model.turns():
             ids = [part["id"] for part in (session.fields, each.response, turn.fields)]
             for name, entity_id in zip(("session_id", "response_id", "turn_id"), ids, strict=True):
+                known = getattr(entity_id, "value", entity_id)
+                if known is None:
+                    # A part of a fork, which nobody has read: no change tells its id.
+                    continue
                 narrow = Follower()
-                for params in target.replay(0, join=join, **{name: getattr(entity_id, "value", entity_id)}):
+                for params in target.replay(0, join=join, **{name: known}):
                     narrow.apply(params)
                 within = {"session_id": session.rounds, "response_id": [each], "turn_id": []}[name]
                 turns = [other for one in within for other in one.turns] or [turn]
