@@ -28,7 +28,9 @@ pytestmark = fuzzing.patient
 FLAGS = ("--durability", "normal")
 BURSTS = 25
 CALLS = 40
-METHOD_NAMES = tuple(METHODS)
+# A fork has parts whose ids its answer does not tell; tests/model compares forks.
+_OPERATIONS = tuple(name for name in OPERATIONS if name != "session/fork")
+METHOD_NAMES = tuple(name for name in METHODS if name != "session/fork")
 # More of what makes and streams, so that there is something; less of what takes away much.
 WEIGHTS = [{"turn/append": 6, "turn/create": 4, "round/create": 4, "session/create": 3, "session/delete": 0.3}.get(
     name, 1.0
@@ -140,7 +142,7 @@ NAMED = {
 def params_for(rng: random.Random, method: str, ids: Ids) -> dict[str, Any]:
     """Valid params, about these entities; now and then with one value replaced by anything."""
     if method == "transaction/run":
-        inner = [rng.choice(sorted(OPERATIONS)) for _ in range(rng.randrange(1, 4))]
+        inner = [rng.choice(sorted(_OPERATIONS)) for _ in range(rng.randrange(1, 4))]
         operations = [in_transaction(name, params_for(rng, name, ids))["operations"][0] for name in inner]
         return {"operations": operations}
     described = params_schema(method)

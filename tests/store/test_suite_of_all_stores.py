@@ -10,7 +10,7 @@ import pytest
 SUITE = Path(__file__).parents[1] / "conformance"
 SQLITE = "mandrake_sessions.store.sqlite"
 # What the store in memory shares with the one in files.
-SHARED = {f"{SQLITE}.dialect", f"{SQLITE}.migrate"}
+SHARED = {f"{SQLITE}.dialect", f"{SQLITE}.migrate", f"{SQLITE}.search_index"}
 
 
 def modules(source: str) -> set[str]:
