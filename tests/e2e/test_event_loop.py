@@ -296,9 +296,7 @@ def test_no_step_of_the_loop_is_long(workspace: Path, load: Callable[[Wire, str]
         load(wire, turn)
         wire.request("server/info")
         wire.answer(wire.post("turn/get", turnId=turn, includeText=False))
-        # To be mended: dense messages take 53 to 68 ms since stores can be named by their id.
-        longest = 0.1 if load is dense_messages else LONGEST_STEP
-        assert [line for line in steps.read_text().splitlines() if float(line.split()[0]) > longest] == []
+        assert [line for line in steps.read_text().splitlines() if float(line.split()[0]) > LONGEST_STEP] == []
     finally:
         wire.kill()
 

@@ -17,6 +17,9 @@ _SMALL_MESSAGE = 64 * 1024
 MANY_TOOL_CALLS = 100
 MANY_OPERATIONS = 50
 
+# Values whose weight depends on what they hold, as the decoder makes them.
+_WEIGHED = frozenset({str, dict, list, LongInteger})
+
 # What these take depends on how much hangs from what they are about.
 _OF_ANY_SIZE = frozenset({"session/delete", "session/fork", "round/delete", "turn/delete"})
 # Their answer is the turn as it is, whatever was sent.
@@ -41,7 +44,9 @@ def value_weight(value: Any) -> int:
             weight += len(found.digits)
         elif isinstance(found, dict | list):
             weight += len(found) * (1 + VALUE_BYTES)
-            layer.extend(found.values() if isinstance(found, dict) else found)
+            inner = found.values() if isinstance(found, dict) else found
+            # The rest weighs nothing more, and most often it is most.
+            layer.extend([each for each in inner if type(each) in _WEIGHED and each])
     return weight
 
 

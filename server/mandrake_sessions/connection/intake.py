@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from mandrake_sessions.connection.call import NOTIFICATION, Batch, Call, ReplyPath, release_frames
-from mandrake_sessions.connection.duration import LARGE_MESSAGE, VALUE_BYTES, message_weight, value_weight
+from mandrake_sessions.connection.duration import LARGE_MESSAGE, message_weight, value_weight
 from mandrake_sessions.limits import MAX_BATCH
 from mandrake_sessions.protocol.methods import METHODS, Access
 from mandrake_sessions.protocol.words import WIRE_WORDS
@@ -112,10 +112,11 @@ class Intake:
         """Decode one frame. Any exception in that is its answer."""
         size = frame_size(frame)
         release = partial(self._reader.done, size)
+        weight = message_weight(frame) if isinstance(frame, bytes) else 0
         try:
             value = decode_frame(frame, self.max_message_bytes, _TOO_LONG)
             if isinstance(value, list):
-                self._begin_batch(value, size)
+                self._begin_batch(value, size, weight)
                 return
         except BrokenMessage as broken:
             is_part = self.is_by_lines and broken.error.kind == "parse" and not _is_whole(frame)
@@ -127,9 +128,9 @@ class Intake:
             release_frames(error)
             self._refuse(_id_at_beginning(frame), error, None, release)
             return
-        self._accept(value, None, release, message_weight(frame) if isinstance(frame, bytes) else 0)
+        self._accept(value, None, release, weight)
 
-    def _begin_batch(self, messages: list[Any], size: int) -> None:
+    def _begin_batch(self, messages: list[Any], size: int, weight: int) -> None:
         """Raises BrokenMessage for a batch that gets one answer as a whole."""
         count = len(messages)
         if not count:
@@ -138,7 +139,8 @@ class Intake:
             raise BrokenMessage(batch_too_large(count, MAX_BATCH))
         self._reader.found(count)
         self._batch = Batch(self._reply_path.outbound, count, partial(self._reader.done, size, count))
-        self._batch_is_large = size > LARGE_MESSAGE // (1 + VALUE_BYTES)
+        # Else none of its messages is large. Weighing one takes longer than decoding it.
+        self._batch_is_large = weight > LARGE_MESSAGE
         self._messages.extend(messages)
 
     def _take_of_batch(self, message: Any) -> None:
