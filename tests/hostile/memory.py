@@ -8,9 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from wire import Wire
+
 MIB = 1024 * 1024
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells of it in /proc")
+
+
+def keep_rules(wire: Wire) -> None:
+    """The rules for secrets stay in memory once they are used; docs/limits.md says so."""
+    session = wire.request("session/create", title="A title that is long enough to look at")["id"]
+    wire.request("session/export", sessionId=session, format="markdown")
+    wire.request("session/delete", sessionId=session)
 
 
 def resident(process: subprocess.Popen[bytes]) -> int:
