@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -84,13 +83,6 @@ def is_in_place(path: Path, seen: os.stat_result) -> bool:
         return os.path.samestat(path.lstat(), seen)
     except OSError:
         return False
-
-
-def free_bytes(database: str) -> int | None:
-    try:
-        return shutil.disk_usage(Path(database).parent).free
-    except OSError:
-        return None
 
 
 def _names(database: str) -> list[str]:
