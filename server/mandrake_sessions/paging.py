@@ -10,7 +10,6 @@ import base64
 import binascii
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -18,12 +17,12 @@ from attrs import frozen
 
 from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.limits import MAX_LIMIT
+from mandrake_sessions.store.sql.values import is_uuid
 
 T = TypeVar("T")
 
 DEFAULT_LIMIT = 50
 PAGE_BYTES = 8 * 1024 * 1024
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def check_limit(limit: Any) -> int:
@@ -92,7 +91,7 @@ def decode_joined(cursor: str | None, list_name: str, key: Any) -> JoinedPositio
     if name != _digest(list_name, key) or len(rest) != 4:
         raise not_of_this_list(cursor)
     moment, store_id, row_id, seqs = rest
-    if not (_is_number(moment) and _is_id(store_id) and _is_id(row_id) and isinstance(seqs, dict)):
+    if not (_is_number(moment) and is_uuid(store_id) and is_uuid(row_id) and isinstance(seqs, dict)):
         raise not_of_this_list(cursor)
     if not all(_is_number(seq) for seq in seqs.values()):
         raise not_of_this_list(cursor)
@@ -135,10 +134,6 @@ def _payload(cursor: str) -> tuple[Any, list[Any]]:
 
 def _is_number(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**63
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 def _digest(list_name: str, key: Any) -> str:

@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mandrake_sessions.errors import StoreMoved
+from mandrake_sessions.store.sql.values import is_uuid
 from mandrake_sessions.store.sqlite import directory_lock
 from mandrake_sessions.store.sqlite.failures import os_failure, os_failures
 from mandrake_sessions.store.sqlite.lock_files import (
@@ -28,7 +29,6 @@ from mandrake_sessions.store.sqlite.lock_files import (
     dead_handle,
     fcntl,
     is_dead,
-    is_lease_id,
     leads_to,
     lock_file,
     make_lock_file,
@@ -164,7 +164,7 @@ def take_lease(database_path: str) -> Lease | None:
 def dead_lease(database_path: str, lease_id: str) -> Iterator[bool]:
     """Whether the process of a lease is gone; False if that is unknown. If it was gone, its file is deleted after the
     block. Raises StorageFailure."""
-    if not is_lease_id(lease_id):
+    if not is_uuid(lease_id):
         # This program gave no such lease, so no process holds it, and no file of such a name is touched.
         yield True
         return
@@ -204,7 +204,7 @@ def is_dead_lease(database_path: str, lease_id: str) -> bool:
     """Whether the process of a lease that a turn names is gone, as far as that is known now. It changes nothing."""
     if fcntl is None:
         return False
-    if not is_lease_id(lease_id):
+    if not is_uuid(lease_id):
         return True
     if directory_lock.is_held(_directory_of(database_path), _number(lease_id)):
         return False

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Final
 from mandrake_sessions.errors import StoreMoved
 from mandrake_sessions.files import whose
 from mandrake_sessions.owners import give_to_owner, make_directory
+from mandrake_sessions.store.sql.values import is_uuid
 from mandrake_sessions.store.sqlite.failures import os_failures
 
 fcntl: ModuleType | None
@@ -38,7 +38,6 @@ _YOUNG_SECONDS: Final = 1.0
 _ATTEMPTS: Final = 1000
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 _DIRECTORY: Final = getattr(os, "O_DIRECTORY", 0) | _NO_LINK
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def unusable_lock_directory(database_path: str) -> str | None:
@@ -59,11 +58,6 @@ def lock_file(database_path: str, lease_id: str) -> Path:
     return Path(f"{database_path}-run") / f"{lease_id}.lock"
 
 
-def is_lease_id(lease_id: object) -> bool:
-    """Whether this program can have given a lease of that name."""
-    return isinstance(lease_id, str) and _UUID.fullmatch(lease_id) is not None
-
-
 def settled_lock_files(database_path: str) -> list[Path]:
     """Files with names of leases, as far as the directory can be listed. A file that is only a moment old may be about
     to be locked, and is left out."""
@@ -72,7 +66,7 @@ def settled_lock_files(database_path: str) -> list[Path]:
     except OSError:
         return []
     young = time.time() - _YOUNG_SECONDS
-    found = [Path(f"{database_path}-run", name) for name in names if is_lease_id(name.removesuffix(".lock"))]
+    found = [Path(f"{database_path}-run", name) for name in names if is_uuid(name.removesuffix(".lock"))]
     return [path for path in found if _made_at(path) < young]
 
 

@@ -7,7 +7,6 @@ is left out, and a damaged file is begun again.
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,7 @@ from attrs import frozen
 from mandrake_sessions.errors import Busy
 from mandrake_sessions.files import explain
 from mandrake_sessions.owners import make_directory, may_be_own
+from mandrake_sessions.store.sql.values import is_uuid
 from mandrake_sessions.store.sqlite.backup import create_private_file
 from mandrake_sessions.store.sqlite.failures import primary_code
 from mandrake_sessions.store.sqlite.immediate import immediate
@@ -43,7 +43,6 @@ FORGET_MS: Final = 90 * DAY_MS
 MOST_STORES = 5000
 _LOCK_SECONDS = 1.0
 _LONGEST_PATH = 16 * 1024
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -287,7 +286,7 @@ def _parsed(row: tuple[Any, ...]) -> RegisteredStore | None:
         texts = [value.decode("ascii") for value in (store_id, scope, file)]
     except (AttributeError, UnicodeDecodeError):
         return None
-    if not _UUID.fullmatch(texts[0]) or texts[1] not in ("workspace", "system"):
+    if not is_uuid(texts[0]) or texts[1] not in ("workspace", "system"):
         return None
     if not (_is_number(owner) and _is_number(last_used_at) and (gone_since is None or _is_number(gone_since))):
         return None
