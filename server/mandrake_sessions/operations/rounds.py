@@ -24,10 +24,9 @@ from mandrake_sessions.operations.sessions import touch_session
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_index, encode_index, take_page
 from mandrake_sessions.store.interface import Transaction
 from mandrake_sessions.store.sql import changes, rounds, sessions, turns
-from mandrake_sessions.store.sql.rounds import Part
+from mandrake_sessions.store.sql.rounds import NOT_ENDED, Part
 from mandrake_sessions.store.sql.seq import last_seq
 
-NOT_ENDED = frozenset({ResponseStatus.OPEN, ResponseStatus.REQUIRES_ACTION})
 _UPDATED = {
     Part.ROUND: ChangeKind.ROUND_UPDATED,
     Part.REQUEST: ChangeKind.REQUEST_UPDATED,

@@ -24,11 +24,12 @@ from mandrake_sessions.model import (
     TurnStatus,
 )
 from mandrake_sessions.operations.base import Operations, check_same, create_hash
-from mandrake_sessions.operations.rounds import NOT_ENDED, change_response
+from mandrake_sessions.operations.rounds import change_response
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_index, encode_index, take_page
 from mandrake_sessions.store.interface import Transaction
 from mandrake_sessions.store.sql import changes, rounds, sessions, texts, tool_calls, turns
 from mandrake_sessions.store.sql.readable import note
+from mandrake_sessions.store.sql.rounds import NOT_ENDED
 from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sql.streams import PieceWriter, Stream
 from mandrake_sessions.store.sql.turns import StoredTurn

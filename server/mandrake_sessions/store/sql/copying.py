@@ -28,7 +28,6 @@ _READ_BYTES = 1024 * 1024
 # About the bytes of a row and of its places in indexes, beside its texts.
 _ROW_BYTES = 300
 
-_OPEN = frozenset({ResponseStatus.OPEN.value, ResponseStatus.REQUIRES_ACTION.value})
 _OF_SESSION = ("agent", "source", "cwd", "title", "description", "metadata")
 # What a copied turn has of its own.
 _OF_TURN = tuple(
@@ -187,7 +186,7 @@ def _round_part(sql: Sql, row: rounds.RoundRow, at: int, *, is_streaming: bool) 
         "updated_at": stored["response_updated_at"],
         "next_turn_index": next_turn_index,
     }
-    if is_streaming and stored["status"] in _OPEN:
+    if is_streaming and stored["status"] in rounds.NOT_ENDED:
         end_time = max(at, stored["response_created_at"])
         response |= {"status": ResponseStatus.INTERRUPTED.value, "end_time": end_time, "updated_at": end_time}
     return _RoundPart(
@@ -211,12 +210,11 @@ def _turn_parts(sql: Sql, round_pk: int, at: int) -> Iterator[Part]:
     for turn in turns.list_turns(sql, round_pk):
         length = turn.content_bytes + turn.raw_response_bytes
         weight = turn.weight + length
-        if few and (size + weight > _READ_BYTES or len(few) == _READ_TURNS):
+        is_long = length > LONG_BYTES
+        if is_long or size + weight > _READ_BYTES or len(few) == _READ_TURNS:
             yield from _short_turns(sql, few, at)
             few, size = [], 0
-        if length > LONG_BYTES:
-            yield from _short_turns(sql, few, at)
-            few, size = [], 0
+        if is_long:
             yield from _long_turn(sql, turn, at)
         else:
             few.append(turn)

@@ -28,6 +28,9 @@ _OF_RESPONSE = {"id": "response_id", "created_at": "response_created_at", "updat
 
 _OF_ALL = {"round_id": "id"} | _OF_RESPONSE
 
+# The statuses of a response that the agent has not ended.
+NOT_ENDED = frozenset({ResponseStatus.OPEN, ResponseStatus.REQUIRES_ACTION})
+
 
 def _columns() -> dict[str, Column]:
     request, response = columns_from("q", REQUEST), columns_from("p", RESPONSE)
