@@ -42,9 +42,7 @@ def list_sessions(
     asked for, and left out if it cannot be read."""
     arms = _arms(sql, wanted)
     rare = _rare(sql.dialect, wanted)
-    for text in (wanted.query, wanted.cwd, wanted.agent, wanted.source):
-        if text is not None:
-            sql.release_later(text)
+    _release_later(sql, wanted)
 
     def fetch(beyond: Sequence[int] | None, count: int | None) -> Iterable[Row]:
         found = _Range(sort, beyond)
@@ -178,9 +176,7 @@ def list_sessions_by_time(
         conditions, values = [*conditions, "s.seq <= ?"], [*values, changed_until]
     if wanted.archived is not None:
         conditions, values = [*conditions, "(s.archived_at IS NOT NULL) = ?"], [*values, wanted.archived]
-    for text in (wanted.query, wanted.cwd, wanted.agent, wanted.source):
-        if text is not None:
-            sql.release_later(text)
+    _release_later(sql, wanted)
 
     def fetch(after: tuple[int, str] | None, count: int | None) -> Iterable[Row]:
         bounds = [] if after is None else [f"{moment} <= ? AND ({moment} < ? OR s.id > ?)"]
@@ -264,3 +260,9 @@ def session_conditions(dialect: Dialect, wanted: SessionFilter) -> tuple[list[st
         conditions.append(f"{dialect.may_contain('s.words')} AND ({' OR '.join(parts)})")
         values += [dialect.findable_value(wanted.query), *[wanted.query] * len(WORDS)]
     return conditions, values
+
+
+def _release_later(sql: Sql, wanted: SessionFilter) -> None:
+    for text in (wanted.query, wanted.cwd, wanted.agent, wanted.source):
+        if text is not None:
+            sql.release_later(text)

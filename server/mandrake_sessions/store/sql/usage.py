@@ -238,9 +238,8 @@ def _condition(dialect: Dialect, source: _Source, wanted: UsageFilter, *, copied
         values.append(wanted.session_pk)
     if wanted.sessions is not None:
         of_sessions, given = session_conditions(dialect, wanted.sessions)
-        if of_sessions:
-            conditions.append(f"{source.session} IN (SELECT s.pk FROM session s WHERE {' AND '.join(of_sessions)})")
-            values += given
+        conditions.append(f"{source.session} IN (SELECT s.pk FROM session s WHERE {' AND '.join(of_sessions)})")
+        values += given
     for comparison, moment in ((">=", wanted.since), ("<", wanted.until)):
         if moment is not None:
             conditions.append(f"{source.at} {comparison} ?")
