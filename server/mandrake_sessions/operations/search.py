@@ -35,9 +35,10 @@ from mandrake_sessions.snippets import make_snippet
 from mandrake_sessions.store.interface import EntityStore, Sql
 from mandrake_sessions.store.search import Found, IndexLost, Part, SearchReader, Within, Words
 from mandrake_sessions.store.sql import changes, documents, sessions
-from mandrake_sessions.store.sql.located import Located, SessionsOfSearch, located, place_of, wanted_sessions
+from mandrake_sessions.store.sql.located import Located, located, place_of, wanted_sessions
 from mandrake_sessions.store.sql.readable import note
 from mandrake_sessions.store.sql.seq import last_seq
+from mandrake_sessions.store.sql.session_lists import SessionFilter
 from mandrake_sessions.store.sql.sessions import StoredSession
 
 T = TypeVar("T")
@@ -185,8 +186,8 @@ class Search:
         self._session_pk = session_pk
         self._parts = None if wanted.get("role") is None else _ROLES[SearchRole(wanted["role"])]
         cwd = wanted.get("cwd")
-        self._which = SessionsOfSearch(
-            wanted["archived"], wanted.get("agent"), None if cwd is None else cwd.rstrip("/")
+        self._which = SessionFilter(
+            archived=wanted["archived"], agent=wanted.get("agent"), cwd=None if cwd is None else cwd.rstrip("/")
         )
         self._since, self._until = wanted.get("since"), wanted.get("until")
         self._are_wanted: dict[int, bool] = {}

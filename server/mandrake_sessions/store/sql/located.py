@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
 
 from attrs import frozen
 
 from mandrake_sessions.store.interface import Dialect, Sql
 from mandrake_sessions.store.search import Found, Part
-from mandrake_sessions.store.sql.sessions import in_directory
+from mandrake_sessions.store.sql.session_lists import SessionFilter, session_conditions
 
 # A part, and the pk of what it is of: the tool call, else the owner.
 Place = tuple[Part, int]
@@ -24,15 +23,6 @@ class Located:
     turn_id: str | None
     tool_call_id: str | None
     at: int
-
-
-@frozen
-class SessionsOfSearch:
-    """Which sessions are searched; None: whichever."""
-
-    archived: bool | None = False
-    agent: str | None = None
-    cwd: str | None = None
 
 
 def place_of(found: Found) -> Place:
@@ -49,23 +39,14 @@ def located(sql: Sql, found: Sequence[Found]) -> dict[Place, Located]:
     return places
 
 
-def wanted_sessions(sql: Sql, pks: Iterable[int], wanted: SessionsOfSearch) -> set[int]:
+def wanted_sessions(sql: Sql, pks: Iterable[int], wanted: SessionFilter) -> set[int]:
     """Those of the sessions that are searched."""
-    # A session that is just being copied into is nobody's yet.
-    conditions = [sql.dialect.among("s.pk"), "s.copying_lease IS NULL"]
-    values: list[Any] = [sql.dialect.numbers(pks)]
+    conditions, values = session_conditions(sql.dialect, wanted)
     if wanted.archived is not None:
-        conditions.append("(s.archived_at IS NOT NULL) = ?")
-        values.append(wanted.archived)
-    if wanted.agent is not None:
-        conditions.append("s.agent = ?")
-        values.append(wanted.agent)
-    if wanted.cwd is not None:
-        condition, directories = in_directory(wanted.cwd)
-        conditions.append(condition)
-        values.extend(directories)
-    statement = f"SELECT s.pk FROM session s WHERE {' AND '.join(conditions)}"
-    return {pk for (pk,) in sql.execute(statement, values)}
+        # Not as the indexes have it: with one of those SQLite would walk along all sessions, not look up these.
+        conditions.append("s.archived_at IS NOT NULL" if wanted.archived else "s.archived_at IS NULL")
+    statement = f"SELECT s.pk FROM session s WHERE {' AND '.join([sql.dialect.among('s.pk'), *conditions])}"
+    return {pk for (pk,) in sql.execute(statement, (sql.dialect.numbers(pks), *values))}
 
 
 _FROM_TURN = "FROM turn t JOIN round r ON r.pk = t.round_pk"
