@@ -44,9 +44,10 @@ def stale() -> list[Path]:
 def main() -> int:
     check_tests()
     if "--check" in sys.argv[1:]:
-        for path in stale():
+        found = stale()
+        for path in found:
             sys.stderr.write(f"{path.relative_to(ROOT)} is not current; run `make docs`\n")
-        return 1 if stale() else 0
+        return 1 if found else 0
     for path, text in generated().items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")

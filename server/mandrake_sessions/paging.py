@@ -35,18 +35,17 @@ def check_limit(limit: Any) -> int:
 def encode_cursor(list_name: str, key: Any, position: Sequence[int]) -> str:
     """``key``: whatever distinguishes this list from others: its parent, filter and order. ``position``: the numbers by
     which the list is ordered, of the last row."""
-    payload = json.dumps([_digest(list_name, key), *position], separators=(",", ":"))
-    return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
+    return encode_values(list_name, key, *position)
 
 
 def decode_cursor(cursor: str | None, list_name: str, key: Any, numbers: int) -> tuple[int, ...] | None:
     """The position, of so many numbers; None without a cursor. Raises InvalidValue for a cursor of another list."""
-    if cursor is None:
+    position = decode_values(cursor, list_name, key)
+    if position is None:
         return None
-    name, position = _payload(cursor)
-    if name == _digest(list_name, key) and len(position) == numbers and all(map(_is_number, position)):
-        return tuple(position)
-    raise not_of_this_list(cursor)
+    if len(position) != numbers or not all(map(_is_number, position)):
+        raise not_of_this_list(cursor)
+    return tuple(position)
 
 
 def encode_values(list_name: str, key: Any, *values: Any) -> str:
@@ -60,10 +59,15 @@ def decode_values(cursor: str | None, list_name: str, key: Any) -> list[Any] | N
     cursor of another list."""
     if cursor is None:
         return None
-    name, values = _payload(cursor)
+    values: list[Any]
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        name, *values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (AttributeError, ValueError, TypeError, RecursionError, binascii.Error):
+        raise not_of_this_list(cursor) from None
     if name != _digest(list_name, key):
         raise not_of_this_list(cursor)
-    return list(values)
+    return values
 
 
 @frozen
@@ -79,18 +83,17 @@ class JoinedPosition:
 
 def encode_joined(list_name: str, key: Any, position: JoinedPosition) -> str:
     """The cursor of a list of several stores, which is ordered by a moment, the store's id and the row's."""
-    payload = [_digest(list_name, key), position.moment, position.store_id, position.row_id, dict(position.seqs)]
-    return base64.urlsafe_b64encode(json.dumps(payload, separators=(",", ":")).encode()).decode().rstrip("=")
+    return encode_values(list_name, key, position.moment, position.store_id, position.row_id, dict(position.seqs))
 
 
 def decode_joined(cursor: str | None, list_name: str, key: Any) -> JoinedPosition | None:
     """What ``encode_joined`` was given; None without a cursor. Raises InvalidValue for a cursor of another list."""
-    if cursor is None:
+    values = decode_values(cursor, list_name, key)
+    if values is None:
         return None
-    name, rest = _payload(cursor)
-    if name != _digest(list_name, key) or len(rest) != 4:
+    if len(values) != 4:
         raise not_of_this_list(cursor)
-    moment, store_id, row_id, seqs = rest
+    moment, store_id, row_id, seqs = values
     if not (_is_number(moment) and is_uuid(store_id) and is_uuid(row_id) and isinstance(seqs, dict)):
         raise not_of_this_list(cursor)
     if not all(_is_number(seq) for seq in seqs.values()):
@@ -120,16 +123,6 @@ def take_page(items: Iterable[T], size: Callable[[T], int], limit: int) -> tuple
             return kept, True
         kept.append(item)
     return kept, False
-
-
-def _payload(cursor: str) -> tuple[Any, list[Any]]:
-    """What a cursor holds: the name of its list, and a position. Raises InvalidValue."""
-    try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        name, *position = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (AttributeError, ValueError, TypeError, RecursionError, binascii.Error):
-        raise not_of_this_list(cursor) from None
-    return name, position
 
 
 def _is_number(value: Any) -> bool:
