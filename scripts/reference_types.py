@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from enum import Enum
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import attrs
@@ -16,16 +16,16 @@ from mandrake_sessions.protocol.converter import may_be_left_out
 from mandrake_sessions.protocol.field_docs import on_the_wire
 from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS
 from mandrake_sessions.protocol.names import camel
+from mandrake_sessions.protocol.schema import PRIMITIVES, as_sent
 
 # The words that stand in the section of errors, and their headings there.
 IN_ERRORS = {"ErrorKind": "error-kinds", "ConflictReason": "conflict-reasons", "StorageReason": "storage-reasons"}
-_PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 
 
 def type_link(kind: Any) -> str:
     """A type in words; what has a section of its own as a link."""
-    if kind in _PRIMITIVES:
-        return _PRIMITIVES[kind]
+    if kind in PRIMITIVES:
+        return PRIMITIVES[kind]
     if kind is Any:
         return "any JSON"
     origin, arguments = get_origin(kind), get_args(kind)
@@ -63,10 +63,9 @@ def result_lines(kind: Any) -> list[str]:
     lines = []
     fields: Any = attrs.fields(kind)
     for field in fields:
-        hint, mark = hints[field.name], ""
-        if may_be_left_out(kind, field):
-            hint, mark = Union[tuple(each for each in get_args(hint) if each is not NoneType)], "?"  # noqa: UP007
-        lines.append(f"- `{camel(field.name)}{mark}`: {type_link(hint)}. {on_the_wire(docs[field.name])}")
+        mark = "?" if may_be_left_out(kind, field) else ""
+        hint = type_link(as_sent(kind, field, hints))
+        lines.append(f"- `{camel(field.name)}{mark}`: {hint}. {on_the_wire(docs[field.name])}")
     return lines
 
 

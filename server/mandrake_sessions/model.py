@@ -581,15 +581,10 @@ class UsageGroup:
     key: str | None
     """A day (`YYYY-MM-DD`), a name or an id; null for what has none."""
     totals: list[CurrencyTotal]
-    """One total for each currency, by its code; empty where nothing is counted."""
     rounds: int
-    """How many rounds there are; each counts at its ``created_at``."""
     turns: int
-    """How many turns there are; each counts at its ``stream_start_time``."""
     tool_calls: int
-    """How many tool calls these turns have."""
     streamed_ms: int
-    """From the start to the end of each turn that has ended, added up, in milliseconds."""
 
 
 @frozen

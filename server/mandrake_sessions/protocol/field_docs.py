@@ -25,7 +25,7 @@ KEPT = "A field that is left out is kept."
 _WORDS = {"None": "null", "True": "true", "False": "false"}
 _PARAMS = (fields, params, error_data)
 _MODULES = (errors, model, *_PARAMS, results)
-# Fields of these mean what the params of the same name mean.
+# Fields of these mean what the params, or the fields of a result, of the same name mean.
 _GIVEN = {
     model.Session: fields.NewSession,
     model.Round: fields.NewRound,
@@ -34,6 +34,8 @@ _GIVEN = {
     model.Usage: fields.UsageFields,
     model.ToolCall: fields.ToolCallFields,
     model.Turn: fields.TurnUpdate,
+    model.UsageGroup: model.UsageTotals,
+    results.UsageReport: model.UsageTotals,
 }
 # Fields that mean the same in every result.
 _EVERYWHERE = {

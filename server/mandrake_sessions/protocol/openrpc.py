@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from mandrake_sessions.protocol.details import DETAILS
@@ -32,8 +31,9 @@ def openrpc() -> Schema:
     """Made from the table."""
     schema = json_schema()
     definitions = _moved(schema["$defs"])
+    meanings = word_docs(ErrorKind)
     errors = {
-        kind: {"code": code, "message": on_the_wire(_words()[kind]), "data": {"kind": kind}} for code, kind, _ in ERRORS
+        kind: {"code": code, "message": on_the_wire(meanings[kind]), "data": {"kind": kind}} for code, kind, _ in ERRORS
     }
     return {
         "openrpc": _OPENRPC,
@@ -81,11 +81,6 @@ def _method(method: Method, definitions: dict[str, Schema]) -> Schema:
 
 def _descriptor(schema: Schema) -> Schema:
     return {"description": schema["description"], "schema": {k: v for k, v in schema.items() if k != "description"}}
-
-
-@cache
-def _words() -> dict[str, str]:
-    return word_docs(ErrorKind)
 
 
 def _moved(value: Any) -> Any:

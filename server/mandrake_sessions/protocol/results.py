@@ -137,15 +137,10 @@ class UsageReport(Printable):
     """What was used: with ``group_by`` the ``groups`` alone, else the other fields, of all that is counted."""
 
     totals: list[CurrencyTotal] | None = None
-    """One total for each currency, by its code; empty where nothing is counted."""
     rounds: int | None = None
-    """How many rounds there are; each counts at its ``created_at``."""
     turns: int | None = None
-    """How many turns there are; each counts at its ``stream_start_time``."""
     tool_calls: int | None = None
-    """How many tool calls these turns have."""
     streamed_ms: int | None = None
-    """From the start to the end of each turn that has ended, added up, in milliseconds."""
     groups: list[UsageGroup] | None = None
     """The groups, by ``key`` in ascending order of its characters; null comes first."""
 

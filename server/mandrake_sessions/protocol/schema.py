@@ -26,7 +26,7 @@ from mandrake_sessions.protocol.names import camel, type_name
 
 Schema = dict[str, Any]
 
-_PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
+PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 # A name that begins with _ is the client's own; the two tokens are LSP's.
 IGNORED = "^(_.*|workDoneToken|partialResultToken)$"
 
@@ -130,8 +130,8 @@ class _Builder:
 
     def schema(self, kind: Any, place: str = "") -> Schema:
         """The schema of a type. ``place``: what words without a name are called after."""
-        if kind in _PRIMITIVES:
-            return {"type": _PRIMITIVES[kind]} | ({"minimum": 0} if kind in (int, float) else {})
+        if kind in PRIMITIVES:
+            return {"type": PRIMITIVES[kind]} | ({"minimum": 0} if kind in (int, float) else {})
         if kind is Any:
             return {}
         origin, arguments = get_origin(kind), get_args(kind)
@@ -196,7 +196,7 @@ class _Builder:
             "type": "object",
             "properties": {
                 camel(field.name): _described(
-                    self.schema(_as_sent(kind, field, hints), type_name(kind.__name__) + type_name(field.name)),
+                    self.schema(as_sent(kind, field, hints), type_name(kind.__name__) + type_name(field.name)),
                     {"description": on_the_wire(docs[field.name])},
                 )
                 for field in fields
@@ -205,7 +205,7 @@ class _Builder:
         }
 
 
-def _as_sent(kind: Any, field: Any, hints: dict[str, Any]) -> Any:
+def as_sent(kind: Any, field: Any, hints: dict[str, Any]) -> Any:
     """The type of a field of a result. One that may be left out is never null."""
     hint = hints[field.name]
     if not may_be_left_out(kind, field):
