@@ -29,8 +29,8 @@ handle(methods.SESSION_FORK, lambda context, params: context.manager.fork_sessio
 
 
 def _usage(context: StoreContext, params: SessionUsage) -> UsageReport:
-    wanted: Any = {name: value for name, value in params.items() if name != "group_by"}
-    group_by = params.get("group_by")
+    wanted: Any = {**params}
+    group_by = wanted.pop("group_by", None)
     if group_by is not None:
         return UsageReport(groups=context.manager.usage_by(group_by, **wanted))
     return UsageReport(**asdict(context.manager.usage(**wanted), recurse=False))

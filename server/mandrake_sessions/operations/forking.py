@@ -23,7 +23,8 @@ from mandrake_sessions.ids import now_ms
 from mandrake_sessions.large_work import LargeWork
 from mandrake_sessions.limits import MAX_FORK_BYTES, MAX_FORK_PARTS
 from mandrake_sessions.model import ChangeKind, Relation, Session
-from mandrake_sessions.operations.base import Operations, check_same, create_hash
+from mandrake_sessions.operations.base import Operations, create_hash
+from mandrake_sessions.operations.sessions import made_before
 from mandrake_sessions.stopping import Unstoppable, check_wanted
 from mandrake_sessions.store.interface import EntityStore, Sql, Transaction
 from mandrake_sessions.store.sql import changes, hidden, rounds, sessions
@@ -43,7 +44,7 @@ _in_progress: set[str] = set()
 @frozen
 class _Fork:
     """The rounds to be copied. ``through``: the index and the id of the last round; None where there is none.
-    ``session``: the columns that the copy begins with. ``shown``: those that it has in the end."""
+    ``session``: the columns that the copy begins with."""
 
     session_id: str
     session_pk: int
@@ -80,7 +81,7 @@ class ForkOperations(Operations):
                 return _fork_at_once(tx, session_id, columns, given)
         with self._read() as sql:
             # Without a snapshot: a store that is not there yet has none.
-            if (made := _made_before(sql, columns.get("id"), given)) is not None:
+            if (made := made_before(sql, columns.get("id"), given)) is not None:
                 return made
             sessions.get_session(sql, session_id)
         with self.store.snapshot(), self._read() as sql:
@@ -104,7 +105,9 @@ def is_in_progress(session_id: str) -> bool:
 
 def _prepare(sql: Sql, session_id: str, columns: Mapping[str, Any], given: bytes | None, at: int) -> _Fork:
     source = sessions.get_session(sql, session_id)
-    session = copied_columns(sql, source.pk) | {name: columns[name] for name in ("title",) if name in columns}
+    session = copied_columns(sql, source.pk)
+    if "title" in columns:
+        session["title"] = columns["title"]
     through = _through(sql, source, columns.get("through_round_id"))
     return _Fork(session_id, source.pk, through, at, session, columns.get("id"), given)
 
@@ -120,18 +123,9 @@ def _through(sql: Sql, source: sessions.StoredSession, round_id: str | None) -> 
     return stored.detail.round.index, round_id
 
 
-def _made_before(sql: Sql, session_id: str | None, given: bytes | None) -> Session | None:
-    """The session that the same call has made. Raises Conflict where another one has its id."""
-    existing = None if session_id is None else sessions.find_session(sql, session_id)
-    if existing is None:
-        return None
-    check_same("session", existing.session.id, existing.create_hash, given)
-    return existing.session
-
-
 def _fork_at_once(tx: Transaction, session_id: str, columns: Mapping[str, Any], given: bytes | None) -> Session:
     """In the transaction that runs."""
-    if (made := _made_before(tx.sql, columns.get("id"), given)) is not None:
+    if (made := made_before(tx.sql, columns.get("id"), given)) is not None:
         return made
     fork = _prepare(tx.sql, session_id, columns, given, tx.now)
     parts: list[Part] = []
@@ -156,7 +150,7 @@ def _fork_in_steps(store: EntityStore, sql: Sql, fork: _Fork) -> Session:
     with LargeWork(as_writer=True):
         if not _fill(waiting, parts):
             with store.transaction() as tx:
-                made = _made_before(tx.sql, fork.id, fork.create_hash)
+                made = made_before(tx.sql, fork.id, fork.create_hash)
                 return _write_whole(tx, fork, list(waiting)) if made is None else made
     reconnects = store.reconnects
     with _hidden_copy(store, fork) as copy:
@@ -172,7 +166,7 @@ def _fork_in_steps(store: EntityStore, sql: Sql, fork: _Fork) -> Session:
             time.sleep(max(0.0, held - (time.monotonic() - began)))
         check_wanted()
         with LargeWork(as_writer=True), store.transaction() as tx:
-            made = _made_before(tx.sql, fork.id, fork.create_hash)
+            made = made_before(tx.sql, fork.id, fork.create_hash)
             if made is None:
                 return _show(tx, fork, copy)
         # The same call, sent twice, was carried out twice: the other was the first.
@@ -238,12 +232,13 @@ def _remove(store: EntityStore, pk: int) -> None:
 def _show(tx: Transaction, fork: _Fork, copy: Copy) -> Session:
     """The last step. Raises StoreMoved where the copy is gone."""
     has_parent = sessions.is_there(tx.sql, fork.session_id)
-    has_round = has_parent and fork.through is not None and rounds.id_in_use(tx.sql, rounds.Part.ROUND, fork.through[1])
+    round_id = None if fork.through is None else fork.through[1]
+    has_round = has_parent and round_id is not None and rounds.id_in_use(tx.sql, rounds.Part.ROUND, round_id)
     columns = {
         "id": fork.id or copy.id,
         "parent_id": fork.session_id if has_parent else None,
         "relation": Relation.FORK.value,
-        "forked_from_round_id": fork.through[1] if has_round and fork.through is not None else None,
+        "forked_from_round_id": round_id if has_round else None,
     }
     seq = hidden.show(tx, copy, columns, fork.create_hash)
     if seq is None:

@@ -15,10 +15,9 @@ from typing import Any, Generic, Protocol, TypeVar, Unpack
 from attrs import asdict, astuple
 
 from mandrake_sessions import paging
-from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.fields import SessionsWanted
 from mandrake_sessions.model import AllSessions, Session, SessionOfStore, Sort, StoreRef, UnavailableStore
-from mandrake_sessions.operations.sessions import session_filter
+from mandrake_sessions.operations.sessions import check_sort, session_filter
 from mandrake_sessions.paging import (
     DEFAULT_LIMIT,
     JoinedPosition,
@@ -78,7 +77,7 @@ class JoinedRows(Generic[Row]):
         return iter(self._rows)
 
     def wanted(self, rows: Iterable[Keyed[Row]]) -> list[Keyed[Row]]:
-        """The sessions of one store that may be among the first; they come in the order of their keys."""
+        """The rows of one store that may be among the first; they come in the order of their keys."""
         kept: list[Keyed[Row]] = []
         total = 0
         for row in rows:
@@ -119,9 +118,7 @@ class JoinedSessions:
         **wanted: Unpack[SessionsWanted],
     ) -> None:
         """Raises InvalidValue."""
-        if sort not in ("changed", "active"):
-            raise InvalidValue("sort", f"must be changed or active, not {sort!r}")
-        self._sort: Sort = sort
+        self._sort = check_sort(sort)
         self._wanted = session_filter(wanted)
         self._key = [sort, *astuple(self._wanted)]
         self._after = decode_joined(cursor, _LIST, self._key)

@@ -20,7 +20,7 @@ from mandrake_sessions.fields import SearchWanted
 from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.model import SearchField, SearchHit, SearchPage, SearchRole
 from mandrake_sessions.operations.base import Operations
-from mandrake_sessions.operations.indexing import pending
+from mandrake_sessions.operations.indexing import is_of_store, pending
 from mandrake_sessions.paging import (
     DEFAULT_LIMIT,
     check_limit,
@@ -205,7 +205,7 @@ class Search:
     def found(self, reader: SearchReader | None) -> FoundHits:
         """``reader``: None without an index."""
         sql, before = self._sql, self._before
-        if reader is None or reader.store_id != changes.store_id(sql):
+        if reader is None or not is_of_store(sql, reader):
             return FoundHits(iter(()), before.index, before.last, pending(sql, None))
         last = before.last if before.index == reader.name else reader.last
         return FoundHits(self._hits(reader, last), reader.name, last, pending(sql, reader.progress))

@@ -42,9 +42,8 @@ class SessionOperations(Operations):
         columns = rules.checked(rules.SESSION, fields)
         given = create_hash(fields, columns)
         with self._write() as tx:
-            if given is not None and (existing := sessions.find_session(tx.sql, columns["id"])):
-                check_same("session", columns["id"], existing.create_hash, given)
-                return existing.session
+            if (made := made_before(tx.sql, columns.get("id"), given)) is not None:
+                return made
             if (parent_id := columns.get("parent_id")) is not None:
                 sessions.get_session(tx.sql, parent_id)
             _check_external_id(tx, columns.get("agent"), columns.get("external_id"), None)
@@ -113,8 +112,7 @@ class SessionOperations(Operations):
         Raises:
             InvalidValue: a filter or ``limit`` breaks its rule, or ``cursor`` is that of another list.
         """
-        if sort not in ("changed", "active"):
-            raise InvalidValue("sort", f"must be changed or active, not {sort!r}")
+        sort = check_sort(sort)
         filtered = session_filter(wanted)
         key = [sort, *astuple(filtered)]
         before = decode_cursor(cursor, "sessions", key, 1 if sort == "changed" else 2)
@@ -166,6 +164,15 @@ class SessionOperations(Operations):
         return Deleted(Counts(1, rounds, rounds, rounds, len(turn_pks)))
 
 
+def made_before(sql: Sql, session_id: str | None, given: bytes | None) -> Session | None:
+    """The session that the same call has made. Raises Conflict where another one has its id."""
+    existing = None if session_id is None else sessions.find_session(sql, session_id)
+    if existing is None:
+        return None
+    check_same("session", existing.session.id, existing.create_hash, given)
+    return existing.session
+
+
 def touch_session(tx: Transaction, pk: int, columns: dict[str, object]) -> Session:
     """A change to the session itself, heard as ``updated``; values that are there already are no change."""
     if sessions.session_differs(tx.sql, pk, columns):
@@ -173,6 +180,13 @@ def touch_session(tx: Transaction, pk: int, columns: dict[str, object]) -> Sessi
         sessions.update_session(tx, pk, columns, seq)
         changes.record_session_change(tx, seq, ChangeKind.SESSION_UPDATED, pk)
     return sessions.session_by_pk(tx.sql, pk).session
+
+
+def check_sort(sort: Sort) -> Sort:
+    """Raises InvalidValue."""
+    if sort not in ("changed", "active"):
+        raise InvalidValue("sort", f"must be changed or active, not {sort!r}")
+    return sort
 
 
 def session_filter(wanted: SessionsWanted) -> session_lists.SessionFilter:

@@ -34,9 +34,9 @@ _TOTAL_BYTES: Final = 220
 class UsageOperations(Operations):
     def usage(self, *, timezone: str | None = None, **wanted: Unpack[UsageWanted]) -> UsageTotals:
         """All that was used, whatever its time zone: see ``usage_by``."""
-        rules.optional(rules.timezone)("timezone", timezone)
+        grouping = _grouping(None, timezone)
         with self._read() as sql:
-            groups = _groups(sql, _filter(sql, wanted), Grouping())
+            groups = _groups(sql, _filter(sql, wanted), grouping)
         return groups.get(None, _Group()).as_totals()
 
     def usage_by(
