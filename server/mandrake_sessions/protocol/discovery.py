@@ -6,15 +6,13 @@ Making it takes 0.2 s and the source of the program; reading it takes 2 ms, so t
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import Any
 
 FILE = "openrpc.json"
 
 
-@cache
 def document() -> dict[str, Any]:
-    """The OpenRPC document of all methods. Its holder must not change it."""
+    """The OpenRPC document of all methods. It is read each time: a server that is asked once would hold a megabyte."""
     import pkgutil
 
     data = pkgutil.get_data(__package__, FILE)
