@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 # Scripts that are written without spaces between words (and Korean, whose words have endings): each character is a word
@@ -16,10 +17,7 @@ UNSPACED: Final = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u4dbf"
     "\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\uff66-\uffdc\U00020000-\U0003ffff"
 )
-_UNSPACED = re.compile(f"[{UNSPACED}]")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
-# A character of an unspaced script, or a run of other letters and digits.
-_WORD = re.compile(f"[{UNSPACED}]|[^\\W_{UNSPACED}]+")
 
 
 def fold(text: str) -> str:
@@ -41,12 +39,12 @@ def separated(parts: str) -> str:
 
 def words_of(folded: str) -> list[str]:
     """The words of a folded text, in order."""
-    return [word for word in _WORD.findall(folded) if not _is_no_word(word)]
+    return [word for word in _words().findall(folded) if not _is_no_word(word)]
 
 
 def is_unspaced(word: str) -> bool:
     """Whether the word is one character of a script without spaces."""
-    return _UNSPACED.match(word) is not None
+    return _unspaced().match(word) is not None
 
 
 def composed(text: str) -> str:
@@ -75,7 +73,7 @@ class _Characters(dict[str, str]):
 
 def _fold_character(character: str) -> str:
     folded = character.lower().casefold()
-    if _UNSPACED.match(character):
+    if is_unspaced(character):
         return folded
     plain = (part for part in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(part))
     return "".join(plain).casefold()
@@ -84,7 +82,19 @@ def _fold_character(character: str) -> str:
 def _separate_character(character: str) -> str:
     if not character.isalnum():
         return " "
-    return f" {character} " if _UNSPACED.match(character) else character
+    return f" {character} " if is_unspaced(character) else character
+
+
+# Each takes as long to compile as many modules to import, so the start of a program does without them.
+@cache
+def _unspaced() -> re.Pattern[str]:
+    return re.compile(f"[{UNSPACED}]")
+
+
+@cache
+def _words() -> re.Pattern[str]:
+    """A character of an unspaced script, or a run of other letters and digits."""
+    return re.compile(f"[{UNSPACED}]|[^\\W_{UNSPACED}]+")
 
 
 _KNOWN_CHARACTERS = 20_000

@@ -6,7 +6,6 @@ import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 DEFAULT_TIMEZONE: Final = "UTC"
 DAY_MS: Final = 24 * 60 * 60 * 1000
@@ -57,24 +56,22 @@ def _zone(name: str) -> tzinfo:
     if name == DEFAULT_TIMEZONE:
         # It needs no database.
         return UTC
-    if _NAME.fullmatch(name) and not _NO_ZONES.fullmatch(name):
-        try:
-            return ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            pass
+    if _NAME.fullmatch(name) and not _NO_ZONES.fullmatch(name) and (found := _in_database(name)) is not None:
+        return found
     raise UnknownTimezone(
         "give a name of the IANA database such as Europe/Berlin, or UTC"
-        if _has_database()
+        if _in_database("Europe/Berlin") is not None
         else "this machine has no time zone database: install the Python package tzdata, or give UTC"
     )
 
 
-def _has_database() -> bool:
+def _in_database(name: str) -> tzinfo | None:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # a server that names no zone starts without it
+
     try:
-        ZoneInfo("Europe/Berlin")
+        return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
+        return None
 
 
 def _offset(zone: tzinfo, second: int) -> int:

@@ -40,6 +40,7 @@ from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.operations.joining import Joining
 from mandrake_sessions.protocol.results import ListedStore, StoreList
 from mandrake_sessions.protocol.store_params import DEFAULT_STORE, StoreName, own_params, store_name
+from mandrake_sessions.stopping import check_wanted
 from mandrake_sessions.store.engines import Visit, VisitedStore, is_gone
 from mandrake_sessions.store.interface import Snapshot
 from mandrake_sessions.store_places import StorePlace
@@ -125,7 +126,6 @@ class _ReadOfAll:
         # By their paths, once it is known which there are.
         self._parts: dict[str, _Part] | None = None
         self._visiting: LimitedWork | None = None
-        self._is_cancelled = False
 
     def may_see(self, path: str) -> bool:
         if self._parts is None:
@@ -140,7 +140,6 @@ class _ReadOfAll:
             return self._call.encode_result(carry_out_for_all(StoresContext(self), method, params))
 
     def interrupt(self) -> None:
-        self._is_cancelled = True
         for each in self._pinned.values():
             each.snapshot.interrupt()
         if self._visiting is not None:
@@ -170,15 +169,14 @@ class _ReadOfAll:
             if pinned is not None:
                 part.read_pinned(pinned)
         self._visit([part for part in parts if part.is_open_question])
-        if self._is_cancelled:
-            raise Cancelled("the request was cancelled while it read")
+        check_wanted()
         _raise_for_all(parts)
         return joining.result([part.unavailable for part in parts if part.unavailable is not None])
 
     def _visit(self, parts: list[_Part]) -> None:
         self._visiting = LimitedWork([part.job for part in parts], VISIT_SECONDS, ALL_VISITS_SECONDS)
-        if not self._is_cancelled:
-            self._visiting.run()
+        check_wanted()
+        self._visiting.run()
         for part in parts:
             part.end()
 
@@ -276,15 +274,13 @@ class _ReadOfOne:
         self._open_here = open_here
         self._places = places
         self._visit: Visit | None = None
-        self._is_cancelled = False
 
     def read(self) -> Encoded:
         store = find_known_store(self._store_id, self._open_here, self._places)
         if store is None:
             raise NotFound("store", self._store_id, "among those that this user has used; store/list has them")
         visit = self._visit = Visit(store.path, store.owner)
-        if self._is_cancelled:
-            raise Cancelled("the request was cancelled while it read")
+        check_wanted()
 
         def answered(visited: VisitedStore) -> Encoded:
             _check_store_id(visited, store)
@@ -301,7 +297,6 @@ class _ReadOfOne:
         return False
 
     def interrupt(self) -> None:
-        self._is_cancelled = True
         if self._visit is not None:
             self._visit.interrupt()
 

@@ -12,7 +12,7 @@ from typing import Any
 from mandrake_sessions.exports.conversation import Conversation, is_long, slices
 from mandrake_sessions.exports.json_parts import Fields, Rows, Text, encode, json_parts
 from mandrake_sessions.exports.times import iso
-from mandrake_sessions.exports.totals import Totals, cost_of
+from mandrake_sessions.exports.totals import Totals, cost_of_turn
 from mandrake_sessions.exports.wire_fields import wire_fields
 from mandrake_sessions.model import HistoryRound, Origin, Response, Session, ToolCall, Turn, TurnStatus
 from mandrake_sessions.redaction import Cleaner
@@ -188,7 +188,7 @@ class _Trajectory:
 
 def _metrics(turn: Turn) -> dict[str, Any]:
     """Empty where nothing is known."""
-    cost = cost_of(turn)
+    cost = cost_of_turn(turn)
     said = {
         "prompt_tokens": turn.input_tokens or None,
         "completion_tokens": turn.output_tokens or None,

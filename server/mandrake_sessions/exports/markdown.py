@@ -33,7 +33,7 @@ _RESPONSE_ENDED = {
 
 
 def parts(conversation: Conversation, cleaner: Cleaner) -> Iterator[str]:
-    yield from _Document(conversation, cleaner).all()
+    return _Document(conversation, cleaner).all()
 
 
 class _Document:
@@ -170,9 +170,8 @@ def _parent(session: Session) -> str:
 
 def _byline(cleaner: Cleaner, turn: Turn) -> str:
     model = f"{code(cleaner.text(turn.model))} · " if turn.model else ""
-    return (
-        f"{model}*{for_people(turn.stream_start_time)}*" if for_people(turn.stream_start_time) else model or "*Answer*"
-    )
+    began = for_people(turn.stream_start_time)
+    return f"{model}*{began}*" if began else model or "*Answer*"
 
 
 def _mark(ended: str | None, error: str) -> Iterator[str]:

@@ -121,20 +121,11 @@ class Redactor:
         found: list[Span] = []
         for shown, back in views(text):
             here = merged((*find_secrets(shown), *self._homes.find(shown)))
-            # The detector takes long for each that it finds, so it is shown the rest.
-            here += detector.find_secrets(_blanked(shown, here))
+            # The detector takes long for each that it finds, so it is shown the rest, which stands where it stood.
+            rest = replaced(shown, here, by=lambda span: " " * (span.end - span.start))
+            here += detector.find_secrets(rest)
             for span in here:
                 for view in back:
                     span = view.origin(span)
                 found.append(span)
         return merged(found)
-
-
-def _blanked(text: str, spans: list[Span]) -> str:
-    """The text with blanks in the place of each span, so that everything else stands where it stood."""
-    parts: list[str] = []
-    end = 0
-    for span in spans:
-        parts += (text[end : span.start], " " * (span.end - span.start))
-        end = span.end
-    return "".join((*parts, text[end:]))

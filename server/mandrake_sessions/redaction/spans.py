@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 
@@ -34,12 +34,12 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return result
 
 
-def replaced(text: str, spans: Iterable[Span]) -> str:
-    """The text with a mark in the place of each span, which are in order."""
+def replaced(text: str, spans: Iterable[Span], by: Callable[[Span], str] = lambda span: span.mark) -> str:
+    """The text with something else, its mark, in the place of each span, which are in order."""
     parts: list[str] = []
     end = 0
     for span in spans:
-        parts += (text[end : span.start], span.mark)
+        parts += (text[end : span.start], by(span))
         end = span.end
     parts.append(text[end:])
     return "".join(parts)
