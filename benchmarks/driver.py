@@ -86,6 +86,12 @@ class Process:
             if reply is not None:
                 return reply
 
+    def seconds_of(self, message: bytes) -> float:
+        """How long such an exchange takes."""
+        begun = time.perf_counter()
+        self.exchange(message)
+        return time.perf_counter() - begun
+
     def settle(self) -> None:
         """Read what still comes, such as the notification behind the last reply."""
         while select.select([self], [], [], 0.02)[0]:

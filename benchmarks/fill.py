@@ -35,7 +35,7 @@ def billed(sessions: int, rounds: int, turns: int) -> Iterable[Operation]:
     for number in range(sessions):
         session_id, at = str(uuid.uuid4()), began + number * _HOUR_MS
         agent = ("claude-code", "codex", "gemini")[number % 3]
-        named: Any = {"id": session_id, "agent": agent, "cwd": f"/work/{number % 40}", "created_at": at}
+        named: Any = {"id": session_id, "agent": agent, "cwd": f"/home/ada/project-{number % 40}", "created_at": at}
         yield {"method": "session/create", "params": named}
         for _ in range(rounds):
             response = str(uuid.uuid4())
@@ -55,11 +55,13 @@ def _billed_turn(response: str, agent: str, at: int, number: int) -> dict[str, A
     return {**turn, **tokens, **costs, **times}
 
 
-def rounds(session_id: str, count: int, turns: int, text: str) -> Iterable[Operation]:
-    """Rounds with so many finished turns each."""
+def rounds(session_id: str, count: int, turns: int, texts: Iterable[str]) -> Iterable[Operation]:
+    """Rounds with so many finished turns each, one text to a turn."""
+    content = iter(texts)
     for number in range(count):
         response = str(uuid.uuid4())
         named = {"session_id": session_id, "response_id": response, "content": f"request {number}"}
         yield {"method": "round/create", "params": named}
         for _ in range(turns):
-            yield {"method": "turn/create", "params": {"response_id": response, "content": text, "status": "completed"}}
+            said = {"response_id": response, "content": next(content), "status": "completed"}
+            yield {"method": "turn/create", "params": said}

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import repeat
 from pathlib import Path
 
 from benchmarks import fill
@@ -24,7 +25,7 @@ def run(options: Options) -> list[Row]:
     with connected(options.directory) as client:
         source = client.session_create(title="long").id
         begun = time.perf_counter()
-        fill.carry_out(client, fill.rounds(source, ROUNDS, TURNS, TEXT), FILL_SECONDS)
+        fill.carry_out(client, fill.rounds(source, ROUNDS, TURNS, repeat(TEXT)), FILL_SECONDS)
         filled = time.perf_counter() - begun
     database = options.directory / ".ws" / "db.sqlite"
     took: list[float] = []

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections import defaultdict
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def run(options: Options) -> list[Row]:
     with connected(options.directory) as client, Server(options.directory) as server:
         session = client.session_create().id
         text = 'A sentence of an agent, "quoted" and — now and then — beyond ASCII.\n' * (TEXT // 69 + 1)
-        fill.carry_out(client, fill.rounds(session, ROUNDS, TURNS, text[:TEXT]), FILL_SECONDS)
+        fill.carry_out(client, fill.rounds(session, ROUNDS, TURNS, repeat(text[:TEXT])), FILL_SECONDS)
         ours: list[float] = []
         bare: list[float] = []
         for _ in range(options.rounds):
@@ -113,7 +114,7 @@ def _pages(client: SyncClient, server: Server) -> list[Row]:
     middles = []
     for count in (SHORT, LONG):
         session = client.session_create().id
-        fill.carry_out(client, fill.rounds(session, count, 1, "short"), FILL_SECONDS)
+        fill.carry_out(client, fill.rounds(session, count, 1, repeat("short")), FILL_SECONDS)
         middles.append((session, _cursor_at(server, session, count // 2)))
     taken: tuple[list[float], list[float]] = ([], [])
     for _ in range(SAMPLES):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 
 from benchmarks import fill
@@ -33,9 +32,7 @@ def run(options: Options) -> list[Row]:
         taken: dict[int, list[float]] = {count: [] for count in stores}
         for _ in range(SAMPLES):
             for count, server in stores.items():
-                begun = time.perf_counter()
-                server.exchange(message)
-                taken[count].append(time.perf_counter() - begun)
+                taken[count].append(server.seconds_of(message))
         rare = _rare(stores[max(stores)])
     few, page, many = (median(found) for found in taken.values())
     what = f"session/list of {PAGE}, {max(stores):,} sessions"
@@ -48,11 +45,6 @@ def _rare(server: Server) -> list[Row]:
     rows = []
     for name, value in RARE.items():
         message = request(1, "session/list", {name: value})
-        seconds = []
-        for _ in range(SAMPLES):
-            begun = time.perf_counter()
-            server.exchange(message)
-            seconds.append(time.perf_counter() - begun)
-        taken = median(seconds)
+        taken = median([server.seconds_of(message) for _ in range(SAMPLES)])
         rows.append(Row(f"session/list, a rare {name}", milliseconds(taken), "", taken * 1000, at_most(RARE_MS, "ms")))
     return rows

@@ -6,8 +6,7 @@ import shutil
 import sqlite3
 import sysconfig
 import time
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from benchmarks import fill
 from benchmarks.driver import Server, connected, request
 from benchmarks.report import Options, Row, at_least, at_most, median, milliseconds
 from mandrake_sessions.client import SyncClient
-from mandrake_sessions.protocol.params import Operation
 
 TURN_CHARACTERS = 2000
 TURNS, FULL_TURNS = 20_000, 100_000
@@ -42,22 +40,12 @@ def texts() -> Iterator[str]:
                 yield whole[start : start + TURN_CHARACTERS]
 
 
-def conversation(session_id: str, turns: int) -> Iterable[Operation]:
-    source = texts()
-    for number in range(turns):
-        if number % TURNS_A_ROUND == 0:
-            response = str(uuid.uuid4())
-            named = {"session_id": session_id, "response_id": response, "content": f"request {number}"}
-            yield {"method": "round/create", "params": named}
-        params = {"response_id": response, "content": next(source), "status": "completed"}
-        yield {"method": "turn/create", "params": params}
-
-
 def run(options: Options) -> list[Row]:
     turns = FULL_TURNS if options.full else TURNS
     with connected(options.directory) as client:
         session = client.session_create(title="Python's own library").id
-        fill.carry_out(client, conversation(session, turns), FILL_SECONDS)
+        rounds = fill.rounds(session, turns // TURNS_A_ROUND, TURNS_A_ROUND, texts())
+        fill.carry_out(client, rounds, FILL_SECONDS)
     # What was filled meanwhile does not count.
     shutil.rmtree(options.directory / INDEX)
     with connected(options.directory) as client:
@@ -87,13 +75,9 @@ def _filling(client: SyncClient, directory: Path, turns: int) -> list[Row]:
 
 
 def _search(server: Server, directory: Path, what: str, queries: tuple[str, ...], bound: float) -> Row:
-    taken: list[float] = []
+    messages = [request(1, "session/search", {"query": query}) for query in queries]
+    taken = [server.seconds_of(message) for message in messages * SAMPLES]
     scanned: list[float] = []
-    for number, query in enumerate(queries * SAMPLES):
-        message = request(number + 1, "session/search", {"query": query})
-        begun = time.perf_counter()
-        server.exchange(message)
-        taken.append(time.perf_counter() - begun)
     with closing(_database(directory)) as database:
         for query in queries:
             begun = time.perf_counter()
