@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import json
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from golden import recorded
 from mandrake_sessions.client import Client, ClientError
 from mandrake_sessions.client.conversion import notification_from_wire, params_to_wire, result_from_wire
 from mandrake_sessions.protocol.converter import structure_params, unstructure
@@ -17,28 +15,11 @@ from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, Access
 from mandrake_sessions.protocol.names import camel, snake
 from mandrake_sessions.protocol.store_params import own_params
 
-GOLDEN = Path(__file__).parents[1] / "protocol" / "golden"
-
-
-def golden(name: str, part: str) -> list[dict[str, Any]]:
-    """The exchanges of a golden file that have this part."""
-    exchanges = json.loads((GOLDEN / f"{re.sub('[/.]', '-', name)}.json").read_text(encoding="utf-8"))
-    return [_with_clocks(exchange) for exchange in exchanges if part in exchange]
-
-
-def _with_clocks(value: Any) -> Any:
-    """The golden files have words in the place of times, which differ each time."""
-    if isinstance(value, dict):
-        return {name: _with_clocks(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_with_clocks(item) for item in value]
-    return 0 if value == "<time>" else value
-
 
 # The golden file of session/unsubscribe holds an error alone.
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "session/unsubscribe"])
 def test_params_and_results_are_those_of_the_golden_files(name: str) -> None:
-    answered = golden(name, "result")
+    answered = recorded(name, "result")
     assert answered
     for exchange in answered:
         where: Any = {key: value for key, value in exchange["params"].items() if key == "scope"}
@@ -52,7 +33,7 @@ def test_params_and_results_are_those_of_the_golden_files(name: str) -> None:
 
 @pytest.mark.parametrize("name", [notification.name for notification in NOTIFICATIONS])
 def test_notifications_are_those_of_the_golden_files(name: str) -> None:
-    told = golden(name, "params")
+    told = recorded(name, "params")
     assert told
     for exchange in told:
         found = unstructure(notification_from_wire(name, exchange["params"]))
@@ -62,7 +43,7 @@ def test_notifications_are_those_of_the_golden_files(name: str) -> None:
 
 
 def test_a_program_can_print_what_it_receives() -> None:
-    (exchange, *_) = golden("turn/updated", "params")
+    (exchange, *_) = recorded("turn/updated", "params")
     change = notification_from_wire("turn/updated", exchange["params"])
     assert repr(change).startswith("TurnUpdated(subscription_id=")
     assert f"seq={change.seq}, " in repr(change)
@@ -76,7 +57,7 @@ def test_every_method_has_a_function_or_begins_or_ends_a_subscription() -> None:
 
 
 def test_members_of_a_newer_server_are_ignored_and_missing_ones_are_an_error() -> None:
-    (exchange, *_) = golden("turn/append", "result")
+    (exchange, *_) = recorded("turn/append", "result")
     result = exchange["result"]
     assert unstructure(result_from_wire("turn/append", {}, result | {"newer": 1})) == result
     with pytest.raises(ClientError, match=r"turn/append: .*chunk_count"):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
+from golden import golden_file
 from mandrake_sessions.handlers import HANDLERS
 from mandrake_sessions.protocol.methods import METHODS, Access, Method
 from mandrake_sessions.protocol.names import camel, snake
@@ -74,8 +75,7 @@ def places(driven: set[str]) -> list[Place]:
 
 
 def _golden() -> set[str]:
-    stems = {path.stem for path in (ROOT / "tests/protocol/golden").iterdir()}
-    return {name for name in METHODS if re.sub(r"[/.]", "-", name) in stems}
+    return {name for name in METHODS if golden_file(name).exists()}
 
 
 def _schema() -> set[str]:

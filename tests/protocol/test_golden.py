@@ -17,20 +17,16 @@ import pytest
 
 import validation
 from conformance.backends import BACKENDS
+from golden import DIRECTORY, golden_file, with_numbers
 from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS
 from mandrake_sessions.protocol.names import type_name
 from wire import Failed, Wire
 
-GOLDEN = Path(__file__).parent / "golden"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC")
 _VOLATILE = {
     "workspace", "pid", "sqliteVersion", "pythonVersion", "lastCheckAt", "lastCheckMs", "walBytes", "dbBytes",
     "freeBytes", "lastError", "version", "incident", "busyRetries", "totalMs", "maxMs", "streamedMs",
-}  # fmt: skip
-_NUMBERS = {
-    "<time>", "<pid>", "<lastCheckAt>", "<lastCheckMs>", "<walBytes>", "<dbBytes>", "<freeBytes>", "<busyRetries>",
-    "<totalMs>", "<maxMs>", "<streamedMs>",
 }  # fmt: skip
 
 # What they say is about files.
@@ -202,11 +198,6 @@ def exchanges(request: pytest.FixtureRequest, workspaces: dict[str, Path]) -> di
     return _recorded(request.param, workspaces[request.param])
 
 
-def file_stem(name: str) -> str:
-    """What the golden file of a method or notification is called."""
-    return re.sub(r"[/.]", "-", name)
-
-
 def _every_name() -> list[str]:
     return [*METHODS, *(n.name for n in NOTIFICATIONS)]
 
@@ -220,7 +211,7 @@ on_every_store = pytest.mark.parametrize(
 
 @on_every_store
 def test_the_wire_shape_is_the_golden_one(name: str, exchanges: dict[str, list[Exchange]]) -> None:
-    path = GOLDEN / f"{file_stem(name)}.json"
+    path = golden_file(name)
     assert name in exchanges, "nobody sends it; add a call to _read, _change or _delete"
     found = json.dumps(exchanges[name], indent=1) + "\n"
     if os.environ.get("UPDATE_GOLDEN"):
@@ -230,7 +221,7 @@ def test_the_wire_shape_is_the_golden_one(name: str, exchanges: dict[str, list[E
 
 
 def test_every_golden_file_is_of_something_declared() -> None:
-    assert {path.stem for path in GOLDEN.iterdir()} == {file_stem(name) for name in _every_name()}
+    assert set(DIRECTORY.iterdir()) == {golden_file(name) for name in _every_name()}
 
 
 @on_every_store
@@ -245,13 +236,4 @@ def test_what_is_said_fits_the_schema(name: str, exchanges: dict[str, list[Excha
     ]
     assert parts
     for part, said in parts:
-        validation.of_definition(type_name(name) + part.capitalize()).validate(_with_clocks(said))
-
-
-def _with_clocks(value: Any) -> Any:
-    """What normalising took away, put back as something of the right kind."""
-    if isinstance(value, dict):
-        return {name: _with_clocks(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_with_clocks(item) for item in value]
-    return 0 if value in _NUMBERS else value
+        validation.of_definition(type_name(name) + part.capitalize()).validate(with_numbers(said))
