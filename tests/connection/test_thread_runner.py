@@ -5,7 +5,6 @@ else waits for it.
 from __future__ import annotations
 
 import signal
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +15,7 @@ import pytest
 
 from connection import slow_store
 from connection.slow_store import Kind
+from locking import WRITE_LOCK, holding
 from mandrake_sessions.store.sqlite.connect import connect
 from wire import Conversation, Wire, serving, store_of
 
@@ -191,20 +191,11 @@ def test_requests_that_wait_can_be_cancelled(slow: Wire, workspace: Path) -> Non
     assert slow.request("session/get", sessionId=talk.session)["title"] == "written"
 
 
-@contextmanager
-def locked(workspace: Path) -> Iterator[None]:
-    """Another process holds the write lock until the end of the block."""
-    with closing(sqlite3.connect(store_of(workspace), isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
 def test_a_lock_of_another_process_is_waited_for_outside_the_store(workspace: Path) -> None:
     with serving_slowly(workspace, "file", "--busy-timeout", "600") as slow:
         slow.let_be("server/healthChanged")
         talk = Conversation(slow)
-        with locked(workspace):
+        with holding(workspace, WRITE_LOCK):
             waits = slow.post("session/update", sessionId=talk.session, title="in time")
             # They are answered while the lock is held, so none of them waits for it.
             slow.request("server/info")
@@ -216,7 +207,7 @@ def test_each_call_is_told_how_long_it_waited_for_a_lock(workspace: Path) -> Non
     with serving_slowly(workspace, "file", "--busy-timeout", "0.4") as slow:
         slow.let_be("server/healthChanged")
         talk = Conversation(slow)
-        with locked(workspace):
+        with holding(workspace, WRITE_LOCK):
             late = [slow.post("session/update", sessionId=talk.session, title=str(number)) for number in range(3)]
             for message_id in late:
                 data = slow.answer(message_id)["error"]["data"]

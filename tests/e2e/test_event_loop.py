@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import random
 import signal
-import sqlite3
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hostile.memory import MIB, resident
+from locking import WRITE_LOCK, holding
 from mandrake_sessions.limits import MAX_SUBSCRIPTIONS
 from wire import Conversation, Message, Wire, serving, store_of
 
@@ -51,15 +50,6 @@ def send_all(wire: Wire, calls: Sequence[tuple[str, Message]]) -> list[int]:
     return list(range(first, first + len(calls)))
 
 
-@contextmanager
-def lock_held(workspace: Path) -> Iterator[None]:
-    """Another program holds the write lock."""
-    with closing(sqlite3.connect(store_of(workspace), isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
 def end_by_signal(wire: Wire) -> float:
     """Seconds from SIGTERM to the end."""
     begun = time.monotonic()
@@ -76,7 +66,7 @@ def test_each_write_is_told_within_its_own_budget_that_the_lock_was_held(workspa
     with serving(workspace, "lines", "--busy-timeout", "1") as wire:
         conversation = Conversation(wire)
         turn = conversation.turn()
-        with lock_held(workspace):
+        with holding(workspace, WRITE_LOCK):
             ids = send_all(wire, [*appends(turn, 2000), ("session/get", {"sessionId": conversation.session})])
             taken = []
             for _ in range(20):
@@ -149,7 +139,7 @@ def test_a_burst_that_begins_with_initialize_is_answered_whole(workspace: Path) 
 def test_waiting_writes_are_cancelled_one_by_one(workspace: Path) -> None:
     with serving(workspace) as wire:
         turn = Conversation(wire).turn()
-        with lock_held(workspace):
+        with holding(workspace, WRITE_LOCK):
             ids = send_all(wire, appends(turn, 2000))
             for message_id in ids[1::2]:
                 wire.notify("$/cancelRequest", id=message_id)
@@ -376,7 +366,7 @@ def test_a_long_transaction_waits_for_a_lock_and_holds_up_nobody(workspace: Path
     with serving(workspace, "lines", "--busy-timeout", "1") as wire:
         turn = Conversation(wire).turn()
         operations = [{"method": "turn/append", "params": {"turnId": turn, "content": "x"}}] * 9000
-        with lock_held(workspace):
+        with holding(workspace, WRITE_LOCK):
             late = wire.post("transaction/run", operations=operations)
             assert usual_info_seconds(wire) < PROMPT
             error = wire.answer(late)["error"]

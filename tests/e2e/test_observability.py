@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 import subprocess
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from broken import FAULTY, break_program
+from locking import WRITE_LOCK, holding
 from mandrake_sessions.protocol.results import MethodStatistics
 from strict import StrictSyncClient, Talk, connected
 from wire import SERVER, Framing, Message, Wire, clean_environment, run_script
@@ -86,8 +85,7 @@ def test_lsp_batches_and_cancellations_are_counted_and_answers_are_not(wire: Wir
 def test_the_time_is_counted_from_arrival_to_answer(workspace: Path) -> None:
     with connected(workspace, "--busy-timeout", "0.2") as client:
         client.session_create()
-        with closing(sqlite3.connect(workspace / ".ws" / "db.sqlite", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with holding(workspace, WRITE_LOCK):
             assert client.error("session/create").kind == "busy"
         figures = methods(client)["session/create"]
         assert (figures.count, figures.errors) == (2, 1)

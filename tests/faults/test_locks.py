@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from locking import WRITE_LOCK, holding
 from strict import Talk, connected
 from wire import TIMEOUT
-
-
-@contextmanager
-def holding(workspace: Path, *statements: str) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(workspace / ".ws" / "db.sqlite", isolation_level=None, check_same_thread=False)
-    try:
-        for statement in statements:
-            connection.execute(statement).fetchall()
-        yield connection
-    finally:
-        connection.close()
 
 
 def test_a_lock_that_is_let_go_in_time_costs_a_wait(workspace: Path) -> None:
     with connected(workspace) as client:
         turn = Talk(client).turn()
-        with holding(workspace, "BEGIN IMMEDIATE") as other:
+        with holding(workspace, WRITE_LOCK) as other:
             waiting = [client.submit("turn/append", {"turnId": turn, "content": f"{n} "}) for n in range(50)]
             time.sleep(0.3)
             # What is about the server, and what only reads before any write waits, goes on.
@@ -44,7 +31,7 @@ def test_a_lock_that_is_let_go_in_time_costs_a_wait(workspace: Path) -> None:
 def test_a_lock_that_is_held_for_too_long_is_an_error_that_can_be_tried_again(workspace: Path) -> None:
     with connected(workspace, "--busy-timeout", "0.3") as client:
         turn = Talk(client).turn()
-        with holding(workspace, "BEGIN IMMEDIATE"):
+        with holding(workspace, WRITE_LOCK):
             for _ in range(2):
                 error = client.error("turn/append", turnId=turn, content="refused")
                 assert (error.code, error.kind, error.retryable) == (-32012, "busy", True)
@@ -59,7 +46,7 @@ def test_a_subscriber_receives_commits_from_before_the_lock(workspace: Path) -> 
         turn = Talk(client).turn()
         changes = watcher.followed("turn/subscribe", turnId=turn)
         client.turn_append(turn_id=turn, content="heard")
-        with holding(workspace, "BEGIN IMMEDIATE"):
+        with holding(workspace, WRITE_LOCK):
             assert next(changes).content == "heard"
 
 
@@ -79,7 +66,7 @@ def test_housekeeping_waits_too(workspace: Path) -> None:
         turn = Talk(client).turn(detached=True)
         for _ in range(20):
             client.turn_append(turn_id=turn, content="x" * 1000)
-        with holding(workspace, "BEGIN IMMEDIATE"):
+        with holding(workspace, WRITE_LOCK):
             time.sleep(1.5)
             assert client.server_health().status == "ok"
         client.turn_append(turn_id=turn, content="end")

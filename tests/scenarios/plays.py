@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from locking import WRITE_LOCK, holding
 from scenarios.stage import GIVEN, Player, Stage
 
 SCENARIOS: dict[str, Callable[[Stage], None]] = {}
@@ -69,7 +70,7 @@ def order_batch(stage: Stage) -> None:
 def order_cancel(stage: Stage) -> None:
     with stage.player() as client:
         session, _ = _conversation(client)
-        with stage.locked():
+        with holding(stage.workspace, WRITE_LOCK):
             waiting = client.posts("session/update", sessionId=session, title="Another")
             client.notifies("$/cancelRequest", id=waiting)
             client.gets(waiting)
@@ -237,7 +238,7 @@ def errors_broken(stage: Stage) -> None:
 def errors_busy(stage: Stage) -> None:
     with stage.player("A", "lines", "--busy-timeout", "0.3") as client:
         session, _ = _conversation(client)
-        with stage.locked():
+        with holding(stage.workspace, WRITE_LOCK):
             client.asks("session/update", sessionId=session, title="Another")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,17 +87,6 @@ class Stage:
             raise
         if wire.process.poll() != -signal.SIGKILL:
             wire.close()
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Another process holds the write lock of the store."""
-        connection = sqlite3.connect(store_of(self.workspace), isolation_level=None)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            yield
-            connection.execute("ROLLBACK")
-        finally:
-            connection.close()
 
     def tells(self, client: str, event: str) -> None:
         """Something happens that is no message."""
