@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,16 @@ def test_it_says_the_same_as_the_schema() -> None:
 
 def test_every_reference_leads_somewhere() -> None:
     document = openrpc()
+    known = {
+        f"#/components/{kind}/{name}" for kind, components in document["components"].items() for name in components
+    }
+    found = set(references(document))
+    assert found
+    assert found <= known
 
-    def follow(value: Any) -> None:
-        for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-            follow(item)
-        if isinstance(value, dict) and isinstance(reference := value.get("$ref"), str):
-            found: Any = document
-            for step in reference.removeprefix("#/").split("/"):
-                found = found[step]
 
-    follow(document)
+def references(value: Any) -> Iterator[str]:
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from references(item)
+    if isinstance(value, dict) and isinstance(reference := value.get("$ref"), str):
+        yield reference
