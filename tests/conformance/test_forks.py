@@ -29,7 +29,7 @@ UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 COMPLETED, ENDED = TurnStatus.COMPLETED, ResponseStatus.COMPLETED
 THEN = 1_600_000_000_000
 SESSION = {
-    "agent": "codex", "source": "acp", "cwd": "/work", "title": "A talk", "description": "On files",
+    "agent": "codex", "source": "acp", "cwd": "/src", "title": "A talk", "description": "On files",
     "metadata": {"a b": [1, 1.0, None]},
 }  # fmt: skip
 CALL: Any = {"id": "call", "title": "ls", "arguments": {"path": "."}, "response": [10**30], "end_time": 5}

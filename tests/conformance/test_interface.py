@@ -167,11 +167,7 @@ def test_a_closed_store_does_nothing_and_opens_again(manager: SessionManager) ->
 
 def test_idle_tasks_come_to_an_end(manager: SessionManager, response: str) -> None:
     for task in manager.store.idle_tasks():
-        for _ in range(1000):
-            if task.step(wait=True) >= LATER:
-                break
-        else:
-            raise AssertionError(f"{task} never ends")
+        assert any(task.step(wait=True) >= LATER for _ in range(1000)), f"{task} never ends"
 
 
 def test_the_store_says_how_it_is(manager: SessionManager) -> None:

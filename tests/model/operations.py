@@ -78,7 +78,7 @@ session_fields: dict[str, st.SearchStrategy[Any]] = {
     "externalId": st.sampled_from([None, "", "thread-1", "thread-2", "\x00"]),
     "agent": st.sampled_from([None, "codex", "claude-code"]),
     "source": st.sampled_from([None, "acp", "import:codex"]),
-    "cwd": st.sampled_from([None, "/", "/work", "/work/", "/work/a", "/workshop", "relative"]),
+    "cwd": st.sampled_from([None, "/", "/src", "/src/", "/src/a", "/srcs", "relative"]),
     "relation": st.sampled_from([None, *RELATIONS]),
     "title": st.none() | texts,
     "description": st.none() | texts,
