@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -122,7 +121,8 @@ def test_a_file_that_another_program_moved_away_is_begun_anew(workspace: Path) -
     log = workspace / "server.log"
     with connected(workspace, "--log-level", "debug", "--log-file", str(log)) as client:
         client.notify("$/before")
-        client.server_health()
+        # A thread writes the log: an answer does not say that it has written.
+        client.wait_until(lambda: log.exists() and b"$/before" in log.read_bytes(), "a line in the log")
         log.rename(workspace / "moved.log")
         client.notify("$/after")
         client.server_health()
@@ -138,7 +138,8 @@ def test_a_log_that_cannot_be_written_harms_nobody(workspace: Path) -> None:
     log = directory / "server.log"
     with connected(workspace, "--log-level", "debug", "--log-file", str(log)) as client:
         client.session_create(title=MARK)
-        shutil.rmtree(directory)
+        # In one step: a thread may be making the file.
+        directory.rename(workspace / "gone")
         client.notify("turn/append", {"turnId": MARK, "content": MARK})
         assert client.told("turn/rejected").turn_id == MARK
         directory.mkdir()
