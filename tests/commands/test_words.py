@@ -39,8 +39,24 @@ def odd_backup(store: str) -> None:
     restore(f"{store}.copy", store)
 
 
-def odd_file(store: str) -> None:
+def damage(store: str) -> None:
+    """It is still a database, but its pages hold noise."""
+    path = Path(store)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + bytes(range(256)) * ((len(whole) - 100) // 256))
+
+
+def damaged(store: str) -> None:
+    damage(store)
+    back_up(store, f"{store}.copy")
+
+
+def overwrite(store: str) -> None:
     Path(store).write_bytes(bytes(range(256)) * 40)
+
+
+def no_database(store: str) -> None:
+    overwrite(store)
     back_up(store, f"{store}.copy")
 
 
@@ -65,7 +81,8 @@ def no_directory(store: str) -> None:
         (odd_value, "Mend it (`maintenance.repair`)", "Mend it (mandrake-sessions doctor --fix --database '{}')"),
         (odd_value, "copy it as it is with as_is=True", "copy it as it is with --as-is"),
         (odd_backup, "mend it: `maintenance.repair`", "mend it: mandrake-sessions doctor --fix --database '{}.copy'"),
-        (odd_file, "name another file with db_path", "name another file with --database"),
+        (damaged, "(`maintenance.restore`)", "(mandrake-sessions restore --database '{}' BACKUP)"),
+        (no_database, "name another file with db_path", "name another file with --database"),
         (no_backup, "source: there is no file", "SRC: there is no file"),
         (itself, "source: ", "SRC: "),
         (no_directory, "name another with database", "name another with --database"),
@@ -80,13 +97,17 @@ def test_errors(store: str, work: Callable[[str], None], python: str, command: s
     assert python not in in_command_words(raised.value)
 
 
-@pytest.mark.parametrize("is_damaged", [True, False])
-def test_findings_and_repairs(store: str, is_damaged: bool) -> None:
-    if is_damaged:
-        Path(store).write_bytes(bytes(range(256)) * 40)
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [(None, None), (damage, "`maintenance.restore`"), (overwrite, "move it away")],
+)
+def test_findings_and_repairs(store: str, change: Callable[[str], None] | None, advice: str | None) -> None:
+    if change is not None:
+        change(store)
     found = check_up(store)
     texts = [text for finding in found for text in (finding.text, finding.advice) if text is not None]
     texts += [done.text for done in repair(store, found)]
     of_the_program = f"{found[0].text}"
     assert not [text for text in texts if text != of_the_program and OF_A_SHELL.search(text)]
-    assert any("move it away" in text for text in texts) is is_damaged
+    said = {words for words in ("`maintenance.restore`", "move it away") if any(words in text for text in texts)}
+    assert said == (set() if advice is None else {advice})

@@ -24,7 +24,7 @@ def modules(source: str) -> set[str]:
     return {name for name in names if name.startswith(SQLITE)}
 
 
-def test_the_store_in_memory_shares_the_dialect_and_the_migrations() -> None:
+def test_the_store_in_memory_shares_the_dialect_the_migrations_and_the_search_index() -> None:
     found = modules((SUITE / "memory.py").read_text(encoding="utf-8"))
     assert {name for name in found if ".".join(name.split(".")[:4]) not in SHARED} == set()
     assert found & SHARED == SHARED

@@ -84,10 +84,9 @@ def test_foreign_keys_are_on() -> None:
         writer.execute("INSERT INTO text (pk, turn_pk) VALUES (1, 99)")
 
 
-def test_transactions_begin_and_end_in_few_files_alone() -> None:
-    """Of a store in two; the search index, which is a file of its own, has one more."""
+def test_transactions_begin_and_end_in_two_files_alone() -> None:
     control = re.compile(
         r"""["'](BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|END)\b|\.executescript\(|\.commit\(\)|\.rollback\(\)"""
     )
     found = {path.name for path in PACKAGE.rglob("*.py") if control.search(path.read_text())}
-    assert found == {"transaction.py", "immediate.py", "search_index.py"}
+    assert found == {"transaction.py", "immediate.py"}

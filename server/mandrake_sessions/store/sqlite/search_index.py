@@ -14,34 +14,29 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from attrs import frozen
-
 from mandrake_sessions.errors import Busy, StorageFailure, StorageReason, StoreMoved
 from mandrake_sessions.files import explain
 from mandrake_sessions.store.search import IndexLost
-from mandrake_sessions.store.sqlite.connect import StoreConnection, connect, is_wal
-from mandrake_sessions.store.sqlite.failures import is_locked, os_failures, primary_code, storage_failure
-from mandrake_sessions.store.sqlite.permissions import may_not_share
+from mandrake_sessions.store.sqlite.failures import is_locked, os_failures, storage_failure
+from mandrake_sessions.store.sqlite.immediate import begin_reading, immediate, undo
 from mandrake_sessions.store.sqlite.search_files import (
     current_file,
     directory_of,
-    is_in_place,
     make_file,
     remove_all,
     remove_older,
 )
+from mandrake_sessions.store.sqlite.search_opening import OpenedIndex, is_damage, is_of, open_index, try_to_open
 from mandrake_sessions.store.sqlite.search_rows import Reader, Writer
-from mandrake_sessions.store.sqlite.search_sql import NOT_OURS, IndexFault, IndexSql
+from mandrake_sessions.store.sqlite.search_sql import IndexFault, IndexSql, index_faults
 from mandrake_sessions.store.sqlite.search_tables import has_fts5, make_tables
 
 logger = logging.getLogger(__name__)
 
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-# SQLite's and our own words for tables that this program has not made so.
-_NOT_OURS = ("no such table", "no such column", NOT_OURS)
 _UNFILLED = "the search index cannot be filled, so what is new is not found"
-_CACHE_KIB = 8192
 _MAX_IDLE = 3
+# Those of a parent process: to close them would drop its locks.
+_inherited: list[OpenedIndex] = []
 
 
 class SqliteSearchIndex:
@@ -53,8 +48,8 @@ class SqliteSearchIndex:
         self._is_visited = is_visited
         self._lock = threading.Lock()
         self._writing = threading.Lock()
-        self._idle: list[_Opened] = []
-        self._writer: _Opened | None = None
+        self._idle: list[OpenedIndex] = []
+        self._writer: OpenedIndex | None = None
         # The index that was found damaged: it is not used again, and made anew by who may write.
         self._damaged: str | None = None
         self.trouble: str | None = None
@@ -78,7 +73,8 @@ class SqliteSearchIndex:
             return
         sql = IndexSql(opened.connection)
         try:
-            sql.execute("BEGIN")
+            with index_faults():
+                begin_reading(opened.connection)
             yield Reader(sql, opened.path.name)
         except IndexFault as fault:
             self._note(fault.error, opened.path)
@@ -91,26 +87,17 @@ class SqliteSearchIndex:
         require_fts5()
         if not self._writing.acquire(blocking=False):
             raise Busy(self._path, 0, "another thread that fills the search index")
-        opened: _Opened | None = None
+        opened: OpenedIndex | None = None
         try:
             with os_failures(str(directory_of(self._path))), self._troubles():
                 opened = self._open_to_write(store_id)
-                connection = opened.connection
-                try:
-                    connection.execute("BEGIN IMMEDIATE")
-                    writer = Writer(IndexSql(connection), opened.path.name)
+                with immediate(opened.connection, str(opened.path), 0):
+                    writer = Writer(IndexSql(opened.connection), opened.path.name)
                     if writer.store_id != store_id:
                         # Somebody else made one for another store, which is in the same place now.
                         raise sqlite3.DatabaseError("it is the index of another store")
                     yield writer
                     writer.finish()
-                    connection.execute("COMMIT")
-                except IndexFault as fault:
-                    raise fault.error from None
-                finally:
-                    if connection.in_transaction:
-                        with suppress(sqlite3.Error):
-                            connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             if opened is not None:
                 self._note(error, opened.path)
@@ -144,20 +131,21 @@ class SqliteSearchIndex:
 
     @contextmanager
     def _troubles(self) -> Iterator[None]:
-        """Remember why it cannot be filled, until it can."""
+        """Remember why it cannot be filled, until it can. Raises SQLite's own error for an IndexFault."""
         try:
             yield
         except OSError as error:
             self.trouble = f"{_UNFILLED}: {explain(error, str(directory_of(self._path)))}"
             raise
-        except sqlite3.Error as error:
-            if not is_locked(error) and not _is_damage(error):
-                self.trouble = f"{_UNFILLED}: {storage_failure(error, str(directory_of(self._path)), 'search index')}"
-            raise
+        except (sqlite3.Error, IndexFault) as failure:
+            cause = failure.error if isinstance(failure, IndexFault) else failure
+            if not is_locked(cause) and not is_damage(cause):
+                self.trouble = f"{_UNFILLED}: {storage_failure(cause, str(directory_of(self._path)), 'search index')}"
+            raise cause from None
         else:
             self.trouble = None
 
-    def _open_to_read(self) -> _Opened | None:
+    def _open_to_read(self) -> OpenedIndex | None:
         path = current_file(self._path)
         if path is None or path.name == self._damaged:
             return None
@@ -168,15 +156,14 @@ class SqliteSearchIndex:
                     return opened
                 opened.close()
         try:
-            return _open(path, read_only=True, is_visited=self._is_visited)
+            return open_index(path, read_only=True, is_visited=self._is_visited)
         except (sqlite3.Error, OSError) as error:
             self._note(error, path)
             return None
 
-    def _give_back(self, opened: _Opened) -> None:
+    def _give_back(self, opened: OpenedIndex) -> None:
         with suppress(sqlite3.Error):
-            if opened.connection.in_transaction:
-                opened.connection.execute("ROLLBACK")
+            undo(opened.connection)
         with self._lock:
             if (
                 self._is_open
@@ -188,33 +175,32 @@ class SqliteSearchIndex:
                 return
         opened.close()
 
-    def _open_to_write(self, store_id: str) -> _Opened:
+    def _open_to_write(self, store_id: str) -> OpenedIndex:
         path = current_file(self._path)
         opened = self._writer
         if opened is not None and (opened.path != path or not opened.is_in_place or path.name == self._damaged):
             self._close_writer()
             opened = None
         if path is not None and path.name != self._damaged and opened is None:
-            opened = self._writer = _try_to_open(path)
-        if opened is None or not _is_of(opened.connection, store_id):
+            opened = self._writer = try_to_open(path)
+        if opened is None or not is_of(opened.connection, store_id):
             self._close_writer()
             opened = self._writer = self._make(store_id)
         return opened
 
-    def _make(self, store_id: str) -> _Opened:
+    def _make(self, store_id: str) -> OpenedIndex:
         path = make_file(self._path)
-        opened = _open(path, read_only=False)
+        opened = open_index(path, read_only=False)
         connection = opened.connection
         connection.execute("PRAGMA journal_mode=WAL").fetchone()
-        connection.execute("BEGIN IMMEDIATE")
-        make_tables(connection, store_id, 0)
-        connection.execute("COMMIT")
+        with immediate(connection, str(path), 0):
+            make_tables(connection, store_id, 0)
         self._damaged = None
         remove_older(self._path, path)
         return opened
 
     def _note(self, error: Exception, path: Path) -> None:
-        if _is_damage(error) and self._damaged != path.name:
+        if is_damage(error) and self._damaged != path.name:
             logger.warning("the search index %s is damaged (%s); it is made again", path, error)
             self._damaged = path.name
 
@@ -222,67 +208,6 @@ class SqliteSearchIndex:
         opened, self._writer = self._writer, None
         if opened is not None:
             opened.close()
-
-
-def _is_damage(error: Exception) -> bool:
-    """Whether it says that the file is no index any more. One that was cut is read past its end."""
-    if not isinstance(error, sqlite3.Error):
-        return False
-    is_cut = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHORT_READ
-    return is_cut or primary_code(error) in _DAMAGED or any(words in str(error) for words in _NOT_OURS)
-
-
-@frozen
-class _Opened:
-    connection: StoreConnection
-    path: Path
-    seen: object
-
-    @property
-    def is_in_place(self) -> bool:
-        return is_in_place(self.path, self.seen)  # type: ignore[arg-type]
-
-    def close(self) -> None:
-        with suppress(sqlite3.Error):
-            self.connection.close()
-
-
-_inherited: list[_Opened] = []
-
-
-def _open(path: Path, *, read_only: bool, is_visited: bool = False) -> _Opened:
-    seen = path.lstat()
-    # Nobody has it open, and no file is made beside it.
-    is_quiet = is_visited and not path.with_name(f"{path.name}-wal").exists()
-    connection = connect(str(path), read_only=read_only, immutable=read_only and (is_quiet or may_not_share(str(path))))
-    connection.execute("PRAGMA synchronous=NORMAL")
-    if not read_only:
-        connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-    return _Opened(connection, path, seen)
-
-
-def _try_to_open(path: Path) -> _Opened | None:
-    """None where it is no index, so that it is made again."""
-    try:
-        opened = _open(path, read_only=False)
-    except sqlite3.Error as error:
-        if _is_damage(error):
-            return None
-        raise
-    if is_wal(opened.connection):
-        return opened
-    opened.close()
-    return None
-
-
-def _is_of(connection: sqlite3.Connection, store_id: str) -> bool:
-    """Whether it is an index of this store."""
-    try:
-        return bool(connection.execute("SELECT store_id FROM meta").fetchone() == (store_id,))
-    except sqlite3.Error as error:
-        if is_locked(error):
-            raise
-        return False
 
 
 @cache

@@ -7,7 +7,8 @@ store: the store would be taken for damaged, and refuse to be written.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -18,6 +19,15 @@ class IndexFault(Exception):
     def __init__(self, error: sqlite3.Error) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+@contextmanager
+def index_faults() -> Iterator[None]:
+    """Raises IndexFault in place of ``sqlite3.Error``."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise IndexFault(error) from error
 
 
 def not_ours(what: str) -> IndexFault:
@@ -45,7 +55,5 @@ class IndexSql:
         self._connection = connection
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> Rows:
-        try:
+        with index_faults():
             return Rows(self._connection.execute(statement, values).fetchall())
-        except sqlite3.Error as error:
-            raise IndexFault(error) from error
