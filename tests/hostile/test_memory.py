@@ -18,9 +18,9 @@ from wire import Conversation, Wire, serving
 pytestmark = needs_proc
 
 # What docs/limits.md promises, while no message and no text is above 8 MiB.
-ABOVE_REST = 300 * MIB
+ABOVE_REST = 240 * MIB
 # What may be kept when all is answered.
-KEPT = 88 * MIB
+KEPT = 64 * MIB
 TIMEOUT = 240.0
 # Each near 8 MiB as JSON: one byte a character, four bytes of memory a character, six bytes of JSON a character.
 TEXTS = {

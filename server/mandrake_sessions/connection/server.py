@@ -34,6 +34,7 @@ from mandrake_sessions.settings import Settings
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.channel import Channel
 from mandrake_sessions.transport.framing import Frame, Framer
+from mandrake_sessions.transport.memory import share_heap
 from mandrake_sessions.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -211,6 +212,7 @@ def serve(settings: Settings, given: frozenset[str], stdin: int, stdout: int, pa
     """Serve the client on two file descriptors; gives the exit code. ``given``: settings that no client may change;
     ``parent``: a process whose end is ours. Raises OSError where this process may not open the few files that it needs.
     """
+    share_heap()
     with asyncio.Runner() as runner:
         # An event loop needs files of its own, and may not get them.
         runner.get_loop()
