@@ -14,7 +14,13 @@ import pytest
 
 from mandrake_sessions import Durability, SessionManager
 from mandrake_sessions.errors import Busy
+from mandrake_sessions.maintenance import Level, check_up
+from mandrake_sessions.operations.forking import remove_hidden
+from mandrake_sessions.store.sql.copying import copied_columns
+from mandrake_sessions.store.sql.hidden import insert_hidden
+from mandrake_sessions.store.sql.sessions import get_session
 from mandrake_sessions.store.sqlite.pool import open_databases
+from mandrake_sessions.store.sqlite.transaction import SqliteSnapshot
 from mandrake_sessions.waiting import LONGEST_DELAY, backoff
 
 PACKAGE = Path(__file__).parents[2] / "server" / "mandrake_sessions"
@@ -82,6 +88,36 @@ def test_foreign_keys_are_on() -> None:
     assert writer.execute("PRAGMA foreign_keys").fetchone() == (1,)
     with pytest.raises(sqlite3.IntegrityError):
         writer.execute("INSERT INTO text (pk, turn_pk) VALUES (1, 99)")
+
+
+def test_a_read_that_was_not_ended_keeps_no_old_state(manager: SessionManager) -> None:
+    """As the traceback of a cancelled read does, somebody still holds a cursor: the next reader gets its connection."""
+    for _ in range(3):
+        manager.create_session()
+    with manager.store.snapshot() as snapshot:
+        assert isinstance(snapshot, SqliteSnapshot)
+        held = iter(snapshot.sql.execute("SELECT id FROM session"))
+        next(held)
+    manager.create_session()
+    assert len(manager.list_sessions().sessions) == 4
+    assert manager.store.check()
+    with pytest.raises(sqlite3.ProgrammingError):
+        next(held)
+
+
+def test_the_numbers_of_a_copy_that_goes_again_are_not_given_twice(database: Path, manager: SessionManager) -> None:
+    """A process may be killed after any step of a fork; a store whose numbers go back counts as another."""
+    session = manager.create_session()
+    with manager.store.transaction() as tx:
+        pk = get_session(tx.sql, session.id).pk
+        copy = insert_hidden(tx, copied_columns(tx.sql, pk), 0)
+        given = tx.seq
+    assert given > session.seq
+    while remove_hidden(manager.store, copy.pk):
+        pass
+    assert manager.list_sessions().seq == given
+    assert manager.create_session().seq == given + 1
+    assert [found.text for found in check_up(str(database)) if found.level is Level.PROBLEM] == []
 
 
 def test_transactions_begin_and_end_in_two_files_alone() -> None:

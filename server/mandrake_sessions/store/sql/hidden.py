@@ -31,6 +31,7 @@ def insert_hidden(tx: Transaction, columns: Mapping[str, Any], at: int) -> Copy:
     own = {"id": copy.id, "copying_lease": tx.own_lease_id() or NO_LEASE, "seq": copy.pk, "pk": copy.pk}
     insert(tx, "session", {**columns, **times, **own})
     sessions.keep_words(tx, copy.pk)
+    _keep_number(tx)
     return copy
 
 
@@ -39,7 +40,7 @@ def write_parts(tx: Transaction, copy: Copy, parts: Iterable[Part]) -> bool:
     there. The row agrees with what is written then, so the deep check finds nothing wrong with half a copy."""
     for part in parts:
         part.write(tx, copy)
-    tx.sql.execute("UPDATE store SET copied_seq = ?", (tx.seq,))
+    _keep_number(tx)
     statement = (
         "UPDATE session SET preview = ?, round_count = ?, next_round_index = ?, active_at = ?, updated_at = ?,"
         f" state = {sessions.STATE_NOW} WHERE pk = ? AND copying_lease IS NOT NULL"
@@ -104,6 +105,11 @@ def remove_some(tx: Transaction, pk: int) -> bool:
     else:
         sessions.delete_session(tx, pk)
     return True
+
+
+def _keep_number(tx: Transaction) -> None:
+    """The rows may be deleted again, and a store whose numbers go back would be taken for another one."""
+    tx.sql.execute("UPDATE store SET copied_seq = ?", (tx.seq,))
 
 
 def _is_hidden(sql: Sql, pk: int) -> bool:

@@ -6,7 +6,7 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mandrake_sessions.large_work import LARGE_BYTES, met_large
 from mandrake_sessions.store.oddities import Oddities
@@ -15,6 +15,7 @@ from mandrake_sessions.store.sqlite.dialect import DIALECT, add_functions
 
 JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
 STATEMENT_CACHE = 256
+C = TypeVar("C", bound="StoreConnection")
 # STRICT tables are the newest feature that the schema uses.
 OLDEST_SQLITE = (3, 37, 0)
 
@@ -36,20 +37,25 @@ class StoreConnection(sqlite3.Connection):
 
 
 def connect(path: str, *, read_only: bool = False, immutable: bool = False) -> StoreConnection:
+    """``connect_as`` any connection to a store."""
+    return connect_as(StoreConnection, path, read_only=read_only, immutable=immutable)
+
+
+def connect_as(kind: type[C], path: str, *, read_only: bool = False, immutable: bool = False) -> C:
     """A connection that never waits for a lock (``timeout=0``: the caller waits) and begins no transaction by itself.
 
     Any thread may use it, one at a time. ``mode=rw``: it does not create a missing file.
     """
     mode = "ro" if read_only else "rw"
     uri = f"{Path(path).as_uri()}?mode={mode}{'&immutable=1' if immutable else ''}"
-    connection: StoreConnection = sqlite3.connect(
+    connection: C = sqlite3.connect(
         uri,
         uri=True,
         timeout=0,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=STATEMENT_CACHE,
-        factory=StoreConnection,
+        factory=kind,
     )
     connection.path = path
     connection.text_factory = text_or_bytes

@@ -176,6 +176,7 @@ class Database:
         """Go on with a connection that cannot write."""
         old, self.diagnosis.read_only = self.writer, StorageReason.CORRUPT
         self._close_control()
+        reader: StoreConnection
         try:
             reader = self.readers.connect_at_the_end()
             reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()

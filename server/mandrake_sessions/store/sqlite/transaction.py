@@ -276,8 +276,7 @@ class SqliteSnapshot:
             if self._released:
                 return
             self._released = True
-        if self.sql.in_transaction:
-            self.sql.execute("ROLLBACK")
+        self.sql.end_snapshot()
         self.database.readers.release(self.sql)
 
     def last_seq(self) -> int:
