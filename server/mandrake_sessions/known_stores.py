@@ -120,8 +120,8 @@ class _Look:
         if found is None or not may_be_own(found.owner, self.store.owner):
             return
         store_id = self.store.store_id
-        if self._expected != found.name:
-            # Another store may be there by now.
+        if self._expected != found.name or found.touched_at >= self.store.last_used_at:
+            # Another store may be there by now, even under the number of a file that is gone.
             try:
                 store_id = self._visit.run(lambda visited: visited.store_id) or store_id
             except (SessionsError, OSError) as error:

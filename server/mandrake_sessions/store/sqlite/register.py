@@ -74,12 +74,14 @@ class RegisteredStore:
 
 @frozen
 class FoundFile:
-    """The file of a store. ``name``: what tells it from every other of this machine; ``changed_at``: when it was
-    written to last, in milliseconds."""
+    """The file of a store. ``name``: what tells it from every other that is there now; a file that is made later may get
+    the name of one that is gone. ``changed_at``: when it was written to last; ``touched_at``: when that, or anything
+    else that is not a read, was done to it. Both in milliseconds."""
 
     name: str
     owner: int
     changed_at: int
+    touched_at: int
 
 
 def find_file(path: str) -> FoundFile | None:
@@ -90,7 +92,8 @@ def find_file(path: str) -> FoundFile | None:
         return None
     if not stat.S_ISREG(found.st_mode) or found.st_size == 0:
         return None
-    return FoundFile(f"{found.st_dev}:{found.st_ino}", found.st_uid, max(0, found.st_mtime_ns // 1_000_000))
+    changed_at, touched_at = (max(0, time // 1_000_000) for time in (found.st_mtime_ns, found.st_ctime_ns))
+    return FoundFile(f"{found.st_dev}:{found.st_ino}", found.st_uid, changed_at, touched_at)
 
 
 class Register:
