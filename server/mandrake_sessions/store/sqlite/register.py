@@ -74,9 +74,9 @@ class RegisteredStore:
 
 @frozen
 class FoundFile:
-    """The file of a store. ``name``: what tells it from every other that is there now; a file that is made later may get
-    the name of one that is gone. ``changed_at``: when it was written to last; ``touched_at``: when that, or anything
-    else that is not a read, was done to it. Both in milliseconds."""
+    """The file of a store. ``name``: what tells it from every other that is there now; one that is made later may get
+    the name of one that is gone. ``changed_at``: when it was written to last; ``touched_at``: when anything but a read
+    was done to it last. Both in milliseconds."""
 
     name: str
     owner: int
