@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -212,6 +213,38 @@ def test_a_session_is_told_of_all_that_moves_it(client: StrictSyncClient) -> Non
     assert {update.round_id for update in told if update.round_id is not None} == {made.round.id}
     assert all(params.session.seq == params.seq for params in told[:-1])
     assert changes.ended()["reason"] == "deleted"
+
+
+def test_who_skips_what_is_not_above_its_session_misses_no_round(wire: Wire) -> None:
+    """The rule of docs/protocol/subscribing.md, where many changes are there before the first of them is told."""
+    ids = {"id": UNKNOWN[:-1] + "1", "responseId": UNKNOWN[:-1] + "2"}
+    session = wire.request("session/create")["id"]
+    begun = wire.request("session/subscribe", sessionId=session)
+    create: dict[str, Any] = {"method": "round/create", "params": {"sessionId": session, "content": "?"}}
+    first: dict[str, Any] = {"method": "round/create", "params": create["params"] | ids}
+    end = {"method": "response/update", "params": {"responseId": ids["responseId"], "status": "completed"}}
+    wire.request("transaction/run", operations=[first, create, create, end])
+    again = wire.request("session/subscribe", sessionId=session, since=begun["seq"])
+    for subscription in (begun, again):
+        known: dict[str, Any] = {"seq": begun["seq"]}
+        rounds, responses = set(), {}
+        for _ in range(4):
+            told = wire.wait_for(partial(_is_told, "session/updated", subscription["subscriptionId"]))["params"]
+            assert told["seq"] > known["seq"], "it would be skipped"
+            known = told["session"]
+            rounds.add(told["roundId"])
+            if "response" in told:
+                responses[told["response"]["id"]] = told["response"]["status"]
+        listed = wire.request("round/list", sessionId=session)["rounds"]
+        assert rounds == {each["id"] for each in listed}
+        stored = [wire.request("response/get", responseId=each["responseId"]) for each in listed]
+        assert responses == {each["id"]: each["status"] for each in stored}
+        assert known == wire.request("session/get", sessionId=session)
+        wire.request("session/unsubscribe", subscriptionId=subscription["subscriptionId"])
+
+
+def _is_told(method: str, subscription: str, message: Any) -> bool:
+    return bool(message.get("method") == method and message["params"]["subscriptionId"] == subscription)
 
 
 def test_texts_and_raw_responses_come_where_they_were_asked_for(wire: Wire) -> None:

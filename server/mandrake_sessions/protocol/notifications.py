@@ -116,7 +116,13 @@ def _add_piece(params: dict[str, Any], change: Change, *, raw: bool, text: bool)
 
 
 def session_updated(subscription_id: str, change: Change, session: Session | None) -> dict[str, Any]:
-    """The params of ``session/updated``; ``session`` as it is now, None where it is gone."""
+    """The params of ``session/updated``; ``session`` as it is now, None where it is gone.
+
+    Who keeps the session skips what is not above its ``seq``. So it has that of this change, where others came after
+    it: what those say of rounds is still to be told.
+    """
+    if session is not None and session.seq > change.seq:
+        session = evolve(session, seq=change.seq)
     params: dict[str, Any] = unstructure(
         SessionUpdated(
             subscription_id=subscription_id,

@@ -392,7 +392,7 @@ class SessionUpdated(Printable):
     round_id: str | None = None
     """The round, for the kinds that are about one."""
     session: Session | None = None
-    """The session as it is now; missing where it is gone."""
+    """The session as it is now, but with a ``seq`` that is not above that of this change; missing where it is gone."""
     round: Round | None = None
     """`roundCreated`, `roundUpdated`: the round as it is now."""
     request: Request | None = None
