@@ -138,6 +138,31 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(database: Path, next_m
     assert ("colour",) not in sql(database, "SELECT name FROM pragma_table_info('session')")
 
 
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("DELETE FROM session;", "table session had 1 rows, and would have 0"),
+        ("INSERT INTO text SELECT pk + 1, turn_pk, content, raw_response FROM text;", "table text had 1 rows"),
+        ("DROP TABLE text;", "table text had 1 rows, and would have none: it is gone"),
+        ("ALTER TABLE text RENAME TO texts;", "table text had 1 rows, and would have none: it is gone"),
+    ],
+)
+def test_a_migration_that_loses_or_adds_rows_is_rolled_back(
+    database: Path, next_migration: AddMigration, text: str, complaint: str
+) -> None:
+    with SessionManager(database) as manager:
+        session = manager.create_session(title="kept")
+        response = manager.create_round(session.id, content="?").response.id
+        turn = manager.create_turn(response, content="kept too")
+    next_migration(text)
+    with pytest.raises(StorageFailure, match=complaint) as failed:
+        open_once(database)
+    assert failed.value.reason is StorageReason.MIGRATE
+    assert sql(database, "PRAGMA user_version") == [(OWN,)]
+    assert sql(database, "SELECT title FROM session") == [("kept",)]
+    assert sql(database, "SELECT content FROM text") == [(turn.content,)]
+
+
 def test_a_migration_that_breaks_a_reference_is_rolled_back(database: Path, next_migration: AddMigration) -> None:
     open_once(database)
     next_migration("INSERT INTO text (pk, turn_pk) VALUES (1, 99);")

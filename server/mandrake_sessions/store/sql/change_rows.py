@@ -12,7 +12,7 @@ from mandrake_sessions.store.sql.feed_values import check_change, check_piece
 from mandrake_sessions.store.sql.readable import note
 from mandrake_sessions.store.sql.rounds import StoredRound, round_by_pk
 from mandrake_sessions.store.sql.selection import picker
-from mandrake_sessions.store.sql.values import OddValue, decode_json, decode_word
+from mandrake_sessions.store.sql.values import OddValue, decode_json, decode_word, kept_cost
 
 
 class Row(NamedTuple):
@@ -74,6 +74,7 @@ _PARTS = {
 _WITH_PARTS = frozenset({*_PARTS, ChangeKind.SESSION_UPDATED}) - {ChangeKind.REQUEST_UPDATED}
 # Rows of before schema 4 do not have these.
 _LATER_FIELDS = {"tool_call_id": None, "thought_tokens": None, "cost": None, "currency": DEFAULT_CURRENCY}
+_COSTS = ("input_cost", "output_cost", "cost")
 
 
 def read_change(sql: Sql, row: Row) -> tuple[Change, int]:
@@ -141,7 +142,7 @@ def _turn_updated(data: dict[str, Any], row: Row, where: dict[str, Any]) -> Chan
     """A change to a turn's own fields, or to one of its tool calls: the stored word is the same."""
     status = decode_word(TurnStatus, data["status"])
     texts = {"content": row.set_content, "raw_response": row.set_raw_response}
-    changes = data["changes"] | {name: text for name, text in texts.items() if text is not None}
+    changes = _with_kept_costs(data["changes"]) | {name: text for name, text in texts.items() if text is not None}
     calls = _decode_tool_calls(changes.pop("tool_calls", []))
     if not calls:
         return Change(**where, status=status, changes=changes)
@@ -170,8 +171,17 @@ def _appended(row: Row) -> Change:
 
 def _turn_then(data: dict[str, Any], row: Row) -> Turn:
     calls = _decode_tool_calls(data["tool_calls"])
-    fields = _LATER_FIELDS | data | {"status": decode_word(TurnStatus, data["status"]), "tool_calls": calls}
+    fields = (
+        _LATER_FIELDS
+        | _with_kept_costs(data)
+        | {"status": decode_word(TurnStatus, data["status"]), "tool_calls": calls}
+    )
     return Turn(**fields, content=row.set_content or "", raw_response=row.set_raw_response or "")
+
+
+def _with_kept_costs(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a turn, with costs as the turn's row has them."""
+    return fields | {name: kept_cost(fields[name]) for name in _COSTS if name in fields}
 
 
 def _decode_tool_calls(calls: list[dict[str, Any]]) -> list[ToolCall]:

@@ -95,7 +95,7 @@ _FIELDS: Final[Mapping[str, Decoder]] = {
 }
 # The fields of the model by the decoders of their columns; JSON is no text here, and words are words already.
 _AS_IN_COLUMNS: Final = {"metadata": _object, "status": _no_check}
-# A cost is a number of its currency here; programs of before schema 4 had no bound.
+# A cost is a number of its currency here, not a number of 10^-9 of it.
 _COSTS: Final = {"input_cost": decode_real_cost, "output_cost": decode_real_cost, "cost": optional(decode_real_cost)}
 _TURN: Final[Mapping[str, Callable[[Any], Any]]] = {
     **{field: columns.TURN[field] for field in Turn.__annotations__ if field in columns.TURN},

@@ -206,8 +206,17 @@ def cost_of(units: int) -> float:
     return units / COST_UNITS
 
 
+def kept_cost(stored: Any) -> Any:
+    """A cost of a change that may be of before schema 4, when costs had no bound: what migration 0004 made of it in the
+    row of its turn. One that is within the bound already is the same after; what is no cost stays what it is."""
+    if type(stored) not in (int, float) or not stored >= 0:
+        return stored
+    # As SQLite's round() does it; a cost may be an integer of any length.
+    return cost_of(min(int(min(stored, 10**6) * 1e9 + 0.5), MAX_COST))
+
+
 def decode_real_cost(stored: Any) -> float:
-    """A cost as files of before schema 4 have it, and the rows of the feed that older programs wrote."""
+    """A cost as files of before schema 4 have it, and the feed of every schema."""
     if type(stored) not in (int, float) or not 0 <= stored < math.inf:
         raise OddValue(f"is {shown(stored)}, not a number from 0")
     return float(stored)
