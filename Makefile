@@ -22,7 +22,7 @@ demo: $(VENV)/ready-to-run ## The main job: an agent streams a conversation, a w
 
 # Much of a test is waiting: for a disk, for a process that begins or ends. So there are more workers than processors.
 test: $(VENV)/ready-to-check ## All tests.
-	$(BIN)/pytest -n $$(( 2 * $$($(BIN)/python -c 'import os; print(os.cpu_count() or 1)') )) $(ARGS)
+	$(BIN)/pytest -n $$(( 2 * $$($(BIN)/python -c 'import os; print(os.cpu_count() or 1)') )) --dist worksteal $(ARGS)
 
 matrix: $(VENV)/ready-to-check ## Tests on each Python from 3.11 to 3.14 that is found: the quick parts, or ARGS.
 	$(BIN)/python scripts/matrix.py $(ARGS)
