@@ -31,7 +31,8 @@ class SessionFields(TypedDict, total=False):
     source: str | None
     """How the session came here, such as `acp` or `import:codex`. Default: ``None``, a client made it."""
     cwd: str | None
-    """The absolute directory that the session is about. Default: ``None``."""
+    """The absolute directory that the session is about, kept as it is given: nothing resolves `..` or links.
+    Default: ``None``."""
     relation: Relation | None
     """What the session is to its parent. Default: ``None``."""
     title: str | None
@@ -87,7 +88,8 @@ class SessionsWanted(TypedDict, total=False):
     source: str | None
     """How they came here. Default: ``None``, all sessions."""
     cwd: str | None
-    """The directory that they are about: that one and all below. Default: ``None``, all sessions."""
+    """The directory that they are about: that one and all below. Paths are compared as texts, but for slashes at the
+    end of this one. Default: ``None``, all sessions."""
     active_since: int | None
     """The earliest ``active_at``, in milliseconds since the epoch. Default: ``None``, no bound."""
     active_until: int | None
@@ -136,8 +138,8 @@ class NewRound(TypedDict, total=False):
     metadata: JsonObject
     """An object of the client's own, of the round. Default: ``{}``."""
     origin: Origin
-    """Who asked for the round; `agent` for one that nobody asked for, whose ``content`` is ``""``. Default:
-    ``"user"``."""
+    """Who asked for the round; `agent` for one that nobody asked for. Give that one ``""`` as its ``content``; any text
+    is taken. Default: ``"user"``."""
     id: str
     """The round's id, so that the call can be sent again. Default: a new UUID."""
     request_id: str
@@ -277,8 +279,8 @@ class NewTurn(TurnFields, total=False):
     stream_end_time: int | None
     """When its stream ended, for a turn that is made ended. Default: that of ``stream_start_time``."""
     detached: bool
-    """Whether the turn belongs to no process, so that it stays `streaming` when its writer is gone. Default:
-    ``False``."""
+    """Whether the turn belongs to no process, so that it stays `streaming` when its writer is gone; no result says it
+    again. Default: ``False``."""
 
 
 class TurnUpdate(TurnFields, total=False):

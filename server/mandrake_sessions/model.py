@@ -28,7 +28,8 @@ class TurnStatus(StrEnum):
     CANCELLED = "cancelled"
     """Somebody stopped it; its text is final."""
     INTERRUPTED = "interrupted"
-    """The process that streamed it is gone. The next append, or an update to `streaming`, resumes it."""
+    """The process that streamed it is gone, or a client said so. The next append, or an update to `streaming`, resumes
+    it."""
 
 
 class ResponseStatus(StrEnum):
@@ -45,7 +46,8 @@ class ResponseStatus(StrEnum):
     CANCELLED = "cancelled"
     """Somebody stopped it."""
     INTERRUPTED = "interrupted"
-    """The process that streamed one of its turns is gone; the next append makes it `open` again."""
+    """The process that streamed one of its turns is gone, or a client said so; the next append to an `interrupted` turn
+    makes it `open` again."""
 
 
 class SessionState(StrEnum):
@@ -56,7 +58,7 @@ class SessionState(StrEnum):
     RUNNING = "running"
     """A turn of the session streams."""
     REQUIRES_ACTION = "requires_action"
-    """The response of the latest round waits for somebody."""
+    """The response of the latest round waits for somebody, and no turn of the session streams."""
     FAILED = "failed"
     """The response of the latest round ended in `error` or was `interrupted`."""
 
@@ -78,7 +80,7 @@ class Origin(StrEnum):
     USER = "user"
     """A person, or a program in their place."""
     AGENT = "agent"
-    """Nobody: the agent spoke by itself, and the request is empty."""
+    """Nobody: the agent spoke by itself. Its request is empty, unless the client gave it a text all the same."""
     SYSTEM = "system"
     """The program around the agent."""
 
@@ -212,7 +214,8 @@ class Response:
     round_id: str
     """The round that it is in."""
     status: ResponseStatus
-    """How the response stands, as the client said; the server alone writes `interrupted`, and `open` after it."""
+    """How the response stands, as the client said last. The server writes `interrupted` by itself where the process of
+    a turn is gone, and `open` where an interrupted turn is resumed."""
     stop_reason: str | None
     usage: Usage | None
     end_time: int | None

@@ -11,6 +11,7 @@ _AGAIN = (
     "With an `id` the call can be sent again: the same params give the entity as it now is and write nothing, other "
     "params are a `conflict` (`idInUse`)."
 )
+_BOUNDS = "A `since` that is not below `until` finds nothing."
 _PAGED = "The next page has the same params and the `nextCursor` of this one as `cursor`."
 _RAW = "`rawResponse` comes only with `includeRaw: true`; `includeText: false` leaves both texts out."
 
@@ -24,7 +25,8 @@ DETAILS: dict[str, str] = {
         "The latest come first. All filters that are given must hold; without any, all sessions that are not archived "
         f"are listed. {_PAGED} To follow what the list shows, subscribe with `session/subscribe` and its `seq`. With "
         '`scope: "all"` the sessions of all stores are listed by `updatedAt` (or `activeAt`), each with its `store`, '
-        "and what cannot be read stands in `unavailable`."
+        "and what cannot be read stands in `unavailable`. An `activeSince` that is not below `activeUntil` finds "
+        "nothing."
     ),
     "session/update": (
         "What is left out is kept, `null` clears. `archived: true` sets `archivedAt` and takes the session out of "
@@ -57,11 +59,16 @@ DETAILS: dict[str, str] = {
         "A turn counts at its `streamStartTime`, with its tool calls; a round at its `createdAt`. What an agent "
         "said of a whole response (`usage`) stands in place of its turns' numbers, field by field: it counts at "
         "the response's `endTime`, else with the round, by model to the last turn's, and in its own currency, "
-        "else in that of the last turn, else in `USD`. A turn that streams counts as it is now. Copies of a round"
+        "else in that of the last turn, else in `USD`. So a turn with 10 `inputTokens`, 4 `outputTokens`, and in "
+        "`USD` an `inputCost` of 0.1 and an `outputCost` of 0.2, whose response has the `usage` "
+        '`{"inputTokens": 7, "cost": 0.5, "currency": "EUR"}`, gives two totals: `EUR` with 7 `inputTokens` and a '
+        "`cost` of 0.5, and `USD` with 4 `outputTokens`, both parts of the costs and a `cost` of 0. A turn that "
+        "streams counts as it is now. Copies of a round"
         " are not counted while an older one of the same origin is stored; so a fork has only what is new in it, "
         "until its original is deleted. Sums are exact: integers may be larger than 64 bits, and a cost is the "
         "double that is nearest to the sum. Archived sessions count. Groups of more than about 8 MiB are "
-        '`tooLarge`. With `scope: "all"` the sums are those of all stores, but for what stands in `unavailable`.'
+        f'`tooLarge`. {_BOUNDS} With `scope: "all"` the sums are those of all stores, but for what stands in '
+        "`unavailable`."
     ),
     "session/export": (
         "The session as it is at one moment, rendered as docs/export.md describes. With `redact`, secrets become "
@@ -81,11 +88,12 @@ DETAILS: dict[str, str] = {
         "those that are still missing. The pages of one search hold 10,000 hits at the most. With "
         '`scope: "all"` come the best hits of each store, then the second best of each, and so on, each hit with its '
         "`store`; what cannot be searched stands in `unavailable`. "
-        f"{_PAGED}"
+        f"{_BOUNDS} {_PAGED}"
     ),
     "store/list": (
         "Give a `storeId` as `store` to a method that reads. A store that is gone is listed for 90 days, with "
-        "`available: false`. The register is written lazily, and not at all with `--no-register`."
+        "`available: false`. Servers note a store when they open it, and then every ten minutes at most; with "
+        "`--no-register` they note nothing. The order is that of these notes."
     ),
     "round/create": (
         "A round is one request and its response; all three are made together, and the response is `open`. Add turns "
@@ -104,7 +112,9 @@ DETAILS: dict[str, str] = {
     "response/update": (
         "What is left out is kept, `null` clears. Any status may follow any other. A response that is neither `open` "
         "nor `requires_action` has an `endTime`: the given one, or now; one that becomes either loses it. `usage` is "
-        "replaced whole."
+        "replaced whole. A permission that is asked for while a turn streams may be said by `requires_action`, but the "
+        "session's `state` is `running` until no turn streams. `interrupted` may be said too, as of a conversation "
+        "that is recorded afterwards."
     ),
     "response/status": (
         "The response with all its turns, and `isComplete`: whether none of them streams. It is true without turns "
@@ -127,7 +137,8 @@ DETAILS: dict[str, str] = {
         "What is left out is kept, `null` clears. `content` replaces the whole text and leaves the ordinals of chunks "
         "as they are. A turn ends by a `status` other than `streaming`, and gets its `streamEndTime`. From then on "
         "another `content`, `rawResponse` or status is a `conflict` (`turnEnded`); the same ones are not, and other "
-        "fields may still change. Only an `interrupted` turn can be given another status, `streaming` too."
+        "fields may still change. Only an `interrupted` turn can be given another status, `streaming` too. A turn that "
+        "a client makes `interrupted` leaves its response as it is: say that with `response/update`."
     ),
     "turn/get": "Always with `rawResponse`, unless `includeText` is false.",
     "turn/delete": "Other turns keep their index.",

@@ -217,7 +217,7 @@ class Health(Printable):
 
 @frozen(eq=False, repr=False)
 class StoreInfo(Printable):
-    """The name and place of one store; ``store_id`` is null while it is not there yet."""
+    """The name and place of one store; ``store_id`` is null while it is not there, or cannot be opened."""
 
     scope: ScopeName
     """Whether it is a workspace's store or the user's own."""
@@ -242,7 +242,8 @@ class ListedStore(Printable):
     path: str
     """The file."""
     last_used_at: int
-    """When this user last used it."""
+    """When this user last used it, to about ten minutes: servers note it when they open the store, and then every ten
+    minutes at most."""
     available: bool
     """Whether the file is there and belongs to this user."""
 
@@ -319,7 +320,7 @@ class Info(Printable):
     workspace: str | None
     """The directory of the workspace whose store is the default."""
     stores: list[StoreInfo]
-    """The stores that this server knows."""
+    """The default store, and every other that this server has opened or failed to open."""
     limits: Limits
     """What messages may have at most."""
     methods: list[str]

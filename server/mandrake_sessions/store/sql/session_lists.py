@@ -20,8 +20,8 @@ from mandrake_sessions.store.sql.sessions import SHOWN, WORDS, SessionRow, equal
 
 @frozen
 class SessionFilter:
-    """Which sessions a list holds; None: whatever. ``query`` is casefolded already; ``cwd`` is a directory without a
-    slash at its end, with all below it."""
+    """Which sessions a list holds; None: whatever. ``query`` is casefolded already; ``cwd`` is a directory, with all
+    below it."""
 
     archived: bool | None = False
     query: str | None = None

@@ -287,10 +287,13 @@ def equals(column: str, value: str | None) -> tuple[str, tuple[str, ...]]:
 
 
 def in_directory(cwd: str, alias: str = "s") -> tuple[str, list[str]]:
-    """The condition that a session is about a directory, given without a slash at its end, or one below it."""
-    # What lies below it is one range: "0" comes after "/".
+    """The condition that a session is about a directory or one below it. The path of one of Windows goes on with a
+    backslash where it has those."""
+    slash = "\\" if cwd[:1] == "\\" or cwd[1:3] == ":\\" else "/"
+    cwd = cwd.rstrip(slash)
+    # What lies below it is one range, up to the character after the slash.
     condition = f"({alias}.cwd = ? OR {alias}.cwd >= ? AND {alias}.cwd < ?)"
-    return condition, [cwd, f"{cwd}/", f"{cwd}0"]
+    return condition, [cwd, f"{cwd}{slash}", f"{cwd}{chr(ord(slash) + 1)}"]
 
 
 @cache
