@@ -352,9 +352,9 @@ class SearchField(StrEnum):
     CONTENT = "content"
     """What the agent said in a turn: messages, thoughts, plans."""
     ARGUMENTS = "arguments"
-    """What a tool call was given, with its title."""
+    """What a tool call was given, with its title, `serverName` and `methodName`."""
     RESPONSE = "response"
-    """What a tool call gave, or streamed as a turn of kind `tool_output`."""
+    """What a tool call gave, its `response` and its `content`; or streamed, as a turn of kind `tool_output`."""
 
 
 class SearchRole(StrEnum):

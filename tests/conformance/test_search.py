@@ -314,6 +314,30 @@ def test_long_texts(manager: SessionManager, response: str, search: Search) -> N
     assert search("impala") == []
 
 
+def test_all_texts_of_a_tool_call(manager: SessionManager, response: str, search: Search) -> None:
+    """Each counts for its own first 64 KiB: a long one leaves the others their room."""
+    long = "x" * 70_000
+    blocks = [{"type": "content", "content": {"type": "text", "text": "marmoset"}}]
+    call: Any = {
+        "id": "c",
+        "title": "gibbon",
+        "server_name": "lemur",
+        "method_name": "tarsier_call",
+        "arguments": {"first": "macaque", "then": long, "last": "baboon"},
+        "response": f"colobus {long} mandrill",
+        "content": blocks,
+    }
+    manager.create_turn(response, tool_calls=[call], status=DONE)
+    fields = {
+        "arguments": ("gibbon", "lemur", "tarsier_call", "tarsier", "macaque"),
+        "response": ("colobus", "marmoset"),
+    }
+    for field, words in fields.items():
+        for word in (*words, *(word[1:-1] for word in words)):
+            assert [(hit.field, hit.tool_call_id) for hit in search(word)] == [(field, "c")], word
+    assert search("baboon") == search("mandrill") == []
+
+
 def test_a_server_finds_within_a_second(client: StrictSyncClient) -> None:
     """Of the end of a turn, without being asked before."""
     session = client.session_create(title="A talk").id

@@ -152,6 +152,19 @@ def test_the_index_of_another_store(workspace: Path, tmp_path: Path) -> None:
         assert client.session_search(query="manatee").hits == []
 
 
+def test_an_index_of_an_earlier_version_is_made_again(workspace: Path) -> None:
+    """It is deleted, once the new one is there."""
+    with connected(workspace) as client:
+        turns = say(client, "a walrus")
+        until_found(client, "walrus", turns)
+        file = file_of(workspace)
+    version = int(file.name[1 : file.name.index("-")])
+    file.rename(file.with_name(file.name.replace(f"v{version}-", f"v{version - 1}-", 1)))
+    with connected(workspace) as client:
+        until_found(client, "walrus", turns)
+    assert file_of(workspace).name.startswith(f"v{version}-")
+
+
 def test_a_store_that_is_replaced_by_its_backup_is_indexed_anew(workspace: Path) -> None:
     copy = workspace / "copy.sqlite"
     with connected(workspace) as client:

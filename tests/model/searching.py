@@ -41,7 +41,7 @@ def _of_turn(session_id: str, round_id: str, turn: Message) -> Iterator[tuple[Sp
     field, call = ("response", turn["toolCallId"]) if is_output else ("content", None)
     yield (session_id, round_id, turn["id"], call, field), turn["content"]
     for call in turn["toolCalls"]:
-        asked = [call["title"] or "", *_leaves(call["arguments"])]
+        asked = [*(call[name] or "" for name in ("title", "serverName", "methodName")), *_leaves(call["arguments"])]
         given = [*_leaves(call["response"]), *_leaves(call["content"])]
         yield (session_id, round_id, turn["id"], call["id"], "arguments"), "\n".join(asked)
         yield (session_id, round_id, turn["id"], call["id"], "response"), "\n".join(given)

@@ -1,6 +1,7 @@
 """SQL of what can be searched: which texts there are, whose they are, and which of their sessions are wanted.
 
-Of a tool call, and of what a tool streams, the first 64 KiB of each text are searched; of a request the first MiB.
+Of a tool call, and of what a tool streams, the first 64 KiB of each text are searched; of a request the first MiB. A
+change of what a document says needs a new version of the index (``store/sqlite/search_files.py``).
 """
 
 from __future__ import annotations
@@ -51,6 +52,26 @@ class TurnRow(NamedTuple):
         return Part.OUTPUT if self.kind == TOOL_OUTPUT else Part.CONTENT
 
 
+class _CallRow(NamedTuple):
+    """What the texts of a tool call are made of; the JSON of the last three may be cut off."""
+
+    pk: int
+    title: Any
+    server_name: Any
+    method_name: Any
+    arguments: bytes | None
+    response: bytes | None
+    content: bytes | None
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name in (self.title, self.server_name, self.method_name) if isinstance(name, str)]
+
+    @property
+    def values(self) -> tuple[bytes | None, ...]:
+        return self.arguments, self.response, self.content
+
+
 def turn_rows(sql: Sql, pks: Iterable[int]) -> list[TurnRow]:
     """Those of the turns that are there, in order."""
     rows = sql.execute(_turn_rows(sql.dialect), (sql.dialect.numbers(pks),))
@@ -61,10 +82,11 @@ def documents_of_turn(sql: Sql, turn: TurnRow) -> Iterator[Document]:
     """What a turn and its tool calls say; each document is read when it is asked for. Raises OddValue."""
     for piece, text in enumerate(_pieces(_content(sql, turn))):
         yield Document(turn.session_pk, turn.pk, turn.part, 0, piece, turn.seq, text)
-    for pk, *stored in sql.execute(_calls_of_turn(sql.dialect), (*[_STORED_BYTES] * 3, turn.pk)):
-        for part, text in zip((Part.ARGUMENTS, Part.RESPONSE), _call_texts(*stored), strict=True):
+    for row in sql.execute(_calls_of_turn(sql.dialect), (*[_STORED_BYTES] * 3, turn.pk)):
+        call = _CallRow._make(row)
+        for part, text in zip((Part.ARGUMENTS, Part.RESPONSE), _call_texts(call), strict=True):
             if text:
-                yield Document(turn.session_pk, turn.pk, part, pk, 0, turn.seq, text)
+                yield Document(turn.session_pk, turn.pk, part, call.pk, 0, turn.seq, text)
 
 
 def document_of_session(sql: Sql, pk: int) -> Iterator[Document]:
@@ -181,22 +203,26 @@ def _calls(
     sql: Sql, pks: Iterable[int], may_match: Callable[[str], bool] | None
 ) -> Iterator[tuple[int, tuple[str, str]]]:
     rows = sql.execute(_calls_by_pk(sql.dialect), (*[_STORED_BYTES] * 3, sql.dialect.numbers(pks)))
-    for pk, title, *stored in rows:
-        if may_match is not None and all(text is None or text.isascii() for text in (title, *stored)):
-            together = " ".join([title or "", *(bytes(text or b"").decode() for text in stored)])
+    for row in rows:
+        call = _CallRow._make(row)
+        if may_match is not None and all(text is None or text.isascii() for text in row[1:]):
+            together = " ".join([*call.names, *(bytes(text or b"").decode() for text in call.values)])
             if not may_match(together.lower()):
                 continue
-        yield pk, _call_texts(title, *stored)
+        yield call.pk, _call_texts(call)
 
 
-def _call_texts(title: Any, arguments: bytes, response: bytes, content: bytes) -> tuple[str, str]:
-    """What a tool call asks for, its title first, and what it gave."""
-    asked = [title if isinstance(title, str) else "", json_text(_decoded(arguments))]
-    given = [json_text(_decoded(response)), json_text(_decoded(content))]
-    if given[1] in given[0]:
-        # Agents say it twice.
-        given.pop()
-    return _bounded("\n".join(filter(None, asked))), _bounded("\n".join(filter(None, given)))
+def _call_texts(call: _CallRow) -> tuple[str, str]:
+    """What a tool call asks for, its names first, and what it gave."""
+    arguments, response, content = (json_text(_decoded(value)) for value in call.values)
+    # Agents say it twice.
+    given = [response] if content in response else [response, content]
+    asked = [*dict.fromkeys(call.names), arguments]
+    return _joined(asked), _joined(given)
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return "\n".join(filter(None, map(_bounded, texts)))
 
 
 def _bounded(text: str) -> str:
@@ -251,7 +277,7 @@ def _turn_rows(dialect: Dialect) -> str:
 
 def _call_columns(dialect: Dialect) -> str:
     texts = (f"substr({dialect.as_bytes(f'c.{name}')}, 1, ?)" for name in ("arguments", "response", "content"))
-    return f"c.pk, c.title, {', '.join(texts)}"
+    return f"c.pk, c.title, c.server_name, c.method_name, {', '.join(texts)}"
 
 
 @cache

@@ -1,8 +1,8 @@
-"""The files of a search index: ``<database>-search/v1-<uuid>.sqlite``, the latest of them counts.
+"""The files of a search index: ``<database>-search/v2-<uuid>.sqlite``, the latest of them counts.
 
 An index is made again under a new name, never in place of another file: SQLite deletes a -wal by its name, so a process
-that still has the old one open would take the -wal of the new one away. ``v1`` is the version of its tables; a program
-leaves those of a later version alone.
+that still has the old one open would take the -wal of the new one away. ``v2`` is the version of its tables and of what
+its documents say: an index of an earlier version is made again, one of a later version is left alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.owners import give_to_owner, make_directory
 
-VERSION: Final = 1
+VERSION: Final = 2
 _NAME = re.compile(r"v(\d+)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.sqlite")
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0) | _NO_LINK
