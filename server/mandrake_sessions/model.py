@@ -566,7 +566,7 @@ class UsageTotals:
     """What was used."""
 
     totals: list[CurrencyTotal]
-    """One total for each currency, by its code; empty where nothing is counted."""
+    """One total for each currency of which a number is not 0, by its code; empty where all are 0."""
     rounds: int
     """How many rounds there are; each counts at its ``created_at``."""
     turns: int
@@ -574,7 +574,8 @@ class UsageTotals:
     tool_calls: int
     """How many tool calls these turns have."""
     streamed_ms: int
-    """From the start to the end of each turn that has ended, added up, in milliseconds."""
+    """From the start to the end of each turn that has ended, added up, in milliseconds; an end before the start, as of
+    a clock that was set back, counts as 0."""
 
 
 @frozen

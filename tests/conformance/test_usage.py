@@ -149,6 +149,36 @@ def test_the_currency_of_what_was_said(manager: SessionManager) -> None:
     assert manager.usage().totals == [total("GBP", cost=1.0)]
 
 
+@pytest.mark.parametrize("said", [None, {"input_tokens": 0}, {"cost": 0, "currency": "GBP"}, {"context_used": 7}])
+def test_a_currency_is_listed_where_a_number_is_not_zero(manager: SessionManager, said: Any) -> None:
+    """Whatever the agent said of the response: the same numbers have one shape."""
+    session, _, response = talk(manager)
+    turn(manager, response, currency="EUR")
+    turn(manager, response, currency="USD")
+    manager.update_response(response, usage=said)
+    assert manager.usage() == UsageTotals([], 1, 2, 0, 0)
+    assert manager.usage(session_id=session).totals == manager.usage_by("session")[0].totals == []
+    turn(manager, response, currency="CHF", output_tokens=1)
+    assert manager.usage().totals == [total("CHF", output_tokens=1)]
+    assert manager.usage_by("day")[0].totals == [total("CHF", output_tokens=1)]
+
+
+def test_an_end_before_the_start_counts_as_no_time(client: StrictSyncClient) -> None:
+    """A clock that is set back gives such times, so they are kept as they are."""
+    session = client.session_create()
+    response = client.round_create(session_id=session.id, content="?").response.id
+    for start, end in ((10_000, 5_000), (10_000, 12_000), (0, 0), (10_000, 0)):
+        times = {"stream_start_time": start, "stream_end_time": end}
+        made = client.turn_create(response_id=response, status=TurnStatus.COMPLETED, **times)
+        assert (made.stream_start_time, made.stream_end_time) == (start, end)
+    late = client.turn_create(response_id=response, stream_start_time=THEN)
+    client.turn_update(turn_id=late.id, status=TurnStatus.COMPLETED, stream_end_time=THEN - HOUR)
+    assert client.session_usage().streamed_ms == 2_000
+    assert [group.streamed_ms for group in client.session_usage(group_by="session").groups or ()] == [2_000]
+    assert client.session_usage(until=11_000).streamed_ms == 2_000
+    assert client.session_usage(since=THEN).streamed_ms == 0
+
+
 def test_a_streaming_turn_counts_as_it_is_now(manager: SessionManager) -> None:
     _, _, response = talk(manager)
     streaming = manager.create_turn(response, output_tokens=5)

@@ -72,11 +72,9 @@ def _of_round(session: Json, each: Json) -> Iterator[Counted]:
         own |= {name: Decimal(str(turn[name])) for name in ("inputCost", "outputCost")}
         own["cost"] = parts if turn["cost"] is None else Decimal(str(turn["cost"]))
         own = {name: value for name, value in own.items() if said.get(name) is None}
-        streamed = 0 if turn["streamEndTime"] is None else turn["streamEndTime"] - turn["streamStartTime"]
+        streamed = max(0, (turn["streamEndTime"] or 0) - turn["streamStartTime"])
         counts = {"turns": 1, "toolCalls": len(turn["toolCalls"]), "streamedMs": streamed}
-        is_whole = all(said.get(name) is None for name in (*TOKENS, "cost"))
-        currency = turn["currency"] if is_whole or any(own.values()) else None
-        yield Counted(turn["streamStartTime"], session, turn["model"], counts, currency, own)
+        yield Counted(turn["streamStartTime"], session, turn["model"], counts, turn["currency"], own)
     numbers = {name: said[name] for name in TOKENS if said.get(name) is not None}
     if said.get("cost") is not None:
         numbers["cost"] = Decimal(str(said["cost"]))
@@ -117,6 +115,7 @@ def _added_up(parts: list[Counted]) -> Json:
         "totals": [
             {"currency": currency, **{name: total[name] for name in TOKENS}, **{n: float(total[n]) for n in COSTS}}
             for currency, total in sorted(totals.items())
+            if any(total.values())
         ],
         **{name: sum(each.counts.get(name, 0) for each in parts) for name in COUNTS},
     }

@@ -147,7 +147,7 @@ class _Group:
 
 
 def _total(currency: str, amounts: list[int]) -> CurrencyTotal:
-    *tokens, input_cost, output_cost, further_cost, _whole = amounts
+    *tokens, input_cost, output_cost, further_cost = amounts
     costs = (input_cost, output_cost, input_cost + output_cost + further_cost)
     return CurrencyTotal(currency, *tokens, *map(cost_of, costs))
 

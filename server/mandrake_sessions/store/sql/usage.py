@@ -22,12 +22,11 @@ from mandrake_sessions.store.sql.values import OddValue, decode_name, shown
 from mandrake_sessions.timezones import DAY_MS
 
 TOKENS: Final = ("input_tokens", "output_tokens", "thought_tokens", "cache_read_tokens", "cache_write_tokens")
-# What a row counts, in this order. `whole`: turns of which something is counted in their own currency, whatever it is.
-# `further_cost`: what the whole cost is above those of the input and the output.
+# What a row counts, in this order. `further_cost`: what the whole cost is above those of the input and the output.
 COUNTS: Final = ("rounds", "turns", "tool_calls", "streamed_ms")
-AMOUNTS: Final = (*TOKENS, "input_cost", "output_cost", "further_cost", "whole")
+AMOUNTS: Final = (*TOKENS, "input_cost", "output_cost", "further_cost")
 _NUMBERS: Final = (*COUNTS, *AMOUNTS)
-_DIFFERENCES: Final = frozenset(map(_NUMBERS.index, ("streamed_ms", "further_cost")))
+_DIFFERENCES: Final = frozenset({_NUMBERS.index("further_cost")})
 
 _OF_SESSIONS: Final[Mapping[GroupBy, str]] = {"session": "s.id", "agent": "s.agent", "cwd": "s.cwd"}
 _LAST_TURN = 'FROM turn l WHERE l.round_pk = {round} ORDER BY l."index" DESC LIMIT 1'
@@ -131,14 +130,15 @@ def _turns(*, said: bool) -> _Source:
         currency="t.currency",
         numbers={
             "turns": "1",
-            "streamed_ms": "t.stream_end_time - t.stream_start_time",
+            # A clock that was set back may have an end before the start.
+            "streamed_ms": "CASE WHEN t.stream_end_time > t.stream_start_time"
+            " THEN t.stream_end_time - t.stream_start_time END",
             **tokens,
             "input_cost": "t.input_cost",
             "output_cost": "t.output_cost",
             "further_cost": f"CASE WHEN u.cost IS NULL THEN t.cost {parts} ELSE {parts} END"
             if said
             else f"t.cost {parts}",
-            "whole": f"CASE WHEN {_SAID} IS NULL THEN 1 END" if said else "1",
         },
         # The index has all columns, so the table is not read.
         order=("t.session_pk", "t.model", "t.currency"),
@@ -191,7 +191,7 @@ def _responses() -> _Source:
         at="coalesce(p.end_time, r.created_at)",
         model=f"(SELECT l.model {last_turn})",
         currency=f"coalesce(u.currency, (SELECT l.currency {last_turn}), '{DEFAULT_CURRENCY}')",
-        numbers={**{name: f"u.{name}" for name in TOKENS}, "further_cost": "u.cost", "whole": "1"},
+        numbers={**{name: f"u.{name}" for name in TOKENS}, "further_cost": "u.cost"},
         condition=f"{_SAID} IS NOT NULL",
     )
 
