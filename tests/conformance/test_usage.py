@@ -168,8 +168,9 @@ def test_an_end_before_the_start_counts_as_no_time(client: StrictSyncClient) -> 
     session = client.session_create()
     response = client.round_create(session_id=session.id, content="?").response.id
     for start, end in ((10_000, 5_000), (10_000, 12_000), (0, 0), (10_000, 0)):
-        times = {"stream_start_time": start, "stream_end_time": end}
-        made = client.turn_create(response_id=response, status=TurnStatus.COMPLETED, **times)
+        made = client.turn_create(
+            response_id=response, status=TurnStatus.COMPLETED, stream_start_time=start, stream_end_time=end
+        )
         assert (made.stream_start_time, made.stream_end_time) == (start, end)
     late = client.turn_create(response_id=response, stream_start_time=THEN)
     client.turn_update(turn_id=late.id, status=TurnStatus.COMPLETED, stream_end_time=THEN - HOUR)
