@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -132,8 +133,7 @@ def test_servers_whose_wal_is_deleted_before_the_store_is_copied_over_work_again
         for number in range(4):
             snapshot = tmp_path / f"snapshot{number}.sqlite"
             turns = [Conversation(wire).turn() for wire in wires]
-            checkpoint(store)
-            shutil.copy2(store, snapshot)
+            copy_whole(store, snapshot)
             posted = [
                 (wire, wire.post("turn/append", turnId=turn, content="x" * 500))
                 for _ in range(60)
@@ -148,6 +148,16 @@ def test_servers_whose_wal_is_deleted_before_the_store_is_copied_over_work_again
             for wire in wires:
                 assert set(made) <= {one["id"] for one in wire.request("session/list")["sessions"]}
     assert is_whole(store)
+
+
+def copy_whole(store: Path, snapshot: Path) -> None:
+    """Copy the file again until no checkpoint of a server's idle work has written to it meanwhile."""
+    while True:
+        checkpoint(store)
+        shutil.copy2(store, snapshot)
+        with suppress(sqlite3.DatabaseError):
+            if is_whole(snapshot):
+                return
 
 
 def created_in_time(wire: Wire, title: str) -> str:
