@@ -12,6 +12,7 @@ from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import InvalidValue, NotFound
 from mandrake_sessions.model import SearchHit, SearchPage, TurnStatus
 from mandrake_sessions.operations import indexing
+from mandrake_sessions.operations import search as searching
 from mandrake_sessions.operations.indexing import fill_index
 from strict import StrictSyncClient
 
@@ -148,6 +149,13 @@ def test_a_turn_is_found_from_its_end_on(manager: SessionManager, response: str,
     assert [hit.turn_id for hit in search("elephant")] == [turn.id]
 
 
+@pytest.fixture
+def no_catching_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches put nothing in."""
+    monkeypatch.setattr(searching, "CATCH_UP_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("no_catching_up")
 def test_pending_counts_turns_that_have_ended(manager: SessionManager, response: str) -> None:
     fill_index(manager.store)
     manager.create_turn(response, content="first", status=DONE)
@@ -158,6 +166,38 @@ def test_pending_counts_turns_that_have_ended(manager: SessionManager, response:
     assert manager.search("first").pending == 0
 
 
+@pytest.mark.usefixtures("no_catching_up")
+def test_pending_counts_the_turns_of_a_fork(manager: SessionManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its session is one change; its turns are put in afterwards."""
+    session = manager.create_session(title="plum session")
+    for number in range(6):
+        detail = manager.create_round(session.id, content=f"request {number}")
+        manager.create_turn(detail.response.id, content=f"plum answer {number}", status=DONE)
+    fill_index(manager.store)
+    fork = manager.fork_session(session.id)
+    monkeypatch.setattr(indexing, "STEP_BYTES", 200)
+    seen: list[tuple[int, int]] = []
+    while (page := manager.search("answer", session_id=fork.id)).pending or not seen:
+        seen.append((page.pending, len(page.hits)))
+        assert sum(seen[-1]) == 6, "each is found, or pending"
+        # Each time by another process, so to say.
+        indexing.Indexer(manager.store).step()
+    assert len(seen) > 1
+    assert len(manager.search("answer", session_id=fork.id).hits) == 6
+
+
+def test_a_search_finds_what_was_written_before(manager: SessionManager, response: str) -> None:
+    """Though nobody fills the index beside it. What a transaction has written is not committed, and not put in."""
+    turn = manager.create_turn(response, content="first walrus", status=DONE)
+    page = manager.search("walrus")
+    assert ([hit.turn_id for hit in page.hits], page.pending) == ([turn.id], 0)
+    with manager.transaction():
+        manager.create_turn(response, content="second walrus", status=DONE)
+        assert [hit.turn_id for hit in manager.search("walrus").hits] == [turn.id]
+    assert len(manager.search("walrus").hits) == 2
+
+
+@pytest.mark.usefixtures("no_catching_up")
 def test_searching_while_the_index_is_filled(manager: SessionManager, monkeypatch: pytest.MonkeyPatch) -> None:
     """After each step the page says how much is missing, and what is found grows."""
     monkeypatch.setattr(indexing, "STEP_BYTES", 200)

@@ -7,6 +7,7 @@ Stores that moved or failed are opened again (``opener``), idle work is done (``
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from mandrake_sessions.connection.dispatcher import Dispatcher
 from mandrake_sessions.connection.health_monitor import HealthMonitor
@@ -23,6 +24,8 @@ HEALTH_SECONDS = 1.0
 SHORTEST_LEASE_LOOK = 0.05
 # The search indexes are looked at for the first time after so long.
 SEARCH_SECONDS = 0.2
+# When the input has ended, they are filled for so long.
+LAST_SEARCH_SECONDS = 0.25
 # A folder that goes and comes again within so long keeps its store open: a burst need not be read in one go. How often
 # it is tried again while something that came before still needs the store.
 CLOSE_SECONDS = 0.275
@@ -65,6 +68,11 @@ class Caretaker:
     def end(self) -> None:
         """The server ends: stores are neither opened nor looked at any more."""
         self._is_ending = True
+
+    async def fill_search_at_end(self, is_wanted: Callable[[], bool]) -> None:
+        """What the client has written becomes searchable, as far as that takes a moment: where each client is a short
+        script, there is no other server that does it."""
+        await self._idle_work.fill_search_at_end(LAST_SEARCH_SECONDS, is_wanted)
 
     def close_unused(self, places: list[StorePlace]) -> None:
         """Close these stores, and no others, after what was submitted before and a moment: one whose folder comes back

@@ -46,6 +46,11 @@ class Ending:
         self.has_begun = False
         self.exit_code = 0
 
+    @property
+    def is_patient(self) -> bool:
+        """Whether it ends because its input has ended, and no signal has come since."""
+        return self._patient
+
     def begin(self, exit_code: int, *, patient: bool, why: str) -> None:
         """Read nothing more, and finish what was received. ``patient``: for as long as that takes, and as the client
         takes to read it."""

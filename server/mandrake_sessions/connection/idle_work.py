@@ -4,7 +4,9 @@ are gone are marked, the feed is pruned, and what else is registered.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from weakref import WeakKeyDictionary
@@ -15,7 +17,7 @@ from mandrake_sessions.errors import Busy, NotOpen, SessionsError, StoreMoved
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.operations.housekeeping import Housekeeper, housekeeper
-from mandrake_sessions.operations.indexing import Indexer
+from mandrake_sessions.operations.indexing import NEXT, Indexer
 from mandrake_sessions.operations.leases import interrupt_orphans
 from mandrake_sessions.protocol.words import in_wire_words
 from mandrake_sessions.store.interface import IdleTask, Store
@@ -115,6 +117,17 @@ class IdleWork:
             then(HOUSE_SECONDS if isinstance(pause, Exception) else pause)
 
         self._runners.search.run(partial(self._fill_search, managers), done)
+
+    async def fill_search_at_end(self, seconds: float, is_wanted: Callable[[], bool]) -> None:
+        """Fill the search indexes for so many seconds, as long as it ``is_wanted``."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        pause = NEXT
+        while pause <= NEXT and is_wanted() and (left := until - loop.time()) > 0 and self._stores.open_stores():
+            stepped: asyncio.Future[float] = loop.create_future()
+            self.fill_search(stepped.set_result)
+            done, _ = await asyncio.wait({stepped}, timeout=left)
+            pause = stepped.result() if done else math.inf
 
     def _fill_search(self, managers: list[SessionManager]) -> float:
         pauses = [HOUSE_SECONDS / 2]

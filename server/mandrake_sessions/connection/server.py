@@ -99,6 +99,7 @@ class Server:
         self._reader.start()
         self._caretaker.begin()
         await self._ending.wait()
+        await self._caretaker.fill_search_at_end(lambda: self._ending.is_patient)
         for part in (
             self._subscriptions,
             self._monitor,

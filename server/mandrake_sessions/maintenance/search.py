@@ -5,7 +5,8 @@ from __future__ import annotations
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.maintenance.findings import Cure, Finding, Level
 from mandrake_sessions.maintenance.words import plural
-from mandrake_sessions.operations.indexing import fill_index, is_of_store, pending
+from mandrake_sessions.operations.index_state import is_of_store, pending
+from mandrake_sessions.operations.indexing import fill_index
 from mandrake_sessions.store.search import IndexLost
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
@@ -28,7 +29,7 @@ def look_at_search(connection: StoreConnection, database: str) -> Finding:
                 return Finding("search", Level.WARNING, "the index is that of another store", Cure.SEARCH)
             if faults := reader.faults():
                 return _damaged(faults[0])
-            return _behind("the index is whole", pending(connection, reader.progress))
+            return _behind("the index is whole", pending(connection, reader))
     except IndexLost as error:
         return _damaged(str(error))
     except SessionsError as error:

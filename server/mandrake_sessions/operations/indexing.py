@@ -7,6 +7,7 @@ forgotten. A turn that streams is put in at its end.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 
@@ -14,9 +15,10 @@ from attrs import define, evolve
 
 from mandrake_sessions.errors import Busy
 from mandrake_sessions.model import ChangeKind, TurnStatus
+from mandrake_sessions.operations.index_state import lacks, missing
 from mandrake_sessions.store import idle
 from mandrake_sessions.store.interface import Sql, Store
-from mandrake_sessions.store.search import Document, IndexLost, Progress, SearchIndex, SearchReader, SearchWriter
+from mandrake_sessions.store.search import Document, IndexLost, Progress, SearchIndex, SearchWriter
 from mandrake_sessions.store.sql import changes, documents, indexed
 from mandrake_sessions.store.sql.indexed import TABLES, FeedRow
 from mandrake_sessions.store.sql.readable import note
@@ -37,6 +39,7 @@ BUSY_SECONDS = 0.02
 _LOOK_SECONDS = 5.0
 # So many rows are looked at together.
 ROWS = 200
+FEW_SESSIONS = 10
 _DELETIONS = frozenset({ChangeKind.SESSION_DELETED, ChangeKind.ROUND_DELETED, ChangeKind.TURN_DELETED})
 
 
@@ -78,15 +81,11 @@ class Indexer:
 
     def _is_needed(self, index: SearchIndex, seq: int) -> bool:
         """Whether anything but appends was written since the index was filled: then it is not even opened to write."""
-        with index.reading() as reader:
-            if reader is None or reader.progress.stage is not None:
-                return True
-            name, position, store_id = reader.name, reader.progress.position, reader.store_id
-        known = self._done[1] if self._done is not None and self._done[0] == name else 0
-        with self._store.reading() as sql:
-            if changes.store_id(sql) != store_id or changes.pruned_seq(sql) > position or position > seq:
-                return True
-            return indexed.has_changes(sql, max(position, known))
+        with index.reading() as reader, self._store.reading() as sql:
+            is_known = reader is not None and self._done is not None and self._done[0] == reader.name
+            known = self._done[1] if self._done is not None and is_known else 0
+            is_ahead = reader is not None and reader.progress.position > seq
+            return is_ahead or lacks(sql, reader, known)
 
     def _fill(self, index: SearchIndex) -> tuple[bool, str]:
         with self._store.reading() as sql:
@@ -104,7 +103,7 @@ def fill_index(store: Store, *, patience: float = 5.0, most: float | None = None
     index = store.search
     if index is None:
         return 0
-    missing = _missing(store, index)
+    lacking = missing(store, index)
     task = Indexer(store)
     begun = tried = time.monotonic()
     while most is None or time.monotonic() < begun + most:
@@ -116,37 +115,7 @@ def fill_index(store: Store, *, patience: float = 5.0, most: float | None = None
             if time.monotonic() > tried + patience:
                 raise
             time.sleep(BUSY_SECONDS)
-    return max(0, missing - _missing(store, index))
-
-
-def _missing(store: Store, index: SearchIndex) -> int:
-    with store.reading() as sql:
-        try:
-            with index.reading() as reader:
-                is_ours = reader is not None and is_of_store(sql, reader)
-                return pending(sql, reader.progress if reader is not None and is_ours else None)
-        except IndexLost:
-            return pending(sql, None)
-
-
-def is_of_store(sql: Sql, reader: SearchReader) -> bool:
-    """Whether the index is that of this store, and not of one that was in its place before."""
-    return reader.store_id == changes.store_id(sql)
-
-
-def pending(sql: Sql, progress: Progress | None) -> int:
-    """How many turns that have ended are not in the index; ``progress``: None where there is none."""
-    if progress is None:
-        return indexed.count_turns(sql, 0)
-    position = progress.position
-    if changes.pruned_seq(sql) > position:
-        return indexed.count_turns(sql, position)
-    waiting = indexed.count_changed_turns(sql, position)
-    # After the last table it is looked for what is gone.
-    if progress.stage is not None and progress.stage < len(TABLES):
-        after = progress.scanned if TABLES[progress.stage] == "turn" else 0
-        waiting += indexed.count_turns(sql, after, position)
-    return waiting
+    return max(0, lacking - missing(store, index))
 
 
 @define
@@ -161,11 +130,12 @@ class Budget:
         return self.left <= 0 or time.monotonic() > self.until
 
 
-def fill(sql: Sql, writer: SearchWriter) -> bool:
-    """One step; whether there is more to do."""
-    budget = Budget(STEP_BYTES, time.monotonic() + STEP_SECONDS)
+def fill(sql: Sql, writer: SearchWriter, *, until: float = math.inf, compacts: bool = True) -> bool:
+    """One step, which ends at ``until`` at the latest; whether there is more to do."""
+    budget = Budget(STEP_BYTES, min(time.monotonic() + STEP_SECONDS, until))
     step = _Step(sql, writer, budget)
-    return any(work() or budget.is_used_up for work in (step.follow, step.put_off, step.scan, step.compact))
+    works = (step.follow, step.put_off, step.scan, step.compact)
+    return any(work() or budget.is_used_up for work in (works if compacts else works[:-1]))
 
 
 class _Step:
@@ -216,7 +186,7 @@ class _Step:
 
     def put_off(self) -> bool:
         """Put in what sessions brought with them that were made whole, such as forks."""
-        for session_pk, after in self._writer.put_off_sessions():
+        for session_pk, after in self._writer.put_off_sessions(FEW_SESSIONS):
             entities = indexed.entities_of_session(self._sql, session_pk, after, ROWS)
             for pk, is_turn in entities:
                 if is_turn:
@@ -228,7 +198,7 @@ class _Step:
                     return True
             if len(entities) < ROWS:
                 self._writer.done(session_pk)
-        return bool(self._writer.put_off_sessions())
+        return bool(self._writer.put_off_sessions(1))
 
     def scan(self) -> bool:
         """Go on with what was there before: sessions, then requests, then turns; then forget what is gone."""

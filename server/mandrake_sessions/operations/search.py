@@ -20,7 +20,8 @@ from mandrake_sessions.fields import SearchWanted
 from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.model import SearchField, SearchHit, SearchPage, SearchRole
 from mandrake_sessions.operations.base import Operations
-from mandrake_sessions.operations.indexing import is_of_store, pending
+from mandrake_sessions.operations.catching_up import catch_up
+from mandrake_sessions.operations.index_state import is_of_store, pending
 from mandrake_sessions.paging import (
     DEFAULT_LIMIT,
     check_limit,
@@ -52,6 +53,8 @@ FEW = 100
 # A search gives so many hits at the most, in all its pages: its cursor remembers them.
 MAX_HITS = 10_000
 _KEY_BYTES = 6
+# For so long a search first puts into the index what it lacks. So most clients find what they have just written.
+CATCH_UP_SECONDS = 0.2
 # What JSON writes as it is.
 _SAME_IN_JSON = re.compile(r"[a-z0-9_./+*=<>()#@$%&;|~^!?-]+")
 # The names of the fields, numbers and ids.
@@ -116,8 +119,8 @@ class SearchOperations(Operations):
         """What was said about something, best first. Any text is a query: words, phrases in quotes, ``word*``, and
         parts of words of three letters or more, in any case, with accents or without.
 
-        It looks at what is in the store's search index, which is filled after the turns have ended; the page tells how
-        many turns are missing.
+        It looks at what is in the store's search index. What that lacks, a first page puts in before it searches, for
+        up to about ``CATCH_UP_SECONDS`` and not inside a transaction; the page tells how many turns are still missing.
 
         Raises:
             NotFound: there is no session of ``session_id``.
@@ -156,6 +159,8 @@ def searched(entities: EntityStore, asked: Asked, before: Given, take: Callable[
         session_id = asked.wanted.get("session_id")
         session_pk = None if session_id is None else sessions.get_session(sql, session_id).pk
         search = Search(sql, asked.query, asked.wanted, session_pk, before)
+        if not before.index:
+            catch_up(entities, index, CATCH_UP_SECONDS)
         try:
             with index.reading() as reader:
                 return take(search, reader)
@@ -208,7 +213,7 @@ class Search:
         if reader is None or not is_of_store(sql, reader):
             return FoundHits(iter(()), before.index, before.last, pending(sql, None))
         last = before.last if before.index == reader.name else reader.last
-        return FoundHits(self._hits(reader, last), reader.name, last, pending(sql, reader.progress))
+        return FoundHits(self._hits(reader, last), reader.name, last, pending(sql, reader))
 
     def _hits(self, reader: SearchReader, last: int) -> Iterator[Weighed]:
         """Best first, each found when it is asked for."""

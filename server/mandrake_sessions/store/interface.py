@@ -255,6 +255,8 @@ class EntityStore(Protocol):
         """Does a transaction of this thread run?"""
 
     @property
+    def may_be_written(self) -> bool: ...
+    @property
     def search(self) -> SearchIndex | None:
         """The index of its texts; None where stores of this kind cannot be searched. Raises NotOpen."""
 
@@ -339,8 +341,6 @@ class Store(EntityStore, Protocol):
 
     # Health.
 
-    @property
-    def may_be_written(self) -> bool: ...
     @property
     def failure(self) -> StorageFailure | None:
         """The last failure, until a write succeeds; None where the store is not open."""

@@ -110,6 +110,9 @@ class SearchReader(Protocol):
     def parts(self, wanted: Sequence[str], within: Within) -> list[Found]:
         """Documents that may have all of these texts, of three characters or more, anywhere; latest first."""
 
+    def put_off_sessions(self, most: int) -> list[tuple[int, int]]:
+        """What ``SearchWriter.put_off`` was told, some of it."""
+
 
 class SearchWriter(SearchReader, Protocol):
     """A transaction on an index."""
@@ -133,9 +136,6 @@ class SearchWriter(SearchReader, Protocol):
 
     def put_off(self, session: int, after: int) -> None:
         """Remember that what the session holds is still to be put in, from this number on."""
-
-    def put_off_sessions(self) -> list[tuple[int, int]]:
-        """What ``put_off`` was told, some of it."""
 
     def done(self, session: int) -> None:
         """What was put off is in."""

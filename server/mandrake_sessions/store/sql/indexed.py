@@ -29,9 +29,13 @@ _CHANGES = f"""
 SELECT seq, kind, session_pk, round_pk, turn_pk FROM feed
 WHERE seq > ? AND seq <= ? AND kind <> '{ChangeKind.TURN_APPENDED.value}' ORDER BY seq
 """
+# A session may bring turns with it that have no changes of their own: a fork does.
 _CHANGED_TURNS = f"""
 SELECT count(*) FROM (
-    SELECT DISTINCT turn_pk FROM feed WHERE seq > ? AND kind <> '{ChangeKind.TURN_APPENDED.value}'
+    SELECT turn_pk FROM feed WHERE seq > ? AND kind <> '{ChangeKind.TURN_APPENDED.value}'
+    UNION
+    SELECT brought.pk FROM feed f JOIN turn brought ON brought.session_pk = f.session_pk
+    WHERE f.seq > ? AND f.kind = '{ChangeKind.SESSION_CREATED.value}'
 ) AS changed JOIN turn t ON t.pk = changed.turn_pk WHERE t.status <> '{TurnStatus.STREAMING.value}'
 """
 
@@ -48,8 +52,8 @@ def has_changes(sql: Sql, after: int) -> bool:
 
 
 def count_changed_turns(sql: Sql, after: int) -> int:
-    """Turns that have changed since and do not stream."""
-    (count,) = sql.execute(_CHANGED_TURNS, (after,)).fetchone()
+    """Turns that have changed or come since, and do not stream."""
+    (count,) = sql.execute(_CHANGED_TURNS, (after, after)).fetchone()
     return int(count)
 
 
@@ -60,6 +64,16 @@ def count_turns(sql: Sql, after: int, through: int | None = None) -> int:
     streaming = f"SELECT count(*) FROM turn WHERE pk > ?{bound} AND status = '{TurnStatus.STREAMING.value}'"
     (still,) = sql.execute(streaming, values).fetchone()
     return int(all_of_them) - int(still)
+
+
+def count_turns_of_session(sql: Sql, session_pk: int, after: int, through: int) -> int:
+    """Its turns from a number on, but for those that stream, and those that have changed after a seq."""
+    statement = (
+        "SELECT count(*) FROM turn WHERE session_pk = ? AND pk > ? AND seq <= ?"
+        f" AND status <> '{TurnStatus.STREAMING.value}'"
+    )
+    (count,) = sql.execute(statement, (session_pk, after, through)).fetchone()
+    return int(count)
 
 
 def pks_after(sql: Sql, table: str, after: int, limit: int) -> list[int]:

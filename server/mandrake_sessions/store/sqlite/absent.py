@@ -73,6 +73,7 @@ class EmptyStore:
 
     is_current = True
     is_writing = False
+    may_be_written = False
     search = EmptyIndex()
     reconnects = 0
 

@@ -72,6 +72,10 @@ class Reader:
                 break
         return found
 
+    def put_off_sessions(self, most: int) -> list[tuple[int, int]]:
+        statement = "SELECT session, after FROM put_off ORDER BY session LIMIT ?"
+        return self._sql.execute(statement, (most,)).fetchall()
+
     def _shards(self, within: Within) -> Iterator[tuple[int, int]]:
         """The shards that may have them, latest first, each with the number that its documents are below."""
         shards = self._sql.execute("SELECT pk FROM shard WHERE first < ? ORDER BY pk DESC", (within.below,)).fetchall()
@@ -177,9 +181,6 @@ class Writer(Reader):
 
     def put_off(self, session: int, after: int) -> None:
         self._sql.execute("INSERT OR REPLACE INTO put_off VALUES (?, ?)", (session, after))
-
-    def put_off_sessions(self) -> list[tuple[int, int]]:
-        return self._sql.execute("SELECT session, after FROM put_off ORDER BY session LIMIT 10").fetchall()
 
     def done(self, session: int) -> None:
         self._sql.execute("DELETE FROM put_off WHERE session = ?", (session,))

@@ -50,6 +50,7 @@ class VisitedStore:
 
     is_current = True
     is_writing = False
+    may_be_written = False
     reconnects = 0
 
     def __init__(self, path: str, connection: StoreConnection) -> None:
