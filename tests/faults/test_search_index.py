@@ -24,9 +24,10 @@ from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import StoreMoved
 from mandrake_sessions.model import TurnStatus
 from mandrake_sessions.operations.indexing import Indexer, fill_index
+from mandrake_sessions.store.sqlite.search_files import VERSION
 from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 from strict import StrictSyncClient, connected
-from wire import store_of
+from wire import clean_environment, store_of
 
 DONE = TurnStatus.COMPLETED
 SECONDS = 20.0
@@ -134,6 +135,91 @@ def test_doctor_names_a_damaged_index_and_makes_it_again(workspace: Path, damage
     assert is_in_order(workspace)
     with connected(workspace) as client:
         until_found(client, "walrus", turns)
+
+
+def a_plain_file(index: Path) -> Path:
+    index.write_text("not an index")
+    return index
+
+
+def a_link_to_nothing(index: Path) -> Path:
+    index.symlink_to(index.with_name("nothing"))
+    return index
+
+
+def a_link_to_a_directory(index: Path) -> Path:
+    index.with_name("elsewhere").mkdir()
+    index.symlink_to(index.with_name("elsewhere"))
+    return index
+
+
+def a_directory_for_a_file(index: Path) -> Path:
+    made = index / f"v{VERSION}-00000000-0000-0000-0000-000000000000.sqlite"
+    made.mkdir(parents=True, mode=0o700)
+    index.chmod(0o700)
+    return made
+
+
+def a_closed_directory(index: Path) -> Path:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everything")
+    index.mkdir(mode=0o500)
+    return index
+
+
+@pytest.mark.parametrize(
+    "obstruct", [a_plain_file, a_link_to_nothing, a_link_to_a_directory, a_directory_for_a_file, a_closed_directory]
+)
+def test_an_index_that_cannot_be_made_is_a_problem(workspace: Path, obstruct: Callable[[Path], Path]) -> None:
+    """``doctor`` says of it what ``server/health`` says. All else works."""
+    store_of(workspace).parent.mkdir(mode=0o700)
+    in_the_way = obstruct(index_of(workspace))
+    with connected(workspace) as client:
+        client.let_be("server/healthChanged")
+        say(client, "a walrus")
+        page = client.session_search(query="walrus")
+        assert (page.hits, page.pending) == ([], 1)
+        (store,) = client.server_health().stores
+        assert any("search index cannot be filled" in warning for warning in store.warnings)
+        assert client.session_list().sessions
+    for fix in ((), ("--fix",)):
+        report = json.loads(run(workspace, "doctor", "--json", *fix, code=1).out)
+        (found,) = [found for found in report["findings"] if found["check"] == "search"]
+        assert found["level"] == "problem"
+        assert str(in_the_way) in found["text"]
+        assert [done["done"] for done in report["repairs"]] == [False] * len(fix)
+    if in_the_way.is_dir() and not in_the_way.is_symlink():
+        in_the_way.rmdir()
+    else:
+        in_the_way.unlink()
+    assert [done["done"] for done in json.loads(run(workspace, "doctor", "--fix", "--json").out)["repairs"]] == [True]
+    with connected(workspace) as client:
+        assert len(client.session_search(query="walrus").hits) == 1
+
+
+def test_a_repair_of_the_index_that_fails_is_no_success(workspace: Path) -> None:
+    """A file of the index may not grow, as on a full disk, which no check foresees."""
+    with SessionManager(store_of(workspace)) as manager:
+        response = manager.create_round(manager.create_session().id, content="?").response.id
+        for number in range(300):
+            manager.create_turn(response, content=f"walrus {number} " + f"word{number} " * 50, status=DONE)
+    limited = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "from mandrake_sessions.cli import main; sys.exit(main(['doctor', '--fix']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited],
+        cwd=workspace,
+        env=clean_environment(workspace),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.startswith("not fixed: "), done
+    assert "\nA repair failed.\n" in done.stdout
+    assert done.returncode == 1
+    assert "\nA repair failed.\n" not in run(workspace, "doctor", "--fix").out
 
 
 def test_the_index_of_another_store(workspace: Path, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from mandrake_sessions.maintenance.words import plural
 
 
 def run(options: Namespace) -> int:
-    """0: no problem is left. 1: there are problems. 2: the store cannot be checked."""
+    """0: no problem is left. 1: there are problems, or a repair failed of what no check tells. 2: the store cannot be
+    checked."""
     return ended(options, lambda meant: _doctor(options, meant), failed=UNUSABLE)
 
 
@@ -45,7 +46,13 @@ def _doctor(options: Namespace, meant: Meant) -> int:
         say_json({"database": meant.database, **listed})
     else:
         _report(meant.database, found, repairs, fixed=options.fix)
-    return FAILED if _count(found, Level.PROBLEM) else DONE
+    return FAILED if _count(found, Level.PROBLEM) or _is_told_by_repairs_alone(found, repairs) else DONE
+
+
+def _is_told_by_repairs_alone(found: list[Finding], repairs: list[Repair]) -> bool:
+    """Whether a repair failed, as on a full disk, of what the checks take for in order."""
+    is_told = any(finding.cure is not None and finding.level is not Level.OK for finding in found)
+    return not is_told and not all(done.done for done in repairs)
 
 
 def _check_up(meant: Meant) -> list[Finding]:
@@ -65,7 +72,11 @@ def _report(database: str, found: list[Finding], repairs: list[Repair], *, fixed
         say(f"{finding.level:<8} {finding.check:<12} {finding.text}")
     say()
     problems, warnings = _count(found, Level.PROBLEM), _count(found, Level.WARNING)
-    if not problems and not warnings:
+    if _is_told_by_repairs_alone(found, repairs):
+        say("A repair failed.")
+        if not problems and not warnings:
+            return
+    elif not problems and not warnings:
         say("All is well.")
         return
     say(f"{plural(problems, 'problem')}, {plural(warnings, 'warning')}.")

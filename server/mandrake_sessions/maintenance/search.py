@@ -9,6 +9,8 @@ from mandrake_sessions.operations.index_state import is_of_store, pending
 from mandrake_sessions.operations.indexing import fill_index
 from mandrake_sessions.store.search import IndexLost
 from mandrake_sessions.store.sqlite.connect import StoreConnection
+from mandrake_sessions.store.sqlite.permissions import may_write
+from mandrake_sessions.store.sqlite.search_files import obstacle
 from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 from mandrake_sessions.store.sqlite.store import SqliteStore
 
@@ -17,7 +19,11 @@ FILLING_SECONDS = 10.0
 
 
 def look_at_search(connection: StoreConnection, database: str) -> Finding:
-    """What is wrong with the index. One that is missing or behind is in order: a server fills it."""
+    """What is wrong with the index. One that is missing or behind is in order, if a server can fill it. That of a store
+    that may not be written to stays as it is."""
+    if may_write(database) and (found := obstacle(database)) is not None:
+        text = f"the index cannot be filled, so what is new is not found: {found}"
+        return Finding("search", Level.PROBLEM, text, Cure.SEARCH, "a server fills it once that is mended")
     index = SqliteSearchIndex(database, is_visited=True)
     try:
         with index.reading() as reader:

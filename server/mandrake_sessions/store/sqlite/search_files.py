@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from mandrake_sessions.files import whose
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.owners import give_to_owner, make_directory
 
@@ -75,6 +76,24 @@ def search_files(database: str) -> list[str]:
         return [str(directory / name) for name in sorted(os.listdir(directory))]  # noqa: PTH208
     except OSError:
         return []
+
+
+def obstacle(database: str) -> str | None:
+    """What keeps this user from filling the index, and what to do; None where nothing does, as far as can be seen."""
+    directory, file = directory_of(database), current_file(database)
+    if not os.path.lexists(directory):
+        return None
+    if not directory.is_dir() or (directory.is_symlink() and file is None):
+        return f"{directory} is not a directory; move it away"
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        return f"{directory} may not be written to ({whose(str(directory))}); delete it, or change its owner or mode"
+    if file is None:
+        return None
+    if not file.is_file():
+        return f"{file} is not a file; move it away"
+    return (
+        None if os.access(file, os.R_OK | os.W_OK) else f"{file} may not be written to ({whose(str(file))}); delete it"
+    )
 
 
 def is_in_place(path: Path, seen: os.stat_result) -> bool:
