@@ -157,3 +157,20 @@ def test_a_turn_of_64_mib_takes_little_memory(workspace: Path, form: str, redact
         assert turn["content"] == LINE * text.count("é")
     peak = next(line for line in done.stdout.decode().splitlines() if line.startswith("VmHWM"))
     assert int(peak.split()[1]) < 400 * 1024
+
+
+@pytest.mark.parametrize("form", ["markdown", "atif"])
+def test_an_export_says_that_the_detector_was_missing(workspace: Path, tmp_path: Path, form: str) -> None:
+    fill(workspace)
+    (tmp_path / "kingfisher_sdk.py").write_text("raise ImportError('it is not installed')\n")
+    told = run(workspace, "export", SESSION, "--format", form, PYTHONPATH=str(tmp_path))
+    assert TOKEN not in told.out
+    assert told.err.splitlines()[1:] == [
+        "warning: redacted without kingfisher-secret-scanner, so fewer kinds of secrets were found"
+    ]
+    assert ("*Redacted without kingfisher-secret-scanner" in told.out) is (form == "markdown")
+    for told in (
+        run(workspace, "export", SESSION, "--format", form),
+        run(workspace, "export", SESSION, "--format", form, "--no-redact", PYTHONPATH=str(tmp_path)),
+    ):
+        assert "without kingfisher" not in told.out + told.err

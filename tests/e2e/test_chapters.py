@@ -55,21 +55,25 @@ def _highest(wire: Wire, about: str, name: str) -> int:
     return int(max(turn["seq"] for each in rounds for turn in each["response"]["turns"]))
 
 
-def _hears_up_to(wire: Wire, method: str, seq: int) -> None:
-    wire.wait_for(lambda message: message.get("method") == method and message["params"]["seq"] >= seq)
+def _hears_up_to(wire: Wire, subscription: str, seq: int) -> None:
+    def is_there(message: Any) -> bool:
+        told = message.get("params", {})
+        return bool(told.get("subscriptionId") == subscription and told["seq"] >= seq)
+
+    wire.wait_for(is_there)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_client_sees_that_it_has_caught_up(wire: Wire, seed: int) -> None:
     ids = _changed(wire, random.Random(seed))
     for about, name in ids.items():
-        wire.request("turn/subscribe", **{about: name}, since=0)
-        _hears_up_to(wire, "turn/updated", _highest(wire, about, name))
+        following = wire.request("turn/subscribe", **{about: name}, since=0)["subscriptionId"]
+        _hears_up_to(wire, following, _highest(wire, about, name))
     for which in ({"sessionId": ids["sessionId"]}, {}):
-        wire.request("session/subscribe", **which, since=0)
+        following = wire.request("session/subscribe", **which, since=0)["subscriptionId"]
         latest = wire.request("session/list", limit=1, archived=None)["sessions"][0]
         found = wire.request("session/get", **which) if which else latest
-        _hears_up_to(wire, "session/updated", found["seq"])
+        _hears_up_to(wire, following, found["seq"])
     wire.let_be("turn/updated")
     wire.let_be("session/updated")
 

@@ -10,7 +10,7 @@ import jsonschema
 
 from mandrake_sessions import SessionManager
 from mandrake_sessions.exports import export_session
-from mandrake_sessions.model import Origin, TurnStatus
+from mandrake_sessions.model import Origin, ResponseStatus, TurnStatus
 
 
 def _object(required: dict[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
@@ -125,6 +125,27 @@ def test_a_conversation(manager: SessionManager) -> None:
     assert (final["total_prompt_tokens"], final["total_cost_usd"], final["total_steps"]) == (9, 0.25, 5)
     assert final["extra"] == {"thoughtTokens": 4, "cacheWriteTokens": 0, "costs": {"EUR": 0.5}}
     assert found["extra"]["externalId"] == "x-1"
+
+
+def test_times_have_one_form(manager: SessionManager) -> None:
+    session = manager.create_session(created_at=1, metadata={"createdAt": 5}).id
+    made = manager.create_round(session, content="?", created_at=1000)
+    calls: list[Any] = [{"id": "1", "start_time": 1500, "end_time": 1600}]
+    manager.create_turn(made.response.id, tool_calls=calls, stream_start_time=1500, status=TurnStatus.COMPLETED)
+    manager.update_response(made.response.id, status=ResponseStatus.COMPLETED, end_time=2000)
+    manager.update_session(session, archived=True)
+    found = trajectory(manager, session)
+    asked, said = found["steps"]
+    (call,) = said["tool_calls"]
+    about = [found["extra"], asked["extra"]["round"]["response"], said["extra"]["turn"], call["extra"]]
+    times = [{name: text for name, text in each.items() if name.endswith(("At", "Time"))} for each in about]
+    assert [sorted(each) for each in times] == [
+        ["activeAt", "archivedAt", "createdAt", "updatedAt"], ["endTime"], ["endTime"], ["endTime", "startTime"]
+    ]  # fmt: skip
+    for text in (text for each in times for text in each.values()):
+        assert datetime.fromisoformat(text).tzinfo is not None
+    assert times[3] == {"startTime": "1970-01-01T00:00:01.500Z", "endTime": "1970-01-01T00:00:01.600Z"}
+    assert found["extra"]["metadata"] == {"createdAt": 5}
 
 
 def test_usage_of_a_response_counts_in_place_of_its_turns(manager: SessionManager) -> None:

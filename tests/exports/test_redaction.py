@@ -53,6 +53,17 @@ PRIVATE = {
     "windows": ("C:\\Users\\Carol Smith\\x and d:/Users/dave", "Carol"),
     "wsl": ("/mnt/c/Users/erin/x", "erin"),
     "project": ("~/.claude/projects/-home-frank-src/x.jsonl", "frank"),
+    "project of a home": ("~/.claude/projects/-home-grace/x.jsonl", "grace"),
+    "project alone": ("$ ls projects\n-home-heidi-src\n", "heidi"),
+    "project of a mac": ('"-Users-ivan-src"', "ivan"),
+    "project of windows": ("C--Users-judy-src", "judy"),
+    "encoded": ("vscode://open?path=%2Fhome%2Fkarl%2Fsrc", "karl"),
+    "encoded in lower case": ("file%3a%2f%2f%2fhome%2fkarl%2fsrc", "karl"),
+    "encoded drive": ("x=c%3A%5CUsers%5Cleo%5Csrc", "leo"),
+    "address of a drive": ("file:///c%3A/Users/mia/src", "mia"),
+    "share of wsl": ("\\\\wsl$\\Ubuntu\\home\\nina\\src", "nina"),
+    "share of wsl, short": ("\\\\wsl$\\home\\nina", "nina"),
+    "host of wsl": ("//wsl.localhost/Debian/home/olaf/src", "olaf"),
 }
 PLAIN = [
     "git show 9fceb02d0ae598e95dc970b74767f19372d61af8",
@@ -66,6 +77,8 @@ PLAIN = [
     "src/home/page.tsx https://example.com/home/about /Users/Shared/x /home/$USER",
     "The secret: never give up. The password is easy.",
     "/rooted /home",
+    "--home-dir x, -home-dir, my-home-page-one, a -Users-only b",
+    "%2Fsrc%2Fhome%2Fpage and C%3A%5CUsers%5CPublic%5Cx",
 ]
 
 
@@ -111,6 +124,9 @@ def test_values_by_their_names() -> None:
 def test_this_users_own_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/srv/people/grace")
     assert Redactor().text("/srv/people/grace/x /srv/people/graceful") == "~/x /srv/people/graceful"
+    assert Redactor().text("a=%2Fsrv%2Fpeople%2Fgrace%2Fx -srv-people-grace-x -srv-people-graceful") == (
+        "a=~%2Fx ~-x -srv-people-graceful"
+    )
     monkeypatch.setenv("HOME", "/")
     assert Redactor().text("/srv/people/grace") == "/srv/people/grace"
 
@@ -156,6 +172,9 @@ HOSTILE = {
     "values": "password='a1",
     "homes": "/home/a/",
     "users": "C:\\Users\\",
+    "encoded homes": "%2Fhome%2Fa",
+    "projects": "-home-a",
+    "shares": "\\\\wsl$\\",
     "found": "AKIAZ7QK3MXT5VBN2RWD ",
     "bearer": "bearer ",
     "by the detector": "glsa_" + "Ab3" * 11 + "_0123abcd ",

@@ -18,6 +18,7 @@ from mandrake_sessions.maintenance import require_file
 from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.operations.sessions import UNSET
+from mandrake_sessions.redaction import detector
 
 
 def run(options: Namespace) -> int:
@@ -33,6 +34,8 @@ def _export(options: Namespace, meant: Meant) -> int:
         write(made.parts)
     if made.redacts:
         sys.stderr.write(f"secrets and home directories that were replaced: {made.replaced}\n")
+        if detector.was_missing():
+            sys.stderr.write(f"warning: redacted without {detector.PACKAGE}, so fewer kinds of secrets were found\n")
     return DONE
 
 

@@ -52,7 +52,7 @@ class _Trajectory:
         yield "steps", Rows(map(Fields, self._all_steps()))
         yield "notes", _NOTE + (_EMPTY if self._is_empty else "")
         yield "final_metrics", self._final_metrics()
-        about = _said(wire_fields(session, Session, *_NOT_IN_EXTRA))
+        about = _said(_in_iso(wire_fields(session, Session, *_NOT_IN_EXTRA)))
         yield "extra", self._cleaner.json(about) | {"redacted": self._cleaner.count}
 
     # ---- steps
@@ -81,7 +81,7 @@ class _Trajectory:
         self._totals.join(totals)
 
     def _about_round(self, each: HistoryRound) -> dict[str, Any]:
-        response = _said(wire_fields(each.response, Response, "round_id", "created_at", "updated_at"))
+        response = _said(_in_iso(wire_fields(each.response, Response, "round_id", "created_at", "updated_at")))
         blocks = each.request.blocks
         about = {"id": each.id, "origin": each.origin.value, "blocks": blocks, "metadata": each.metadata or None}
         return _said(about | {"copiedFromId": each.copied_from_id, "response": response})
@@ -148,7 +148,7 @@ class _Trajectory:
     def _calls(self, first: ToolCall, others: Iterable[ToolCall]) -> Iterator[dict[str, Any]]:
         for call in chain((first,), others):
             given = {} if call.arguments is None else call.arguments
-            about = _said(wire_fields(call, ToolCall, "id", "arguments", "response", "content"))
+            about = _said(_in_iso(wire_fields(call, ToolCall, "id", "arguments", "response", "content")))
             yield self._cleaner.json(
                 {
                     "tool_call_id": call.id,
@@ -204,6 +204,11 @@ def _metrics(turn: Turn) -> dict[str, Any]:
         or None,
     }
     return _said(said)
+
+
+def _in_iso(fields: dict[str, Any]) -> dict[str, Any]:
+    """An entity's fields with its times as those of steps."""
+    return {name: iso(value) if name.endswith(("At", "Time")) else value for name, value in fields.items()}
 
 
 def _said(fields: dict[str, Any]) -> dict[str, Any]:

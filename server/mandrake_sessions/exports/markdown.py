@@ -12,7 +12,7 @@ from mandrake_sessions.exports.times import for_people
 from mandrake_sessions.exports.totals import Totals
 from mandrake_sessions.json_codec import JsonEncoder
 from mandrake_sessions.model import HistoryRound, Origin, ResponseStatus, Session, ToolCall, Turn, TurnStatus
-from mandrake_sessions.redaction import AsItIs, Cleaner
+from mandrake_sessions.redaction import AsItIs, Cleaner, detector
 
 # JSON of more characters stays on one line: laying it out takes long, and nobody reads it.
 _LAID_OUT = 64 * 1024
@@ -51,6 +51,8 @@ class _Document:
         if not isinstance(self._cleaner, AsItIs):
             count = self._cleaner.count
             yield f"\n---\n\n*Secrets and home directories that were replaced: {count}*\n"
+            if detector.was_missing():
+                yield f"\n*Redacted without {detector.PACKAGE}, so fewer kinds of secrets were found.*\n"
 
     def _head(self, session: Session) -> Iterator[str]:
         clean = self._cleaner.text

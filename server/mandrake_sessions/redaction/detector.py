@@ -18,6 +18,7 @@ from mandrake_sessions.stopping import check_wanted
 
 logger = logging.getLogger(__name__)
 
+PACKAGE = "kingfisher-secret-scanner"
 # Nothing that is shorter is a secret by its form.
 MIN_LENGTH = 12
 _LOOK_SECONDS = 0.05
@@ -40,6 +41,9 @@ class _Loading:
                 check_wanted()
         return self._scanner
 
+    def is_missing(self) -> bool:
+        return self._done.is_set() and self._scanner is None
+
     def _start(self) -> None:
         with self._lock:
             if not self._started:
@@ -53,8 +57,7 @@ class _Loading:
             self._scanner = Scanner()
         except Exception as error:
             logger.warning(
-                "kingfisher-secret-scanner cannot be used (%s): exports are redacted by this program's own rules alone",
-                error,
+                "%s cannot be used (%s): exports are redacted by this program's own rules alone", PACKAGE, error
             )
         finally:
             self._done.set()
@@ -66,6 +69,11 @@ _loading = _Loading()
 def is_there() -> bool:
     """Whether the detector can be used. Loads it."""
     return _loading.scanner() is not None
+
+
+def was_missing() -> bool:
+    """Whether it was wanted and could not be used, so that texts were looked at without it."""
+    return _loading.is_missing()
 
 
 def find_secrets(text: str) -> Iterator[Span]:
