@@ -17,6 +17,7 @@ from attrs import frozen
 
 from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.limits import MAX_LIMIT
+from mandrake_sessions.quoting import shown
 from mandrake_sessions.store.sql.values import is_uuid
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ PAGE_BYTES = 8 * 1024 * 1024
 def check_limit(limit: Any) -> int:
     """Raises InvalidValue."""
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
-        raise InvalidValue("limit", f"must be an integer from 1 to {MAX_LIMIT}, not {limit!r}")
+        raise InvalidValue("limit", f"must be an integer from 1 to {MAX_LIMIT}, not {shown(limit)}")
     return limit
 
 
@@ -134,5 +135,9 @@ def _digest(list_name: str, key: Any) -> str:
 
 
 def not_of_this_list(cursor: object) -> InvalidValue:
-    shown = ascii(cursor)[:60]
-    return InvalidValue("cursor", f"{shown} is not a cursor of this list; begin again without one")
+    """It is damaged, or was given for a list of other params."""
+    return InvalidValue(
+        "cursor",
+        f"{shown(cursor, 40)} is not a cursor of this list. Send all params as they were in the call that gave it"
+        " (filters, order, query, store), or begin again without a cursor",
+    )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
 # Characters of a quoted value.
 MAX_QUOTED: Final = 200
+# Of one that breaks a rule, and of one that is of another type: there a text may be anything, a secret too.
+MAX_SHOWN: Final = 80
+_MAX_OF_OTHER_TYPE: Final = 24
+# An integer below it is shown.
+_LONG = 10**40
 # What turns the direction of the text, so that it reads as another.
 _DIRECTIONS = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 # What some reader takes for the end of a line, or a terminal for a command; and what no encoding has.
@@ -25,6 +30,34 @@ def shorten(value: str, limit: int = MAX_QUOTED) -> str:
         return value
     half = (limit - 3) // 2
     return f"{value[: limit - 3 - half]}...{value[-half:]}"
+
+
+def shown(value: Any, limit: int = MAX_SHOWN) -> str:
+    """A value that breaks a rule, in JSON's words: a text or a number in short, of the rest what it is. ``limit``:
+    characters of a text, with its escapes."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return _quoted(str(value), limit)
+    if isinstance(value, int):
+        return str(value) if abs(value) < _LONG else "a number of many digits"
+    for kind, word in ((float, repr(value)), (list | tuple, "an array"), (Mapping, "an object")):
+        if isinstance(value, kind):
+            return word
+    return type(value).__name__
+
+
+def must_be(wanted: str, value: Any) -> str:
+    """What is wrong with a value of another type than the one that is wanted."""
+    return f"must be {wanted}, not {shown(value, _MAX_OF_OTHER_TYPE)}"
+
+
+def _quoted(text: str, limit: int) -> str:
+    """In quotes. A cut never falls into an escape: of a text with many of them less is taken."""
+    taken = limit
+    while len(quoted := ascii(shorten(text, taken))) > limit + 2 and taken > 8:
+        taken //= 2
+    return quoted
 
 
 def nearest_name(name: str, known: Collection[str], *, cutoff: float) -> str | None:

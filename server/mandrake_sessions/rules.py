@@ -19,6 +19,7 @@ from mandrake_sessions.errors import InvalidValue, TooLarge
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.limits import MAX_METADATA_BYTES, MAX_TEXT_BYTES
 from mandrake_sessions.model import Origin, Relation, ResponseStatus, SearchRole, ToolCallStatus, TurnStatus
+from mandrake_sessions.quoting import must_be, shown
 from mandrake_sessions.store.sql.values import COST_UNITS, MAX_COST, byte_length, encode_json
 from mandrake_sessions.timezones import UnknownTimezone, check_timezone
 
@@ -52,7 +53,7 @@ def checked(rules: Mapping[str, Rule], values: Mapping[str, Any], prefix: str = 
 def text(path: str, value: Any) -> str:
     """Any Unicode text, NUL included, without lone surrogates."""
     if not isinstance(value, str):
-        raise InvalidValue(path, f"must be a string, not {_kind(value)}")
+        raise InvalidValue(path, must_be("a string", value))
     text_bytes(path, value)
     return value
 
@@ -91,22 +92,22 @@ def name(path: str, value: Any) -> str:
 def uuid(path: str, value: Any) -> str:
     """A UUID in any case, given in lower case."""
     if not isinstance(value, str) or not _UUID.fullmatch(value):
-        raise InvalidValue(path, f"must be a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057, not {_shown(value)}")
+        raise InvalidValue(path, f"must be a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057, not {shown(value)}")
     return value.lower()
 
 
 def boolean(path: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise InvalidValue(path, f"must be true or false, not {_kind(value)}")
+        raise InvalidValue(path, must_be("true or false", value))
     return value
 
 
 def count(path: str, value: Any) -> int:
     """A whole number from 0, as large as SQLite can hold."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidValue(path, f"must be an integer, not {_kind(value)}")
+        raise InvalidValue(path, must_be("an integer", value))
     if not 0 <= value <= MAX_COUNT:
-        raise InvalidValue(path, f"must be from 0 to 2^63-1, not {_shown(value)}")
+        raise InvalidValue(path, f"must be from 0 to 2^63-1, not {shown(value)}")
     return value
 
 
@@ -121,9 +122,9 @@ def moment(path: str, value: Any) -> int:
 def cost(path: str, value: Any) -> int:
     """A number from 0 and below 10^6, as an integer of 10^-9: what is finer is rounded half to even."""
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise InvalidValue(path, f"must be a number, not {_kind(value)}")
+        raise InvalidValue(path, must_be("a number", value))
     if not 0 <= value < COST_BOUND:
-        raise InvalidValue(path, f"must be a number from 0 and below {COST_BOUND}, not {_shown(value)}")
+        raise InvalidValue(path, f"must be a number from 0 and below {COST_BOUND}, not {shown(value)}")
     if value == 0:
         return 0
     # The shortest decimal number that means this double is what the caller wrote.
@@ -134,7 +135,7 @@ def cost(path: str, value: Any) -> int:
 def currency(path: str, value: Any) -> str:
     """A code of ISO 4217."""
     if not isinstance(value, str) or value not in CURRENCIES:
-        raise InvalidValue(path, f"must be a currency of ISO 4217 such as USD or EUR, not {_shown(value)}")
+        raise InvalidValue(path, f"must be a currency of ISO 4217 such as USD or EUR, not {shown(value)}")
     return value
 
 
@@ -143,13 +144,13 @@ def timezone(path: str, value: Any) -> str:
     try:
         return check_timezone(text(path, value))
     except UnknownTimezone as error:
-        raise InvalidValue(path, f"there is no time zone {_shown(value)}; {error}") from None
+        raise InvalidValue(path, f"there is no time zone {shown(value)}; {error}") from None
 
 
 def directory(path: str, value: Any) -> str:
     """An absolute path of a directory, on any system; whether it exists is not asked."""
     if not _ABSOLUTE.match(text(path, value)):
-        raise InvalidValue(path, f"must be an absolute path such as /home/user/project, not {_shown(value)}")
+        raise InvalidValue(path, f"must be an absolute path such as /home/user/project, not {shown(value)}")
     return str(value)
 
 
@@ -159,7 +160,7 @@ def one_of(words: type[StrEnum]) -> Rule:
             return words(value).value
         except ValueError:
             known = ", ".join(words)
-            raise InvalidValue(path, f"must be one of {known}, not {_shown(value)}") from None
+            raise InvalidValue(path, f"must be one of {known}, not {shown(value)}") from None
 
     return rule
 
@@ -190,7 +191,7 @@ def json_value(path: str, value: Any) -> str:
 
 def json_object(path: str, value: Any) -> str:
     if not isinstance(value, dict):
-        raise InvalidValue(path, f"must be an object, not {_kind(value)}")
+        raise InvalidValue(path, must_be("an object", value))
     return encode_json(path, value)
 
 
@@ -204,26 +205,26 @@ def metadata(path: str, value: Any) -> str:
 
 def json_array(path: str, value: Any) -> str:
     if not isinstance(value, list):
-        raise InvalidValue(path, f"must be an array, not {_kind(value)}")
+        raise InvalidValue(path, must_be("an array", value))
     return encode_json(path, value)
 
 
 def tool_calls(path: str, value: Any) -> list[dict[str, Any]]:
     """A list of tool calls, each under an id of its own."""
     if not isinstance(value, list):
-        raise InvalidValue(path, f"must be an array, not {_kind(value)}")
+        raise InvalidValue(path, must_be("an array", value))
     calls = [tool_call(f"{path}[{position}]", call) for position, call in enumerate(value)]
     seen: set[str] = set()
     for position, call in enumerate(calls):
         if call["id"] in seen:
-            raise InvalidValue(f"{path}[{position}].id", f"{_shown(call['id'])} stands twice in this turn")
+            raise InvalidValue(f"{path}[{position}].id", f"{shown(call['id'])} stands twice in this turn")
         seen.add(call["id"])
     return calls
 
 
 def tool_call(path: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise InvalidValue(path, f"must be an object, not {_kind(value)}")
+        raise InvalidValue(path, must_be("an object", value))
     call = checked(TOOL_CALL, value, f"{path}.")
     if "id" not in call:
         raise InvalidValue(f"{path}.id", "is missing")
@@ -233,27 +234,8 @@ def tool_call(path: str, value: Any) -> dict[str, Any]:
 def usage(path: str, value: Any) -> dict[str, Any]:
     """What an agent said of a response, each field of it as it is stored; one that is left out is None."""
     if not isinstance(value, Mapping):
-        raise InvalidValue(path, f"must be an object, not {_kind(value)}")
+        raise InvalidValue(path, must_be("an object", value))
     return dict.fromkeys(USAGE) | checked(USAGE, value, f"{path}.")
-
-
-def _kind(value: Any) -> str:
-    """What a value is, in JSON's words."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    for kind, word in ((str, "a string"), (int | float, "a number"), (list | tuple, "an array"), (dict, "an object")):
-        if isinstance(value, kind):
-            return word
-    return type(value).__name__
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        shown = ascii(value) if isinstance(value, str) or abs(value) < 10**40 else "a number of many digits"
-        return shown if len(shown) <= 80 else shown[:77] + "..."
-    return _kind(value)
 
 
 SESSION: Mapping[str, Rule] = {

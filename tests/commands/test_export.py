@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +20,7 @@ from exported import exact, read_back
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import TurnStatus
 from mandrake_sessions.protocol.converter import unstructure
-from wire import SERVER, clean_environment
+from wire import SERVER, clean_environment, serving
 
 MIB = 1024 * 1024
 TOKEN = "ghp_oHwLMeaZqo9DZDNjN1GTPdVKsb1DS2S5yXB6"
@@ -46,6 +49,31 @@ def test_json_lines_on_stdout_give_back_everything(workspace: Path) -> None:
     found = read_back(told.out.splitlines())
     assert exact({"session": found["session"], "rounds": found["rounds"]}) == exact(whole)
     assert told.err == ""
+
+
+@pytest.mark.parametrize("redact", [None, True, False])
+def test_the_command_for_a_session_that_is_too_large_works_anywhere(
+    workspace: Path, tmp_path: Path, redact: bool | None
+) -> None:
+    """The server names it; here it is of the user's own store, and runs in a directory without a store."""
+    directory = tmp_path / "else where"
+    directory.mkdir()
+    params: Any = {"format": "jsonl", "scope": "system"} | ({} if redact is None else {"redact": redact})
+    with serving(workspace) as wire:
+        session = wire.request("session/create", scope="system", title="Large")["id"]
+        wire.request("round/create", scope="system", sessionId=session, content=TOKEN + "x " * 4 * MIB)
+        error = wire.error("session/export", sessionId=session, **params)
+    assert error["data"]["kind"] == "tooLarge"
+    for text in (error["message"], error["data"]["reason"]):
+        found = re.search("`(mandrake-sessions export [^`]+)`", text)
+        assert found, text
+        program, *words = shlex.split(found[1])
+        told = subprocess.run([*SERVER, *words], cwd=directory, env=clean_environment(workspace), check=True)
+        assert (program, told.returncode) == ("mandrake-sessions", 0)
+        made = (directory / "FILE").read_text()
+        assert '"Large"' in made
+        assert (TOKEN in made) is not bool(redact)
+        (directory / "FILE").unlink()
 
 
 @pytest.mark.parametrize("name", [SESSION, SESSION.upper(), "0a00", "ext-1"])

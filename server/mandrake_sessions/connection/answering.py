@@ -32,7 +32,7 @@ def access_of(call: Call) -> Access:
 
 def answer(call: Call, manager: Conversations, beginning: NewSubscription) -> Encoded:
     """The encoded answer; ``beginning``: for what the call subscribes to. Raises what the handler raises."""
-    return answer_in(call, StoreContext(store_name(call.params), manager, beginning))
+    return answer_in(call, StoreContext(store_name(call.params, method_of(call)), manager, beginning))
 
 
 def answer_in(call: Call, context: Any) -> Encoded:

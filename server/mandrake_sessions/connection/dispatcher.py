@@ -129,7 +129,7 @@ class Dispatcher:
     def _place(self, call: Call) -> StorePlace | None:
         """The place of the store that a call is about; None for one that ``asks_others``."""
         if method_of(call).access is not Access.STORES:
-            name = store_name(call.params)
+            name = store_name(call.params, method_of(call))
             if not name.is_any:
                 return self._stores.places.place(name)
             check_reach(method_of(call), name)

@@ -13,6 +13,7 @@ from typing import Any
 
 from mandrake_sessions.protocol.errors import InvalidParams
 from mandrake_sessions.protocol.methods import METHODS, NOTIFICATIONS, PROTOCOL_VERSION
+from mandrake_sessions.quoting import must_be
 from mandrake_sessions.version import __version__
 from mandrake_sessions.workspaces import PathUnknown, absolute
 
@@ -33,7 +34,7 @@ def check_initialize(params: dict[str, Any]) -> None:
     """Raises InvalidParams."""
     capabilities = params.get("capabilities")
     if not isinstance(capabilities, dict):
-        raise InvalidParams("capabilities", "must be an object; {} will do")
+        raise InvalidParams("capabilities", f"{must_be('an object', capabilities)}; {{}} will do")
     for section in _SECTIONS:
         # Languages without a type for empty objects send an empty array.
         _check(capabilities, section, (dict, list), "an object", "capabilities.")
@@ -43,7 +44,7 @@ def check_initialize(params: dict[str, Any]) -> None:
         raise InvalidParams("clientInfo.name", "is missing")
     process_id = params.get("processId")
     if process_id is not None and (not isinstance(process_id, int) or not 0 <= process_id < 2**31):
-        raise InvalidParams("processId", "must be the id of a process or null")
+        raise InvalidParams("processId", must_be("the id of a process or null", process_id))
     check_folders(params.get("workspaceFolders") or [], "workspaceFolders")
     _check(_general(capabilities), "positionEncodings", list, "an array", "capabilities.general.")
 
@@ -51,10 +52,10 @@ def check_initialize(params: dict[str, Any]) -> None:
 def check_folders(folders: Any, path: str) -> None:
     """Raises InvalidParams unless it is an array of LSP's ``WorkspaceFolder``, or an empty object in its place."""
     if not isinstance(folders, list) and folders != {}:
-        raise InvalidParams(path, "must be an array")
+        raise InvalidParams(path, must_be("an array", folders))
     for number, folder in enumerate(folders):
         if not isinstance(folder, dict):
-            raise InvalidParams(f"{path}[{number}]", "must be an object")
+            raise InvalidParams(f"{path}[{number}]", must_be("an object", folder))
         for name in ("uri", "name"):
             if name not in folder:
                 raise InvalidParams(f"{path}[{number}].{name}", "is missing")
@@ -114,4 +115,4 @@ def _general(capabilities: dict[str, Any]) -> dict[str, Any]:
 def _check(given: dict[str, Any], name: str, kinds: type | tuple[type, ...], word: str, before: str = "") -> None:
     """Raises InvalidParams where the field is there and of another type."""
     if given.get(name) is not None and not isinstance(given[name], kinds):
-        raise InvalidParams(before + name, f"must be {word} or null")
+        raise InvalidParams(before + name, must_be(f"{word} or null", given[name]))

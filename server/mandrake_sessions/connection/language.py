@@ -24,7 +24,7 @@ from mandrake_sessions.connection.language_server import LanguageServer
 from mandrake_sessions.connection.trace import LEVELS, Trace
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.errors import InvalidParams, did_you_mean, out_of_turn
-from mandrake_sessions.quoting import shorten
+from mandrake_sessions.quoting import must_be, shorten
 from mandrake_sessions.settings import BadSetting, Settings, option_names, unknown_options, with_options
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.outbound import Outbound
@@ -189,7 +189,7 @@ class LanguageClient:
 
     def _change_folders(self, event: Any) -> None:
         if not isinstance(event, dict):
-            raise InvalidParams("event", "must be an object")
+            raise InvalidParams("event", must_be("an object", event))
         for name in ("added", "removed"):
             check_folders(event.get(name), f"event.{name}")
         stores = self._server.stores
@@ -226,7 +226,7 @@ def _no_command(params: Any) -> InvalidParams:
         return InvalidParams("", "must be an object")
     command = params.get("command")
     if not isinstance(command, str):
-        return InvalidParams("command", "must be the name of a command")
+        return InvalidParams("command", must_be("the name of a command", command))
     return InvalidParams(
         "command", f"there is no command {shorten(command)!r}, and no other: send the method itself as a request"
     )

@@ -68,7 +68,8 @@ class OtherStores:
 
     def place_of(self, call: Call) -> StorePlace | None:
         """The place of the store that the call names by its id, where that is open here."""
-        wanted = store_name(call.params).store_id if method_of(call).takes_store else None
+        method = method_of(call)
+        wanted = store_name(call.params, method).store_id if method.takes_store else None
         if wanted is None:
             return None
         return next((store.place for store in self._registrar.open_here() if store.store_id == wanted), None)
@@ -76,7 +77,7 @@ class OtherStores:
     def reading(self, call: Call) -> OtherRead:
         """Raises nothing: a store whose snapshot cannot be had now is visited as one that is not open."""
         method = method_of(call)
-        name = store_name(call.params) if method.takes_store else DEFAULT_STORE
+        name = store_name(call.params, method) if method.takes_store else DEFAULT_STORE
         open_here = self._registrar.open_here()
         if name.store_id is not None:
             return _ReadOfOne(call, name.store_id, open_here, self._places())

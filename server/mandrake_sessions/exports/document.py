@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from typing import get_args
 
@@ -13,6 +14,7 @@ from mandrake_sessions.exports.conversation import Conversation
 from mandrake_sessions.large_work import LARGE_BYTES, met_large
 from mandrake_sessions.model import Export, ExportFormat
 from mandrake_sessions.operations.conversations import Conversations
+from mandrake_sessions.quoting import shown
 from mandrake_sessions.redaction import AsItIs, Cleaner, Redactor
 
 # Of a document in an answer, in UTF-8.
@@ -61,7 +63,7 @@ def document(
     """
     chosen = _FORMATS.get(export_format)
     if chosen is None:
-        raise InvalidValue("format", f"must be one of {', '.join(get_args(ExportFormat))}")
+        raise InvalidValue("format", f"must be one of {', '.join(get_args(ExportFormat))}, not {shown(export_format)}")
     cleaner: Cleaner = Redactor() if (chosen.redacts if redact is None else redact) else AsItIs()
     conversation = Conversation(store, session_id)
     return Document(chosen.media_type, chosen.parts(conversation, cleaner), cleaner)
@@ -77,13 +79,24 @@ def export_session(
     for part in made.parts:
         size += len(part.encode())
         if size > MAX_BYTES:
-            raise TooLarge(
-                "session_id",
-                f"the session is more than 8 MiB as {export_format}; read it a page at a time with session/history, or"
-                f" write it to a file with `mandrake-sessions export {session_id} --format {export_format}"
-                " --output FILE`, which has no such bound",
-            )
+            with store.store.reading() as sql:
+                raise _too_large(export_format, _command(sql.path, session_id, export_format, redact))
         if size > LARGE_BYTES:
             met_large()
         kept.append(part)
     return Export("".join(kept), made.media_type, made.replaced)
+
+
+def _too_large(export_format: ExportFormat, command: str) -> TooLarge:
+    return TooLarge(
+        "session_id",
+        f"the session is more than 8 MiB as {export_format}; read it a page at a time with session/history, or write it"
+        f" to a file with `{command}`, which has no such bound",
+    )
+
+
+def _command(store: str, session_id: str, export_format: ExportFormat, redact: bool | None) -> str:
+    """What exports the same on a command line, in any directory. ``store``: its name."""
+    switch = {None: [], True: ["--redact"], False: ["--no-redact"]}[redact]
+    words = ["export", session_id, "--format", export_format, *switch, "--database", store, "--output", "FILE"]
+    return shlex.join(["mandrake-sessions", *words])

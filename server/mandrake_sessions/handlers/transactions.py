@@ -35,20 +35,21 @@ def _results(context: StoreContext, operations: list[Operation]) -> Iterator[Any
 
 
 def _run(context: StoreContext, position: int, operation: Operation) -> Any:
-    name = operation["method"]
+    name, given = operation["method"], operation.get("params", {})
+    if name in METHODS and name not in OPERATIONS:
+        raise InvalidParams(
+            f"operations[{position}].method", f"{name} is not a write, so it cannot be part of a transaction"
+        )
     try:
         if name not in METHODS:
             raise method_not_found(name, OPERATIONS)
-        if name not in OPERATIONS:
-            raise InvalidParams(
-                f"operations[{position}].method", f"{name} is not a write, so it cannot be part of a transaction"
-            )
-        given = operation.get("params", {})
-        if store_name(given) not in (DEFAULT_STORE, context.store):
-            raise InvalidParams(f"operations[{position}].params", "a transaction is in one store; name it there")
-        return carry_out(context, METHODS[name], own_params(given))
+        if store_name(given, METHODS[name]) in (DEFAULT_STORE, context.store):
+            return carry_out(context, METHODS[name], own_params(given))
     except Exception as error:
         raise OperationFailed(position, error) from error
+    raise InvalidParams(
+        f"operations[{position}].params", "names another store; a transaction is in one, so name it beside operations"
+    )
 
 
 handle(methods.TRANSACTION_RUN, transaction_run)

@@ -78,9 +78,13 @@ def check_same(entity: str, entity_id: str, stored: bytes | None, given: bytes |
         raise id_in_use(entity, entity_id)
 
 
-def id_in_use(entity: str, entity_id: str) -> Conflict:
+def id_in_use(entity: str, entity_id: str, named: str = "id") -> Conflict:
+    """``named``: the field that gave the id."""
     return Conflict(
         "idInUse",
-        f"there is another {entity} {entity_id!r}, made with other params; leave id out to get a new one",
+        lambda words: (
+            f"there is another {entity} {entity_id!r}, made with other params; "
+            f"leave {words.field(named)} out to get a new one"
+        ),
         actual=entity_id,
     )

@@ -13,6 +13,7 @@ from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.model import History, HistoryResponse, HistoryRound, Order
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_index, encode_index, take_page
+from mandrake_sessions.quoting import shown
 from mandrake_sessions.store.interface import Sql
 from mandrake_sessions.store.sql import changes, rounds, sessions, turns
 from mandrake_sessions.store.sql.rounds import RoundRow
@@ -46,7 +47,7 @@ class HistoryOperations(Operations):
         round is. Raises NotFound.
         """
         if order not in ("asc", "desc"):
-            raise InvalidValue("order", f"must be asc or desc, not {order!r}")
+            raise InvalidValue("order", f"must be asc or desc, not {shown(order)}")
         session_id = rules.uuid("session_id", session_id)
         after = decode_index(cursor, "history", [session_id, order])
         limit = check_limit(limit)
@@ -56,13 +57,13 @@ class HistoryOperations(Operations):
             weighed = _weighed(sql, found, text=include_text, raw=include_raw)
             page, more = take_page(weighed, lambda entry: entry[1], limit)
             seq, store_id = last_seq(sql), changes.store_id(sql)
-            shown: Any = self._while_asked(self._rounds(sql, page, text=include_text, raw=include_raw, lazily=lazily))
+            given: Any = self._while_asked(self._rounds(sql, page, text=include_text, raw=include_raw, lazily=lazily))
             if not lazily:
-                shown = list(shown)
+                given = list(given)
         position = page[-1][0].index if more else 0
         return History(
             session.session,
-            shown,
+            given,
             encode_index("history", [session_id, order], position) if more else None,
             seq,
             store_id,

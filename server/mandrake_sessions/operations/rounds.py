@@ -170,7 +170,7 @@ def _end_time(why: str) -> Conflict:
 def _check_ids_are_free(tx: Transaction, columns: Mapping[str, Any]) -> None:
     for part, name in ((Part.REQUEST, "request_id"), (Part.RESPONSE, "response_id")):
         if name in columns and rounds.id_in_use(tx.sql, part, columns[name]):
-            raise id_in_use(part, columns[name])
+            raise id_in_use(part, columns[name], name)
 
 
 def _change_part(

@@ -10,12 +10,12 @@ from typing import Any, Final, Literal, Unpack
 from attrs import astuple
 
 from mandrake_sessions import rules
-from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
+from mandrake_sessions.errors import Conflict, InvalidValue, NotFound, Words
 from mandrake_sessions.fields import NewSession, SessionsWanted, SessionUpdate
 from mandrake_sessions.model import ChangeKind, Counts, Deleted, Session, SessionPage, SessionState, Sort
 from mandrake_sessions.operations.base import Operations, check_same, create_hash
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_cursor, encode_cursor, take_page
-from mandrake_sessions.quoting import shorten
+from mandrake_sessions.quoting import shorten, shown
 from mandrake_sessions.store.interface import Sql, Transaction
 from mandrake_sessions.store.sql import changes, session_lists, sessions, turns
 from mandrake_sessions.store.sql.seq import last_seq
@@ -66,11 +66,9 @@ class SessionOperations(Operations):
             Conflict: ``ambiguous``: several agents have the ``external_id``, and ``agent`` is not given.
         """
         if (session_id is None) == (external_id is None):
-            raise InvalidValue(
-                "", lambda words: f"give either {words.field('session_id')} or {words.field('external_id')}, not both"
-            )
+            raise _name_one(has_both=session_id is not None, has_agent=agent is not UNSET)
         if session_id is not None and agent is not UNSET:
-            raise InvalidValue("agent", "goes with an external id, and not with the session's own id")
+            raise InvalidValue("agent", _agent_without_external_id)
         with self._read() as sql:
             if session_id is not None:
                 return sessions.get_session(sql, rules.uuid("session_id", session_id)).session
@@ -182,10 +180,25 @@ def touch_session(tx: Transaction, pk: int, columns: dict[str, object]) -> Sessi
     return sessions.session_by_pk(tx.sql, pk).session
 
 
+def _name_one(*, has_both: bool, has_agent: bool) -> InvalidValue:
+    def wording(words: Words) -> str:
+        own, external = words.field("session_id"), words.field("external_id")
+        if has_both:
+            return f"give {own} or {external}, not both"
+        beside = f"; {words.field('agent')} alone names no session" if has_agent else ""
+        return f"give {own} or {external}{beside}"
+
+    return InvalidValue("", wording)
+
+
+def _agent_without_external_id(words: Words) -> str:
+    return f"goes with {words.field('external_id')}, not with {words.field('session_id')}; leave it out"
+
+
 def check_sort(sort: Sort) -> Sort:
     """Raises InvalidValue."""
     if sort not in ("changed", "active"):
-        raise InvalidValue("sort", f"must be changed or active, not {sort!r}")
+        raise InvalidValue("sort", f"must be changed or active, not {shown(sort)}")
     return sort
 
 

@@ -193,7 +193,7 @@ class TurnOperations(Operations):
                 _record_change(tx, stored, {}, tool_call=changed)
             found = changed or tool_calls.find_tool_call(tx.sql, stored.pk, columns["id"])
             if found is None:
-                raise NotFound("tool_call", columns["id"])
+                raise _no_tool_call(columns["id"])
             return found
 
     def delete_tool_call(self, turn_id: str, tool_call_id: str) -> ToolCallDeleted:
@@ -202,7 +202,7 @@ class TurnOperations(Operations):
         with self._write() as tx:
             stored = turns.get_turn(tx.sql, rules.uuid("turn_id", turn_id))
             if not tool_calls.delete_tool_call(tx, stored.pk, tool_call_id):
-                raise NotFound("tool_call", tool_call_id)
+                raise _no_tool_call(tool_call_id)
             seq = tx.next_seq()
             after = turns.update_turn(tx, stored, {"updated_at": tx.now}, seq)
             changes.record_tool_call_deleted(tx, seq, after, tool_call_id, turns.differences(stored, after))
@@ -380,6 +380,10 @@ def _latest_moment(turn: StoredTurn) -> int:
 def _end_time(why: Callable[[str], str]) -> Conflict:
     """``why``: the message, given the name of the field."""
     return Conflict("endTime", lambda words: why(words.field("stream_end_time")))
+
+
+def _no_tool_call(tool_call_id: str) -> NotFound:
+    return NotFound("tool_call", tool_call_id, "in this turn; it was deleted, or is in another turn")
 
 
 def _ended(stored: StoredTurn, why: str) -> Conflict:

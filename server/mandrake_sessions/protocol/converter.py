@@ -26,9 +26,12 @@ from mandrake_sessions.long_integers import LongInteger
 from mandrake_sessions.model import ResponseStatus, ToolCallStatus, Turn, TurnStatus
 from mandrake_sessions.protocol.errors import InvalidParams, did_you_mean
 from mandrake_sessions.protocol.names import camel
+from mandrake_sessions.quoting import must_be, shown
 
 # Metadata, the blocks of a request, what a tool call says.
 _CLIENT_JSON = (model.Json, model.JsonObject, list[Any] | None)
+# Ids that say what something belongs to, or what it came from.
+_OF_OTHERS = ("externalId", "parentId", "parentToolCallId", "throughRoundId", "storeId")
 _KINDS = {str: "a string", int: "an integer", bool: "true or false", float: "a number"}
 
 
@@ -109,7 +112,7 @@ def _exactly(kind: type) -> Callable[[Any, Any], Any]:
     def check(value: Any, _: Any) -> Any:
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
             is_huge = isinstance(value, LongInteger) and kind in (int, float)
-            raise TypeError("has too many digits" if is_huge else f"must be {_KINDS[kind]}")
+            raise TypeError("has too many digits" if is_huge else must_be(_KINDS[kind], value))
         return value
 
     return check
@@ -130,7 +133,7 @@ def _is_dict(kind: Any) -> bool:
 def _one_of(words: Any) -> Callable[[Any, Any], Any]:
     def check(value: Any, _: Any) -> Any:
         if not isinstance(value, str) or value not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
+            raise ValueError(f"must be one of {', '.join(words)}, not {shown(value)}")
         return value
 
     return check
@@ -138,7 +141,7 @@ def _one_of(words: Any) -> Callable[[Any, Any], Any]:
 
 def _object(value: Any, _: Any) -> Any:
     if not isinstance(value, dict):
-        raise TypeError("must be an object")
+        raise TypeError(must_be("an object", value))
     return value
 
 
@@ -149,7 +152,7 @@ def _list_hook(converter: Converter) -> Callable[[Any], Callable[[Any, Any], Any
 
         def check(value: Any, _: Any) -> Any:
             if not isinstance(value, list):
-                raise TypeError("must be an array")
+                raise TypeError(must_be("an array", value))
             return [_item(inner, entry, item, index) for index, entry in enumerate(value)]
 
         return check
@@ -183,7 +186,7 @@ def _typed_dict_hook(converter: Converter, *, detailed: bool) -> Callable[[Any],
 
         def check(value: Any, _: Any) -> Any:
             if not isinstance(value, dict):
-                raise TypeError("must be an object")
+                raise TypeError(must_be("an object", value))
             return structure(value, kind)
 
         return check
@@ -224,16 +227,40 @@ def may_be_left_out(kind: Any, field: Any) -> bool:
 def _first_fault(error: BaseException, path: str, beside: Collection[str]) -> InvalidParams:
     """The deepest first cause of a detailed error, with the path that leads to it."""
     if isinstance(error, ClassValidationError | IterableValidationError):
+        # A field that is missing may be there under a name that is unknown.
+        for each in error.exceptions:
+            if isinstance(each, ForbiddenExtraKeysError):
+                return _unknown_field(each, path, beside, _missing(error))
         cause = error.exceptions[0]
         return _first_fault(cause, path + _step(cause, path), beside)
-    if isinstance(error, ForbiddenExtraKeysError):
-        names = sorted(error.extra_fields)
-        where = f"{path}.{names[0]}" if path else names[0]
-        known = [camel(name) for name in error.cl.__annotations__] + ([] if path else list(beside))
-        return InvalidParams(where, f"unknown field{did_you_mean(camel(names[0]), known)}")
     if isinstance(error, KeyError):
         return InvalidParams(path, "is missing")
     return InvalidParams(path, str(error))
+
+
+def _missing(error: BaseExceptionGroup[Exception]) -> list[str]:
+    """The fields that have to be there and are not."""
+    return [_step(each, "") for each in error.exceptions if isinstance(each, KeyError)]
+
+
+def _unknown_field(
+    error: ForbiddenExtraKeysError, path: str, beside: Collection[str], missing: list[str]
+) -> InvalidParams:
+    """It comes before a field that is missing, which may have been meant by it."""
+    name = min(error.extra_fields)
+    fields = [camel(field) for field in error.cl.__annotations__]
+    guess = _guess_for_id(fields, missing) if name.lower() == "id" else ""
+    guess = guess or did_you_mean(camel(name), fields + ([] if path else list(beside)))
+    if not guess and missing:
+        guess = f"; {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+    return InvalidParams(f"{path}.{name}" if path else name, f"unknown field{guess}")
+
+
+def _guess_for_id(fields: list[str], missing: list[str]) -> str:
+    """Which id was meant by the field ``id``: the one that is missing, or else the first that names what the method is
+    about."""
+    meant = next((field for field in [*missing, *fields] if field.endswith("Id") and field not in _OF_OTHERS), None)
+    return "" if meant is None else f"; did you mean {meant!r}?"
 
 
 def _step(error: BaseException, path: str) -> str:

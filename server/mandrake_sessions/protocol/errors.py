@@ -37,6 +37,9 @@ WORKSPACE_NOT_FOUND = -32014
 MAX_MESSAGE = 1500
 MAX_PATH = 4096
 MAX_ITEMS = 20
+# The path of a file is whole, so that it can be used; so is a command in a reason.
+_LIMITS = {"path": MAX_PATH, "reason": MAX_MESSAGE}
+_NOTHING_STORED = "; nothing of the transaction was stored"
 
 # What a client may see: code, kind, and when.
 ERRORS = (
@@ -134,8 +137,8 @@ def error_object(error: BaseException) -> dict[str, Any]:
 
 
 def _shortened(data: dict[str, Any]) -> dict[str, Any]:
-    """What clients and others gave, as much of it as helps. The path of a file is whole, so that it can be used."""
-    return {name: _short(value, MAX_PATH if name == "path" else MAX_QUOTED) for name, value in data.items()}
+    """What clients and others gave, as much of it as helps."""
+    return {name: _short(value, _LIMITS.get(name, MAX_QUOTED)) for name, value in data.items()}
 
 
 def _short(value: Any, limit: int) -> Any:
@@ -172,9 +175,11 @@ def _invalid(error: errors.InvalidValue) -> _Description:
 def _invalid_params(error: InvalidParams) -> _Description:
     path = _params_path(error.path)
     data: dict[str, Any] = {"path": path, "reason": error.reason}
+    message = f"{path}: {error.reason}"
     if operation := re.match(r"operations\[(\d+)\]", error.path):
         data["operation"] = int(operation[1])
-    return _Description(INVALID_PARAMS, "invalidParams", data, message=f"{path}: {error.reason}")
+        message += _NOTHING_STORED
+    return _Description(INVALID_PARAMS, "invalidParams", data, message=message)
 
 
 def _conflict(error: errors.Conflict) -> _Description:
@@ -191,10 +196,13 @@ def _busy(error: errors.Busy) -> _Description:
 def _operation_failed(error: OperationFailed) -> _Description:
     inner = error_object(error.error)
     data = inner["data"] | {"operation": error.operation}
-    if "path" in data and not data["path"].startswith("params.operations["):
-        data["path"] = f"params.operations[{error.operation}].{data['path']}"
-    message = f"operations[{error.operation}]: {inner['message']}; nothing of the transaction was stored"
-    return _Description(inner["code"], data.pop("kind"), data, data.pop("retryable"), message)
+    place = f"operations[{error.operation}]"
+    message = f"{place}: {inner['message']}"
+    # The path of params begins the message; other errors have that of a file.
+    if isinstance(error.error, InvalidParams | errors.InvalidValue):
+        data["path"] = f"params.{place}.{data['path']}"
+        message = f"params.{place}.{inner['message']}"
+    return _Description(inner["code"], data.pop("kind"), data, data.pop("retryable"), message + _NOTHING_STORED)
 
 
 _DESCRIPTIONS: dict[type[Exception], Callable[[Any], _Description]] = {

@@ -11,6 +11,7 @@ from mandrake_sessions.protocol.converter import structure_params
 from mandrake_sessions.protocol.errors import InvalidParams
 from mandrake_sessions.protocol.methods import METHODS, Method
 from mandrake_sessions.protocol.params import AllStoreParams, AnyStoreParams, ReadStoreParams
+from mandrake_sessions.quoting import shown
 from mandrake_sessions.workspaces import path_of_uri
 
 _STORE = ("scope", "workspace", "store")
@@ -44,29 +45,39 @@ class StoreName:
 DEFAULT_STORE = StoreName()
 
 
-def store_name(params: dict[str, Any]) -> StoreName:
-    """Which store the params mean. Raises InvalidParams."""
+def store_name(params: dict[str, Any], method: Method) -> StoreName:
+    """Which store the params of a method mean. Raises InvalidParams."""
     if "scope" not in params and "workspace" not in params and "store" not in params:
         return DEFAULT_STORE
-    kind: type[AnyStoreParams] = AllStoreParams if params.get("scope") == _ALL else ReadStoreParams
+    # `check_reach` says of which methods `all` is.
+    may_be_all = method.reads_all or params.get("scope") == _ALL
+    kind: type[AnyStoreParams] = AllStoreParams if may_be_all else ReadStoreParams
     given = structure_params({name: params[name] for name in _STORE if name in params}, kind)
-    if len(given) > 1 and ("store" in given or given.get("scope") == _ALL):
-        named = "store" if "store" in given else "scope"
-        raise InvalidParams(
-            next(name for name in ("workspace", "scope") if name in given and name != named),
-            f"cannot be given beside {named}, which says already which store is meant",
-        )
+    _check_one_way(given)
     uri = given.get("workspace")
     path = None if uri is None else path_of_uri(uri)
     store_id = rules.uuid("store", given["store"]) if "store" in given else None
     return StoreName(given.get("scope", "workspace"), uri if path is None else str(path), uri, store_id)
 
 
+def _check_one_way(given: dict[str, Any]) -> None:
+    """Raises InvalidParams where the params name a store, or all, and a store in another way too."""
+    if "store" in given:
+        named, meant = "store", "store, which names one store by its id"
+    elif given.get("scope") == _ALL:
+        named, meant = "scope", f'scope "{_ALL}", which means every store'
+    else:
+        return
+    for name in ("workspace", "scope"):
+        if name in given and name != named:
+            raise InvalidParams(name, f"cannot be given beside {meant}; leave out {name} or {named}")
+
+
 def check_reach(method: Method, name: StoreName) -> None:
     """Raises InvalidParams where the method is not for all stores, or for a store of that kind."""
     if name.is_all and not method.reads_all:
         able = ", ".join(each.name for each in METHODS.values() if each.reads_all)
-        raise InvalidParams("scope", f"must be one of workspace, system; all is for {able}")
+        raise InvalidParams("scope", f"must be one of workspace, system, not {shown(_ALL)}; all is for {able}")
     if name.store_id is not None and not method.reads:
         raise InvalidParams(
             "store", "is for methods that read; give scope and workspace to a method that writes or subscribes"
