@@ -16,6 +16,9 @@ from benchmarks.system import written_bytes
 
 # Each is many times the pages between two checkpoints.
 ONE, MANY = 4_000, 40_000
+TURNS = 1_000
+# What a turn that has ended, without text, took with schema 3, which had no index of turns for sums; measured once.
+SCHEMA_3_BYTES = 49_472
 
 
 def run(options: Options) -> list[Row]:
@@ -25,7 +28,24 @@ def run(options: Options) -> list[Row]:
         return [
             *_row("one at a time", ours, bare, lambda peer: len(one_by_one(peer, few, b"\n", 2)), 9),
             *_row("64 in flight", ours, bare, lambda peer: (pipelined(peer, many), MANY)[1], 1),
+            _turns(ours),
         ]
+
+
+def _turns(ours: Server) -> Row:
+    what = "bytes written a turn/create without text, one at a time"
+    session = ours.request("session/create")["id"]
+    response = ours.request("round/create", sessionId=session, content="benchmark")["response"]["id"]
+
+    def work(process: Process) -> int:
+        for _ in range(TURNS):
+            process.request("turn/create", responseId=response, status="completed")
+        return TURNS
+
+    mine = _written(ours, work)
+    if mine is None:
+        return Row(what, "not measured: no /proc here")
+    return Row(what, kilobytes(mine[0]), f"schema 3 {kilobytes(SCHEMA_3_BYTES)}", mine[0] / SCHEMA_3_BYTES)
 
 
 def _row(how: str, ours: Process, bare: Process, work: Callable[[Process], int], bound: float) -> list[Row]:

@@ -12,6 +12,7 @@ from mandrake_sessions.client import SyncClient
 from mandrake_sessions.protocol.params import Operation
 
 GROUP = 400
+PARENT = "00000000-0000-4000-8000-000000000001"
 _HOUR_MS = 60 * 60 * 1000
 
 
@@ -25,8 +26,24 @@ def carry_out(client: SyncClient, operations: Iterable[Operation], seconds: floa
 
 
 def sessions(count: int) -> Iterable[Operation]:
+    """All but the first came from that; every second one is codex's."""
     for number in range(count):
-        yield {"method": "session/create", "params": {"title": f"session {number}"}}
+        of: dict[str, Any] = {"parent_id": PARENT} if number else {"id": PARENT}
+        agent = ("codex", "gemini")[number % 2]
+        yield {"method": "session/create", "params": {"title": f"session {number}", "agent": agent, **of}}
+
+
+def standing(running: Iterable[str], archived: int) -> Iterable[Operation]:
+    """A turn that streams in each of these sessions, and so many archived sessions beside."""
+    for session_id in running:
+        response = str(uuid.uuid4())
+        asked: Any = {"session_id": session_id, "response_id": response, "content": "?"}
+        yield {"method": "round/create", "params": asked}
+        yield {"method": "turn/create", "params": {"response_id": response, "detached": True}}
+    for _ in range(archived):
+        session_id = str(uuid.uuid4())
+        yield {"method": "session/create", "params": {"id": session_id}}
+        yield {"method": "session/update", "params": {"session_id": session_id, "archived": True}}
 
 
 def billed(sessions: int, rounds: int, turns: int) -> Iterable[Operation]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import fill
-from benchmarks.driver import Server, connected, request
+from benchmarks.driver import Server, appends, connected, one_by_one, request
 from benchmarks.report import Options, Row, at_least, at_most, median, milliseconds
 from mandrake_sessions.client import SyncClient
 
@@ -21,6 +21,8 @@ TURNS, FULL_TURNS = 20_000, 100_000
 TURNS_A_ROUND = 10
 FILL_SECONDS = 600.0
 SAMPLES = 7
+# Appends to a measurement, and how long they go on while the index is filled.
+APPENDS, BESIDE_SECONDS = 200, 5.0
 INDEX = ".ws/db.sqlite-search"
 # By what is asked: queries, and how many milliseconds they may take at 100,000 turns. The texts are Python's own
 # library: "self" and "return" are in most of them, the second word of each pair in fewer than one in a hundred.
@@ -50,6 +52,7 @@ def run(options: Options) -> list[Row]:
     shutil.rmtree(options.directory / INDEX)
     with connected(options.directory) as client:
         rows = _filling(client, options.directory, turns)
+    rows.append(_beside(options))
     with Server(options.directory) as server:
         for what, (queries, bound) in QUERIES.items():
             rows.append(_search(server, options.directory, f"{what}, {turns:,} turns", queries, bound))
@@ -72,6 +75,23 @@ def _filling(client: SyncClient, directory: Path, turns: int) -> list[Row]:
         Row("search index: filling", f"{missing:,} turns in {seconds:.0f} s", "", rate, at_least(4, "MB/s")),
         Row("search index: size", f"{index / 1e6:.0f} MB", f"text {size / 1e6:.0f} MB", index / size, at_most(0.8)),
     ]
+
+
+def _beside(options: Options) -> Row:
+    """Appends one at a time while the index is filled from its beginning, and then without that."""
+    shutil.rmtree(options.directory / INDEX)
+    with Server(options.directory) as server:
+        messages = appends(server.watched_turn(), APPENDS)
+        begun = time.perf_counter()
+        during = [one_by_one(server, messages, b"\n", 2)]
+        while server.request("session/search", query="")["pending"] and time.perf_counter() < begun + BESIDE_SECONDS:
+            during.append(one_by_one(server, messages, b"\n", 2))
+        while server.request("session/search", query="")["pending"]:
+            time.sleep(0.25)
+        alone = [one_by_one(server, messages, b"\n", 2) for _ in during]
+    with_it, without = (median([taken for each in found for taken in each]) for found in (during, alone))
+    what = "append + push while the index fills: p50"
+    return Row(what, milliseconds(with_it), f"without {milliseconds(without)}", with_it / without, at_most(3))
 
 
 def _search(server: Server, directory: Path, what: str, queries: tuple[str, ...], bound: float) -> Row:

@@ -17,6 +17,8 @@ WAYS = {
     "by day": {"groupBy": "day", "timezone": "Europe/Berlin"},
     "by model": {"groupBy": "model"},
     "by session": {"groupBy": "session"},
+    "by agent": {"groupBy": "agent"},
+    "by cwd": {"groupBy": "cwd"},
 }
 
 
