@@ -196,7 +196,7 @@ class ResponseUpdate(TypedDict, total=False):
 
 
 class ToolCallFields(TypedDict, total=False):
-    """A tool call of a turn. A new one has the defaults; of one that is there, a field that is left out is kept."""
+    """A tool call that a turn begins with."""
 
     id: Required[str]
     """The client's id of the call, unique in its turn."""
@@ -224,6 +224,11 @@ class ToolCallFields(TypedDict, total=False):
     """When the call ended. Default: ``None``."""
     metadata: JsonObject
     """An object of the client's own. Default: ``{}``."""
+
+
+class ToolCallUpdate(ToolCallFields, total=False):
+    """A tool call of a turn, new or changed. In a new one a field that is left out has the default of
+    `ToolCallFields`. A field that is left out is kept."""
 
 
 class TurnFields(TypedDict, total=False):

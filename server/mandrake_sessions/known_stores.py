@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.ids import now_ms
+from mandrake_sessions.model import ScopeName
 from mandrake_sessions.owners import may_be_own
 from mandrake_sessions.store.engines import Register, RegisteredStore, RegisterFault, Visit, find_file
 from mandrake_sessions.store_places import StorePlace
@@ -35,7 +36,7 @@ class KnownStore:
     ``is_copy``: an earlier one of the list has its ``store_id``."""
 
     store_id: str
-    scope: str
+    scope: ScopeName
     workspace: str | None
     path: str
     last_used_at: int

@@ -15,6 +15,13 @@ from attrs import field, frozen
 Json = Any
 JsonObject = dict[str, Any]
 
+ScopeName = Literal["workspace", "system"]
+"""Which store is meant.
+
+workspace: the store of a workspace, `<workspace>/.ws/db.sqlite`.
+system: the user's own store, `~/.mandrake/db.sqlite`.
+"""
+
 
 class TurnStatus(StrEnum):
     """How a turn stands."""
@@ -136,8 +143,9 @@ class Session:
     state: SessionState
     """How the conversation stands."""
     active_at: int
-    """When it last moved: the latest of its beginning, its rounds' beginnings, and its turns' and responses' ends.
-    Appends do not move it, deletions do not lower it."""
+    """When it last moved: the latest of its beginning, its rounds' beginnings, its turns' beginnings and ends
+    (``stream_start_time`` and ``stream_end_time``), and its responses' ends. Appends do not move it, deletions do not
+    lower it."""
     created_at: int
     """When it was made, or happened where the client said so."""
     updated_at: int
@@ -189,7 +197,7 @@ class Request:
 
 @frozen
 class Usage:
-    """What an agent said of a whole response. A field that is None is counted from the turns instead.
+    """What an agent said of a whole response. A field that is ``None`` is counted from the turns instead.
 
     ``context_used`` of ``context_size`` tokens were in the model's context at the end; ``cost`` is in ``currency``.
     """
@@ -332,8 +340,9 @@ class HistoryRound(Round):
 
 @frozen
 class SessionPage:
-    """Sessions, last changed first; ``seq`` is the store's at the moment of reading. The three pages name the store:
-    its ``store_id`` is null, and ``seq`` 0, while nothing has been written yet."""
+    """Sessions, the latest first: by their last change or, with ``sort: "active"``, by ``active_at``. ``seq`` is the
+    store's at the moment of reading. The three pages name the store: its ``store_id`` is null, and ``seq`` 0, while
+    nothing has been written yet."""
 
     sessions: list[Session]
     """The sessions of this page."""
@@ -416,23 +425,51 @@ class StoreRef:
 
     store_id: str
     """The name of the store's history."""
-    scope: str
+    scope: ScopeName
     """Whether it is a workspace's store or the user's own."""
     workspace: str | None
     """The workspace's directory; null for the user's own store, and for a file of `--database` without one."""
 
 
+class UnavailableReason(StrEnum):
+    """Why a read of all stores could not read one: a reason of `storage`, or one of three more."""
+
+    CREATE_DIRECTORY = "createDirectory"
+    """The directory of the store could not be made."""
+    OPEN = "open"
+    """The file could not be opened, or it was closed meanwhile."""
+    MIGRATE = "migrate"
+    """The file has an older schema: it has to be migrated first."""
+    READ_ONLY = "readOnly"
+    """Reading it would need a write, and the file, or its directory, may only be read."""
+    FULL = "full"
+    """Reading it would need a write, and the disk, or a quota, has no room."""
+    CORRUPT = "corrupt"
+    """The file is damaged."""
+    SCHEMA_TOO_NEW = "schemaTooNew"
+    """A newer release wrote the file."""
+    FOREIGN_DATABASE = "foreignDatabase"
+    """The file is the database of another program."""
+    UNSUPPORTED_FILESYSTEM = "unsupportedFilesystem"
+    """The file system cannot lock the file as SQLite needs it."""
+    IO = "io"
+    """Reading failed or took too long, or another file took its place just now."""
+    BUSY = "busy"
+    """Another process holds its lock."""
+    COPIED = "copied"
+    """It is the copy of another store, until it is opened."""
+    GONE = "gone"
+    """There is nothing in its place."""
+
+
 @frozen
 class UnavailableStore:
-    """A store that a read of all stores could not read. ``reason``: one of the reasons of ``storage`` (``migrate``: it
-    has to be migrated first), or ``busy``: another process holds its lock, or ``copied``: it is the copy of another
-    store, until it is opened, or ``gone``: there is nothing in its place."""
+    """A store that a read of all stores could not read."""
 
     path: str
     """The store's file."""
-    reason: str
-    """A reason of `storage` (`migrate`: it has to be migrated first), `busy`: another process holds its lock,
-    `copied`: it is the copy of another store, until it is opened, or `gone`: there is nothing in its place."""
+    reason: UnavailableReason
+    """Why it could not be read."""
     store_id: str
     """The name of the store's history, as `store/list` has it."""
 
@@ -636,6 +673,8 @@ class Counts:
 
 @frozen
 class Deleted:
+    """What a deletion took."""
+
     deleted: Counts
     """How many of each kind went."""
 
@@ -666,6 +705,8 @@ class PrunableSession:
 
 @frozen
 class ToolCallCounts:
+    """How many tool calls a deletion took."""
+
     tool_calls: int = 1
     """How many tool calls went: 1."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from mandrake_sessions.errors import StorageFailure, StorageReason, WorkspaceNotFound
-from mandrake_sessions.protocol.params import ScopeName
+from mandrake_sessions.model import ScopeName
 from mandrake_sessions.protocol.store_params import StoreName
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import Settings

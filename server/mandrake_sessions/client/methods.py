@@ -37,7 +37,7 @@ class Methods:
     async def session_list(
         self, *, where: params.AllStoreParams | None = None, **given: Unpack[params.SessionList]
     ) -> model.SessionPage | model.AllSessions:
-        """Sessions, last changed first."""
+        """Sessions, the latest first."""
         result: model.SessionPage | model.AllSessions = await self.call("session/list", given, where)
         return result
 

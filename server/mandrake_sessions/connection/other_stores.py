@@ -34,7 +34,7 @@ from mandrake_sessions.handlers.context import Beginning, StoreContext, StoresCo
 from mandrake_sessions.known_stores import KnownStore, OpenStore, find_known_store, known_stores
 from mandrake_sessions.large_work import LargeWork
 from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.model import FeedStart, Scope, StoreRef, UnavailableStore
+from mandrake_sessions.model import FeedStart, Scope, StoreRef, UnavailableReason, UnavailableStore
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.operations.joining import Joining
@@ -198,7 +198,7 @@ class _Part:
         self._lock = threading.Lock()
         self._is_settled = False
         if store.is_copy:
-            self._settle("copied")
+            self._settle(UnavailableReason.COPIED)
 
     @property
     def is_open_question(self) -> bool:
@@ -215,7 +215,7 @@ class _Part:
 
     def end(self) -> None:
         """Nothing more is taken from it: without an answer by now, it has none."""
-        self._settle(StorageReason.IO)
+        self._settle(UnavailableReason.IO)
 
     def _read(self, visited: VisitedStore) -> Any:
         _check_store_id(visited, self.store)
@@ -229,15 +229,16 @@ class _Part:
         except InvalidValue as error:
             self._settle(refused=error)
         except Busy:
-            self._settle("busy")
+            self._settle(UnavailableReason.BUSY)
         except StorageFailure as error:
             logger.debug("a store is left out: %s", error)
-            self._settle("gone" if error.reason is StorageReason.OPEN and is_gone(self.store.path) else error.reason)
+            is_absent = error.reason is StorageReason.OPEN and is_gone(self.store.path)
+            self._settle(UnavailableReason.GONE if is_absent else UnavailableReason(error.reason))
         except Cancelled:
-            self._settle(StorageReason.IO)
+            self._settle(UnavailableReason.IO)
         except Exception:
             logger.exception("%s could not be read with all stores", self.store.path)
-            self._settle(StorageReason.IO)
+            self._settle(UnavailableReason.IO)
 
     def _take(self, part: Any) -> None:
         with self._lock:
@@ -246,13 +247,17 @@ class _Part:
                 self._is_settled = self.is_taken = True
 
     def _settle(
-        self, reason: str | None = None, *, missed: NotFound | None = None, refused: InvalidValue | None = None
+        self,
+        reason: UnavailableReason | None = None,
+        *,
+        missed: NotFound | None = None,
+        refused: InvalidValue | None = None,
     ) -> None:
         with self._lock:
             if not self._is_settled:
                 self.missed, self.refused = missed, refused
                 if reason is not None:
-                    self.unavailable = UnavailableStore(self.store.path, str(reason), self.store.store_id)
+                    self.unavailable = UnavailableStore(self.store.path, reason, self.store.store_id)
                 self._is_settled = True
 
 

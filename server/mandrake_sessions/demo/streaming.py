@@ -16,7 +16,7 @@ from attrs import asdict
 from mandrake_sessions.client import Client
 from mandrake_sessions.demo.tools import Document, Listing, NotText, clean
 from mandrake_sessions.demo.words import pieces
-from mandrake_sessions.fields import ToolCallFields
+from mandrake_sessions.fields import ToolCallUpdate
 from mandrake_sessions.model import ToolCallStatus, TurnStatus
 
 MODEL = "demo (no language model)"
@@ -110,7 +110,7 @@ class LiveTurn:
         await self._upsert(id=call_id, status=status, end_time=end_time, metadata=metadata, response=_response(found))
         return found
 
-    async def _upsert(self, **call: Unpack[ToolCallFields]) -> None:
+    async def _upsert(self, **call: Unpack[ToolCallUpdate]) -> None:
         await self._client.tool_call_upsert(turn_id=self._id, tool_call=call)
 
 

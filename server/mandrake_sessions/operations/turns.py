@@ -9,7 +9,7 @@ from attrs import evolve
 
 from mandrake_sessions import rules
 from mandrake_sessions.errors import Conflict, InvalidValue, NotFound, SessionsError, Unreadable
-from mandrake_sessions.fields import NewTurn, Piece, ToolCallFields, TurnPiece, TurnUpdate
+from mandrake_sessions.fields import NewTurn, Piece, ToolCallUpdate, TurnPiece, TurnUpdate
 from mandrake_sessions.limits import MAX_TEXT_BYTES
 from mandrake_sessions.model import (
     Appended,
@@ -183,7 +183,7 @@ class TurnOperations(Operations):
             complete = not turns.is_streaming(sql, stored.pk)
         return ResponseProgress(complete, stored.detail.response, loaded, seq, store_id)
 
-    def upsert_tool_call(self, turn_id: str, tool_call: ToolCallFields) -> ToolCall:
+    def upsert_tool_call(self, turn_id: str, tool_call: ToolCallUpdate) -> ToolCall:
         """Store a tool call of a turn; fields that are left out are kept. Raises NotFound for the turn."""
         columns = rules.tool_call("tool_call", tool_call)
         with self._write() as tx:

@@ -22,8 +22,9 @@ DETAILS: dict[str, str] = {
         "agents have that name, give `agent` too (`null`: the session of none)."
     ),
     "session/list": (
-        "The latest come first. All filters that are given must hold; without any, all sessions that are not archived "
-        f"are listed. {_PAGED} To follow what the list shows, subscribe with `session/subscribe` and its `seq`. With "
+        'What changed last comes first, or with `sort: "active"` what was active last. All filters that are given must '
+        f"hold; without any, all sessions that are not archived are listed. {_PAGED} To follow what the list shows, "
+        "subscribe with `session/subscribe` and its `seq`. With "
         '`scope: "all"` the sessions of all stores are listed by `updatedAt` (or `activeAt`), each with its `store`, '
         "and what cannot be read stands in `unavailable`. An `activeSince` that is not below `activeUntil` finds "
         "nothing."

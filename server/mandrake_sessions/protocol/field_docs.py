@@ -138,7 +138,7 @@ def _of_class(name: str) -> dict[str, FieldDoc]:
             found |= _of_class(base.id)
     own = _own_fields(definition)
     if KEPT in _docstring(definition):
-        found = {name: evolve(doc, default="unchanged") for name, doc in found.items()}
+        found = {name: evolve(doc, default=doc.default and "unchanged") for name, doc in found.items()}
         required = _required(definition)
         own = {
             name: evolve(doc, default="unchanged") if doc.default is None and name not in required else doc

@@ -177,7 +177,7 @@ SESSION_LIST = _method_of_all(
     model.SessionPage,
     model.AllSessions,
     LONG_READ,
-    "Sessions, last changed first.",
+    "Sessions, the latest first.",
     not_found=(),
 )
 SESSION_UPDATE = _method(

@@ -15,19 +15,11 @@ from mandrake_sessions.fields import (
     SearchWanted,
     SessionsWanted,
     SessionUpdate,
-    ToolCallFields,
+    ToolCallUpdate,
     TurnUpdate,
     UsageWanted,
 )
-from mandrake_sessions.model import ExportFormat, GroupBy, JsonObject, Order, Sort
-
-ScopeName = Literal["workspace", "system"]
-"""Which store is meant.
-
-workspace: the store of a workspace, `<workspace>/.ws/db.sqlite`.
-system: the user's own store, `~/.mandrake/db.sqlite`.
-"""
-
+from mandrake_sessions.model import ExportFormat, GroupBy, JsonObject, Order, ScopeName, Sort
 
 AnyScopeName = Literal["workspace", "system", "all"]
 """Which stores are meant.
@@ -47,9 +39,14 @@ class StoreParams(TypedDict, total=False):
     """The URI of one of the client's folders (`file:///path/to/folder`, not a path). Default: the first folder."""
 
 
-class ReadStoreParams(StoreParams, total=False):
+class ReadStoreParams(TypedDict, total=False):
     """The same for a method that reads."""
 
+    scope: ScopeName
+    """Whether the store of a workspace is meant, or the user's own. Default: without ``store`` that of a workspace."""
+    workspace: str
+    """The URI of one of the client's folders (`file:///path/to/folder`, not a path). Default: without ``store`` the
+    first folder."""
     store: str
     """The ``store_id`` of one of `store/list`, in place of ``scope`` and ``workspace``. Default: none."""
 
@@ -59,9 +56,10 @@ class AllStoreParams(TypedDict, total=False):
 
     scope: AnyScopeName
     """Whether the store of a workspace is meant, the user's own, or every store of `store/list` that can be read.
-    Default: ``"workspace"``."""
+    Default: without ``store`` that of a workspace."""
     workspace: str
-    """The URI of one of the client's folders (`file:///path/to/folder`, not a path). Default: the first folder."""
+    """The URI of one of the client's folders (`file:///path/to/folder`, not a path). Default: without ``store`` the
+    first folder."""
     store: str
     """The ``store_id`` of one of `store/list`, in place of ``scope`` and ``workspace``. Default: none."""
 
@@ -143,7 +141,8 @@ class SessionExport(TypedDict, total=False):
     format: Required[ExportFormat]
     """`markdown` for people, `jsonl` without any loss, `atif` for tools that read agents' trajectories."""
     redact: bool
-    """Whether secrets and the names of home directories are replaced. Default: ``True``, but for `jsonl` ``False``."""
+    """Whether secrets and the names of home directories are replaced. Default: depends on ``format``:
+    ``False`` for `jsonl`, else ``True``."""
 
 
 class SessionSearch(Page, SearchWanted, total=False):
@@ -239,8 +238,8 @@ class TurnLatest(TextChoice, total=False):
 class ToolCallUpsert(TypedDict):
     turn_id: str
     """The turn that the call belongs to."""
-    tool_call: ToolCallFields
-    """The call; a field that is left out is kept, or has its default in a new call."""
+    tool_call: ToolCallUpdate
+    """The call; a field that is left out is kept, or has the default of `ToolCallFields` in a new call."""
 
 
 class ToolCallId(TypedDict):

@@ -14,6 +14,7 @@ from mandrake_sessions.model import (
     Request,
     Response,
     Round,
+    ScopeName,
     Session,
     ToolCall,
     Turn,
@@ -21,7 +22,6 @@ from mandrake_sessions.model import (
     UnavailableStore,
     UsageGroup,
 )
-from mandrake_sessions.protocol.params import ScopeName
 
 HealthStatus = Literal["ok", "degraded", "down"]
 """How a store is.
@@ -235,7 +235,7 @@ class ListedStore(Printable):
 
     store_id: str
     """The name of the store's history; give it as ``store`` to the methods that read."""
-    scope: str
+    scope: ScopeName
     """Whether it is a workspace's store or the user's own."""
     workspace: str | None
     """The workspace's directory; null for the user's own store, and for a file of `--database` without one."""

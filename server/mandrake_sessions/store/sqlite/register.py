@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from attrs import frozen
 
 from mandrake_sessions.errors import Busy
 from mandrake_sessions.files import explain
+from mandrake_sessions.model import ScopeName
 from mandrake_sessions.owners import make_directory, may_be_own
 from mandrake_sessions.store.sql.values import is_uuid
 from mandrake_sessions.store.sqlite.backup import create_private_file
@@ -64,7 +65,7 @@ class RegisteredStore:
 
     path: str
     store_id: str
-    scope: str
+    scope: ScopeName
     workspace: str | None
     file: str
     owner: int
@@ -280,6 +281,9 @@ def _swept_at(connection: sqlite3.Connection) -> int | None:
     return found if isinstance(found, int) else None
 
 
+_SCOPES: Final[Mapping[str, ScopeName]] = {"workspace": "workspace", "system": "system"}
+
+
 def _parsed(row: tuple[Any, ...]) -> RegisteredStore | None:
     """None for a row that this program did not write."""
     path, store_id, scope, workspace, file, owner, last_used_at, gone_since = row
@@ -289,12 +293,13 @@ def _parsed(row: tuple[Any, ...]) -> RegisteredStore | None:
         texts = [value.decode("ascii") for value in (store_id, scope, file)]
     except (AttributeError, UnicodeDecodeError):
         return None
-    if not is_uuid(texts[0]) or texts[1] not in ("workspace", "system"):
+    known_scope = _SCOPES.get(texts[1])
+    if not is_uuid(texts[0]) or known_scope is None:
         return None
     if not (_is_number(owner) and _is_number(last_used_at) and (gone_since is None or _is_number(gone_since))):
         return None
     decoded = None if workspace is None else os.fsdecode(workspace)
-    return RegisteredStore(os.fsdecode(path), texts[0], texts[1], decoded, texts[2], owner, last_used_at, gone_since)
+    return RegisteredStore(os.fsdecode(path), texts[0], known_scope, decoded, texts[2], owner, last_used_at, gone_since)
 
 
 def _is_path(value: Any) -> bool:
