@@ -248,6 +248,7 @@ RELEASED = {
     "0001_initial.sql": "f9c43bb920ffce746bd92945de52775b029eae3b085bfbb7fb5059b60179beaf",
     "0002_file_identity.sql": "617846603939a125d95dacb84279fe3bd8962490ea9c2d4f038cdda7efd4bb5f",
     "0003_tool_calls_in_the_feed.sql": "507dadc13a6ae9f52a9badad8a361bcb345f629fddd8550b9848e496efc424cf",
+    "0004_states_and_agents.sql": "94fa60dab2441c4fc6f848e2bde70ad51582e0c84dbda11e716072aa618fa55a",
 }
 
 
