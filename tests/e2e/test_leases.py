@@ -124,6 +124,30 @@ async def test_an_interrupted_turn_is_taken_up_again_by_another_process(
         assert completed.content == "one two"
 
 
+@pytest.mark.parametrize("how", ["append", "update"])
+async def test_a_turn_that_was_made_interrupted_belongs_to_who_takes_it_up(
+    watcher: StrictClient, agent: StrictClient, how: str
+) -> None:
+    response = await new_response(watcher)
+    turn_id = (await watcher.turn_create(response_id=response, status=TurnStatus.INTERRUPTED)).id
+    kept = await watcher.turn_create(response_id=response, status=TurnStatus.INTERRUPTED, detached=True)
+    if how == "append":
+        await agent.turn_append(turn_id=turn_id, content="again")
+        await agent.turn_append(turn_id=kept.id, content="again")
+    else:
+        await agent.turn_update(turn_id=turn_id, status=TurnStatus.STREAMING)
+        await agent.turn_update(turn_id=kept.id, status=TurnStatus.STREAMING)
+    async with watcher.follow_turns(turn_id=turn_id) as changes:
+        began = await anext(changes)
+        assert isinstance(began, TurnSubscription)
+        assert began.turns[0].status is TurnStatus.STREAMING
+        await kill(agent)
+        turn = await read_until(changes, began.seq + 1, began.turns[0])
+    assert turn is not None
+    assert turn.status is TurnStatus.INTERRUPTED
+    assert (await watcher.turn_get(turn_id=kept.id)).status is TurnStatus.STREAMING
+
+
 async def test_a_turn_belongs_to_whoever_last_appended_to_it(watcher: StrictClient, agent: StrictClient) -> None:
     turn = await new_turn(agent)
     await watcher.turn_append(turn_id=turn.id, content="mine now")

@@ -28,6 +28,7 @@ from mandrake_sessions.operations.rounds import change_response
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_index, encode_index, take_page
 from mandrake_sessions.store.interface import Transaction
 from mandrake_sessions.store.sql import changes, rounds, sessions, texts, tool_calls, turns
+from mandrake_sessions.store.sql.hidden import NO_LEASE
 from mandrake_sessions.store.sql.readable import note
 from mandrake_sessions.store.sql.rounds import NOT_ENDED
 from mandrake_sessions.store.sql.seq import last_seq
@@ -229,7 +230,9 @@ def _insert(tx: Transaction, detail: rounds.StoredRound, columns: dict[str, Any]
     if not streams and columns.get("stream_end_time") is None:
         began = columns.get("stream_start_time", columns.get("created_at", tx.now))
         columns["stream_end_time"] = began
-    return turns.insert_turn(tx, detail, columns, given, lease=tx.own_lease_id() if streams and not detached else None)
+    # Of a turn that does not stream it says that it is not detached: who takes it up later will be its owner.
+    lease = None if detached else tx.own_lease_id() if streams else NO_LEASE
+    return turns.insert_turn(tx, detail, columns, given, lease=lease)
 
 
 def _append(tx: Transaction, writer: PieceWriter, piece: dict[str, Any] | SessionsError) -> Appended | SessionsError:

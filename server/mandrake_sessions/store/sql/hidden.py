@@ -18,7 +18,7 @@ from mandrake_sessions.store.sql.rows import insert, update
 from mandrake_sessions.store.sql.selection import Selection
 from mandrake_sessions.store.sql.values import is_uuid
 
-# What names the process that copies, where there are no leases.
+# The lease of no process: of a copy where there are no leases, and of a turn that nobody has streamed yet.
 NO_LEASE = "00000000-0000-0000-0000-000000000000"
 # Rows of a text (one has at most ``SLICE_BYTES`` of a long text) or tool calls that one step deletes.
 _REMOVED_ROWS = 4
