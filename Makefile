@@ -20,9 +20,9 @@ help: ## List the targets.
 demo: $(VENV)/ready-to-run ## The main job: an agent streams a conversation, a watcher draws it.
 	$(BIN)/mandrake-sessions demo $(if $(WORKSPACE),--workspace "$(WORKSPACE)")
 
-# Much of a test is waiting: for a disk, for a process that begins or ends. So there are more workers than processors.
+# Much of a test is waiting: for a disk, for a process that begins or ends. So there are 1.5 workers a processor.
 test: $(VENV)/ready-to-check ## All tests.
-	$(BIN)/pytest -n $$(( 2 * $$($(BIN)/python -c 'import os; print(os.cpu_count() or 1)') )) --dist worksteal $(ARGS)
+	$(BIN)/pytest -n $$(( 3 * $$($(BIN)/python -c 'import os; print(os.cpu_count() or 1)') / 2 )) --dist worksteal $(ARGS)
 
 matrix: $(VENV)/ready-to-check ## Tests on each Python from 3.11 to 3.14 that is found: the quick parts, or ARGS.
 	$(BIN)/python scripts/matrix.py $(ARGS)

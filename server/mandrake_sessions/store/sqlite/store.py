@@ -169,8 +169,10 @@ class SqliteStore:
             held.interrupt_writer()
 
     def on_commit(self, hook: CommitHook) -> Callable[[], None]:
-        self._database().on_commit.append(hook)
+        # Not `_database`, which may open the file: who opens it again takes the hooks along.
         self._hooks.append(hook)
+        if (held := self._held) is not None and hook not in held.on_commit:
+            held.on_commit.append(hook)
         return lambda: self._off_commit(hook)
 
     def _off_commit(self, hook: CommitHook) -> None:
