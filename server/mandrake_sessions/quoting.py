@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 # Characters of a quoted value.
@@ -50,6 +50,11 @@ def shown(value: Any, limit: int = MAX_SHOWN) -> str:
 def must_be(wanted: str, value: Any) -> str:
     """What is wrong with a value of another type than the one that is wanted."""
     return f"must be {wanted}, not {shown(value, _MAX_OF_OTHER_TYPE)}"
+
+
+def must_be_one_of(words: Iterable[str], value: Any) -> str:
+    """What is wrong with a value that is none of these words."""
+    return f"must be one of {', '.join(words)}, not {shown(value)}"
 
 
 def _quoted(text: str, limit: int) -> str:

@@ -19,7 +19,7 @@ from mandrake_sessions.errors import InvalidValue, TooLarge
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.limits import MAX_METADATA_BYTES, MAX_TEXT_BYTES
 from mandrake_sessions.model import Origin, Relation, ResponseStatus, SearchRole, ToolCallStatus, TurnStatus
-from mandrake_sessions.quoting import must_be, shown
+from mandrake_sessions.quoting import must_be, must_be_one_of, shown
 from mandrake_sessions.store.sql.values import COST_UNITS, MAX_COST, byte_length, encode_json
 from mandrake_sessions.timezones import UnknownTimezone, check_timezone
 
@@ -159,8 +159,7 @@ def one_of(words: type[StrEnum]) -> Rule:
         try:
             return words(value).value
         except ValueError:
-            known = ", ".join(words)
-            raise InvalidValue(path, f"must be one of {known}, not {shown(value)}") from None
+            raise InvalidValue(path, must_be_one_of(words, value)) from None
 
     return rule
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,19 +35,35 @@ class Ended:
 
 def run(workspace: Path, *arguments: str | Path, code: int | None = 0, **environment: str) -> Ended:
     """Run a command in a workspace to its end, off a terminal. Whatever happens it shows no traceback."""
+    done = run_program(workspace, *SERVER, *arguments, environment=environment)
+    assert "Traceback" not in done.err, done.err
+    assert code in (None, done.code), done
+    return done
+
+
+def run_program(
+    workspace: Path, *words: str | Path, environment: Mapping[str, str] | None = None, **options: Any
+) -> Ended:
+    """Run any program in a workspace to its end, off a terminal. ``options``: more for ``subprocess.run``."""
     done = subprocess.run(
-        [*SERVER, *map(str, arguments)],
+        [*map(str, words)],
         cwd=workspace,
-        env=clean_environment(workspace) | environment,
+        env=clean_environment(workspace) | dict(environment or {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
         check=False,
+        **options,
     )
-    assert "Traceback" not in done.stderr, done.stderr
-    assert code in (None, done.returncode), (done.returncode, done.stdout, done.stderr)
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def limit_files(most: int) -> None:
+    """In a process that is about to begin: no file may be longer, as on a full disk."""
+    import resource  # Windows has none
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 def start(workspace: Path, *arguments: str | Path) -> subprocess.Popen[bytes]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import random
 import re
-import resource
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,10 +21,12 @@ from commands.running import (
     foreign,
     is_first_numbers,
     is_whole,
+    limit_files,
     mode,
     names,
     noise,
     run,
+    run_program,
     sql,
     start,
     state,
@@ -36,7 +37,7 @@ from commands.running import (
 )  # fmt: skip
 from faults.mounts import switch
 from figures import record
-from wire import SERVER, clean_environment
+from wire import SERVER
 
 
 def test_a_backup_is_one_whole_private_file_and_leaves_nothing_else(workspace: Path) -> None:
@@ -287,36 +288,18 @@ def test_the_disk_that_is_full_is_named(workspace: Path) -> None:
     mount = 'mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@"'
     if not shutil.which("unshare"):
         pytest.skip("there are no mount namespaces here")
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", mount, small, *SERVER, "backup", small],
-        cwd=workspace,
-        env=clean_environment(workspace),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if not done.stderr.startswith("mandrake-sessions"):
-        pytest.skip(f"nothing may be mounted here: {done.stderr}")
-    assert done.returncode == 1
-    assert f"no room for a copy in {small}" in done.stderr
+    done = run_program(workspace, "unshare", "--mount", "sh", "-c", mount, small, *SERVER, "backup", small)
+    if not done.err.startswith("mandrake-sessions"):
+        pytest.skip(f"nothing may be mounted here: {done.err}")
+    assert done.code == 1
+    assert f"no room for a copy in {small}" in done.err
 
 
 def test_a_full_disk_leaves_nothing(workspace: Path) -> None:
     fill(store_of(workspace), "one", text=5_000_000)
-    limit = 1_000_000
-    done = subprocess.run(
-        [*SERVER, "backup", "copy.sqlite"],
-        cwd=workspace,
-        env=clean_environment(workspace),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
+    done = run_program(workspace, *SERVER, "backup", "copy.sqlite", preexec_fn=partial(limit_files, 1_000_000))
+    assert done.code == 1
+    assert done.err.count("\n") == 1
     assert names(workspace) == [".git", ".ws"]
 
 

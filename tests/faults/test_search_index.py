@@ -15,11 +15,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from commands.running import run
+from commands.running import limit_files, run, run_program
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import StoreMoved
 from mandrake_sessions.model import TurnStatus
@@ -27,7 +28,7 @@ from mandrake_sessions.operations.indexing import Indexer, fill_index
 from mandrake_sessions.store.sqlite.search_files import VERSION
 from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 from strict import StrictSyncClient, connected
-from wire import clean_environment, store_of
+from wire import SERVER, store_of
 
 DONE = TurnStatus.COMPLETED
 SECONDS = 20.0
@@ -203,22 +204,10 @@ def test_a_repair_of_the_index_that_fails_is_no_success(workspace: Path) -> None
         response = manager.create_round(manager.create_session().id, content="?").response.id
         for number in range(300):
             manager.create_turn(response, content=f"walrus {number} " + f"word{number} " * 50, status=DONE)
-    limited = (
-        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
-        "from mandrake_sessions.cli import main; sys.exit(main(['doctor', '--fix']))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", limited],
-        cwd=workspace,
-        env=clean_environment(workspace),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stdout.startswith("not fixed: "), done
-    assert "\nA repair failed.\n" in done.stdout
-    assert done.returncode == 1
+    done = run_program(workspace, *SERVER, "doctor", "--fix", preexec_fn=partial(limit_files, 100_000))
+    assert done.out.startswith("not fixed: "), done
+    assert "\nA repair failed.\n" in done.out
+    assert done.code == 1
     assert "\nA repair failed.\n" not in run(workspace, "doctor", "--fix").out
 
 

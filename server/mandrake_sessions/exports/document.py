@@ -14,7 +14,7 @@ from mandrake_sessions.exports.conversation import Conversation
 from mandrake_sessions.large_work import LARGE_BYTES, met_large
 from mandrake_sessions.model import Export, ExportFormat
 from mandrake_sessions.operations.conversations import Conversations
-from mandrake_sessions.quoting import shown
+from mandrake_sessions.quoting import must_be_one_of
 from mandrake_sessions.redaction import AsItIs, Cleaner, Redactor
 
 # Of a document in an answer, in UTF-8.
@@ -63,7 +63,7 @@ def document(
     """
     chosen = _FORMATS.get(export_format)
     if chosen is None:
-        raise InvalidValue("format", f"must be one of {', '.join(get_args(ExportFormat))}, not {shown(export_format)}")
+        raise InvalidValue("format", must_be_one_of(get_args(ExportFormat), export_format))
     cleaner: Cleaner = Redactor() if (chosen.redacts if redact is None else redact) else AsItIs()
     conversation = Conversation(store, session_id)
     return Document(chosen.media_type, chosen.parts(conversation, cleaner), cleaner)

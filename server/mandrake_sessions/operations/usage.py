@@ -11,7 +11,7 @@ from mandrake_sessions.errors import InvalidValue, TooLarge
 from mandrake_sessions.fields import UsageWanted
 from mandrake_sessions.model import CurrencyTotal, GroupBy, StoreRef, UsageGroup, UsageTotals
 from mandrake_sessions.operations.base import Operations
-from mandrake_sessions.quoting import shown
+from mandrake_sessions.quoting import must_be_one_of
 from mandrake_sessions.store.interface import EntityStore, Sql
 from mandrake_sessions.store.sql import session_lists, sessions
 from mandrake_sessions.store.sql.usage import (
@@ -102,7 +102,7 @@ class JoinedUsage:
 def _grouping(group_by: GroupBy | None, timezone: str | None) -> Grouping:
     """Raises InvalidValue."""
     if group_by is not None and group_by not in get_args(GroupBy):
-        raise InvalidValue("group_by", f"must be one of {', '.join(get_args(GroupBy))}, not {shown(group_by)}")
+        raise InvalidValue("group_by", must_be_one_of(get_args(GroupBy), group_by))
     zone = rules.optional(rules.timezone)("timezone", timezone) or DEFAULT_TIMEZONE
     if group_by is None:
         return Grouping()

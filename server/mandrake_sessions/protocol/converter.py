@@ -26,7 +26,7 @@ from mandrake_sessions.long_integers import LongInteger
 from mandrake_sessions.model import ResponseStatus, ToolCallStatus, Turn, TurnStatus
 from mandrake_sessions.protocol.errors import InvalidParams, did_you_mean
 from mandrake_sessions.protocol.names import camel
-from mandrake_sessions.quoting import must_be, shown
+from mandrake_sessions.quoting import must_be, must_be_one_of
 
 # Metadata, the blocks of a request, what a tool call says.
 _CLIENT_JSON = (model.Json, model.JsonObject, list[Any] | None)
@@ -133,7 +133,7 @@ def _is_dict(kind: Any) -> bool:
 def _one_of(words: Any) -> Callable[[Any, Any], Any]:
     def check(value: Any, _: Any) -> Any:
         if not isinstance(value, str) or value not in words:
-            raise ValueError(f"must be one of {', '.join(words)}, not {shown(value)}")
+            raise ValueError(must_be_one_of(words, value))
         return value
 
     return check
