@@ -60,7 +60,7 @@ def _hears_up_to(wire: Wire, subscription: str, seq: int) -> None:
         told = message.get("params", {})
         return bool(told.get("subscriptionId") == subscription and told["seq"] >= seq)
 
-    wire.wait_for(is_there)
+    assert wire.wait_for(is_there)
 
 
 @pytest.mark.parametrize("seed", range(3))

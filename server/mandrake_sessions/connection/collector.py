@@ -27,10 +27,14 @@ class CycleCollector:
     def __init__(self, is_idle: Callable[[], bool]) -> None:
         self._is_idle = is_idle
         self._looked = time.monotonic()
+        self._frozen = 0
 
     def begin(self, loop: AbstractEventLoop) -> None:
-        """From now on; ``look`` is called as long as the loop runs."""
+        """From now on; ``look`` is called as long as the loop runs. What is there by now, modules above all, stays as
+        long as the process, so it is not looked through."""
         self.relieve()
+        gc.freeze()
+        self._frozen = gc.get_freeze_count()
         self._look_again(loop)
 
     def relieve(self) -> None:
@@ -43,8 +47,10 @@ class CycleCollector:
         if gc.get_count()[2] <= _LOOKS:
             return
         if self._is_idle() or time.monotonic() - self._looked > _PATIENCE:
-            # Large messages froze all that there was.
-            gc.unfreeze()
+            if gc.get_freeze_count() > self._frozen:
+                # A large message froze all that there was.
+                gc.unfreeze()
+                self._frozen = 0
             gc.collect()
             self._looked = time.monotonic()
 
