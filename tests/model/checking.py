@@ -143,12 +143,34 @@ class Comparison:
         ]
         for query in ("", "A", "\x00", "STRASSE", "ẞ", "\U0001f680"):
             filters.append(({"archived": None, "query": query}, lambda v, q=query: _contains(v, q)))
+        for state in ("running", "requires_action", "failed", "idle"):
+            filters.append(({"archived": None, "state": state}, lambda v, w=state: v["state"] == w))
+        for name in ("agent", "source", "cwd", "parentId"):
+            for value in sorted({_id(view[name]) for view in views} - {None})[:2]:
+                filters.append(({"archived": None, name: value}, lambda v, n=name, w=value: _fits(v, n, w)))
         for params, keeps in filters:
             _same(
                 [view for view in views if keeps(view)],
                 list(self.pages("session/list", "sessions", 2, **params)),
                 f"session/list {params}",
             )
+        self._compare_by_activity(views)
+
+    def _compare_by_activity(self, views: list[Message]) -> None:
+        """When each was active is compared with the model elsewhere: here what is made of it."""
+        found = list(self.pages("session/list", "sessions", 2, archived=None, sort="active"))
+        moments = [session["activeAt"] for session in found]
+        assert moments == sorted(moments, reverse=True)
+        assert sorted(session["id"] for session in found) == sorted(_id(view["id"]) for view in views)
+        for since in moments[:1] + moments[-1:]:
+            for params, wanted in (
+                ({"activeSince": since}, [session for session in found if session["activeAt"] >= since]),
+                ({"activeUntil": since, "state": "idle"}, [
+                    session for session in found if session["activeAt"] < since and session["state"] == "idle"
+                ]),
+            ):  # fmt: skip
+                listed = list(self.pages("session/list", "sessions", 2, archived=None, sort="active", **params))
+                _same(wanted, listed, f"session/list {params}")
 
     def _compare_searches(self) -> None:
         """What contains the letters is found, each text once, and nothing else."""
@@ -158,11 +180,24 @@ class Comparison:
             while (found := self._searched(query)) != wanted and time.monotonic() < end:
                 self.target.fill_search()
             assert found == wanted, f"session/search {query}: {found ^ wanted}"
+            self._compare_narrower(query, wanted)
 
-    def _searched(self, query: str) -> set[tuple[Any, ...]]:
+    def _compare_narrower(self, query: str, wanted: set[tuple[Any, ...]]) -> None:
+        """The same in one session, of one agent, or of one directory."""
+        for session in self.model.sessions[-1:]:
+            view = session_view(session)
+            own = _id(view["id"])
+            assert self._searched(query, sessionId=own) == {spot for spot in wanted if spot[0] == own}
+            for name in ("agent", "cwd"):
+                if view[name] is not None:
+                    fitting = {_id(s.fields["id"]) for s in self.model.sessions if _fits(s.fields, name, view[name])}
+                    found = self._searched(query, **{name: view[name]})
+                    assert found == {spot for spot in wanted if spot[0] in fitting}, f"session/search {query} {name}"
+
+    def _searched(self, query: str, **where: Any) -> set[tuple[Any, ...]]:
         found = None
         for limit in (2, 50):
-            hits = list(self.pages("session/search", "hits", limit, query=query, archived=None))
+            hits = list(self.pages("session/search", "hits", limit, query=query, archived=None, **where))
             spots = [tuple(hit[name] for name in _SPOT) for hit in hits]
             assert len(spots) == len(set(spots)), f"session/search {query}: something twice in {spots}"
             found = set(spots)
@@ -202,7 +237,9 @@ class Comparison:
                 {"sessionId": talks[-1].session["id"]},
                 {"since": started},
                 {"until": started, "groupBy": "agent"},
+                {"groupBy": "day", "timezone": "Asia/Kolkata"},
             ]
+            params += [{name: talks[-1].session[name]} for name in ("agent", "cwd") if talks[-1].session[name]]
         for each in params:
             _same(used(talks, **each), self.read("session/usage", **each), f"session/usage {each}")
 
@@ -298,6 +335,12 @@ def _same(expected: Any, actual: Any, what: str) -> None:
 
 def _id(entity_id: Any) -> Any:
     return getattr(entity_id, "value", entity_id)
+
+
+def _fits(view: Message, name: str, wanted: str) -> bool:
+    if name != "cwd":
+        return bool(_id(view[name]) == wanted)
+    return view["cwd"] is not None and f"{view['cwd']}/".startswith(f"{wanted.rstrip('/')}/")
 
 
 def _contains(view: Message, query: str) -> bool:

@@ -158,7 +158,7 @@ def fits(session: Message, **wanted: Any) -> bool:
     return (
         (archived is None or (session["archivedAt"] is not None) is archived)
         and ("query" not in wanted or any(wanted["query"] in text.casefold() for text in texts))
-        and ("agent" not in wanted or session["agent"] == wanted["agent"])
+        and all(session[name] == wanted[name] for name in ("agent", "state", "source") if name in wanted)
         and ("cwd" not in wanted or cwd == wanted["cwd"] or cwd.startswith(wanted["cwd"] + "/"))
         and wanted.get("activeSince", 0) <= session["activeAt"] < wanted.get("activeUntil", 2**62)
     )

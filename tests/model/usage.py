@@ -85,11 +85,11 @@ def _of_round(session: Json, each: Json) -> Iterator[Counted]:
 
 
 def _is_wanted(each: Counted, params: Json) -> bool:
-    cwd = params.get("cwd")
+    cwd, own = params.get("cwd"), each.session["cwd"]
     return (
         params.get("sessionId") in (None, each.session["id"])
         and params.get("agent") in (None, each.session["agent"])
-        and (cwd is None or f"{each.session['cwd'] or ''}/".startswith(f"{cwd.rstrip('/')}/"))
+        and (cwd is None or (own is not None and f"{own}/".startswith(f"{cwd.rstrip('/')}/")))
         and params.get("since", 0) <= each.at
         and each.at < params.get("until", 2**63)
     )
