@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -184,6 +187,27 @@ def test_a_deleted_wal_or_shm_loses_nothing(workspace: Path, servers: int, gone:
             told = told_of(client)
             assert (told.status, told.reconnects) == ("ok", 1)
     assert is_whole(store_of(workspace))
+
+
+@pytest.mark.parametrize("gone", [("-wal",), ("-wal", "-shm")], ids=" and ".join)
+def test_a_server_that_leaves_late_is_waited_for(workspace: Path, gone: tuple[str, ...]) -> None:
+    """Nobody opens the file before the last has left it, who copies into it what only the deleted -wal held."""
+    with connected(workspace) as first, connected(workspace) as late:
+        turn = Talk(first).turn()
+        late.turn_append(turn_id=turn, content="a")
+        os.kill(late.pid, signal.SIGSTOP)
+        for suffix in gone:
+            Path(f"{store_of(workspace)}{suffix}").unlink()
+        reply = first.submit("turn/append", {"turnId": turn, "content": "b"})
+        # As long as all others took at the most until they were back.
+        time.sleep(2.5)
+        os.kill(late.pid, signal.SIGCONT)
+        assert reply.result(TIMEOUT)["chunk"] == 1
+        for client in (first, late):
+            assert client.turn_get(turn_id=turn).content == "ab"
+            assert told_of(client).reconnects == 1
+    assert is_whole(store_of(workspace))
+    assert not list((workspace / ".ws").glob("*.backup"))
 
 
 def test_deleted_wal_and_shm_leave_a_copy_where_others_may_have_begun_new_ones(workspace: Path) -> None:

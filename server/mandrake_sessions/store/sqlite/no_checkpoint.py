@@ -26,8 +26,8 @@ from mandrake_sessions.store.sqlite.lock_files import fcntl
 logger = logging.getLogger(__name__)
 
 # The bytes of a database that a reader locks (SQLite's file format, "File Locking").
-_SHARED_AT: Final = 0x40000002
-_SHARED_BYTES: Final = 510
+SHARED_AT: Final = 0x40000002
+SHARED_BYTES: Final = 510
 # struct flock.
 _LOCK: Final = struct.Struct("hhqqi")
 
@@ -82,7 +82,7 @@ def _open_again(key: tuple[int, int] | None) -> int | None:
 
 def _set_lock(handle: int, kind: int) -> bool:
     try:
-        wanted = _LOCK.pack(kind, os.SEEK_SET, _SHARED_AT, _SHARED_BYTES, 0)
+        wanted = _LOCK.pack(kind, os.SEEK_SET, SHARED_AT, SHARED_BYTES, 0)
         fcntl.fcntl(handle, fcntl.F_OFD_SETLK, wanted)  # type: ignore[union-attr]
     except OSError:
         return False

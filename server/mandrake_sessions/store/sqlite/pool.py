@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from mandrake_sessions.errors import StoreMoved
@@ -14,15 +14,13 @@ from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sqlite.database import Database
 from mandrake_sessions.store.sqlite.identity import DATABASE, SHM, SUFFIXES, WAL, FileIdentity, FileKey, file_key
 from mandrake_sessions.store.sqlite.leases import Lease
+from mandrake_sessions.store.sqlite.leaving import alone, await_all_left
 from mandrake_sessions.store.sqlite.opening import cannot_open, open_database, prepare
 from mandrake_sessions.store.sqlite.rescue import drop_needless_copy
 from mandrake_sessions.store.sqlite.set_apart import set_apart
 
 logger = logging.getLogger(__name__)
 
-# Seconds after which all servers have noticed that a -wal or -shm is gone: each looks once a second.
-ALL_LEFT_SECONDS = 1.5
-APART_SECONDS = 0.3
 # A replaced file is opened once nothing has changed for QUIET_SECONDS, or after QUIET_WITHIN_SECONDS.
 QUIET_SECONDS = 0.25
 QUIET_WITHIN_SECONDS = 3.0
@@ -94,19 +92,17 @@ def _retire(database: Database) -> None:
     """Close a database that others in this process may use; they will open it again.
 
     If its -wal or -shm was lost, all servers close the file before any reopens it: the last one to close copies what
-    the old -wal still holds into it, which SQLite does while no other process has the database open.
+    the old -wal still holds into it, which SQLite does while no other process has the database open. They close it one
+    after the other: of two at the same moment, each would see the other's connection, and neither would copy.
     """
     _forget(database)
     lost = database.identity.lost()
     if lost:
         # Whoever deletes a -wal may be about to copy something over the database.
         _await_quiet(database.path)
-    if lost and DATABASE not in lost:
-        # If two servers close at the same moment, each sees the other's connection, and neither copies the -wal.
-        time.sleep(random.uniform(0, APART_SECONDS))
     _set_apart_if_overwritten(database)
     lost = database.identity.lost()
-    with database.lock:
+    with alone(database.path) if lost else nullcontext(), database.lock:
         if database.lease is not None:
             _give_up_lease(database.path)
             _leases[database.path], database.lease = (database.identity.key, database.lease), None
@@ -119,7 +115,7 @@ def _retire(database: Database) -> None:
     if lost:
         _remove_old_sidecars(database.identity, lost)
     if lost and DATABASE not in lost:
-        time.sleep(ALL_LEFT_SECONDS)
+        await_all_left(database.path, lost)
 
 
 def _set_apart_if_overwritten(database: Database) -> None:
