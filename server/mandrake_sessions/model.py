@@ -12,6 +12,8 @@ from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
+from mandrake_sessions.value import Value
+
 Json = Any
 JsonObject = dict[str, Any]
 
@@ -105,8 +107,8 @@ class ToolCallStatus(StrEnum):
     """It ended in an error."""
 
 
-@frozen
-class Session:
+@frozen(eq=False, repr=False)
+class Session(Value):
     """A conversation. ``streaming``: a turn of it streams now. ``seq`` and ``updated_at`` move together.
 
     ``external_id`` is the name that another program, ``agent``, has for it; ``source`` says how it came here, ``cwd``
@@ -152,8 +154,8 @@ class Session:
     """When anything in the session last changed but by an append."""
 
 
-@frozen
-class Round:
+@frozen(eq=False, repr=False)
+class Round(Value):
     """One request and its response; ``index`` counts from 0 in its session and is never given twice. ``copied_from_id``
     names the first original of a round that came with a fork."""
 
@@ -179,8 +181,8 @@ class Round:
     """When it last changed."""
 
 
-@frozen
-class Request:
+@frozen(eq=False, repr=False)
+class Request(Value):
     """What was asked: ``content`` is its text, ``blocks`` the client's own form where it is more than text."""
 
     id: str
@@ -195,8 +197,8 @@ class Request:
     """When it last changed."""
 
 
-@frozen
-class Usage:
+@frozen(eq=False, repr=False)
+class Usage(Value):
     """What an agent said of a whole response. A field that is ``None`` is counted from the turns instead.
 
     ``context_used`` of ``context_size`` tokens were in the model's context at the end; ``cost`` is in ``currency``.
@@ -213,8 +215,8 @@ class Usage:
     currency: str | None
 
 
-@frozen
-class Response:
+@frozen(eq=False, repr=False)
+class Response(Value):
     """What was answered, as a whole; its text is in its turns."""
 
     id: str
@@ -234,8 +236,8 @@ class Response:
     """When it last changed."""
 
 
-@frozen
-class ToolCall:
+@frozen(eq=False, repr=False)
+class ToolCall(Value):
     """A call of a tool inside a turn; ``id`` is the client's and unique in its turn."""
 
     id: str
@@ -253,8 +255,8 @@ class ToolCall:
     metadata: JsonObject
 
 
-@frozen
-class Turn:
+@frozen(eq=False, repr=False)
+class Turn(Value):
     """A piece of a response that an agent streams.
 
     ``content`` and ``raw_response`` are ``None`` only where the call asked to leave them out. ``seq`` is that of the
@@ -308,8 +310,8 @@ class Turn:
     """What the agent sent, as it came; missing where it was not asked for."""
 
 
-@frozen
-class RoundDetail:
+@frozen(eq=False, repr=False)
+class RoundDetail(Value):
     """A round with its request and its response."""
 
     round: Round
@@ -320,7 +322,7 @@ class RoundDetail:
     """Its response, without turns."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class HistoryResponse(Response):
     """A response with its turns, in order."""
 
@@ -328,7 +330,7 @@ class HistoryResponse(Response):
     """Its turns by ``index``."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class HistoryRound(Round):
     """A round with all that hangs from it."""
 
@@ -338,8 +340,8 @@ class HistoryRound(Round):
     """Its response, with turns."""
 
 
-@frozen
-class SessionPage:
+@frozen(eq=False, repr=False)
+class SessionPage(Value):
     """Sessions, the latest first: by their last change or, with ``sort: "active"``, by ``active_at``. ``seq`` is the
     store's at the moment of reading. The three pages name the store: its ``store_id`` is null, and ``seq`` 0, while
     nothing has been written yet."""
@@ -377,8 +379,8 @@ class SearchRole(StrEnum):
     """What tools were given and gave."""
 
 
-@frozen
-class SearchHit:
+@frozen(eq=False, repr=False)
+class SearchHit(Value):
     """A text that was found."""
 
     session_id: str
@@ -406,8 +408,8 @@ class SearchHit:
     """The session."""
 
 
-@frozen
-class SearchPage:
+@frozen(eq=False, repr=False)
+class SearchPage(Value):
     """What was found, best first."""
 
     hits: list[SearchHit]
@@ -419,8 +421,8 @@ class SearchPage:
     """How many turns that have ended are not in the search index yet, so that they were not searched."""
 
 
-@frozen
-class StoreRef:
+@frozen(eq=False, repr=False)
+class StoreRef(Value):
     """Which store a row of several stores is of: give its ``store_id`` as ``store`` to the methods that read."""
 
     store_id: str
@@ -462,8 +464,8 @@ class UnavailableReason(StrEnum):
     """There is nothing in its place."""
 
 
-@frozen
-class UnavailableStore:
+@frozen(eq=False, repr=False)
+class UnavailableStore(Value):
     """A store that a read of all stores could not read."""
 
     path: str
@@ -474,7 +476,7 @@ class UnavailableStore:
     """The name of the store's history, as `store/list` has it."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class SessionOfStore(Session):
     """A session, with the store that it is in."""
 
@@ -482,8 +484,8 @@ class SessionOfStore(Session):
     """The store that it is in."""
 
 
-@frozen
-class AllSessions:
+@frozen(eq=False, repr=False)
+class AllSessions(Value):
     """The answer with ``scope: "all"``: sessions of every store, latest first; of two with one time the lower
     ``store_id``, then the lower ``id``."""
 
@@ -498,7 +500,7 @@ class AllSessions:
     """The stores that could not be read."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class HitOfStore(SearchHit):
     """A text that was found, with the store that it is in."""
 
@@ -506,8 +508,8 @@ class HitOfStore(SearchHit):
     """The store that it is in."""
 
 
-@frozen
-class AllHits:
+@frozen(eq=False, repr=False)
+class AllHits(Value):
     """The answer with ``scope: "all"``: what was found in every store. First come the best hits of each store, then
     the second best, and so on; of two with one rank the lower ``store_id``."""
 
@@ -524,8 +526,8 @@ class AllHits:
     """The stores that could not be searched."""
 
 
-@frozen
-class RoundPage:
+@frozen(eq=False, repr=False)
+class RoundPage(Value):
     """Rounds of a session by ``index``."""
 
     rounds: list[Round]
@@ -535,8 +537,8 @@ class RoundPage:
     store_id: str | None
 
 
-@frozen
-class TurnPage:
+@frozen(eq=False, repr=False)
+class TurnPage(Value):
     """Turns of a response by ``index``."""
 
     turns: list[Turn]
@@ -546,8 +548,8 @@ class TurnPage:
     store_id: str | None
 
 
-@frozen
-class History:
+@frozen(eq=False, repr=False)
+class History(Value):
     """A page of a conversation: one consistent snapshot, taken at ``seq``."""
 
     session: Session
@@ -559,8 +561,8 @@ class History:
     store_id: str | None
 
 
-@frozen
-class ResponseProgress:
+@frozen(eq=False, repr=False)
+class ResponseProgress(Value):
     """A response and its turns; complete when no turn streams, also when it has no turns."""
 
     is_complete: bool
@@ -573,8 +575,8 @@ class ResponseProgress:
     store_id: str | None
 
 
-@frozen
-class CurrencyTotal:
+@frozen(eq=False, repr=False)
+class CurrencyTotal(Value):
     """What was used, of all that is counted in one currency."""
 
     currency: str
@@ -598,8 +600,8 @@ class CurrencyTotal:
     said."""
 
 
-@frozen
-class UsageTotals:
+@frozen(eq=False, repr=False)
+class UsageTotals(Value):
     """What was used."""
 
     totals: list[CurrencyTotal]
@@ -615,8 +617,8 @@ class UsageTotals:
     a clock that was set back, counts as 0."""
 
 
-@frozen
-class UsageGroup:
+@frozen(eq=False, repr=False)
+class UsageGroup(Value):
     """What was used, of what has one key."""
 
     key: str | None
@@ -628,8 +630,8 @@ class UsageGroup:
     streamed_ms: int
 
 
-@frozen
-class Export:
+@frozen(eq=False, repr=False)
+class Export(Value):
     """A session as one document, in the format that was asked for."""
 
     content: str
@@ -641,8 +643,8 @@ class Export:
     that."""
 
 
-@frozen
-class Appended:
+@frozen(eq=False, repr=False)
+class Appended(Value):
     """The receipt of a stored piece: its ``seq``, its ordinal and how many pieces the turn has now."""
 
     turn_id: str
@@ -655,8 +657,8 @@ class Appended:
     """How many pieces the turn has; the ordinal of the next one."""
 
 
-@frozen
-class Counts:
+@frozen(eq=False, repr=False)
+class Counts(Value):
     """How many entities of each kind a deletion took."""
 
     sessions: int = 0
@@ -671,16 +673,16 @@ class Counts:
     """How many turns."""
 
 
-@frozen
-class Deleted:
+@frozen(eq=False, repr=False)
+class Deleted(Value):
     """What a deletion took."""
 
     deleted: Counts
     """How many of each kind went."""
 
 
-@frozen
-class PrunableSession:
+@frozen(eq=False, repr=False)
+class PrunableSession(Value):
     """A session that nobody has changed for long. ``last_change``: milliseconds since the epoch; sizes in bytes:
     requests and texts of turns, raw responses, tool calls, metadata and titles, and what the feed keeps of it.
     """
@@ -703,16 +705,16 @@ class PrunableSession:
         return sum(sizes) + self.feed_bytes
 
 
-@frozen
-class ToolCallCounts:
+@frozen(eq=False, repr=False)
+class ToolCallCounts(Value):
     """How many tool calls a deletion took."""
 
     tool_calls: int = 1
     """How many tool calls went: 1."""
 
 
-@frozen
-class ToolCallDeleted:
+@frozen(eq=False, repr=False)
+class ToolCallDeleted(Value):
     deleted: ToolCallCounts = ToolCallCounts()
     """How many went."""
 
@@ -738,8 +740,8 @@ class ChangeKind(StrEnum):
 
 
 # One is made for each append, and frozen slots are set one by one through a function.
-@frozen(kw_only=True, slots=False)
-class Change:
+@frozen(kw_only=True, slots=False, eq=False, repr=False)
+class Change(Value):
     """One committed change. Which of the last fields are set depends on ``kind``:
 
     ``turn`` (created, as it was then), ``first_chunk`` to ``output_tokens`` (appended: just the new text),
@@ -771,8 +773,8 @@ class Change:
     response: Response | None = None
 
 
-@frozen
-class FeedStart:
+@frozen(eq=False, repr=False)
+class FeedStart(Value):
     """Where a listener begins: the store's name, the position, and the state there.
 
     ``store_id`` is None, and ``seq`` 0, where the store is not there yet.
@@ -786,8 +788,8 @@ class FeedStart:
     sessions: list[Session] = field(factory=list)
 
 
-@frozen
-class Scope:
+@frozen(eq=False, repr=False)
+class Scope(Value):
     """What part of a store a listener hears: one turn, one response, one session, or (all ``None``) everything.
 
     The ids above the narrowest are kept too, so that the deletion of a whole round or session is heard.

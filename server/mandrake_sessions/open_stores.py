@@ -7,6 +7,8 @@ import threading
 from contextlib import suppress
 from typing import Literal
 
+from attrs import frozen
+
 from mandrake_sessions.absent import AbsentStore
 from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, WorkspaceNotFound
 from mandrake_sessions.manager import SessionManager
@@ -16,6 +18,7 @@ from mandrake_sessions.store.engines import empty_store, is_there, may_make, sto
 from mandrake_sessions.store.interface import EntityStore, StoreFacts
 from mandrake_sessions.store.settings import Durability, StoreSettings
 from mandrake_sessions.store_places import StorePlace, StorePlaces
+from mandrake_sessions.value import Value
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,15 @@ _OF_A_FILE = frozenset(
 )
 # Reasons that are about making a file, and that a look from outside can disprove.
 _OF_MAKING = frozenset({StorageReason.CREATE_DIRECTORY, StorageReason.OPEN, StorageReason.READ_ONLY})
+
+
+@frozen(eq=False, repr=False)
+class OpenStore(Value):
+    """One that is open here, as it was when somebody asked."""
+
+    place: StorePlace
+    store_id: str
+    used_at: int
 
 
 class OpenStores:

@@ -19,6 +19,7 @@ from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.quoting import shown
 from mandrake_sessions.store.sql.values import is_uuid
+from mandrake_sessions.value import Value
 
 T = TypeVar("T")
 
@@ -71,8 +72,8 @@ def decode_values(cursor: str | None, list_name: str, key: Any) -> list[Any] | N
     return values
 
 
-@frozen
-class JoinedPosition:
+@frozen(eq=False, repr=False)
+class JoinedPosition(Value):
     """The last row of a page of several stores: its ``moment``, its store and its id. ``seqs``: the ``seq`` of each
     store that gave rows, when it first did."""
 

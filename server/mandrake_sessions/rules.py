@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -21,7 +20,7 @@ from mandrake_sessions.limits import MAX_METADATA_BYTES, MAX_TEXT_BYTES
 from mandrake_sessions.model import Origin, Relation, ResponseStatus, SearchRole, ToolCallStatus, TurnStatus
 from mandrake_sessions.quoting import must_be, must_be_one_of, shown
 from mandrake_sessions.store.sql.values import COST_UNITS, MAX_COST, byte_length, encode_json
-from mandrake_sessions.timezones import UnknownTimezone, check_timezone
+from mandrake_sessions.value import Value
 
 Rule = Callable[[str, Any], Any]
 
@@ -127,6 +126,8 @@ def cost(path: str, value: Any) -> int:
         raise InvalidValue(path, f"must be a number from 0 and below {COST_BOUND}, not {shown(value)}")
     if value == 0:
         return 0
+    from decimal import ROUND_HALF_EVEN, Decimal  # few turns have a cost
+
     # The shortest decimal number that means this double is what the caller wrote.
     units = (Decimal(repr(value)) * COST_UNITS).to_integral_value(ROUND_HALF_EVEN)
     return min(int(units), MAX_COST)
@@ -141,6 +142,8 @@ def currency(path: str, value: Any) -> str:
 
 def timezone(path: str, value: Any) -> str:
     """The name of a time zone of the IANA database that this machine knows."""
+    from mandrake_sessions.timezones import UnknownTimezone, check_timezone  # few calls name one
+
     try:
         return check_timezone(text(path, value))
     except UnknownTimezone as error:
@@ -164,8 +167,8 @@ def one_of(words: type[StrEnum]) -> Rule:
     return rule
 
 
-@frozen
-class _OrNone:
+@frozen(eq=False, repr=False)
+class _OrNone(Value):
     """A rule that lets None pass."""
 
     of_values: Rule

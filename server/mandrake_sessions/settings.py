@@ -10,6 +10,7 @@ from attrs import Attribute, evolve, field, fields, frozen
 
 from mandrake_sessions.manager import Durability
 from mandrake_sessions.protocol.names import camel
+from mandrake_sessions.value import Value
 
 ENVIRONMENT_PREFIX = "MANDRAKE_SESSIONS_"
 N = TypeVar("N", int, float)
@@ -77,8 +78,8 @@ def _setting(
     return field(default=default, metadata={"parse": parse, "help": help_text, "metavar": metavar, "alone": alone})
 
 
-@frozen(kw_only=True)
-class Settings:
+@frozen(kw_only=True, eq=False, repr=False)
+class Settings(Value):
     """Every setting of a server, with its default. The flags, variables and options are generated from this class."""
 
     workspace: str | None = _setting(_text, None, "the workspace's directory", "PATH")

@@ -15,13 +15,14 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.store.interface import StoreFacts
 from mandrake_sessions.store_places import StorePlace
+from mandrake_sessions.value import Value
 
 # What a store is in whose place there is nothing open: its manager, why it could not be opened, or that nobody tried.
 Found = SessionManager | StoreError | None
 
 
-@frozen
-class Condition:
+@frozen(eq=False, repr=False)
+class Condition(Value):
     """``checked_at``: when the store was asked; ``took_ms``: how long its answer took. ``error``: why it gave none."""
 
     store_id: str | None

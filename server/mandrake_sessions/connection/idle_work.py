@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from mandrake_sessions.connection.runner import ThreadRunner
@@ -16,17 +17,21 @@ from mandrake_sessions.connection.runners import Runners
 from mandrake_sessions.errors import Busy, NotOpen, SessionsError, StoreMoved
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
-from mandrake_sessions.operations.housekeeping import Housekeeper, housekeeper
-from mandrake_sessions.operations.indexing import NEXT, Indexer
 from mandrake_sessions.operations.leases import interrupt_orphans
 from mandrake_sessions.protocol.words import in_wire_words
 from mandrake_sessions.store.interface import IdleTask, Store
+
+if TYPE_CHECKING:
+    from mandrake_sessions.operations.housekeeping import Housekeeper
+    from mandrake_sessions.operations.indexing import Indexer
 
 logger = logging.getLogger(__name__)
 
 # How often idle work is looked for where none is known to be due, and where a lock was in its way.
 HOUSE_SECONDS = 1.0
 BUSY_HOUSE_SECONDS = 0.1
+# Filling the search index goes on after a shorter pause than this where there is more to do.
+MORE_SECONDS = 0.01
 # After filling the search index has failed, as on a full disk.
 FAILED_SECONDS = 5.0
 _ORPHANS = "turns of processes that are gone could not be looked for"
@@ -122,14 +127,17 @@ class IdleWork:
         """Fill the search indexes for so many seconds, as long as it ``is_wanted``."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        pause = NEXT
-        while pause <= NEXT and is_wanted() and (left := until - loop.time()) > 0 and self._stores.open_stores():
+        pause = 0.0
+        while pause < MORE_SECONDS and is_wanted() and (left := until - loop.time()) > 0 and self._stores.open_stores():
             stepped: asyncio.Future[float] = loop.create_future()
             self.fill_search(stepped.set_result)
             done, _ = await asyncio.wait({stepped}, timeout=left)
             pause = stepped.result() if done else math.inf
 
     def _fill_search(self, managers: list[SessionManager]) -> float:
+        # Here and for the other idle work: on a thread, after the start of the program.
+        from mandrake_sessions.operations.indexing import Indexer
+
         pauses = [HOUSE_SECONDS / 2]
         for manager in _in_place(managers):
             indexer = self._indexers.setdefault(manager, Indexer(manager.store))
@@ -144,6 +152,8 @@ class IdleWork:
         return min(pauses)
 
     def _keepers(self, manager: SessionManager) -> list[Housekeeper]:
+        from mandrake_sessions.operations.housekeeping import Housekeeper, housekeeper
+
         found = self._housekeepers.get(manager)
         if found is None:
             settings, store = self._stores.settings, manager.store

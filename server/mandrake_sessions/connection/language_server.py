@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from mandrake_sessions.connection.call import Call
+from mandrake_sessions.value import Value
 
 if TYPE_CHECKING:
     from mandrake_sessions.lsp import LanguageAdapter
@@ -31,8 +32,8 @@ MAX_WAITING = 100
 MAX_WAITING_BYTES = 1024 * 1024
 
 
-@frozen
-class _Message:
+@frozen(eq=False, repr=False)
+class _Message(Value):
     """``call``: of a request; None for a notification, which has been answered for already."""
 
     name: str

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from attrs import frozen
 
@@ -20,18 +20,20 @@ from mandrake_sessions.connection.waiting_queue import WaitingQueue
 from mandrake_sessions.errors import Cancelled, TakesLong
 from mandrake_sessions.large_work import LargeWork
 from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.open_stores import OpenStore
 from mandrake_sessions.protocol.methods import Access
 from mandrake_sessions.stopping import Stoppable
 from mandrake_sessions.store.interface import Snapshot
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.spool import Encoded
+from mandrake_sessions.value import Value
 
 # One reader connection is left for what the loop itself reads.
 MAX_LONG_READS = 3
 
 
-@frozen
-class Answer:
+@frozen(eq=False, repr=False)
+class Answer(Value):
     """The encoded answer to a read, and the subscription that begins once it is sent, if one can."""
 
     encoded: Encoded
@@ -46,6 +48,14 @@ class LongRead(Protocol):
 
     def release(self) -> None:
         """Give it back; a second time does nothing."""
+
+
+class Pinned(NamedTuple):
+    """A store that is open here, and its state in the call's turn."""
+
+    store: OpenStore
+    manager: SessionManager
+    snapshot: Snapshot
 
 
 class OtherRead(LongRead, Protocol):

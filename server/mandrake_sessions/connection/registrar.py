@@ -12,16 +12,14 @@ from contextlib import suppress
 
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.ids import now_ms
-from mandrake_sessions.known_stores import OpenStore, each_is_there, noted, register
-from mandrake_sessions.open_stores import OpenStores
-from mandrake_sessions.store.engines import Register, RegisteredStore, RegisterFault
+from mandrake_sessions.open_stores import OpenStore, OpenStores
 from mandrake_sessions.store_places import StorePlace
 
 logger = logging.getLogger(__name__)
 
 # After a store was opened, so that what it was opened for goes first.
 NOTE_AFTER_SECONDS = 0.05
-# `lastUsedAt` moves so often at the most.
+# So often it is noted that a store is used.
 NOTE_EVERY_MS = 10 * 60 * 1000
 # When it is tried again after a failure.
 AGAIN_MS = 60 * 1000
@@ -94,51 +92,22 @@ class Registrar:
         return True
 
     def _work(self) -> None:
+        from mandrake_sessions.connection.noting import NotNoted, note  # on this thread, after the start of the program
+
         while (stores := self._to_note.get()) is not None:
             try:
-                self._note(stores)
+                note(stores, NOTE_EVERY_MS)
                 self._last_fault = ""
-            except RegisterFault as fault:
-                again = now_ms() - NOTE_EVERY_MS + AGAIN_MS
-                self._noted_at |= {store.place: again for store in stores}
-                self._log(str(fault), is_usual=fault.is_usual)
+            except NotNoted as reason:
+                if reason.is_passing:
+                    again = now_ms() - NOTE_EVERY_MS + AGAIN_MS
+                    self._noted_at |= {store.place: again for store in stores}
+                self._log(str(reason), is_usual=reason.is_usual)
             except Exception as error:
                 logger.warning("the register of stores could not be written: %s", error, exc_info=True)
-
-    def _note(self, stores: list[OpenStore]) -> None:
-        found = register()
-        if found is None:
-            self._log("there is no register of stores, since this user has no home directory", is_usual=True)
-            return
-        now = now_ms()
-        entries = [entry for store in stores if (entry := noted(store, now)) is not None]
-        if _all_noted(found, entries, now):
-            return
-        found.note(entries, now)
-        if found.is_sweep_due(now):
-            for path in found.sweep(each_is_there(found.read()), now):
-                logger.info("the store %s is gone for long; it is no longer listed", path)
 
     def _log(self, what: str, *, is_usual: bool) -> None:
         """Once, as long as it stays the same."""
         if what != self._last_fault:
             self._last_fault = what
             logger.log(logging.INFO if is_usual else logging.WARNING, "%s", what)
-
-
-def _all_noted(found: Register, entries: list[RegisteredStore], now: int) -> bool:
-    """Whether the register says all of it already, as where a script begins a server for each line."""
-    try:
-        known = {store.path: store for store in found.read()}
-    except RegisterFault:
-        return False
-    return all(
-        (before := known.get(entry.path)) is not None
-        and 0 <= now - before.last_used_at < NOTE_EVERY_MS
-        and _same(before) == _same(entry)
-        for entry in entries
-    )
-
-
-def _same(store: RegisteredStore) -> tuple[object, ...]:
-    return store.store_id, store.scope, store.workspace, store.file, store.owner, store.gone_since

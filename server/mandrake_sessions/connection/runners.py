@@ -12,10 +12,11 @@ from mandrake_sessions.connection.runner import LoopRunner, Runner, ThreadRunner
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.store_places import StorePlace
+from mandrake_sessions.value import Value
 
 
-@frozen
-class CallRunners:
+@frozen(eq=False, repr=False)
+class CallRunners(Value):
     """For the calls about a store: ``calls`` carries out groups of them, in order. ``thread`` is for what may take long
     in any store: writes of large values, idle work, closing. Where the store runs on a thread, both are the same."""
 

@@ -21,6 +21,7 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Change, Session
 from mandrake_sessions.protocol.notifications import concerns_sessions
 from mandrake_sessions.store.interface import Commit, Watch
+from mandrake_sessions.value import Value
 
 # How many changes are read at once.
 READ_LIMIT = 500
@@ -46,8 +47,8 @@ class Follower(Protocol):
         """The store cannot be followed."""
 
 
-@frozen
-class _Attachment:
+@frozen(eq=False, repr=False)
+class _Attachment(Value):
     """What it takes to follow a store as it is open now."""
 
     reconnects: int
@@ -55,8 +56,8 @@ class _Attachment:
     watch: Watch
 
 
-@frozen
-class _Asked:
+@frozen(eq=False, repr=False)
+class _Asked(Value):
     """What was known when a read of the feed after ``seq`` was asked for. ``commit_seq``: of this process's last
     commit."""
 

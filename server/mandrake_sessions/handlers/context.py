@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import frozen
 
 from mandrake_sessions.model import FeedStart, Scope
 from mandrake_sessions.operations.conversations import Conversations
-from mandrake_sessions.operations.joining import Joining
 from mandrake_sessions.protocol.results import Health, Info, StoreList
 from mandrake_sessions.protocol.store_params import StoreName
+from mandrake_sessions.value import Value
+
+if TYPE_CHECKING:
+    from mandrake_sessions.operations.joining import Joining
 
 R = TypeVar("R")
 
@@ -49,8 +52,8 @@ class Service(Protocol):
     def info(self) -> Info: ...
 
 
-@frozen
-class StoreContext:
+@frozen(eq=False, repr=False)
+class StoreContext(Value):
     """For a method that is about a store."""
 
     store: StoreName
@@ -58,22 +61,22 @@ class StoreContext:
     subscriptions: Beginning
 
 
-@frozen
-class SubscriptionContext:
+@frozen(eq=False, repr=False)
+class SubscriptionContext(Value):
     """For a method that ends a subscription, whatever store it is of."""
 
     subscriptions: Subscriptions
 
 
-@frozen
-class StoresContext:
+@frozen(eq=False, repr=False)
+class StoresContext(Value):
     """For a method that is about all stores."""
 
     stores: Stores
 
 
-@frozen
-class ServiceContext:
+@frozen(eq=False, repr=False)
+class ServiceContext(Value):
     """For a method that is about the server."""
 
     service: Service

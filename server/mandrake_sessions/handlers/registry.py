@@ -7,12 +7,14 @@ a lambda, and compares them with the annotations of a function.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mandrake_sessions.handlers.context import ServiceContext, StoreContext, StoresContext, SubscriptionContext
-from mandrake_sessions.operations.joining import Joining
 from mandrake_sessions.protocol.converter import structure_params
 from mandrake_sessions.protocol.methods import Method, Typed
+
+if TYPE_CHECKING:
+    from mandrake_sessions.operations.joining import Joining
 
 P = TypeVar("P")
 R = TypeVar("R")

@@ -8,23 +8,27 @@ from attrs import asdict
 
 from mandrake_sessions.handlers.context import StoreContext
 from mandrake_sessions.handlers.registry import handle, handle_all
-from mandrake_sessions.model import Export, UnavailableStore
-from mandrake_sessions.operations.joined_search import JoinedSearch
-from mandrake_sessions.operations.joining import JoinedSessions
-from mandrake_sessions.operations.usage import JoinedUsage
+from mandrake_sessions.model import Export
 from mandrake_sessions.protocol import methods
 from mandrake_sessions.protocol.params import SessionExport, SessionUsage
-from mandrake_sessions.protocol.results import AllUsage, UsageReport
+from mandrake_sessions.protocol.results import UsageReport
+
+
+def _joined() -> Any:
+    from mandrake_sessions.handlers import joined
+
+    return joined
+
 
 handle(methods.SESSION_CREATE, lambda context, params: context.manager.create_session(**params))
 handle(methods.SESSION_GET, lambda context, params: context.manager.get_session(**params))
 handle(methods.SESSION_LIST, lambda context, params: context.manager.list_sessions(**params, lazily=True))
-handle_all(methods.SESSION_LIST, lambda params: JoinedSessions(**params))
+handle_all(methods.SESSION_LIST, lambda params: _joined().JoinedSessions(**params))
 handle(methods.SESSION_UPDATE, lambda context, params: context.manager.update_session(**params))
 handle(methods.SESSION_DELETE, lambda context, params: context.manager.delete_session(**params))
 handle(methods.SESSION_HISTORY, lambda context, params: context.manager.history(**params, lazily=True))
 handle(methods.SESSION_SEARCH, lambda context, params: context.manager.search(**params))
-handle_all(methods.SESSION_SEARCH, lambda params: JoinedSearch(**params))
+handle_all(methods.SESSION_SEARCH, lambda params: _joined().JoinedSearch(**params))
 handle(methods.SESSION_FORK, lambda context, params: context.manager.fork_session(**params))
 
 
@@ -36,17 +40,8 @@ def _usage(context: StoreContext, params: SessionUsage) -> UsageReport:
     return UsageReport(**asdict(context.manager.usage(**wanted), recurse=False))
 
 
-class _UsageOfAll(JoinedUsage):
-    """What was used in every store, as the wire has it."""
-
-    def result(self, unavailable: list[UnavailableStore]) -> AllUsage:
-        if self.is_grouped:
-            return AllUsage(groups=self.groups, unavailable=unavailable)
-        return AllUsage(**asdict(self.totals, recurse=False), unavailable=unavailable)
-
-
 handle(methods.SESSION_USAGE, _usage)
-handle_all(methods.SESSION_USAGE, lambda params: _UsageOfAll(**params))
+handle_all(methods.SESSION_USAGE, lambda params: _joined().UsageOfAll(**params))
 
 
 def _export(context: StoreContext, params: SessionExport) -> Export:

@@ -7,26 +7,22 @@ from contextlib import contextmanager
 
 from mandrake_sessions import rules
 from mandrake_sessions.operations.feed import Feed
-from mandrake_sessions.operations.forking import ForkOperations
 from mandrake_sessions.operations.history import HistoryOperations
+from mandrake_sessions.operations.on_demand import OnDemandOperations
 from mandrake_sessions.operations.pruning import PruningOperations
 from mandrake_sessions.operations.rounds import RoundOperations
-from mandrake_sessions.operations.search import SearchOperations
 from mandrake_sessions.operations.sessions import SessionOperations
 from mandrake_sessions.operations.turns import TurnOperations
-from mandrake_sessions.operations.usage import UsageOperations
 from mandrake_sessions.store.interface import EntityStore
 
 
 class Conversations(
     PruningOperations,
     SessionOperations,
-    ForkOperations,
     RoundOperations,
     TurnOperations,
     HistoryOperations,
-    UsageOperations,
-    SearchOperations,
+    OnDemandOperations,
 ):
     """The operations on the content of a store of any kind. ``feed`` reads its changes."""
 

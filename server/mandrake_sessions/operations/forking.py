@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Unpack
+from typing import Any
 
 from attrs import frozen
 
@@ -23,7 +23,7 @@ from mandrake_sessions.ids import now_ms
 from mandrake_sessions.large_work import LargeWork
 from mandrake_sessions.limits import MAX_FORK_BYTES, MAX_FORK_PARTS
 from mandrake_sessions.model import ChangeKind, Relation, Session
-from mandrake_sessions.operations.base import Operations, create_hash
+from mandrake_sessions.operations.base import create_hash
 from mandrake_sessions.operations.sessions import made_before
 from mandrake_sessions.stopping import Unstoppable, check_wanted
 from mandrake_sessions.store.interface import EntityStore, Sql, Transaction
@@ -58,34 +58,21 @@ class _Fork:
         return iter(()) if self.through is None else each_part(sql, self.session_pk, self.through[0], self.at)
 
 
-class ForkOperations(Operations):
-    def fork_session(self, session_id: str, **fields: Unpack[NewFork]) -> Session:
-        """Copy a session with its rounds, all of them or those up to ``through_round_id``, with all that hangs from
-        them; a turn that still streams is copied as ``interrupted``. With an ``id`` of the caller's the same call can
-        be sent again.
-
-        The copy is of one state of the store, and is there as a whole or not at all. Other processes can write
-        meanwhile, however long the session is; inside a transaction of the caller's they cannot.
-
-        Raises:
-            NotFound: no such session, or no such round.
-            InvalidValue: the round is one of another session.
-            Conflict: ``idInUse`` by a session made otherwise.
-            TooLarge: in a transaction, more than 2,000 rounds, turns and tool calls, or more than 4 MiB.
-        """
-        columns = rules.checked(rules.FORK, fields)
-        session_id = rules.uuid("session_id", session_id)
-        given = create_hash(fields, columns, session_id=session_id)
-        if self.store.is_writing:
-            with self._write() as tx:
-                return _fork_at_once(tx, session_id, columns, given)
-        with self._read() as sql:
-            # Without a snapshot: a store that is not there yet has none.
-            if (made := made_before(sql, columns.get("id"), given)) is not None:
-                return made
-            sessions.get_session(sql, session_id)
-        with self.store.snapshot(), self._read() as sql:
-            return _fork_in_steps(self.store, sql, _prepare(sql, session_id, columns, given, now_ms()))
+def fork_session(store: EntityStore, session_id: str, fields: NewFork) -> Session:
+    """``OnDemandOperations.fork_session``"""
+    columns = rules.checked(rules.FORK, fields)
+    session_id = rules.uuid("session_id", session_id)
+    given = create_hash(fields, columns, session_id=session_id)
+    if store.is_writing:
+        with store.transaction() as tx:
+            return _fork_at_once(tx, session_id, columns, given)
+    with store.reading() as sql:
+        # Without a snapshot: a store that is not there yet has none.
+        if (made := made_before(sql, columns.get("id"), given)) is not None:
+            return made
+        sessions.get_session(sql, session_id)
+    with store.snapshot(), store.reading() as sql:
+        return _fork_in_steps(store, sql, _prepare(sql, session_id, columns, given, now_ms()))
 
 
 def remove_hidden(store: EntityStore, pk: int, *, wait: bool = True) -> bool:

@@ -8,6 +8,7 @@ from mandrake_sessions.store import idle
 from mandrake_sessions.store.interface import Store
 from mandrake_sessions.store.sql import hidden
 from mandrake_sessions.store.sql.hidden import HiddenSession
+from mandrake_sessions.store.sql.leases import NO_LEASE
 
 # Where there are no leases, a copy that nothing was added to for so long was left behind.
 LEFT_BEHIND_MS = 3_600_000
@@ -46,7 +47,7 @@ def remove_some(store: Store, *, wait: bool = True) -> bool:
 def _remove_if_left_behind(store: Store, found: HiddenSession, *, wait: bool) -> bool:
     if is_in_progress(found.id):
         return False
-    if found.lease == hidden.NO_LEASE:
+    if found.lease == NO_LEASE:
         is_left = found.updated_at < now_ms() - LEFT_BEHIND_MS
         return is_left and _remove(store, found, wait=wait)
     if found.lease == store.lease_id:

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, Unpack
+from typing import Any, TypeVar
 
 from attrs import frozen
 
@@ -19,7 +19,6 @@ from mandrake_sessions.errors import StorageFailure, StorageReason, Unreadable
 from mandrake_sessions.fields import SearchWanted
 from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.model import SearchField, SearchHit, SearchPage, SearchRole
-from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.operations.catching_up import catch_up
 from mandrake_sessions.operations.index_state import is_of_store, pending
 from mandrake_sessions.paging import (
@@ -112,27 +111,6 @@ class Weighed:
     weight: int
 
 
-class SearchOperations(Operations):
-    def search(
-        self, query: str, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None, **wanted: Unpack[SearchWanted]
-    ) -> SearchPage:
-        """What was said about something, best first. Any text is a query: words, phrases in quotes, ``word*``, and
-        parts of words of three letters or more, in any case, with accents or without.
-
-        It looks at what is in the store's search index. What that lacks, a first page puts in before it searches, for
-        up to about ``CATCH_UP_SECONDS`` and not inside a transaction; the page tells how many turns are still missing.
-
-        Raises:
-            NotFound: there is no session of ``session_id``.
-            InvalidValue: a filter or ``limit`` breaks its rule, or ``cursor`` is that of another search.
-            StorageFailure: stores of this kind, or this build of SQLite, cannot be searched.
-        """
-        asked = ask(query, wanted)
-        before = _decode_cursor(cursor, asked.key)
-        limit = check_limit(limit)
-        return searched(self.store, asked, before, lambda search, reader: search.page(reader, limit, asked.key))
-
-
 @frozen
 class Asked:
     """What is searched for, checked. ``key``: what tells it from other searches."""
@@ -140,6 +118,16 @@ class Asked:
     query: Query
     wanted: Mapping[str, Any]
     key: list[Any]
+
+
+def search(
+    store: EntityStore, query: str, wanted: SearchWanted, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+) -> SearchPage:
+    """``OnDemandOperations.search``"""
+    asked = ask(query, wanted)
+    before = _decode_cursor(cursor, asked.key)
+    limit = check_limit(limit)
+    return searched(store, asked, before, lambda search, reader: search.page(reader, limit, asked.key))
 
 
 def ask(query: str, wanted: SearchWanted) -> Asked:

@@ -28,7 +28,7 @@ from mandrake_sessions.operations.rounds import change_response
 from mandrake_sessions.paging import DEFAULT_LIMIT, check_limit, decode_index, encode_index, take_page
 from mandrake_sessions.store.interface import Transaction
 from mandrake_sessions.store.sql import changes, rounds, sessions, texts, tool_calls, turns
-from mandrake_sessions.store.sql.hidden import NO_LEASE
+from mandrake_sessions.store.sql.leases import NO_LEASE
 from mandrake_sessions.store.sql.readable import note
 from mandrake_sessions.store.sql.rounds import NOT_ENDED
 from mandrake_sessions.store.sql.seq import last_seq

@@ -10,7 +10,6 @@ from mandrake_sessions import rules
 from mandrake_sessions.errors import InvalidValue, TooLarge
 from mandrake_sessions.fields import UsageWanted
 from mandrake_sessions.model import CurrencyTotal, GroupBy, StoreRef, UsageGroup, UsageTotals
-from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.quoting import must_be_one_of
 from mandrake_sessions.store.interface import EntityStore, Sql
 from mandrake_sessions.store.sql import session_lists, sessions
@@ -32,34 +31,20 @@ _GROUP_BYTES: Final = 100
 _TOTAL_BYTES: Final = 220
 
 
-class UsageOperations(Operations):
-    def usage(self, *, timezone: str | None = None, **wanted: Unpack[UsageWanted]) -> UsageTotals:
-        """All that was used, whatever its time zone: see ``usage_by``."""
-        grouping = _grouping(None, timezone)
-        with self._read() as sql:
-            groups = _groups(sql, _filter(sql, wanted), grouping)
-        return groups.get(None, _Group()).as_totals()
+def usage(store: EntityStore, wanted: UsageWanted, timezone: str | None) -> UsageTotals:
+    """``OnDemandOperations.usage``"""
+    grouping = _grouping(None, timezone)
+    with store.reading() as sql:
+        groups = _groups(sql, _filter(sql, wanted), grouping)
+    return groups.get(None, _Group()).as_totals()
 
-    def usage_by(
-        self, group_by: GroupBy, *, timezone: str | None = None, **wanted: Unpack[UsageWanted]
-    ) -> list[UsageGroup]:
-        """What was used, by day, model, session, agent or directory, the keys ascending, None first.
 
-        A turn counts at its ``stream_start_time``, with its tool calls; a round at its ``created_at``; what an agent
-        said of a whole response counts at its ``end_time``, or where it has none with its round, and in place of the
-        turns' numbers, field by field. Rounds, and what was said of their responses, belong to the model of their last
-        turn. Copies of a round are not counted while an older one of the same origin is stored. ``timezone``: a name of
-        the IANA database.
-
-        Raises:
-            NotFound: no session has the ``session_id``.
-            InvalidValue: ``timezone`` or a filter breaks its rule.
-            TooLarge: the groups are more than one answer may hold.
-        """
-        grouping = _grouping(group_by, timezone)
-        with self._read() as sql:
-            found = _groups(sql, _filter(sql, wanted), grouping)
-        return _in_order(found)
+def usage_by(store: EntityStore, group_by: GroupBy, wanted: UsageWanted, timezone: str | None) -> list[UsageGroup]:
+    """``OnDemandOperations.usage_by``"""
+    grouping = _grouping(group_by, timezone)
+    with store.reading() as sql:
+        found = _groups(sql, _filter(sql, wanted), grouping)
+    return _in_order(found)
 
 
 class JoinedUsage:

@@ -23,6 +23,7 @@ from mandrake_sessions.transport.errors import (
     PARSE_ERROR,
     RpcError,
 )
+from mandrake_sessions.value import Value
 
 logger = logging.getLogger(__name__)
 
@@ -150,8 +151,8 @@ def _short(value: Any, limit: int) -> Any:
     return value if not isinstance(value, int) or abs(value) < 2**64 else shorten(str(value), limit)
 
 
-@frozen
-class _Description:
+@frozen(eq=False, repr=False)
+class _Description(Value):
     code: int
     kind: str
     data: dict[str, Any]

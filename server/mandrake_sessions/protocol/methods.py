@@ -15,6 +15,7 @@ from attrs import frozen
 from mandrake_sessions import fields, model
 from mandrake_sessions.errors import ConflictReason
 from mandrake_sessions.protocol import params, results
+from mandrake_sessions.value import Value
 
 PROTOCOL_VERSION = 2
 
@@ -43,8 +44,8 @@ class Access(Enum):
         self.writes = self.name in ("WRITE", "WRITE_IN_STEPS", "APPEND")
 
 
-@frozen
-class Method:
+@frozen(eq=False, repr=False)
+class Method(Value):
     """A method as it is declared. ``params`` is a TypedDict, ``result`` a type of ``model`` or ``results``.
     ``not_found``, ``conflict``: what its errors of these kinds may be about; errors of other kinds depend on its
     ``access`` alone (``errors_of.py``). ``reads_all``: whether it can read all stores at once, which gives the last
@@ -93,8 +94,8 @@ class Typed(Method, Generic[P, R]):
     """A method whose params and result the type checker knows, so that it checks the handler against them."""
 
 
-@frozen
-class NotificationType:
+@frozen(eq=False, repr=False)
+class NotificationType(Value):
     """A message that the server sends by itself."""
 
     name: str

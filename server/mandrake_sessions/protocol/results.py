@@ -1,13 +1,10 @@
-"""Results that are no entity of the store, and the notifications.
-
-Nobody compares them, and one ``__repr__`` serves them all: methods generated for each class would slow the start.
-"""
+"""Results that are no entity of the store, and the notifications."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from attrs import field, fields, frozen
+from attrs import field, frozen
 
 from mandrake_sessions.model import (
     CurrencyTotal,
@@ -22,6 +19,7 @@ from mandrake_sessions.model import (
     UnavailableStore,
     UsageGroup,
 )
+from mandrake_sessions.value import Value
 
 HealthStatus = Literal["ok", "degraded", "down"]
 """How a store is.
@@ -88,16 +86,7 @@ closed: the store was closed, since its folder was removed or the server ends.
 
 
 @frozen(eq=False, repr=False)
-class Printable:
-    """Prints its fields, as attrs would."""
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(type(self)))
-        return f"{type(self).__name__}({values})"
-
-
-@frozen(eq=False, repr=False)
-class TurnSubscription(Printable):
+class TurnSubscription(Value):
     """``turns``: the state at ``seq``, of a turn or a response whole, of a session or the store the turns that
     stream then; none where the subscription goes on from ``since``. ``store_id``
     is null while the store is not there yet: its first change is sent when it is made."""
@@ -115,7 +104,7 @@ class TurnSubscription(Printable):
 
 
 @frozen(eq=False, repr=False)
-class SessionSubscription(Printable):
+class SessionSubscription(Value):
     """``sessions``: the state at ``seq``, of the store the 50 sessions that changed last; none where the
     subscription goes on from ``since``. ``store_id``
     is null while the store is not there yet: its first change is sent when it is made."""
@@ -133,7 +122,7 @@ class SessionSubscription(Printable):
 
 
 @frozen(eq=False, repr=False)
-class UsageReport(Printable):
+class UsageReport(Value):
     """What was used: with ``group_by`` the ``groups`` alone, else the other fields, of all that is counted."""
 
     totals: list[CurrencyTotal] | None = None
@@ -154,12 +143,12 @@ class AllUsage(UsageReport):
 
 
 @frozen(eq=False, repr=False)
-class Nothing(Printable):
+class Nothing(Value):
     """An empty object."""
 
 
 @frozen(eq=False, repr=False)
-class TransactionResults(Printable):
+class TransactionResults(Value):
     """The result of each operation, in order."""
 
     results: list[Any]
@@ -167,7 +156,7 @@ class TransactionResults(Printable):
 
 
 @frozen(eq=False, repr=False)
-class StoreHealth(Printable):
+class StoreHealth(Value):
     """One store that is or was open. ``status``: ok, degraded or down; times in milliseconds; sizes in bytes."""
 
     scope: ScopeName
@@ -206,7 +195,7 @@ class StoreHealth(Printable):
 
 
 @frozen(eq=False, repr=False)
-class Health(Printable):
+class Health(Value):
     """``status`` is the worst of the stores'."""
 
     status: HealthStatus
@@ -216,7 +205,7 @@ class Health(Printable):
 
 
 @frozen(eq=False, repr=False)
-class StoreInfo(Printable):
+class StoreInfo(Value):
     """The name and place of one store; ``store_id`` is null while it is not there, or cannot be opened."""
 
     scope: ScopeName
@@ -229,7 +218,7 @@ class StoreInfo(Printable):
 
 
 @frozen(eq=False, repr=False)
-class ListedStore(Printable):
+class ListedStore(Value):
     """A store that this user has used. ``available``: its file is there, and belongs to this user; one that is gone is
     listed for 90 days."""
 
@@ -249,7 +238,7 @@ class ListedStore(Printable):
 
 
 @frozen(eq=False, repr=False)
-class StoreList(Printable):
+class StoreList(Value):
     """The stores that this user has used, last used first."""
 
     stores: list[ListedStore]
@@ -257,7 +246,7 @@ class StoreList(Printable):
 
 
 @frozen(eq=False, repr=False)
-class Limits(Printable):
+class Limits(Value):
     """What a message and its parts, and a connection, may have at most: bytes, levels, values, digits, rows, counts."""
 
     max_message_bytes: int
@@ -287,7 +276,7 @@ class Limits(Printable):
 
 
 @frozen(eq=False, repr=False)
-class MethodStatistics(Printable):
+class MethodStatistics(Value):
     """How often a method was called and failed, and its milliseconds from arrival to answer: of all, of the longest."""
 
     count: int
@@ -301,7 +290,7 @@ class MethodStatistics(Printable):
 
 
 @frozen(eq=False, repr=False)
-class Info(Printable):
+class Info(Value):
     """What answers: its versions, process and stores. ``methods``: the names of those that it has. ``calls``: those
     that this client has called, by name, LSP's as well; unknown ones are counted together as ``unknown``."""
 
@@ -330,7 +319,7 @@ class Info(Printable):
 
 
 @frozen(eq=False, repr=False)
-class TurnUpdated(Printable):
+class TurnUpdated(Value):
     """A committed change to a turn. Which of the last fields come depends on ``kind`` (created: ``turn``; appended:
     ``first_chunk`` to ``output_tokens``; updated: ``changes``; toolCallUpdated: ``tool_call`` and ``changes``;
     toolCallDeleted: ``tool_call_id`` and ``changes``). Other kinds: deleted (the turn), roundDeleted, sessionDeleted;
@@ -377,7 +366,7 @@ class TurnUpdated(Printable):
 
 
 @frozen(eq=False, repr=False)
-class SessionUpdated(Printable):
+class SessionUpdated(Value):
     """A committed change to a session, or to a round, request or response of it. ``kind``: created, updated, deleted,
     roundCreated (with ``round``, ``request`` and ``response``), roundUpdated, roundDeleted, requestUpdated,
     responseUpdated; those about a round have its ``round_id``. ``session`` is missing where it was deleted."""
@@ -403,7 +392,7 @@ class SessionUpdated(Printable):
 
 
 @frozen(eq=False, repr=False)
-class SubscriptionEnded(Printable):
+class SubscriptionEnded(Value):
     """The subscription sends nothing more. ``reason``: pruned, deleted or closed."""
 
     subscription_id: str
@@ -415,7 +404,7 @@ class SubscriptionEnded(Printable):
 
 
 @frozen(eq=False, repr=False)
-class TurnRejected(Printable):
+class TurnRejected(Value):
     """An append that was sent as a notification and failed."""
 
     turn_id: str | None

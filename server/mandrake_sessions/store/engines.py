@@ -1,4 +1,4 @@
-"""Which kind of store a name means. The only place above the stores that knows them apart."""
+"""Which kind of store a name means. Above the stores only this module and ``elsewhere`` know them apart."""
 
 from __future__ import annotations
 
@@ -9,19 +9,11 @@ from mandrake_sessions.store.interface import EntityStore, Store
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sqlite.absent import EmptyStore, is_gone, is_there, may_make
 from mandrake_sessions.store.sqlite.build import sqlite_version
-from mandrake_sessions.store.sqlite.register import Register, RegisteredStore, RegisterFault, find_file
 from mandrake_sessions.store.sqlite.store import SqliteStore
-from mandrake_sessions.store.sqlite.visiting import Visit, VisitedStore
 from mandrake_sessions.workspaces import path_of_uri
 
 __all__ = [
-    "Register",
-    "RegisterFault",
-    "RegisteredStore",
-    "Visit",
-    "VisitedStore",
     "empty_store",
-    "find_file",
     "is_gone",
     "is_there",
     "may_make",

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from attrs import frozen
 
 from mandrake_sessions.errors import StorageFailure, Unreadable
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.oddities import Oddities
-from mandrake_sessions.store.search import SearchIndex
+from mandrake_sessions.value import Value
+
+if TYPE_CHECKING:
+    from mandrake_sessions.store.search import SearchIndex
 
 Row = tuple[Any, ...]
 
@@ -174,8 +177,8 @@ class Watch(Protocol):
     def close(self) -> None: ...
 
 
-@frozen
-class Commit:
+@frozen(eq=False, repr=False)
+class Commit(Value):
     """A commit of this process. ``seq_before`` and ``seq``: the last change before it, None
     where that is not known, and with it. ``changes``: all of them, if they were appends alone; else None."""
 
@@ -195,8 +198,8 @@ class IdleTask(Protocol):
         another process is that at once. Raises StoreError."""
 
 
-@frozen
-class StoreState:
+@frozen(eq=False, repr=False)
+class StoreState(Value):
     """The state of an open store. ``references``: managers of this process that have it open; ``failure``: what went
     wrong with it last, until a write succeeds, or why nothing may be written to it; ``reconnects``: how often it was
     opened again, ``replacements``: how often it was another one then; ``faults``: what the inspection of a store that
@@ -211,8 +214,8 @@ class StoreState:
     faults: list[str]
 
 
-@frozen
-class StoreFacts:
+@frozen(eq=False, repr=False)
+class StoreFacts(Value):
     """Facts about a store that need not be open: its sizes in bytes, None where there is no such thing, and
     what does not stop it but should be looked at, each with what to do. ``of_program``: the same of what the program
     itself is made of, such as the database's library; no log repeats it for each store."""

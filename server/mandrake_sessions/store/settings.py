@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from attrs import frozen
 
+from mandrake_sessions.value import Value
+
 
 class Durability(StrEnum):
     """What a COMMIT waits for.
@@ -26,8 +28,8 @@ class Durability(StrEnum):
         return self.value.upper()
 
 
-@frozen
-class StoreSettings:
+@frozen(eq=False, repr=False)
+class StoreSettings(Value):
     """``busy_timeout``: seconds that a call may wait for another process's lock. ``inside``: the directory that the
     file must lie in, wherever links lead. ``allow_network_filesystem``: accept a file that other machines may share.
     ``makes_parents``: make the directories above the file's own, where they are missing."""

@@ -14,6 +14,7 @@ from typing import Protocol
 from attrs import evolve, frozen
 
 from mandrake_sessions.transport.memory import reserve
+from mandrake_sessions.value import Value
 
 MAX_HEADER_BYTES = 64 * 1024
 # How much of a message that is too large is kept, to find its id in.
@@ -35,23 +36,23 @@ _USABLE_HEADER = re.compile(
 _LONGEST_HEADER = 1 + len(_CONTENT_LENGTH) + 1 + 16 + _MAX_LENGTH_DIGITS + 16 + 2
 
 
-@frozen
-class TooLong:
+@frozen(eq=False, repr=False)
+class TooLong(Value):
     """A message of more bytes than are read; ``prefix`` is how it began."""
 
     size: int
     prefix: bytes
 
 
-@frozen
-class NoMemory:
+@frozen(eq=False, repr=False)
+class NoMemory(Value):
     """A message that there was no memory for; ``prefix`` is how it began."""
 
     prefix: bytes
 
 
-@frozen
-class Broken:
+@frozen(eq=False, repr=False)
+class Broken(Value):
     """Bytes that are no message in this framing. ``line``: where they are a line of JSON, which may be a message in the
     other one."""
 

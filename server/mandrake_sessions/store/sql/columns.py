@@ -37,10 +37,11 @@ from mandrake_sessions.store.sql.values import (
     optional,
     word_of,
 )
+from mandrake_sessions.value import Value
 
 
-@frozen
-class Column:
+@frozen(eq=False, repr=False)
+class Column(Value):
     """A column as a SELECT reads it: its name in the table, its SQL, which may depend on the dialect, and what its
     value may be."""
 

@@ -14,12 +14,11 @@ from mandrake_sessions.ids import new_id
 from mandrake_sessions.store.interface import Sql, Transaction
 from mandrake_sessions.store.sql import rounds, sessions, turns
 from mandrake_sessions.store.sql.copying import Copy, Part
+from mandrake_sessions.store.sql.leases import NO_LEASE
 from mandrake_sessions.store.sql.rows import insert, update
 from mandrake_sessions.store.sql.selection import Selection
 from mandrake_sessions.store.sql.values import is_uuid
 
-# The lease of no process: of a copy where there are no leases, and of a turn that nobody has streamed yet.
-NO_LEASE = "00000000-0000-0000-0000-000000000000"
 # Rows of a text (one has at most ``SLICE_BYTES`` of a long text) or tool calls that one step deletes.
 _REMOVED_ROWS = 4
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mandrake_sessions.store.interface import Sql
+
+# The lease of no process: of a copy where there are no leases, and of a turn that nobody has streamed yet.
+NO_LEASE: Final = "00000000-0000-0000-0000-000000000000"
 
 
 def streaming_leases(sql: Sql) -> set[str]:

@@ -17,6 +17,7 @@ from mandrake_sessions.store.sql.readable import readable_page
 from mandrake_sessions.store.sql.rows import differs, insert, or_not_found, row_bytes, update
 from mandrake_sessions.store.sql.selection import Selection, field_names, picker
 from mandrake_sessions.store.sql.values import decode_seq, decode_text, optional
+from mandrake_sessions.value import Value
 
 # The names of the fields, and numbers.
 _FRAME_BYTES = 800
@@ -79,8 +80,8 @@ class Part(StrEnum):
     RESPONSE = "response"
 
 
-@frozen
-class StoredRound:
+@frozen(eq=False, repr=False)
+class StoredRound(Value):
     """A round, its request and its response, with what only the store needs; ``weight``: about how many bytes they
     take in an answer."""
 
@@ -91,8 +92,8 @@ class StoredRound:
     detail: RoundDetail
 
 
-@frozen
-class RoundRow:
+@frozen(eq=False, repr=False)
+class RoundRow(Value):
     """A round's row with its request and response, its JSON not decoded yet, which may take many times as much
     memory."""
 

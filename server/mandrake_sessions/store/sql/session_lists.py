@@ -16,6 +16,7 @@ from mandrake_sessions.model import SessionState, Sort
 from mandrake_sessions.store.interface import Dialect, Row, Sql
 from mandrake_sessions.store.sql.readable import readable_page
 from mandrake_sessions.store.sql.sessions import SHOWN, WORDS, SessionRow, equals, in_directory, readable_row, select
+from mandrake_sessions.value import Value
 
 
 @frozen
@@ -61,8 +62,8 @@ _SORTED: Mapping[Sort, tuple[str, str]] = {
 _Arm = tuple[tuple[list[str], list[Any]], tuple[list[str], list[Any]]]
 
 
-@frozen
-class _Range:
+@frozen(eq=False, repr=False)
+class _Range(Value):
     """A range of positions in a list: those beyond one, down to and with another; None: no bound."""
 
     sort: Sort

@@ -14,6 +14,7 @@ from mandrake_sessions.store.interface import Dialect, Row, Sql, Transaction
 from mandrake_sessions.store.sql.columns import SESSION, Column, columns_from
 from mandrake_sessions.store.sql.rows import differs, fetch_one, insert, or_not_found, row_bytes, update
 from mandrake_sessions.store.sql.selection import Selection, field_names
+from mandrake_sessions.value import Value
 
 PREVIEW_LENGTH = 200
 # The names of the fields, and numbers.
@@ -56,8 +57,8 @@ _PK = _SELECTION.position("pk")
 _CREATE_HASH = _SELECTION.position("create_hash")
 
 
-@frozen
-class StoredSession:
+@frozen(eq=False, repr=False)
+class StoredSession(Value):
     """A session with what only the store needs; ``weight``: about how many bytes it takes in an answer."""
 
     pk: int
@@ -66,8 +67,8 @@ class StoredSession:
     session: Session
 
 
-@frozen
-class SessionRow:
+@frozen(eq=False, repr=False)
+class SessionRow(Value):
     """A session's row, its JSON not decoded yet, which may take many times as much memory."""
 
     row: Row

@@ -22,6 +22,7 @@ from mandrake_sessions.store.interface import Dialect, Sql, Transaction
 from mandrake_sessions.store.sql.rows import insert, update
 from mandrake_sessions.store.sql.selection import Selection
 from mandrake_sessions.store.sql.values import OddValue
+from mandrake_sessions.value import Value
 
 FOLD_PIECES = 1024
 FOLD_BYTES = 256 * 1024
@@ -29,8 +30,8 @@ FOLD_BYTES = 256 * 1024
 SLICE_BYTES = 256 * 1024
 
 
-@frozen
-class TextPlace:
+@frozen(eq=False, repr=False)
+class TextPlace(Value):
     """Where a turn's text stands: rows of ``text`` from ``content_pk`` and ``raw_response_pk`` on, then the pieces
     from ``folded_chunks`` on."""
 

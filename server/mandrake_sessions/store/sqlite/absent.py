@@ -8,17 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import connect
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mandrake_sessions.errors import WriteNeeded
 from mandrake_sessions.files import exists, file_size
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.model import Change
-from mandrake_sessions.store.search import SearchReader, SearchWriter
 from mandrake_sessions.store.sql.changes import NO_STORE_ID
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.dialect import add_functions
 from mandrake_sessions.store.sqlite.migrate import migrate
+
+if TYPE_CHECKING:
+    from mandrake_sessions.store.search import SearchReader, SearchWriter
 
 
 def is_gone(path: str) -> bool:

@@ -10,8 +10,8 @@ from attrs import frozen
 from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.model import ChangeKind
 from mandrake_sessions.store.sql import changes, sessions
-from mandrake_sessions.store.sql.hidden import NO_LEASE, hidden_sessions
-from mandrake_sessions.store.sql.leases import streaming_leases, turn_ids_of_lease
+from mandrake_sessions.store.sql.hidden import hidden_sessions
+from mandrake_sessions.store.sql.leases import NO_LEASE, streaming_leases, turn_ids_of_lease
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.dialect import DIALECT
 from mandrake_sessions.store.sqlite.leases import is_dead_lease

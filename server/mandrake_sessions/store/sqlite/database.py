@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import threading
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from mandrake_sessions.errors import Busy, StorageFailure, StorageReason, StoreError, StoreMoved
 from mandrake_sessions.store.interface import CommitHook
@@ -19,7 +20,9 @@ from mandrake_sessions.store.sqlite.no_checkpoint import close_without_checkpoin
 from mandrake_sessions.store.sqlite.readers import Readers
 from mandrake_sessions.store.sqlite.rescue import Rescue
 from mandrake_sessions.store.sqlite.running import Cache, SqliteTransaction
-from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
+
+if TYPE_CHECKING:
+    from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 
 logger = logging.getLogger(__name__)
 
@@ -47,10 +50,28 @@ class Database:
         self.busy_retries = 0
         self.lease: Lease | None = None
         self.on_commit: list[CommitHook] = []
-        self.search = SqliteSearchIndex(path)
+        self._search: SqliteSearchIndex | None = None
+        self._search_lock = threading.Lock()
         self.references = 0
         self.is_usable = True
         self._checkpoints_itself = self._take_over_checkpoints()
+
+    @property
+    def search(self) -> SqliteSearchIndex:
+        """Loaded when it is asked for, after the start of the program."""
+        from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
+
+        with self._search_lock:
+            if self._search is None:
+                self._search = SqliteSearchIndex(self.path)
+                if not self.is_usable:
+                    self._search.close()
+            return self._search
+
+    @property
+    def search_trouble(self) -> str | None:
+        """Why the search index cannot be filled."""
+        return None if self._search is None else self._search.trouble
 
     def own_lease_id(self) -> str | None:
         """The id of this process's lease, taken with the first turn that streams; None where there are no leases.
@@ -130,14 +151,17 @@ class Database:
     def abandon(self) -> None:
         """In a forked child: its parent's connections and lease are not to be used, nor closed."""
         self.is_usable = False
-        self.search.abandon()
+        self._search_lock = threading.Lock()
+        if self._search is not None:
+            self._search.abandon()
         self.readers.stop()
         if self.lease is not None:
             self.lease.abandon()
 
     def close(self) -> None:
         """Close every connection. Readers in use close when they are released."""
-        self.search.close()
+        if self._search is not None:
+            self._search.close()
         with self.lock:
             self.is_usable = False
             self.readers.stop()

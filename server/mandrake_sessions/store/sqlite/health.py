@@ -11,8 +11,8 @@ from mandrake_sessions.store.interface import StoreFacts
 from mandrake_sessions.store.sql.changes import store_id
 from mandrake_sessions.store.sqlite.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
 from mandrake_sessions.store.sqlite.database import Database
-from mandrake_sessions.store.sqlite.deep_check import deep_check
 from mandrake_sessions.store.sqlite.facts import DISK_ADVICE, NEARLY_FULL, RESCUED, RESCUED_ADVICE, WAL_ADVICE, WAL_DEBT
+from mandrake_sessions.store.sqlite.fts5 import NO_FTS5, can_search
 from mandrake_sessions.store.sqlite.lock_files import unusable_lock_directory
 from mandrake_sessions.store.sqlite.migrate import latest_version, user_version
 from mandrake_sessions.store.sqlite.opening import CHECKED_AT_OPENING, find_damage
@@ -20,7 +20,6 @@ from mandrake_sessions.store.sqlite.permissions import open_to_others
 from mandrake_sessions.store.sqlite.reading import considerate
 from mandrake_sessions.store.sqlite.recheck import forget_what_is_mended
 from mandrake_sessions.store.sqlite.rescue import rescued_copies
-from mandrake_sessions.store.sqlite.search_index import NO_FTS5, can_search
 from mandrake_sessions.store.sqlite.transaction import SqliteSnapshot
 
 
@@ -61,6 +60,8 @@ class FileInspection:
     def run(self) -> list[str]:
         """Check for damage, which ends all writing to the file. A file that came from elsewhere also gets the deep
         check; gives what that finds, as sentences. Raises Cancelled."""
+        from mandrake_sessions.store.sqlite.deep_check import deep_check  # few files need it
+
         database, diagnosis = self._database, self._database.diagnosis
         with self._snapshot as snapshot, diagnosis.domain_errors():
             if (damage := find_damage(snapshot.sql)) is not None:
@@ -122,8 +123,8 @@ def _warnings(
     if wal_bytes > WAL_DEBT:
         found.append(f"the -wal has grown beyond {WAL_DEBT} bytes; {WAL_ADVICE}")
     found.extend(f"{kept} {RESCUED}; {RESCUED_ADVICE}" for kept in rescued_copies(path))
-    if database.search.trouble is not None:
-        found.append(database.search.trouble)
+    if (trouble := database.search_trouble) is not None:
+        found.append(trouble)
     elif not can_search():
         found.append(NO_FTS5)
     if (unusable := unusable_lock_directory(path)) is not None:

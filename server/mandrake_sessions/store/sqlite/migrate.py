@@ -28,6 +28,7 @@ from mandrake_sessions.store.sqlite.backup import back_up_before_migration
 from mandrake_sessions.store.sqlite.failures import is_locked, primary_code
 from mandrake_sessions.store.sqlite.immediate import immediate
 from mandrake_sessions.store.sqlite.retry import retry_while_locked
+from mandrake_sessions.value import Value
 from mandrake_sessions.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -51,8 +52,8 @@ COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _REFUSED = re.compile(r"(BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|VACUUM|ATTACH|DETACH|PRAGMA)\b", re.IGNORECASE)
 
 
-@frozen
-class Migration:
+@frozen(eq=False, repr=False)
+class Migration(Value):
     """One file of ``migrations/``. ``sha256``: of its text with LF line ends."""
 
     version: int

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from attrs import frozen
 
+from mandrake_sessions.value import Value
+
 
 class Mend(StrEnum):
     """How a problem is mended. ``mending.py`` does all but the last, in this order: later mends rely on earlier ones.
@@ -24,8 +26,8 @@ class Mend(StrEnum):
     ROUND_COUNTS = "roundCounts"
 
 
-@frozen
-class Problem:
+@frozen(eq=False, repr=False)
+class Problem(Value):
     """What one rule has found. ``text``: a plain sentence, about ``count`` rows. ``mend``: None where the program
     cannot mend it."""
 

@@ -18,6 +18,7 @@ from attrs import frozen
 from mandrake_sessions.store.sqlite.dialect import add_functions
 from mandrake_sessions.store.sqlite.migrate import COMMENT, LEDGER, known_migrations, statements, user_version
 from mandrake_sessions.store.sqlite.problems import Mend, Problem
+from mandrake_sessions.value import Value
 
 # The parts of the schema in sqlite_schema, each with the SQL that makes it.
 _PARTS = "SELECT type, name, sql FROM sqlite_schema WHERE type IN ('table', 'index') AND sql IS NOT NULL"
@@ -27,8 +28,8 @@ WHERE type IN ('trigger', 'view') OR type = 'index' AND sql LIKE 'CREATE UNIQUE 
 """
 
 
-@frozen
-class Missing:
+@frozen(eq=False, repr=False)
+class Missing(Value):
     """What a file lacks of its schema. ``tables``: those that are missing, or lack a column."""
 
     problems: list[Problem]

@@ -11,13 +11,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 
-from mandrake_sessions.errors import Busy, StorageFailure, StorageReason, StoreMoved
+from mandrake_sessions.errors import Busy, StoreMoved
 from mandrake_sessions.files import explain
 from mandrake_sessions.store.search import IndexLost
 from mandrake_sessions.store.sqlite.failures import is_locked, os_failures, storage_failure
+from mandrake_sessions.store.sqlite.fts5 import require_fts5
 from mandrake_sessions.store.sqlite.immediate import begin_reading, immediate, undo
 from mandrake_sessions.store.sqlite.search_files import (
     current_file,
@@ -29,7 +29,7 @@ from mandrake_sessions.store.sqlite.search_files import (
 from mandrake_sessions.store.sqlite.search_opening import OpenedIndex, is_damage, is_of, open_index, try_to_open
 from mandrake_sessions.store.sqlite.search_rows import Reader, Writer
 from mandrake_sessions.store.sqlite.search_sql import IndexFault, IndexSql, index_faults
-from mandrake_sessions.store.sqlite.search_tables import has_fts5, make_tables
+from mandrake_sessions.store.sqlite.search_tables import make_tables
 
 logger = logging.getLogger(__name__)
 
@@ -208,21 +208,3 @@ class SqliteSearchIndex:
         opened, self._writer = self._writer, None
         if opened is not None:
             opened.close()
-
-
-@cache
-def can_search() -> bool:
-    """Whether this build of SQLite can."""
-    return has_fts5()
-
-
-def require_fts5() -> None:
-    """Raises StorageFailure where this build of SQLite has no FTS5."""
-    if not can_search():
-        raise StorageFailure(StorageReason.OPEN, NO_FTS5, "")
-
-
-NO_FTS5 = (
-    f"nothing can be searched: the SQLite of this Python ({sqlite3.sqlite_version}) has no FTS5 with trigrams; use a"
-    " Python whose SQLite has it"
-)

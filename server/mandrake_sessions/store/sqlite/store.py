@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mandrake_sessions.errors import Busy, NotOpen, StorageFailure, StorageReason, StoreMoved, Unreadable
 from mandrake_sessions.store.interface import CommitHook, IdleTask, StoreFacts, StoreState
@@ -18,7 +18,6 @@ from mandrake_sessions.store.sqlite.idle_tasks import Checkpoint, GiveBack
 from mandrake_sessions.store.sqlite.permissions import may_write
 from mandrake_sessions.store.sqlite.pool import absolute_name, acquire, release, reopen, retire
 from mandrake_sessions.store.sqlite.running import SqliteTransaction
-from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 from mandrake_sessions.store.sqlite.transaction import (
     SqliteSnapshot,
     reads_snapshot,
@@ -27,6 +26,9 @@ from mandrake_sessions.store.sqlite.transaction import (
     transaction,
 )
 from mandrake_sessions.store.sqlite.watch import CommitWatch
+
+if TYPE_CHECKING:
+    from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 
 
 class SqliteStore:

@@ -1,0 +1,55 @@
+"""What a server has loaded when it answers its first requests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+# The server, and all that opening a store and answering short reads and writes takes.
+PROGRAM = """
+import sys
+from mandrake_sessions import SessionManager, cli
+from mandrake_sessions.connection import server
+with SessionManager(sys.argv[1]) as manager:
+    session = manager.create_session(title="x")
+    detail = manager.create_round(session.id, content="?")
+    manager.append_turn(manager.create_turn(detail.response.id).id, content="text")
+    manager.list_sessions()
+    loaded = set(sys.modules)
+print(*sorted(loaded), sep="\\n")
+"""
+ON_DEMAND = {
+    "connection.noting",
+    "connection.other_reads",
+    "exports",
+    "handlers.joined",
+    "known_stores",
+    "maintenance",
+    "operations.forking",
+    "operations.housekeeping",
+    "operations.indexing",
+    "operations.joining",
+    "operations.search",
+    "operations.usage",
+    "redaction",
+    "store.elsewhere",
+    "store.search",
+    "store.sqlite.deep_check",
+    "store.sqlite.search_index",
+    "timezones",
+}
+
+
+def test_the_first_requests_load_nothing_that_few_calls_need(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "db.sqlite")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    loaded = set(done.stdout.split())
+    assert "mandrake_sessions.store.sqlite.store" in loaded
+    others = {"pygls", "lsprotocol", "rich", "zoneinfo", "decimal"}
+    assert loaded & ({f"mandrake_sessions.{name}" for name in ON_DEMAND} | others) == set()
+
+
+def test_what_is_loaded_on_demand_is_there() -> None:
+    program = "import sys, importlib\nfor name in sys.argv[1:]: importlib.import_module(f'mandrake_sessions.{name}')"
+    subprocess.run([sys.executable, "-c", program, *sorted(ON_DEMAND)], check=True, timeout=20)
