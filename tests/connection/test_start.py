@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import mandrake_sessions
+from mandrake_sessions.model import TurnStatus
+from strict import Talk, connected
 
 # The server, and all that opening a store and answering short reads and writes takes.
 PROGRAM = """
@@ -53,3 +58,27 @@ def test_the_first_requests_load_nothing_that_few_calls_need(tmp_path: Path) -> 
 def test_what_is_loaded_on_demand_is_there() -> None:
     program = "import sys, importlib\nfor name in sys.argv[1:]: importlib.import_module(f'mandrake_sessions.{name}')"
     subprocess.run([sys.executable, "-c", program, *sorted(ON_DEMAND)], check=True, timeout=20)
+
+
+def test_a_server_goes_on_when_its_package_is_removed(tmp_path: Path, workspace: Path) -> None:
+    """As an update does with that of a server which runs for days."""
+    package = Path(mandrake_sessions.__file__).parent
+    copy = tmp_path / "copied" / "server" / package.name
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(package.parent.parent / "migrations", tmp_path / "copied" / "migrations")
+    environment = {"PYTHONPATH": str(copy.parent)}
+    with connected(workspace, "--log-level", "debug", environment=environment) as client:
+        talk = Talk(client, title="a talk about penguins")
+        turn = talk.turn(input_cost=0.01, currency="EUR")
+        client.turn_append(turn_id=turn, content="of the south")
+        client.turn_update(turn_id=turn, status=TurnStatus.COMPLETED)
+        client.wait_for_log("loaded what few calls need")
+        shutil.rmtree(copy)
+        fork = client.session_fork(session_id=talk.session)
+        assert {hit.session_id for hit in client.session_search(query="penguins").hits} == {talk.session, fork.id}
+        (day,) = client.session_usage(group_by="day", timezone="Europe/Berlin").groups or []
+        assert day.turns == 1
+        for method in ("session/list", "session/search", "session/usage"):
+            params = {"query": "penguins"} if method == "session/search" else {}
+            assert client.request(method, {**params, "scope": "all"})["unavailable"] == []
+        assert len(client.store_list().stores) == 1
