@@ -256,7 +256,10 @@ def _key(source: _Source, grouping: Grouping) -> tuple[str, str]:
         return day_of(source.at, grouping.offsets), "x.part"
     if grouping.by == "model":
         return source.model, "x.part"
-    return source.session, "NULL" if grouping.by is None else _OF_SESSIONS[grouping.by]
+    if grouping.by is None:
+        # Where an index has the rows by session, that order is kept; elsewhere they would be sorted by it for nothing.
+        return (source.session if source.session in source.order else "NULL"), "NULL"
+    return source.session, _OF_SESSIONS[grouping.by]
 
 
 def _sums(source: _Source, condition: str, grouping: Grouping) -> str:
