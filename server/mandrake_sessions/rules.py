@@ -16,6 +16,7 @@ from attrs import frozen
 from mandrake_sessions.currencies import CURRENCIES
 from mandrake_sessions.errors import InvalidValue, TooLarge
 from mandrake_sessions.ids import now_ms
+from mandrake_sessions.late_import import late_import
 from mandrake_sessions.limits import MAX_METADATA_BYTES, MAX_TEXT_BYTES
 from mandrake_sessions.model import Origin, Relation, ResponseStatus, SearchRole, ToolCallStatus, TurnStatus
 from mandrake_sessions.quoting import must_be, must_be_one_of, shown
@@ -126,7 +127,8 @@ def cost(path: str, value: Any) -> int:
         raise InvalidValue(path, f"must be a number from 0 and below {COST_BOUND}, not {shown(value)}")
     if value == 0:
         return 0
-    from decimal import ROUND_HALF_EVEN, Decimal  # few turns have a cost
+    with late_import():
+        from decimal import ROUND_HALF_EVEN, Decimal  # few turns have a cost
 
     # The shortest decimal number that means this double is what the caller wrote.
     units = (Decimal(repr(value)) * COST_UNITS).to_integral_value(ROUND_HALF_EVEN)
@@ -142,7 +144,8 @@ def currency(path: str, value: Any) -> str:
 
 def timezone(path: str, value: Any) -> str:
     """The name of a time zone of the IANA database that this machine knows."""
-    from mandrake_sessions.timezones import UnknownTimezone, check_timezone  # few calls name one
+    with late_import():
+        from mandrake_sessions.timezones import UnknownTimezone, check_timezone  # few calls name one
 
     try:
         return check_timezone(text(path, value))

@@ -114,6 +114,12 @@ ALL_SORTS: tuple[tuple[str, dict[str, object]], ...] = (
     ("turn/subscribe", {"since": 0}),
     ("session/subscribe", {}),
     ("session/history", {"sessionId": "00000000-0000-4000-8000-000000000001"}),
+    # What is loaded when it is asked for.
+    ("session/fork", {"sessionId": "00000000-0000-4000-8000-000000000001"}),
+    ("session/search", {"query": "one"}),
+    ("session/usage", {"groupBy": "day"}),
+    ("session/list", {"scope": "all"}),
+    ("store/list", {}),
     ("server/health", {}),
 )
 

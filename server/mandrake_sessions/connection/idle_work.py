@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from mandrake_sessions.connection.runner import ThreadRunner
 from mandrake_sessions.connection.runners import Runners
 from mandrake_sessions.errors import Busy, NotOpen, SessionsError, StoreMoved
+from mandrake_sessions.late_import import late_import
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.operations.leases import interrupt_orphans
@@ -136,7 +137,8 @@ class IdleWork:
 
     def _fill_search(self, managers: list[SessionManager]) -> float:
         # Here and for the other idle work: on a thread, after the start of the program.
-        from mandrake_sessions.operations.indexing import Indexer
+        with late_import():
+            from mandrake_sessions.operations.indexing import Indexer
 
         pauses = [HOUSE_SECONDS / 2]
         for manager in _in_place(managers):
@@ -152,7 +154,8 @@ class IdleWork:
         return min(pauses)
 
     def _keepers(self, manager: SessionManager) -> list[Housekeeper]:
-        from mandrake_sessions.operations.housekeeping import Housekeeper, housekeeper
+        with late_import():
+            from mandrake_sessions.operations.housekeeping import Housekeeper, housekeeper
 
         found = self._housekeepers.get(manager)
         if found is None:

@@ -13,10 +13,31 @@ from mandrake_sessions.connection.call import Call
 from mandrake_sessions.connection.reads import OtherRead, Pinned
 from mandrake_sessions.connection.registrar import Registrar
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
-from mandrake_sessions.errors import SessionsError, StoreError
+from mandrake_sessions.errors import SessionsError, StorageFailure, StoreError
+from mandrake_sessions.late_import import late_import
 from mandrake_sessions.open_stores import OpenStore, OpenStores
 from mandrake_sessions.protocol.store_params import DEFAULT_STORE, StoreName, store_name
 from mandrake_sessions.store_places import StorePlace
+from mandrake_sessions.transport.spool import Encoded
+
+
+class _NoRead:
+    """A read that cannot begin."""
+
+    def __init__(self, failure: StorageFailure) -> None:
+        self._failure = failure
+
+    def read(self) -> Encoded:
+        raise self._failure
+
+    def may_see(self, path: str) -> bool:  # noqa: ARG002
+        return False
+
+    def interrupt(self) -> None:
+        """It has ended already."""
+
+    def release(self) -> None:
+        """It holds nothing."""
 
 
 class OtherStores:
@@ -37,8 +58,12 @@ class OtherStores:
 
     def reading(self, call: Call) -> OtherRead:
         """Raises nothing: a store whose snapshot cannot be had now is visited as one that is not open."""
-        from mandrake_sessions.connection.other_reads import ReadOfAll, ReadOfOne  # few calls need them
-
+        try:
+            # Few calls need them.
+            with late_import():
+                from mandrake_sessions.connection.other_reads import ReadOfAll, ReadOfOne
+        except StorageFailure as failure:
+            return _NoRead(failure)
         method = method_of(call)
         name = store_name(call.params, method) if method.takes_store else DEFAULT_STORE
         open_here = self._registrar.open_here()

@@ -10,8 +10,9 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 
-from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.errors import SessionsError, StorageFailure
 from mandrake_sessions.ids import now_ms
+from mandrake_sessions.late_import import late_import
 from mandrake_sessions.open_stores import OpenStore, OpenStores
 from mandrake_sessions.store_places import StorePlace
 
@@ -92,19 +93,30 @@ class Registrar:
         return True
 
     def _work(self) -> None:
-        from mandrake_sessions.connection.noting import NotNoted, note  # on this thread, after the start of the program
-
         while (stores := self._to_note.get()) is not None:
             try:
-                note(stores, NOTE_EVERY_MS)
-                self._last_fault = ""
-            except NotNoted as reason:
-                if reason.is_passing:
-                    again = now_ms() - NOTE_EVERY_MS + AGAIN_MS
-                    self._noted_at |= {store.place: again for store in stores}
-                self._log(str(reason), is_usual=reason.is_usual)
+                self._note(stores)
+            except StorageFailure as failure:
+                self._try_again(stores)
+                self._log(str(failure), is_usual=False)
             except Exception as error:
                 logger.warning("the register of stores could not be written: %s", error, exc_info=True)
+
+    def _note(self, stores: list[OpenStore]) -> None:
+        # On this thread, after the start of the program.
+        with late_import():
+            from mandrake_sessions.connection.noting import NotNoted, note
+        try:
+            note(stores, NOTE_EVERY_MS)
+            self._last_fault = ""
+        except NotNoted as reason:
+            if reason.is_passing:
+                self._try_again(stores)
+            self._log(str(reason), is_usual=reason.is_usual)
+
+    def _try_again(self, stores: list[OpenStore]) -> None:
+        again = now_ms() - NOTE_EVERY_MS + AGAIN_MS
+        self._noted_at |= {store.place: again for store in stores}
 
     def _log(self, what: str, *, is_usual: bool) -> None:
         """Once, as long as it stays the same."""

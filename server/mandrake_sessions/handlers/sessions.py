@@ -8,6 +8,7 @@ from attrs import asdict
 
 from mandrake_sessions.handlers.context import StoreContext
 from mandrake_sessions.handlers.registry import handle, handle_all
+from mandrake_sessions.late_import import late_import
 from mandrake_sessions.model import Export
 from mandrake_sessions.protocol import methods
 from mandrake_sessions.protocol.params import SessionExport, SessionUsage
@@ -15,7 +16,8 @@ from mandrake_sessions.protocol.results import UsageReport
 
 
 def _joined() -> Any:
-    from mandrake_sessions.handlers import joined
+    with late_import():
+        from mandrake_sessions.handlers import joined
 
     return joined
 
@@ -46,7 +48,8 @@ handle_all(methods.SESSION_USAGE, lambda params: _joined().UsageOfAll(**params))
 
 def _export(context: StoreContext, params: SessionExport) -> Export:
     # Only those who export pay for its patterns.
-    from mandrake_sessions.exports import export_session
+    with late_import():
+        from mandrake_sessions.exports import export_session
 
     return export_session(context.manager, params["session_id"], params["format"], params.get("redact"))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Unpack
 
 from mandrake_sessions.fields import NewFork, SearchWanted, UsageWanted
+from mandrake_sessions.late_import import late_import
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.paging import DEFAULT_LIMIT
 
@@ -28,7 +29,8 @@ class OnDemandOperations(Operations):
             Conflict: ``idInUse`` by a session made otherwise.
             TooLarge: in a transaction, more than 2,000 rounds, turns and tool calls, or more than 4 MiB.
         """
-        from mandrake_sessions.operations.forking import fork_session
+        with late_import():
+            from mandrake_sessions.operations.forking import fork_session
 
         return fork_session(self.store, session_id, fields)
 
@@ -46,13 +48,15 @@ class OnDemandOperations(Operations):
             InvalidValue: a filter or ``limit`` breaks its rule, or ``cursor`` is that of another search.
             StorageFailure: stores of this kind, or this build of SQLite, cannot be searched.
         """
-        from mandrake_sessions.operations.search import search
+        with late_import():
+            from mandrake_sessions.operations.search import search
 
         return search(self.store, query, wanted, limit=limit, cursor=cursor)
 
     def usage(self, *, timezone: str | None = None, **wanted: Unpack[UsageWanted]) -> UsageTotals:
         """All that was used, whatever its time zone: see ``usage_by``."""
-        from mandrake_sessions.operations.usage import usage
+        with late_import():
+            from mandrake_sessions.operations.usage import usage
 
         return usage(self.store, wanted, timezone)
 
@@ -72,6 +76,7 @@ class OnDemandOperations(Operations):
             InvalidValue: ``timezone`` or a filter breaks its rule.
             TooLarge: the groups are more than one answer may hold.
         """
-        from mandrake_sessions.operations.usage import usage_by
+        with late_import():
+            from mandrake_sessions.operations.usage import usage_by
 
         return usage_by(self.store, group_by, wanted, timezone)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mandrake_sessions.errors import Busy, StorageFailure, StorageReason, StoreError, StoreMoved
+from mandrake_sessions.late_import import late_import
 from mandrake_sessions.store.interface import CommitHook
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.diagnosis import Diagnosis
@@ -59,7 +60,8 @@ class Database:
     @property
     def search(self) -> SqliteSearchIndex:
         """Loaded when it is asked for, after the start of the program."""
-        from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
+        with late_import():
+            from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 
         with self._search_lock:
             if self._search is None:

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Final
 
 from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.store.sqlite.search_tables import has_fts5
 
 NO_FTS5: Final = (
     f"nothing can be searched: the SQLite of this Python ({sqlite3.sqlite_version}) has no FTS5 with trigrams; use a"
@@ -17,8 +18,6 @@ NO_FTS5: Final = (
 @cache
 def can_search() -> bool:
     """Whether this build of SQLite can."""
-    from mandrake_sessions.store.sqlite.search_tables import has_fts5  # with the search index
-
     return has_fts5()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mandrake_sessions.errors import Unreadable
 from mandrake_sessions.files import exists, file_size
+from mandrake_sessions.late_import import late_import
 from mandrake_sessions.store.interface import StoreFacts
 from mandrake_sessions.store.sql.changes import store_id
 from mandrake_sessions.store.sqlite.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
@@ -60,7 +61,8 @@ class FileInspection:
     def run(self) -> list[str]:
         """Check for damage, which ends all writing to the file. A file that came from elsewhere also gets the deep
         check; gives what that finds, as sentences. Raises Cancelled."""
-        from mandrake_sessions.store.sqlite.deep_check import deep_check  # few files need it
+        with late_import():
+            from mandrake_sessions.store.sqlite.deep_check import deep_check  # few files need it
 
         database, diagnosis = self._database, self._database.diagnosis
         with self._snapshot as snapshot, diagnosis.domain_errors():
