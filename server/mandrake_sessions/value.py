@@ -9,9 +9,9 @@ from attrs import fields, frozen
 
 @frozen(eq=False, repr=False)
 class Value:
-    """Compares, hashes and prints its fields, as attrs would have each class do by itself: classes of values are
-    declared with ``@frozen(eq=False, repr=False)``. The methods that attrs compiles for each class would take a tenth
-    of the time in which the program starts."""
+    """Compares, hashes and prints its fields, as attrs would have each class do by itself. The classes of values that
+    the start loads are declared with ``@frozen(eq=False, repr=False)``: the methods that attrs compiles for each class
+    would take a tenth of the time in which the program starts."""
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:

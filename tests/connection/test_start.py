@@ -56,8 +56,14 @@ def test_the_first_requests_load_nothing_that_few_calls_need(tmp_path: Path) -> 
 
 
 def test_what_is_loaded_on_demand_is_there() -> None:
-    program = "import sys, importlib\nfor name in sys.argv[1:]: importlib.import_module(f'mandrake_sessions.{name}')"
-    subprocess.run([sys.executable, "-c", program, *sorted(ON_DEMAND)], check=True, timeout=20)
+    """A module that has got another name would otherwise be missed by the test above."""
+    program = (
+        "import sys, importlib\n"
+        "for name in sys.argv[1:]: print(importlib.import_module(f'mandrake_sessions.{name}').__name__)"
+    )
+    command = [sys.executable, "-c", program, *sorted(ON_DEMAND)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout.split() == [f"mandrake_sessions.{name}" for name in sorted(ON_DEMAND)]
 
 
 def test_a_server_goes_on_when_its_package_is_removed(tmp_path: Path, workspace: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from mandrake_sessions.connection.dispatcher import Dispatcher
 from mandrake_sessions.connection.health_monitor import HealthMonitor
 from mandrake_sessions.connection.idle_work import IdleWork
-from mandrake_sessions.connection.late_imports import import_the_rest
+from mandrake_sessions.connection.preloading import preload
 from mandrake_sessions.connection.registrar import Registrar
 from mandrake_sessions.connection.runners import Runners
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
@@ -24,7 +24,7 @@ from mandrake_sessions.transport.outbound import Outbound
 HEALTH_SECONDS = 1.0
 SHORTEST_LEASE_LOOK = 0.05
 # When the server has been running for so long, what few calls need is loaded too.
-LATE_IMPORTS_SECONDS = 1.0
+PRELOAD_SECONDS = 1.0
 # The search indexes are looked at for the first time after so long.
 SEARCH_SECONDS = 0.2
 # When the input has ended, they are filled for so long.
@@ -66,7 +66,7 @@ class Caretaker:
         self._interrupt_orphans()
         self._keep_house()
         self._loop.call_later(SEARCH_SECONDS, self._fill_search)
-        self._loop.call_later(LATE_IMPORTS_SECONDS, self._runners.search.run, import_the_rest, lambda _: None)
+        self._loop.call_later(PRELOAD_SECONDS, self._runners.search.run, preload, lambda _: None)
         self._look_after_stores()
 
     def end(self) -> None:

@@ -13,7 +13,6 @@ from mandrake_sessions.store.sql.changes import store_id
 from mandrake_sessions.store.sqlite.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
 from mandrake_sessions.store.sqlite.database import Database
 from mandrake_sessions.store.sqlite.facts import DISK_ADVICE, NEARLY_FULL, RESCUED, RESCUED_ADVICE, WAL_ADVICE, WAL_DEBT
-from mandrake_sessions.store.sqlite.fts5 import NO_FTS5, can_search
 from mandrake_sessions.store.sqlite.lock_files import unusable_lock_directory
 from mandrake_sessions.store.sqlite.migrate import latest_version, user_version
 from mandrake_sessions.store.sqlite.opening import CHECKED_AT_OPENING, find_damage
@@ -21,6 +20,7 @@ from mandrake_sessions.store.sqlite.permissions import open_to_others
 from mandrake_sessions.store.sqlite.reading import considerate
 from mandrake_sessions.store.sqlite.recheck import forget_what_is_mended
 from mandrake_sessions.store.sqlite.rescue import rescued_copies
+from mandrake_sessions.store.sqlite.search_tables import NO_FTS5, can_search
 from mandrake_sessions.store.sqlite.transaction import SqliteSnapshot
 
 

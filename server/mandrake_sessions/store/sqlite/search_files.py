@@ -57,14 +57,14 @@ def remove_older(database: str, kept: Path) -> None:
     """Delete the other indexes of this version and of earlier ones. Who has one open notices that it is gone."""
     for name in _names(database):
         if _version(name) <= VERSION and name != kept.name:
-            _remove(directory_of(database) / name)
+            remove_index(directory_of(database) / name)
 
 
 def remove_all(database: str) -> None:
     """Delete every index that this program knows."""
     for name in _names(database):
         if _version(name) <= VERSION:
-            _remove(directory_of(database) / name)
+            remove_index(directory_of(database) / name)
     with suppress(OSError):
         directory_of(database).rmdir()
 
@@ -117,7 +117,8 @@ def _version(name: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _remove(path: Path) -> None:
+def remove_index(path: Path) -> None:
+    """Delete one index, as far as that can be done."""
     for suffix in ("", "-wal", "-shm"):
         with suppress(OSError):
             path.with_name(path.name + suffix).unlink()

@@ -17,19 +17,19 @@ from mandrake_sessions.errors import Busy, StoreMoved
 from mandrake_sessions.files import explain
 from mandrake_sessions.store.search import IndexLost
 from mandrake_sessions.store.sqlite.failures import is_locked, os_failures, storage_failure
-from mandrake_sessions.store.sqlite.fts5 import require_fts5
 from mandrake_sessions.store.sqlite.immediate import begin_reading, immediate, undo
 from mandrake_sessions.store.sqlite.search_files import (
     current_file,
     directory_of,
     make_file,
     remove_all,
+    remove_index,
     remove_older,
 )
 from mandrake_sessions.store.sqlite.search_opening import OpenedIndex, is_damage, is_of, open_index, try_to_open
 from mandrake_sessions.store.sqlite.search_rows import Reader, Writer
 from mandrake_sessions.store.sqlite.search_sql import IndexFault, IndexSql, index_faults
-from mandrake_sessions.store.sqlite.search_tables import make_tables
+from mandrake_sessions.store.sqlite.search_tables import make_tables, require_fts5
 
 logger = logging.getLogger(__name__)
 
@@ -190,11 +190,12 @@ class SqliteSearchIndex:
 
     def _make(self, store_id: str) -> OpenedIndex:
         path = make_file(self._path)
-        opened = open_index(path, read_only=False)
-        connection = opened.connection
-        connection.execute("PRAGMA journal_mode=WAL").fetchone()
-        with immediate(connection, str(path), 0):
-            make_tables(connection, store_id, 0)
+        try:
+            opened = _set_up(path, store_id)
+        except BaseException:
+            # Without its tables it would be taken for a damaged one.
+            remove_index(path)
+            raise
         self._damaged = None
         remove_older(self._path, path)
         return opened
@@ -208,3 +209,16 @@ class SqliteSearchIndex:
         opened, self._writer = self._writer, None
         if opened is not None:
             opened.close()
+
+
+def _set_up(path: Path, store_id: str) -> OpenedIndex:
+    """Make the tables in an empty file."""
+    opened = open_index(path, read_only=False)
+    try:
+        opened.connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        with immediate(opened.connection, str(path), 0):
+            make_tables(opened.connection, store_id, 0)
+    except BaseException:
+        opened.close()
+        raise
+    return opened

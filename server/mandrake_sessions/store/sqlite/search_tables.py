@@ -10,9 +10,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
+from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.store.sqlite.search_sql import IndexSql
+
+NO_FTS5: Final = (
+    f"nothing can be searched: the SQLite of this Python ({sqlite3.sqlite_version}) has no FTS5 with trigrams; use a"
+    " Python whose SQLite has it"
+)
 
 # A shard takes so many bytes of text.
 SHARD_BYTES: Final = 64 * 1024 * 1024
@@ -77,7 +84,8 @@ def trigrams(text: str) -> list[str]:
     return ['"' + trigram.replace('"', '""') + '"' for trigram in chosen]
 
 
-def has_fts5() -> bool:
+@cache
+def can_search() -> bool:
     """Whether this build of SQLite can do all this."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
@@ -88,3 +96,9 @@ def has_fts5() -> bool:
     finally:
         connection.close()
     return True
+
+
+def require_fts5() -> None:
+    """Raises StorageFailure where this build of SQLite has no FTS5."""
+    if not can_search():
+        raise StorageFailure(StorageReason.OPEN, NO_FTS5, "")
