@@ -434,6 +434,9 @@ class MemoryStore:
     def snapshot(self, *, wait: bool = True) -> MemorySnapshot:
         return MemorySnapshot(self._memory(), self._budget(wait=wait))
 
+    def snapshot_beside(self) -> None:
+        """Its one connection reads for one thread at a time."""
+
     def interrupt_write(self) -> None:
         if self._held is not None and self._held.running is not None:
             self._held.sql.connection.interrupt()

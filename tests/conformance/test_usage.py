@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,13 @@ UNKNOWN = "00000000-0000-7000-8000-000000000000"
 HOUR = 60 * 60 * 1000
 DAY = 24 * HOUR
 BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.fixture(params=["whole", "halves"], autouse=True)
+def _small_stores_too(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads sum up a large store."""
+    if request.param == "halves":
+        monkeypatch.setattr("mandrake_sessions.store.sql.usage._WORTH_HALVES", 1)
 
 
 def at(year: int, month: int, day: int, hour: int, minute: int = 0, zone: Any = BERLIN) -> int:
@@ -245,6 +253,20 @@ def test_days_begin_and_end_where_the_clock_says(manager: SessionManager, zone: 
     found = {group.key: group.turns for group in manager.usage_by("day", timezone=zone) if group.turns}
     assert found[name] == 2
     assert len(found) == 3
+
+
+def test_a_day_that_comes_twice(manager: SessionManager) -> None:
+    """At a minute past midnight the clock was set back by an hour."""
+    zone = "America/St_Johns"
+    first = int(datetime(2010, 11, 6, 23, 30, tzinfo=ZoneInfo(zone)).timestamp() * 1000)
+    minutes = range(0, 120, 1)
+    _, _, response = talk(manager, first)
+    for minute in minutes:
+        turn(manager, response, first + minute * 60_000 + 30_000)
+    times = [datetime.fromtimestamp(first / 1000 + minute * 60 + 30, ZoneInfo(zone)) for minute in minutes]
+    days = Counter(when.date().isoformat() for when in times)
+    assert {group.key: group.turns for group in manager.usage_by("day", timezone=zone)} == days
+    assert [when.day for when in times[28:34]] == [6, 6, 7, 6, 6, 6]
 
 
 def test_a_name_of_no_time_zone_is_refused(client: StrictSyncClient) -> None:

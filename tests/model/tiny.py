@@ -29,6 +29,7 @@ _LARGEST = {
     "operations.forking": {"STEP_PARTS": 3, "STEP_BYTES": 300},
     "store.sql.copying": {"_READ_TURNS": 3, "_READ_BYTES": 2_000, "LONG_BYTES": 40},
     "store.sql.hidden": {"_REMOVED_ROWS": 2},
+    "store.sql.usage": {"_WORTH_HALVES": 30},
     "store.sql.turns": {"_READ_TURNS": 3, "_READ_BYTES": 2_000},
     "paging": {"PAGE_BYTES": 3_000},
 }

@@ -8,7 +8,7 @@ from attrs import Factory, define
 
 from mandrake_sessions.currencies import DEFAULT_CURRENCY
 from mandrake_sessions.model import Response, Turn
-from mandrake_sessions.store.sql.usage import TOKENS
+from mandrake_sessions.store.sql.usage_sources import TOKENS
 from mandrake_sessions.store.sql.values import COST_UNITS, cost_of
 
 

@@ -4,46 +4,35 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Final, Unpack, get_args
 
 from mandrake_sessions import rules
-from mandrake_sessions.errors import InvalidValue, TooLarge
+from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.fields import UsageWanted
-from mandrake_sessions.model import CurrencyTotal, GroupBy, StoreRef, UsageGroup, UsageTotals
+from mandrake_sessions.model import GroupBy, StoreRef, UsageGroup, UsageTotals
+from mandrake_sessions.operations.two_threads import in_two_threads
+from mandrake_sessions.operations.usage_sums import Group, Sum
 from mandrake_sessions.quoting import must_be_one_of
 from mandrake_sessions.store.interface import EntityStore, Sql
 from mandrake_sessions.store.sql import session_lists, sessions
-from mandrake_sessions.store.sql.usage import (
-    COUNTS,
-    Grouping,
-    OneByOne,
-    UsageFilter,
-    UsageRow,
-    usage_rows,
-)
-from mandrake_sessions.store.sql.values import cost_of
+from mandrake_sessions.store.sql.usage import Grouping, Half, OneByOne, UsageFilter, UsageRow, halves, usage_rows
 from mandrake_sessions.timezones import DEFAULT_TIMEZONE, day_name, offsets
-
-# Groups are not paged: an answer holds so many bytes of them.
-_ANSWER_BYTES: Final = 8 * 1024 * 1024
-# About how many bytes of an answer a group takes, and each of its totals.
-_GROUP_BYTES: Final = 100
-_TOTAL_BYTES: Final = 220
 
 
 def usage(store: EntityStore, wanted: UsageWanted, timezone: str | None) -> UsageTotals:
     """``OnDemandOperations.usage``"""
     grouping = _grouping(None, timezone)
     with store.reading() as sql:
-        groups = _groups(sql, _filter(sql, wanted), grouping)
-    return groups.get(None, _Group()).as_totals()
+        groups = _groups(store, sql, _filter(sql, wanted), grouping)
+    return groups.get(None, Group()).as_totals()
 
 
 def usage_by(store: EntityStore, group_by: GroupBy, wanted: UsageWanted, timezone: str | None) -> list[UsageGroup]:
     """``OnDemandOperations.usage_by``"""
     grouping = _grouping(group_by, timezone)
     with store.reading() as sql:
-        found = _groups(sql, _filter(sql, wanted), grouping)
+        found = _groups(store, sql, _filter(sql, wanted), grouping)
     return _in_order(found)
 
 
@@ -60,20 +49,18 @@ class JoinedUsage:
         self._grouping = _grouping(group_by, timezone)
         self._wanted = wanted
         _checked(wanted)
-        self._sum = _Sum()
+        self._sum = Sum()
         self._lock = threading.Lock()
 
-    def read(self, _: StoreRef, entities: EntityStore) -> dict[Any, _Group]:
+    def read(self, _: StoreRef, entities: EntityStore) -> dict[Any, Group]:
         """Raises NotFound, TooLarge."""
         with entities.reading() as sql:
-            return _groups(sql, _filter(sql, self._wanted), self._grouping)
+            return _groups(entities, sql, _filter(sql, self._wanted), self._grouping)
 
-    def add(self, part: dict[Any, _Group]) -> None:
+    def add(self, part: dict[Any, Group]) -> None:
         """Raises TooLarge."""
         with self._lock:
-            for key, group in part.items():
-                for row in group.rows(key):
-                    self._sum.add(row)
+            self._sum.add_groups(part)
 
     @property
     def groups(self) -> list[UsageGroup]:
@@ -81,7 +68,7 @@ class JoinedUsage:
 
     @property
     def totals(self) -> UsageTotals:
-        return self._sum.groups.get(None, _Group()).as_totals()
+        return self._sum.groups.get(None, Group()).as_totals()
 
 
 def _grouping(group_by: GroupBy | None, timezone: str | None) -> Grouping:
@@ -94,87 +81,35 @@ def _grouping(group_by: GroupBy | None, timezone: str | None) -> Grouping:
     return Grouping(group_by, offsets(zone)) if group_by == "day" else Grouping(group_by)
 
 
-def _in_order(found: dict[Any, _Group]) -> list[UsageGroup]:
+def _in_order(found: dict[Any, Group]) -> list[UsageGroup]:
     keys = sorted(found, key=lambda key: (key is not None, key))
     return [found[key].as_group(day_name(key) if isinstance(key, int) else key) for key in keys]
 
 
-class _Group:
-    """What has one key, while it is being added up."""
-
-    def __init__(self) -> None:
-        self._counts = [0] * len(COUNTS)
-        self._amounts: dict[str, list[int]] = {}
-
-    def add(self, row: UsageRow) -> int:
-        """About how many bytes it makes the answer longer."""
-        self._counts = [sum(pair) for pair in zip(self._counts, row.counts, strict=True)]
-        if row.currency is None:
-            return 0
-        before = self._amounts.get(row.currency)
-        amounts = row.amounts if before is None else map(sum, zip(before, row.amounts, strict=True))
-        self._amounts[row.currency] = list(amounts)
-        return _TOTAL_BYTES if before is None else 0
-
-    def rows(self, key: Any) -> Iterator[UsageRow]:
-        """What was added, as a few rows."""
-        yield UsageRow(key, None, tuple(self._counts), ())
-        for currency, amounts in self._amounts.items():
-            yield UsageRow(key, currency, (0,) * len(COUNTS), tuple(amounts))
-
-    def as_totals(self) -> UsageTotals:
-        return UsageTotals(self._totals(), *self._counts)
-
-    def as_group(self, key: str | None) -> UsageGroup:
-        return UsageGroup(key, self._totals(), *self._counts)
-
-    def _totals(self) -> list[CurrencyTotal]:
-        return [_total(currency, amounts) for currency, amounts in sorted(self._amounts.items()) if any(amounts)]
-
-
-def _total(currency: str, amounts: list[int]) -> CurrencyTotal:
-    *tokens, input_cost, output_cost, further_cost = amounts
-    costs = (input_cost, output_cost, input_cost + output_cost + further_cost)
-    return CurrencyTotal(currency, *tokens, *map(cost_of, costs))
-
-
-def _groups(sql: Sql, wanted: UsageFilter, grouping: Grouping) -> dict[Any, _Group]:
+def _groups(store: EntityStore, sql: Sql, wanted: UsageFilter, grouping: Grouping) -> dict[Any, Group]:
     """By their keys. Raises TooLarge."""
+
+    def read(half: Half | None, sql: Sql) -> Sum:
+        return _added_up(usage_rows(sql, wanted, grouping, half))
+
     try:
-        return _added_up(usage_rows(sql, wanted, grouping))
+        # A session is not divided.
+        parts = None if wanted.session_pk is not None else halves(sql)
+        found = None if parts is None else in_two_threads(store, *(partial(read, half) for half in parts))
+        if found is None:
+            return read(None, sql).groups
     except OneByOne:
-        return _added_up(usage_rows(sql, wanted, grouping, one_by_one=True))
+        return _added_up(usage_rows(sql, wanted, grouping, one_by_one=True)).groups
+    whole, rest = found
+    whole.add_groups(rest.groups)
+    return whole.groups
 
 
-def _added_up(rows: Iterator[UsageRow]) -> dict[Any, _Group]:
-    found = _Sum()
+def _added_up(rows: Iterator[UsageRow]) -> Sum:
+    found = Sum()
     for row in rows:
         found.add(row)
-    return found.groups
-
-
-class _Sum:
-    """Groups by their keys, as many as one answer may hold."""
-
-    def __init__(self) -> None:
-        self.groups: dict[Any, _Group] = {}
-        self._size = 0
-
-    def add(self, row: UsageRow) -> None:
-        """Raises TooLarge."""
-        group = self.groups.get(row.key)
-        if group is None:
-            group = self.groups[row.key] = _Group()
-            self._size += _GROUP_BYTES + (len(row.key) if isinstance(row.key, str) else 0)
-        self._size += group.add(row)
-        if self._size > _ANSWER_BYTES:
-            raise TooLarge(
-                "group_by",
-                lambda words: (
-                    f"the groups are more than the 8 MiB that one answer holds; ask for fewer of them, with "
-                    f"{words.field('since')} and {words.field('until')}, {words.field('agent')} or {words.field('cwd')}"
-                ),
-            )
+    return found
 
 
 _RULES: Final[Mapping[str, rules.Rule]] = {

@@ -277,6 +277,10 @@ class EntityStore(Protocol):
         """One state of the store for the block: this thread's snapshot, its transaction's view, or one taken now."""
 
     def snapshot(self, *, wait: bool = True) -> Snapshot: ...
+    def snapshot_beside(self) -> Snapshot | None:
+        """A second snapshot of the state that this thread reads in a ``reading`` block, for another thread to read
+        beside it; None where there is none to be had at once."""
+
     def last_seq(self) -> int:
         """The ``seq`` of the last committed change, inside a transaction of that one's own; 0 in a new store."""
 

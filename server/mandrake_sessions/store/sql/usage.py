@@ -11,26 +11,16 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from mandrake_sessions.currencies import DEFAULT_CURRENCY
 from mandrake_sessions.model import GroupBy
 from mandrake_sessions.store.interface import Dialect, Row, Sql
+from mandrake_sessions.store.sql.days import are_of_one_day, day_of
 from mandrake_sessions.store.sql.readable import note
 from mandrake_sessions.store.sql.selection import unreadable
 from mandrake_sessions.store.sql.session_lists import SessionFilter, session_conditions
-from mandrake_sessions.store.sql.standing import LAST_PIECE, TURN_NOW
+from mandrake_sessions.store.sql.usage_sources import COUNTS, DIFFERENCES, NUMBERS, Source, sources
 from mandrake_sessions.store.sql.values import OddValue, decode_name, shown
-from mandrake_sessions.timezones import DAY_MS
-
-TOKENS: Final = ("input_tokens", "output_tokens", "thought_tokens", "cache_read_tokens", "cache_write_tokens")
-# What a row counts, in this order. `further_cost`: what the whole cost is above those of the input and the output.
-COUNTS: Final = ("rounds", "turns", "tool_calls", "streamed_ms")
-AMOUNTS: Final = (*TOKENS, "input_cost", "output_cost", "further_cost")
-_NUMBERS: Final = (*COUNTS, *AMOUNTS)
-_DIFFERENCES: Final = frozenset({_NUMBERS.index("further_cost")})
 
 _OF_SESSIONS: Final[Mapping[GroupBy, str]] = {"session": "s.id", "agent": "s.agent", "cwd": "s.cwd"}
-_LAST_TURN = 'FROM turn l WHERE l.round_pk = {round} ORDER BY l."index" DESC LIMIT 1'
-_SAID = f"coalesce({', '.join(f'u.{name}' for name in (*TOKENS, 'cost'))})"
 _HIDDEN = "SELECT h.pk FROM session h WHERE h.copying_lease IS NOT NULL"
 # The rounds of which an older one of the same origin is stored.
 _COPIES = f"""
@@ -42,6 +32,12 @@ SELECT o.pk FROM round o WHERE o.copied_from_id IS NULL
     AND o.id IN (SELECT c.copied_from_id FROM round c WHERE c.copied_from_id IS NOT NULL)
     AND o.pk > (SELECT min(e.pk) FROM round e WHERE e.copied_from_id = o.id AND e.session_pk NOT IN ({_HIDDEN}))
 """
+
+# From so many turns on, two halves beside each other are summed up sooner than one after the other.
+_WORTH_HALVES: Final = 10_000
+# How many turns are looked at to find the middle.
+_LOOKS: Final = 15
+_TURN_AT = "SELECT t.session_pk, t.round_pk, t.pk FROM turn t WHERE t.pk >= ? ORDER BY t.pk LIMIT 1"
 
 
 class OneByOne(Exception):
@@ -68,6 +64,16 @@ class Grouping:
 
 
 @frozen
+class Half:
+    """A part of a store: what lies up to these rows, or what lies beyond."""
+
+    is_first: bool
+    session_pk: int
+    round_pk: int
+    turn_pk: int
+
+
+@frozen
 class UsageRow:
     """A part of what was used: its numbers are in the order of COUNTS and AMOUNTS. Costs are integers of 10⁻⁹ of the
     ``currency``, which is None where nothing was. ``key``: a day is counted from 1970-01-01."""
@@ -78,145 +84,39 @@ class UsageRow:
     amounts: Sequence[int]
 
 
-@frozen
-class _Source:
-    """Where numbers come from: rows of ``tables``. ``at``: when each counts; ``session``, ``model`` and ``currency``:
-    whose it is. ``numbers``: what it adds, by name. ``order``: the columns by which an index has its rows in order."""
-
-    entity: str
-    tables: str
-    alias: str
-    round: str
-    session: str
-    at: str
-    model: str
-    currency: str
-    numbers: Mapping[str, str]
-    condition: str = "true"
-    order: tuple[str, ...] = ()
-    may_be_negative: bool = False
+def halves(sql: Sql) -> tuple[Half, Half] | None:
+    """Two parts of the store, about equal unless one session has most of the turns; None where there are few."""
+    last = sql.execute("SELECT max(pk) FROM turn").fetchone()[0]
+    if last is None or last < _WORTH_HALVES:
+        return None
+    places = (last * part // _LOOKS for part in range(1, _LOOKS + 1))
+    found = [sql.execute(_TURN_AT, (place,)).fetchone() for place in places]
+    middle = [sorted(column)[_LOOKS // 2] for column in zip(*found, strict=True)]
+    return Half(True, *middle), Half(False, *middle)
 
 
-def usage_rows(sql: Sql, wanted: UsageFilter, grouping: Grouping, *, one_by_one: bool = False) -> Iterator[UsageRow]:
-    """All parts of what was used, in any order; several may have one key.
+def usage_rows(
+    sql: Sql, wanted: UsageFilter, grouping: Grouping, half: Half | None = None, *, one_by_one: bool = False
+) -> Iterator[UsageRow]:
+    """All parts of what was used, of the whole store or in one half of it, in any order; several may have one key.
 
     ``one_by_one``: each turn, round and response is a part of its own. Those that cannot be read are left out then.
     Raises OneByOne without it.
     """
     said = _is_any(sql, "response_usage", "true")
     copied = _is_any(sql, "round", "copied_from_id IS NOT NULL")
-    dialect = sql.dialect
-    turns = (_turns(said=said), _tool_calls(), _pieces(dialect, said=said))
-    for source in (*turns, *([_responses()] if said else []), _rounds()):
-        yield from _rows(sql, source, wanted, grouping, copied=copied, one_by_one=one_by_one)
+    make = _each if one_by_one else _sums
+    for source in sources(sql.dialect, said=said):
+        condition, values = _condition(sql.dialect, source, wanted, half, copied=copied)
+        statement = make(source, condition, grouping)
+        yield from _rows(sql, source, statement, values * statement.count(condition), one_by_one=one_by_one)
 
 
 def _is_any(sql: Sql, table: str, condition: str) -> bool:
     return sql.execute(f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1").fetchone() is not None
 
 
-def _turns(*, said: bool) -> _Source:
-    """The numbers of turns, but for those that an agent said of the whole response. ``said``: whether any did."""
-    tokens = {name: f"CASE WHEN u.{name} IS NULL THEN t.{name} END" if said else f"t.{name}" for name in TOKENS}
-    parts = "- t.input_cost - t.output_cost"
-    return _Source(
-        "turn",
-        "turn t LEFT JOIN response_usage u ON u.pk = t.round_pk" if said else "turn t",
-        alias="t",
-        round="t.round_pk",
-        session="t.session_pk",
-        at="t.stream_start_time",
-        model="t.model",
-        currency="t.currency",
-        numbers={
-            "turns": "1",
-            # A clock that was set back may have an end before the start.
-            "streamed_ms": "CASE WHEN t.stream_end_time > t.stream_start_time"
-            " THEN t.stream_end_time - t.stream_start_time END",
-            **tokens,
-            "input_cost": "t.input_cost",
-            "output_cost": "t.output_cost",
-            "further_cost": f"CASE WHEN u.cost IS NULL THEN t.cost {parts} ELSE {parts} END"
-            if said
-            else f"t.cost {parts}",
-        },
-        # The index has all columns, so the table is not read.
-        order=("t.session_pk", "t.model", "t.currency"),
-    )
-
-
-def _tool_calls() -> _Source:
-    """They count with their turns. In the order of their own index this takes half as long as in the turns' order."""
-    return _Source(
-        "turn",
-        "tool_call c JOIN turn t ON t.pk = c.turn_pk",
-        alias="t",
-        round="t.round_pk",
-        session="t.session_pk",
-        at="t.stream_start_time",
-        model="t.model",
-        currency="NULL",
-        numbers={"tool_calls": "1"},
-    )
-
-
-def _pieces(dialect: Dialect, *, said: bool) -> _Source:
-    """What the pieces of turns that stream have added since the turn's row was written."""
-    now = TURN_NOW["output_tokens"].sql
-    added = f"{now if isinstance(now, str) else now(dialect)} - t.output_tokens"
-    return _Source(
-        "turn",
-        f"turn t {'LEFT JOIN response_usage u ON u.pk = t.round_pk' if said else ''} {LAST_PIECE}",
-        alias="t",
-        round="t.round_pk",
-        session="t.session_pk",
-        at="t.stream_start_time",
-        model="t.model",
-        currency="t.currency",
-        numbers={"output_tokens": added},
-        condition=f"t.status = 'streaming' {'AND u.output_tokens IS NULL' if said else ''}",
-        may_be_negative=True,
-    )
-
-
-def _responses() -> _Source:
-    """What agents said of whole responses."""
-    last_turn = _LAST_TURN.format(round="u.pk")
-    return _Source(
-        "response",
-        "response_usage u JOIN response p ON p.pk = u.pk JOIN round r ON r.pk = u.pk",
-        alias="p",
-        round="r.pk",
-        session="r.session_pk",
-        at="coalesce(p.end_time, r.created_at)",
-        model=f"(SELECT l.model {last_turn})",
-        currency=f"coalesce(u.currency, (SELECT l.currency {last_turn}), '{DEFAULT_CURRENCY}')",
-        numbers={**{name: f"u.{name}" for name in TOKENS}, "further_cost": "u.cost"},
-        condition=f"{_SAID} IS NOT NULL",
-    )
-
-
-def _rounds() -> _Source:
-    return _Source(
-        "round",
-        "round r",
-        alias="r",
-        round="r.pk",
-        session="r.session_pk",
-        at="r.created_at",
-        model=f"(SELECT l.model {_LAST_TURN.format(round='r.pk')})",
-        currency="NULL",
-        numbers={"rounds": "1"},
-        order=("r.session_pk",),
-    )
-
-
-def _rows(
-    sql: Sql, source: _Source, wanted: UsageFilter, grouping: Grouping, *, copied: bool, one_by_one: bool
-) -> Iterator[UsageRow]:
-    condition, values = _condition(sql.dialect, source, wanted, copied=copied)
-    make = _each if one_by_one else _sums
-    statement = make(source, condition, grouping)
+def _rows(sql: Sql, source: Source, statement: str, values: list[Any], *, one_by_one: bool) -> Iterator[UsageRow]:
     try:
         for row in sql.execute(statement, values):
             try:
@@ -231,8 +131,15 @@ def _rows(
         raise
 
 
-def _condition(dialect: Dialect, source: _Source, wanted: UsageFilter, *, copied: bool) -> tuple[str, list[Any]]:
-    conditions, values = [source.condition], []
+def _condition(
+    dialect: Dialect, source: Source, wanted: UsageFilter, half: Half | None, *, copied: bool
+) -> tuple[str, list[Any]]:
+    conditions: list[str] = [source.condition]
+    values: list[Any] = []
+    if half is not None:
+        column, refers_to = source.half
+        conditions.append(f"{column} {'<=' if half.is_first else '>'} ?")
+        values.append(getattr(half, refers_to))
     if wanted.session_pk is not None:
         conditions.append(f"{source.session} = ?")
         values.append(wanted.session_pk)
@@ -250,7 +157,7 @@ def _condition(dialect: Dialect, source: _Source, wanted: UsageFilter, *, copied
     return " AND ".join(conditions), values
 
 
-def _key(source: _Source, grouping: Grouping) -> tuple[str, str]:
+def _key(source: Source, grouping: Grouping) -> tuple[str, str]:
     """What a row of the source is grouped by, and the key that it has as ``x.part``."""
     if grouping.by == "day":
         return day_of(source.at, grouping.offsets), "x.part"
@@ -262,21 +169,44 @@ def _key(source: _Source, grouping: Grouping) -> tuple[str, str]:
     return source.session, _OF_SESSIONS[grouping.by]
 
 
-def _sums(source: _Source, condition: str, grouping: Grouping) -> str:
-    """The sums for each key and currency. Where the rows are found by session, they are added up in that order first,
-    which needs no sorting, and few sums are left to be sorted."""
+def _sums(source: Source, condition: str, grouping: Grouping) -> str:
+    """The sums for each key and currency."""
     part, key = _key(source, grouping)
-    first = source.order if part in source.order else (part, source.currency)
-    sums = ", ".join(f"{_sum(number)} AS {name}" for name, number in source.numbers.items())
-    inner = (
-        f"SELECT {part} AS part, {source.currency} AS currency, {sums} FROM {source.tables} WHERE {condition}"
-        f" GROUP BY {', '.join(first)}"
+    if grouping.by == "day" and source.order:
+        inner = _by_day(source, condition, grouping.offsets)
+    else:
+        # Where an index has the rows in order, they are added up in that order first, which needs no sorting, and few
+        # sums are left to be sorted.
+        inner = _added_up(source, part, condition, source.order if part in source.order else (part, source.currency))
+    sums = ", ".join(f"sum(x.{name})" if name in source.numbers else "0" for name in NUMBERS)
+    return f"SELECT {key}, x.currency, {sums} FROM ({inner}) AS x {_session(grouping)} GROUP BY {key}, x.currency"
+
+
+def _added_up(source: Source, part: str, condition: str, group_by: Sequence[str], more: str = "") -> str:
+    sums = "".join(f", {_sum(number)} AS {name}" for name, number in source.numbers.items())
+    return (
+        f"SELECT {part} AS part, {source.currency} AS currency{sums}{more} FROM {source.tables} WHERE {condition}"
+        f" GROUP BY {', '.join(group_by)}"
     )
-    again = ", ".join(f"sum(x.{name})" if name in source.numbers else "0" for name in _NUMBERS)
-    return f"SELECT {key}, x.currency, {again} FROM ({inner}) AS x {_session(grouping)} GROUP BY {key}, x.currency"
 
 
-def _each(source: _Source, condition: str, grouping: Grouping) -> str:
+def _by_day(source: Source, condition: str, offsets: Sequence[tuple[int, int]]) -> str:
+    """What lies within a day of one session is added up in the order of an index, which needs no sorting. Sessions that
+    have several days are read once more, and their rows sorted; most have one."""
+    times = f", min({source.at}) AS first, max({source.at}) AS last"
+    ordered = _added_up(source, source.session, condition, source.order, times)
+    day, crosses = day_of(source.at, offsets), f"{source.session} IN (SELECT z.part FROM crossing z)"
+    numbers = "".join(f", y.{name}" for name in source.numbers)
+    return (
+        f"WITH ordered AS MATERIALIZED ({ordered}), crossing AS MATERIALIZED (SELECT y.part FROM ordered y"
+        f" GROUP BY y.part HAVING NOT ({are_of_one_day('min(y.first)', 'max(y.last)', offsets)}))"
+        f" SELECT {day_of('y.first', offsets)} AS part, y.currency{numbers} FROM ordered y"
+        f" WHERE y.part NOT IN (SELECT z.part FROM crossing z)"
+        f" UNION ALL {_added_up(source, day, f'{crosses} AND {condition}', (day, source.currency))}"
+    )
+
+
+def _each(source: Source, condition: str, grouping: Grouping) -> str:
     """The numbers of each row by itself, and at last its id."""
     part, key = _key(source, grouping)
     numbers = ", ".join(f"{number} AS {name}" for name, number in source.numbers.items())
@@ -284,7 +214,7 @@ def _each(source: _Source, condition: str, grouping: Grouping) -> str:
         f"SELECT {part} AS part, {source.currency} AS currency, {source.alias}.id AS id, {numbers}"
         f" FROM {source.tables} WHERE {condition}"
     )
-    given = ", ".join(f"x.{name}" if name in source.numbers else "0" for name in _NUMBERS)
+    given = ", ".join(f"x.{name}" if name in source.numbers else "0" for name in NUMBERS)
     return f"SELECT {key}, x.currency, {given}, x.id FROM ({inner}) AS x {_session(grouping)}"
 
 
@@ -296,25 +226,14 @@ def _session(grouping: Grouping) -> str:
     return "LEFT JOIN session s ON s.pk = x.part" if grouping.by in _OF_SESSIONS else ""
 
 
-def day_of(at: str, offsets: Sequence[tuple[int, int]]) -> str:
-    """The day of a time, counted from 1970-01-01. ``offsets``: see ``timezones.offsets``. The latest are found first:
-    most times are of late."""
-    if len(offsets) == 1:
-        # One day more, so that a division of what lies before 1970 rounds down.
-        return f"(({at} + {offsets[0][1] + DAY_MS}) / {DAY_MS} - 1)"
-    middle = max(1, len(offsets) * 3 // 4)
-    late, early = day_of(at, offsets[middle:]), day_of(at, offsets[:middle])
-    return f"CASE WHEN {at} >= {offsets[middle][0]} THEN {late} ELSE {early} END"
-
-
-def _decoded(source: _Source, row: Row) -> UsageRow:
+def _decoded(source: Source, row: Row) -> UsageRow:
     """Raises OddValue. A name that cannot be read is none."""
-    key, currency, *numbers = row[: 2 + len(_NUMBERS)]
+    key, currency, *numbers = row[: 2 + len(NUMBERS)]
     for position, number in enumerate(numbers):
         if number is None:
             numbers[position] = 0
-        elif type(number) is not int or (number < 0 and not source.may_be_negative and position not in _DIFFERENCES):
-            raise OddValue(f"its {_NUMBERS[position]} is {shown(number)}")
+        elif type(number) is not int or (number < 0 and not source.may_be_negative and position not in DIFFERENCES):
+            raise OddValue(f"its {NUMBERS[position]} is {shown(number)}")
     return UsageRow(
         key if isinstance(key, str | int) else None,
         None if source.currency == "NULL" else decode_name(currency),

@@ -100,6 +100,9 @@ class EmptyStore:
     def snapshot(self, *, wait: bool = True) -> NoReturn:  # noqa: ARG002
         raise WriteNeeded
 
+    def snapshot_beside(self) -> None:
+        """There is nothing to read."""
+
     def last_seq(self) -> int:
         return 0
 

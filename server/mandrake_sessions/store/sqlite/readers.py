@@ -15,6 +15,8 @@ from mandrake_sessions.store.sqlite.immediate import undo
 # Three long reads, what a fork copies, the event loop's own reads, an inspection of the whole file, and what fills the
 # search index.
 MAX_READERS = 7
+# Connections beyond these, for a second thread of a long read: all that have a processor each are few.
+MAX_SPARES = 1
 # Beyond so many, those that are gone are forgotten.
 _KNOWN_CURSORS = 64
 
@@ -26,6 +28,9 @@ class ReadConnection(StoreConnection):
     keeps alive does), SQLite stays in the state that it reads, and the next snapshot would be of that old state. So the
     cursors are known, and closed with the snapshot.
     """
+
+    # One of those that the pool gives out, taken by this connection.
+    slot: threading.Semaphore
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -56,23 +61,39 @@ class Readers:
         self._immutable = immutable
         self._idle: list[ReadConnection] = []
         self._slots = threading.BoundedSemaphore(MAX_READERS)
+        self._spares = threading.BoundedSemaphore(MAX_SPARES)
         self._are_open = True
 
     def acquire(self) -> ReadConnection:
         """A connection for this caller alone, until ``release``. Waits while all are in use."""
         self._slots.acquire()
+        return self._in_slot(self._slots)
+
+    def acquire_spare(self) -> ReadConnection | None:
+        """A connection beyond those, until ``release``; None while all of these are in use."""
+        return self._in_slot(self._spares) if self._spares.acquire(blocking=False) else None
+
+    def _in_slot(self, slot: threading.Semaphore) -> ReadConnection:
         try:
-            return self._idle.pop() if self._idle else self.connect()
+            reader = self._idle_one() or self.connect()
         except BaseException:
-            self._slots.release()
+            slot.release()
             raise
+        reader.slot = slot
+        return reader
+
+    def _idle_one(self) -> ReadConnection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def release(self, reader: ReadConnection) -> None:
         if not self._are_open or reader.holds_large:
             reader.close()
         else:
             self._idle.append(reader)
-        self._slots.release()
+        reader.slot.release()
 
     def connect(self) -> ReadConnection:
         """A connection beside the pool; the caller closes it."""
@@ -96,5 +117,5 @@ class Readers:
     def close(self) -> None:
         """``stop``, and close the idle connections."""
         self.stop()
-        while self._idle:
-            self._idle.pop().close()
+        while (reader := self._idle_one()) is not None:
+            reader.close()

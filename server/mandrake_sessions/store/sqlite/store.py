@@ -23,6 +23,7 @@ from mandrake_sessions.store.sqlite.transaction import (
     reads_snapshot,
     seq_now,
     snapshot,
+    snapshot_beside,
     transaction,
 )
 from mandrake_sessions.store.sqlite.watch import CommitWatch
@@ -157,6 +158,9 @@ class SqliteStore:
 
     def snapshot(self, *, wait: bool = True) -> SqliteSnapshot:
         return SqliteSnapshot(self._database(wait=wait), self._budget(wait=wait))
+
+    def snapshot_beside(self) -> SqliteSnapshot | None:
+        return snapshot_beside(self._database())
 
     @property
     def search(self) -> SqliteSearchIndex:

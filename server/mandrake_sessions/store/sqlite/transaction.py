@@ -6,16 +6,17 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
-from mandrake_sessions.errors import StorageReason, StoreMoved
+from mandrake_sessions.errors import StorageReason, StoreError, StoreMoved
 from mandrake_sessions.model import Change
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.database import Database, lock
 from mandrake_sessions.store.sqlite.immediate import begin, begin_reading, undo
+from mandrake_sessions.store.sqlite.readers import ReadConnection
 from mandrake_sessions.store.sqlite.retry import retry_while_locked
 from mandrake_sessions.store.sqlite.running import SqliteTransaction
 
@@ -244,18 +245,35 @@ def snapshot(database: Database, budget: float) -> Iterator[StoreConnection]:
             yield found.sql
 
 
+def snapshot_beside(database: Database) -> SqliteSnapshot | None:
+    """``EntityStore.snapshot_beside``"""
+    read_here = _snapshots.connections.get(id(database))
+    if read_here is None:
+        return None
+    with suppress(StoreError), database.diagnosis.domain_errors(), ExitStack() as undoing:
+        if (spare := database.readers.acquire_spare()) is None:
+            return None
+        taken = SqliteSnapshot(database, 0, spare)
+        undoing.callback(taken.release)
+        if last_seq(taken.sql) == last_seq(read_here):
+            undoing.pop_all()
+            return taken
+    return None
+
+
 class SqliteSnapshot:
     """A snapshot taken now, by this thread, to be read from now or later, by this or another thread.
 
-    Enter it in the thread that reads; leaving it gives the connection back.
+    Enter it in the thread that reads; leaving it gives the connection back. ``connection``: one that was acquired for
+    it.
     """
 
-    def __init__(self, database: Database, budget: float) -> None:
+    def __init__(self, database: Database, budget: float, connection: ReadConnection | None = None) -> None:
         self.database = database
         self._state = threading.Lock()
         self._released = False
         with database.diagnosis.domain_errors():
-            self.sql = database.readers.acquire()
+            self.sql = connection or database.readers.acquire()
             try:
                 retry_while_locked(lambda: begin_reading(self.sql), budget, database.path)
             except BaseException:

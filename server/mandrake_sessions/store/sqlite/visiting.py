@@ -74,6 +74,9 @@ class VisitedStore:
         """Only what writes takes one."""
         raise self._not_written()
 
+    def snapshot_beside(self) -> None:
+        """Each store of many is read by one thread."""
+
     def _not_written(self) -> StorageFailure:
         return StorageFailure(StorageReason.READ_ONLY, f"{self._path} is only visited, and not written to", self._path)
 
