@@ -37,6 +37,7 @@ SELECT o.pk FROM round o WHERE o.copied_from_id IS NULL
 _WORTH_HALVES: Final = 10_000
 # How many turns are looked at to find the middle.
 _LOOKS: Final = 15
+_INTEGERS: Final = {int}
 _TURN_AT = "SELECT t.session_pk, t.round_pk, t.pk FROM turn t WHERE t.pk >= ? ORDER BY t.pk LIMIT 1"
 
 
@@ -178,7 +179,7 @@ def _sums(source: Source, condition: str, grouping: Grouping) -> str:
         # Where an index has the rows in order, they are added up in that order first, which needs no sorting, and few
         # sums are left to be sorted.
         inner = _added_up(source, part, condition, source.order if part in source.order else (part, source.currency))
-    sums = ", ".join(f"sum(x.{name})" if name in source.numbers else "0" for name in NUMBERS)
+    sums = ", ".join(f"coalesce(sum(x.{name}), 0)" if name in source.numbers else "0" for name in NUMBERS)
     return f"SELECT {key}, x.currency, {sums} FROM ({inner}) AS x {_session(grouping)} GROUP BY {key}, x.currency"
 
 
@@ -229,14 +230,21 @@ def _session(grouping: Grouping) -> str:
 def _decoded(source: Source, row: Row) -> UsageRow:
     """Raises OddValue. A name that cannot be read is none."""
     key, currency, *numbers = row[: 2 + len(NUMBERS)]
-    for position, number in enumerate(numbers):
-        if number is None:
-            numbers[position] = 0
-        elif type(number) is not int or (number < 0 and not source.may_be_negative and position not in DIFFERENCES):
-            raise OddValue(f"its {NUMBERS[position]} is {shown(number)}")
+    # Most rows are plain, and looking at each number takes longer than all else that is done with a row.
+    if set(map(type, numbers)) != _INTEGERS or min(numbers) < 0:
+        numbers = [_number(source, *named) for named in zip(NUMBERS, numbers, strict=True)]
     return UsageRow(
         key if isinstance(key, str | int) else None,
         None if source.currency == "NULL" else decode_name(currency),
         numbers[: len(COUNTS)],
         numbers[len(COUNTS) :],
     )
+
+
+def _number(source: Source, name: str, value: Any) -> int:
+    """Raises OddValue."""
+    if value is None:
+        return 0
+    if type(value) is not int or (value < 0 and not source.may_be_negative and name not in DIFFERENCES):
+        raise OddValue(f"its {name} is {shown(value)}")
+    return value

@@ -17,7 +17,7 @@ COUNTS: Final = ("rounds", "turns", "tool_calls", "streamed_ms")
 AMOUNTS: Final = (*TOKENS, "input_cost", "output_cost", "further_cost")
 NUMBERS: Final = (*COUNTS, *AMOUNTS)
 # Those that may be below zero.
-DIFFERENCES: Final = frozenset({NUMBERS.index("further_cost")})
+DIFFERENCES: Final = frozenset({"further_cost"})
 
 _LAST_TURN = 'FROM turn l WHERE l.round_pk = {round} ORDER BY l."index" DESC LIMIT 1'
 _SAID = f"coalesce({', '.join(f'u.{name}' for name in (*TOKENS, 'cost'))})"
