@@ -10,8 +10,8 @@ from mandrake_sessions.stopping import check_wanted
 from mandrake_sessions.store.interface import EntityStore, Snapshot, Sql
 
 T = TypeVar("T")
-# How long a thread waits for the other one until it looks whether both are still wanted.
-_LOOK_SECONDS = 0.05
+# How long a thread waits for the other one until it looks whether both are still wanted, or interrupts it again.
+_LOOK_SECONDS = 0.02
 
 
 def in_two_threads(store: EntityStore, here: Callable[[Sql], T], beside: Callable[[Sql], T]) -> tuple[T, T] | None:
@@ -49,4 +49,4 @@ def _end(snapshot: Snapshot, reading: Future[T]) -> None:
     """Interrupts it until it has ended: between two statements an interrupt does nothing."""
     while not reading.done():
         snapshot.interrupt()
-        wait([reading], _LOOK_SECONDS / 10)
+        wait([reading], _LOOK_SECONDS)

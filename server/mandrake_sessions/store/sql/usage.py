@@ -110,6 +110,7 @@ def usage_rows(
     for source in sources(sql.dialect, said=said):
         condition, values = _condition(sql.dialect, source, wanted, half, copied=copied)
         statement = make(source, condition, grouping)
+        # By day it stands there twice.
         yield from _rows(sql, source, statement, values * statement.count(condition), one_by_one=one_by_one)
 
 

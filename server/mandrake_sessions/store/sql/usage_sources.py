@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mandrake_sessions.currencies import DEFAULT_CURRENCY
 from mandrake_sessions.store.interface import Dialect
@@ -52,20 +52,27 @@ def sources(dialect: Dialect, *, said: bool) -> Iterator[Source]:
     yield _rounds()
 
 
+_OF_TURNS: Final = Source(
+    "turn",
+    "turn t",
+    alias="t",
+    round="t.round_pk",
+    session="t.session_pk",
+    at="t.stream_start_time",
+    model="t.model",
+    currency="t.currency",
+    numbers={},
+    half=("t.session_pk", "session_pk"),
+)
+
+
 def _turns(*, said: bool) -> Source:
     """The numbers of turns, but for those that an agent said of the whole response. ``said``: whether any did."""
     tokens = {name: f"CASE WHEN u.{name} IS NULL THEN t.{name} END" if said else f"t.{name}" for name in TOKENS}
     parts = "- t.input_cost - t.output_cost"
-    return Source(
-        "turn",
-        "turn t LEFT JOIN response_usage u ON u.pk = t.round_pk" if said else "turn t",
-        alias="t",
-        round="t.round_pk",
-        session="t.session_pk",
-        at="t.stream_start_time",
-        model="t.model",
-        currency="t.currency",
-        half=("t.session_pk", "session_pk"),
+    return evolve(
+        _OF_TURNS,
+        tables="turn t LEFT JOIN response_usage u ON u.pk = t.round_pk" if said else "turn t",
         numbers={
             "turns": "1",
             # A clock that was set back may have an end before the start.
@@ -85,17 +92,12 @@ def _turns(*, said: bool) -> Source:
 
 def _tool_calls() -> Source:
     """They count with their turns. In the order of their own index this takes half as long as in the turns' order."""
-    return Source(
-        "turn",
-        "tool_call c JOIN turn t ON t.pk = c.turn_pk",
-        alias="t",
-        round="t.round_pk",
-        session="t.session_pk",
-        at="t.stream_start_time",
-        model="t.model",
+    return evolve(
+        _OF_TURNS,
+        tables="tool_call c JOIN turn t ON t.pk = c.turn_pk",
         currency="NULL",
-        half=("c.turn_pk", "turn_pk"),
         numbers={"tool_calls": "1"},
+        half=("c.turn_pk", "turn_pk"),
     )
 
 
@@ -103,16 +105,9 @@ def _pieces(dialect: Dialect, *, said: bool) -> Source:
     """What the pieces of turns that stream have added since the turn's row was written."""
     now = TURN_NOW["output_tokens"].sql
     added = f"{now if isinstance(now, str) else now(dialect)} - t.output_tokens"
-    return Source(
-        "turn",
-        f"turn t {'LEFT JOIN response_usage u ON u.pk = t.round_pk' if said else ''} {LAST_PIECE}",
-        alias="t",
-        round="t.round_pk",
-        session="t.session_pk",
-        at="t.stream_start_time",
-        model="t.model",
-        currency="t.currency",
-        half=("t.session_pk", "session_pk"),
+    return evolve(
+        _OF_TURNS,
+        tables=f"turn t {'LEFT JOIN response_usage u ON u.pk = t.round_pk' if said else ''} {LAST_PIECE}",
         numbers={"output_tokens": added},
         condition=f"t.status = 'streaming' {'AND u.output_tokens IS NULL' if said else ''}",
         may_be_negative=True,

@@ -15,7 +15,7 @@ from mandrake_sessions.store.sqlite.immediate import undo
 # Three long reads, what a fork copies, the event loop's own reads, an inspection of the whole file, and what fills the
 # search index.
 MAX_READERS = 7
-# Connections beyond these, for a second thread of a long read: all that have a processor each are few.
+# Connections beyond these, each for the second thread of a long read. More threads would have to share processors.
 MAX_SPARES = 1
 # Beyond so many, those that are gone are forgotten.
 _KNOWN_CURSORS = 64
