@@ -18,6 +18,7 @@ from model.reference import (
     Params,
     Reference,
     Refused,
+    Session,
     history_view,
     round_view,
     session_view,
@@ -109,7 +110,7 @@ class Comparison:
             session_id = session.fields["id"]
             self._same(session_view(session), "session/get", sessionId=session_id)
             if session.fields["externalId"] is not None:
-                self._same(session_view(session), "session/get", externalId=session.fields["externalId"])
+                self._compare_by_external_id(session)
             rounds = [round_view(each)["round"] for each in session.rounds]
             for limit in (2, 50):
                 _same(
@@ -127,6 +128,20 @@ class Comparison:
         self._compare_searches()
         self._compare_what_is_gone()
         assert self.seq() == self._store_seq, "reading moved the store's seq"
+
+    def _compare_by_external_id(self, session: Session) -> None:
+        """Without the agent it is found where no other agent has a session of that name."""
+        agent, name = session.fields["agent"], session.fields["externalId"]
+        namesakes = [s.fields["id"] for s in self.model.sessions if s.fields["externalId"] == name]
+        if len(namesakes) == 1:
+            self._same(session_view(session), "session/get", externalId=name)
+        else:
+            (answer,) = self.target.answer([("session/get", {"externalId": name})])
+            data = answer["error"]["data"]
+            assert data["reason"] == "ambiguous", answer
+            assert sorted(data["candidates"]) == sorted(map(_id, namesakes)), answer
+        if agent is not None:
+            self._same(session_view(session), "session/get", externalId=name, agent=agent)
 
     def _compare_sessions(self) -> None:
         seqs = {id(s): self.read("session/get", sessionId=_id(s.fields["id"]))["seq"] for s in self.model.sessions}
