@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -288,6 +289,20 @@ def test_keys_ascend_and_null_comes_first(manager: SessionManager) -> None:
     assert [group.key for group in manager.usage_by("model")] == [None, "10", "Z", "x", "y"]
     by_session = [group.key for group in manager.usage_by("session")]
     assert by_session == sorted(session.id for session in manager.list_sessions().sessions)
+
+
+@pytest.mark.parametrize("count", [1, 64, 65, 200])
+def test_many_groups_arrive_whole(client: StrictSyncClient, count: int) -> None:
+    """An answer is written many groups at a time."""
+    agents = [f"agent {number:03} ü\u2028" for number in range(count)]
+    writes: list[Any] = []
+    for agent in agents:
+        session_id, round_id = str(uuid4()), str(uuid4())
+        writes.append({"method": "session/create", "params": {"id": session_id, "agent": agent}})
+        writes.append({"method": "round/create", "params": {"id": round_id, "sessionId": session_id, "content": "?"}})
+    client.transaction_run(operations=writes)
+    groups = client.session_usage(group_by="agent").groups or []
+    assert [(group.key, group.rounds) for group in groups] == [(agent, 1) for agent in agents]
 
 
 def test_what_was_said_belongs_to_the_model_of_the_last_turn(manager: SessionManager) -> None:

@@ -27,6 +27,9 @@ _LEVELS = 2
 # The fields of a turn that are iterators where they are long: of slices, and of tool calls.
 _TEXTS = ("content", "raw_response")
 _MAY_BE_ROWS = (*_TEXTS, "tool_calls")
+# So many short rows are encoded at once, which takes a quarter of the time that one after the other takes.
+_SHORT_ROWS = 64
+_NUMBERS_AND_NAMES = (int, float, bool, str, type(None))
 
 
 def encode_answer(message_id: Id, result: Any, directory: str | None = None) -> Encoded:
@@ -78,8 +81,11 @@ def _answer(message_id: Id, result: Iterator[bytes]) -> Iterator[bytes]:
 
 def _parts(value: Any) -> Iterator[bytes]:
     """The JSON of an entity, of a row of anything, or of many."""
-    if isinstance(value, Iterator) or (isinstance(value, list) and value and attrs.has(type(value[0]))):
+    if isinstance(value, Iterator):
         yield from _list_parts(value)
+    elif isinstance(value, list) and value and attrs.has(type(value[0])):
+        row_type: Any = type(value[0])
+        yield from (_short_list_parts if _is_short(row_type) else _list_parts)(value)
     elif _holds_rows(value):
         yield from _entity_parts(value)
     else:
@@ -100,6 +106,16 @@ def _list_parts(rows: Any) -> Iterator[bytes]:
         if isinstance(rows, Iterator) and hasattr(rows, "close"):
             rows.close()
     yield b"[]" if before == b"[" else b"]"
+
+
+def _short_list_parts(rows: list[Any]) -> Iterator[bytes]:
+    """Short rows, many at a time."""
+    before = b"["
+    for start in range(0, len(rows), _SHORT_ROWS):
+        yield before + encode(unstructure(rows[start : start + _SHORT_ROWS]))[1:-1]
+        before = b","
+        between_rows()
+    yield b"]"
 
 
 def _entity_parts(entity: Any) -> Iterator[bytes]:
@@ -212,6 +228,19 @@ def _row_fields(kind: Any) -> tuple[str, ...]:
     """The fields of a type whose values are lists of entities or results, or entities that have such."""
     attrs.resolve_types(kind)
     return tuple(field.name for field in attrs.fields(kind) if _is_made_of_rows(field.type))
+
+
+@cache
+def _is_short(kind: Any) -> bool:
+    """Whether an entity is short wherever it is a row: nothing but numbers and names are in it, and in its lists."""
+    attrs.resolve_types(kind)
+    return all(_is_number_or_name(field.type) for field in attrs.fields(kind))
+
+
+def _is_number_or_name(kind: Any) -> bool:
+    if get_origin(kind) in (list, UnionType):
+        return all(map(_is_number_or_name, get_args(kind)))
+    return kind in _NUMBERS_AND_NAMES or bool(attrs.has(kind) and _is_short(kind))
 
 
 def _is_made_of_rows(kind: Any) -> bool:
