@@ -191,6 +191,7 @@ def _which() -> list[str]:
     return [
         "- Any message, whatever it is: `parse`, `invalidRequest`, `tooLarge`, and `methodNotFound` for a request.",
         f"- Any request with a method of this page: {words(OF_REQUESTS)}.",
-        f"- Any request about a store: {words(OF_STORES)} too. `readOnly` and `full` are errors of writes alone.",
+        f"- Any request about a store: {words(OF_STORES)} too. `readOnly` is an error of writes alone; `full` also of "
+        "reads with a long answer, since that is put into a file first.",
         "- What a method adds (`notFound`, `conflict`) stands in its section.",
     ]

@@ -66,7 +66,7 @@ ConflictReason = Literal[
 ]
 """Why a request contradicts what is stored.
 
-idInUse: an entity with this `id` was made with other params; `actual` is the id. Leave `id` out.
+idInUse: an entity with this `id` was made with other params; send the first params again, or another `id`.
 externalIdInUse: another session of this agent has the `externalId`; `actual` is that session's id.
 ambiguous: sessions of several agents have the `externalId`; `candidates` are their ids. Give `agent` too.
 chunkGap: pieces before this `chunk` are missing; `expected` is the next ordinal, `actual` the one that was sent.

@@ -97,6 +97,11 @@ class Query:
         """The terms that may be parts of words."""
         return [term.text for term in self.terms if term.is_part]
 
+    @property
+    def written(self) -> list[str]:
+        """The terms that are more than one word: phrases, and words with signs between or around them."""
+        return [term.text for term in self.terms if term.is_part and term.text not in term.words]
+
     def matches_words(self, folded: str) -> bool:
         """Whether a folded text has all terms as whole words."""
         return self.worded and all(term.is_in_words(folded) for term in self.terms)

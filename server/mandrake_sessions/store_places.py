@@ -94,7 +94,8 @@ class StorePlaces:
     def place(self, name: StoreName) -> StorePlace:
         """The place of the named store. Raises WorkspaceNotFound, StorageFailure."""
         found = self._found.get(name)
-        if found is None:
+        # What is no URI of a file is no folder's, though it may be the text of a folder's path.
+        if found is None or (name.uri is not None and name.workspace == name.uri):
             found = self._found[name] = self._find(name)
         return found
 
@@ -125,15 +126,20 @@ class StorePlaces:
 
     def _folder(self, uri: str, default: Path) -> Path:
         path = path_of_uri(uri)
-        if path is not None and (path == default or str(path) in self._folders):
+        if path is not None and self._is_folder(str(path), default):
             return path
-        if path is None and os.path.isabs(uri):  # noqa: PTH117
+        if path is None and self._is_folder(uri, default):
             raise WorkspaceNotFound(
                 uri, f"workspace {shorten(uri)} is a path; send its URI, {shorten(Path(uri).as_uri())}"
             )
         raise WorkspaceNotFound(
-            uri, f"workspace {shorten(uri)} is not a folder of this client; its folders: {self._listed(default)}"
+            uri,
+            f"workspace {shorten(uri)} is not a folder of this client; name it in initialize or in "
+            f"workspace/didChangeWorkspaceFolders; its folders: {self._listed(default)}",
         )
+
+    def _is_folder(self, path: str, default: Path) -> bool:
+        return Path(path) == default or path in self._folders
 
     def _listed(self, default: Path) -> str:
         known = list(dict.fromkeys([str(default), *self._folders]))

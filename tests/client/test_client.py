@@ -185,6 +185,26 @@ async def test_a_slow_program_misses_nothing_and_holds_little(workspace: Path) -
                 assert known == await client.turn_get(turn_id=turn.id)
 
 
+async def test_what_was_read_before_resuming_is_not_added_twice(client: StrictClient, workspace: Path) -> None:
+    """What is sent again of a turn comes joined, and may begin before what was read of it."""
+    turn = await new_turn(client)
+    await append(client, turn, *"abcde")
+    known = await client.turn_get(turn_id=turn.id)
+    last = await append(client, turn, *"fgh")
+    async with (
+        StrictClient(workspace) as reader,
+        reader.follow_turns(turn_id=turn.id, include_raw=True, since=turn.seq) as changes,
+    ):
+        change = await anext(changes)
+        assert isinstance(change, TurnUpdated)
+        assert (change.first_chunk, change.last_chunk, change.seq) == (0, 7, last)
+        assert apply(known, change) is None, "a part of it is known"
+        current = await reader.turn_get(turn_id=turn.id)
+        assert current.content == "abcdefgh"
+        assert apply(current, change) == current
+        assert apply(turn, change) == current
+
+
 async def test_a_subscription_goes_on_over_a_server_that_was_killed(workspace: Path) -> None:
     async with StrictClient(workspace) as writer, StrictClient(workspace, restarts=True) as client:
         turn = await new_turn(writer)

@@ -10,6 +10,7 @@ from attrs import asdict
 
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import Conflict, InvalidValue, NotFound, TooLarge
+from mandrake_sessions.limits import MAX_FORK_PARTS
 from mandrake_sessions.model import (
     ChangeKind,
     HistoryRound,
@@ -21,6 +22,7 @@ from mandrake_sessions.model import (
     TurnStatus,
 )
 from mandrake_sessions.operations import forking
+from mandrake_sessions.protocol.params import Operation
 from mandrake_sessions.store.sql import copying, texts
 from strict import StrictSyncClient, Talk
 
@@ -283,6 +285,19 @@ def test_a_long_session_in_a_transaction(
             manager.fork_session(source.id)
         assert manager.fork_session(source.id, through_round_id=made[0].round.id).round_count == 1
     assert manager.fork_session(source.id).round_count == 3
+
+
+def test_a_long_session_in_a_transaction_of_a_server(client: StrictSyncClient) -> None:
+    session_id = client.session_create().id
+    one: Operation = {"method": "round/create", "params": {"sessionId": session_id, "content": ""}}
+    for _ in range(MAX_FORK_PARTS // 500):
+        client.transaction_run(operations=[one] * 500)
+    client.round_create(session_id=session_id, content="")
+    fork: Operation = {"method": "session/fork", "params": {"sessionId": session_id}}
+    error = client.error("transaction/run", operations=[fork])
+    assert (error.data["kind"], error.data["retryable"]) == ("tooLarge", False), error
+    assert "Use session/fork by itself" in str(error)
+    assert client.session_fork(session_id=session_id).round_count == MAX_FORK_PARTS + 1
 
 
 def test_a_server_forks(client: StrictSyncClient) -> None:

@@ -310,6 +310,31 @@ def test_near_words_come_first(manager: SessionManager, response: str, search: S
     assert [hit.turn_id for hit in search("red balloon")] == [together.id, near.id, far.id, tool.id]
 
 
+@pytest.mark.parametrize(
+    ("query", "written", "others"),
+    [
+        ("c++", "In the end we used C++ for this one part", ["C and C compilers of grade C", "C"]),
+        (
+            "foo::bar()",
+            "something calls foo::bar() at last, far from all",
+            ["foo bar foo bar", "Foo.bar bar"],
+        ),
+        (".env", "copy the file named .env to the directory, then go on", ["my env is an env env", "env"]),
+        ('"lift off"', "a long text before the lift off of the rocket", ["lift \U0001f680 off lift-off", "Lift, off"]),
+        ("get_value(", "and here get_value( is called by somebody", ["get value get value", "get.value"]),
+    ],
+)
+def test_what_is_written_like_the_query_comes_first(
+    manager: SessionManager, response: str, search: Search, query: str, written: str, others: list[str]
+) -> None:
+    for text in (written, *(f"{other} {number}" for other in others for number in range(60))):
+        manager.create_turn(response, content=text, status=DONE)
+    first, *rest = search(query, limit=200)
+    assert first.snippet == written
+    assert "".join(shown(first)).casefold() == query.strip('"').casefold()
+    assert len(rest) == 60 * len(others)
+
+
 def test_words_come_before_parts_of_words(manager: SessionManager, response: str, search: Search) -> None:
     part = manager.create_turn(response, content="rebinding", status=DONE)
     word = manager.create_turn(response, content="filler " * 50 + "bind", status=DONE)

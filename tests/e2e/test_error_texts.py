@@ -88,7 +88,7 @@ def test_the_words_are_the_wires(client: StrictSyncClient) -> None:
     ):
         error = client.error(method, **params)
         check({"message": error.message, "data": error.data})
-    assert "unknown field" in client.error("session/create", typo=1).message
+    assert "unknown field; known are externalId, agent, source" in client.error("session/create", typo=1).message
     ended = client.error("turn/update", turnId=turn, status="streaming").data
     assert (ended["expected"], ended["actual"]) == ("streaming", "completed")
 
@@ -180,6 +180,37 @@ def test_an_option_that_is_no_setting_is_told(workspace: Path) -> None:
         wire.request("initialize", processId=None, rootUri=None, capabilities={}, initializationOptions=options)
         wire.let_be("server/healthChanged")
     assert wire.stderr.count(told) == 1
+
+
+def test_a_folder_that_is_none_is_told(workspace: Path, tmp_path: Path) -> None:
+    """The editor would work in another store than it means."""
+    path = str(tmp_path / "a folder")
+    with connected(workspace) as client:
+        client.initialize(workspaceFolders=[{"uri": path, "name": "a"}, {"uri": "untitled:b", "name": "b"}])
+        told = [client.told("window/logMessage")["message"] for _ in range(2)]
+        assert told == [
+            f"the workspace folder {path!r} is no file: URI, such as {Path(path).as_uri()}, and is ignored",
+            "the workspace folder 'untitled:b' is no file: URI, and is ignored",
+        ]
+        event = {"added": [{"uri": "http://c", "name": "c"}], "removed": []}
+        client.notify("workspace/didChangeWorkspaceFolders", {"event": event})
+        assert "'http://c' is no file: URI" in client.told("window/logMessage")["message"]
+
+
+def test_a_path_in_place_of_the_uri_of_a_folder(workspace: Path, tmp_path: Path) -> None:
+    folder, other = tmp_path / "folder", tmp_path / "other"
+    folder.mkdir()
+    with connected(workspace) as client:
+        client.initialize(workspaceFolders=[{"uri": folder.as_uri(), "name": "folder"}])
+        for _ in range(2):
+            error = client.error("session/list", workspace=str(folder))
+            assert error.data["kind"] == "workspaceNotFound"
+            assert error.message.endswith(f"{folder} is a path; send its URI, {folder.as_uri()}")
+            assert client.request("session/list", {"workspace": folder.as_uri()})["sessions"] == []
+        for name in (str(other), other.as_uri()):
+            error = client.error("session/list", workspace=name)
+            assert error.data["kind"] == "workspaceNotFound"
+            assert f"{name} is not a folder of this client; name it in initialize or in workspace/did" in error.message
 
 
 def test_the_spellings_of_a_folder_are_one_store(workspace: Path, tmp_path: Path) -> None:

@@ -91,9 +91,9 @@ def test_an_id_in_use_is_told_with_its_field(client: StrictSyncClient) -> None:
     for field, value in taken.items():
         error = client.error("round/create", sessionId=talk.session, content="?", **{field: value})
         assert error.message.startswith("there is another ")
-        assert error.message.endswith(f"; leave {field} out to get a new one")
+        assert error.message.endswith(f"and for a new {field.removesuffix('Id')} another {field}")
     client.session_create(id=UNKNOWN)
-    assert client.error("session/create", id=UNKNOWN, title="b").message.endswith("; leave id out to get a new one")
+    assert client.error("session/create", id=UNKNOWN, title="b").message.endswith("a new session another id")
 
 
 def test_a_cursor_of_another_list_is_told_with_what_may_differ(client: StrictSyncClient) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,31 @@ def test_an_editor_is_told_of_warnings_and_errors(workspace: Path, framing: Fram
             pass
         assert told == {"type": 1, "message": f"incident {incident}"}
         client.let_be("window/logMessage")
+
+
+WORDLESS = (
+    sys.executable,
+    "-c",
+    """
+import sys
+from mandrake_sessions.protocol import words
+words._OPERATIONS.clear()
+from mandrake_sessions.cli import main
+sys.exit(main())
+""",
+    "serve",
+)
+
+
+def test_an_error_that_cannot_be_worded_is_internal(workspace: Path) -> None:
+    """It would be no use to send it again, and the log says what is wrong with the program."""
+    with connected(workspace, command=WORDLESS) as client:
+        client.session_create(external_id="a")
+        error = client.error("session/create", externalId="a")
+        assert (error.code, error.data["kind"], error.data["retryable"]) == (-32603, "internal", False)
+        client.session_create(external_id="b")
+    assert error.data["incident"] in client.log
+    assert "KeyError" in client.log
 
 
 def test_an_editor_is_told_of_what_threads_log(workspace: Path) -> None:

@@ -67,6 +67,15 @@ def test_the_end_of_a_script_fills_the_index(workspace: Path) -> None:
     assert finding(workspace) == "the index is whole"
 
 
+def test_a_turn_that_streams_at_the_end_is_in_the_index(workspace: Path) -> None:
+    """It is interrupted then, and nobody else would put it in."""
+    *others, turn = said("a badger that goes on")
+    del turn["params"]["status"]
+    run_script(workspace, *others, turn)
+    assert finding(workspace) == "the index is whole"
+    assert [hit["field"] for hit in searched(workspace, "badger")["hits"]] == ["content"]
+
+
 def test_scripts_fill_a_long_backlog_piece_by_piece(workspace: Path) -> None:
     """Each answers soon, and tells how much is missing."""
     text = " ".join(f"word{number} and more" for number in range(4000))

@@ -127,6 +127,29 @@ def test_a_conversation(manager: SessionManager) -> None:
     assert found["extra"]["externalId"] == "x-1"
 
 
+def test_output_of_a_tool_loses_nothing(manager: SessionManager) -> None:
+    session = manager.create_session().id
+    made = manager.create_round(session, content="?")
+    manager.create_turn(
+        made.response.id,
+        kind="tool_output",
+        content="out",
+        model="m-1",
+        input_tokens=5,
+        cost=1.5,
+        currency="EUR",
+        tool_calls=[{"id": "inner", "method_name": "bash", "response": "r"}],
+        status=TurnStatus.COMPLETED,
+    )
+    found = trajectory(manager, session)
+    extra = found["steps"][1]["extra"]
+    assert extra["modelName"] == "m-1"
+    assert extra["metrics"] == {"prompt_tokens": 5, "extra": {"cost": {"amount": 1.5, "currency": "EUR"}}}
+    assert [call["tool_call_id"] for call in extra["tool_calls"]] == ["inner"]
+    assert [result["content"] for result in extra["observation"]["results"]] == ["r"]
+    assert "total_cost_usd" not in found["final_metrics"]
+
+
 def test_times_have_one_form(manager: SessionManager) -> None:
     session = manager.create_session(created_at=1, metadata={"createdAt": 5}).id
     made = manager.create_round(session, content="?", created_at=1000)

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+import mandrake_sessions
 from mandrake_sessions import SessionManager
+from mandrake_sessions.commands.words import COMMAND_WORDS
 from mandrake_sessions.errors import Busy, NotFound, SessionsError, StoreMoved, StrangePart, Unreadable
 from mandrake_sessions.model import TurnStatus
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.errors import error_object
+from mandrake_sessions.protocol.methods import METHODS
 from mandrake_sessions.protocol.store_params import DEFAULT_STORE
-from mandrake_sessions.protocol.words import in_wire_words
+from mandrake_sessions.protocol.words import WIRE_WORDS, in_wire_words
 from mandrake_sessions.settings import Settings
 from mandrake_sessions.store.sqlite.failures import damaged
 from mandrake_sessions.store.sqlite.filesystem import unsupported
@@ -109,3 +112,17 @@ def test_links(tmp_path: Path) -> None:
     (tmp_path / "store").symlink_to(tmp_path / "elsewhere")
     manager = SessionManager(tmp_path / "store" / "db.sqlite", inside=tmp_path / "store")
     check(raised(manager.init), "that is meant with db_path", "that is meant with --database")
+
+
+def test_every_name_in_a_message_has_its_words() -> None:
+    """A message is worded when somebody has met the error: then it must not be missing a word."""
+    named = re.compile(r"""words\.(operation|maintenance|switch)\(['"](\w+)['"]""")
+    sources = Path(mandrake_sessions.__file__).parent.rglob("*.py")
+    found = {match.groups() for path in sources for match in named.finditer(path.read_text(encoding="utf-8"))}
+    assert {("operation", "fork_session"), ("maintenance", "repair"), ("switch", "replace")} <= found
+    for kind, name in sorted(found):
+        words = COMMAND_WORDS if kind == "switch" else WIRE_WORDS
+        assert getattr(words, kind)(name, *(["file"] if kind == "maintenance" else []))
+        if kind == "operation":
+            assert WIRE_WORDS.operation(name) in METHODS
+            assert hasattr(SessionManager, name)

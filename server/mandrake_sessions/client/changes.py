@@ -15,7 +15,8 @@ def apply(turn: Turn | None, update: TurnUpdated) -> Turn | None:
     """The turn that ``update`` is about, as it is after the change.
 
     ``turn``: as the caller knows it, or None if the caller does not know it. The result is None where there is no such
-    turn any more, and where the caller could not know it: it was created before the subscription began, and not read.
+    turn any more, and where it has to be read (``turn_get``): it was created before the subscription began, and not
+    read; or, after resuming, the update joins text that ``turn`` has with text that it does not have.
     A change that ``turn`` already holds (its ``seq`` is not above the turn's) changes nothing. Updates of the kinds
     ``roundDeleted`` and ``sessionDeleted`` name no turn: they end every turn of that round or session.
 
@@ -26,6 +27,8 @@ def apply(turn: Turn | None, update: TurnUpdated) -> Turn | None:
     if update.kind == "created":
         return update.turn
     if turn is None or update.kind in ("deleted", "roundDeleted", "sessionDeleted"):
+        return None
+    if update.first_chunk is not None and update.first_chunk < turn.chunk_count:
         return None
     changed: dict[str, Any] = dict(update.changes or {}) | {"seq": update.seq}
     if update.kind == "appended":

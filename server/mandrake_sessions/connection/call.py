@@ -190,9 +190,9 @@ class Call:
         if self.answered:
             return
         try:
-            described = error_object(error)
+            described = _described(error)
             answer = encode(error_message(self.id, described)) if self.is_request else b""
-        except Exception:
+        except MemoryError:
             reserve.spend()
             release_frames(error)
             self._answer(self._spare(), failed=True)
@@ -281,6 +281,17 @@ def release_frames(error: BaseException | None) -> None:
         traceback.clear_frames(error.__traceback__)
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
+
+
+def _described(error: BaseException) -> dict[str, Any]:
+    """The error as the wire has it. Where that cannot be made, it is the fault of this program: ``internal``. Raises
+    MemoryError."""
+    try:
+        return error_object(error)
+    except MemoryError:
+        raise
+    except Exception as fault:
+        return error_object(fault)
 
 
 def _why(data: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -18,7 +19,7 @@ from mandrake_sessions.errors import Busy, NotOpen, SessionsError, StoreMoved
 from mandrake_sessions.late_import import late_import
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
-from mandrake_sessions.operations.leases import interrupt_orphans
+from mandrake_sessions.operations.leases import interrupt_orphans, interrupt_own
 from mandrake_sessions.protocol.words import in_wire_words
 from mandrake_sessions.store.interface import IdleTask, Store
 
@@ -88,6 +89,15 @@ class IdleWork:
         if found is True:
             self._on_news()
 
+    async def _interrupt_own(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        waiting = []
+        for thread, managers in self._by_thread().items():
+            ended: asyncio.Future[object] = loop.create_future()
+            thread.run(partial(_interrupt_own, managers), ended.set_result)
+            waiting.append(ended)
+        await asyncio.wait(waiting, timeout=seconds)
+
     def keep_house(self, then: Callable[[float], None]) -> None:
         """One short step of idle work on each store; ``then`` is given the seconds until the next is due."""
         jobs = self._by_thread()
@@ -125,9 +135,12 @@ class IdleWork:
         self._runners.search.run(partial(self._fill_search, managers), done)
 
     async def fill_search_at_end(self, seconds: float, is_wanted: Callable[[], bool]) -> None:
-        """Fill the search indexes for so many seconds, as long as it ``is_wanted``."""
+        """Fill the search indexes for so many seconds, as long as it ``is_wanted``; with the turns that still stream
+        here, which end now: when the stores are closed it is too late for them."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
+        if is_wanted():
+            await self._interrupt_own(seconds)
         pause = 0.0
         while pause < MORE_SECONDS and is_wanted() and (left := until - loop.time()) > 0 and self._stores.open_stores():
             stepped: asyncio.Future[float] = loop.create_future()
@@ -184,6 +197,13 @@ class IdleWork:
         if known.get((what, number)) != shown:
             known[what, number] = shown
             logger.warning("%s, it will be tried again: %s", what, shown, exc_info=None if is_known else error)
+
+
+def _interrupt_own(managers: list[SessionManager]) -> None:
+    for manager in _in_place(managers):
+        # Closing the store tries it again.
+        with suppress(SessionsError):
+            interrupt_own(manager.store)
 
 
 def _in_place(managers: list[SessionManager]) -> list[SessionManager]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
 from typing import Any, Protocol
 
 from mandrake_sessions.connection.call import Call
@@ -28,6 +30,7 @@ from mandrake_sessions.quoting import must_be, shorten
 from mandrake_sessions.settings import BadSetting, Settings, option_names, unknown_options, with_options
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.transport.outbound import Outbound
+from mandrake_sessions.workspaces import path_of_uri
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +49,8 @@ LSP_METHODS = frozenset(
 )
 # How long a client has to say that it is initialized, before the log is told what it would be told; so many names of
 # options at most.
-UNKNOWN_SECONDS = 1.0
-MAX_UNKNOWN = 10
+IGNORED_SECONDS = 1.0
+MAX_IGNORED = 10
 REQUESTS = frozenset({"initialize", "shutdown", "workspace/executeCommand"})
 
 
@@ -78,7 +81,7 @@ class LanguageClient:
         self._on_heard = on_heard
         self._language_server = LanguageServer(server.send, self._heard)
         # Options that are no settings, until the client or the log is told of them.
-        self._unknown: list[str] = []
+        self._ignored: list[str] = []
         self._is_initialized = False
         self._exits = False
         self.is_shut_down = False
@@ -125,7 +128,7 @@ class LanguageClient:
 
     def close(self) -> None:
         """Tell the client nothing more of the log."""
-        self._tell_unknown()
+        self._tell_ignored()
         self._log.end()
 
     def response(self, message: dict[str, Any]) -> None:
@@ -142,6 +145,7 @@ class LanguageClient:
         self._is_initialized = True
         folders = named_folders(params)
         self._server.stores.places.set_folders(folders)
+        self._ignores(_no_folders(folders))
         logger.info("initialized with the workspace folders %s", ", ".join(folders) or "none")
         if process_id := params.get("processId"):
             self._server.watch_parent(process_id)
@@ -150,12 +154,12 @@ class LanguageClient:
             self._set_trace(params["trace"])
         self._language_server.initialize(_without_trace(params))
         # A client of LSP says soon that it is initialized, and is told then; for any other this goes to the log.
-        asyncio.get_running_loop().call_later(UNKNOWN_SECONDS, self._tell_unknown)
+        asyncio.get_running_loop().call_later(IGNORED_SECONDS, self._tell_ignored)
 
     def _apply(self, options: Any) -> None:
         """Raises InvalidParams for settings that cannot be."""
         if isinstance(options, dict):
-            self._unknown = unknown_options(options)
+            self._ignores(map(_unknown_option, unknown_options(options)))
             try:
                 self._server.apply(with_options(self._server.settings, self._given, options))
             except BadSetting as error:
@@ -163,14 +167,14 @@ class LanguageClient:
             except OSError as error:
                 raise InvalidParams("initializationOptions.logFile", error.strerror or str(error)) from None
 
-    def _tell_unknown(self) -> None:
-        """A typo in a setting must not pass in silence."""
-        unknown, self._unknown = self._unknown, []
-        for name in unknown[:MAX_UNKNOWN]:
-            guess = did_you_mean(name, option_names())
-            logger.warning(
-                "initializationOptions.%s is no setting, and is ignored%s", shorten(ascii(name)[1:-1]), guess
-            )
+    def _ignores(self, messages: Iterable[str]) -> None:
+        self._ignored += list(islice(messages, MAX_IGNORED))
+
+    def _tell_ignored(self) -> None:
+        """A typo in a setting or a folder must not pass in silence."""
+        ignored, self._ignored = self._ignored, []
+        for message in ignored:
+            logger.warning("%s", message)
 
     def _notified(self, name: str, call: Call, params: Any) -> None:
         """``initialized``, and ``workspace/didChangeWorkspaceFolders``."""
@@ -182,7 +186,7 @@ class LanguageClient:
             self._change_folders(params.get("event"))
         elif self._is_initialized:
             self._log.begin()
-            self._tell_unknown()
+            self._tell_ignored()
         if self._is_initialized:
             self._language_server.tell(name, params, call.weight)
         call.succeed(None)
@@ -193,7 +197,10 @@ class LanguageClient:
         for name in ("added", "removed"):
             check_folders(event.get(name), f"event.{name}")
         stores = self._server.stores
-        stores.places.change_folders(folder_uris(event["added"]), folder_uris(event["removed"]))
+        added = folder_uris(event["added"])
+        stores.places.change_folders(added, folder_uris(event["removed"]))
+        self._ignores(_no_folders(added))
+        self._tell_ignored()
         self._server.close_stores(stores.without_folder())
 
     def _heard(self) -> None:
@@ -212,6 +219,19 @@ class LanguageClient:
             self._server.trace.set_level(level)
         else:
             logger.warning("ignored a level of trace that is none of %s", ", ".join(LEVELS))
+
+
+def _unknown_option(name: str) -> str:
+    guess = did_you_mean(name, option_names())
+    return f"initializationOptions.{shorten(ascii(name)[1:-1])} is no setting, and is ignored{guess}"
+
+
+def _no_folders(uris: Iterable[str]) -> Iterator[str]:
+    """What is wrong with those that are no directories of this machine's file system."""
+    for uri in uris:
+        if path_of_uri(uri) is None:
+            as_uri = f", such as {shorten(Path(uri).as_uri())}" if Path(uri).is_absolute() else ""
+            yield f"the workspace folder {shorten(ascii(uri))} is no file: URI{as_uri}, and is ignored"
 
 
 def _check_object(params: Any) -> None:

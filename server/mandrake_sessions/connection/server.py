@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mandrake_sessions.connection.call import ReplyPath
 from mandrake_sessions.connection.caretaker import Caretaker
@@ -99,20 +99,11 @@ class Server:
         self._reader.start()
         self._caretaker.begin()
         await self._ending.wait()
+        # The client has been told everything that it is told.
+        _close(self._subscriptions)
         await self._caretaker.fill_search_at_end(lambda: self._ending.is_patient)
-        for part in (
-            self._subscriptions,
-            self._monitor,
-            self._dispatcher,
-            self._language,
-            self._registrar,
-            self.stores,
-        ):
-            try:
-                part.close()
-            except Exception:
-                # All is answered, and what is stored needs no orderly end.
-                logger.exception("a part of the server could not be closed")
+        for part in (self._monitor, self._dispatcher, self._language, self._registrar, self.stores):
+            _close(part)
         exit_code = self._ending.exit_code if self._outbound.failure is None else OUTPUT_FAILED
         logger.info("ended with code %d", exit_code)
         return exit_code
@@ -195,6 +186,18 @@ class Server:
         """All that was received is answered."""
         if self._ending.has_begun and self._intake.is_empty and not self._language.is_asked:
             self._ending.finish()
+
+
+class _Part(Protocol):
+    def close(self) -> None: ...
+
+
+def _close(part: _Part) -> None:
+    try:
+        part.close()
+    except Exception:
+        # All is answered, and what is stored needs no orderly end.
+        logger.exception("a part of the server could not be closed")
 
 
 def _directory() -> str:

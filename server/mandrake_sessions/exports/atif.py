@@ -93,12 +93,19 @@ class _Trajectory:
             # Only a step that has the call may name it as the source.
             result = Fields((("content", text), ("extra", self._cleaner.json({"toolCallId": turn.tool_call_id}))))
             members: list[tuple[str, Any]] = [("message", ""), ("observation", {"results": [result]})]
-            return self._step(turn.stream_start_time, "system", members, about, is_copied=is_copied)
+            more = self._of_agents_alone(turn)
+            return self._step(turn.stream_start_time, "system", members, about, more, is_copied=is_copied)
         members = [("model_name", self._cleaner.text(turn.model))] if turn.model else []
         members += [("message", ""), ("reasoning_content", text)] if turn.kind == "thought" else [("message", text)]
         return self._step(
             turn.stream_start_time, "agent", self._agent_members(turn, members), about, is_copied=is_copied
         )
+
+    def _of_agents_alone(self, turn: Turn) -> Iterator[tuple[str, Any]]:
+        """What only a step of an agent may have, for the ``extra`` of another step."""
+        if turn.model:
+            yield "modelName", self._cleaner.text(turn.model)
+        yield from self._agent_members(turn, [])
 
     def _agent_members(self, turn: Turn, members: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
         yield from members
@@ -117,9 +124,11 @@ class _Trajectory:
         source: str,
         members: Iterable[tuple[str, Any]],
         extra: dict[str, Any] | None = None,
+        more: Iterable[tuple[str, Any]] = (),
         *,
         is_copied: bool = False,
     ) -> Iterator[tuple[str, Any]]:
+        """``more``: further members of ``extra``, where there is one."""
         self._steps += 1
         yield "step_id", self._steps
         if (timestamp := iso(at)) is not None:
@@ -129,7 +138,7 @@ class _Trajectory:
         if is_copied:
             yield "is_copied_context", True
         if extra:
-            yield "extra", self._cleaner.json(extra)
+            yield "extra", Fields(chain(self._cleaner.json(extra).items(), more))
 
     def _about_turn(self, turn: Turn) -> dict[str, Any]:
         kind = turn.kind if turn.kind != "message" else None
@@ -172,11 +181,12 @@ class _Trajectory:
     def _final_metrics(self) -> dict[str, Any]:
         tokens, costs = self._totals.tokens, self._totals.costs
         others = {currency: self._totals.cost(currency) for currency in sorted(costs) if currency != "USD"}
+        has_usd = "USD" in costs or not costs
         return {
             "total_prompt_tokens": tokens["input_tokens"],
             "total_completion_tokens": tokens["output_tokens"],
             "total_cached_tokens": tokens["cache_read_tokens"],
-            "total_cost_usd": self._totals.cost("USD"),
+            **({"total_cost_usd": self._totals.cost("USD")} if has_usd else {}),
             "total_steps": self._steps,
             "extra": {
                 "thoughtTokens": tokens["thought_tokens"],

@@ -83,8 +83,8 @@ def id_in_use(entity: str, entity_id: str, named: str = "id") -> Conflict:
     return Conflict(
         "idInUse",
         lambda words: (
-            f"there is another {entity} {entity_id!r}, made with other params; "
-            f"leave {words.field(named)} out to get a new one"
+            f"there is another {entity} {entity_id!r}, made with other params; to try a call again, send what you "
+            f"sent first, and for a new {entity} another {words.field(named)}"
         ),
         actual=entity_id,
     )

@@ -278,7 +278,7 @@ def _check_external_id(tx: Transaction, agent: str | None, external_id: str | No
             "externalIdInUse",
             lambda words: (
                 f"session {holder.id}{whose} has the {words.field('external_id')} {shorten(repr(external_id))}; "
-                f"get it with {words.operation('get_session')}"
+                f"get it with {words.operation('get_session')}, by its id"
             ),
             actual=holder.id,
         )

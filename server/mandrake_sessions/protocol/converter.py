@@ -253,6 +253,8 @@ def _unknown_field(
     guess = guess or did_you_mean(camel(name), fields + ([] if path else list(beside)))
     if not guess and missing:
         guess = f"; {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+    elif not guess:
+        guess = f"; known are {', '.join(fields)}" if fields else "; there are none"
     return InvalidParams(f"{path}.{name}" if path else name, f"unknown field{guess}")
 
 

@@ -25,8 +25,8 @@ HealthStatus = Literal["ok", "degraded", "down"]
 """How a store is.
 
 ok: it can be read and written.
-degraded: it can be read; writing fails (`full`, `readOnly`, `io`), the lock was not to be had, or one entity cannot be
-read. A write that succeeds ends it.
+degraded: it can be read; writing fails (`full`, `readOnly`, `io`), or one entity cannot be read. A write that succeeds
+ends it. A lock that another process holds is no fault of the store: `busyRetries` counts how often it was in the way.
 down: it can be neither read nor written (`corrupt`, `schemaTooNew`, `open` …).
 """
 

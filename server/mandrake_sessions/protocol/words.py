@@ -9,7 +9,7 @@ from typing import Any
 from mandrake_sessions.errors import InvalidValue, SessionsError, Words
 from mandrake_sessions.protocol.names import camel
 
-_OPERATIONS = {"get_session": "session/get"}
+_OPERATIONS = {"get_session": "session/get", "fork_session": "session/fork"}
 _FLAGS = {"db_path": "--database"}
 # They name the store, since a command that names none may work on another.
 _COMMANDS = {
