@@ -16,6 +16,10 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if not TYPE_CHECKING:
 
+    def __dir__() -> list[str]:
+        """With what is not loaded yet."""
+        return sorted({*globals(), *__all__})
+
     def __getattr__(name: str) -> object:
         """The manager brings the store and SQLite with it: programs that use the client alone do not load them."""
         if name in ("Durability", "SessionManager"):

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")))
 EXAMPLES = {
     "README.md": {"watch", "write", "pipe", "python"},
-    "docs/keeping.md": {"keep", "salvage", "replaced", "move"},
+    "docs/keeping.md": {"keep", "go-back", "salvage", "replaced", "move"},
     "docs/client.md": {"client", "sync"},  # run in tests/client
 }
 # A block of code with what stands above it: `<!-- example: NAME -->`, `<!-- not run: WHY -->`,
@@ -145,7 +145,7 @@ def test_make_help_has_a_line_for_each_target() -> None:
 def test_keeping_a_store(workspace: Path) -> None:
     (workspace / "home").mkdir()
     shell("README.md", "pipe", workspace)
-    told = shell("docs/keeping.md", "keep", workspace)
+    told = shell("docs/keeping.md", "keep", workspace) + shell("docs/keeping.md", "go-back", workspace)
     for part in (
         ": 1 session, ",
         "verified\n",
