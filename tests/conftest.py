@@ -24,6 +24,14 @@ if hasattr(signal, "SIGHUP"):
 os.environ.setdefault("KF_RULE_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"mandrake-sessions-rules-{os.getuid()}"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_home_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A server that a test starts without an environment of its own does not note its stores in the user's register."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MANDRAKE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     """An empty workspace, which is its own git work tree, so that no store above it is found."""
