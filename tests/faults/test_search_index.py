@@ -264,6 +264,52 @@ def test_several_servers_fill_one_index(workspace: Path) -> None:
             until_found(client, "walrus", turns)
 
 
+def test_an_index_is_there_with_its_tables_or_not_at_all(workspace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever looks while another makes it neither takes it for a damaged one nor makes one of its own."""
+    database = str(store_of(workspace))
+    with SessionManager(database) as manager:
+        store_id = manager.feed.store_id()
+    stop = threading.Event()
+    seen = [0, 0]
+
+    def look() -> None:
+        while not stop.is_set():
+            with SqliteSearchIndex(database, is_visited=True).reading() as reader:
+                seen[reader is not None] += 1
+
+    lookers = [threading.Thread(target=look) for _ in range(3)]
+    for looker in lookers:
+        looker.start()
+    for _ in range(50):
+        index = SqliteSearchIndex(database)
+        with index.writing(store_id):
+            pass
+        index.close()
+        index.remove()
+    stop.set()
+    for looker in lookers:
+        looker.join()
+    assert min(seen) > 0, seen
+    assert "damaged" not in caplog.text
+
+
+def test_what_a_process_only_began_to_make_is_no_index(workspace: Path) -> None:
+    database = str(store_of(workspace))
+    with SessionManager(database) as manager:
+        store_id = manager.feed.store_id()
+    began = [index_of(workspace) / f"new-v{VERSION}-01890a5d-ac96-774b-bcce-b302099a805{n}.sqlite" for n in range(2)]
+    index_of(workspace).mkdir(exist_ok=True)
+    for path in began:
+        path.touch()
+    os.utime(began[0], (0, 0))
+    index = SqliteSearchIndex(database)
+    assert index.current() is None
+    with index.writing(store_id):
+        assert index.current() is not None
+    index.close()
+    assert [path.exists() for path in began] == [False, True]
+
+
 def test_a_server_that_is_killed_while_it_fills(workspace: Path) -> None:
     """At any moment: another one goes on, and nothing is found twice or missing."""
     database = store_of(workspace)

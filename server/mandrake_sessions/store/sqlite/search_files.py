@@ -2,13 +2,15 @@
 
 An index is made again under a new name, never in place of another file: SQLite deletes a -wal by its name, so a process
 that still has the old one open would take the -wal of the new one away. ``v2`` is the version of its tables and of what
-its documents say: an index of an earlier version is made again, one of a later version is left alone.
+its documents say: an index of an earlier version is made again, one of a later version is left alone. It gets its name
+when it has its tables: until then it is ``new-v2-<uuid>.sqlite``, which nobody takes for an index.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -19,6 +21,9 @@ from mandrake_sessions.owners import give_to_owner, make_directory
 
 VERSION: Final = 2
 _NAME = re.compile(r"v(\d+)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.sqlite")
+_PROVISIONAL = "new-"
+# Whoever made such a file before is gone.
+_ABANDONED_SECONDS = 3600.0
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0) | _NO_LINK
 
@@ -34,7 +39,7 @@ def current_file(database: str) -> Path | None:
 
 
 def make_file(database: str) -> Path:
-    """A new, empty file, which only the owner of the store may read. Raises OSError."""
+    """A new, empty file, which only the owner of the store may read, under its provisional name. Raises OSError."""
     directory = directory_of(database)
     is_new = not directory.is_dir()
     make_directory(directory)
@@ -42,7 +47,7 @@ def make_file(database: str) -> Path:
     try:
         if is_new:
             give_to_owner(handle, database)
-        path = directory / f"v{VERSION}-{new_id()}.sqlite"
+        path = directory / f"{_PROVISIONAL}v{VERSION}-{new_id()}.sqlite"
         made = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | _NO_LINK, 0o600)
     finally:
         os.close(handle)
@@ -53,11 +58,17 @@ def make_file(database: str) -> Path:
     return path
 
 
+def publish(path: Path) -> Path:
+    """Give the file its own name; nobody has it open. Raises OSError."""
+    return path.rename(path.with_name(path.name.removeprefix(_PROVISIONAL)))
+
+
 def remove_older(database: str, kept: Path) -> None:
     """Delete the other indexes of this version and of earlier ones. Who has one open notices that it is gone."""
     for name in _names(database):
         if _version(name) <= VERSION and name != kept.name:
             remove_index(directory_of(database) / name)
+    _remove_abandoned(database)
 
 
 def remove_all(database: str) -> None:
@@ -65,8 +76,18 @@ def remove_all(database: str) -> None:
     for name in _names(database):
         if _version(name) <= VERSION:
             remove_index(directory_of(database) / name)
+    _remove_abandoned(database)
     with suppress(OSError):
         directory_of(database).rmdir()
+
+
+def _remove_abandoned(database: str) -> None:
+    """Delete what somebody began to make long ago."""
+    for path in map(Path, search_files(database)):
+        with suppress(OSError):
+            is_provisional = path.name.startswith(_PROVISIONAL) and _NAME.fullmatch(path.name[len(_PROVISIONAL) :])
+            if is_provisional and time.time() - path.lstat().st_mtime > _ABANDONED_SECONDS:
+                remove_index(path)
 
 
 def search_files(database: str) -> list[str]:

@@ -22,6 +22,7 @@ from mandrake_sessions.store.sqlite.search_files import (
     current_file,
     directory_of,
     make_file,
+    publish,
     remove_all,
     remove_index,
     remove_older,
@@ -189,16 +190,16 @@ class SqliteSearchIndex:
         return opened
 
     def _make(self, store_id: str) -> OpenedIndex:
-        path = make_file(self._path)
+        made = make_file(self._path)
         try:
-            opened = _set_up(path, store_id)
+            _set_up(made, store_id)
+            path = publish(made)
         except BaseException:
-            # Without its tables it would be taken for a damaged one.
-            remove_index(path)
+            remove_index(made)
             raise
         self._damaged = None
         remove_older(self._path, path)
-        return opened
+        return open_index(path, read_only=False)
 
     def _note(self, error: Exception, path: Path) -> None:
         if is_damage(error) and self._damaged != path.name:
@@ -211,14 +212,12 @@ class SqliteSearchIndex:
             opened.close()
 
 
-def _set_up(path: Path, store_id: str) -> OpenedIndex:
+def _set_up(path: Path, store_id: str) -> None:
     """Make the tables in an empty file."""
     opened = open_index(path, read_only=False)
     try:
         opened.connection.execute("PRAGMA journal_mode=WAL").fetchone()
         with immediate(opened.connection, str(path), 0):
             make_tables(opened.connection, store_id, 0)
-    except BaseException:
+    finally:
         opened.close()
-        raise
-    return opened
