@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -361,6 +362,32 @@ def test_pages_have_each_hit_once(manager: SessionManager, response: str, search
     assert set(ids) >= {turn.id for turn in turns}
     with pytest.raises(InvalidValue, match="cursor"):
         manager.search("another", cursor=manager.search("orange", limit=7).next_cursor)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pages_skip_nothing_that_did_not_change(manager: SessionManager, seed: int) -> None:
+    """The index puts texts again whose neighbours were forgotten, in the middle of paging too."""
+    random = Random(seed)
+    ids = [manager.create_session(title=f"orange {number}").id for number in range(120)]
+    fill_index(manager.store)
+    for session_id in random.choices(ids, k=60):
+        manager.update_session(session_id, title="orange again")
+        fill_index(manager.store)
+    seen: list[str] = []
+    changed: set[str] = set()
+    cursor = None
+    while True:
+        page = manager.search("orange", limit=20, cursor=cursor)
+        seen += [hit.session_id for hit in page.hits]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        for session_id in random.sample(sorted(set(ids) - changed), 8):
+            changed.add(session_id)
+            manager.delete_session(session_id)
+            fill_index(manager.store)
+    assert len(set(seen)) == len(seen)
+    assert set(ids) - changed <= set(seen)
 
 
 def test_long_texts(manager: SessionManager, response: str, search: Search) -> None:

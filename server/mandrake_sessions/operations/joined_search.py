@@ -53,7 +53,7 @@ class JoinedSearch:
             found = search.found(reader)
             ranked = enumerate(found.hits, len(before.keys))
             rows = self._rows.wanted(((rank, store.store_id), hit.weight, (store, hit)) for rank, hit in ranked)
-            return _Part(store.store_id, rows, Given(found.index, found.last, before.keys), found.pending)
+            return _Part(store.store_id, rows, Given(found.index, before.keys), found.pending)
 
         return searched(entities, self._asked, before, take)
 

@@ -92,16 +92,16 @@ _ROLE_OF = {part: role for role, parts in _ROLES.items() for part in parts}
 
 @frozen
 class Given:
-    """What a cursor knows: the index and its last document when the first page was read, and the keys of the hits that
-    were given. So none is given twice, however the ranks move meanwhile."""
+    """What a cursor knows: the index of the first page, and the keys of the hits that were given. So none is given
+    twice, however the ranks move meanwhile. It has no number of a document: an index may put a document again, under a
+    new number, though nothing of it changed."""
 
     index: str = ""
-    last: int = 0
     keys: frozenset[bytes] = frozenset()
 
     def as_values(self) -> list[Any]:
         """For a cursor; ``given_of`` reads them."""
-        return [self.index, self.last, base64.b85encode(b"".join(sorted(self.keys))).decode()]
+        return [self.index, base64.b85encode(b"".join(sorted(self.keys))).decode()]
 
 
 @frozen
@@ -160,12 +160,11 @@ def searched(entities: EntityStore, asked: Asked, before: Given, take: Callable[
 
 @frozen
 class FoundHits:
-    """What a search has found. ``hits``: best first, each found when it is asked for; ``index``, ``last``: the index,
-    and its last document when the first page was read; ``pending``: the turns that it lacks."""
+    """What a search has found. ``hits``: best first, each found when it is asked for; ``index``: its name; ``pending``:
+    the turns that it lacks."""
 
     hits: Iterator[Weighed]
     index: str
-    last: int
     pending: int
 
 
@@ -194,36 +193,35 @@ class Search:
         found = self.found(reader)
         page, more = take_page(found.hits, lambda each: each.weight, limit)
         keys = self._before.keys | {each.key for each in page}
-        following = _encode_cursor(key, Given(found.index, found.last, keys)) if more and len(keys) < MAX_HITS else None
+        following = _encode_cursor(key, Given(found.index, keys)) if more and len(keys) < MAX_HITS else None
         return SearchPage([each.hit for each in page], following, seq, store_id, found.pending)
 
     def found(self, reader: SearchReader | None) -> FoundHits:
         """``reader``: None without an index."""
         sql, before = self._sql, self._before
         if reader is None or not is_of_store(sql, reader):
-            return FoundHits(iter(()), before.index, before.last, pending(sql, None))
-        last = before.last if before.index == reader.name else reader.last
-        return FoundHits(self._hits(reader, last), reader.name, last, pending(sql, reader))
+            return FoundHits(iter(()), before.index, pending(sql, None))
+        return FoundHits(self._hits(reader), reader.name, pending(sql, reader))
 
-    def _hits(self, reader: SearchReader, last: int) -> Iterator[Weighed]:
+    def _hits(self, reader: SearchReader) -> Iterator[Weighed]:
         """Best first, each found when it is asked for."""
         if not self._query.terms:
             return
-        for found, score in self._candidates(reader, last):
+        for found, score in self._candidates(reader):
             yield from self._as_hits(found, score)
 
-    def _candidates(self, reader: SearchReader, last: int) -> Iterator[tuple[list[Found], dict[int, float]]]:
+    def _candidates(self, reader: SearchReader) -> Iterator[tuple[list[Found], dict[int, float]]]:
         """A few at a time, with their scores by number."""
         known: set[int] = set()
         if self._query.worded:
             words = [Words(term.words, term.is_prefix) for term in self._query.terms]
-            written = self._as_written(reader, last)
-            for found in self._all(last, lambda within: reader.words(words, within)):
+            written = self._as_written(reader)
+            for found in self._all(reader, lambda within: reader.words(words, within)):
                 known.update(each.number for each in found)
                 yield from self._ranked(found, {each.number: _score(each, written) for each in found})
         if self._query.parts:
             compared = 0
-            for found in self._all(last, lambda within: reader.parts(self._query.parts, within)):
+            for found in self._all(reader, lambda within: reader.parts(self._query.parts, within)):
                 new = [each for each in found if each.number not in known]
                 scores = {each.number: _PART_OF_WORD * _WEIGHTS[each.part] for each in new}
                 for few, _ in self._ranked(new, scores):
@@ -232,11 +230,11 @@ class Search:
                 if compared >= MAX_COMPARED:
                     return
 
-    def _as_written(self, reader: SearchReader, last: int) -> set[int]:
+    def _as_written(self, reader: SearchReader) -> set[int]:
         """The latest documents that have the terms with what stands between and around their words, as ``foo::bar()``
         and phrases have it. Without a look at the texts a few may be wrong, which only moves them in the order."""
         written = self._query.written
-        within = Within(last + 1, RANKED, self._session_pk, self._parts)
+        within = Within(reader.last + 1, RANKED, self._session_pk, self._parts)
         return {each.number for each in reader.parts(written, within)} if written else set()
 
     def _compared(self, found: list[Found]) -> list[Found]:
@@ -247,8 +245,8 @@ class Search:
         )
         return [each for each, text in texts if self._query.matches_parts(fold(text))]
 
-    def _all(self, last: int, find: Callable[[Within], list[Found]]) -> Iterator[list[Found]]:
-        below = last + 1
+    def _all(self, reader: SearchReader, find: Callable[[Within], list[Found]]) -> Iterator[list[Found]]:
+        below = reader.last + 1
         while found := find(Within(below, RANKED, self._session_pk, self._parts)):
             yield found
             if len(found) < RANKED:
@@ -332,15 +330,15 @@ def _decode_cursor(cursor: str | None, key: Any) -> Given:
 def given_of(values: Any) -> Given | None:
     """What ``Given.as_values`` was made of; None for anything else."""
     try:
-        index, last, encoded = values
+        index, encoded = values
         keys = base64.b85decode(encoded)
     except (TypeError, ValueError):
         return None
-    is_whole = isinstance(index, str) and type(last) is int and len(keys) % _KEY_BYTES == 0
+    is_whole = isinstance(index, str) and len(keys) % _KEY_BYTES == 0
     if not is_whole or len(keys) > MAX_HITS * _KEY_BYTES + MAX_LIMIT * _KEY_BYTES:
         return None
     each = (keys[start : start + _KEY_BYTES] for start in range(0, len(keys), _KEY_BYTES))
-    return Given(index, last, frozenset(each))
+    return Given(index, frozenset(each))
 
 
 def _key(found: Found) -> bytes:
