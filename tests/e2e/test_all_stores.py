@@ -141,6 +141,24 @@ def test_a_store_that_cannot_be_read_takes_nothing_from_the_others(desk: Desk) -
             assert error["data"]["kind"] in ("storage", "notFound"), error
 
 
+def test_a_read_of_one_store_waits_for_its_lock(desk: Desk) -> None:
+    """As long as a read of the server's own store does; a read of all stores waits for none of them."""
+    desk.filled("asked", "locked")
+    store_id = known_id(desk, "locked")
+    with desk.serving("asked", "--busy-timeout", "1") as wire:
+        with closing(sqlite3.connect(desk.store("locked"), isolation_level=None)) as holder:
+            holder.execute("PRAGMA locking_mode=EXCLUSIVE")
+            holder.execute("BEGIN EXCLUSIVE")
+            error = wire.error("session/list", store=store_id)
+            assert error["data"]["kind"] == "busy"
+            assert error["data"]["waitedMs"] >= 1000
+            assert reasons(wire.request("session/list", scope="all")) == {"locked": "busy"}
+            waiting = wire.post("session/list", store=store_id)
+            time.sleep(0.2)
+            holder.execute("ROLLBACK")
+        assert len(wire.answer(waiting)["result"]["sessions"]) == 1
+
+
 def known_id(desk: Desk, name: str) -> str:
     (found,) = [store_id for path, store_id, *_ in desk.registered() if path == os.fsencode(desk.store(name))]
     return str(found)

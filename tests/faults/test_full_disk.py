@@ -300,6 +300,26 @@ def test_a_write_that_fails_anywhere_is_refused_whole_and_can_be_sent_again(
     record(f"{kind} that fails with {code}", refused=refused, stored=len(ledger.writes), pieces_lost=0)
 
 
+@needs_injector
+@pytest.mark.parametrize("code", [SQLITE_FULL, SQLITE_IOERR_WRITE])
+def test_health_says_that_writes_fail_until_one_succeeds(workspace: Path, tmp_path: Path, code: int) -> None:
+    """Reads that succeed meanwhile, as those of the health itself, tell nothing of writes."""
+    with faulty(workspace, tmp_path / "control") as server:
+        wire = server.wire
+        session = wire.request("session/create")["id"]
+        server.set_plan({"fail": {"code": code, "kinds": ["write"], "file": "-wal", "after": 0, "times": 10**6}})
+        assert wire.error("session/update", sessionId=session, title="x")["data"]["kind"] == "storage"
+        for _ in range(3):
+            wire.request("session/list")
+            (store,) = wire.request("server/health")["stores"]
+            assert (store["status"], bool(store["lastError"])) == ("degraded", True)
+            time.sleep(0.4)
+        server.set_plan({})
+        wire.request("session/update", sessionId=session, title="y")
+        (store,) = wire.request("server/health")["stores"]
+        assert (store["status"], store["lastError"]) == ("ok", None)
+
+
 def test_a_store_that_a_full_disk_keeps_from_being_opened_is_not_damaged(workspace: Path, tmp_path: Path) -> None:
     """Reading needs a -shm, for which there is no room; nothing is wrong with the file."""
     with tmpfs(workspace, tmp_path) as (disk, wire):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from mandrake_sessions.connection.answering import answer_in, method_of
@@ -37,6 +39,8 @@ VISIT_SECONDS = 2.0
 ALL_VISITS_SECONDS = 10.0
 # Seconds that the read of one store may take.
 READ_SECONDS = 60.0
+# Between two tries, while another process holds the lock of that store.
+LOCK_LOOK_SECONDS = 0.05
 
 
 class ReadOfAll:
@@ -199,9 +203,12 @@ def _raise_for_all(parts: list[_Part]) -> None:
 class ReadOfOne:
     """A call that names a store by its id, which is not open here."""
 
-    def __init__(self, call: Call, store_id: str, open_here: list[OpenStore], places: Sequence[StorePlace]) -> None:
+    def __init__(
+        self, call: Call, store_id: str, open_here: list[OpenStore], places: Sequence[StorePlace], busy_timeout: float
+    ) -> None:
         self._call = call
         self._store_id = store_id
+        self._busy_timeout = busy_timeout
         self._open_here = open_here
         self._places = places
         self._visit: Visit | None = None
@@ -220,7 +227,8 @@ class ReadOfOne:
                 return answer_in(self._call, context)
 
         try:
-            return in_time(store.path, lambda: visit.run(answered), READ_SECONDS, visit.interrupt)
+            patiently = partial(_patiently, lambda: visit.run(answered), self._busy_timeout)
+            return in_time(store.path, patiently, READ_SECONDS, visit.interrupt)
         except TimeoutError as error:
             raise StorageFailure(StorageReason.IO, f"{error}; its disk may not answer", store.path) from error
 
@@ -233,6 +241,20 @@ class ReadOfOne:
 
     def release(self) -> None:
         """It holds nothing but while it reads."""
+
+
+def _patiently(work: Callable[[], R], busy_timeout: float) -> R:
+    """What ``work`` gives, which is done again for ``busy_timeout`` seconds while another process holds the lock."""
+    began = time.monotonic()
+    while True:
+        try:
+            return work()
+        except Busy as busy:
+            waited = time.monotonic() - began
+            if waited >= busy_timeout:
+                raise Busy(busy.path, round(waited * 1000), busy.holder) from busy
+        check_wanted()
+        time.sleep(LOCK_LOOK_SECONDS)
 
 
 class _NoSubscriptions:

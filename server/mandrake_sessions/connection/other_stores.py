@@ -68,7 +68,8 @@ class OtherStores:
         name = store_name(call.params, method) if method.takes_store else DEFAULT_STORE
         open_here = self._registrar.open_here()
         if name.store_id is not None:
-            return ReadOfOne(call, name.store_id, open_here, self._places())
+            busy_timeout = self._stores.settings.busy_timeout
+            return ReadOfOne(call, name.store_id, open_here, self._places(), busy_timeout)
         pinned = [] if not name.is_all else [pin for store in open_here if (pin := self._pin(store)) is not None]
         return ReadOfAll(call, pinned, open_here, self._places())
 

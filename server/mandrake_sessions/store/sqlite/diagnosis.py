@@ -16,7 +16,7 @@ from mandrake_sessions.store.sqlite.migrate import latest_version, lowest_progra
 from mandrake_sessions.workspaces import how_to_name
 
 _EMPTIED = "it was emptied"
-# Failures that a successful read disproves. A successful write disproves all failures but damage.
+# Failures of reads that a successful read disproves. A successful write disproves all failures but damage.
 _TRANSIENT = frozenset({StorageReason.IO, StorageReason.OPEN})
 
 
@@ -32,6 +32,7 @@ class Diagnosis:
     def __init__(self, path: str, identity: FileIdentity, read_only: StorageReason | None, schema_version: int) -> None:
         self.read_only = read_only
         self.failure: StorageFailure | None = None
+        self._has_write_failed = False
         self.schema_version = schema_version
         self.is_cut_off = False
         self.is_unchecked = False
@@ -50,9 +51,9 @@ class Diagnosis:
             self.raise_domain_error(error)
             raise
 
-    def raise_domain_error(self, error: BaseException) -> None:
+    def raise_domain_error(self, error: BaseException, *, of_write: bool = False) -> None:
         """Raise one of SQLite's errors as a domain error, and remember it. Of other errors it notes ``Unreadable``, and
-        raises none."""
+        raises none. ``of_write``: it has ended a transaction."""
         if isinstance(error, Unreadable):
             self.note(error)
             return
@@ -65,7 +66,7 @@ class Diagnosis:
         if isinstance(known, Unreadable):
             self.oddities.note(known)
         elif isinstance(known, StorageFailure) and not self.is_damaged:
-            self.failure = known
+            self.failure, self._has_write_failed = known, of_write
         if known is not None:
             raise known from error
 
@@ -103,7 +104,7 @@ class Diagnosis:
 
     def clear_transient_failure(self) -> None:
         """A read has succeeded."""
-        if self.failure is not None and self.failure.reason in _TRANSIENT:
+        if self.failure is not None and self.failure.reason in _TRANSIENT and not self._has_write_failed:
             self.failure = None
 
     def clear_failure(self) -> None:

@@ -73,7 +73,7 @@ class _Outermost:
             return self._begin(database)
         except BaseException as error:
             database.lock.release()
-            database.diagnosis.raise_domain_error(error)
+            database.diagnosis.raise_domain_error(error, of_write=True)
             raise
 
     def _begin(self, database: Database) -> SqliteTransaction:
@@ -115,7 +115,7 @@ class _Outermost:
             with suppress(sqlite3.Error):
                 undo(database.writer)
             database.cache.forget()
-            database.diagnosis.raise_domain_error(fault)
+            database.diagnosis.raise_domain_error(fault, of_write=True)
             raise
         finally:
             database.lock.release()
