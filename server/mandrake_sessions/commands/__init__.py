@@ -1,1 +1,20 @@
-"""The maintenance commands: what they print and ask, and their exit codes. `maintenance` does the work."""
+"""The commands of the program, a module each: ``declare`` adds its arguments, ``run`` carries it out and gives the exit
+code. What a module knows beside its arguments it may import late, so that another command's start does not pay for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+# Their names, in the order of ``--help``, and what each does.
+COMMANDS: Final[Mapping[str, str]] = {
+    "serve": "serve the client on stdin and stdout",
+    "demo": "watch the store while an agent streams into it",
+    "export": "write a session as a document",
+    "doctor": "check a store, and mend it",
+    "backup": "copy a store while it is in use",
+    "restore": "make a backup the store again",
+    "migrate": "bring a store to the schema of this program",
+    "prune": "delete old sessions",
+}

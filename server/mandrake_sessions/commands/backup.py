@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 
+from mandrake_sessions.commands.arguments import add_store, usage
 from mandrake_sessions.commands.shared import DONE, FAILED, ended, say, shown_progress
 from mandrake_sessions.commands.words import COMMAND_WORDS
 from mandrake_sessions.maintenance import back_up, salvage
 from mandrake_sessions.maintenance.words import plural, size_text
+
+DESCRIPTION = "Copy a store, as it is at one moment, to one verified file. Servers may write meanwhile."
+
+
+def declare(parser: ArgumentParser) -> None:
+    """Its arguments."""
+    parser.usage = usage("DEST")
+    add_store(parser)
+    parser.add_argument("destination", metavar="DEST", help="a file, or a directory for a file named after the time")
+    parser.add_argument("--force", action="store_true", help="replace DEST if it exists")
+    faulty = parser.add_mutually_exclusive_group()
+    faulty.add_argument("--as-is", action="store_true", help="copy a store with faults too; list them, and exit with 1")
+    faulty.add_argument("--salvage", action="store_true", help="copy the rows that can be read of a damaged store")
 
 
 def run(options: Namespace) -> int:

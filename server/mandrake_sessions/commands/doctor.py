@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 
+from mandrake_sessions.commands.arguments import add_store, usage
 from mandrake_sessions.commands.shared import (
     DONE,
     FAILED,
@@ -18,6 +19,19 @@ from mandrake_sessions.commands.words import COMMAND_WORDS
 from mandrake_sessions.maintenance import Finding, Level, Repair, check_up, repair
 from mandrake_sessions.maintenance.findings import is_damaged
 from mandrake_sessions.maintenance.words import plural
+
+DESCRIPTION = (
+    "Check everything about a store, and print what is wrong. "
+    "Exit code 0: no problem (warnings do not count), 1: problems are left, 2: the store cannot be checked."
+)
+
+
+def declare(parser: ArgumentParser) -> None:
+    """Its arguments."""
+    parser.usage = usage()
+    add_store(parser)
+    parser.add_argument("--fix", action="store_true", help="mend what is safe to mend, after a backup")
+    parser.add_argument("--json", action="store_true", help="report for a program")
 
 
 def run(options: Namespace) -> int:

@@ -6,10 +6,11 @@ import os
 import shlex
 import sys
 import tempfile
-from argparse import Namespace
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from mandrake_sessions.commands.arguments import add_store, usage
 from mandrake_sessions.commands.shared import DONE, Meant, ended, opened, say_parts
 from mandrake_sessions.errors import InvalidValue, NotFound
 from mandrake_sessions.exports import document
@@ -19,6 +20,26 @@ from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.operations.sessions import UNSET
 from mandrake_sessions.redaction import detector
+
+DESCRIPTION = (
+    "Write a session as one document, of any length: Markdown for people, JSON lines without any loss, or an ATIF "
+    "trajectory. Secrets and the names of home directories are replaced, but in JSON lines only with --redact."
+)
+
+
+def declare(parser: ArgumentParser) -> None:
+    """Its arguments."""
+    parser.usage = usage("SESSION")
+    add_store(parser)
+    parser.add_argument(
+        "session", metavar="SESSION", help="its id, the beginning of its id, or another program's name for it"
+    )
+    parser.add_argument("--agent", metavar="AGENT", help="the program whose name for the session SESSION is")
+    parser.add_argument(
+        "--format", choices=("markdown", "jsonl", "atif"), default="markdown", help="(default: markdown)"
+    )
+    parser.add_argument("--output", metavar="FILE", help="write to a file, in place of what it holds (default: stdout)")
+    parser.add_argument("--redact", action=BooleanOptionalAction, help="replace secrets, or leave everything as it is")
 
 
 def run(options: Namespace) -> int:

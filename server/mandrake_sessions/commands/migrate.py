@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 
+from mandrake_sessions.commands.arguments import add_store, usage
 from mandrake_sessions.commands.shared import DONE, FAILED, UNUSABLE, Meant, ended, say
 from mandrake_sessions.maintenance import migrate, schema
 from mandrake_sessions.maintenance.words import plural
 
 PENDING = 1
+
+
+DESCRIPTION = (
+    "Bring a store to the schema of this program, after a backup. The next use of the store does the same. "
+    "With --check, exit code 0: the schema is current, 1: migrations are pending, 2: the store cannot be checked."
+)
+
+
+def declare(parser: ArgumentParser) -> None:
+    """Its arguments."""
+    parser.usage = usage()
+    add_store(parser)
+    parser.add_argument("--check", action="store_true", help="only list pending migrations; write nothing")
 
 
 def run(options: Namespace) -> int:

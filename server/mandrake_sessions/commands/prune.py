@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import sys
 import time
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 
 from attrs import asdict
 
+from mandrake_sessions.commands.arguments import add_store, usage
 from mandrake_sessions.commands.shared import (
     DONE,
     Meant,
@@ -27,6 +28,22 @@ from mandrake_sessions.settings import BadSetting
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _TITLE_WIDTH = 40
+
+
+DESCRIPTION = (
+    "Delete sessions that nobody has changed or streamed to for a long time, and return their space to the disk."
+)
+
+
+def declare(parser: ArgumentParser) -> None:
+    """Its arguments."""
+    parser.usage = usage("--older-than DURATION")
+    add_store(parser)
+    parser.add_argument("--older-than", metavar="DURATION", required=True, help="such as 30m, 12h, 90d or 6w")
+    parser.add_argument("--archived", action="store_true", help="only sessions that are archived")
+    parser.add_argument("--dry-run", action="store_true", help="list the sessions with their sizes; delete nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask, not even on a terminal")
+    parser.add_argument("--json", action="store_true", help="report for a program")
 
 
 def duration(text: str) -> int:

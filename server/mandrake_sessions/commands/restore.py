@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 
+from mandrake_sessions.commands.arguments import add_store, usage
 from mandrake_sessions.commands.shared import DONE, ended, say, shown_progress
 from mandrake_sessions.maintenance import restore
 from mandrake_sessions.maintenance.words import plural
+
+DESCRIPTION = (
+    "Verify a backup and make a copy of it the store, while servers run. The previous file is kept beside the store."
+)
+
+
+def declare(parser: ArgumentParser) -> None:
+    """Its arguments."""
+    parser.usage = usage("SRC")
+    add_store(parser)
+    parser.add_argument("source", metavar="SRC", help="a backup")
 
 
 def run(options: Namespace) -> int:

@@ -1,0 +1,61 @@
+"""Parsers of the commands' arguments, and the arguments that many commands have."""
+
+from __future__ import annotations
+
+import re
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Collection, Sequence
+from typing import Any, NoReturn
+
+from mandrake_sessions.quoting import nearest_name, one_line
+
+
+class Parser(ArgumentParser):
+    """Escapes control characters in errors, which quote arguments. Does not ignore that stdout takes no text."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Raises OSError for a stdout that cannot be written; argparse's own ends as if all were well."""
+        if file is not sys.stdout:
+            super()._print_message(message, file)
+            return
+        file.write(message)
+        file.flush()
+
+
+def parsed(parser: ArgumentParser, arguments: Sequence[str], commands: Collection[str]) -> Namespace:
+    """The arguments of a command. One that it does not know ends the program with the flag that was probably meant."""
+    # Not parse_args: its error about unknown flags names none that is like them.
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        flag = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
+        flags = re.findall(r"--[\w-]+", parser.format_help())
+        named = next((word for word in unknown if word in commands), None)
+        program = parser.prog.partition(" ")[0]
+        hint = meant(flag, flags) if named is None else f"; a command comes first: {program} {named}"
+        parser.error(f"unknown arguments: {' '.join(unknown)}{hint}")
+    return options
+
+
+def meant(word: str, known: Collection[str]) -> str:
+    """The known word that somebody may have misspelled, as a part of a message; empty if none is like it."""
+    similar = nearest_name(word, known, cutoff=0.6)
+    return "" if similar is None else f"; did you mean {similar}?"
+
+
+def usage(*needed: str) -> str:
+    """One line: argparse's own lists every flag, and an error repeats it."""
+    return " ".join(("%(prog)s", *needed, "[OPTIONS]"))
+
+
+def add_store(parser: ArgumentParser) -> None:
+    """The flags that say which store a command is about."""
+    parser.add_argument("--workspace", metavar="PATH", help="the workspace's directory")
+    parser.add_argument("--database", metavar="PATH", help="the file of the workspace's store")
+    parser.add_argument(
+        "--scope", choices=("workspace", "system"), default="workspace", help="system: the user's own store"
+    )
+    parser.add_argument("--busy-timeout", metavar="SECONDS", help="how long to wait for another process's lock")

@@ -1,0 +1,24 @@
+"""The command ``mandrake-sessions demo``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from mandrake_sessions.commands.arguments import usage
+
+DESCRIPTION = (
+    "An agent without a language model reads a directory and streams what it finds. Another process draws it, live."
+)
+
+
+def declare(parser: ArgumentParser) -> None:
+    """Its arguments."""
+    parser.usage = usage()
+    parser.add_argument("--workspace", metavar="PATH", default=".", help="the directory that the agent reads")
+
+
+def run(options: Namespace) -> int:
+    """That of the demo."""
+    from mandrake_sessions.demo import run_demo
+
+    return run_demo(options.workspace)
