@@ -43,6 +43,7 @@ ON_DEMAND = {
     "store.sqlite.deep_check",
     "store.sqlite.search_index",
     "timezones",
+    "visits",
 }
 
 

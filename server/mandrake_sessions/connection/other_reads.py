@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,12 +11,12 @@ from typing import Any, TypeVar
 from mandrake_sessions.connection.answering import answer_in, method_of
 from mandrake_sessions.connection.call import Call
 from mandrake_sessions.connection.reads import Pinned
-from mandrake_sessions.errors import Busy, Cancelled, InvalidValue, NotFound, StorageFailure, StorageReason
+from mandrake_sessions.errors import Busy, NotFound, StorageFailure, StorageReason
 from mandrake_sessions.handlers import carry_out_for_all
 from mandrake_sessions.handlers.context import Beginning, StoreContext, StoresContext
-from mandrake_sessions.known_stores import KnownStore, find_known_store, known_stores
+from mandrake_sessions.known_stores import find_known_store, known_stores
 from mandrake_sessions.large_work import LargeWork
-from mandrake_sessions.model import FeedStart, Scope, StoreRef, UnavailableReason, UnavailableStore
+from mandrake_sessions.model import FeedStart, Scope
 from mandrake_sessions.open_stores import OpenStore
 from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.operations.joining import Joining
@@ -25,18 +24,15 @@ from mandrake_sessions.protocol.results import ListedStore, StoreList
 from mandrake_sessions.protocol.store_params import DEFAULT_STORE, own_params
 from mandrake_sessions.stopping import check_wanted
 from mandrake_sessions.store.elsewhere import Visit, VisitedStore
-from mandrake_sessions.store.engines import is_gone
 from mandrake_sessions.store_places import StorePlace
-from mandrake_sessions.time_limits import Job, LimitedWork, in_time
+from mandrake_sessions.time_limits import in_time
 from mandrake_sessions.transport.spool import Encoded
+from mandrake_sessions.visits import Part, Visits, check_store_id, raise_for_all
 
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-# Seconds that one of all stores may take, and all of them.
-VISIT_SECONDS = 2.0
-ALL_VISITS_SECONDS = 10.0
 # Seconds that the read of one store may take.
 READ_SECONDS = 60.0
 # Between two tries, while another process holds the lock of that store.
@@ -54,8 +50,8 @@ class ReadOfAll:
         self._open_here = open_here
         self._places = places
         # By their paths, once it is known which there are.
-        self._parts: dict[str, _Part] | None = None
-        self._visiting: LimitedWork | None = None
+        self._parts: dict[str, Part] | None = None
+        self._visiting: Visits | None = None
 
     def may_see(self, path: str) -> bool:
         if self._parts is None:
@@ -92,112 +88,19 @@ class ReadOfAll:
 
     def joined(self, joining: Joining[Any, R]) -> R:
         known = known_stores(self._open_here, self._places)
-        parts = [_Part(store, joining) for store in known]
+        parts = [Part(store, joining) for store in known]
         self._parts = {part.store.path: part for part in parts}
         for part in parts:
             pinned = None if part.store.open_at is None else self._pinned.get(part.store.open_at)
             if pinned is not None:
-                part.read_pinned(pinned)
-        self._visit([part for part in parts if part.is_open_question])
-        check_wanted()
-        _raise_for_all(parts)
-        return joining.result([part.unavailable for part in parts if part.unavailable is not None])
-
-    def _visit(self, parts: list[_Part]) -> None:
-        self._visiting = LimitedWork([part.job for part in parts], VISIT_SECONDS, ALL_VISITS_SECONDS)
+                with pinned.snapshot:
+                    part.read(pinned.manager.store)
+        self._visiting = Visits(parts)
         check_wanted()
         self._visiting.run()
-        for part in parts:
-            part.end()
-
-
-class _Part:
-    """What one of all stores gives, or why it gives nothing: it is ``unavailable``, it does not have what the call
-    names (``missed``), or what the call asks for is too much (``refused``)."""
-
-    def __init__(self, store: KnownStore, joining: Joining[Any, Any]) -> None:
-        self.store = store
-        self.unavailable: UnavailableStore | None = None
-        self.missed: NotFound | None = None
-        self.refused: InvalidValue | None = None
-        self.is_taken = False
-        self._joining = joining
-        self._visit = Visit(store.path, store.owner)
-        self._ref = StoreRef(store.store_id, store.scope, store.workspace)
-        self._lock = threading.Lock()
-        self._is_settled = False
-        if store.is_copy:
-            self._settle(UnavailableReason.COPIED)
-
-    @property
-    def is_open_question(self) -> bool:
-        return not self._is_settled
-
-    @property
-    def job(self) -> Job:
-        return Job(self.store.path, lambda: self._carry_out(lambda: self._visit.run(self._read)), self._visit.interrupt)
-
-    def read_pinned(self, pinned: Pinned) -> None:
-        """Of a store that is open here."""
-        with pinned.snapshot:
-            self._carry_out(lambda: self._joining.read(self._ref, pinned.manager.store))
-
-    def end(self) -> None:
-        """Nothing more is taken from it: without an answer by now, it has none."""
-        self._settle(UnavailableReason.IO)
-
-    def _read(self, visited: VisitedStore) -> Any:
-        _check_store_id(visited, self.store)
-        return self._joining.read(self._ref, visited)
-
-    def _carry_out(self, read: Callable[[], Any]) -> None:
-        try:
-            self._take(read())
-        except NotFound as error:
-            self._settle(missed=error)
-        except InvalidValue as error:
-            self._settle(refused=error)
-        except Busy:
-            self._settle(UnavailableReason.BUSY)
-        except StorageFailure as error:
-            logger.debug("a store is left out: %s", error)
-            is_absent = error.reason is StorageReason.OPEN and is_gone(self.store.path)
-            self._settle(UnavailableReason.GONE if is_absent else UnavailableReason(error.reason))
-        except Cancelled:
-            self._settle(UnavailableReason.IO)
-        except Exception:
-            logger.exception("%s could not be read with all stores", self.store.path)
-            self._settle(UnavailableReason.IO)
-
-    def _take(self, part: Any) -> None:
-        with self._lock:
-            if not self._is_settled:
-                self._joining.add(part)
-                self._is_settled = self.is_taken = True
-
-    def _settle(
-        self,
-        reason: UnavailableReason | None = None,
-        *,
-        missed: NotFound | None = None,
-        refused: InvalidValue | None = None,
-    ) -> None:
-        with self._lock:
-            if not self._is_settled:
-                self.missed, self.refused = missed, refused
-                if reason is not None:
-                    self.unavailable = UnavailableStore(self.store.path, reason, self.store.store_id)
-                self._is_settled = True
-
-
-def _raise_for_all(parts: list[_Part]) -> None:
-    """Raises what concerns the call as a whole."""
-    for part in parts:
-        if part.refused is not None:
-            raise part.refused
-    missed = [part.missed for part in parts if part.missed is not None]
-    if missed and not any(part.is_taken for part in parts):
-        raise missed[0]
+        check_wanted()
+        raise_for_all(parts)
+        return joining.result([part.unavailable for part in parts if part.unavailable is not None])
 
 
 class ReadOfOne:
@@ -221,7 +124,7 @@ class ReadOfOne:
         check_wanted()
 
         def answered(visited: VisitedStore) -> Encoded:
-            _check_store_id(visited, store)
+            check_store_id(visited, store)
             context = StoreContext(DEFAULT_STORE, Conversations(visited), _NO_SUBSCRIPTIONS)
             with LargeWork(is_bounded=method_of(self._call).is_paged):
                 return answer_in(self._call, context)
@@ -268,10 +171,3 @@ class _NoSubscriptions:
 
 
 _NO_SUBSCRIPTIONS: Beginning = _NoSubscriptions()
-
-
-def _check_store_id(visited: VisitedStore, store: KnownStore) -> None:
-    if visited.store_id != store.store_id:
-        raise StorageFailure(
-            StorageReason.IO, f"another store took the place of {store.path} just now; send it again", store.path
-        )
