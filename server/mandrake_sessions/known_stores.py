@@ -15,10 +15,9 @@ from attrs import evolve, frozen
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.model import ScopeName
-from mandrake_sessions.open_stores import OpenStore
 from mandrake_sessions.owners import may_be_own
 from mandrake_sessions.store.elsewhere import Register, RegisteredStore, RegisterFault, Visit, find_file
-from mandrake_sessions.store_places import StorePlace
+from mandrake_sessions.store_places import OpenStore, StorePlace
 from mandrake_sessions.time_limits import Job, LimitedWork, in_time
 from mandrake_sessions.workspaces import register_of_stores
 

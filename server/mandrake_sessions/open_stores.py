@@ -7,18 +7,15 @@ import threading
 from contextlib import suppress
 from typing import Literal
 
-from attrs import frozen
-
 from mandrake_sessions.absent import AbsentStore
 from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, WorkspaceNotFound
 from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.protocol.store_params import DEFAULT_STORE
 from mandrake_sessions.settings import Settings
 from mandrake_sessions.store.engines import empty_store, is_there, may_make, store_at
 from mandrake_sessions.store.interface import EntityStore, StoreFacts
 from mandrake_sessions.store.settings import Durability, StoreSettings
+from mandrake_sessions.store_names import DEFAULT_STORE
 from mandrake_sessions.store_places import StorePlace, StorePlaces
-from mandrake_sessions.value import Value
 
 logger = logging.getLogger(__name__)
 
@@ -34,15 +31,6 @@ _OF_A_FILE = frozenset(
 )
 # Reasons that are about making a file, and that a look from outside can disprove.
 _OF_MAKING = frozenset({StorageReason.CREATE_DIRECTORY, StorageReason.OPEN, StorageReason.READ_ONLY})
-
-
-@frozen(eq=False, repr=False)
-class OpenStore(Value):
-    """One that is open here, as it was when somebody asked."""
-
-    place: StorePlace
-    store_id: str
-    used_at: int
 
 
 class OpenStores:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from attrs import Attribute, evolve, field, fields, frozen
 
-from mandrake_sessions.manager import Durability
 from mandrake_sessions.protocol.names import camel
+from mandrake_sessions.store.settings import Durability
 from mandrake_sessions.value import Value
 
 ENVIRONMENT_PREFIX = "MANDRAKE_SESSIONS_"

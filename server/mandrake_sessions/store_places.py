@@ -12,10 +12,11 @@ from attrs import field, frozen
 
 from mandrake_sessions.errors import StorageFailure, StorageReason, WorkspaceNotFound
 from mandrake_sessions.model import ScopeName
-from mandrake_sessions.protocol.store_params import StoreName
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import Settings
 from mandrake_sessions.store.engines import path_or_name
+from mandrake_sessions.store_names import StoreName
+from mandrake_sessions.value import Value
 from mandrake_sessions.workspaces import (
     PathUnknown,
     absolute,
@@ -56,6 +57,15 @@ class StorePlace:
         """Raises WorkspaceNotFound where the store belongs to a workspace that is not there."""
         if self.is_usual and self.workspace is not None:
             _check_directory(self.workspace, self.named_by)
+
+
+@frozen(eq=False, repr=False)
+class OpenStore(Value):
+    """One that is open here, as it was when somebody asked."""
+
+    place: StorePlace
+    store_id: str
+    used_at: int
 
 
 class StorePlaces:

@@ -16,7 +16,8 @@ from mandrake_sessions.operations.indexing import fill_index
 from mandrake_sessions.protocol import notifications
 from mandrake_sessions.protocol.errors import error_object, method_not_found
 from mandrake_sessions.protocol.methods import METHODS, Access
-from mandrake_sessions.protocol.store_params import DEFAULT_STORE, own_params
+from mandrake_sessions.protocol.store_params import own_params
+from mandrake_sessions.store_names import DEFAULT_STORE
 from mandrake_sessions.transport.jsonrpc import decode, encode
 from wire import Message, Wire, apply_update
 

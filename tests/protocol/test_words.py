@@ -18,12 +18,12 @@ from mandrake_sessions.model import TurnStatus
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.protocol.errors import error_object
 from mandrake_sessions.protocol.methods import METHODS
-from mandrake_sessions.protocol.store_params import DEFAULT_STORE
 from mandrake_sessions.protocol.words import WIRE_WORDS, in_wire_words
 from mandrake_sessions.settings import Settings
 from mandrake_sessions.store.sqlite.failures import damaged
 from mandrake_sessions.store.sqlite.filesystem import unsupported
 from mandrake_sessions.store.sqlite.reading import require_file
+from mandrake_sessions.store_names import DEFAULT_STORE
 from mandrake_sessions.workspaces import default_workspace
 
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"

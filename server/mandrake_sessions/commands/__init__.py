@@ -9,6 +9,7 @@ from typing import Final
 
 # Their names, in the order of ``--help``, and what each does.
 COMMANDS: Final[Mapping[str, str]] = {
+    "list": "list conversations",
     "serve": "serve the client on stdin and stdout",
     "demo": "watch the store while an agent streams into it",
     "export": "write a session as a document",

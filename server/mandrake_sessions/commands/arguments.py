@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
-from mandrake_sessions.quoting import nearest_name, one_line
+from mandrake_sessions.quoting import nearest_name, one_line, shorten
+from mandrake_sessions.settings import BadSetting
+from mandrake_sessions.workspaces import PathUnknown, absolute, normalized
 
 
 class Parser(ArgumentParser):
@@ -51,11 +53,27 @@ def usage(*needed: str) -> str:
     return " ".join(("%(prog)s", *needed, "[OPTIONS]"))
 
 
-def add_store(parser: ArgumentParser) -> None:
-    """The flags that say which store a command is about."""
+def add_store(parser: ArgumentParser, scope: str | None = "workspace") -> None:
+    """The flags that say which store a command is about. ``scope``: the default."""
     parser.add_argument("--workspace", metavar="PATH", help="the workspace's directory")
     parser.add_argument("--database", metavar="PATH", help="the file of the workspace's store")
-    parser.add_argument(
-        "--scope", choices=("workspace", "system"), default="workspace", help="system: the user's own store"
-    )
+    parser.add_argument("--scope", choices=("workspace", "system"), default=scope, help="system: the user's own store")
     parser.add_argument("--busy-timeout", metavar="SECONDS", help="how long to wait for another process's lock")
+
+
+def whole_number(text: str) -> int:
+    """A number of things, at least one."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text)):
+        raise ArgumentTypeError(f"{shorten(text)!r} is not a number from 1 on")
+    return int(text)
+
+
+def directory(flag: str, path: str) -> str:
+    """The absolute path of a directory that need not exist. Raises BadSetting."""
+    try:
+        return str(normalized(absolute(path)))
+    except PathUnknown as error:
+        raise BadSetting(flag, f"{shorten(path)}: {error}; give an absolute path") from None
+
+
+_DIGITS = 9

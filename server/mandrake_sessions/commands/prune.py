@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
-import time
 from argparse import ArgumentParser, Namespace
 
 from attrs import asdict
 
 from mandrake_sessions.commands.arguments import add_store, usage
+from mandrake_sessions.commands.moments import day, duration
 from mandrake_sessions.commands.shared import (
     DONE,
     Meant,
@@ -24,9 +23,7 @@ from mandrake_sessions.maintenance import Pruned, prune, require_file
 from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.model import PrunableSession
 from mandrake_sessions.quoting import one_line
-from mandrake_sessions.settings import BadSetting
 
-_SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _TITLE_WIDTH = 40
 
 
@@ -46,23 +43,9 @@ def declare(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="report for a program")
 
 
-def duration(text: str) -> int:
-    """The milliseconds of a duration such as ``90d``. Raises BadSetting."""
-    match = re.fullmatch(r"(0|[1-9][0-9]{0,8})([mhdw])", text)
-    if match is not None and match[1] == "0":
-        raise BadSetting("--older-than", f"{text!r} would mean every session; the shortest duration is 1m (one minute)")
-    if match is None:
-        raise BadSetting(
-            "--older-than",
-            f"{text!r} is not a duration; give a number and a unit, such as"
-            " 30m (minutes), 12h (hours), 90d (days) or 6w (weeks)",
-        )
-    return int(match[1]) * _SECONDS[match[2]] * 1000
-
-
 def run(options: Namespace) -> int:
     """0: it deleted the sessions, or there were none. 1: it failed."""
-    before = now_ms() - duration(options.older_than)
+    before = now_ms() - duration("--older-than", options.older_than)
     return ended(options, lambda meant: _prune(options, meant, before))
 
 
@@ -117,7 +100,6 @@ def _list(found: list[PrunableSession], options: Namespace) -> None:
 
 
 def _line(session: PrunableSession) -> str:
-    day = time.strftime("%Y-%m-%d", time.localtime(session.last_change / 1000))
     title = one_line(session.title or "(no title)")[:_TITLE_WIDTH]
     parts = {
         "texts": session.texts_bytes,
@@ -127,7 +109,8 @@ def _line(session: PrunableSession) -> str:
         "feed": session.feed_bytes,
     }
     sizes = ", ".join(f"{name} {size_text(size)}" for name, size in parts.items() if size)
-    return f"{session.id}  {day}  {title:<{_TITLE_WIDTH}}  {size_text(session.total_bytes):>9} ({sizes})"
+    size = f"{size_text(session.total_bytes):>9} ({sizes})"
+    return f"{session.id}  {day(session.last_change)}  {title:<{_TITLE_WIDTH}}  {size}"
 
 
 def _tell(done: Pruned, options: Namespace) -> None:

@@ -8,20 +8,23 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import InvalidValue, SessionsError, StorageFailure, WorkspaceNotFound
 from mandrake_sessions.files import explain
-from mandrake_sessions.maintenance import Progress, check_links
-from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.protocol.names import camel
-from mandrake_sessions.protocol.store_params import StoreName
 from mandrake_sessions.quoting import json_line, one_line
 from mandrake_sessions.settings import BadSetting, Settings, given_settings
+from mandrake_sessions.store_names import StoreName
 from mandrake_sessions.store_places import StorePlace, StorePlaces
+from mandrake_sessions.value import Value
+
+if TYPE_CHECKING:
+    from mandrake_sessions.maintenance import Progress
+    from mandrake_sessions.manager import SessionManager
 
 DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
 # What a shell reports of a program that SIGPIPE ended.
@@ -51,19 +54,29 @@ def _store_meant(options: Namespace) -> Meant:
         StorageFailure: a link leads out of the store's own directory.
         WorkspaceNotFound: there is no such directory.
     """
-    if options.scope == "system" and (options.workspace or options.database):
-        flag = "--workspace" if options.workspace else "--database"
-        raise BadSetting(flag, "cannot be given beside --scope system, which says already which store is meant")
-    flags = {name: getattr(options, name) for name in ("workspace", "database", "busy_timeout")}
-    settings = Settings(**given_settings(flags))
-    place = _place_of(settings, options.scope)
+    from mandrake_sessions.maintenance import check_links
+
+    settings = settings_of(options)
+    place = place_of(settings, options.scope)
     place.check_workspace()
     check_links(place.path, place.own_directory)
     return Meant(os.path.realpath(place.path), settings.busy_timeout, settings.allow_network_filesystem)
 
 
-def _place_of(settings: Settings, scope: str) -> StorePlace:
-    """Where the store is. No file was used to find it, so whatever is wrong is wrong with an argument."""
+def settings_of(options: Namespace) -> Settings:
+    """Those that the flags and the environment say. Raises BadSetting."""
+    if options.scope == "system" and (options.workspace or options.database):
+        flag = "--workspace" if options.workspace else "--database"
+        raise BadSetting(flag, "cannot be given beside --scope system, which says already which store is meant")
+    flags = {name: getattr(options, name) for name in ("workspace", "database", "busy_timeout")}
+    return Settings(**given_settings(flags))
+
+
+def place_of(settings: Settings, scope: str) -> StorePlace:
+    """Where the store is. No file was used to find it, so whatever is wrong is wrong with an argument.
+
+    Raises InvalidValue, WorkspaceNotFound.
+    """
     try:
         place = StorePlaces(settings).place(StoreName(scope))
     except StorageFailure as failure:
@@ -75,6 +88,8 @@ def _place_of(settings: Settings, scope: str) -> StorePlace:
 
 def opened(meant: Meant) -> SessionManager:
     """A manager of the store, to be entered."""
+    from mandrake_sessions.manager import SessionManager
+
     return SessionManager(
         meant.database,
         busy_timeout=meant.busy_timeout,
@@ -83,14 +98,19 @@ def opened(meant: Meant) -> SessionManager:
 
 
 def ended(options: Namespace, work: Callable[[Meant], int], *, failed: int = FAILED) -> int:
-    """Do a command's work on its store; gives the exit code. An expected error becomes one line on stderr.
+    """Do a command's work on its store; gives the exit code, as ``told`` does."""
+    return told(options, lambda: work(_store_meant(options)), failed=failed)
+
+
+def told(options: Namespace, work: Callable[[], int], *, failed: int = FAILED) -> int:
+    """Do a command's work; gives the exit code. An expected error becomes one line on stderr.
 
     A wrong argument gives ``UNUSABLE`` and a stdout that cannot be written ``FAILED``, whichever command it is.
     ``failed`` is for all other errors.
     """
     command: str = options.command
     try:
-        code = work(_store_meant(options))
+        code = work()
         with _writing():
             sys.stdout.flush()
     except BrokenPipeError:
@@ -113,6 +133,25 @@ def say(line: str = "") -> None:
     """Write one line to stdout. Control characters in it, as in paths and titles, are escaped. Raises OutputFailed."""
     with _writing():
         sys.stdout.write(one_line(line) + "\n")
+
+
+def say_line(line: str) -> None:
+    """Write one line to stdout in which nothing has to be escaped. Raises OutputFailed."""
+    with _writing():
+        sys.stdout.write(line + "\n")
+
+
+def hint(line: str) -> None:
+    """Write one line to stderr, which is no part of what a command gives."""
+    sys.stderr.write(one_line(line) + "\n")
+
+
+def say_entity(entity: Value) -> None:
+    """Write an entity to stdout as one line of ASCII JSON, with the names of the wire. Raises OutputFailed."""
+    from mandrake_sessions.protocol.converter import unstructure
+
+    with _writing():
+        sys.stdout.write(json.dumps(unstructure(entity)) + "\n")
 
 
 def say_json(value: Mapping[str, Any]) -> None:

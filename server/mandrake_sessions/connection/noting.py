@@ -6,8 +6,8 @@ import logging
 
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.known_stores import each_is_there, noted, register
-from mandrake_sessions.open_stores import OpenStore
 from mandrake_sessions.store.elsewhere import Register, RegisteredStore, RegisterFault
+from mandrake_sessions.store_places import OpenStore
 
 logger = logging.getLogger(__name__)
 

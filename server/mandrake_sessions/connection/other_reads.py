@@ -17,14 +17,14 @@ from mandrake_sessions.handlers.context import Beginning, StoreContext, StoresCo
 from mandrake_sessions.known_stores import find_known_store, known_stores
 from mandrake_sessions.large_work import LargeWork
 from mandrake_sessions.model import FeedStart, Scope
-from mandrake_sessions.open_stores import OpenStore
 from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.operations.joining import Joining
 from mandrake_sessions.protocol.results import ListedStore, StoreList
-from mandrake_sessions.protocol.store_params import DEFAULT_STORE, own_params
+from mandrake_sessions.protocol.store_params import own_params
 from mandrake_sessions.stopping import check_wanted
 from mandrake_sessions.store.elsewhere import Visit, VisitedStore
-from mandrake_sessions.store_places import StorePlace
+from mandrake_sessions.store_names import DEFAULT_STORE
+from mandrake_sessions.store_places import OpenStore, StorePlace
 from mandrake_sessions.time_limits import in_time
 from mandrake_sessions.transport.spool import Encoded
 from mandrake_sessions.visits import Part, Visits, check_store_id, raise_for_all

@@ -15,9 +15,10 @@ from mandrake_sessions.connection.registrar import Registrar
 from mandrake_sessions.connection.subscriptions import ConnectionSubscriptions
 from mandrake_sessions.errors import SessionsError, StorageFailure, StoreError
 from mandrake_sessions.late_import import late_import
-from mandrake_sessions.open_stores import OpenStore, OpenStores
-from mandrake_sessions.protocol.store_params import DEFAULT_STORE, StoreName, store_name
-from mandrake_sessions.store_places import StorePlace
+from mandrake_sessions.open_stores import OpenStores
+from mandrake_sessions.protocol.store_params import store_name
+from mandrake_sessions.store_names import DEFAULT_STORE, StoreName
+from mandrake_sessions.store_places import OpenStore, StorePlace
 from mandrake_sessions.transport.spool import Encoded
 
 

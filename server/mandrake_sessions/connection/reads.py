@@ -20,11 +20,10 @@ from mandrake_sessions.connection.waiting_queue import WaitingQueue
 from mandrake_sessions.errors import Cancelled, TakesLong
 from mandrake_sessions.large_work import LargeWork
 from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.open_stores import OpenStore
 from mandrake_sessions.protocol.methods import Access
 from mandrake_sessions.stopping import Stoppable
 from mandrake_sessions.store.interface import Snapshot
-from mandrake_sessions.store_places import StorePlace
+from mandrake_sessions.store_places import OpenStore, StorePlace
 from mandrake_sessions.transport.spool import Encoded
 from mandrake_sessions.value import Value
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 from mandrake_sessions.errors import SessionsError, StorageFailure
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.late_import import late_import
-from mandrake_sessions.open_stores import OpenStore, OpenStores
-from mandrake_sessions.store_places import StorePlace
+from mandrake_sessions.open_stores import OpenStores
+from mandrake_sessions.store_places import OpenStore, StorePlace
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from attrs import frozen
 from mandrake_sessions.model import FeedStart, Scope
 from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.protocol.results import Health, Info, StoreList
-from mandrake_sessions.protocol.store_params import StoreName
+from mandrake_sessions.store_names import StoreName
 from mandrake_sessions.value import Value
 
 if TYPE_CHECKING:

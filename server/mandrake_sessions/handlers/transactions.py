@@ -14,7 +14,8 @@ from mandrake_sessions.protocol.errors import InvalidParams, OperationFailed, me
 from mandrake_sessions.protocol.methods import METHODS, OPERATIONS
 from mandrake_sessions.protocol.params import Operation, TransactionRun
 from mandrake_sessions.protocol.results import TransactionResults
-from mandrake_sessions.protocol.store_params import DEFAULT_STORE, own_params, store_name
+from mandrake_sessions.protocol.store_params import own_params, store_name
+from mandrake_sessions.store_names import DEFAULT_STORE
 
 
 def transaction_run(context: StoreContext, params: TransactionRun) -> TransactionResults:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, Unpack
 
 from attrs import asdict, evolve, frozen
@@ -39,12 +40,19 @@ class JoinedSearch:
         self, query: str, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None, **wanted: Unpack[SearchWanted]
     ) -> None:
         """Raises InvalidValue."""
+        self._query, self._wanted = query, wanted
         self._asked = ask(query, wanted)
         self._before = _decode(cursor, self._asked.key)
         self._rows: JoinedRows[Row] = JoinedRows(check_limit(limit))
         self._lock = threading.Lock()
-        self._given: dict[str, Given] = {}
+        self._places: dict[str, Given] = {}
         self._pending = 0
+
+    def narrowed(self, cwd: str) -> JoinedSearch:
+        """``Joining.narrowed``"""
+        narrower = copy(self)
+        narrower._asked = ask(self._query, {**self._wanted, "cwd": cwd})
+        return narrower
 
     def read(self, store: StoreRef, entities: EntityStore) -> _Part:
         before = self._before.get(short_id(store.store_id), Given())
@@ -60,7 +68,7 @@ class JoinedSearch:
     def add(self, part: _Part) -> None:
         self._rows.add(part.rows)
         with self._lock:
-            self._given[short_id(part.store_id)] = part.given
+            self._places[short_id(part.store_id)] = part.given
             self._pending += part.pending
 
     def result(self, unavailable: list[UnavailableStore]) -> AllHits:
@@ -73,7 +81,7 @@ class JoinedSearch:
         given = dict(self._before)
         for _, _, (store, hit) in self._rows:
             name = short_id(store.store_id)
-            known = evolve(self._given[name], keys=given.get(name, Given()).keys | {hit.key})
+            known = evolve(self._places[name], keys=given.get(name, Given()).keys | {hit.key})
             given[name] = known
         if sum(len(each.keys) for each in given.values()) >= MAX_HITS:
             return None

@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from operator import itemgetter
-from typing import Any, Generic, Protocol, TypeVar, Unpack
+from typing import Any, Generic, Protocol, Self, TypeVar, Unpack
 
 from attrs import asdict, astuple
 
@@ -45,6 +46,10 @@ class Joining(Protocol[Part, R]):
 
     def read(self, store: StoreRef, entities: EntityStore) -> Part:
         """The part that one store gives. Called on any thread."""
+
+    def narrowed(self, cwd: str) -> Self:
+        """The same read of sessions that are about one directory, for a store in which only those count. What it gives
+        is added here."""
 
     def add(self, part: Part) -> None:
         """Take in what a store gave. Called on any thread."""
@@ -119,6 +124,7 @@ class JoinedSessions:
     ) -> None:
         """Raises InvalidValue."""
         self._sort = check_sort(sort)
+        self._given = wanted
         self._wanted = session_filter(wanted)
         self._key = [sort, *astuple(self._wanted)]
         self._after = decode_joined(cursor, _LIST, self._key)
@@ -126,6 +132,12 @@ class JoinedSessions:
         # By the ids of the stores that were read: the last change that each holds.
         self._seqs: dict[str, int] = {}
         self._rows: JoinedRows[tuple[StoreRef, sessions.SessionRow]] = JoinedRows(limit)
+
+    def narrowed(self, cwd: str) -> JoinedSessions:
+        """``Joining.narrowed``"""
+        narrower = copy(self)
+        narrower._wanted = session_filter({**self._given, "cwd": cwd})
+        return narrower
 
     def read(self, store: StoreRef, entities: EntityStore) -> list[Keyed[tuple[StoreRef, sessions.SessionRow]]]:
         beyond = self._beyond(store.store_id)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from copy import copy
 from functools import partial
-from typing import Any, Final, Unpack, get_args
+from typing import Any, Final, Self, Unpack, get_args
 
 from mandrake_sessions import rules
 from mandrake_sessions.errors import InvalidValue
@@ -51,6 +52,12 @@ class JoinedUsage:
         _checked(wanted)
         self._sum = Sum()
         self._lock = threading.Lock()
+
+    def narrowed(self, cwd: str) -> Self:
+        """``Joining.narrowed``"""
+        narrower = copy(self)
+        narrower._wanted = {**self._wanted, "cwd": cwd}
+        return narrower
 
     def read(self, _: StoreRef, entities: EntityStore) -> dict[Any, Group]:
         """Raises NotFound, TooLarge."""

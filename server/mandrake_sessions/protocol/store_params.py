@@ -4,45 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import field, frozen
-
 from mandrake_sessions import rules
 from mandrake_sessions.protocol.converter import structure_params
 from mandrake_sessions.protocol.errors import InvalidParams
 from mandrake_sessions.protocol.methods import METHODS, Method
 from mandrake_sessions.protocol.params import AllStoreParams, AnyStoreParams, ReadStoreParams
 from mandrake_sessions.quoting import shown
+from mandrake_sessions.store_names import ALL, DEFAULT_STORE, StoreName
 from mandrake_sessions.workspaces import path_of_uri
 
 _STORE = ("scope", "workspace", "store")
-_ALL = "all"
 # LSP's own, which a client's library may add to any request.
 _TOKENS = ("workDoneToken", "partialResultToken")
 _NOT_OWN = (*_STORE, *_TOKENS)
-
-
-@frozen(cache_hash=True)
-class StoreName:
-    """``workspace``: one of the client's folders, in one spelling of its path; None for the first. ``uri``: as it was
-    given. ``store_id``: one of ``store/list``, in place of the rest."""
-
-    scope: str = "workspace"
-    workspace: str | None = None
-    uri: str | None = field(default=None, eq=False)
-    store_id: str | None = None
-
-    @property
-    def is_all(self) -> bool:
-        """Whether all stores are meant."""
-        return self.scope == _ALL
-
-    @property
-    def is_any(self) -> bool:
-        """Whether other stores may be meant than one of the client's folders, or the user's own."""
-        return self.is_all or self.store_id is not None
-
-
-DEFAULT_STORE = StoreName()
 
 
 def store_name(params: dict[str, Any], method: Method) -> StoreName:
@@ -50,7 +24,7 @@ def store_name(params: dict[str, Any], method: Method) -> StoreName:
     if "scope" not in params and "workspace" not in params and "store" not in params:
         return DEFAULT_STORE
     # `check_reach` says of which methods `all` is.
-    may_be_all = method.reads_all or params.get("scope") == _ALL
+    may_be_all = method.reads_all or params.get("scope") == ALL
     kind: type[AnyStoreParams] = AllStoreParams if may_be_all else ReadStoreParams
     given = structure_params({name: params[name] for name in _STORE if name in params}, kind)
     _check_one_way(given)
@@ -64,8 +38,8 @@ def _check_one_way(given: dict[str, Any]) -> None:
     """Raises InvalidParams where the params name a store, or all, and a store in another way too."""
     if "store" in given:
         named, meant = "store", "store, which names one store by its id"
-    elif given.get("scope") == _ALL:
-        named, meant = "scope", f'scope "{_ALL}", which means every store'
+    elif given.get("scope") == ALL:
+        named, meant = "scope", f'scope "{ALL}", which means every store'
     else:
         return
     for name in ("workspace", "scope"):
@@ -77,7 +51,7 @@ def check_reach(method: Method, name: StoreName) -> None:
     """Raises InvalidParams where the method is not for all stores, or for a store of that kind."""
     if name.is_all and not method.reads_all:
         able = ", ".join(each.name for each in METHODS.values() if each.reads_all)
-        raise InvalidParams("scope", f"must be one of workspace, system, not {shown(_ALL)}; all is for {able}")
+        raise InvalidParams("scope", f"must be one of workspace, system, not {shown(ALL)}; all is for {able}")
     if name.store_id is not None and not method.reads:
         raise InvalidParams(
             "store", "is for methods that read; give scope and workspace to a method that writes or subscribes"

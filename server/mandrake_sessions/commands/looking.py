@@ -1,0 +1,147 @@
+"""Where reading commands look: the store of the workspace, and what the user's own store has of the workspace; or, with
+``--all``, every store of the user."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+from attrs import frozen
+
+from mandrake_sessions.commands.arguments import add_store
+from mandrake_sessions.commands.shared import DONE, FAILED, place_of, settings_of
+from mandrake_sessions.commands.words import in_command_words
+from mandrake_sessions.errors import StoreError
+from mandrake_sessions.known_stores import KnownStore, known_stores
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.model import UnavailableReason, UnavailableStore
+from mandrake_sessions.open_stores import OpenStores
+from mandrake_sessions.operations.joining import Joining
+from mandrake_sessions.quoting import one_line
+from mandrake_sessions.settings import BadSetting
+from mandrake_sessions.store_places import StorePlace
+from mandrake_sessions.visits import Part, Visits, raise_for_all
+
+R = TypeVar("R")
+
+
+def add_looking(parser: ArgumentParser) -> None:
+    """The flags that say where a command looks."""
+    add_store(parser, scope=None)
+    parser.add_argument("--all", action="store_true", help="look in every store that you have used")
+
+
+@frozen
+class Spot:
+    """A store that is there. ``cwd``: only the sessions about this directory count; None: all of them."""
+
+    place: StorePlace
+    manager: SessionManager
+    cwd: str | None
+
+
+class Looking:
+    """The stores that the options mean, open while it is entered. A store that cannot be read is told on stderr, and
+    ``is_whole`` is False then."""
+
+    def __init__(self, options: Namespace) -> None:
+        """Raises BadSetting."""
+        if options.all and (options.scope or options.database):
+            flag = "--scope" if options.scope else "--database"
+            raise BadSetting("--all", f"cannot be given beside {flag}, which says already where to look")
+        self._options = options
+        self._settings = settings_of(options)
+        self._stores = OpenStores(self._settings)
+        self.is_whole = True
+        self._spots: list[Spot] = []
+        self._kept = ExitStack()
+
+    def __enter__(self) -> Looking:
+        """Raises what opening the only store raises."""
+        self._kept.callback(self._stores.close)
+        try:
+            places = list(self._places())
+            for place, cwd in places:
+                self._open(place, cwd, is_only=len(places) == 1)
+        except BaseException:
+            self._kept.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kept.close()
+
+    @property
+    def code(self) -> int:
+        """The exit code of a command that has told what it found."""
+        return DONE if self.is_whole else FAILED
+
+    def joined(self, joining: Joining[Any, R], *, everywhere: bool = False) -> R:
+        """What the stores give. ``everywhere``: whatever the options say, all of them.
+
+        Raises:
+            InvalidValue: ``joining`` cannot be had.
+            NotFound: no store has what it names.
+        """
+        parts = [self._part(spot, joining, everywhere=everywhere) for spot in self._spots]
+        if everywhere or self._options.all:
+            here = {spot.place.path for spot in self._spots}
+            parts += [Part(store, joining) for store in known_stores((), ()) if store.path not in here]
+        Visits(parts).run()
+        raise_for_all(parts)
+        unavailable = [part.unavailable for part in parts if part.unavailable is not None]
+        if not everywhere:
+            self._tell(unavailable)
+        return joining.result(unavailable)
+
+    def _part(self, spot: Spot, joining: Joining[Any, Any], *, everywhere: bool) -> Part:
+        """That of a store that is open, with its answer."""
+        place = spot.place
+        known = KnownStore(spot.manager.feed.store_id(), place.scope, place.workspace, place.path, 0)
+        narrows = spot.cwd is not None and not everywhere
+        part = Part(known, joining, joining.narrowed(spot.cwd) if narrows and spot.cwd else joining)
+        part.read(spot.manager.store)
+        return part
+
+    def _places(self) -> Iterator[tuple[StorePlace, str | None]]:
+        scope = self._options.scope
+        workspace = None if scope == "system" else place_of(self._settings, "workspace")
+        if workspace is not None:
+            workspace.check_workspace()
+            yield workspace, None
+        if scope == "workspace" or self._options.database:
+            return
+        is_narrow = scope is None and not self._options.all and getattr(self._options, "cwd", None) is None
+        directory = None if workspace is None else workspace.workspace
+        yield place_of(self._settings, "system"), directory if is_narrow else None
+
+    def _open(self, place: StorePlace, cwd: str | None, *, is_only: bool) -> None:
+        try:
+            manager = self._stores.open(place, make=False)
+        except StoreError as error:
+            if is_only:
+                raise
+            self._warn(f"{place.path}: {in_command_words(error)}")
+            return
+        if manager is not None:
+            self._spots.append(Spot(place, manager, cwd))
+
+    def _tell(self, unavailable: list[UnavailableStore]) -> None:
+        for store in unavailable:
+            if store.reason is not UnavailableReason.GONE:
+                self._warn(f"{store.path} cannot be read: {store.reason}")
+
+    def _warn(self, text: str) -> None:
+        self.is_whole = False
+        sys.stderr.write(f"mandrake-sessions {self._options.command}: warning: {one_line(text)}\n")
+
+
+def elsewhere(options: Namespace, what: str, count: Callable[[], int]) -> str:
+    """The line for somebody who has found nothing. ``count``: how much there is of ``what`` in all stores."""
+    if options.all:
+        return f"No {what} found in any store."
+    number = count()
+    return f"No {what} found here; --all finds {number}." if number else f"No {what} found, here or in any other store."
