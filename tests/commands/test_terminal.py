@@ -10,6 +10,7 @@ import select
 import subprocess
 import termios
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,20 @@ from commands.running import TIMEOUT, age, fill, store_of, titles
 from wire import SERVER, clean_environment
 
 
-def on_a_terminal(workspace: Path, *arguments: str, answer: str = "", question: str = "") -> tuple[int, str]:
+def on_a_terminal(
+    workspace: Path,
+    *arguments: str,
+    answer: str = "",
+    question: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> tuple[int, str]:
     """Run a command with a terminal for its three streams, which answers when the question comes; gives its exit code
     and all that it showed."""
     own, its = pty.openpty()
     process = subprocess.Popen(
         [*SERVER, *arguments],
         cwd=workspace,
-        env=clean_environment(workspace) | {"TERM": "xterm", "COLUMNS": "100"},
+        env=clean_environment(workspace) | {"TERM": "xterm", "COLUMNS": "100"} | dict(environment or {}),
         stdin=its,
         stdout=its,
         stderr=its,

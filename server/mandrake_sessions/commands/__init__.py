@@ -10,6 +10,11 @@ from typing import Final
 # Their names, in the order of ``--help``, and what each does.
 COMMANDS: Final[Mapping[str, str]] = {
     "list": "list conversations",
+    "show": "show a conversation",
+    "search": "search conversations",
+    "usage": "sum up tokens and costs",
+    "stores": "list the stores that you have used",
+    "path": "print where the store is",
     "serve": "serve the client on stdin and stdout",
     "demo": "watch the store while an agent streams into it",
     "export": "write a session as a document",

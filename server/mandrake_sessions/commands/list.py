@@ -12,8 +12,9 @@ from mandrake_sessions.commands.looking import Looking, add_looking, elsewhere
 from mandrake_sessions.commands.moments import ago, since
 from mandrake_sessions.commands.shared import hint, say_entity, say_line, told
 from mandrake_sessions.commands.table import Column, table
+from mandrake_sessions.commands.titles import short_id, title_of
 from mandrake_sessions.limits import MAX_LIMIT
-from mandrake_sessions.model import Session, SessionOfStore
+from mandrake_sessions.model import SessionOfStore
 from mandrake_sessions.operations.joining import JoinedSessions
 
 DESCRIPTION = (
@@ -30,8 +31,6 @@ _COLUMNS = (
     Column("AGENT", may_go=4),
     Column("TITLE", is_rest=True),
 )
-# Of an id, which begins with the millisecond of its making.
-_ID_CHARACTERS = 13
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -107,7 +106,7 @@ def _show(found: list[SessionOfStore]) -> None:
     rows = [
         (
             f"@{number}",
-            session.id[:_ID_CHARACTERS],
+            short_id(session),
             ago(session.active_at),
             session.state.replace("_", " "),
             session.agent or "",
@@ -117,8 +116,3 @@ def _show(found: list[SessionOfStore]) -> None:
     ]
     for line in table(_COLUMNS, rows):
         say_line(line)
-
-
-def title_of(session: Session) -> str:
-    """What stands for a session in a list."""
-    return session.title or session.preview or "(no title)"

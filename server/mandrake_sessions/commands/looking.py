@@ -14,10 +14,10 @@ from attrs import frozen
 from mandrake_sessions.commands.arguments import add_store
 from mandrake_sessions.commands.shared import DONE, FAILED, place_of, settings_of
 from mandrake_sessions.commands.words import in_command_words
-from mandrake_sessions.errors import StoreError
-from mandrake_sessions.known_stores import KnownStore, known_stores
+from mandrake_sessions.errors import NotFound, StoreError
+from mandrake_sessions.known_stores import KnownStore, find_known_store, known_stores
 from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.model import UnavailableReason, UnavailableStore
+from mandrake_sessions.model import StoreRef, UnavailableReason, UnavailableStore
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.operations.joining import Joining
 from mandrake_sessions.quoting import one_line
@@ -96,6 +96,18 @@ class Looking:
         if not everywhere:
             self._tell(unavailable)
         return joining.result(unavailable)
+
+    def manager_of(self, ref: StoreRef) -> SessionManager:
+        """That of a store which has given something; opened if it was only visited. Raises NotFound, StoreError."""
+        for spot in self._spots:
+            if spot.manager.feed.store_id() == ref.store_id:
+                return spot.manager
+        known = find_known_store(ref.store_id, (), ())
+        place = None if known is None else StorePlace(known.scope, known.workspace, known.path, is_usual=False)
+        manager = None if place is None else self._stores.open(place, make=False)
+        if manager is None:
+            raise NotFound("store", ref.store_id, "any more; send it again")
+        return manager
 
     def _part(self, spot: Spot, joining: Joining[Any, Any], *, everywhere: bool) -> Part:
         """That of a store that is open, with its answer."""

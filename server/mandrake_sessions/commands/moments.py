@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from datetime import datetime
+from zoneinfo import available_timezones
 
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.settings import BadSetting
@@ -44,6 +46,12 @@ def since(flag: str, text: str | None) -> int | None:
         raise BadSetting(
             flag, f"{text!r} is neither a duration, such as 30m, 12h, 2d or 6w, nor a day, such as 2026-01-31"
         ) from None
+
+
+def local_timezone() -> str:
+    """The IANA name of the time zone of this machine, or of ``TZ``; ``UTC`` where neither says it."""
+    named = os.environ.get("TZ", "").removeprefix(":") or os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
+    return named if named in available_timezones() else "UTC"
 
 
 def ago(moment: int) -> str:

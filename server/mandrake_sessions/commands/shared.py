@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from mandrake_sessions.commands.words import in_command_words
-from mandrake_sessions.errors import InvalidValue, SessionsError, StorageFailure, WorkspaceNotFound
+from mandrake_sessions.errors import Conflict, InvalidValue, SessionsError, StorageFailure, WorkspaceNotFound
 from mandrake_sessions.files import explain
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.quoting import json_line, one_line
@@ -33,6 +33,14 @@ NOBODY_READS = 141
 
 class OutputFailed(Exception):
     """Stdout cannot be written, for example on a full disk."""
+
+
+class Ambiguous(Conflict):
+    """A name that may mean several things. ``lines``: a line for each, which follow the message."""
+
+    def __init__(self, message: str, candidates: list[str], lines: list[str]) -> None:
+        super().__init__("ambiguous", message, candidates=candidates)
+        self.lines = lines
 
 
 @frozen
@@ -225,4 +233,7 @@ def _told(command: str, error: Exception, code: int) -> int:
         told = f"{error.filename}: {explain(error, os.fsdecode(error.filename))}"
     text = one_line(told)
     sys.stderr.write(f"mandrake-sessions {command}: {text}\n")
+    if isinstance(error, Ambiguous):
+        for line in error.lines:
+            hint(f"  {line}")
     return code

@@ -163,7 +163,7 @@ class JoinedSessions:
         self._rows.add(part)
 
     def result(self, unavailable: list[UnavailableStore]) -> AllSessions:
-        listed: Any = (_of_store(store, row.session) for _, _, (store, row) in self._rows)
+        listed: Any = (of_store(store, row.session) for _, _, (store, row) in self._rows)
         return AllSessions(listed, self._next_cursor(), None, None, unavailable)
 
     def _row_key(self, store: StoreRef, row: sessions.SessionRow) -> tuple[int, str, str]:
@@ -193,5 +193,6 @@ def short_id(store_id: str) -> str:
     return store_id.replace("-", "")[-12:]
 
 
-def _of_store(store: StoreRef, session: Session) -> SessionOfStore:
+def of_store(store: StoreRef, session: Session) -> SessionOfStore:
+    """The session, with the store that it is in."""
     return SessionOfStore(**asdict(session, recurse=False), store=store)

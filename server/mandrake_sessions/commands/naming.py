@@ -1,0 +1,105 @@
+"""Which session a person means: by an id or its beginning, another program's name for it, its place in the list, or a
+part of its title."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser, Namespace
+
+from attrs import frozen
+
+from mandrake_sessions.commands.looking import Looking
+from mandrake_sessions.commands.shared import Ambiguous
+from mandrake_sessions.commands.titles import title_of
+from mandrake_sessions.errors import NotFound
+from mandrake_sessions.limits import MAX_LIMIT
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.model import Session, SessionOfStore
+from mandrake_sessions.operations.joining import JoinedSessions
+from mandrake_sessions.operations.naming import JoinedNames
+from mandrake_sessions.quoting import shorten
+
+_PLACE = re.compile(r"@(last|[1-9][0-9]{0,5})")
+# So many are named where a name is ambiguous.
+_MAX_CANDIDATES = 20
+_TITLE_CHARACTERS = 60
+
+
+def add_session(parser: ArgumentParser) -> None:
+    """The argument that names a session, and the flag of whose name it is."""
+    parser.add_argument(
+        "session",
+        metavar="SESSION",
+        help="an id or its beginning, another program's name for it, @last, @2 (as in list), or a part of its title",
+    )
+    parser.add_argument("--agent", metavar="AGENT", help="the program whose name for the session SESSION is")
+
+
+@frozen
+class Named:
+    """A session, and the store that it is in."""
+
+    session: Session
+    manager: SessionManager
+
+
+def named(looking: Looking, options: Namespace) -> Named:
+    """The session that the options name, where they look.
+
+    Raises:
+        NotFound: there is none.
+        Ambiguous: it may be one of several.
+    """
+    name: str = options.session
+    place = _PLACE.fullmatch(name)
+    if place is not None:
+        return _at(looking, name, 1 if place[1] == "last" else int(place[1]))
+    found = looking.joined(JoinedNames(name, options.agent))
+    if not found and options.agent is None:
+        found = _titled(looking, name)
+    if len(found) > 1:
+        raise _ambiguous(name, found)
+    if not found:
+        raise NotFound("session", name, _where(looking, options))
+    return _opened(looking, found[0])
+
+
+def _at(looking: Looking, name: str, number: int) -> Named:
+    cursor = None
+    left = number
+    while True:
+        size = min(left, MAX_LIMIT)
+        page = looking.joined(JoinedSessions(limit=size, cursor=cursor, sort="active"))
+        listed = list(page.sessions)
+        if len(listed) >= left:
+            return _opened(looking, listed[left - 1])
+        left -= len(listed)
+        cursor = page.next_cursor
+        if cursor is None:
+            raise NotFound("session", name, f"among {number - left} here; mandrake-sessions list numbers them")
+
+
+def _titled(looking: Looking, text: str) -> list[SessionOfStore]:
+    """Those that have the text in what the list shows of them."""
+    page = looking.joined(JoinedSessions(limit=_MAX_CANDIDATES + 1, query=text, sort="active", archived=None))
+    return [session for session in page.sessions if text.casefold() in title_of(session).casefold()]
+
+
+def _opened(looking: Looking, session: SessionOfStore) -> Named:
+    return Named(session, looking.manager_of(session.store))
+
+
+def _ambiguous(name: str, found: list[SessionOfStore]) -> Ambiguous:
+    lines = [f"{each.id}  {shorten(title_of(each), _TITLE_CHARACTERS)}" for each in found[:_MAX_CANDIDATES]]
+    if len(found) > _MAX_CANDIDATES:
+        lines.append("and more")
+    message = f"{shorten(repr(name))} may mean one of these sessions; give the beginning of an id:"
+    return Ambiguous(message, [each.id for each in found], lines)
+
+
+def _where(looking: Looking, options: Namespace) -> str:
+    if options.all:
+        return "in any store; mandrake-sessions list --all lists them"
+    if looking.joined(JoinedNames(options.session, options.agent), everywhere=True):
+        return "here, but in another store: add --all"
+    return "here; mandrake-sessions list lists them, with --all those of every store"

@@ -1,0 +1,32 @@
+"""The command ``mandrake-sessions path``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from mandrake_sessions.commands.arguments import add_store, usage
+from mandrake_sessions.commands.shared import DONE, place_of, say, settings_of, told
+
+DESCRIPTION = (
+    "Print the path of the file in which the store of this workspace is, or will be; with --scope system, that of your "
+    "own store."
+)
+EXAMPLE = "mandrake-sessions path --scope system"
+
+
+def declare(parser: ArgumentParser) -> None:
+    """Its arguments."""
+    parser.usage = usage()
+    add_store(parser)
+
+
+def run(options: Namespace) -> int:
+    """0: it printed the path. 2: there is no such workspace."""
+    return told(options, lambda: _path(options))
+
+
+def _path(options: Namespace) -> int:
+    place = place_of(settings_of(options), options.scope)
+    place.check_workspace()
+    say(place.path)
+    return DONE

@@ -1,0 +1,104 @@
+"""The command ``mandrake-sessions show SESSION``."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mandrake_sessions.commands.arguments import usage
+from mandrake_sessions.commands.looking import Looking, add_looking
+from mandrake_sessions.commands.naming import add_session, named
+from mandrake_sessions.commands.pager import paged
+from mandrake_sessions.commands.shared import say_parts, told
+from mandrake_sessions.commands.table import is_colored
+
+DESCRIPTION = (
+    "Show a conversation as it is: nothing is redacted (export does that). On a terminal it is laid out; elsewhere it "
+    "is Markdown, or what --format says."
+)
+EXAMPLE = "mandrake-sessions show @last"
+# A line that is not longer than this reads well.
+_WIDTH = 100
+# Where stdout is no terminal.
+_USUAL_WIDTH = 80
+
+
+def declare(parser: ArgumentParser) -> None:
+    """Its arguments."""
+    parser.usage = usage("SESSION")
+    add_session(parser)
+    parser.add_argument(
+        "--format",
+        choices=("text", "markdown", "jsonl", "atif"),
+        help="(default: text on a terminal, markdown elsewhere)",
+    )
+    parser.add_argument("--json", action="store_const", const="jsonl", dest="format", help="the same as --format jsonl")
+    add_looking(parser)
+
+
+def run(options: Namespace) -> int:
+    """0: it showed the conversation. 1: there is none of this name, or it cannot be read."""
+    return told(options, lambda: _show(options))
+
+
+def _show(options: Namespace) -> int:
+    from mandrake_sessions.exports import document
+
+    chosen: Any = options.format or ("text" if sys.stdout.isatty() else "markdown")
+    with Looking(options) as looking:
+        meant = named(looking, options)
+        with meant.manager.snapshot():
+            made = document(meant.manager, meant.session.id, "markdown" if chosen == "text" else chosen, redact=False)
+            if chosen == "text":
+                with paged() as write:
+                    for line in _laid_out(made.parts):
+                        write(line)
+            elif sys.stdout.isatty():
+                with paged() as write:
+                    for line in _lines(made.parts):
+                        write(line.translate(_CONTROLS))
+            else:
+                say_parts(made.parts)
+        return looking.code
+
+
+# What moves a cursor or changes a terminal, which a conversation may hold as text.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(0x7F, 0xA0))}
+
+
+def _laid_out(parts: Iterable[str]) -> Iterator[str]:
+    """The lines of a Markdown document as a terminal shows them, a section at a time."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else _USUAL_WIDTH
+    options: dict[str, Any] = {} if is_colored() else {"no_color": True, "color_system": None}
+    console = Console(width=min(room, _WIDTH), force_terminal=is_colored(), highlight=False, **options)
+    for section in _sections(parts):
+        with console.capture() as captured:
+            console.print(Markdown(section.translate(_CONTROLS)))
+            console.print()
+        yield from map(str.rstrip, captured.get().splitlines())
+
+
+def _sections(parts: Iterable[str]) -> Iterator[str]:
+    """Parts that begin with a heading of a round."""
+    kept: list[str] = []
+    for part in parts:
+        if part.startswith("\n## ") and kept:
+            yield "".join(kept)
+            kept.clear()
+        kept.append(part)
+    yield "".join(kept)
+
+
+def _lines(parts: Iterable[str]) -> Iterator[str]:
+    rest = ""
+    for part in parts:
+        *lines, rest = (rest + part).split("\n")
+        yield from lines
+    if rest:
+        yield rest

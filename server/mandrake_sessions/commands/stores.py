@@ -1,0 +1,56 @@
+"""The command ``mandrake-sessions stores``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from contextlib import suppress
+
+from mandrake_sessions.commands.arguments import add_store, usage
+from mandrake_sessions.commands.moments import ago
+from mandrake_sessions.commands.shared import DONE, hint, place_of, say_entity, say_line, settings_of, told
+from mandrake_sessions.commands.table import Column, table
+from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.known_stores import KnownStore, known_stores
+
+DESCRIPTION = (
+    "List the stores that you have used, the one that was used last first; also those that are gone, for 90 days."
+)
+EXAMPLE = "mandrake-sessions stores"
+_COLUMNS = (Column("USED", is_number=True), Column("STATE", may_go=1), Column("STORE", is_rest=True))
+
+
+def declare(parser: ArgumentParser) -> None:
+    """Its arguments."""
+    parser.usage = usage()
+    add_store(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, for a program")
+
+
+def run(options: Namespace) -> int:
+    """0: it listed them."""
+    return told(options, lambda: _stores(options))
+
+
+def _stores(options: Namespace) -> int:
+    settings = settings_of(options)
+    places = []
+    for scope in ("workspace", "system"):
+        with suppress(SessionsError):
+            places.append(place_of(settings, scope))
+    found = known_stores((), places)
+    if options.json:
+        from mandrake_sessions.protocol.results import ListedStore
+
+        for each in found:
+            last = each.last_used_at
+            say_entity(ListedStore(each.store_id, each.scope, each.workspace, each.path, last, each.available))
+    elif found:
+        for line in table(_COLUMNS, [_row(each) for each in found]):
+            say_line(line)
+    else:
+        hint("You have used no store yet: the first session that is stored makes one.")
+    return DONE
+
+
+def _row(store: KnownStore) -> tuple[str, str, str]:
+    return ago(store.last_used_at), "" if store.available else "gone", store.path

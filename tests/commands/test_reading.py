@@ -1,0 +1,257 @@
+"""The commands that read: where they look, which session a name means, and what they print."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands.running import Ended, names, run, store_of
+from commands.test_terminal import on_a_terminal
+from mandrake_sessions import SessionManager
+from mandrake_sessions.model import TurnStatus
+from mandrake_sessions.quoting import one_line
+from wire import Message, serving
+
+ESCAPE = "\x1b]0;taken\x07\x1b[2J"
+READING = [
+    ["list"], ["show", "@last"], ["search", "badger"], ["usage"], ["usage", "--by", "day"], ["stores"], ["path"],
+]  # fmt: skip
+
+
+@pytest.fixture
+def home(workspace: Path) -> Path:
+    """The user's own store."""
+    return workspace / "home" / ".mandrake" / "db.sqlite"
+
+
+def talk(database: Path, title: str | None, answer: str = "Yes.", request: str = "Is it?", **session: Any) -> str:
+    """A session with one round; gives its id."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with SessionManager(database) as manager:
+        made = manager.create_session(title=title, **session)
+        response = manager.create_round(made.id, content=request).response.id
+        turn = manager.create_turn(response, model="m-1", input_tokens=1200, cost=0.25)
+        manager.append_turn(turn.id, content=answer)
+        manager.update_turn(turn.id, status=TurnStatus.COMPLETED)
+    time.sleep(0.002)
+    return made.id
+
+
+def rows(ended: Ended) -> list[Message]:
+    assert ended.out.isascii()
+    return [json.loads(line) for line in ended.out.splitlines()]
+
+
+def listed(workspace: Path, *flags: str) -> list[str]:
+    return [row["title"] for row in rows(run(workspace, "list", "--json", *flags))]
+
+
+# ---- where they look
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_reading_makes_nothing(workspace: Path, command: list[str]) -> None:
+    before = names(workspace)
+    run(workspace, *command, code=None)
+    assert names(workspace) == before
+
+
+def test_the_workspace_and_what_the_user_has_of_it(workspace: Path, home: Path, tmp_path: Path) -> None:
+    talk(store_of(workspace), "in the workspace")
+    talk(home, "about the workspace", cwd=str(workspace / "below"))
+    talk(home, "about another", cwd=str(tmp_path / "other"))
+    talk(home, "about none")
+    assert listed(workspace) == ["about the workspace", "in the workspace"]
+    assert listed(workspace, "--scope", "workspace") == ["in the workspace"]
+    assert listed(workspace, "--scope", "system") == ["about none", "about another", "about the workspace"]
+    assert listed(workspace, "--all") == ["about none", "about another", "about the workspace", "in the workspace"]
+    assert listed(workspace, "--cwd", str(tmp_path / "other")) == ["about another"]
+    assert listed(workspace, "--cwd", "below") == ["about the workspace"]
+    assert listed(workspace, "--database", str(store_of(workspace))) == ["in the workspace"]
+    assert [len(rows(run(workspace, "search", "yes", "--json", *flags))) for flags in ([], ["--all"])] == [2, 4]
+    assert [rows(run(workspace, "usage", "--json", *flags))[0]["turns"] for flags in ([], ["--all"])] == [2, 4]
+
+
+def test_stores_of_other_workspaces_are_found_with_all(workspace: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / ".git").mkdir(parents=True)
+    home = workspace / "home" / ".mandrake"
+    with serving(other, environment={"MANDRAKE_HOME": str(home)}) as wire:
+        session = wire.request("session/create", title="a badger of theirs")["id"]
+        wire.request("store/list")
+        time.sleep(0.3)
+    told = run(workspace, "list")
+    assert (told.out, told.err) == ("", "No conversation found here; --all finds 1.\n")
+    assert listed(workspace, "--all") == ["a badger of theirs"]
+    assert "another store: add --all" in run(workspace, "show", session, code=1).err
+    assert "a badger of theirs" in run(workspace, "show", session, "--all").out
+    (store,) = rows(run(workspace, "stores", "--json"))
+    assert store["path"] == str(store_of(other))
+    assert str(store_of(other)) in run(workspace, "stores").out
+    told = run(workspace, "search", "badger")
+    assert (told.out, told.err) == ("", "No text found here; --all finds 1.\n")
+
+
+def test_a_store_that_cannot_be_opened_takes_nothing_from_the_other(workspace: Path, home: Path) -> None:
+    talk(home, "kept", "a badger", cwd=str(workspace))
+    store_of(workspace).parent.mkdir()
+    store_of(workspace).write_bytes(b"no database at all" * 100)
+    for command in (["list"], ["search", "badger"], ["usage"], ["show", "kept"]):
+        ended = run(workspace, *command, code=1)
+        assert f"warning: {store_of(workspace)}" in ended.err
+        assert ended.out
+    assert "Failed" in run(workspace, "list", "--scope", "workspace", code=1).err
+
+
+def test_what_cannot_be_given_together(workspace: Path) -> None:
+    for flags, complaint in (
+        (["--all", "--scope", "system"], "--all: cannot be given beside --scope"),
+        (["--all", "--database", "x"], "--all: cannot be given beside --database"),
+        (["--since", "soon"], "--since: 'soon' is neither a duration"),
+        (["--since", "2026-02-30"], "--since: '2026-02-30' is not a day"),
+        (["--limit", "0"], "--limit: '0' is not a number from 1 on"),
+        (["--state", "asleep"], "--state: invalid choice"),
+    ):
+        assert complaint in run(workspace, "list", *flags, code=2).err
+
+
+# ---- names
+
+
+def test_a_session_has_many_names(workspace: Path) -> None:
+    database = store_of(workspace)
+    first = talk(database, "A talk on badgers", external_id="x-1", agent="codex")
+    second = talk(database, "A talk on otters", "Otters swim.")
+    for name, wanted in (
+        (second, second), (second[:13], second), (second.upper(), second), ("x-1", first), ("@last", second),
+        ("@1", second), ("@2", first), ("OTTERS", second), ("badgers", first),
+    ):  # fmt: skip
+        (session,) = [row for row in rows(run(workspace, "show", name, "--json")) if row["type"] == "session"]
+        assert session["id"] == wanted, name
+    assert first in run(workspace, "show", "x-1", "--agent", "codex").out
+    told = run(workspace, "show", "talk", code=1).err.splitlines()
+    assert told[0].endswith("'talk' may mean one of these sessions; give the beginning of an id:")
+    assert told[1:] == [f"  {second}  A talk on otters", f"  {first}  A talk on badgers"]
+    assert "no session '@3' among 2 here" in run(workspace, "show", "@3", code=1).err
+    assert "no session 'whales' here; mandrake-sessions list" in run(workspace, "show", "whales", code=1).err
+
+
+# ---- what they print
+
+
+def test_list(workspace: Path) -> None:
+    database = store_of(workspace)
+    first = talk(database, None, request="What of\notters?")
+    second = talk(database, "A 中文 title", agent="codex")
+    heading, *lines = run(workspace, "list").out.splitlines()
+    assert heading.split() == ["ID", "ACTIVE", "STATE", "AGENT", "TITLE"]
+    assert [line.split() for line in lines] == [
+        ["@1", second[:13], "now", "idle", "codex", "A", "中文", "title"],
+        ["@2", first[:13], "now", "idle", "What", "of", "otters?"],
+    ]
+    assert listed(workspace, "--agent", "codex") == listed(workspace, "--query", "中文") == ["A 中文 title"]
+    assert listed(workspace, "--since", "1h", "--limit", "1") == ["A 中文 title"]
+    assert listed(workspace, "--state", "running") == listed(workspace, "--archived") == []
+
+
+def test_show_redacts_nothing_and_says_it_in_each_format(workspace: Path) -> None:
+    secret = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
+    talk(store_of(workspace), "A talk", f"The key is {secret[:40]}, **bold**.")
+    for form in ("text", "markdown", "jsonl", "atif"):
+        assert secret[:40] in run(workspace, "show", "@last", "--format", form).out
+    assert run(workspace, "show", "@last").out == run(workspace, "show", "@last", "--format", "markdown").out
+    text = run(workspace, "show", "@last", "--format", "text").out
+    assert "bold." in text
+    assert "**" not in text
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+
+
+def test_search_shows_where_the_words_are(workspace: Path) -> None:
+    session = talk(store_of(workspace), "A talk", "One 🦡 badger\nand another badger")
+    out = run(workspace, "search", "badger").out
+    assert out == f"{session[:13]}  A talk  content  now\n    One 🦡 badger\n    and another badger\n"
+    code, shown = on_a_terminal(workspace, "search", "badger")
+    assert code == 0
+    assert shown.count("\x1b[1;33mbadger\x1b[0m") == 2
+    (hit,) = rows(run(workspace, "search", "badger", "--json"))
+    assert hit["session"]["id"] == session
+    assert [len(rows(run(workspace, "search", "badger", "--json", "--role", role))) for role in ("user", "agent")] == [
+        0, 1
+    ]  # fmt: skip
+
+
+def test_usage_has_a_row_for_each_currency(workspace: Path) -> None:
+    database = store_of(workspace)
+    talk(database, "one", agent="codex")
+    with SessionManager(database) as manager:
+        response = manager.create_round(manager.create_session(agent="b").id, content="?").response.id
+        for currency in ("EUR", "USD"):
+            manager.create_turn(response, cost=1.5, currency=currency, status=TurnStatus.COMPLETED)
+    heading, *lines = run(workspace, "usage").out.splitlines()
+    assert heading.split()[:3] == ["COST", "INPUT", "OUTPUT"]
+    assert [line.split()[-9:][:3] for line in lines if "EUR" in line] == [["1.50", "EUR", "0"]]
+    assert [line.split()[:3] for line in lines if "USD" in line] == [["1.75", "USD", "1,200"]]
+    by_agent = run(workspace, "usage", "--by", "agent").out.splitlines()
+    assert [line.split()[0] for line in by_agent] == ["AGENT", "b", "1.50", "codex"]
+    assert run(workspace, "usage", "--since", "2020-01-01", "--until", "2020-01-02").out == ""
+    assert "Mars/Olympus" in run(workspace, "usage", "--timezone", "Mars/Olympus", code=2).err
+
+
+def test_path(workspace: Path, home: Path) -> None:
+    assert run(workspace, "path").out == f"{store_of(workspace)}\n"
+    assert run(workspace, "path", "--scope", "system").out == f"{home}\n"
+
+
+# ---- terminals and pipes
+
+
+def test_what_was_said_cannot_take_over_a_terminal(workspace: Path) -> None:
+    talk(store_of(workspace), f"badger {ESCAPE}", f"badger {ESCAPE}", request=f"badger {ESCAPE}", agent=ESCAPE)
+    for command in (["list"], ["show", "@last"], ["show", "@last", "--format", "markdown"], ["search", "badger"]):
+        code, shown = on_a_terminal(workspace, *command, environment={"PAGER": "cat"})
+        assert code == 0
+        assert "\x1b]" not in shown
+        assert "\x1b[2J" not in shown
+        assert "␛" in shown or one_line("\x1b") in shown
+    for command in (["list"], ["search", "badger"], ["usage", "--by", "agent"]):
+        assert "\x1b" not in run(workspace, *command).out
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_a_list_is_as_wide_as_the_terminal(workspace: Path, width: int) -> None:
+    talk(store_of(workspace), "A long title of a conversation on 中文 and badgers " * 3, agent="claude-code")
+    _, shown = on_a_terminal(workspace, "list", environment={"COLUMNS": str(width), "NO_COLOR": "1"})
+    assert "\x1b" not in shown
+    for line in shown.splitlines():
+        assert sum(2 if "一" <= character <= "鿿" else 1 for character in line) <= width
+    assert "A long title" in shown
+
+
+def test_colors_end_with_no_color(workspace: Path) -> None:
+    talk(store_of(workspace), "A talk", "a badger")
+    for command in (["list"], ["show", "@last"], ["search", "badger"]):
+        shown = [
+            on_a_terminal(workspace, *command, environment={"PAGER": "cat", **extra})[1]
+            for extra in ({}, {"NO_COLOR": "1"})
+        ]
+        assert ["\x1b[" in text for text in shown] == [True, False]
+
+
+def test_long_output_goes_through_the_pager(workspace: Path) -> None:
+    talk(store_of(workspace), "A talk")
+    _, shown = on_a_terminal(workspace, "show", "@last", environment={"PAGER": "sed s/talk/SHOWN/"})
+    assert "A SHOWN" in shown
+    code, _ = on_a_terminal(workspace, "show", "@last", environment={"PAGER": "true"})
+    assert code == 0
+
+
+@pytest.mark.parametrize("command", [["list"], ["search", "badger"], ["show", "@last", "--format", "text"], ["usage"]])
+def test_a_stdout_that_is_not_utf_8(workspace: Path, command: list[str]) -> None:
+    talk(store_of(workspace), "中文 badger", "a badger é", agent="é")
+    ended = run(workspace, *command, PYTHONIOENCODING="ascii")
+    assert ended.out
+    assert ended.out.isascii()
