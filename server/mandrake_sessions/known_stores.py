@@ -172,6 +172,18 @@ def _each_once(found: list[KnownStore]) -> list[KnownStore]:
     return sorted(kept, key=lambda store: (-store.last_used_at, store.path))
 
 
+def note_used(store: OpenStore) -> None:
+    """Note in the register that the store is used now. What goes wrong is logged."""
+    now = now_ms()
+    known, found = register(), noted(store, now)
+    if known is None or found is None:
+        return
+    try:
+        in_time(known.path, lambda: known.note([found], now), REGISTER_SECONDS)
+    except (RegisterFault, TimeoutError) as error:
+        logger.info("the register of stores: %s", error)
+
+
 def noted(store: OpenStore, now: int) -> RegisteredStore | None:
     """What the register is told of an open store; None for one that is no file."""
     place = store.place

@@ -20,6 +20,7 @@ _ESCAPES |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *_DIRECTIONS, *
 # A byte of a file's name that is not UTF-8: some outputs write it as it is.
 _ESCAPES |= {code: f"\\x{code - 0xDC00:02x}" for code in range(0xDC80, 0xDD00)}
 _ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+_ESCAPES_IN_LINES = {code: escape for code, escape in _ESCAPES.items() if code not in (9, 10)}
 # In JSON an escape is one of JSON's own, and the value stays what it is.
 _JSON_ESCAPES = {code: f"\\u{code:04x}" for code in _ESCAPES}
 
@@ -77,6 +78,11 @@ def nearest_name(name: str, known: Collection[str], *, cutoff: float) -> str | N
 def one_line(text: str) -> str:
     """The text without anything that ends a line or moves a terminal's cursor: for all that is printed or logged."""
     return text.translate(_ESCAPES)
+
+
+def printable(text: str) -> str:
+    """The same with its line ends and tabs kept: for what is printed at length."""
+    return text.translate(_ESCAPES_IN_LINES)
 
 
 def json_line(text: str) -> str:

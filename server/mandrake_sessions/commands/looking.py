@@ -45,7 +45,7 @@ class Spot:
 
 class Looking:
     """The stores that the options mean, open while it is entered. A store that cannot be read is told on stderr, and
-    ``is_whole`` is False then."""
+    ``is_whole`` is False then. ``spots``: those that are there, in the order in which they are looked at."""
 
     def __init__(self, options: Namespace) -> None:
         """Raises BadSetting."""
@@ -56,7 +56,7 @@ class Looking:
         self._settings = settings_of(options)
         self._stores = OpenStores(self._settings)
         self.is_whole = True
-        self._spots: list[Spot] = []
+        self.spots: list[Spot] = []
         self._kept = ExitStack()
 
     def __enter__(self) -> Looking:
@@ -86,9 +86,9 @@ class Looking:
             InvalidValue: ``joining`` cannot be had.
             NotFound: no store has what it names.
         """
-        parts = [self._part(spot, joining, everywhere=everywhere) for spot in self._spots]
+        parts = [self._part(spot, joining, everywhere=everywhere) for spot in self.spots]
         if everywhere or self._options.all:
-            here = {spot.place.path for spot in self._spots}
+            here = {spot.place.path for spot in self.spots}
             parts += [Part(store, joining) for store in known_stores((), ()) if store.path not in here]
         Visits(parts).run()
         raise_for_all(parts)
@@ -99,7 +99,7 @@ class Looking:
 
     def manager_of(self, ref: StoreRef) -> SessionManager:
         """That of a store which has given something; opened if it was only visited. Raises NotFound, StoreError."""
-        for spot in self._spots:
+        for spot in self.spots:
             if spot.manager.feed.store_id() == ref.store_id:
                 return spot.manager
         known = find_known_store(ref.store_id, (), ())
@@ -139,7 +139,7 @@ class Looking:
             self._warn(f"{place.path}: {in_command_words(error)}")
             return
         if manager is not None:
-            self._spots.append(Spot(place, manager, cwd))
+            self.spots.append(Spot(place, manager, cwd))
 
     def _tell(self, unavailable: list[UnavailableStore]) -> None:
         for store in unavailable:

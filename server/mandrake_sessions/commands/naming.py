@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from typing import Final
 
 from attrs import frozen
 
@@ -27,12 +29,19 @@ _TITLE_CHARACTERS = 60
 
 def add_session(parser: ArgumentParser) -> None:
     """The argument that names a session, and the flag of whose name it is."""
-    parser.add_argument(
-        "session",
-        metavar="SESSION",
-        help="an id or its beginning, another program's name for it, @last, @2 (as in list), or a part of its title",
-    )
+    parser.add_argument("session", metavar="SESSION", help=HOW_TO_NAME)
     parser.add_argument("--agent", metavar="AGENT", help="the program whose name for the session SESSION is")
+
+
+def add_sessions(parser: ArgumentParser) -> None:
+    """The same for one session or several."""
+    parser.add_argument("sessions", metavar="SESSION", nargs="+", help=HOW_TO_NAME)
+    parser.add_argument("--agent", metavar="AGENT", help="the program whose names for sessions these are")
+
+
+HOW_TO_NAME: Final = (
+    "an id or its beginning, another program's name for it, @last, @2 (as in list), or a part of its title"
+)
 
 
 @frozen
@@ -43,14 +52,30 @@ class Named:
     manager: SessionManager
 
 
-def named(looking: Looking, options: Namespace) -> Named:
-    """The session that the options name, where they look.
+def for_each_named(options: Namespace, work: Callable[[Named], object]) -> int:
+    """Do something with each session that the options name, once all are found; gives the exit code. Raises what
+    ``named`` raises."""
+    with Looking(options) as looking:
+        for each in named_each(looking, options):
+            work(each)
+        return looking.code
+
+
+def named_each(looking: Looking, options: Namespace) -> list[Named]:
+    """All sessions that the options name, each once. Raises what ``named`` raises."""
+    found = [named(looking, options, name) for name in options.sessions]
+    return list({(id(each.manager), each.session.id): each for each in found}.values())
+
+
+def named(looking: Looking, options: Namespace, name: str | None = None) -> Named:
+    """The session that the options name, or the one of another name, where they look.
 
     Raises:
         NotFound: there is none.
         Ambiguous: it may be one of several.
     """
-    name: str = options.session
+    name = options.session if name is None else name
+    assert name is not None
     place = _PLACE.fullmatch(name)
     if place is not None:
         return _at(looking, name, 1 if place[1] == "last" else int(place[1]))
@@ -60,7 +85,7 @@ def named(looking: Looking, options: Namespace) -> Named:
     if len(found) > 1:
         raise _ambiguous(name, found)
     if not found:
-        raise NotFound("session", name, _where(looking, options))
+        raise NotFound("session", name, _where(looking, options, name))
     return _opened(looking, found[0])
 
 
@@ -97,9 +122,9 @@ def _ambiguous(name: str, found: list[SessionOfStore]) -> Ambiguous:
     return Ambiguous(message, [each.id for each in found], lines)
 
 
-def _where(looking: Looking, options: Namespace) -> str:
+def _where(looking: Looking, options: Namespace, name: str) -> str:
     if options.all:
         return "in any store; mandrake-sessions list --all lists them"
-    if looking.joined(JoinedNames(options.session, options.agent), everywhere=True):
+    if looking.joined(JoinedNames(name, options.agent), everywhere=True):
         return "here, but in another store: add --all"
     return "here; mandrake-sessions list lists them, with --all those of every store"

@@ -12,6 +12,7 @@ from mandrake_sessions.commands.moments import day, duration
 from mandrake_sessions.commands.shared import (
     DONE,
     Meant,
+    asked,
     ended,
     opened,
     say,
@@ -70,16 +71,7 @@ def _is_wanted(found: list[PrunableSession], options: Namespace) -> bool:
     if options.yes or not sys.stdin.isatty():
         return True
     size = size_text(sum(session.total_bytes for session in found))
-    answer = ""
-    try:
-        sys.stderr.write(f"Delete {plural(len(found), 'session')} ({size}) for good? --dry-run lists them. [y/N] ")
-        sys.stderr.flush()
-        answer = sys.stdin.readline()
-    finally:
-        # After Ctrl-C and Ctrl-D the terminal is still on the line of the question.
-        if not answer.endswith("\n"):
-            sys.stderr.write("\n")
-    return answer.strip().lower() in ("y", "yes")
+    return asked(f"Delete {plural(len(found), 'session')} ({size}) for good? --dry-run lists them.")
 
 
 def _tell_refused(found: list[PrunableSession], options: Namespace) -> None:

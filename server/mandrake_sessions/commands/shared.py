@@ -149,6 +149,32 @@ def say_line(line: str) -> None:
         sys.stdout.write(line + "\n")
 
 
+def asked(question: str) -> bool:
+    """Whether somebody at the terminal says yes."""
+    answer = ""
+    try:
+        sys.stderr.write(f"{one_line(question)} [y/N] ")
+        sys.stderr.flush()
+        answer = sys.stdin.readline()
+    finally:
+        # After Ctrl-C and Ctrl-D the terminal is still on the line of the question.
+        if not answer.endswith("\n"):
+            sys.stderr.write("\n")
+    return answer.strip().lower() in ("y", "yes")
+
+
+def say_text(text: str) -> None:
+    """Write a part of a line, or lines, to stdout in which nothing has to be escaped. Raises OutputFailed."""
+    with _writing():
+        sys.stdout.write(text)
+
+
+def flush() -> None:
+    """Whoever reads stdout sees what was written until now. Raises OutputFailed."""
+    with _writing():
+        sys.stdout.flush()
+
+
 def hint(line: str) -> None:
     """Write one line to stderr, which is no part of what a command gives."""
     sys.stderr.write(one_line(line) + "\n")

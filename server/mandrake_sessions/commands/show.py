@@ -14,6 +14,7 @@ from mandrake_sessions.commands.naming import add_session, named
 from mandrake_sessions.commands.pager import paged
 from mandrake_sessions.commands.shared import say_parts, told
 from mandrake_sessions.commands.table import is_colored
+from mandrake_sessions.quoting import printable
 
 DESCRIPTION = (
     "Show a conversation as it is: nothing is redacted (export does that). On a terminal it is laid out; elsewhere it "
@@ -59,14 +60,10 @@ def _show(options: Namespace) -> int:
             elif sys.stdout.isatty():
                 with paged() as write:
                     for line in _lines(made.parts):
-                        write(line.translate(_CONTROLS))
+                        write(printable(line))
             else:
                 say_parts(made.parts)
         return looking.code
-
-
-# What moves a cursor or changes a terminal, which a conversation may hold as text.
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(0x7F, 0xA0))}
 
 
 def _laid_out(parts: Iterable[str]) -> Iterator[str]:
@@ -79,7 +76,7 @@ def _laid_out(parts: Iterable[str]) -> Iterator[str]:
     console = Console(width=min(room, _WIDTH), force_terminal=is_colored(), highlight=False, **options)
     for section in _sections(parts):
         with console.capture() as captured:
-            console.print(Markdown(section.translate(_CONTROLS)))
+            console.print(Markdown(printable(section)))
             console.print()
         yield from map(str.rstrip, captured.get().splitlines())
 

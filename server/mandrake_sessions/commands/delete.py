@@ -1,0 +1,52 @@
+"""The command ``mandrake-sessions delete SESSION…``."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from mandrake_sessions.commands.arguments import usage
+from mandrake_sessions.commands.looking import Looking, add_looking
+from mandrake_sessions.commands.naming import Named, add_sessions, named_each
+from mandrake_sessions.commands.shared import DONE, asked, hint, told
+from mandrake_sessions.commands.titles import short_id, title_of
+from mandrake_sessions.maintenance.words import plural
+
+DESCRIPTION = (
+    "Delete sessions for good. On a terminal it asks before; in scripts it deletes without asking. prune deletes what "
+    "is old, and archive only puts away."
+)
+EXAMPLE = "mandrake-sessions delete @last --yes"
+
+
+def declare(parser: ArgumentParser) -> None:
+    """Its arguments."""
+    parser.usage = usage("SESSION…")
+    add_sessions(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask, not even on a terminal")
+    add_looking(parser)
+
+
+def run(options: Namespace) -> int:
+    """0: they are deleted, or somebody said no. 1: one was not found, and nothing is deleted; or it failed."""
+    return told(options, lambda: _delete(options))
+
+
+def _delete(options: Namespace) -> int:
+    with Looking(options) as looking:
+        meant = named_each(looking, options)
+        if not _is_wanted(options, meant):
+            hint("Nothing was deleted.")
+            return DONE
+        for each in meant:
+            each.manager.delete_session(each.session.id)
+        return looking.code
+
+
+def _is_wanted(options: Namespace, meant: list[Named]) -> bool:
+    if options.yes or not sys.stdin.isatty():
+        return True
+    for each in meant:
+        rounds = plural(each.session.round_count, "round")
+        hint(f"{short_id(each.session)}  {title_of(each.session)}  ({rounds})")
+    return asked(f"Delete {plural(len(meant), 'session')} for good?")

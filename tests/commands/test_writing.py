@@ -1,0 +1,287 @@
+"""The commands that make, change and delete sessions, and those that follow them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from commands.running import TIMEOUT, run, store_of, titles
+from commands.test_terminal import on_a_terminal
+from mandrake_sessions import SessionManager
+from mandrake_sessions.model import HistoryRound, Origin, ResponseStatus, Session, SessionState, TurnStatus
+from wire import SERVER, clean_environment
+
+
+@contextmanager
+def started(workspace: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command with pipes; killed at the end, if it is still there."""
+    process = subprocess.Popen(
+        [*SERVER, *arguments],
+        cwd=workspace,
+        env=clean_environment(workspace),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        if process.stdin is not None and not process.stdin.closed:
+            process.communicate()
+
+
+def appended(workspace: Path, text: bytes, *flags: str, code: int = 0) -> str:
+    """Give a whole text to ``append``; gives the id that it prints."""
+    done = subprocess.run(
+        [*SERVER, "append", *flags],
+        cwd=workspace,
+        env=clean_environment(workspace),
+        input=text,
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout.decode().strip()
+
+
+def session(workspace: Path, session_id: str) -> Session:
+    with SessionManager(store_of(workspace)) as manager:
+        return manager.get_session(session_id)
+
+
+def rounds(workspace: Path, session_id: str) -> list[HistoryRound]:
+    with SessionManager(store_of(workspace)) as manager:
+        return list(manager.history(session_id).rounds)
+
+
+def said(workspace: Path, session_id: str) -> list[tuple[TurnStatus, str]]:
+    return [(turn.status, turn.content or "") for each in rounds(workspace, session_id) for turn in each.response.turns]
+
+
+# ---- sessions
+
+
+def test_a_session_from_its_beginning_to_its_end(workspace: Path) -> None:
+    made = run(workspace, "new", "A talk", "--agent", "codex", "--external-id", "x").out.strip()
+    found = session(workspace, made)
+    assert (found.title, found.agent, found.external_id, found.cwd) == ("A talk", "codex", "x", str(workspace))
+    run(workspace, "rename", "x", "Another talk")
+    appended(workspace, b"Yes.", "--session", "x", "--prompt", "Is it?")
+    appended(workspace, b"No.", "--session", "x", "--prompt", "Is it not?")
+    copy = run(workspace, "fork", "x", "--through", "1", "--title", "A copy").out.strip()
+    assert [each.request.content for each in rounds(workspace, copy)] == ["Is it?"]
+    run(workspace, "archive", "x", copy)
+    assert run(workspace, "list", "--json").out == ""
+    run(workspace, "unarchive", "x", "A copy")
+    assert len(run(workspace, "list", "--json").out.splitlines()) == 2
+    run(workspace, "delete", "x", "x", copy)
+    assert titles(store_of(workspace)) == []
+
+
+def test_one_wrong_name_deletes_nothing(workspace: Path) -> None:
+    for title in ("one", "two"):
+        run(workspace, "new", title)
+    assert "no session 'three'" in run(workspace, "delete", "one", "three", code=1).err
+    assert titles(store_of(workspace)) == ["one", "two"]
+
+
+def test_delete_asks_on_a_terminal(workspace: Path) -> None:
+    run(workspace, "new", "one")
+    code, shown = on_a_terminal(workspace, "delete", "one", answer="n\n", question="[y/N]")
+    assert (code, titles(store_of(workspace))) == (0, ["one"])
+    assert "Delete 1 session for good? [y/N]" in shown
+    assert "Nothing was deleted." in shown
+    on_a_terminal(workspace, "delete", "one", answer="y\n", question="[y/N]")
+    assert titles(store_of(workspace)) == []
+    run(workspace, "new", "two")
+    code, shown = on_a_terminal(workspace, "delete", "two", "--yes")
+    assert (code, shown, titles(store_of(workspace))) == (0, "", [])
+
+
+def test_a_round_that_is_not_there_is_not_forked_at(workspace: Path) -> None:
+    run(workspace, "new", "one")
+    assert "--through: there is no round 2" in run(workspace, "fork", "one", "--through", "2", code=2).err
+
+
+# ---- append
+
+
+def test_append_makes_what_is_missing(workspace: Path) -> None:
+    made = appended(workspace, b"A few files.", "--prompt", "What is here?", "--title", "A talk", "--model", "m")
+    (only,) = rounds(workspace, made)
+    assert (only.request.content, only.origin, only.response.status) == (
+        "What is here?", Origin.USER, ResponseStatus.COMPLETED
+    )  # fmt: skip
+    assert said(workspace, made) == [(TurnStatus.COMPLETED, "A few files.")]
+    assert appended(workspace, b"And a directory.", "--session", "A talk") == made
+    (only,) = rounds(workspace, made)
+    assert [turn.content for turn in only.response.turns] == ["A few files.", "And a directory."]
+    alone = appended(workspace, b"Nobody asked.")
+    (only,) = rounds(workspace, alone)
+    assert (only.request.content, only.origin) == ("", Origin.AGENT)
+    assert "--title: is for a session that is made" in run(
+        workspace, "append", "--session", made, "--title", "x", code=2
+    ).err  # fmt: skip
+
+
+def test_append_stores_every_byte_as_it_comes(workspace: Path) -> None:
+    with started(workspace, "append", "--prompt", "?") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        made = process.stdout.readline().decode().strip()
+        so_far = ""
+        for piece in (b"one ", "zwölf".encode()[:3], "zwölf".encode()[3:], b" \xff\n", "🦡".encode()):
+            process.stdin.write(piece)
+            process.stdin.flush()
+            so_far += piece.decode(errors="ignore")
+            time.sleep(0.05)
+        deadline = time.monotonic() + TIMEOUT
+        expected = "one zwölf \\xff\n🦡"
+        while said(workspace, made) != [(TurnStatus.STREAMING, expected)]:
+            assert time.monotonic() < deadline, said(workspace, made)
+            time.sleep(0.02)
+        assert session(workspace, made).state is SessionState.RUNNING
+        process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 0
+        assert said(workspace, made) == [(TurnStatus.COMPLETED, expected)]
+
+
+def test_append_of_much_at_once(workspace: Path) -> None:
+    text = "".join(f"line {number} é\n" for number in range(200_000))
+    made = appended(workspace, text.encode(), "--prompt", "?")
+    assert said(workspace, made) == [(TurnStatus.COMPLETED, text)]
+
+
+@pytest.mark.parametrize(
+    ("by", "status"),
+    [
+        (signal.SIGINT, TurnStatus.CANCELLED),
+        (signal.SIGTERM, TurnStatus.INTERRUPTED),
+        (signal.SIGHUP, TurnStatus.INTERRUPTED),
+    ],
+)
+def test_a_signal_ends_the_turn_as_what_it_was(workspace: Path, by: signal.Signals, status: TurnStatus) -> None:
+    with started(workspace, "append", "--prompt", "?") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        made = process.stdout.readline().decode().strip()
+        process.stdin.write(b"until here")
+        process.stdin.flush()
+        while said(workspace, made) != [(TurnStatus.STREAMING, "until here")]:
+            time.sleep(0.01)
+        process.send_signal(by)
+        assert process.wait(TIMEOUT) == 128 + by
+        assert said(workspace, made) == [(status, "until here")]
+        (only,) = rounds(workspace, made)
+        assert only.response.status == ResponseStatus(status)
+
+
+def test_a_killed_append_is_interrupted(workspace: Path) -> None:
+    with started(workspace, "append", "--prompt", "?") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        made = process.stdout.readline().decode().strip()
+        process.stdin.write(b"until here")
+        process.stdin.flush()
+        while said(workspace, made)[-1:] != [(TurnStatus.STREAMING, "until here")]:
+            time.sleep(0.01)
+        process.kill()
+        process.wait(TIMEOUT)
+        assert said(workspace, made) == [(TurnStatus.INTERRUPTED, "until here")]
+
+
+def test_append_goes_on_though_nobody_reads_its_output(workspace: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run([*SERVER, "append", "--title", "kept"], cwd=workspace,
+                              env=clean_environment(workspace), input=b"all of it", stdout=writer,
+                              stderr=subprocess.PIPE, timeout=TIMEOUT, check=False)  # fmt: skip
+    finally:
+        os.close(writer)
+    assert b"Traceback" not in done.stderr
+    with SessionManager(store_of(workspace)) as manager:
+        (kept,) = manager.list_sessions().sessions
+    assert said(workspace, kept.id) == [(TurnStatus.COMPLETED, "all of it")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the input of such a terminal just ends")
+def test_a_terminal_that_goes_away_interrupts_the_turn(workspace: Path) -> None:
+    own, its = pty.openpty()
+    process = subprocess.Popen([*SERVER, "append"], cwd=workspace, env=clean_environment(workspace), stdin=its,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    os.close(its)
+    assert process.stdout is not None
+    made = process.stdout.readline().decode().strip()
+    os.write(own, b"until here\n")
+    while said(workspace, made) != [(TurnStatus.STREAMING, "until here\n")]:
+        time.sleep(0.01)
+    os.close(own)
+    process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert said(workspace, made) == [(TurnStatus.INTERRUPTED, "until here\n")]
+
+
+def test_what_commands_make_is_found_from_elsewhere(workspace: Path, tmp_path: Path) -> None:
+    """The store is in the user's register."""
+    run(workspace, "new", "a badger")
+    other = tmp_path / "other"
+    (other / ".git").mkdir(parents=True)
+    home = str(workspace / "home" / ".mandrake")
+    assert "a badger" in run(other, "list", "--all", MANDRAKE_HOME=home).out
+
+
+# ---- tail and call
+
+
+def test_tail_shows_what_others_say(workspace: Path) -> None:
+    first = run(workspace, "new", "first").out.strip()
+    with started(workspace, "tail") as every, started(workspace, "tail", "first", "--json") as one:
+        assert every.stdout is not None
+        assert one.stdout is not None
+        time.sleep(1.0)
+        appended(workspace, b"Nobody asked \x1b[2J.", "--title", "second")
+        appended(workspace, b"Yes\nand no.\n", "--session", first, "--prompt", "Is it?")
+        shown = b""
+        while b"and no." not in shown:
+            shown += every.stdout.readline()
+        assert b"> Is it?" in shown
+        assert b"Nobody asked \\x1b[2J.\n" in shown
+        kinds = [json.loads(one.stdout.readline())["kind"] for _ in range(3)]
+        assert kinds == ["roundCreated", "created", "appended"]
+        for process in (every, one):
+            process.send_signal(signal.SIGINT)
+            assert process.wait(TIMEOUT) == 0
+
+
+def test_tail_without_a_store(workspace: Path) -> None:
+    assert "no store" in run(workspace, "tail", code=1).err
+
+
+def test_call(workspace: Path) -> None:
+    made = json.loads(run(workspace, "call", "session/create", '{"title": "é"}').out)
+    assert made["title"] == "é"
+    listed = run(workspace, "call", "session/list").out
+    assert listed.isascii()
+    assert json.loads(listed)["sessions"] == [made]
+    assert json.loads(run(workspace, "call", "session/list", "--scope", "system").out)["sessions"] == []
+    for wrong, code, complaint in (
+        (["session/lst"], 2, "Did you mean 'session/list'?"),
+        (["session/list", '{"limit": 0}'], 2, "params.limit: must be an integer from 1"),
+        (["session/list", "[1]"], 2, "JSON: the params of a method are an object"),
+        (["session/list", "{"], 2, "JSON: not valid JSON"),
+        (["session/get", '{"externalId": "x"}'], 1, "no session 'x'"),
+    ):
+        assert complaint in run(workspace, "call", *wrong, code=code).err
