@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from mandrake_sessions.commands import COMMANDS
-from mandrake_sessions.commands.arguments import Parser, meant, parsed
+from mandrake_sessions.commands.arguments import Parser, meant, parsed, wrapped
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import BadSetting
 from mandrake_sessions.transport.standard_streams import open_standard_streams
@@ -20,6 +21,10 @@ from mandrake_sessions.version import __version__
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; gives its exit code."""
     open_standard_streams()
+    if "_ARGCOMPLETE" in os.environ:
+        from mandrake_sessions.commands.completion import complete
+
+        complete(parser_of)
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given and sys.stdin.isatty():
         given.append("--help")
@@ -49,10 +54,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser_of(name: str, command: Any) -> Parser:
     """The parser of a command's arguments. ``command``: its module."""
-    parser = Parser(prog=f"{_PROGRAM} {name}", description=command.DESCRIPTION)
+    parser = Parser(
+        prog=f"{_PROGRAM} {name}",
+        description=wrapped(command.DESCRIPTION),
+        epilog=f"{_exit_codes(command.run.__doc__ or '')}\n\nexample:\n  {command.EXAMPLE}",
+        formatter_class=RawDescriptionHelpFormatter,
+    )
     parser.set_defaults(command=name)
     command.declare(parser)
     return parser
+
+
+def _exit_codes(described: str) -> str:
+    """Those of a command, from the docstring of its ``run``, and those of all."""
+    own = dict(re.findall(r"(\d+): ([^.]*)\.", " ".join(described.split())))
+    codes = {**own, "2": own.get("2", "an argument is wrong"), "130": "Ctrl-C ended it"}
+    return "exit codes:\n" + "\n".join(
+        wrapped(f"  {code:<4} {means.replace('``', '')}", indent=7)
+        for code, means in sorted(codes.items(), key=lambda item: int(item[0]))
+    )
 
 
 def _parser() -> Parser:

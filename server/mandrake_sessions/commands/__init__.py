@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "delete": "delete sessions",
     "stores": "list the stores that you have used",
     "path": "print where the store is",
+    "completion": "print what a shell needs to complete commands and sessions",
     "call": "call a method of the protocol",
     "serve": "serve the client on stdin and stdout",
     "demo": "watch the store while an agent streams into it",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
+import textwrap
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
@@ -46,6 +48,11 @@ def meant(word: str, known: Collection[str]) -> str:
     """The known word that somebody may have misspelled, as a part of a message; empty if none is like it."""
     similar = nearest_name(word, known, cutoff=0.6)
     return "" if similar is None else f"; did you mean {similar}?"
+
+
+def wrapped(text: str, indent: int = 0) -> str:
+    """A paragraph in the lines of a terminal; ``indent``: blanks before all but the first."""
+    return textwrap.fill(text, shutil.get_terminal_size().columns - 2, subsequent_indent=" " * indent)
 
 
 def usage(*needed: str) -> str:

@@ -11,6 +11,7 @@ from mandrake_sessions.maintenance import back_up, salvage
 from mandrake_sessions.maintenance.words import plural, size_text
 
 DESCRIPTION = "Copy a store, as it is at one moment, to one verified file. Servers may write meanwhile."
+EXAMPLE = "mandrake-sessions backup ~/saved.sqlite"
 
 
 def declare(parser: ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from mandrake_sessions.commands.arguments import usage
 DESCRIPTION = (
     "An agent without a language model reads a directory and streams what it finds. Another process draws it, live."
 )
+EXAMPLE = "mandrake-sessions demo --workspace ."
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -18,7 +19,7 @@ def declare(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """That of the demo."""
+    """0: all went well. 1: something failed. 2: it could not begin."""
     from mandrake_sessions.demo import run_demo
 
     return run_demo(options.workspace)

@@ -20,10 +20,8 @@ from mandrake_sessions.maintenance import Finding, Level, Repair, check_up, repa
 from mandrake_sessions.maintenance.findings import is_damaged
 from mandrake_sessions.maintenance.words import plural
 
-DESCRIPTION = (
-    "Check everything about a store, and print what is wrong. "
-    "Exit code 0: no problem (warnings do not count), 1: problems are left, 2: the store cannot be checked."
-)
+DESCRIPTION = "Check everything about a store, and print what is wrong. Warnings are no problems."
+EXAMPLE = "mandrake-sessions doctor --fix"
 
 
 def declare(parser: ArgumentParser) -> None:

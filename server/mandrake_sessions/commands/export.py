@@ -25,6 +25,7 @@ DESCRIPTION = (
     "Write a session as one document, of any length: Markdown for people, JSON lines without any loss, or an ATIF "
     "trajectory. Secrets and the names of home directories are replaced, but in JSON lines only with --redact."
 )
+EXAMPLE = "mandrake-sessions export @last --output talk.md"
 
 
 def declare(parser: ArgumentParser) -> None:

@@ -12,10 +12,8 @@ from mandrake_sessions.maintenance.words import plural
 PENDING = 1
 
 
-DESCRIPTION = (
-    "Bring a store to the schema of this program, after a backup. The next use of the store does the same. "
-    "With --check, exit code 0: the schema is current, 1: migrations are pending, 2: the store cannot be checked."
-)
+DESCRIPTION = "Bring a store to the schema of this program, after a backup. The next use of the store does the same."
+EXAMPLE = "mandrake-sessions migrate --check"
 
 
 def declare(parser: ArgumentParser) -> None:

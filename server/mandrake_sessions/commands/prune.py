@@ -31,6 +31,7 @@ _TITLE_WIDTH = 40
 DESCRIPTION = (
     "Delete sessions that nobody has changed or streamed to for a long time, and return their space to the disk."
 )
+EXAMPLE = "mandrake-sessions prune --older-than 90d --dry-run"
 
 
 def declare(parser: ArgumentParser) -> None:

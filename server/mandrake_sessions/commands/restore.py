@@ -12,6 +12,7 @@ from mandrake_sessions.maintenance.words import plural
 DESCRIPTION = (
     "Verify a backup and make a copy of it the store, while servers run. The previous file is kept beside the store."
 )
+EXAMPLE = "mandrake-sessions restore ~/saved.sqlite"
 
 
 def declare(parser: ArgumentParser) -> None:

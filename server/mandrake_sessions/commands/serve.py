@@ -16,6 +16,7 @@ from mandrake_sessions.settings import BadSetting, Settings, flag_of, given_sett
 from mandrake_sessions.transport.standard_streams import claim_standard_streams
 
 DESCRIPTION = "Serve one client on stdin and stdout: JSON-RPC 2.0, by lines or with LSP's headers, as the client does."
+EXAMPLE = "mandrake-sessions serve --workspace ."
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -26,7 +27,7 @@ def declare(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """That of the server, or 71 where the system gives it no files."""
+    """0: its input ended, or a signal ended it. 71: it may open too few files. 74: its answers cannot be written."""
     given = given_settings({setting.name: getattr(options, setting.name) for setting in setting_fields()})
     settings = Settings(**given)
     try:
