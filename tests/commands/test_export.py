@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import signal
@@ -88,20 +87,9 @@ def test_a_session_has_several_names(workspace: Path, name: str) -> None:
 
 def test_a_name_of_several_sessions_or_of_none(workspace: Path) -> None:
     fill(workspace)
-    assert "give more of the id" in run(workspace, "export", "0a", code=1).err
-    missed = run(workspace, "export", "zz", code=1).err
-    assert f"no session 'zz' in {store_of(workspace)}. To list its sessions: " in missed
-    listing = missed.partition("To list its sessions: ")[2]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    listed = subprocess.run(
-        listing,
-        shell=True,
-        capture_output=True,
-        text=True,
-        env=clean_environment(workspace) | {"PATH": path},
-        check=True,
-    )
-    assert SESSION in listed.stdout
+    assert SESSION in run(workspace, "export", "0a", code=1).err
+    assert "no session 'zz' here; mandrake-sessions list lists them" in run(workspace, "export", "zz", code=1).err
+    assert "SESSION: name one (mandrake-sessions list" in run(workspace, "export", code=2).err
     assert "invalid choice: 'html'" in run(workspace, "export", "0a00", "--format", "html", code=2).err
 
 
@@ -110,7 +98,7 @@ def test_a_name_that_two_agents_use(workspace: Path) -> None:
     with SessionManager(store_of(workspace)) as manager:
         other = manager.create_session(title="Another", external_id="ext-1", agent="codex").id
     refused = run(workspace, "export", "ext-1", code=1).err
-    assert "give the --agent too, or an id in place of the name: " in refused
+    assert "'ext-1' may mean one of these sessions" in refused
     assert SESSION in refused
     assert other in refused
     assert run(workspace, "export", "ext-1", "--agent", "codex").out.startswith("# Another\n")
@@ -120,7 +108,7 @@ def test_a_name_that_two_agents_use(workspace: Path) -> None:
 
 
 def test_a_store_that_is_not_there_is_not_made(workspace: Path) -> None:
-    assert "there is no store at" in run(workspace, "export", SESSION, code=1).err
+    assert "no session" in run(workspace, "export", SESSION, code=1).err
     assert not store_of(workspace).parent.exists()
 
 
@@ -138,7 +126,6 @@ def test_a_file_is_private_and_whole(workspace: Path) -> None:
     missed = run(workspace, "export", "ext-1", "--output", "nowhere/x.md", code=2).err
     assert f"--output: {workspace / 'nowhere' / 'x.md'} cannot be made: No such file or directory" in missed
     assert ".partial" not in missed
-    assert "is a directory; name a file" in run(workspace, "export", "ext-1", "--output", workspace, code=2).err
     run(workspace, "export", "ext-1", "--output", "/dev/null")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
     assert "No space left" in run(workspace, "export", "ext-1", "--output", "/dev/full", code=1).err
@@ -202,3 +189,32 @@ def test_an_export_says_that_the_detector_was_missing(workspace: Path, tmp_path:
         run(workspace, "export", SESSION, "--format", form, "--no-redact", PYTHONPATH=str(tmp_path)),
     ):
         assert "without kingfisher" not in told.out + told.err
+
+
+def test_several_sessions_are_a_file_each(workspace: Path) -> None:
+    fill(workspace)
+    with SessionManager(store_of(workspace)) as manager:
+        manager.create_session(title="../é/ A second: talk?", created_at=1_700_000_000_000)
+        manager.update_session(SESSION, archived=True)
+    told = run(workspace, "export", "--all", "--output", "made", "--format", "jsonl")
+    assert told.err.endswith(f"3 of 3 sessions exported to {workspace / 'made'}\n")
+    made = sorted(path.name for path in (workspace / "made").iterdir())
+    assert re.fullmatch(r"2023-11-1[45]-é-a-second-talk-[0-9a-f]{8}\.jsonl", made[0])
+    assert [name[10:] for name in made[1:]] == ["-a-talk-00000001.jsonl", "-no-title-00000002.jsonl"]
+    for name in made:
+        read_back((workspace / "made" / name).read_text().splitlines())
+    run(workspace, "export", "ext-1", "0a10", "--output", "made")
+    assert len(list((workspace / "made").glob("*.md"))) == 2
+    assert run(workspace, "export", "ext-1", "0a10").out.count("\n- Session: ") == 2
+    run(workspace, "export", "ext-1", "--output", "made/one.json")
+    assert json.loads((workspace / "made" / "one.json").read_text())["schema_version"] == "ATIF-v1.8"
+
+
+def test_every_session_of_one_store_or_of_all(workspace: Path) -> None:
+    fill(workspace)
+    home = workspace / "home" / ".mandrake" / "db.sqlite"
+    home.parent.mkdir(parents=True)
+    with SessionManager(home) as manager:
+        manager.create_session(title="of the user")
+    for flags, count in ((["--all"], 3), (["--all", "--scope", "workspace"], 2), (["--all", "--scope", "system"], 1)):
+        assert run(workspace, "export", *flags).out.count("\n- Session: ") == count

@@ -1,106 +1,131 @@
-"""The command ``mandrake-sessions export SESSION``."""
+"""The command ``mandrake-sessions export SESSION…``."""
 
 from __future__ import annotations
 
 import os
-import shlex
-import sys
-import tempfile
+import re
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
 
-from mandrake_sessions.commands.arguments import add_store, usage
-from mandrake_sessions.commands.shared import DONE, Meant, ended, opened, say_parts
-from mandrake_sessions.errors import InvalidValue, NotFound
+from mandrake_sessions.commands.arguments import usage
+from mandrake_sessions.commands.looking import Looking, add_looking
+from mandrake_sessions.commands.moments import day
+from mandrake_sessions.commands.naming import Named, add_sessions, named_each
+from mandrake_sessions.commands.output_file import into_file
+from mandrake_sessions.commands.shared import FAILED, hint, say_parts, shown_progress, told
+from mandrake_sessions.commands.titles import title_of
+from mandrake_sessions.commands.words import in_command_words
+from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.exports import document
-from mandrake_sessions.files import explain, is_file
-from mandrake_sessions.maintenance import require_file
+from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.maintenance.words import given_path
-from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.operations.sessions import UNSET
+from mandrake_sessions.model import ExportFormat
+from mandrake_sessions.operations.joining import JoinedSessions
 from mandrake_sessions.redaction import detector
+from mandrake_sessions.settings import BadSetting
 
 DESCRIPTION = (
-    "Write a session as one document, of any length: Markdown for people, JSON lines without any loss, or an ATIF "
-    "trajectory. Secrets and the names of home directories are replaced, but in JSON lines only with --redact."
+    "Write sessions as documents, of any length: Markdown for people, JSON lines without any loss, or ATIF "
+    "trajectories. Secrets and the names of home directories are replaced, but in JSON lines only with --redact. With "
+    "--all and no SESSION it exports every session, archived ones too."
 )
 EXAMPLE = "mandrake-sessions export @last --output talk.md"
+_SUFFIXES: Final[dict[ExportFormat, str]] = {"markdown": "md", "jsonl": "jsonl", "atif": "json"}
+# Of a title in the name of a file.
+_NAME_CHARACTERS = 40
+
+Write = Callable[[Iterable[str]], None]
 
 
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
-    parser.usage = usage("SESSION")
-    add_store(parser)
+    parser.usage = usage("SESSION…|--all")
+    add_sessions(parser, least="*")
     parser.add_argument(
-        "session", metavar="SESSION", help="its id, the beginning of its id, or another program's name for it"
+        "--format", choices=tuple(_SUFFIXES), help="(default: what the name of FILE ends with, else markdown)"
     )
-    parser.add_argument("--agent", metavar="AGENT", help="the program whose name for the session SESSION is")
     parser.add_argument(
-        "--format", choices=("markdown", "jsonl", "atif"), default="markdown", help="(default: markdown)"
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write to a file, in place of what it holds; or to a file for each session, in a directory, which is made "
+        "for several sessions (default: stdout)",
     )
-    parser.add_argument("--output", metavar="FILE", help="write to a file, in place of what it holds (default: stdout)")
     parser.add_argument("--redact", action=BooleanOptionalAction, help="replace secrets, or leave everything as it is")
+    add_looking(parser)
 
 
 def run(options: Namespace) -> int:
-    """0: the document is written. 1: it failed. 2: FILE cannot be used."""
-    return ended(options, lambda meant: _export(options, meant))
+    """0: all is written. 1: something was not. 2: FILE cannot be used."""
+    return told(options, lambda: _export(options))
 
 
-def _export(options: Namespace, meant: Meant) -> int:
-    require_file(meant.database)
-    write = say_parts if options.output is None else _into(str(given_path("output", options.output)))
-    with opened(meant) as manager, manager.snapshot():
-        made = document(manager, _session_meant(manager, options, meant), options.format, options.redact)
+def _export(options: Namespace) -> int:
+    if not options.sessions and not options.all:
+        raise BadSetting("SESSION", "name one (mandrake-sessions list lists them), or export every one with --all")
+    if not options.sessions and (options.scope or options.database):
+        # They say which store is meant, and --all only that each session of it is.
+        options.all = False
+    chosen = options.format or _by_suffix(options.output) or "markdown"
+    with Looking(options) as looking:
+        meant = named_each(looking, options) if options.sessions else list(_every(looking))
+        if options.output is None:
+            for each in meant:
+                _write(each, chosen, options, say_parts)
+            return looking.code
+        directory = str(given_path("output", options.output))
+        if len(meant) == 1 and not os.path.isdir(directory):  # noqa: PTH112
+            _write(meant[0], chosen, options, into_file(directory))
+            return looking.code
+        return _write_files(meant, chosen, options, directory) or looking.code
+
+
+def _by_suffix(output: str | None) -> ExportFormat | None:
+    ends = {f".{suffix}": name for name, suffix in _SUFFIXES.items()}
+    return None if output is None else ends.get(os.path.splitext(output)[1])  # noqa: PTH122
+
+
+def _every(looking: Looking) -> Iterator[Named]:
+    cursor = None
+    while True:
+        page = looking.joined(JoinedSessions(limit=MAX_LIMIT, cursor=cursor, sort="active", archived=None))
+        for session in page.sessions:
+            yield Named(session, looking.manager_of(session.store))
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def _write_files(meant: Sequence[Named], chosen: ExportFormat, options: Namespace, directory: str) -> int:
+    """A file for each session; gives FAILED if one of them is not there."""
+    os.makedirs(directory, exist_ok=True)  # noqa: PTH103
+    failed = 0
+    with shown_progress() as progress:
+        for number, each in enumerate(meant):
+            if progress is not None:
+                progress("exporting", number, len(meant))
+            try:
+                _write(each, chosen, options, into_file(os.path.join(directory, _name(each, chosen))))  # noqa: PTH118
+            except SessionsError as error:
+                failed += 1
+                hint(f"session {each.session.id} is not exported: {in_command_words(error)}")
+    hint(f"{len(meant) - failed} of {len(meant)} sessions exported to {directory}")
+    return FAILED if failed else 0
+
+
+def _name(each: Named, chosen: ExportFormat) -> str:
+    """Which sorts by the day, says what it is about, and is the session's own."""
+    about = re.sub(r"\W+", "-", title_of(each.session)).strip("-").lower()[:_NAME_CHARACTERS].strip("-")
+    own = each.session.id.replace("-", "")[-8:]
+    return "-".join(filter(None, (day(each.session.created_at), about, own))) + f".{_SUFFIXES[chosen]}"
+
+
+def _write(each: Named, chosen: ExportFormat, options: Namespace, write: Write) -> None:
+    with each.manager.snapshot():
+        made: Any = document(each.manager, each.session.id, chosen, options.redact)
         write(made.parts)
-    if made.redacts:
-        sys.stderr.write(f"secrets and home directories that were replaced: {made.replaced}\n")
-        if detector.was_missing():
-            sys.stderr.write(f"warning: redacted without {detector.PACKAGE}, so fewer kinds of secrets were found\n")
-    return DONE
-
-
-def _session_meant(manager: SessionManager, options: Namespace, meant: Meant) -> str:
-    """Its id. Raises NotFound, which says where the ids are."""
-    try:
-        return manager.find_session(options.session, agent=UNSET if options.agent is None else options.agent).id
-    except NotFound as error:
-        listing = '{"jsonrpc":"2.0","id":1,"method":"session/list"}'
-        where = (
-            f"in {meant.database}. To list its sessions: echo {shlex.quote(listing)} | "
-            f"mandrake-sessions --database {shlex.quote(meant.database)}"
-        )
-        raise NotFound(error.entity, error.entity_id, where) from None
-
-
-def _into(path: str) -> Callable[[Iterable[str]], None]:
-    """Writes a file that is there as a whole or not at all; a device or a pipe as it comes."""
-    path = os.path.realpath(path)
-    if os.path.isdir(path):  # noqa: PTH112
-        raise InvalidValue("output", f"{path} is a directory; name a file in it")
-    return lambda parts: _replace(path, parts) if is_file(path) or not os.path.exists(path) else _fill(path, parts)  # noqa: PTH110
-
-
-def _fill(path: str, parts: Iterable[str]) -> None:
-    with open(path, "wb") as output:  # noqa: PTH123
-        output.writelines(part.encode() for part in parts)
-
-
-def _replace(path: str, parts: Iterable[str]) -> None:
-    directory, name = os.path.split(path)
-    # Private, as the store is.
-    try:
-        handle, partial = tempfile.mkstemp(prefix=f".{name}.", suffix=".partial", dir=directory)
-    except OSError as error:
-        raise InvalidValue(
-            "output", f"{path} cannot be made: {explain(error, directory)}; name another place"
-        ) from error
-    try:
-        with os.fdopen(handle, "wb") as output:
-            output.writelines(part.encode() for part in parts)
-        os.replace(partial, path)  # noqa: PTH105
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(partial)  # noqa: PTH108
-        raise
+    if made.redacts and made.replaced:
+        hint(f"secrets and home directories that were replaced: {made.replaced}")
+    if made.redacts and detector.was_missing():
+        hint(f"warning: redacted without {detector.PACKAGE}, so fewer kinds of secrets were found")

@@ -33,9 +33,9 @@ def add_session(parser: ArgumentParser) -> None:
     parser.add_argument("--agent", metavar="AGENT", help="the program whose name for the session SESSION is")
 
 
-def add_sessions(parser: ArgumentParser) -> None:
-    """The same for one session or several."""
-    parser.add_argument("sessions", metavar="SESSION", nargs="+", help=HOW_TO_NAME)
+def add_sessions(parser: ArgumentParser, least: str = "+") -> None:
+    """The same for several sessions; ``least``: argparse's word for how many, ``*`` where there may be none."""
+    parser.add_argument("sessions", metavar="SESSION", nargs=least, help=HOW_TO_NAME)
     parser.add_argument("--agent", metavar="AGENT", help="the program whose names for sessions these are")
 
 
