@@ -11,6 +11,7 @@ from pathlib import Path
 
 from chapters import chapters
 from client_methods import CLIENT_FILE, SYNC_CLIENT_FILE, client_methods, sync_client_methods
+from command_pages import CLI_FILE, command_page
 from editor_methods import NEOVIM_FILE, neovim_methods
 from reference import reference
 from reliability import check_tests
@@ -29,6 +30,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "protocol.md": reference(),
         **chapters(ROOT / "docs" / "protocol"),
         ROOT / "docs" / "protocol.schema.json": json.dumps(json_schema(), indent=2) + "\n",
+        ROOT / CLI_FILE: command_page(),
         ROOT / OPENRPC_FILE: json.dumps(openrpc(), indent=1) + "\n",
         ROOT / NEOVIM_FILE: neovim_methods(),
         ROOT / CLIENT_FILE: client_methods(),

@@ -57,7 +57,7 @@ def parser_of(name: str, command: Any) -> Parser:
     parser = Parser(
         prog=f"{_PROGRAM} {name}",
         description=wrapped(command.DESCRIPTION),
-        epilog=f"{_exit_codes(command.run.__doc__ or '')}\n\nexample:\n  {command.EXAMPLE}",
+        epilog=f"{_exit_codes(command)}\n\nexample:\n  {command.EXAMPLE}",
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command=name)
@@ -65,14 +65,16 @@ def parser_of(name: str, command: Any) -> Parser:
     return parser
 
 
-def _exit_codes(described: str) -> str:
-    """Those of a command, from the docstring of its ``run``, and those of all."""
-    own = dict(re.findall(r"(\d+): ([^.]*)\.", " ".join(described.split())))
-    codes = {**own, "2": own.get("2", "an argument is wrong"), "130": "Ctrl-C ended it"}
-    return "exit codes:\n" + "\n".join(
-        wrapped(f"  {code:<4} {means.replace('``', '')}", indent=7)
-        for code, means in sorted(codes.items(), key=lambda item: int(item[0]))
-    )
+def exit_codes_of(command: Any) -> dict[str, str]:
+    """What each exit code of a command means: those of its own, from the docstring of its ``run``, and those of all."""
+    own = dict(re.findall(r"(\d+): ([^.]*)\.", " ".join((command.run.__doc__ or "").replace("``", "").split())))
+    codes = {"2": "an argument is wrong", "130": "Ctrl-C ended it"} | own
+    return dict(sorted(codes.items(), key=lambda item: int(item[0])))
+
+
+def _exit_codes(command: Any) -> str:
+    codes = exit_codes_of(command).items()
+    return "exit codes:\n" + "\n".join(wrapped(f"  {code:<4} {means}", indent=7) for code, means in codes)
 
 
 def _parser() -> Parser:

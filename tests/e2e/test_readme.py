@@ -24,7 +24,7 @@ from wire import clean_environment
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")))
 EXAMPLES = {
-    "README.md": {"watch", "write", "pipe", "python"},
+    "README.md": {"shell", "watch", "write", "pipe", "python"},
     "docs/keeping.md": {"keep", "go-back", "salvage", "replaced", "move"},
     "docs/client.md": {"client", "sync"},  # run in tests/client
 }
@@ -96,6 +96,15 @@ def test_two_terminals(workspace: Path) -> None:
     assert [answer["result"]["chunk"] for answer in again[3:5]] == [0, 1]
     assert again[5]["result"]["content"] == "A few files."
     assert again[0]["result"]["roundCount"] == 1
+
+
+def test_from_a_shell(workspace: Path) -> None:
+    done = subprocess.run(["sh", "-ec", example("README.md", "shell")], cwd=workspace, env=environment(workspace),
+                          capture_output=True, text=True, check=True, timeout=60)  # fmt: skip
+    for part in ("@1  ", "> A few files.", "content  now", "ROUNDS"):
+        assert part in done.stdout
+    assert "A few files." in (workspace / "talk.md").read_text()
+    assert run(["mandrake-sessions", "list", "--json"], workspace).count("\n") == 1
 
 
 def test_over_a_pipe(workspace: Path) -> None:
