@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -312,7 +313,10 @@ def kill_at_some(workspace: Path, tmp_path: Path, state: State, base: bytes, ope
         plan = {"kill": [at, chance.choice(("before", "half", "after"))]}
         with faulty(workspace, tmp_path / "control", "--feed-max-bytes", "1024", plan=plan) as server:
             server.wire.post("transaction/run", operations=COME_AND_GO)
-            assert server.wire.process.wait(TIMEOUT) == -9
+            # Idle work may need fewer operations than in the record: then it is killed at its end.
+            with suppress(subprocess.TimeoutExpired):
+                assert server.wire.process.wait(TIMEOUT / 2) == -9
+            server.wire.kill()
             kills += 1
         with serving(workspace) as wire:
             found = read_state(wire)
