@@ -41,6 +41,20 @@ def started(workspace: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes
             process.communicate()
 
 
+@contextmanager
+def streaming(workspace: Path, text: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """An ``append`` that has stored this much, and waits for more; with the session's id."""
+    with started(workspace, "append", "--prompt", "?") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        made = process.stdout.readline().decode().strip()
+        process.stdin.write(text.encode())
+        process.stdin.flush()
+        while said(workspace, made) != [(TurnStatus.STREAMING, text)]:
+            time.sleep(0.01)
+        yield process, made
+
+
 def appended(workspace: Path, text: bytes, *flags: str, code: int = 0) -> str:
     """Give a whole text to ``append``; gives the id that it prints."""
     done = subprocess.run(
@@ -173,14 +187,7 @@ def test_append_of_much_at_once(workspace: Path) -> None:
     ],
 )
 def test_a_signal_ends_the_turn_as_what_it_was(workspace: Path, by: signal.Signals, status: TurnStatus) -> None:
-    with started(workspace, "append", "--prompt", "?") as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        made = process.stdout.readline().decode().strip()
-        process.stdin.write(b"until here")
-        process.stdin.flush()
-        while said(workspace, made) != [(TurnStatus.STREAMING, "until here")]:
-            time.sleep(0.01)
+    with streaming(workspace, "until here") as (process, made):
         process.send_signal(by)
         assert process.wait(TIMEOUT) == 128 + by
         assert said(workspace, made) == [(status, "until here")]
@@ -189,14 +196,7 @@ def test_a_signal_ends_the_turn_as_what_it_was(workspace: Path, by: signal.Signa
 
 
 def test_a_killed_append_is_interrupted(workspace: Path) -> None:
-    with started(workspace, "append", "--prompt", "?") as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        made = process.stdout.readline().decode().strip()
-        process.stdin.write(b"until here")
-        process.stdin.flush()
-        while said(workspace, made)[-1:] != [(TurnStatus.STREAMING, "until here")]:
-            time.sleep(0.01)
+    with streaming(workspace, "until here") as (process, made):
         process.kill()
         process.wait(TIMEOUT)
         assert said(workspace, made) == [(TurnStatus.INTERRUPTED, "until here")]

@@ -22,7 +22,12 @@ def declare(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """0: all are archived. 1: one was not."""
+    return set_archived(options, archived=True)
+
+
+def set_archived(options: Namespace, *, archived: bool) -> int:
+    """Put the sessions away that the options name, or take them back; gives the exit code."""
     return told(
         options,
-        lambda: for_each_named(options, lambda each: each.manager.update_session(each.session.id, archived=True)),
+        lambda: for_each_named(options, lambda each: each.manager.update_session(each.session.id, archived=archived)),
     )

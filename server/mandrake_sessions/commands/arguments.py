@@ -75,8 +75,10 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
-def directory(flag: str, path: str) -> str:
-    """The absolute path of a directory that need not exist. Raises BadSetting."""
+def directory(flag: str, path: str | None) -> str | None:
+    """The absolute path of a directory that need not exist; None where none was given. Raises BadSetting."""
+    if path is None:
+        return None
     try:
         return str(normalized(absolute(path)))
     except PathUnknown as error:

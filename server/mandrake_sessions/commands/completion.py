@@ -69,14 +69,12 @@ def _declare(inner: ArgumentParser, command: ArgumentParser) -> None:
 
 def _sessions(parsed_args: Namespace, **_: Any) -> dict[str, str]:
     """The beginnings of the ids of the sessions of the list, each with its title."""
-    from mandrake_sessions.commands.looking import Looking
+    from mandrake_sessions.commands.looking import Looking, listed
     from mandrake_sessions.commands.titles import short_id, title_of
-    from mandrake_sessions.operations.joining import JoinedSessions
 
     usual = {"workspace": None, "database": None, "scope": None, "all": False, "busy_timeout": None, "command": ""}
     found: dict[str, str] = {}
     with suppress(Exception), Looking(Namespace(**(usual | vars(parsed_args)))) as looking:
-        page = looking.joined(JoinedSessions(limit=_SESSIONS, sort="active"))
-        for session in page.sessions:
+        for session in listed(looking, _SESSIONS):
             found[short_id(session)] = one_line(title_of(session))
     return found

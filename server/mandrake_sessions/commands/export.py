@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from mandrake_sessions.commands.arguments import usage
-from mandrake_sessions.commands.looking import Looking, add_looking
+from mandrake_sessions.commands.looking import Looking, add_looking, listed
 from mandrake_sessions.commands.moments import day
 from mandrake_sessions.commands.naming import Named, add_sessions, named_each
 from mandrake_sessions.commands.output_file import into_file
@@ -18,10 +18,8 @@ from mandrake_sessions.commands.titles import title_of
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.exports import document
-from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.model import ExportFormat
-from mandrake_sessions.operations.joining import JoinedSessions
 from mandrake_sessions.redaction import detector
 from mandrake_sessions.settings import BadSetting
 
@@ -87,14 +85,8 @@ def _by_suffix(output: str | None) -> ExportFormat | None:
 
 
 def _every(looking: Looking) -> Iterator[Named]:
-    cursor = None
-    while True:
-        page = looking.joined(JoinedSessions(limit=MAX_LIMIT, cursor=cursor, sort="active", archived=None))
-        for session in page.sessions:
-            yield Named(session, looking.manager_of(session.store))
-        cursor = page.next_cursor
-        if cursor is None:
-            return
+    for session in listed(looking, archived=None):
+        yield Named(session, looking.manager_of(session.store))
 
 
 def _write_files(meant: Sequence[Named], chosen: ExportFormat, options: Namespace, directory: str) -> int:

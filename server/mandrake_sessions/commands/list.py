@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
 from typing import Any
 
 from mandrake_sessions.commands.arguments import directory, usage, whole_number
-from mandrake_sessions.commands.looking import Looking, add_looking, elsewhere
+from mandrake_sessions.commands.looking import Looking, add_looking, elsewhere, listed
 from mandrake_sessions.commands.moments import ago, since
 from mandrake_sessions.commands.shared import hint, say_entity, say_line, told
 from mandrake_sessions.commands.table import Column, table
@@ -60,19 +59,19 @@ def _list(options: Namespace) -> int:
     wanted: dict[str, Any] = {
         "query": options.query,
         "agent": options.agent,
-        "cwd": None if options.cwd is None else directory("--cwd", options.cwd),
+        "cwd": directory("--cwd", options.cwd),
         "active_since": since("--since", options.since),
         "state": options.state,
         "archived": options.archived,
     }
     with Looking(options) as looking:
         if options.json:
-            for session in _sessions(looking, wanted, options.limit):
+            for session in listed(looking, options.limit, **wanted):
                 say_entity(session)
             return looking.code
         limit = options.limit or (_ON_A_TERMINAL if sys.stdout.isatty() else None)
         # One more, to know whether there are more.
-        found = list(_sessions(looking, wanted, None if limit is None else limit + 1))
+        found = list(listed(looking, None if limit is None else limit + 1, **wanted))
         if found:
             _show(found[:limit])
         else:
@@ -80,20 +79,6 @@ def _list(options: Namespace) -> int:
         if limit is not None and len(found) > limit:
             hint(f"There are more: --limit {limit * 10} lists further ones.")
         return looking.code
-
-
-def _sessions(looking: Looking, wanted: dict[str, Any], limit: int | None) -> Iterator[SessionOfStore]:
-    given = 0
-    cursor = None
-    while limit is None or given < limit:
-        size = MAX_LIMIT if limit is None else min(limit - given, MAX_LIMIT)
-        page = looking.joined(JoinedSessions(limit=size, cursor=cursor, sort="active", **wanted))
-        for session in page.sessions:
-            given += 1
-            yield session
-        cursor = page.next_cursor
-        if cursor is None:
-            return
 
 
 def _count(looking: Looking, wanted: dict[str, Any]) -> int:

@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from attrs import frozen
 
@@ -15,11 +15,13 @@ from mandrake_sessions.commands.arguments import add_store
 from mandrake_sessions.commands.shared import DONE, FAILED, place_of, settings_of
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import NotFound, StoreError
+from mandrake_sessions.fields import SessionsWanted
 from mandrake_sessions.known_stores import KnownStore, find_known_store, known_stores
+from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.model import StoreRef, UnavailableReason, UnavailableStore
+from mandrake_sessions.model import SessionOfStore, StoreRef, UnavailableReason, UnavailableStore
 from mandrake_sessions.open_stores import OpenStores
-from mandrake_sessions.operations.joining import Joining
+from mandrake_sessions.operations.joining import JoinedSessions, Joining
 from mandrake_sessions.quoting import one_line
 from mandrake_sessions.settings import BadSetting
 from mandrake_sessions.store_places import StorePlace
@@ -149,6 +151,22 @@ class Looking:
     def _warn(self, text: str) -> None:
         self.is_whole = False
         sys.stderr.write(f"mandrake-sessions {self._options.command}: warning: {one_line(text)}\n")
+
+
+def listed(looking: Looking, limit: int | None = None, **wanted: Unpack[SessionsWanted]) -> Iterator[SessionOfStore]:
+    """The sessions of the stores that are looked at, the one that moved last first, as they are asked for: all of
+    them, or ``limit``. Raises InvalidValue."""
+    given = 0
+    cursor = None
+    while limit is None or given < limit:
+        size = MAX_LIMIT if limit is None else min(limit - given, MAX_LIMIT)
+        page = looking.joined(JoinedSessions(limit=size, cursor=cursor, sort="active", **wanted))
+        for session in page.sessions:
+            given += 1
+            yield session
+        cursor = page.next_cursor
+        if cursor is None:
+            return
 
 
 def elsewhere(options: Namespace, what: str, count: Callable[[], int]) -> str:

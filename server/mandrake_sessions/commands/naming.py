@@ -10,14 +10,12 @@ from typing import Final
 
 from attrs import frozen
 
-from mandrake_sessions.commands.looking import Looking
+from mandrake_sessions.commands.looking import Looking, listed
 from mandrake_sessions.commands.shared import Ambiguous
 from mandrake_sessions.commands.titles import title_of
 from mandrake_sessions.errors import NotFound
-from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Session, SessionOfStore
-from mandrake_sessions.operations.joining import JoinedSessions
 from mandrake_sessions.operations.naming import JoinedNames
 from mandrake_sessions.quoting import shorten
 
@@ -90,24 +88,16 @@ def named(looking: Looking, options: Namespace, name: str | None = None) -> Name
 
 
 def _at(looking: Looking, name: str, number: int) -> Named:
-    cursor = None
-    left = number
-    while True:
-        size = min(left, MAX_LIMIT)
-        page = looking.joined(JoinedSessions(limit=size, cursor=cursor, sort="active"))
-        listed = list(page.sessions)
-        if len(listed) >= left:
-            return _opened(looking, listed[left - 1])
-        left -= len(listed)
-        cursor = page.next_cursor
-        if cursor is None:
-            raise NotFound("session", name, f"among {number - left} here; mandrake-sessions list numbers them")
+    found = list(listed(looking, number))
+    if len(found) < number:
+        raise NotFound("session", name, f"among {len(found)} here; mandrake-sessions list numbers them")
+    return _opened(looking, found[-1])
 
 
 def _titled(looking: Looking, text: str) -> list[SessionOfStore]:
     """Those that have the text in what the list shows of them."""
-    page = looking.joined(JoinedSessions(limit=_MAX_CANDIDATES + 1, query=text, sort="active", archived=None))
-    return [session for session in page.sessions if text.casefold() in title_of(session).casefold()]
+    found = listed(looking, _MAX_CANDIDATES + 1, query=text, archived=None)
+    return [session for session in found if text.casefold() in title_of(session).casefold()]
 
 
 def _opened(looking: Looking, session: SessionOfStore) -> Named:

@@ -10,7 +10,7 @@ from mandrake_sessions.commands.arguments import directory, usage, whole_number
 from mandrake_sessions.commands.looking import Looking, add_looking, elsewhere
 from mandrake_sessions.commands.moments import ago, since
 from mandrake_sessions.commands.shared import hint, say_entity, say_line, told
-from mandrake_sessions.commands.table import is_colored
+from mandrake_sessions.commands.styles import BOLD, DIM, FOUND, styled
 from mandrake_sessions.commands.titles import short_id, title_of
 from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.maintenance.words import plural
@@ -24,7 +24,6 @@ DESCRIPTION = (
 )
 EXAMPLE = "mandrake-sessions search flaky test"
 _USUAL_LIMIT = 10
-_FOUND, _DIM, _BOLD, _PLAIN = "\x1b[1;33m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -59,7 +58,7 @@ def _search(options: Namespace) -> int:
         "query": " ".join(options.query),
         "role": options.role,
         "agent": options.agent,
-        "cwd": None if options.cwd is None else directory("--cwd", options.cwd),
+        "cwd": directory("--cwd", options.cwd),
         "since": since("--since", options.since),
         "archived": options.archived,
     }
@@ -97,25 +96,22 @@ def _count(looking: Looking, wanted: dict[str, Any]) -> int:
 
 
 def _show(hit: HitOfStore, *, is_first: bool) -> None:
-    found, dim, bold, plain = (_FOUND, _DIM, _BOLD, _PLAIN) if is_colored() else ("", "", "", "")
     if not is_first:
         say_line("")
     who = one_line(hit.session.agent or "")
-    say_line(
-        f"{dim}{short_id(hit.session)}{plain}  {bold}{one_line(title_of(hit.session))}{plain}"
-        f"  {dim}{'  '.join(filter(None, (who, hit.field, ago(hit.at))))}{plain}"
-    )
-    for line in _marked(hit, found, plain).splitlines():
+    about = styled("  ".join(filter(None, (who, hit.field, ago(hit.at)))), DIM)
+    say_line(f"{styled(short_id(hit.session), DIM)}  {styled(one_line(title_of(hit.session)), BOLD)}  {about}")
+    for line in _marked(hit).splitlines():
         say_line(f"    {line}")
 
 
-def _marked(hit: HitOfStore, begin: str, end: str) -> str:
-    """The snippet, with what was looked for between ``begin`` and ``end``. ``ranges`` count UTF-16 units."""
+def _marked(hit: HitOfStore) -> str:
+    """The snippet, in which what was looked for stands out. ``ranges`` count UTF-16 units."""
     units = hit.snippet.encode("utf-16-le", errors="surrogatepass")
     parts = []
     last = 0
     for start, stop in hit.ranges:
-        parts += [_text(units[2 * last : 2 * start]), begin, _text(units[2 * start : 2 * stop]), end]
+        parts += [_text(units[2 * last : 2 * start]), styled(_text(units[2 * start : 2 * stop]), FOUND)]
         last = stop
     return "".join((*parts, _text(units[2 * last :])))
 

@@ -13,7 +13,7 @@ from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
 from mandrake_sessions.commands.pager import paged
 from mandrake_sessions.commands.shared import say_parts, told
-from mandrake_sessions.commands.table import is_colored
+from mandrake_sessions.commands.styles import is_colored
 from mandrake_sessions.quoting import printable
 
 DESCRIPTION = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from attrs import frozen
 from rich.cells import cell_len, set_cell_size
 
+from mandrake_sessions.commands.styles import BOLD, DIM, styled
 from mandrake_sessions.quoting import one_line
 
 _GAP = "  "
 # A column that takes what the others leave is not made narrower than this as long as there is one to leave out.
 _READABLE = 24
-_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
 @frozen
@@ -45,11 +44,6 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Iterator[
         yield _line(columns, shown, widths, row)
 
 
-def is_colored() -> bool:
-    """Whether stdout takes colors: it is a terminal, and NO_COLOR (no-color.org) is not set."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
 def _fit(columns: Sequence[Column], widths: list[int], room: int) -> list[int]:
     """The columns that are shown; ``widths`` become theirs."""
     shown = list(range(len(columns)))
@@ -76,9 +70,5 @@ def _line(
             text = set_cell_size(text, width - 1).rstrip() + "…"
         filling = " " * (width - cell_len(text))
         cell = filling + text if columns[at].is_number else text + filling
-        cells.append(_styled(cell, _BOLD if heading else _DIM if columns[at].is_dim else ""))
+        cells.append(styled(cell, BOLD if heading else DIM if columns[at].is_dim else ""))
     return _GAP.join(cells).rstrip()
-
-
-def _styled(text: str, style: str) -> str:
-    return f"{style}{text}{_PLAIN}" if style and is_colored() else text

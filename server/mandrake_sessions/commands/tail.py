@@ -11,7 +11,7 @@ from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import Looking, Spot, add_looking
 from mandrake_sessions.commands.naming import HOW_TO_NAME, named
 from mandrake_sessions.commands.shared import flush, say_entity, say_line, say_text, told
-from mandrake_sessions.commands.table import is_colored
+from mandrake_sessions.commands.styles import BOLD, DIM, styled
 from mandrake_sessions.commands.titles import short_id, title_of
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.model import Change, ChangeKind, Session, TurnStatus
@@ -22,7 +22,6 @@ DESCRIPTION = (
     "ends it."
 )
 EXAMPLE = "mandrake-sessions tail"
-_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _ENDED = {
     TurnStatus.ERROR: "error",
     TurnStatus.CANCELLED: "cancelled",
@@ -77,7 +76,6 @@ class _Shown:
         self._turn_id: str | None = None
         self._is_line_open = False
         self._is_wanted: dict[tuple[int, str], bool] = {}
-        self._bold, self._dim, self._plain = (_BOLD, _DIM, _PLAIN) if is_colored() else ("", "", "")
 
     def take(self, spot: Spot, change: Change) -> None:
         if not self._wanted(spot, change.session_id):
@@ -116,18 +114,18 @@ class _Shown:
         self._close_line()
         session = _session(spot, change.session_id)
         name = "" if session is None else f"{short_id(session)}  {title_of(session)}"
-        say_line(f"{self._dim}{one_line(name)}  {what}{self._plain}")
+        say_line(styled(f"{one_line(name)}  {what}", DIM))
         self._turn_id = None
         if text:
             for line in printable(text).split("\n"):
-                say_line(f"{self._bold}> {line}{self._plain}")
+                say_line(styled(f"> {line}", BOLD))
 
     def _end(self, status: Any) -> None:
         if status is None or status == TurnStatus.STREAMING:
             return
         self._close_line()
         if word := _ENDED.get(TurnStatus(status)):
-            say_line(f"{self._dim}({word}){self._plain}")
+            say_line(styled(f"({word})", DIM))
         self._turn_id = None
 
     def _close_line(self) -> None:

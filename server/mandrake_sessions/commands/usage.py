@@ -58,7 +58,7 @@ class _Sums(JoinedUsage):
 def _usage(options: Namespace) -> int:
     wanted: dict[str, Any] = {
         "agent": options.agent,
-        "cwd": None if options.cwd is None else directory("--cwd", options.cwd),
+        "cwd": directory("--cwd", options.cwd),
         "since": since("--since", options.since),
         "until": since("--until", options.until),
     }

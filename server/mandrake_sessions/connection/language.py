@@ -47,8 +47,8 @@ LSP_METHODS = frozenset(
         "window/workDoneProgress/cancel",
     }
 )
-# How long a client has to say that it is initialized, before the log is told what it would be told; so many names of
-# options at most.
+# How long a client has to say that it is initialized, before the log is told what it would be told; so many
+# messages at once at most.
 IGNORED_SECONDS = 1.0
 MAX_IGNORED = 10
 REQUESTS = frozenset({"initialize", "shutdown", "workspace/executeCommand"})
@@ -80,7 +80,7 @@ class LanguageClient:
         self._log = ClientLog(outbound)
         self._on_heard = on_heard
         self._language_server = LanguageServer(server.send, self._heard)
-        # Options that are no settings, until the client or the log is told of them.
+        # What is wrong with settings and folders that were ignored, until the client or the log is told.
         self._ignored: list[str] = []
         self._is_initialized = False
         self._exits = False
