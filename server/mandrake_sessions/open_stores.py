@@ -39,8 +39,9 @@ class OpenStores:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.places = StorePlaces(settings)
-        self._open: dict[StorePlace, SessionManager] = {}
-        self._failed: dict[StorePlace, StoreError] = {}
+        # Of each store that was used, its manager while it is open, else the error of opening it. One dictionary, so
+        # that no other thread finds neither while the one takes the other's place.
+        self._used: dict[StorePlace, SessionManager | StoreError] = {}
         # Every manager that was open once, so that a store whose file went is not taken for a new one.
         self._managers: dict[StorePlace, SessionManager] = {}
         # Those of them whose file is gone. Only a write makes such a file again.
@@ -57,7 +58,8 @@ class OpenStores:
 
     def opened(self, place: StorePlace) -> SessionManager | None:
         """The manager of a store that is open already."""
-        return self._open.get(place)
+        found = self._used.get(place)
+        return found if isinstance(found, SessionManager) else None
 
     def once_opened(self, place: StorePlace) -> SessionManager | None:
         """The manager of a store that was open once; opening it again may have failed."""
@@ -83,29 +85,27 @@ class OpenStores:
                 self._close_lost(place)
                 raise
             except StoreError as error:
-                self._open.pop(place, None)
-                self._failed[place] = error
+                self._used[place] = error
                 raise
-            self._failed.pop(place, None)
             self._lost.discard(place)
-            self._open[place] = self._managers[place] = manager
+            self._used[place] = self._managers[place] = manager
             return manager
 
     def _close_lost(self, place: StorePlace) -> None:
         """The file is gone: close the store. Forget a failure that was about the file, or about making one where one
         could be made now."""
-        manager = self._open.pop(place, None)
-        failed = self._failed.get(place)
-        if isinstance(failed, StorageFailure) and (
-            failed.reason in _OF_A_FILE or (failed.reason in _OF_MAKING and may_make(place.path))
+        found = self._used.get(place)
+        if isinstance(found, StorageFailure) and (
+            found.reason in _OF_A_FILE or (found.reason in _OF_MAKING and may_make(place.path))
         ):
-            del self._failed[place]
-        if manager is not None:
+            del self._used[place]
+        if isinstance(found, SessionManager):
+            del self._used[place]
             self._lost.add(place)
             logger.warning(
                 "the database %s was deleted or moved; the next session that is created makes a new one", place.path
             )
-            manager.store.close_lost()
+            found.store.close_lost()
 
     def _manager(self, place: StorePlace) -> SessionManager:
         """That of a store that was open once, or one that has not opened its store yet."""
@@ -137,15 +137,18 @@ class OpenStores:
         # A call to the default store gets these errors itself.
         with suppress(WorkspaceNotFound, StorageFailure):
             found[self.places.place(DEFAULT_STORE)] = None
-        return {**found, **self._failed, **self._open}
+        return {**found, **self._used}
 
     def open_stores(self) -> list[tuple[StorePlace, SessionManager]]:
         """A copy, since a thread that opens a store may add to them."""
-        return list(self._open.items())
+        return [(place, found) for place, found in self._used.copy().items() if isinstance(found, SessionManager)]
+
+    def _failed(self) -> dict[StorePlace, StoreError]:
+        return {place: found for place, found in self._used.copy().items() if isinstance(found, StoreError)}
 
     def failures(self) -> list[StoreError | None]:
         """The failures of the stores that could not be opened, and of those that are open."""
-        return [*self._failed.values(), *(manager.store.failure for _, manager in self.open_stores())]
+        return [*self._failed().values(), *(manager.store.failure for _, manager in self.open_stores())]
 
     def returned_places(self) -> list[StorePlace]:
         """The places whose file was gone and is there again."""
@@ -153,10 +156,10 @@ class OpenStores:
 
     def failed_places(self) -> list[StorePlace]:
         """The places whose store could not be opened the last time."""
-        return list(self._failed)
+        return list(self._failed())
 
     def close(self) -> None:
-        self._open.clear()
+        self._used.clear()
         while self._managers:
             self._managers.popitem()[1].close()
 
@@ -198,11 +201,11 @@ class OpenStores:
 
     def without_folder(self) -> list[StorePlace]:
         """The places in use that belong to a workspace that is no folder of the client's any more."""
-        return self.places.without_folder(self._open | self._absent)
+        return self.places.without_folder(dict(self.open_stores()) | self._absent)
 
     def forget(self, place: StorePlace) -> SessionManager | None:
         """Take a store out; the caller closes it."""
-        self._failed.pop(place, None)
         self._managers.pop(place, None)
         self._lost.discard(place)
-        return self._open.pop(place, None)
+        found = self._used.pop(place, None)
+        return found if isinstance(found, SessionManager) else None

@@ -8,7 +8,8 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,37 @@ from wire import Conversation, Message, Wire, serving, store_of
 # Seconds: generous, for machines that do much else. The end comes within 3 of them from when the signal is noticed.
 PROMPT = 1.0
 END = 4.5
+# Seconds of the processor, on the machine where the loop of ``slowness`` takes USUAL_LOOP of them.
 LONGEST_STEP = 0.05
+USUAL_LOOP = 0.01
+# A step that is long by itself is long each time; one that the machine made long is not.
+TRIES = 3
+
+
+def slowness() -> float:
+    """How many times as long as usual this machine takes now for the same work; never less than 1."""
+
+    def seconds() -> float:
+        begun = time.thread_time()
+        sum(len(str(number)) for number in range(60_000))
+        return time.thread_time() - begun
+
+    return max(1.0, statistics.median(seconds() for _ in range(5)) / USUAL_LOOP)
+
+
+def long_steps(steps: Path) -> list[str]:
+    longest = LONGEST_STEP * slowness()
+    return [line for line in steps.read_text().splitlines() if float(line.split()[0]) > longest]
+
+
+def some_try_has_no_long_step(workspace: Path, attempt: Callable[[Path], list[str]]) -> None:
+    """``attempt`` is given a directory of its own each time."""
+    found: list[list[str]] = []
+    while not found or (found[-1] and len(found) < TRIES):
+        directory = workspace / f"try {len(found)}"
+        directory.mkdir()
+        found.append(attempt(directory))
+    assert found[-1] == [], found
 
 
 def info_seconds(wire: Wire) -> float:
@@ -276,62 +307,61 @@ LOADS = [
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: load.__name__)
 def test_no_step_of_the_loop_is_long(workspace: Path, load: Callable[[Wire, str], None]) -> None:
     """Measured inside the server, in processor time of the loop's thread: a busy machine hardly lengthens that."""
-    steps = workspace / "steps"
-    wire = Wire(workspace, command=(sys.executable, "-c", _WATCHED), environment={"STEPS": str(steps)})
-    try:
-        turn = Conversation(wire).turn()
-        for message_id in send_all(wire, appends(turn, 1500)):
-            wire.result(message_id)
-        steps.write_text("")
-        load(wire, turn)
-        wire.request("server/info")
-        wire.answer(wire.post("turn/get", turnId=turn, includeText=False))
-        assert [line for line in steps.read_text().splitlines() if float(line.split()[0]) > LONGEST_STEP] == []
-    finally:
-        wire.kill()
+
+    def attempt(directory: Path) -> list[str]:
+        with watched(directory) as (wire, steps):
+            turn = Conversation(wire).turn()
+            for message_id in send_all(wire, appends(turn, 1500)):
+                wire.result(message_id)
+            steps.write_text("")
+            load(wire, turn)
+            wire.request("server/info")
+            wire.answer(wire.post("turn/get", turnId=turn, includeText=False))
+            return long_steps(steps)
+
+    some_try_has_no_long_step(workspace, attempt)
 
 
 def test_loading_the_language_server_makes_no_long_step(workspace: Path) -> None:
-    steps = workspace / "steps"
-    wire = Wire(workspace, command=(sys.executable, "-c", _WATCHED), environment={"STEPS": str(steps)})
-    try:
-        wire.request("server/info")
-        steps.write_text("")
-        wire.initialize(capabilities={"textDocument": {"synchronization": {"willSave": True}}})
-        wire.request("session/create")
-        # By then all objects were looked through once, those of the loaded modules too.
-        time.sleep(1.5)
-        wire.request("shutdown")
-        assert [line for line in steps.read_text().splitlines() if float(line.split()[0]) > LONGEST_STEP] == []
-    finally:
-        wire.kill()
+    def attempt(directory: Path) -> list[str]:
+        with watched(directory) as (wire, steps):
+            wire.request("server/info")
+            steps.write_text("")
+            wire.initialize(capabilities={"textDocument": {"synchronization": {"willSave": True}}})
+            wire.request("session/create")
+            # By then all objects were looked through once, those of the loaded modules too.
+            time.sleep(1.5)
+            wire.request("shutdown")
+            return long_steps(steps)
+
+    some_try_has_no_long_step(workspace, attempt)
 
 
 def test_a_thousand_folders_make_no_long_step_and_take_little_memory(workspace: Path) -> None:
-    steps = workspace / "steps"
-    folders = [{"uri": (workspace / f"f{number}").as_uri(), "name": "f"} for number in range(1000)]
-    for number in range(len(folders)):
-        (workspace / f"f{number}").mkdir()
-    wire = Wire(workspace, command=(sys.executable, "-c", _WATCHED), environment={"STEPS": str(steps)})
-    try:
-        wire.initialize(workspaceFolders=folders)
-        wire.request("session/list")
-        steps.write_text("")
-        before = resident(wire.process)
-        for message_id in send_all(wire, [("session/list", {"workspace": folder["uri"]}) for folder in folders]):
-            assert wire.result(message_id)["sessions"] == []
-        assert resident(wire.process) - before < 64 * MIB
-        half = len(folders) // 2
-        for event in (
-            {"added": [], "removed": folders[:half]},
-            {"added": folders[:half], "removed": folders[half:]},
-        ):
-            wire.notify("workspace/didChangeWorkspaceFolders", event=event)
-        assert wire.error("session/list", workspace=folders[-1]["uri"])["data"]["kind"] == "workspaceNotFound"
-        assert wire.request("session/list", workspace=folders[0]["uri"])["sessions"] == []
-        assert [line for line in steps.read_text().splitlines() if float(line.split()[0]) > LONGEST_STEP] == []
-    finally:
-        wire.kill()
+    def attempt(directory: Path) -> list[str]:
+        folders = [{"uri": (directory / f"f{number}").as_uri(), "name": "f"} for number in range(1000)]
+        for number in range(len(folders)):
+            (directory / f"f{number}").mkdir()
+        with watched(directory) as (wire, steps):
+            wire.initialize(workspaceFolders=folders)
+            wire.request("session/list")
+            steps.write_text("")
+            before = resident(wire.process)
+            for message_id in send_all(wire, [("session/list", {"workspace": folder["uri"]}) for folder in folders]):
+                assert wire.result(message_id)["sessions"] == []
+            assert resident(wire.process) - before < 64 * MIB
+            half = len(folders) // 2
+            for event in (
+                {"added": [], "removed": folders[:half]},
+                {"added": folders[:half], "removed": folders[half:]},
+            ):
+                wire.notify("workspace/didChangeWorkspaceFolders", event=event)
+            gone = wire.error("session/list", workspace=folders[-1]["uri"])
+            assert gone["data"]["kind"] == "workspaceNotFound"
+            assert wire.request("session/list", workspace=folders[0]["uri"])["sessions"] == []
+            return long_steps(steps)
+
+    some_try_has_no_long_step(workspace, attempt)
 
 
 @pytest.mark.usefixtures("long_integers")
@@ -388,6 +418,17 @@ def test_what_needs_more_memory_than_there_is_gets_an_error(workspace: Path) -> 
         assert "error" in wire.answer("large")
         for position in range(3):
             assert wire.request("turn/append", turnId=turn, content="a")["chunk"] == position
+
+
+@contextmanager
+def watched(directory: Path) -> Iterator[tuple[Wire, Path]]:
+    """A server, and the file where its long steps are written down."""
+    steps = directory / "steps"
+    wire = Wire(directory, command=(sys.executable, "-c", _WATCHED), environment={"STEPS": str(steps)})
+    try:
+        yield wire, steps
+    finally:
+        wire.kill()
 
 
 # The server itself, with a clock around each step of its event loop.

@@ -387,6 +387,11 @@ def structures(table: str) -> str:
     return f"UPDATE {table} SET block = randomblob(40) WHERE id = 10"  # noqa: S608
 
 
+def lengths(table: str) -> str:
+    """One level, of more segments than any memory holds: FTS5 asks for it, and says that memory is scarce."""
+    return f"UPDATE {table} SET block = x'00000000010101008fffffff7f' WHERE id = 10"  # noqa: S608
+
+
 def leaves(table: str) -> str:
     return f"UPDATE {table} SET block = randomblob(length(block)) WHERE id > 10"  # noqa: S608
 
@@ -395,7 +400,7 @@ def leaves_deleted(table: str) -> str:
     return f"DELETE FROM {table} WHERE id > 10"  # noqa: S608
 
 
-@pytest.mark.parametrize("damage", [structures, leaves, leaves_deleted])
+@pytest.mark.parametrize("damage", [structures, lengths, leaves, leaves_deleted])
 def test_damage_inside_an_index_is_none_of_the_store(workspace: Path, damage: Callable[[str], str]) -> None:
     """The tables of FTS5 are damaged, which SQLite notices in the middle of filling, while the store is read."""
     with connected(workspace) as client:

@@ -29,7 +29,7 @@ from mandrake_sessions.store.sqlite.search_files import (
 )
 from mandrake_sessions.store.sqlite.search_opening import OpenedIndex, is_damage, is_of, open_index, try_to_open
 from mandrake_sessions.store.sqlite.search_rows import Reader, Writer
-from mandrake_sessions.store.sqlite.search_sql import IndexFault, IndexSql, index_faults
+from mandrake_sessions.store.sqlite.search_sql import IndexFault, IndexSql, believed_lengths, index_faults
 from mandrake_sessions.store.sqlite.search_tables import make_tables, require_fts5
 
 logger = logging.getLogger(__name__)
@@ -134,7 +134,8 @@ class SqliteSearchIndex:
     def _troubles(self) -> Iterator[None]:
         """Remember why it cannot be filled, until it can. Raises SQLite's own error for an IndexFault."""
         try:
-            yield
+            with believed_lengths():
+                yield
         except OSError as error:
             self.trouble = f"{_UNFILLED}: {explain(error, str(directory_of(self._path)))}"
             raise

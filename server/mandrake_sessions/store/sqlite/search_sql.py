@@ -21,13 +21,32 @@ class IndexFault(Exception):
         self.error = error
 
 
+# As much memory as no statement of an index needs.
+_MUCH = 64 << 20
+
+
 @contextmanager
 def index_faults() -> Iterator[None]:
     """Raises IndexFault in place of ``sqlite3.Error``."""
     try:
-        yield
+        with believed_lengths():
+            yield
     except sqlite3.Error as error:
         raise IndexFault(error) from error
+
+
+@contextmanager
+def believed_lengths() -> Iterator[None]:
+    """FTS5 believes a length that it reads in a damaged index, asks for as much memory, and says that there is none.
+    Raises IndexFault in place of MemoryError where there is plenty."""
+    try:
+        yield
+    except MemoryError as error:
+        try:
+            bytearray(_MUCH)
+        except MemoryError:
+            raise error from None
+        raise not_ours("a length for which no memory is enough") from error
 
 
 def not_ours(what: str) -> IndexFault:
