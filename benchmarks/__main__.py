@@ -18,6 +18,7 @@ from benchmarks import (
     agents,
     append,
     client,
+    commands,
     disk,
     fork,
     growth,
@@ -35,6 +36,7 @@ from benchmarks.report import Options, Row, machine, table
 
 SUBJECTS: dict[str, Callable[[Options], list[Row]]] = {
     "start": start.run,
+    "commands": commands.run,
     "append": append.run,
     "client": client.run,
     "length": length.run,

@@ -104,6 +104,13 @@ def test_a_session_from_its_beginning_to_its_end(workspace: Path) -> None:
     assert titles(store_of(workspace)) == []
 
 
+def test_a_title_is_given_in_either_way(workspace: Path) -> None:
+    run(workspace, "new", "--title", "one")
+    run(workspace, "new", "two")
+    assert titles(store_of(workspace)) == ["one", "two"]
+    assert "--title" in run(workspace, "new", "one", "--title", "two", code=2).err
+
+
 def test_one_wrong_name_deletes_nothing(workspace: Path) -> None:
     for title in ("one", "two"):
         run(workspace, "new", title)

@@ -17,7 +17,9 @@ EXAMPLE = 'mandrake-sessions new "A talk on files"'
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("[TITLE]")
-    parser.add_argument("title", metavar="TITLE", nargs="?", help="what a list shows for the session")
+    title = parser.add_mutually_exclusive_group()
+    title.add_argument("title", metavar="TITLE", nargs="?", help="what a list shows for the session")
+    title.add_argument("--title", dest="named", metavar="TITLE", help="the same as a flag, as append has it")
     add_store(parser)
     add_about(parser)
 
@@ -35,6 +37,8 @@ def run(options: Namespace) -> int:
 
 
 def _new(options: Namespace) -> int:
+    if options.title is None:
+        options.title = options.named
     with store_to_write(options) as manager:
         say(manager.create_session(**about(options)).id)
     return DONE
