@@ -48,7 +48,10 @@ class Desk:
         return store_of(self.workspace(name))
 
     def registered(self) -> list[tuple[Any, ...]]:
+        """What is in the register; nothing while it is being made."""
         with closing(sqlite3.connect(self.register)) as connection:
+            if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+                return []
             return connection.execute("SELECT path, store_id, last_used_at, gone_since FROM store").fetchall()
 
     def change_register(self, statement: str, *values: Any) -> None:

@@ -76,15 +76,17 @@ class SessionManager(Conversations):
         self._logger = logger or logging.getLogger(__name__)
         self._listeners: ListenerThread | None = None
 
-    def init(self) -> None:
-        """Open the store. Does nothing if it is open; opens it again after ``close``.
+    def init(self, *, make: bool = True) -> None:
+        """Open the store. Does nothing if it is open; opens it again after ``close``. ``make``: make it where there is
+        none.
 
         Raises:
+            StoreMoved: there is none, and ``make`` is false.
             StorageFailure: it cannot be made, opened or migrated; see ``reason``.
             Busy: other processes held the file for the busy timeout.
         """
         was_open = self.store.is_open
-        self.store.open()
+        self.store.open(make=make)
         if not was_open and self._logger.isEnabledFor(logging.INFO):
             self._log_opened()
         self._try_to_interrupt(interrupt_orphans)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Literal
 
 from mandrake_sessions.absent import AbsentStore
-from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, WorkspaceNotFound
+from mandrake_sessions.errors import StorageFailure, StorageReason, StoreError, StoreMoved, WorkspaceNotFound
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.settings import Settings
 from mandrake_sessions.store.engines import empty_store, is_there, may_make, store_at
@@ -80,11 +80,18 @@ class OpenStores:
                 if not (self.is_there(place) or make):
                     self._close_lost(place)
                     return None
-                manager.init()
+                manager.init(make=make)
             except WorkspaceNotFound:
                 self._close_lost(place)
                 raise
             except StoreError as error:
+                if place not in self._managers:
+                    # It may have failed after the file was open.
+                    manager.close()
+                if isinstance(error, StoreMoved) and not is_there(place.path):
+                    # It went between the look and the opening.
+                    self._close_lost(place)
+                    return None
                 self._used[place] = error
                 raise
             self._lost.discard(place)
@@ -119,6 +126,7 @@ class OpenStores:
             allow_network_filesystem=self.settings.allow_network_filesystem,
             # A workspace is never made: it was there just now.
             makes_parents=place.workspace is None or not place.is_usual,
+            makes_again=False,
         )
         return SessionManager.of(store_at(place.path, settings))
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Literal
 
-from mandrake_sessions.errors import Busy, Cancelled, NotOpen, StorageFailure, Unreadable
+from mandrake_sessions.errors import Busy, Cancelled, NotOpen, StorageFailure, StoreMoved, Unreadable
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.model import Change
 from mandrake_sessions.store import engines
@@ -324,9 +324,11 @@ class MemoryStore:
         running = None if self._held is None else self._held.running
         return running is not None and running.thread == threading.get_ident()
 
-    def open(self) -> None:
+    def open(self, *, make: bool = True) -> None:
         if self._held is None:
             memory = _memories.get(self.name)
+            if memory is None and not make:
+                raise StoreMoved(self.name)
             if memory is None:
                 memory = _memories.setdefault(self.name, Memory(self.name))
             if memory.references == 0:

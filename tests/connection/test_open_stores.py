@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
+
+import pytest
 
 from mandrake_sessions import SessionManager, open_stores
 from mandrake_sessions.errors import StoreError
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.settings import Settings
+from mandrake_sessions.store.sqlite import opening, pool
 from mandrake_sessions.store_names import DEFAULT_STORE
 
 
@@ -67,3 +71,36 @@ def test_a_store_that_was_used_is_open_or_has_failed_at_every_moment(tmp_path: P
         assert SessionManager in seen
         assert any(issubclass(each, StoreError) for each in seen)
         assert type(None) not in seen
+
+
+def is_deleted_before_line(module: ModuleType, database: Path, line: int) -> bool:
+    """Opens a store to read it, and deletes it before that line of the module; False where it has fewer of them."""
+    left = [database.unlink]
+    lines = itertools.count(1)
+
+    def look() -> None:
+        if next(lines) == line:
+            left.pop()()
+
+    with closing(OpenStores(Settings(database=str(database)))) as stores:
+        place = stores.places.place(DEFAULT_STORE)
+        with before_each_line(module.__file__, look), suppress(StoreError):
+            stores.open(place, make=False)
+    return not left
+
+
+@pytest.mark.parametrize("module", [pool, opening], ids=lambda module: module.__name__)
+def test_a_file_that_goes_while_it_is_opened_to_be_read_is_not_made(tmp_path: Path, module: ModuleType) -> None:
+    """However late it goes: a look at a store makes none."""
+    database = tmp_path / "db.sqlite"
+    with SessionManager(database) as manager:
+        manager.create_session()
+    kept = tmp_path / "kept"
+    shutil.copyfile(database, kept)
+    for line in itertools.count(1):
+        shutil.copyfile(kept, database)
+        if not is_deleted_before_line(module, database, line):
+            break
+        assert pool.open_databases() == []
+        assert not database.exists(), f"it went before line {line} of the opening, and was made again"
+    assert line > 10

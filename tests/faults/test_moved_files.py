@@ -210,6 +210,31 @@ def test_a_server_that_leaves_late_is_waited_for(workspace: Path, gone: tuple[st
     assert not list((workspace / ".ws").glob("*.backup"))
 
 
+def test_a_server_that_slept_while_others_began_anew_finds_the_same_store(workspace: Path) -> None:
+    """Its -shm was deleted, and says nothing of the checkpoints that others have done since: not that the file was
+    written over either."""
+    with connected(workspace) as first, connected(workspace) as late:
+        turn = Talk(first).turn()
+        slept = Talk(late).turn()
+        late.turn_append(turn_id=turn, content="a")
+        (before,) = late.server_health().stores
+        os.kill(late.pid, signal.SIGSTOP)
+        Path(f"{store_of(workspace)}-shm").unlink()
+        with connected(workspace) as newcomer:
+            newcomer.turn_append(turn_id=turn, content="b")
+            for _ in range(8):
+                Talk(newcomer).turn(content="x" * 2_000_000, status="completed")
+                first.turn_append(turn_id=turn, content="c")
+        os.kill(late.pid, signal.SIGCONT)
+        late.turn_append(turn_id=slept, content="d")
+        for client in (first, late):
+            assert client.turn_get(turn_id=turn).content == "ab" + "c" * 8
+            assert client.turn_get(turn_id=slept).status == "streaming"
+            assert told_of(client).store_id == before.store_id
+    assert is_whole(store_of(workspace))
+    assert not list((workspace / ".ws").glob("*.backup"))
+
+
 def test_deleted_wal_and_shm_leave_a_copy_where_others_may_have_begun_new_ones(workspace: Path) -> None:
     """What the server saw may not be written over what others see now, so it is kept beside."""
     with connected(workspace) as client:

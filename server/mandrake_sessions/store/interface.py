@@ -299,10 +299,12 @@ class Store(EntityStore, Protocol):
 
     # Opening and closing.
 
-    def open(self) -> None:
-        """Open it, made and migrated if need be; or again, where it ``is_current`` no longer. Blocks.
+    def open(self, *, make: bool = True) -> None:
+        """Open it, migrated if need be; or again, where it ``is_current`` no longer. Blocks. ``make``: make it where
+        there is none.
 
         Raises:
+            StoreMoved: there is none, and ``make`` is false.
             StorageFailure: it cannot be made, opened or migrated; see ``reason``.
             Busy: other processes held it for the busy timeout.
         """

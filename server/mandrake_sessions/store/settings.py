@@ -32,10 +32,12 @@ class Durability(StrEnum):
 class StoreSettings(Value):
     """``busy_timeout``: seconds that a call may wait for another process's lock. ``inside``: the directory that the
     file must lie in, wherever links lead. ``allow_network_filesystem``: accept a file that other machines may share.
-    ``makes_parents``: make the directories above the file's own, where they are missing."""
+    ``makes_parents``: make the directories above the file's own, where they are missing. ``makes_again``: make a file
+    that went while it was open at the next call, whatever that is; else only ``open`` does."""
 
     durability: Durability = Durability.BALANCED
     busy_timeout: float = 5.0
     inside: str | None = None
     allow_network_filesystem: bool = False
     makes_parents: bool = True
+    makes_again: bool = True

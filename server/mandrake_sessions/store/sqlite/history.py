@@ -38,6 +38,18 @@ class FileHistory:
         self.is_lost = False
         self._path = path
 
+    def go_on(self, connection: StoreConnection, seen: Seen) -> None:
+        """The file was open in this process before, and this was seen in it. A store that was given another name since
+        is known to be another.
+
+        Raises:
+            StoreMoved: it has the same name, and holds another history.
+        """
+        with suppress(sqlite3.OperationalError):
+            if connection.execute("SELECT store_id FROM store").fetchone() == (seen.store_id,):
+                self.seen = seen
+                self.check(connection, seen)
+
     def add(self, seq: int, at: int) -> None:
         """This process has committed the change ``seq``, recorded at ``at``. Called under the lock of the writer."""
         if seq > self.seen.seq:

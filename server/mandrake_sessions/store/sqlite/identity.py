@@ -124,7 +124,15 @@ class FileIdentity:
     def is_beside_others(self) -> bool:
         """Whether another -wal or -shm has the name of ours: a process started again beside the files that are open
         here."""
-        return any(file_key(self.path + suffix) not in (None, self._known[suffix]) for suffix in (WAL, SHM))
+        return any(self._is_another(suffix) for suffix in (WAL, SHM))
+
+    @property
+    def is_beside_another_shm(self) -> bool:
+        """Whether others have begun a -shm of their own, so that ours does not know what they do."""
+        return self._is_another(SHM)
+
+    def _is_another(self, suffix: str) -> bool:
+        return file_key(self.path + suffix) not in (None, self._known[suffix])
 
     def lost(self) -> frozenset[str]:
         """The ``SUFFIXES`` whose names now lead to another file, or to none. A -wal or -shm that appears for the first

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from mandrake_sessions.errors import Busy, StorageFailure, StorageReason, StrangePart, Unreadable, Wording
+from mandrake_sessions.errors import Busy, StorageFailure, StorageReason, StoreMoved, StrangePart, Unreadable, Wording
 from mandrake_sessions.files import explain, file_size
 from mandrake_sessions.owners import make_directory
 from mandrake_sessions.store.settings import StoreSettings
@@ -66,9 +66,11 @@ def open_database(path: str, settings: StoreSettings) -> Database:
         raise cannot_open(path, explain(error, path)) from error
 
 
-def prepare(path: str, settings: StoreSettings, *, again: bool) -> None:
+def prepare(path: str, settings: StoreSettings, *, again: bool, make: bool) -> None:
     """Make the directory and an empty file, private both, where there are none; see ``pool.acquire``."""
     check_kind(path)
+    if not (make or os.path.exists(path)):  # noqa: PTH110
+        raise StoreMoved(path)
     if not settings.allow_network_filesystem:
         check_filesystem(path)
     check_links(path, settings.inside)
@@ -84,7 +86,7 @@ def prepare(path: str, settings: StoreSettings, *, again: bool) -> None:
             _or_elsewhere(f"Failed to create database directory {directory}: {explain(error, directory)}", path),
             path,
         ) from error
-    if not os.path.exists(path):  # noqa: PTH110
+    if make and not os.path.exists(path):  # noqa: PTH110
         with setup_lock(path, settings.busy_timeout, demanded=not settings.allow_network_filesystem):
             _make_file(path)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from mandrake_sessions.errors import StoreMoved
 from mandrake_sessions.store.settings import StoreSettings
 from mandrake_sessions.store.sqlite.database import Database
+from mandrake_sessions.store.sqlite.history import Seen
 from mandrake_sessions.store.sqlite.identity import DATABASE, SHM, SUFFIXES, WAL, FileIdentity, FileKey, file_key
 from mandrake_sessions.store.sqlite.leases import Lease
 from mandrake_sessions.store.sqlite.leaving import alone, await_all_left
@@ -32,6 +33,8 @@ _open: dict[FileKey, Database] = {}
 # Leases of closed files that may be opened again, with the key of the file. If the same file is opened again, this
 # process goes on with its streaming turns. In another file those turns are an old state, and no process's.
 _leases: dict[str, tuple[FileKey | None, Lease]] = {}
+# What was seen in files that were closed since their -shm was lost, with the key of the file.
+_seen: dict[str, tuple[FileKey | None, Seen]] = {}
 # In a forked child: the parent's connections. They are never collected, since closing them would be a checkpoint by a
 # process that does not know of the parent's locks.
 _inherited: list[Database] = []
@@ -45,23 +48,25 @@ def absolute_name(path: str) -> str:
         raise cannot_open(path, f"the working directory cannot be determined ({error.strerror})") from error
 
 
-def acquire(path: str, settings: StoreSettings, *, again: bool = False) -> Database:
+def acquire(path: str, settings: StoreSettings, *, again: bool = False, make: bool = True) -> Database:
     """The open database of a file, whatever absolute path names it; opens, makes and migrates it if need be.
 
     Blocks while it opens. Pair each call with one of ``release``. ``again``: do not make the directory above the
-    file's, so that a workspace that was moved away while its store was open is not made again.
+    file's, so that a workspace that was moved away while its store was open is not made again. ``make``: make the file
+    where there is none.
 
     Raises:
+        StoreMoved: there is none, and ``make`` is false.
         StorageFailure: ``createDirectory``, ``open``, ``migrate``, ``foreignDatabase``, ``schemaTooNew``, ``corrupt``,
             ``unsupportedFilesystem``.
         Busy: other processes held the file for the busy timeout.
     """
     with _lock:
-        return _acquire(path, settings, again=again)
+        return _acquire(path, settings, again=again, make=make)
 
 
-def reopen(database: Database, path: str, settings: StoreSettings) -> Database:
-    """After a file was moved or replaced: close it, and open the file that ``path`` leads to now, making it if need be.
+def reopen(database: Database, path: str, settings: StoreSettings, *, make: bool = True) -> Database:
+    """After a file was moved or replaced: close it, and open the file that ``path`` leads to now, or ``make`` it.
     In place of ``release`` and ``acquire``; raises as ``acquire`` does, and then the reference is gone.
 
     Before that it saves what only a deleted -wal holds, and completes a file that was moved. If ``path`` leads to the
@@ -71,7 +76,7 @@ def reopen(database: Database, path: str, settings: StoreSettings) -> Database:
         if database.is_usable:
             _retire(database)
         copy, database.rescue.copy = database.rescue.copy, None
-        opened = _acquire(path, settings, again=True)
+        opened = _acquire(path, settings, again=True, make=make)
         if opened.path != database.path and database.references == 1:
             _give_up_lease(database.path)
         if copy is not None:
@@ -119,6 +124,11 @@ def _retire(database: Database) -> None:
 
 
 def _set_apart_if_overwritten(database: Database) -> None:
+    if database.identity.is_beside_another_shm and DATABASE not in database.identity.lost():
+        # Our -shm says nothing of what those have written who use another one. Once the file is open again, its history
+        # tells whether it is the same store.
+        _seen[database.path] = database.identity.key, database.history.seen
+        return
     if database.identity.content.is_overwritten or database.history.is_lost:
         with database.lock:
             _await_quiet(database.path)
@@ -174,10 +184,10 @@ def _remove_old_sidecars(place: FileIdentity, lost: frozenset[str]) -> None:
             Path(place.path + suffix).unlink(missing_ok=True)
 
 
-def _acquire(name: str, settings: StoreSettings, *, again: bool) -> Database:
+def _acquire(name: str, settings: StoreSettings, *, again: bool, make: bool) -> Database:
     for _ in range(REPLACED_MEANWHILE):
         path = os.path.realpath(name)
-        prepare(path, settings, again=again)
+        prepare(path, settings, again=again, make=make)
         database = _opened(path, settings)
         if database is not None:
             database.identity.follow(name)
@@ -187,7 +197,7 @@ def _acquire(name: str, settings: StoreSettings, *, again: bool) -> Database:
 
 
 def _opened(path: str, settings: StoreSettings) -> Database | None:
-    """None if the file was deleted or replaced meanwhile."""
+    """None if the file was deleted or replaced meanwhile, or is set apart since it holds an older state."""
     key = file_key(path)
     if key is None:
         return None
@@ -198,9 +208,25 @@ def _opened(path: str, settings: StoreSettings) -> Database | None:
     if file_key(path) != key:
         database.close()
         return None
+    if not _goes_on(database, key):
+        _set_apart_if_overwritten(database)
+        database.close()
+        return None
     database.lease = _lease_of(path, key)
     _open[key] = database
     return database
+
+
+def _goes_on(database: Database, key: FileKey) -> bool:
+    """Whether a file that this process had open before still holds what was seen in it then."""
+    known, seen = _seen.pop(database.path, (None, Seen()))
+    if known != key:
+        return True
+    try:
+        database.history.go_on(database.writer, seen)
+    except StoreMoved:
+        return False
+    return True
 
 
 def release(database: Database) -> None:
@@ -246,6 +272,7 @@ def _after_fork_in_child() -> None:
     for _, lease in _leases.values():
         lease.abandon()
     _leases.clear()
+    _seen.clear()
 
 
 if hasattr(os, "register_at_fork"):

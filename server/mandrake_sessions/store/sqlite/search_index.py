@@ -78,7 +78,8 @@ class SqliteSearchIndex:
                 begin_reading(opened.connection)
             yield Reader(sql, opened.path.name)
         except IndexFault as fault:
-            self._note(fault.error, opened.path)
+            if opened.is_as_opened:
+                self._note(fault.error, opened.path)
             raise IndexLost(str(fault)) from fault
         finally:
             self._give_back(opened)

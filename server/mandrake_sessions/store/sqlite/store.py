@@ -66,14 +66,14 @@ class SqliteStore:
         running = None if self._held is None else self._held.running
         return running is not None and running.thread == threading.get_ident()
 
-    def open(self) -> None:
+    def open(self, *, make: bool = True) -> None:
         with self._state:
             self._path = absolute_name(self._path)
             self._wanted_open = True
             held = self._held
             if held is not None and _is_current(held):
                 return
-            found = self._acquire_again(held)
+            found = self._acquire_again(held, make=make)
             # Count it once, however many tries it took.
             self.reconnects += self._was_open
             found.on_commit.extend(hook for hook in self._hooks if hook not in found.on_commit)
@@ -84,14 +84,14 @@ class SqliteStore:
             with suppress(Unreadable, Busy), snapshot(found, self._settings.busy_timeout) as connection:
                 self.reopened_at = last_seq(connection)
 
-    def _acquire_again(self, held: Database | None) -> Database:
+    def _acquire_again(self, held: Database | None, *, make: bool) -> Database:
         if held is None:
-            return acquire(self._path, self._settings, again=self._was_open)
+            return acquire(self._path, self._settings, again=self._was_open, make=make)
         # The old file stays held until it is closed: this thread waits for a thread that is in a transaction on it.
         was_replaced = held.identity.was_replaced
         self.replacements += was_replaced
         try:
-            found = reopen(held, self._path, self._settings)
+            found = reopen(held, self._path, self._settings, make=make)
             found.diagnosis.is_unchecked |= was_replaced
         except BaseException:
             self._held = None
@@ -130,7 +130,7 @@ class SqliteStore:
             raise NotOpen(f"the store {self._path} is not open; call init(), or use `with SessionManager(…)`")
         if not wait:
             raise StoreMoved(self._path)
-        self.open()
+        self.open(make=self._settings.makes_again)
         return self._database()
 
     def _appended_to(self) -> Database | None:
