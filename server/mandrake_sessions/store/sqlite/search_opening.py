@@ -34,8 +34,8 @@ def is_damage(error: Exception) -> bool:
 
 @frozen
 class OpenedIndex:
-    """``seen``: the file as it was before it was opened. ``is_immutable``: SQLite takes no locks on it. ``was_settled``:
-    its times would show whether it is written to now."""
+    """``seen``: the file as it was before it was opened. ``is_immutable``: SQLite takes no locks on it.
+    ``was_settled``: its times would show whether it is written to."""
 
     connection: StoreConnection
     path: Path
