@@ -30,13 +30,14 @@ USUAL_LOOP = 0.01
 TRIES = 3
 
 
-def slowness() -> float:
-    """How many times as long as usual this machine takes now for the same work; never less than 1."""
+def slowness(clock: Callable[[], float] = time.thread_time) -> float:
+    """How many times as long as usual this machine takes now for the same work, in time of the processor; or in all,
+    with ``time.perf_counter``. Never less than 1."""
 
     def seconds() -> float:
-        begun = time.thread_time()
+        begun = clock()
         sum(len(str(number)) for number in range(60_000))
-        return time.thread_time() - begun
+        return clock() - begun
 
     return max(1.0, statistics.median(seconds() for _ in range(5)) / USUAL_LOOP)
 
@@ -104,7 +105,7 @@ def test_each_write_is_told_within_its_own_budget_that_the_lock_was_held(workspa
                 taken.append(info_seconds(wire))
                 time.sleep(0.1)
             answers = [wire.answer(message_id) for message_id in ids[:-1]]
-        assert statistics.median(taken) < PROMPT
+        assert statistics.median(taken) < PROMPT * slowness(time.perf_counter)
         assert max(answer["error"]["data"]["waitedMs"] for answer in answers) < 2500
         # The read waits behind the writes, and no longer than they do.
         behind = wire.answer(ids[-1])
@@ -373,9 +374,9 @@ def test_under_every_load_the_server_is_there_and_ends(workspace: Path, load: Ca
         for message_id in send_all(wire, appends(turn, 3000)):
             wire.result(message_id)
         load(wire, turn)
-        assert usual_info_seconds(wire) < PROMPT
+        assert usual_info_seconds(wire) < PROMPT * slowness(time.perf_counter)
         load(wire, turn)
-        assert end_by_signal(wire) < END
+        assert end_by_signal(wire) < END * slowness(time.perf_counter)
     finally:
         wire.kill()
 
@@ -386,7 +387,7 @@ def test_a_write_that_an_end_meets_is_told_what_became_of_it(workspace: Path, pa
     session = long_session(wire)
     deletion = wire.post("session/delete", sessionId=session)
     time.sleep(pause)
-    assert end_by_signal(wire) < END
+    assert end_by_signal(wire) < END * slowness(time.perf_counter)
     answer = wire.answer(deletion)
     wire.kill()
     with serving(workspace) as again:
@@ -400,7 +401,7 @@ def test_a_long_transaction_waits_for_a_lock_and_holds_up_nobody(workspace: Path
         operations = [{"method": "turn/append", "params": {"turnId": turn, "content": "x"}}] * 9000
         with holding(workspace, WRITE_LOCK):
             late = wire.post("transaction/run", operations=operations)
-            assert usual_info_seconds(wire) < PROMPT
+            assert usual_info_seconds(wire) < PROMPT * slowness(time.perf_counter)
             error = wire.answer(late)["error"]
             assert error["data"]["kind"] == "busy"
             assert error["data"]["waitedMs"] < 2500

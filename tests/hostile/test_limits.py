@@ -355,7 +355,7 @@ def test_nothing_that_is_not_answered_takes_room_for_ever(workspace: Path, frami
             {"jsonrpc": "2.0", "method": "$/setTrace", "params": {"value": "off"}},
             {"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": 5}},
             {"jsonrpc": "2.0", "method": "$/nobody/knows"},
-            {"jsonrpc": "2.0", "method": "server/health"},
+            {"jsonrpc": "2.0", "method": "server/info"},
             {"jsonrpc": "2.0", "id": 5, "result": None},
         ]
         for message in kinds:

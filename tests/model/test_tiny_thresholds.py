@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import FeedPruned
 from mandrake_sessions.operations.housekeeping import Housekeeper, housekeeper
+from mandrake_sessions.operations.indexing import Indexer
 from mandrake_sessions.store.sqlite.connect import connect
 from mandrake_sessions.store.sqlite.deep_check import deep_check
 from model.checking import Comparison
@@ -77,6 +78,7 @@ class Play:
         self._manager.init()
         self._target = ManagerTarget(self._manager)
         self._keepers = self._new_keepers()
+        self._indexer = Indexer(self._manager.store)
         self._follower, self._since = Follower(), 0
         self.compared = Comparison(self._target, full_pages=False)
 
@@ -99,6 +101,8 @@ class Play:
     def do_idle_work(self) -> None:
         for _ in range(self.chance.choice([0, 0, 1, 2, 5])):
             self.chance.choice(self._keepers).step()
+        for _ in range(self.chance.choice([0, 0, 1, 3])):
+            self._indexer.step()
 
     def check_file(self) -> None:
         with closing(connect(str(self._database), read_only=True)) as connection:
@@ -126,6 +130,7 @@ class Play:
             self._manager.close()
             self._manager.init()
             self._keepers = self._new_keepers()
+            self._indexer = Indexer(self._manager.store)
 
     def check_everything(self) -> None:
         self.compared.target = self._target

@@ -31,6 +31,9 @@ _LARGEST = {
     "store.sql.hidden": {"_REMOVED_ROWS": 2},
     "store.sql.usage": {"_WORTH_HALVES": 30},
     "store.sql.turns": {"_READ_TURNS": 3, "_READ_BYTES": 2_000},
+    "operations.indexing": {"STEP_BYTES": 300, "LONG_BYTES": 200, "ROWS": 3, "FEW_SESSIONS": 2},
+    "store.sql.indexed": {"FEED_SPAN": 5},
+    "store.sqlite.search_rows": {"SHARD_BYTES": 600},
     "paging": {"PAGE_BYTES": 3_000},
 }
 _OF_SERVERS = {
