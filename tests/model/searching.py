@@ -19,21 +19,29 @@ _LETTERS = re.compile(r"[A-Za-z]{3,}")
 MOST = 3
 
 
-def spots(model: Reference) -> Iterator[tuple[Spot, str]]:
-    """Every text that can be found."""
+def spots(model: Reference, *, streaming: bool = False) -> Iterator[tuple[Spot, str]]:
+    """Every text that has to be found; or those of turns that stream, which may be found where a turn was interrupted
+    and goes on."""
+    for spot, text, streams in _all_spots(model):
+        if streams is streaming:
+            yield spot, text
+
+
+def _all_spots(model: Reference) -> Iterator[tuple[Spot, str, bool]]:
+    """With each, whether it is of a turn that streams."""
     for session in model.sessions:
         view = session_view(session)
         session_id = str(getattr(view["id"], "value", view["id"]))
         if view["title"]:
-            yield (session_id, None, None, None, "title"), view["title"]
+            yield (session_id, None, None, None, "title"), view["title"], False
         for each in session.rounds:
             shown = round_view(each)
             round_id = shown["round"]["id"]
-            yield (session_id, round_id, None, None, "request"), shown["request"]["content"]
+            yield (session_id, round_id, None, None, "request"), shown["request"]["content"], False
             for turn in each.turns:
                 turn_shown = turn_view(turn)
-                if turn_shown["status"] != "streaming":
-                    yield from _of_turn(session_id, round_id, turn_shown)
+                for spot, text in _of_turn(session_id, round_id, turn_shown):
+                    yield spot, text, turn_shown["status"] == "streaming"
 
 
 def _of_turn(session_id: str, round_id: str, turn: Message) -> Iterator[tuple[Spot, str]]:
@@ -75,5 +83,5 @@ def queries(model: Reference) -> list[str]:
     return ["nowhere", *chosen, *(word[1:] for word in chosen if len(word) > 3)]
 
 
-def found_by(model: Reference, query: str) -> set[Spot]:
-    return {spot for spot, text in spots(model) if query.casefold() in folded(text)}
+def found_by(model: Reference, query: str, *, streaming: bool = False) -> set[Spot]:
+    return {spot for spot, text in spots(model, streaming=streaming) if query.casefold() in folded(text)}
