@@ -90,6 +90,7 @@ DETAILS: dict[str, str] = {
         "of them a letter or a digit (`=>`, `😀`), is left out: alone it finds nothing. In Chinese, Japanese, Korean, "
         "Thai, Lao, Burmese and Khmer each character is a word, so one is enough. "
         "Nothing in a query is an error, and there are no operators; its first 4,096 characters and 32 terms count. "
+        "A turn is found once it has ended; one that was interrupted and goes on may be found meanwhile. "
         "Texts are titles, requests (the first MiB), what turns say, and of tool calls `title`, `serverName`, "
         "`methodName`, `arguments`, `response` and `content` (the first 64 KiB of each). Words come before parts of "
         "words; words next to each other before others; titles and requests before what tools gave. `ranges` cover a "
