@@ -107,3 +107,8 @@ def test_ctrl_c_at_the_question_deletes_nothing(workspace: Path) -> None:
     assert code == 130
     assert shown.splitlines()[-1] == "mandrake-sessions prune: stopped; nothing was left half-done"
     assert titles(store_of(workspace)) == ["old"]
+
+
+def test_a_server_on_a_terminal_says_what_it_waits_for(workspace: Path) -> None:
+    code, shown = on_a_terminal(workspace, "serve", question="--help", answer="\x04")
+    assert (code, "waiting for JSON-RPC" in shown) == (0, True)

@@ -17,6 +17,10 @@ from mandrake_sessions.transport.standard_streams import claim_standard_streams
 
 DESCRIPTION = "Serve one client on stdin and stdout: JSON-RPC 2.0, by lines or with LSP's headers, as the client does."
 EXAMPLE = "mandrake-sessions serve --workspace ."
+_ON_A_TERMINAL = (
+    "mandrake-sessions serve: waiting for JSON-RPC, one message a line; Ctrl-D ends it. What people type is in "
+    "mandrake-sessions --help.\n"
+)
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -37,6 +41,8 @@ def run(options: Namespace) -> int:
         raise BadSetting("--log-file", f"{settings.log_file}: {error.strerror}") from None
     # Converting is quadratic, so the environment must not lift Python's limit. Longer integers are never converted.
     sys.set_int_max_str_digits(sys.int_info.default_max_str_digits)
+    if os.isatty(0):
+        sys.stderr.write(_ON_A_TERMINAL)
     stdin, stdout = claim_standard_streams()
     from mandrake_sessions.connection.server import serve
 
