@@ -42,6 +42,7 @@ def taken(*pieces: bytes) -> tuple[str, str]:
         # Ends of lines.
         (b"a\r\nb\rc\r\r\nd\r\re\r", "a\nb\nc\nd\ne\n"),
         (b"10%\r\x1b[K20%\r\x1b[0m\nend", "10%\n20%\nend"),
+        (b"\r1%\r2%\n\x1b[?2004l\rend\r\n\r\n", "1%\n2%\nend\n\n"),
         # Codes that are none: what they cannot hold is text.
         (b"a\x1b[12\nb\x1b\nc\x1b[1\x1b[2md\x1b(\xc3\xa9", "a\nb\ncdé"),
         (b"end\x1b[1", "end"),

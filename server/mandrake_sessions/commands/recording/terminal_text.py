@@ -14,22 +14,27 @@ from attrs import frozen
 
 _STRING = r"(?:\x1b[]PX^_k]|[\x90\x98\x9d\x9e\x9f])"
 _SEQUENCE = r"(?:\x1b\[|\x9b)"
+_REST_OF_STRING = r"[^\x07\x18\x1a\x1b\x9c]*"
+_CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 # A character that a sequence cannot have ends it and is text, so that a broken one takes nothing else with it. An ESC
-# begins the next code; the one of the two characters that end a string is such a code.
+# begins the next code; the one of the two characters that end a string is such a code. The set of control characters
+# comes first: a search for a set is three times as fast as one for several beginnings.
 _CODES: Final = re.compile(
-    rf"({_STRING}[^\x07\x18\x1a\x1b\x9c]*[\x07\x18\x1a\x9c]?"
-    rf"|{_SEQUENCE}[ -?]*[@-~]?"
-    r"|\x1b[ -/]+[0-~]?|\x1b[0-~]?"
-    r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x8f\x91-\x97\x99\x9a\x9c]+)"
+    rf"({_CONTROL}(?:"
+    rf"(?<=\x1b)(?:\[[ -?]*[@-~]?|[]PX^_k]{_REST_OF_STRING}[\x07\x18\x1a\x9c]?|[ -/]*[0-~]?)"
+    rf"|(?<=\x9b)[ -?]*[@-~]?"
+    rf"|(?<=[\x90\x98\x9d\x9e\x9f]){_REST_OF_STRING}[\x07\x18\x1a\x9c]?"
+    r")?)"
 )
 _ASCII_CODES: Final = bytes(code for code in (*range(0x20), 0x7F) if code not in b"\t\n\r")
-_ANY_CODE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_ANY_CODE: Final = re.compile(_CONTROL)
 _END_OF_STRING: Final = re.compile(r"[\x07\x18\x1a\x1b\x9c]")
 # Codes that the next characters may go on.
-_OPEN_STRING: Final = re.compile(rf"{_STRING}[^\x07\x18\x1a\x1b\x9c]*")
+_OPEN_STRING: Final = re.compile(rf"{_STRING}{_REST_OF_STRING}")
 _OPEN_SEQUENCE: Final = re.compile(rf"{_SEQUENCE}[ -?]*")
 _OPEN_ESCAPE: Final = re.compile(r"\x1b[ -/]*")
 _RETURNS: Final = re.compile(r"\r*\n?")
+_NO_MOVES: Final = re.compile(r"(?<=\n)\r+")
 _LINE_END: Final = re.compile(r"\r+\n?")
 
 
@@ -44,8 +49,8 @@ class Said:
 class TerminalText:
     """The text of one output. It holds a few characters at most, however long a code is.
 
-    A carriage return ends a line, as a line feed does, and both together end one. A backspace is left out, and what
-    stands before it stays.
+    A carriage return ends a line, as a line feed does, and both together end one; at the beginning of a line it is left
+    out. So is a backspace, and what stands before it stays.
     """
 
     def __init__(self) -> None:
@@ -54,6 +59,7 @@ class TerminalText:
         self._cut = ""
         self._in_string = False
         self._after_return = False
+        self._at_start = True
 
     def feed(self, data: bytes, *, final: bool = False) -> Said:
         """The next part. A carriage return at its end comes with the next one: its line feed may follow."""
@@ -94,10 +100,15 @@ class TerminalText:
             assert rest is not None
             text = text[rest.end() :]
             self._after_return = not text and not rest[0].endswith("\n")
-        if "\r" not in text:
-            return text
-        self._after_return = text.endswith("\r")
-        return _LINE_END.sub("\n", text)
+        if self._at_start:
+            text = text.lstrip("\r")
+        text = text.replace("\r\n", "\n")
+        if "\r" in text:
+            text = _NO_MOVES.sub("", text)
+            self._after_return = text.endswith("\r")
+            text = _LINE_END.sub("\n", text)
+        self._at_start = text.endswith("\n") if text else self._at_start
+        return text
 
 
 def _has_code(raw: str) -> bool:
