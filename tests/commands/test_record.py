@@ -283,6 +283,19 @@ def test_the_last_that_a_reader_takes_slowly(workspace: Path) -> None:
     assert done.stdout.decode() == message(workspace) == "".join(f"{n}\n" for n in range(1, 30001))
 
 
+def test_a_reader_that_never_reads_is_left_by_a_signal(workspace: Path) -> None:
+    """The program has ended, with more than the reader's pipe takes."""
+    with recording(workspace, "sh", "-c", "seq 20000; echo >done") as process:
+        until((workspace / "done").exists)
+        while process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+        # The first may have come before its end.
+        assert process.returncode in (0, 128 + signal.SIGTERM)
+    numbers = "".join(f"{n}\n" for n in range(1, 20001))
+    assert numbers.startswith(message(workspace))
+
+
 # ---- programs that do not start
 
 
@@ -387,6 +400,22 @@ def test_a_lock_that_stays_is_told_at_the_end(workspace: Path) -> None:
         locked(workspace, go_on)
     turn = turns(workspace)["message"]
     assert (turn.content, turn.status) == ("one\n", TurnStatus.INTERRUPTED)
+
+
+def test_a_lock_that_stays_does_not_hold_much_output_up(workspace: Path) -> None:
+    """More than waits for the store."""
+    recorded(workspace, "--title", "first", "true")
+
+    def go_on() -> None:
+        assert process.wait(TIMEOUT) == 4
+        assert (workspace / "out").stat().st_size == 40_000_001
+
+    program = python("print('x' * 40_000_000); exit(4)")
+    flags = ("--busy-timeout", "0.2", "--session", "first")
+    with (workspace / "out").open("wb") as out, recording(workspace, *flags, *program, stdout=out) as process:
+        locked(workspace, go_on)
+        _, err = process.communicate(timeout=TIMEOUT)
+    assert b"nothing of the output is kept: the database" in err
 
 
 def test_a_store_that_is_removed_is_told_at_the_end(workspace: Path) -> None:

@@ -167,6 +167,21 @@ def test_a_pager(workspace: Path) -> None:
         assert person.ends() == 0
 
 
+@pytest.mark.skipif(shutil.which("less") is None, reason="there is no less")
+def test_a_pager_of_piped_text_takes_its_keys_from_the_terminal(workspace: Path) -> None:
+    reader, writer = os.pipe()
+    with at_a_terminal(workspace, "less", stdin=reader) as person:
+        os.close(reader)
+        os.write(writer, "".join(f"line {n}\n" for n in range(1, 101)).encode())
+        os.close(writer)
+        person.sees("line 23")
+        person.types("G")
+        person.sees("line 100")
+        person.types("q")
+        assert person.ends() == 0
+    assert "line 100" in message(workspace)
+
+
 def test_piped_input_leaves_the_output_a_terminal(workspace: Path) -> None:
     program = (
         "import os, sys; print([os.isatty(n) for n in range(3)], os.get_terminal_size(1).columns, sys.stdin.read())"

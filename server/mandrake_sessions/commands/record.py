@@ -34,8 +34,8 @@ DESCRIPTION = (
     "Run a program as it is, and store what it says as it comes, so that everybody who follows the session sees it "
     "live. Its input, output and exit code pass through unchanged. Stdout becomes a message, and stderr a turn of "
     "kind stderr; on a terminal, all that the terminal shows is the message. Control codes of terminals are left out "
-    "of the text, and kept in the turn's rawResponse. Without --session it makes a session, and without --prompt the "
-    "request is the command line. Its own options come before COMMAND."
+    "of the text, where a carriage return ends a line, and kept in the turn's rawResponse. Without --session it makes "
+    "a session, and without --prompt the request is the command line. Its own options come before COMMAND."
 )
 EXAMPLE = "mandrake-sessions record -- make test"
 _TITLE_CHARACTERS: Final = 80

@@ -59,6 +59,25 @@ class Terminal:
             if self._is_open:
                 termios.tcsetwinsize(self.source, termios.tcgetwinsize(self._like))
 
+    def modes(self) -> list[Any] | None:
+        """How it works now; None where it is closed."""
+        with self._lock, suppress(OSError, termios.error):
+            if self._is_open:
+                return termios.tcgetattr(self.source)
+        return None
+
+    def write(self, typed: bytes) -> int | None:
+        """Type on it; gives how much of it there was room for, None where it is closed."""
+        with self._lock:
+            if not self._is_open:
+                return None
+            try:
+                return os.write(self.source, typed)
+            except BlockingIOError:
+                return 0
+            except OSError:
+                return None
+
     def close(self) -> None:
         """The program's end is gone then, as that of a terminal whose window was closed."""
         with self._lock:

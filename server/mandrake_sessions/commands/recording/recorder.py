@@ -60,19 +60,25 @@ class Recorder:
 
     def _run(self) -> None:
         try:
-            if not self._is_made and self.failed is None:
-                self._patiently(self._kept.make)
-                self._is_made = True
-            while taken := self._queue.take():
-                for output, data in taken.items():
-                    self._keep(output, data)
-            for output, rest in self._kept.rests().items():
-                self._patiently(partial(self._kept.keep, output, rest))
+            self._store()
         except SessionsError as error:
             self._give_up(error)
             while self._queue.take():
                 pass
+        finally:
+            # Whatever happens here, nobody waits for room in vain.
+            self._queue.discard()
         self._finish()
+
+    def _store(self) -> None:
+        if not self._is_made and self.failed is None:
+            self._patiently(self._kept.make)
+            self._is_made = True
+        while taken := self._queue.take():
+            for output, data in taken.items():
+                self._keep(output, data)
+        for output, rest in self._kept.rests().items():
+            self._patiently(partial(self._kept.keep, output, rest))
 
     def _keep(self, output: Output, data: bytes) -> None:
         said = self._kept.said(output, data)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from mandrake_sessions.commands.recording.passed_signals import HANDLED
-from mandrake_sessions.commands.recording.program import STDIN, Output, Program
+from mandrake_sessions.commands.recording.program import Output, Program
+from mandrake_sessions.commands.recording.typed import Typed
 
 _PIECE_BYTES: Final = 64 * 1024
 # After the program has ended, others may still have its output open. So long they are waited for, and so much is read.
@@ -34,24 +35,22 @@ class Relay:
         self._ended, self._end = os.pipe()
         self._ending = threading.Lock()
         self._is_ending = False
-        works = [(self._pass_output, (output,)) for output in program.outputs]
         # They end with us, whatever they wait for: a reader may never read what we pass on.
-        self._outputs = [threading.Thread(target=work, args=given, daemon=True) for work, given in works]
-        threads = list(self._outputs)
-        if program.is_apart and program.terminal is not None:
-            # A descriptor of its own: the other may be closed meanwhile.
-            threads.append(
-                threading.Thread(target=self._pass_input, args=(os.dup(program.terminal.source),), daemon=True)
-            )
+        self._outputs = [
+            threading.Thread(target=self._pass_output, args=(output,), daemon=True) for output in program.outputs
+        ]
+        self._input = threading.Thread(target=self._pass_input, daemon=True)
         # The main thread waits for signals.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (*HANDLED, signal.SIGWINCH))
-        for thread in threads:
+        for thread in (*self._outputs, self._input):
             thread.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def finish(self) -> None:
         """Pass on what the program has left, and no more: what runs in its background may keep its output open."""
         self._finish_soon()
+        # It leaves our terminal as it was.
+        self._input.join()
         for thread in self._outputs:
             thread.join()
 
@@ -109,33 +108,21 @@ class Relay:
                 break
         return done
 
-    def _pass_input(self, sink: int) -> None:
-        try:
-            while True:
-                if self._ended in select.select([STDIN, self._ended], [], [])[0]:
-                    return
-                piece = _read(STDIN)
-                if not piece:
-                    # Our terminal is gone. The program's goes too, once it has said its last words.
-                    self._program.send(signal.SIGHUP)
-                    self._finish_soon()
-                    return
-                self._type(sink, piece)
-        finally:
-            os.close(sink)
-
-    def _type(self, sink: int, piece: bytes) -> None:
-        while piece:
-            _, may_write, _ = select.select([self._ended], [sink], [])
-            if not may_write:
-                return
-            try:
-                piece = piece[os.write(sink, piece) :]
-            except BlockingIOError:
-                continue
-            except OSError:
-                # The program's terminal is closed: it has ended.
-                return
+    def _pass_input(self) -> None:
+        terminal = self._program.terminal
+        if terminal is None:
+            return
+        typed = Typed(terminal, self._ended)
+        if not self._program.is_apart:
+            typed.pass_keys(next(output.sink for output in self._program.outputs if output.source == terminal.source))
+            return
+        typed.pass_all()
+        with self._ending:
+            is_gone = not self._is_ending
+        if is_gone:
+            # The program's terminal goes with ours, once it has said its last words.
+            self._program.send(signal.SIGHUP)
+            self._finish_soon()
 
 
 def _read(source: int) -> bytes:
