@@ -104,7 +104,7 @@ def test_from_a_shell(workspace: Path) -> None:
     for part in ("@1  ", "> A few files.", "content  now", "ROUNDS"):
         assert part in done.stdout
     assert "A few files." in (workspace / "talk.md").read_text()
-    assert run(["mandrake-sessions", "list", "--json"], workspace).count("\n") == 1
+    assert run(["mandrake-sessions", "list", "--json"], workspace).count("\n") == 2
 
 
 def test_over_a_pipe(workspace: Path) -> None:

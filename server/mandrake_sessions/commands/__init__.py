@@ -16,6 +16,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "usage": "sum up tokens and costs",
     "new": "make a session",
     "append": "store what comes on stdin as a turn, live",
+    "record": "run a program, and store what it says, live",
     "fork": "copy a session, or its beginning",
     "rename": "give a session another title",
     "archive": "put sessions away",

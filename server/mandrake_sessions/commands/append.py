@@ -6,22 +6,18 @@ import codecs
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.arriving import Arriving
-from mandrake_sessions.commands.looking import Looking, add_looking
-from mandrake_sessions.commands.naming import HOW_TO_NAME, named
-from mandrake_sessions.commands.new import about, add_about
+from mandrake_sessions.commands.new import about
 from mandrake_sessions.commands.shared import DONE, FAILED, OutputFailed, hint, say, told
-from mandrake_sessions.commands.writing import store_to_write
+from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
 from mandrake_sessions.errors import TooLarge
 from mandrake_sessions.files import explain
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Origin, ResponseStatus, TurnStatus
-from mandrake_sessions.settings import BadSetting
 
 DESCRIPTION = (
     "Store what comes on stdin as a turn, as it comes, so that everybody who follows the session sees it live. Without "
@@ -35,13 +31,11 @@ _ENDED_BY_SIGNAL = 128
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage()
-    parser.add_argument("--session", metavar="SESSION", help=HOW_TO_NAME)
-    parser.add_argument("--prompt", metavar="TEXT", help="the request of a new round, which the text answers")
+    add_session_and_prompt(parser, prompt="the request of a new round, which the text answers")
     parser.add_argument("--title", metavar="TITLE", help="the title of the session that is made")
     parser.add_argument("--kind", metavar="KIND", default="message", help="of the turn (default: message)")
     parser.add_argument("--model", metavar="MODEL", help="the model that says it")
-    add_about(parser)
-    add_looking(parser)
+    add_where(parser)
 
 
 def run(options: Namespace) -> int:
@@ -51,10 +45,8 @@ def run(options: Namespace) -> int:
 
 
 def _append(options: Namespace) -> int:
-    if options.session is not None and (options.title or options.external_id):
-        flag = "--title" if options.title else "--external-id"
-        raise BadSetting(flag, "is for a session that is made, and cannot be given beside --session")
-    with Arriving() as pieces, _session(options) as (manager, session_id):
+    with Arriving() as pieces, target(options) as (manager, named_id):
+        session_id = named_id or manager.create_session(**about(options)).id
         response_id = _response(manager, session_id, options.prompt)
         with suppress(BrokenPipeError, OutputFailed):
             # Whoever reads it may follow the session from now on.
@@ -63,18 +55,6 @@ def _append(options: Namespace) -> int:
         if sys.stdin.isatty():
             hint("Type the text; Ctrl-D ends it.")
         return _stored(manager, response_id, pieces, options)
-
-
-@contextmanager
-def _session(options: Namespace) -> Iterator[tuple[SessionManager, str]]:
-    """The store, and the id of the session in it: the one that is named, or a new one."""
-    if options.session is None:
-        with store_to_write(options) as manager:
-            yield manager, manager.create_session(**about(options)).id
-        return
-    with Looking(options) as looking:
-        found = named(looking, options, options.session)
-        yield found.manager, found.session.id
 
 
 def _response(manager: SessionManager, session_id: str, prompt: str | None) -> str:

@@ -1,0 +1,140 @@
+"""A round whose request is a command, and whose response is what the program said: a turn for each of its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from mandrake_sessions.commands.recording.program import Output
+from mandrake_sessions.commands.recording.terminal_text import Said, TerminalText
+from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.fields import NewRound, NewSession, Piece, TurnPiece
+from mandrake_sessions.ids import new_id
+from mandrake_sessions.limits import MAX_TEXT_BYTES
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.model import ResponseStatus, TurnStatus
+
+# Characters of a raw text that is stored in hindsight, in one piece of it.
+_SLICE: Final = 1024 * 1024
+
+
+@frozen
+class Ending:
+    """How a program ended: its exit code as a shell tells it, and what became of its turns."""
+
+    code: int
+    status: TurnStatus
+    error: str | None = None
+
+
+@define(eq=False)
+class _Stream:
+    """What is stored of one output. ``has_raw``: its turn has codes, so it has the output as it came beside the text.
+    ``size``: bytes of that, whether it is stored or not."""
+
+    output: Output
+    decoder: TerminalText = field(factory=TerminalText)
+    turn_id: str | None = None
+    has_raw: bool = False
+    size: int = 0
+
+
+class KeptRound:
+    """``make``, ``keep`` and ``end`` write to the store, and raise what that raises; after Busy nothing was written,
+    and the same call can be made again. ``session_id``: the session that it is in; a new one if it was not given."""
+
+    def __init__(self, manager: SessionManager, session_id: str | None, session: NewSession, asked: NewRound) -> None:
+        self._manager = manager
+        self._session: NewSession | None = {**session, "id": new_id()} if session_id is None else None
+        self.session_id = session_id if self._session is None else self._session["id"]
+        self._round: NewRound = {**asked, "id": new_id(), "response_id": new_id()}
+        self._streams: dict[Output, _Stream] = {}
+
+    def make(self) -> None:
+        """The session, unless there is one, and the round."""
+        with self._manager.transaction():
+            if self._session is not None:
+                self._manager.create_session(**self._session)
+            assert self.session_id is not None
+            self._manager.create_round(self.session_id, **self._round)
+
+    def said(self, output: Output, data: bytes, *, final: bool = False) -> Said:
+        """The next part of an output, as ``keep`` takes it. A part is asked for once."""
+        return self._stream(output).decoder.feed(data, final=final)
+
+    def rests(self) -> dict[Output, Said]:
+        """What the outputs held back until their end."""
+        return {output: self.said(output, b"", final=True) for output in self._streams}
+
+    def keep(self, output: Output, said: Said) -> None:
+        """Store a part of an output, in a turn that begins with the first of them.
+
+        The raw output is stored beside the text from the first part on in which the two differ, with what was before:
+        until then one follows from the other.
+        """
+        if not said.raw:
+            return
+        stream = self._stream(output)
+        size = len(said.raw.encode())
+        is_new = stream.turn_id is None or stream.size + size > MAX_TEXT_BYTES
+        had_raw = stream.has_raw and not is_new
+        has_raw = had_raw or said.raw != said.text.replace("\n", output.plain_end)
+        turn_id = self._added(stream, said, is_new=is_new, had_raw=had_raw, has_raw=has_raw)
+        stream.turn_id, stream.has_raw = turn_id, has_raw
+        stream.size = size if is_new else stream.size + size
+
+    def end(self, ending: Ending) -> None:
+        """The turns, the response and the round end as the program did."""
+        with self._manager.transaction():
+            for stream in self._streams.values():
+                if stream.turn_id is not None:
+                    self._manager.update_turn(
+                        stream.turn_id, include_text=False, status=ending.status, error=ending.error
+                    )
+            self._manager.update_response(self._round["response_id"], status=ResponseStatus(ending.status))
+            metadata = {**self._round["metadata"], "exitCode": ending.code}
+            self._manager.update_round(self._round["id"], metadata=metadata)
+
+    def _stream(self, output: Output) -> _Stream:
+        return self._streams.setdefault(output, _Stream(output))
+
+    def _added(self, stream: _Stream, said: Said, *, is_new: bool, had_raw: bool, has_raw: bool) -> str:
+        """Store the part; gives its turn."""
+        piece: Piece = {"content": said.text, "raw_response": said.raw} if has_raw else {"content": said.text}
+        if is_new:
+            with self._manager.transaction():
+                turn_id = self._next_turn(stream)
+                self._append([{"turn_id": turn_id, **piece}])
+            return turn_id
+        assert stream.turn_id is not None
+        before = self._raw_before(stream) if has_raw and not had_raw else []
+        self._append([*before, {"turn_id": stream.turn_id, **piece}])
+        return stream.turn_id
+
+    def _next_turn(self, stream: _Stream) -> str:
+        """A new one; the one before it has reached its limit."""
+        if stream.turn_id is not None:
+            self._manager.update_turn(stream.turn_id, include_text=False, status=TurnStatus.COMPLETED)
+        return self._manager.create_turn(self._round["response_id"], kind=stream.output.kind).id
+
+    def _raw_before(self, stream: _Stream) -> list[TurnPiece]:
+        """What was said until now, as it came; it is in the store, and not held."""
+        assert stream.turn_id is not None
+        text = self._manager.get_turn(stream.turn_id).content or ""
+        raw = text.replace("\n", stream.output.plain_end)
+        return [
+            {"turn_id": stream.turn_id, "raw_response": raw[start : start + _SLICE]}
+            for start in range(0, len(raw), _SLICE)
+        ]
+
+    def _append(self, pieces: list[TurnPiece]) -> None:
+        for outcome in self._manager.append_pieces(pieces):
+            if isinstance(outcome, SessionsError):
+                raise outcome
+
+
+def asked(command: str, metadata: Mapping[str, Any], prompt: str | None) -> NewRound:
+    """The round's fields. ``command``: what was typed, the request where there is no other."""
+    return {"content": command if prompt is None else prompt, "metadata": dict(metadata)}

@@ -1,0 +1,136 @@
+"""Bytes that pass between a program and our own streams, unchanged and at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from mandrake_sessions.commands.recording.passed_signals import HANDLED
+from mandrake_sessions.commands.recording.program import Output, Program
+from mandrake_sessions.commands.recording.typed import Typed
+
+_PIECE_BYTES: Final = 64 * 1024
+# After the program has ended, others may still have its output open. So long they are waited for, and so much is read.
+_SECONDS_AFTER: Final = 0.2
+_BYTES_AFTER: Final = 1024 * 1024
+# Whoever read our output is gone; that is no fault.
+_NOBODY_READS: Final = (errno.EPIPE, errno.EIO)
+
+
+class Relay:
+    """``keep`` is given each piece of output once it was passed on. ``failed``: the error of a stream of ours that
+    could not be written; that of the program is closed then, so that it learns of it."""
+
+    def __init__(self, program: Program, keep: Callable[[Output, bytes], None]) -> None:
+        self._program = program
+        self._keep = keep
+        self.failed: OSError | None = None
+        self._deadline = 0.0
+        self._ended, self._end = os.pipe()
+        self._ending = threading.Lock()
+        self._is_ending = False
+        # They end with us, whatever they wait for: a reader may never read what we pass on.
+        self._outputs = [
+            threading.Thread(target=self._pass_output, args=(output,), daemon=True) for output in program.outputs
+        ]
+        self._input = threading.Thread(target=self._pass_input, daemon=True)
+        # The main thread waits for signals.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (*HANDLED, signal.SIGWINCH))
+        for thread in (*self._outputs, self._input):
+            thread.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def finish(self) -> None:
+        """Pass on what the program has left, and no more: what runs in its background may keep its output open."""
+        self._finish_soon()
+        # It leaves our terminal as it was.
+        self._input.join()
+        for thread in self._outputs:
+            thread.join()
+
+    def _finish_soon(self) -> None:
+        with self._ending:
+            if not self._is_ending:
+                self._is_ending = True
+                self._deadline = time.monotonic() + _SECONDS_AFTER
+                os.close(self._end)
+
+    def _pass_output(self, output: Output) -> None:
+        try:
+            for piece in self._arriving(output.source):
+                written = self._written(output.sink, piece)
+                if written:
+                    self._keep(output, piece if written == len(piece) else piece[:written])
+                if written < len(piece):
+                    break
+        finally:
+            # A program that goes on writing learns that nobody reads.
+            terminal = self._program.terminal
+            if terminal is not None and terminal.source == output.source:
+                terminal.close()
+            else:
+                os.close(output.source)
+
+    def _arriving(self, source: int) -> Iterator[bytes]:
+        left = _BYTES_AFTER
+        while left > 0:
+            ready, _, _ = select.select([source, self._ended], [], [])
+            has_ended = self._ended in ready
+            if has_ended and source not in ready:
+                rest = max(0.0, self._deadline - time.monotonic())
+                if not select.select([source], [], [], rest)[0]:
+                    return
+            piece = _read(source)
+            if not piece:
+                return
+            left -= len(piece) if has_ended else 0
+            yield piece
+
+    def _written(self, sink: int, piece: bytes) -> int:
+        """How much of it our stream took."""
+        done = 0
+        view = memoryview(piece)
+        while done < len(piece):
+            try:
+                done += os.write(sink, view[done:])
+            except BlockingIOError:
+                # Somebody who shares it with us has made it so.
+                select.select([], [sink], [])
+            except OSError as error:
+                if error.errno not in _NOBODY_READS:
+                    self.failed = error
+                break
+        return done
+
+    def _pass_input(self) -> None:
+        terminal = self._program.terminal
+        if terminal is None:
+            return
+        typed = Typed(terminal, self._ended)
+        if not self._program.is_apart:
+            typed.pass_keys(next(output.sink for output in self._program.outputs if output.source == terminal.source))
+            return
+        typed.pass_all()
+        with self._ending:
+            is_gone = not self._is_ending
+        if is_gone:
+            # The program's terminal goes with ours, once it has said its last words.
+            self._program.send(signal.SIGHUP)
+            self._finish_soon()
+
+
+def _read(source: int) -> bytes:
+    """The next piece; empty at the end, which a terminal may tell by an error."""
+    while True:
+        try:
+            return os.read(source, _PIECE_BYTES)
+        except BlockingIOError:
+            select.select([source], [], [])
+        except OSError:
+            return b""
