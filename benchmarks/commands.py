@@ -26,6 +26,7 @@ COMMANDS: dict[str, Sequence[str]] = {
     "usage": ("usage",),
     "new": ("new", "a name"),
     "append": ("append", "--prompt", "a question"),
+    "record": ("record", "--", "true"),
     "fork": ("fork", "@last"),
     "rename": ("rename", "@last", "another name"),
     "archive": ("archive", "@last"),
