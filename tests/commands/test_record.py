@@ -112,6 +112,14 @@ def test_a_program_that_says_nothing_has_a_round(workspace: Path) -> None:
     assert list(only.response.turns) == []
 
 
+def test_lines_stay_lines_where_they_are_read(workspace: Path) -> None:
+    """What a program prints is no Markdown."""
+    recorded(workspace, "--", "sh", "-c", "printf 'one\n  # two\n<b>\n'; echo '* three' >&2")
+    shown = run(workspace, "show", "@last").out
+    assert "```text\none\n  # two\n<b>\n```\n" in shown
+    assert "**stderr**\n\n```text\n* three\n```\n" in shown
+
+
 def test_flags_come_before_the_command(workspace: Path) -> None:
     flags = ("--prompt", "What is here?", "--title", "A look", "--agent", "sh", "--external-id", "x")
     out, _ = recorded(workspace, *flags, "echo", "--title", "-n", "--", "x")

@@ -12,6 +12,8 @@ from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.redaction import AsItIs, Cleaner
 from mandrake_sessions.store.sql.sessions import PREVIEW_LENGTH
 
+# In a turn's metadata, it says that the text is no Markdown.
+PLAIN_TEXT = "text/plain"
 # Characters of a text that are rendered together.
 SLICE = 64 * 1024
 
@@ -47,6 +49,11 @@ class Conversation:
 def is_long(turn: Turn) -> bool:
     """Whether its tool calls and texts are iterators."""
     return isinstance(turn.tool_calls, Iterator)
+
+
+def is_plain(turn: Turn) -> bool:
+    """Whether its text is what a program has printed, and no Markdown."""
+    return turn.kind == "tool_output" or turn.metadata.get("mediaType") == PLAIN_TEXT
 
 
 def slices(text: str | Iterable[str] | None) -> Iterator[str]:

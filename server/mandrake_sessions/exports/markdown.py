@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mandrake_sessions.exports.conversation import Conversation, is_long, preview, slices
+from mandrake_sessions.exports.conversation import Conversation, is_long, is_plain, preview, slices
 from mandrake_sessions.exports.json_parts import encode
 from mandrake_sessions.exports.markdown_text import code, fenced, inline, longest_run, quoted
 from mandrake_sessions.exports.times import for_people
@@ -99,7 +99,10 @@ class _Document:
 
     def _turn(self, turn: Turn) -> Iterator[str]:
         if turn.kind == "tool_output":
-            yield from self._output(turn)
+            called = f" of {code(self._cleaner.text(turn.tool_call_id))}" if turn.tool_call_id else ""
+            yield from self._as_it_is(turn, f"**Output**{called}")
+        elif is_plain(turn):
+            yield from self._as_it_is(turn, self._heading(turn))
         else:
             yield from self._said(turn)
         for call in turn.tool_calls:
@@ -113,18 +116,21 @@ class _Document:
             return
         if turn.kind == "thought":
             yield "\n<details>\n<summary>Thought</summary>\n\n"
-        elif turn.kind != "message":
-            yield f"\n**{inline(self._cleaner.text(turn.kind))}**\n\n"
         else:
-            yield f"\n{_byline(self._cleaner, turn)}\n\n"
+            yield f"\n{self._heading(turn)}\n\n"
         yield begin
         yield from text
         if turn.kind == "thought":
             yield "\n</details>\n"
 
-    def _output(self, turn: Turn) -> Iterator[str]:
-        called = f" of {code(self._cleaner.text(turn.tool_call_id))}" if turn.tool_call_id else ""
-        yield f"\n**Output**{called}\n\n"
+    def _heading(self, turn: Turn) -> str:
+        if turn.kind == "message":
+            return _byline(self._cleaner, turn)
+        return f"**{inline(self._cleaner.text(turn.kind))}**"
+
+    def _as_it_is(self, turn: Turn, heading: str) -> Iterator[str]:
+        """What no Markdown is: what a program has printed."""
+        yield f"\n{heading}\n\n"
         again = self._conversation.again(turn) if is_long(turn) else turn
         # What is replaced has no backticks, so the text has no longer run of them afterwards.
         ticks = longest_run(slices(turn.content))

@@ -117,7 +117,9 @@ class KeptRound:
         """A new one; the one before it has reached its limit."""
         if stream.turn_id is not None:
             self._manager.update_turn(stream.turn_id, include_text=False, status=TurnStatus.COMPLETED)
-        return self._manager.create_turn(self._round["response_id"], kind=stream.output.kind).id
+        return self._manager.create_turn(
+            self._round["response_id"], kind=stream.output.kind, metadata={"mediaType": "text/plain"}
+        ).id
 
     def _raw_before(self, stream: _Stream) -> list[TurnPiece]:
         """What was said until now, as it came; it is in the store, and not held."""
