@@ -131,6 +131,15 @@ def test_links_lead_to_the_web_a_mailbox_or_the_page(manager: SessionManager) ->
     )
 
 
+def test_addresses_in_a_sentence_are_links() -> None:
+    text = "See https://a.example/b?c=1&d, (http://e.example/f). `https://g.example` [https://h.example](https://i.example)"
+    text += " javascript://x https:// **https://j.example** https://k.example/<b>"
+    seen = shown(said(iter([text])))
+    assert [link["href"] for link in seen.all("a")] == [
+        "https://a.example/b?c=1&d", "http://e.example/f", "https://i.example", "https://j.example", "https://k.example/"
+    ]  # fmt: skip
+
+
 def test_code_has_colors_by_class() -> None:
     seen = shown(said(iter(["```python title\ndef f(): return 'x'  # y\n```\n```nolanguage\na < b\n```"])))
     assert {found["class"] for found in seen.all("span")} == {"k", "f", "s", "c"}

@@ -9,7 +9,7 @@ from functools import cache
 from itertools import groupby
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from pygments.lexers import get_all_lexers, get_lexer_by_name
 from pygments.token import Comment, Generic, Keyword, Name, Number, Operator, String, Token, _TokenType
 
@@ -25,10 +25,10 @@ _MANY = 64
 # Pygments has 500 more.
 # fmt: off
 _LANGUAGES = frozenset((
-    "python", "pytb", "javascript", "typescript", "tsx", "jsx", "json", "yaml", "toml", "ini", "bash",
+    "python", "pytb", "javascript", "typescript", "tsx", "jsx", "json", "yaml", "toml", "bash",
     "powershell", "batch", "diff", "html", "xml", "css", "scss", "sql", "postgresql", "c", "cpp", "csharp",
     "objective-c", "java", "kotlin", "scala", "groovy", "go", "rust", "swift", "zig", "ruby", "php", "perl", "lua",
-    "r", "julia", "dart", "elixir", "erlang", "haskell", "ocaml", "fsharp", "clojure", "scheme", "docker", "cmake",
+    "r", "julia", "dart", "elixir", "erlang", "haskell", "fsharp", "clojure", "scheme", "docker", "cmake",
     "nix", "terraform", "protobuf", "graphql", "markdown", "rst", "vim", "latex", "http", "nginx", "vue",
 ))
 # fmt: on
@@ -66,7 +66,7 @@ def highlighted(code: str, language: str) -> Markup:
         except Exception as error:
             # The lexers are many and by many hands. The text must not get into the log with the error's words.
             logger.debug("code is shown without colors: %s", type(error).__name__)
-    return Markup("{}").format(code)
+    return escape(code)
 
 
 def _spans(code: str, language: str, seconds: float) -> Iterator[Markup]:
@@ -76,7 +76,7 @@ def _spans(code: str, language: str, seconds: float) -> Iterator[Markup]:
         raise ValueError("the lexer changes the text")
     for kind, neighbours in groupby(tokens, lambda token: _class_of(token[0])):
         text = "".join(text for _, text in neighbours)
-        yield Markup('<span class="{}">{}</span>').format(kind, text) if kind else Markup("{}").format(text)
+        yield Markup(f'<span class="{kind}">{escape(text)}</span>') if kind else escape(text)
 
 
 def _in_time(tokens: Iterable[Any], seconds: float) -> Iterator[Any]:

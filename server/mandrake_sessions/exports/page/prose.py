@@ -23,6 +23,8 @@ from mandrake_sessions.stopping import check_wanted
 
 logger = logging.getLogger(__name__)
 
+# An address of the web as people write it in a sentence.
+_BARE = re.compile(r"""(https?://[^\s<>"'`]*[^\s<>"'`.,;:!?()*\[\]{}|])""")
 _FOLLOWED = re.compile(r"(?:https?://|mailto:|#)", re.IGNORECASE)
 # fmt: off
 _TAGS = {
@@ -125,7 +127,26 @@ def _adapt(tokens: Iterable[Token]) -> None:
         elif token.type == "link_close" and address is not None:
             token.tag, token.meta = "span", {"address": address}
             address = None
-        _adapt(token.children or ())
+        if token.children:
+            _adapt(token.children)
+            token.children = list(_with_links(token.children))
+
+
+def _with_links(tokens: Iterable[Token]) -> Iterator[Token]:
+    """Addresses in the texts that are in no link become links."""
+    is_in_link = False
+    for token in tokens:
+        if token.type in ("link_open", "link_close"):
+            is_in_link = token.type == "link_open"
+        if token.type != "text" or is_in_link or "://" not in token.content:
+            yield token
+            continue
+        for number, part in enumerate(_BARE.split(token.content)):
+            if number % 2:
+                yield Token("link_open", "a", 1, attrs={"href": part})
+            yield Token("text", "", 0, content=part)
+            if number % 2:
+                yield Token("link_close", "a", -1)
 
 
 # ---- rules of the renderer, which gives itself, the tokens and the place among them

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mandrake_sessions.exports.markdown_text import printable
 from mandrake_sessions.exports.times import for_people, iso
@@ -47,7 +47,7 @@ def preformatted(slices: Iterable[str], kind: str = "text") -> Iterator[Markup]:
             # A reader of HTML drops a line feed here, so there is one to drop.
             yield Markup('<pre class="{}" dir="auto" lang="">\n').format(kind)
             is_open = True
-        yield Markup("{}").format(text)
+        yield escape(text)
     if is_open:
         yield Markup("</pre>\n")
 

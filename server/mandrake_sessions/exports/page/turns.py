@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mandrake_sessions.exports.conversation import Conversation, slices
 from mandrake_sessions.exports.page.prose import said
@@ -88,7 +88,7 @@ class Turns:
         totals = Totals()
         totals.add(turn)
         if told := used(totals):
-            parts.append(Markup("{}").format(told))
+            parts.append(escape(told))
         return Markup('<p class="by">{}</p>\n').format(Markup(" · ").join(parts))
 
     def _thought(self, begin: list[str], text: Iterator[str]) -> Iterator[Markup]:
