@@ -218,7 +218,9 @@ def test_an_edit_is_shown_as_what_it_changes() -> None:
     assert '"replace_all": true' in seen.text
     assert "old_string" not in seen.text
     assert seen.text.count("a.py") == 1
-    several = shown(shown_arguments({"filePath": "a", "edits": [{"oldText": "1", "newText": "2"}] * 2}))
+    edits = [{"oldText": "1", "newText": "2"}, {"oldText": "1", "newText": "2", "more": "word"}]
+    several = shown(shown_arguments({"filePath": "a", "edits": edits}))
+    assert "word" in several.text
     assert len(several.all("figure", class_="diff")) == 2
 
 
@@ -233,6 +235,8 @@ def test_a_plan_is_a_list(manager: SessionManager) -> None:
     assert len(seen.all("ul", class_="steps")) == 2
     assert "☑ step completed" in seen.text
     assert "[1, 2]" in seen.text
+    with_more = {"plan": [{"step": "one", "status": "pending", "reason": "word"}], "todos": {"name": []}}
+    assert {"reason", "word", "name"} <= letters(shown(shown_arguments(with_more)).text)
 
 
 def test_how_things_ended_is_said_in_words(manager: SessionManager) -> None:

@@ -12,9 +12,10 @@ from mandrake_sessions.exports.times import for_people, iso
 
 # Of one text in memory at a time, in UTF-8: what is longer is shown as it is, in pieces.
 MAX_PROSE_BYTES = 64 * 1024
+# Of Markdown, in a line that is shown as text.
+_MARKS = re.compile(r"^[#>\s]+|[`*]")
 # Those that open and close embeddings, overrides and isolates. On a line of ours one of them without its other half
 # would reorder what stands around it, whatever element it is in. A block is a paragraph of its own and ends them.
-_MARKS = re.compile(r"^[#>\s]+|[`*]")
 _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 

@@ -27,6 +27,7 @@ _BEFORE_AND_AFTER = (
 _PATHS = ("file_path", "path", "filePath", "abs_path", "filename")
 _LISTS_OF_STEPS = ("plan", "todos", "entries")
 _STEPS = ("content", "step", "title")
+_MORE_OF_STEPS = ("priority", "activeForm")
 _MARKS = {"completed": "☑", "in_progress": "▶"}
 
 
@@ -72,7 +73,7 @@ def path_of(value: dict[str, Any]) -> str:
 
 def plan(value: Any) -> Markup | None:
     """A list of steps; None for what is no plan."""
-    if isinstance(value, dict) and len(value) == 1:
+    if isinstance(value, dict) and len(value) == 1 and value.keys() <= set(_LISTS_OF_STEPS):
         (value,) = value.values()
     if not isinstance(value, list) or not value or len(value) > 1000:
         return None
@@ -91,7 +92,10 @@ def _edits(rest: dict[str, Any], path: str) -> Iterator[Markup]:
     edits = rest.get("edits")
     if isinstance(edits, list) and edits and all(isinstance(item, dict) and _before_and_after(item) for item in edits):
         for item in rest.pop("edits"):
-            yield from _edits(dict(item), path)
+            left = dict(item)
+            yield from _edits(left, path)
+            if left:
+                yield from shown_json(left)
     elif pair is None:
         return
     for name in _PATHS if path else ():
@@ -115,17 +119,16 @@ def _steps(rest: dict[str, Any]) -> Iterator[Markup]:
 
 
 def _step(item: Any) -> Markup | None:
-    """A step that says nothing but what stands in a list."""
-    if not isinstance(item, dict) or not isinstance(item.get("status"), str):
+    """A step that says nothing but what a list shows of it."""
+    if not isinstance(item, dict) or not all(isinstance(value, str) for value in item.values()):
         return None
-    text = next((item[name] for name in _STEPS if isinstance(item.get(name), str)), None)
-    if text is None:
+    texts = [item[name] for name in _STEPS if name in item]
+    if len(texts) != 1 or "status" not in item or not item.keys() <= {*_STEPS, "status", *_MORE_OF_STEPS}:
         return None
-    status, others = item["status"], (item.get("priority"), item.get("activeForm"))
-    more = " · ".join(each for each in others if isinstance(each, str) and each != text)
-    words = status.replace("_", " ") + (f" · {more}" if more else "")
+    status = item["status"]
+    more = [item[name] for name in _MORE_OF_STEPS if item.get(name, texts[0]) != texts[0]]
     return Markup('<li><span aria-hidden="true">{}</span> {} <small>{}</small></li>').format(
-        _MARKS.get(status, "☐"), line(text), line(words)
+        _MARKS.get(status, "☐"), line(texts[0]), line(" · ".join((status.replace("_", " "), *more)))
     )
 
 
