@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from commands.running import run, state, store_of
+from commands.running import limit_files, run, run_program, state, store_of
 from exported import exact, read_back
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import TurnStatus
@@ -90,7 +90,7 @@ def test_a_name_of_several_sessions_or_of_none(workspace: Path) -> None:
     assert SESSION in run(workspace, "export", "0a", code=1).err
     assert "no session 'zz' here; mandrake-sessions list lists them" in run(workspace, "export", "zz", code=1).err
     assert "SESSION: name one (mandrake-sessions list" in run(workspace, "export", code=2).err
-    assert "invalid choice: 'html'" in run(workspace, "export", "0a00", "--format", "html", code=2).err
+    assert "invalid choice: 'pdf'" in run(workspace, "export", "0a00", "--format", "pdf", code=2).err
 
 
 def test_a_name_that_two_agents_use(workspace: Path) -> None:
@@ -138,10 +138,11 @@ def test_the_store_stays_as_it_was(workspace: Path) -> None:
     assert state(store_of(workspace).parent) == before
 
 
-def test_a_reader_that_stops_reading(workspace: Path) -> None:
+@pytest.mark.parametrize("form", ["markdown", "html"])
+def test_a_reader_that_stops_reading(workspace: Path, form: str) -> None:
     fill(workspace, size=3 * MIB)
     with subprocess.Popen(
-        [*SERVER, "export", "ext-1", "--no-redact"],
+        [*SERVER, "export", "ext-1", "--no-redact", "--format", form],
         cwd=workspace, env=clean_environment(workspace), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         assert process.stdout is not None
@@ -153,7 +154,8 @@ def test_a_reader_that_stops_reading(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "redact"), [("jsonl", "--redact"), ("markdown", "--no-redact"), ("atif", "--no-redact")]
+    ("form", "redact"),
+    [("jsonl", "--redact"), ("markdown", "--no-redact"), ("html", "--no-redact"), ("atif", "--no-redact")],
 )
 @pytest.mark.timeout(600)
 def test_a_turn_of_64_mib_takes_little_memory(workspace: Path, form: str, redact: str) -> None:
@@ -174,7 +176,7 @@ def test_a_turn_of_64_mib_takes_little_memory(workspace: Path, form: str, redact
     assert int(peak.split()[1]) < 400 * 1024
 
 
-@pytest.mark.parametrize("form", ["markdown", "atif"])
+@pytest.mark.parametrize("form", ["markdown", "html", "atif"])
 def test_an_export_says_that_the_detector_was_missing(workspace: Path, tmp_path: Path, form: str) -> None:
     fill(workspace)
     (tmp_path / "kingfisher_sdk.py").write_text("raise ImportError('it is not installed')\n")
@@ -183,7 +185,7 @@ def test_an_export_says_that_the_detector_was_missing(workspace: Path, tmp_path:
     assert told.err.splitlines()[1:] == [
         "warning: redacted without kingfisher-secret-scanner, so fewer kinds of secrets were found"
     ]
-    assert ("*Redacted without kingfisher-secret-scanner" in told.out) is (form == "markdown")
+    assert ("Redacted without kingfisher-secret-scanner" in told.out) is (form != "atif")
     for told in (
         run(workspace, "export", SESSION, "--format", form),
         run(workspace, "export", SESSION, "--format", form, "--no-redact", PYTHONPATH=str(tmp_path)),
@@ -218,3 +220,37 @@ def test_every_session_of_one_store_or_of_all(workspace: Path) -> None:
         manager.create_session(title="of the user")
     for flags, count in ((["--all"], 3), (["--all", "--scope", "workspace"], 2), (["--all", "--scope", "system"], 1)):
         assert run(workspace, "export", *flags).out.count("\n- Session: ") == count
+
+
+def test_pages_in_a_directory_link_each_other(workspace: Path) -> None:
+    fill(workspace)
+    with SessionManager(store_of(workspace)) as manager:
+        fork = manager.fork_session(SESSION, title="/home/alice/fork").id
+    run(workspace, "export", "--all", "--format", "html", "--output", "made")
+    made = {path.name: path.read_text() for path in (workspace / "made").iterdir()}
+    of_fork = next(name for name in made if name.endswith(f"{fork.replace('-', '')[-8:]}.html"))
+    of_talk = next(name for name in made if name.endswith("-a-talk-00000001.html"))
+    assert f'<a href="{of_fork}">' in made[of_talk]
+    assert f'<a href="{of_talk}">' in made[of_fork]
+    assert "alice" not in of_fork + made[of_talk]
+    run(workspace, "export", SESSION, "--output", "one.html")
+    assert f"mandrake-sessions show {fork}" in (workspace / "one.html").read_text()
+
+
+def test_several_pages_need_a_directory(workspace: Path) -> None:
+    fill(workspace)
+    told = run(workspace, "export", "ext-1", "0a10", "--format", "html", code=2)
+    assert "--output: a page holds one session" in told.err
+    assert told.out == ""
+
+
+def test_a_page_that_cannot_be_written_to_its_end_is_not_there(workspace: Path) -> None:
+    fill(workspace, size=3 * MIB)
+    (workspace / "talk.html").write_text("before")
+    refused = run_program(
+        workspace, *SERVER, "export", "ext-1", "--output", "talk.html", preexec_fn=lambda: limit_files(MIB)
+    )
+    assert refused.code == 1
+    assert "Traceback" not in refused.err
+    assert (workspace / "talk.html").read_text() == "before"
+    assert [path.name for path in workspace.iterdir() if "talk" in path.name] == ["talk.html"]

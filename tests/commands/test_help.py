@@ -68,7 +68,7 @@ def test_bash_completes_commands_flags_and_sessions(workspace: Path, asked: obje
     made = run(workspace, "new", "A talk").out.strip()
     assert asked("mandrake-sessions sh") == ["show"]
     assert asked("mandrake-sessions show --fo") == ["--format"]
-    assert set(asked("mandrake-sessions show --format ")) == {"text", "markdown", "jsonl", "atif"}
+    assert set(asked("mandrake-sessions show --format ")) == {"text", "markdown", "html", "jsonl", "atif"}
     assert made[:13] in asked("mandrake-sessions show ")
     assert asked(f"mandrake-sessions delete {made[:5]}") == [made[:13]]
 

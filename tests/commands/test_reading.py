@@ -161,7 +161,7 @@ def test_list(workspace: Path) -> None:
 def test_show_redacts_nothing_and_says_it_in_each_format(workspace: Path) -> None:
     secret = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
     talk(store_of(workspace), "A talk", f"The key is {secret[:40]}, **bold**.")
-    for form in ("text", "markdown", "jsonl", "atif"):
+    for form in ("text", "markdown", "html", "jsonl", "atif"):
         assert secret[:40] in run(workspace, "show", "@last", "--format", form).out
     assert run(workspace, "show", "@last").out == run(workspace, "show", "@last", "--format", "markdown").out
     text = run(workspace, "show", "@last", "--format", "text").out

@@ -33,7 +33,7 @@ def declare(parser: ArgumentParser) -> None:
     add_session(parser)
     parser.add_argument(
         "--format",
-        choices=("text", "markdown", "jsonl", "atif"),
+        choices=("text", "markdown", "html", "jsonl", "atif"),
         help="(default: text on a terminal, markdown elsewhere)",
     )
     parser.add_argument("--json", action="store_const", const="jsonl", dest="format", help="the same as --format jsonl")

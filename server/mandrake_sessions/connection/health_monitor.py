@@ -70,8 +70,10 @@ class HealthMonitor:
     def look(self) -> None:
         """Check every store, and tell the client if one of them is another way than it was told. While one is opened
         again nothing is known yet."""
-        if self._is_closed or self._stores.returned_places() or not all(
-            manager.store.is_current for _, manager in self._stores.open_stores()
+        if (
+            self._is_closed
+            or self._stores.returned_places()
+            or not all(manager.store.is_current for _, manager in self._stores.open_stores())
         ):
             return
         self._conditions.renew(self._tell_changes)
