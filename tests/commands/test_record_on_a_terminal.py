@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -275,6 +276,40 @@ def _rounds_or_none(workspace: Path) -> list[HistoryRound]:
         return list(rounds(workspace))
     except ValueError:
         return []
+
+
+def test_ctrl_c_at_a_terminal_for_all_comes_to_the_program_once(workspace: Path) -> None:
+    """Its input is a pipe, so it runs in our session."""
+    program = (
+        "import signal, time; came = []; signal.signal(signal.SIGINT, lambda *_: came.append(1))\n"
+        "print('ready', flush=True)\nwhile not came: time.sleep(0.05)\n"
+        "time.sleep(0.5); print('came', len(came))"
+    )
+    reader, writer = os.pipe()
+    with at_a_terminal(workspace, *python(program), stdin=reader) as person:
+        person.sees("ready")
+        person.types("\x03")
+        assert person.ends() == 0
+        assert b"came 1\r\n" in person.shown
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_signal_for_a_job_in_the_background_is_passed_on(workspace: Path) -> None:
+    program = "trap 'echo stopped; exit 5' INT; echo ready; while :; do sleep 0.05; done"
+    command = f"{' '.join(RECORD)} -q -- bash -c {shlex.quote(program)}"
+    person = Person(workspace, ["bash", "--norc", "--noprofile", "-i"])
+    try:
+        person.sees("$ ")
+        person.types(f"{command} &\r")
+        until(lambda: is_stored(workspace, "ready"))
+        person.types("kill -INT $!; wait $!; echo code $?\r")
+        person.sees("code 5")
+    finally:
+        person.process.kill()
+        person.process.wait(TIMEOUT)
+        person.leaves()
+    assert message(workspace) == "ready\nstopped\n"
 
 
 def test_a_job_in_the_background_leaves_the_terminal_alone(workspace: Path) -> None:

@@ -104,6 +104,8 @@ class Program:
 
 def check_program(name: str) -> None:
     """Raises CannotStart for what can be told without starting it."""
+    if not name:
+        raise CannotStart(NOT_FOUND, "there is no program with an empty name; name one after --")
     if shutil.which(name) is not None:
         return
     directories = [""] if os.sep in name else os.get_exec_path()
