@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -267,21 +266,47 @@ def test_a_reader_that_goes_away_ends_the_program_as_alone(workspace: Path) -> N
 
 @pytest.mark.parametrize("background", ["sleep 100", "while :; do echo more; sleep 0.05; done", "yes"])
 def test_what_goes_on_in_the_background_is_not_waited_for(workspace: Path, background: str) -> None:
+    """Where the output is a file, as without us."""
     script = f"({background}) & echo $! >pid; echo hi"
-    with recording(workspace, "--", "sh", "-c", script) as process:
-        assert process.stdout is not None
-        out = b""
-        while process.poll() is None or select.select([process.stdout], [], [], 0)[0]:
-            if select.select([process.stdout], [], [], 0.1)[0]:
-                if not (piece := os.read(process.stdout.fileno(), 65536)):
-                    break
-                out += piece
-        try:
-            assert process.wait(TIMEOUT) == 0
-            assert b"hi\n" in out
-            assert out.decode() == message(workspace)
-        finally:
-            os.kill(int((workspace / "pid").read_text()), signal.SIGKILL)
+    with (workspace / "out").open("wb") as out:
+        files = {"stdout": out, "stderr": subprocess.DEVNULL}
+        with recording(workspace, "--", "sh", "-c", script, **files) as process:
+            try:
+                assert process.wait(TIMEOUT) == 0
+            finally:
+                os.kill(int((workspace / "pid").read_text()), signal.SIGKILL)
+    out_text = (workspace / "out").read_text()
+    assert "hi\n" in out_text
+    assert out_text == message(workspace)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_what_comes_late_from_the_background_passes_through_a_pipe(workspace: Path, stream: str) -> None:
+    """Its reader would wait for it without us too."""
+    redirected = {"stdout": "", "stderr": ">&2"}[stream]
+    out, err = recorded(workspace, "--", "sh", "-c", f"(sleep 1; echo late) {redirected} & exit 3", code=3)
+    assert {"stdout": out, "stderr": err}[stream] == b"late\n"
+    turn = turns(workspace)["message" if stream == "stdout" else "stderr"]
+    assert (turn.content, turn.status) == ("late\n", TurnStatus.ERROR)
+
+
+def test_a_background_that_nobody_reads_is_not_waited_for(workspace: Path) -> None:
+    command = f"{' '.join(SERVER)} record -- sh -c 'sleep 100 2>&1 & echo $! >pid; echo hi' 2>/dev/null | head -n 1"
+    done = subprocess.run(["bash", "-c", command], cwd=workspace, env=clean_environment(workspace),
+                          stdout=subprocess.PIPE, timeout=TIMEOUT, check=False)  # fmt: skip
+    os.kill(int((workspace / "pid").read_text()), signal.SIGKILL)
+    assert done.stdout == b"hi\n"
+
+
+def test_a_background_that_is_waited_for_is_left_by_a_signal(workspace: Path) -> None:
+    with recording(workspace, "--", "sh", "-c", "sleep 100 & echo $! >pid; echo hi") as process:
+        until(lambda: is_stored(workspace, "hi"))
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+        os.kill(int((workspace / "pid").read_text()), signal.SIGKILL)
+    assert turns(workspace)["message"].status is TurnStatus.COMPLETED
 
 
 def test_the_last_that_a_reader_takes_slowly(workspace: Path) -> None:

@@ -209,6 +209,25 @@ def test_stderr_that_is_no_terminal_is_a_turn_of_its_own(workspace: Path) -> Non
 
 
 @pytest.mark.parametrize("piped", [False, True])
+def test_a_program_that_closes_its_terminal_goes_on(workspace: Path, piped: bool) -> None:
+    """A daemon does, and one that writes to a file."""
+    script = "exec </dev/null >o.log 2>&1; sleep 0.5; echo finished; exit 3"
+    reader, writer = os.pipe()
+    with at_a_terminal(workspace, "-q", "sh", "-c", script, **({"stdin": reader} if piped else {})) as person:
+        assert (person.ends(), person.shown) == (3, b"")
+    os.close(reader)
+    os.close(writer)
+    assert (workspace / "o.log").read_text() == "finished\n"
+
+
+def test_what_a_program_says_to_a_terminal_that_it_opens_again(workspace: Path) -> None:
+    script = "exec </dev/null >o.log 2>&1; sleep 0.5; echo again >/dev/tty"
+    with at_a_terminal(workspace, "-q", "sh", "-c", script) as person:
+        assert (person.ends(), person.shown) == (0, b"again\r\n")
+    assert message(workspace) == "again\n"
+
+
+@pytest.mark.parametrize("piped", [False, True])
 def test_the_size_of_the_window_follows_ours(workspace: Path, piped: bool) -> None:
     program = (
         "import os, signal, time\n"
@@ -240,6 +259,8 @@ def test_ctrl_c_reaches_the_program_alone(workspace: Path) -> None:
 def test_a_signal_for_us_is_for_the_program(workspace: Path, by: signal.Signals) -> None:
     with at_a_terminal(workspace, "sh", "-c", "echo ready; sleep 100") as person:
         person.sees("ready")
+        # Just before sh becomes sleep it would take a SIGINT, and forget it.
+        time.sleep(0.3)
         person.process.send_signal(by)
         assert person.ends() == 128 + by
     (only,) = rounds(workspace)

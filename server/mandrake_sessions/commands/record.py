@@ -35,7 +35,8 @@ DESCRIPTION = (
     "live. Its input, output and exit code pass through unchanged. Stdout becomes a message, and stderr a turn of "
     "kind stderr; on a terminal, all that the terminal shows is the message. Control codes of terminals are left out "
     "of the text, where a carriage return ends a line, and kept in the turn's rawResponse. Without --session it makes "
-    "a session, and without --prompt the request is the command line. Its own options come before COMMAND."
+    "a session, and without --prompt the request is the command line. What COMMAND leaves in the background is "
+    "recorded to its end where our output is a pipe, and else not. Its own options come before COMMAND."
 )
 EXAMPLE = "mandrake-sessions record -- make test"
 _TITLE_CHARACTERS: Final = 80
