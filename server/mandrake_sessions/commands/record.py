@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
+from mandrake_sessions.commands.arguments import check_texts
 from mandrake_sessions.commands.new import about
 from mandrake_sessions.commands.shared import hint, told
 from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
@@ -87,6 +88,7 @@ class _Work:
         from mandrake_sessions.commands.recording.kept_round import KeptRound, asked
         from mandrake_sessions.commands.recording.program import check_program
 
+        check_texts(self.options)
         command = self._command()
         check_program(command[0])
         words = [_text(word) for word in command]
