@@ -454,6 +454,58 @@ def test_a_lock_that_stays_does_not_hold_much_output_up(workspace: Path) -> None
     assert b"nothing of the output is kept: the database" in err
 
 
+@pytest.mark.parametrize("said_before", [True, False])
+def test_what_a_lock_lost_is_told_as_soon_as_it_is_free(workspace: Path, said_before: bool) -> None:
+    """While the program goes on, and though it ends well."""
+    recorded(workspace, "--title", "first", "true")
+    before = "print('one', flush=True); " if said_before else ""
+    program = python(f"{before}input(); print('x' * 40_000_000, flush=True); input()")
+    flags = ("--busy-timeout", "0.2", "--session", "first")
+
+    def go_on() -> None:
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        until(lambda: (workspace / "out").stat().st_size >= 40_000_000)
+
+    def last() -> HistoryRound:
+        return rounds(workspace)[-1]
+
+    with (workspace / "out").open("wb") as out, recording(workspace, *flags, *program, stdout=out) as process:
+        until(lambda: len(rounds(workspace)) == 2 and (not said_before or len(last().response.turns) == 1))
+        locked(workspace, go_on)
+        until(lambda: last().response.status is ResponseStatus.ERROR)
+        _, err = process.communicate(b"\n", timeout=TIMEOUT)
+        assert process.returncode == 0
+    kept = "only the first 4 bytes of the output are kept" if said_before else "nothing of the output is kept"
+    assert kept.encode() in err
+    (turn,) = last().response.turns
+    assert turn.status is TurnStatus.ERROR
+    assert (turn.error or "").startswith(f"{kept}: the database")
+    assert last().metadata["exitCode"] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the disk of another process can be made larger")
+def test_what_a_full_disk_lost_is_told_as_soon_as_there_is_room(workspace: Path) -> None:
+    import resource
+
+    program = python("print('one', flush=True); input(); print('x' * 20_000_000, flush=True); input()")
+    with recording(workspace, *program, stdout=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        until(lambda: is_stored(workspace, "one"))
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        time.sleep(2)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        until(lambda: rounds(workspace)[0].response.status is ResponseStatus.ERROR)
+        process.communicate(b"\n", timeout=TIMEOUT)
+        assert process.returncode == 0
+    turn = turns(workspace)["message"]
+    assert turn.status is TurnStatus.ERROR
+    assert " bytes of the output are kept: " in (turn.error or "")
+
+
 def test_a_store_that_is_removed_is_told_at_the_end(workspace: Path) -> None:
     with recording(workspace, "--", "sh", "-c", "echo one; read x; echo two; exit 4") as process:
         until(lambda: is_stored(workspace, "one"))

@@ -21,11 +21,13 @@ _SLICE: Final = 1024 * 1024
 
 @frozen
 class Ending:
-    """How a program ended: its exit code as a shell tells it, and what became of its turns."""
+    """How a program ended: its exit code as a shell tells it, and what became of its turns. ``is_whole``: all that it
+    said is in them."""
 
     code: int
     status: TurnStatus
     error: str | None = None
+    is_whole: bool = True
 
 
 @define(eq=False)
@@ -49,6 +51,7 @@ class KeptRound:
         self.session_id = session_id if self._session is None else self._session["id"]
         self._round: NewRound = {**asked, "id": new_id(), "response_id": new_id()}
         self._streams: dict[Output, _Stream] = {}
+        self._empty_turn_id = new_id()
 
     def make(self) -> None:
         """The session, unless there is one, and the round."""
@@ -84,15 +87,27 @@ class KeptRound:
         stream.turns.add(size, [*(self._raw_before(stream) if is_first_raw else []), piece])
         stream.has_raw = has_raw
 
+    def mark(self, error: str) -> None:
+        """The turns and the response end, with this error about what is missing, though the program goes on."""
+        with self._manager.transaction():
+            self._end_turns(TurnStatus.ERROR, error, is_whole=False)
+
     def end(self, ending: Ending) -> None:
         """The turns, the response and the round end as the program did."""
         with self._manager.transaction():
-            for stream in self._streams.values():
-                if (turn_id := stream.turns.turn_id) is not None:
-                    self._manager.update_turn(turn_id, include_text=False, status=ending.status, error=ending.error)
-            self._manager.update_response(self._round["response_id"], status=ResponseStatus(ending.status))
+            self._end_turns(ending.status, ending.error, is_whole=ending.is_whole)
             metadata = {**self._round["metadata"], "exitCode": ending.code}
             self._manager.update_round(self._round["id"], metadata=metadata)
+
+    def _end_turns(self, status: TurnStatus, error: str | None, *, is_whole: bool) -> None:
+        found = [stream.turns.turn_id for stream in self._streams.values()]
+        ids = [turn_id for turn_id in found if turn_id is not None]
+        if not is_whole and not ids:
+            # A response has no error; a turn tells it, though nothing else is in it.
+            ids = [self._manager.create_turn(self._round["response_id"], kind="message", id=self._empty_turn_id).id]
+        for turn_id in ids:
+            self._manager.update_turn(turn_id, include_text=False, status=status, error=error)
+        self._manager.update_response(self._round["response_id"], status=ResponseStatus(status))
 
     def _stream(self, output: Output) -> _Stream:
         if output not in self._streams:
