@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -208,6 +209,25 @@ def test_stderr_that_is_no_terminal_is_a_turn_of_its_own(workspace: Path) -> Non
 
 
 @pytest.mark.parametrize("piped", [False, True])
+def test_a_program_that_closes_its_terminal_goes_on(workspace: Path, piped: bool) -> None:
+    """A daemon does, and one that writes to a file."""
+    script = "exec </dev/null >o.log 2>&1; sleep 0.5; echo finished; exit 3"
+    reader, writer = os.pipe()
+    with at_a_terminal(workspace, "-q", "sh", "-c", script, **({"stdin": reader} if piped else {})) as person:
+        assert (person.ends(), person.shown) == (3, b"")
+    os.close(reader)
+    os.close(writer)
+    assert (workspace / "o.log").read_text() == "finished\n"
+
+
+def test_what_a_program_says_to_a_terminal_that_it_opens_again(workspace: Path) -> None:
+    script = "exec </dev/null >o.log 2>&1; sleep 0.5; echo again >/dev/tty"
+    with at_a_terminal(workspace, "-q", "sh", "-c", script) as person:
+        assert (person.ends(), person.shown) == (0, b"again\r\n")
+    assert message(workspace) == "again\n"
+
+
+@pytest.mark.parametrize("piped", [False, True])
 def test_the_size_of_the_window_follows_ours(workspace: Path, piped: bool) -> None:
     program = (
         "import os, signal, time\n"
@@ -239,6 +259,8 @@ def test_ctrl_c_reaches_the_program_alone(workspace: Path) -> None:
 def test_a_signal_for_us_is_for_the_program(workspace: Path, by: signal.Signals) -> None:
     with at_a_terminal(workspace, "sh", "-c", "echo ready; sleep 100") as person:
         person.sees("ready")
+        # Just before sh becomes sleep it would take a SIGINT, and forget it.
+        time.sleep(0.3)
         person.process.send_signal(by)
         assert person.ends() == 128 + by
     (only,) = rounds(workspace)
@@ -275,6 +297,40 @@ def _rounds_or_none(workspace: Path) -> list[HistoryRound]:
         return list(rounds(workspace))
     except ValueError:
         return []
+
+
+def test_ctrl_c_at_a_terminal_for_all_comes_to_the_program_once(workspace: Path) -> None:
+    """Its input is a pipe, so it runs in our session."""
+    program = (
+        "import signal, time; came = []; signal.signal(signal.SIGINT, lambda *_: came.append(1))\n"
+        "print('ready', flush=True)\nwhile not came: time.sleep(0.05)\n"
+        "time.sleep(0.5); print('came', len(came))"
+    )
+    reader, writer = os.pipe()
+    with at_a_terminal(workspace, *python(program), stdin=reader) as person:
+        person.sees("ready")
+        person.types("\x03")
+        assert person.ends() == 0
+        assert b"came 1\r\n" in person.shown
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_signal_for_a_job_in_the_background_is_passed_on(workspace: Path) -> None:
+    program = "trap 'echo stopped; exit 5' INT; echo ready; while :; do sleep 0.05; done"
+    command = f"{' '.join(RECORD)} -q -- bash -c {shlex.quote(program)}"
+    person = Person(workspace, ["bash", "--norc", "--noprofile", "-i"])
+    try:
+        person.sees("$ ")
+        person.types(f"{command} &\r")
+        until(lambda: is_stored(workspace, "ready"))
+        person.types("kill -INT $!; wait $!; echo code $?\r")
+        person.sees("code 5")
+    finally:
+        person.process.kill()
+        person.process.wait(TIMEOUT)
+        person.leaves()
+    assert message(workspace) == "ready\nstopped\n"
 
 
 def test_a_job_in_the_background_leaves_the_terminal_alone(workspace: Path) -> None:

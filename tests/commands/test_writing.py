@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -68,6 +69,18 @@ def appended(workspace: Path, text: bytes, *flags: str, code: int = 0) -> str:
     )
     assert done.returncode == code, done.stderr
     return done.stdout.decode().strip()
+
+
+@contextmanager
+def locked(workspace: Path) -> Iterator[None]:
+    """Another process writes to the store."""
+    holder = sqlite3.connect(store_of(workspace), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
 
 
 def session(workspace: Path, session_id: str) -> Session:
@@ -177,6 +190,89 @@ def test_append_stores_every_byte_as_it_comes(workspace: Path) -> None:
         process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0
         assert said(workspace, made) == [(TurnStatus.COMPLETED, expected)]
+
+
+@pytest.mark.parametrize("command", [["append", "--prompt", "?"], ["record", "true"], ["new"]])
+@pytest.mark.parametrize("flag", ["--kind", "--model", "--external-id", "--agent"])
+def test_a_flag_that_may_not_be_empty_makes_nothing(workspace: Path, command: list[str], flag: str) -> None:
+    if command[0] != "append" and flag in ("--kind", "--model"):
+        return
+    ended = run(workspace, command[0], flag, "", *command[1:], code=2)
+    assert f"{flag}: must not be empty" in ended.err
+    assert not store_of(workspace).exists() or titles(store_of(workspace)) == []
+
+
+def test_a_flag_that_is_no_text_makes_nothing(workspace: Path) -> None:
+    ended = run(workspace, "append", "--prompt", b"\xff".decode(errors="surrogateescape"), code=2)
+    assert "--prompt: is not UTF-8" in ended.err
+    assert not store_of(workspace).exists() or titles(store_of(workspace)) == []
+
+
+def test_append_goes_on_in_another_turn_at_the_limit(workspace: Path) -> None:
+    text = "".join(f"{number:063}\n" for number in range(70 * 1024 * 1024 // 64))
+    made = appended(workspace, text.encode(), "--prompt", "?", "--kind", "log", "--model", "m")
+    (only,) = rounds(workspace, made)
+    first, second = only.response.turns
+    assert [(each.status, each.kind, each.model) for each in (first, second)] == [
+        (TurnStatus.COMPLETED, "log", "m")
+    ] * 2  # fmt: skip
+    assert (first.content or "") + (second.content or "") == text
+
+
+def test_append_waits_for_another_process(workspace: Path) -> None:
+    with started(workspace, "append", "--prompt", "?", "--busy-timeout", "0.2") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        made = process.stdout.readline().decode().strip()
+        with locked(workspace):
+            process.stdin.write(b"all of it")
+            process.stdin.flush()
+            told = process.stderr.readline()
+            assert b"append: " in told
+            assert b" is locked by " in told
+            time.sleep(0.5)
+            assert process.poll() is None
+        _, err = process.communicate(timeout=TIMEOUT)
+        assert (process.returncode, err) == (0, b"")
+        assert said(workspace, made) == [(TurnStatus.COMPLETED, "all of it")]
+
+
+def test_append_begins_when_another_process_is_done(workspace: Path) -> None:
+    run(workspace, "new", "first")
+    with locked(workspace):
+        process = subprocess.Popen([*SERVER, "append", "--busy-timeout", "0.2"], cwd=workspace,
+                                   env=clean_environment(workspace), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)  # fmt: skip
+        assert process.stderr is not None
+        assert b" is locked by " in process.stderr.readline()
+    out, err = process.communicate(b"x", timeout=TIMEOUT)
+    assert (process.returncode, err) == (0, b"")
+    assert said(workspace, out.decode().strip()) == [(TurnStatus.COMPLETED, "x")]
+
+
+def test_a_signal_ends_the_waiting(workspace: Path) -> None:
+    with started(workspace, "append", "--prompt", "?", "--busy-timeout", "0.2") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        with locked(workspace):
+            process.stdin.write(b"all of it")
+            process.stdin.flush()
+            process.stderr.readline()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(TIMEOUT) == 128 + signal.SIGTERM
+            assert b"nothing of the input is kept: the database" in process.stderr.read()
+
+
+def test_append_says_what_is_missing(workspace: Path) -> None:
+    """The session is deleted meanwhile, so it can only say so on stderr."""
+    with streaming(workspace, "until here") as (process, made):
+        run(workspace, "delete", made, "--yes")
+        _, err = process.communicate(b"more", timeout=TIMEOUT)
+        assert process.returncode == 1
+        assert b"append: only the first 10 bytes of the input are kept: " in err
 
 
 def test_append_of_much_at_once(workspace: Path) -> None:

@@ -75,6 +75,26 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def check_texts(options: Namespace) -> None:
+    """What is stored as it was given has to be a text, and some of it not empty: said before anything is made, with
+    the flag. Raises BadSetting."""
+    for flag in ("--title", "--prompt", *_NOT_EMPTY):
+        value = getattr(options, flag[2:].replace("-", "_"), None)
+        if value == "" and flag in _NOT_EMPTY:
+            raise BadSetting(flag, "must not be empty")
+        if value is not None and not _is_text(value):
+            raise BadSetting(flag, "is not UTF-8")
+
+
+def _is_text(value: str) -> bool:
+    """Whether an argument of the command line is text, and not just bytes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def directory(flag: str, path: str | None) -> str | None:
     """The absolute path of a directory that need not exist; None where none was given. Raises BadSetting."""
     if path is None:
@@ -86,3 +106,4 @@ def directory(flag: str, path: str | None) -> str | None:
 
 
 _DIGITS = 9
+_NOT_EMPTY = ("--agent", "--external-id", "--kind", "--model")

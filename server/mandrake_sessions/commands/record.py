@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
+from mandrake_sessions.commands.arguments import check_texts
 from mandrake_sessions.commands.new import about
 from mandrake_sessions.commands.shared import hint, told
 from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
@@ -35,7 +36,8 @@ DESCRIPTION = (
     "live. Its input, output and exit code pass through unchanged. Stdout becomes a message, and stderr a turn of "
     "kind stderr; on a terminal, all that the terminal shows is the message. Control codes of terminals are left out "
     "of the text, where a carriage return ends a line, and kept in the turn's rawResponse. Without --session it makes "
-    "a session, and without --prompt the request is the command line. Its own options come before COMMAND."
+    "a session, and without --prompt the request is the command line. What COMMAND leaves in the background is "
+    "recorded to its end where our output is a pipe, and else not. Its own options come before COMMAND."
 )
 EXAMPLE = "mandrake-sessions record -- make test"
 _TITLE_CHARACTERS: Final = 80
@@ -86,6 +88,7 @@ class _Work:
         from mandrake_sessions.commands.recording.kept_round import KeptRound, asked
         from mandrake_sessions.commands.recording.program import check_program
 
+        check_texts(self.options)
         command = self._command()
         check_program(command[0])
         words = [_text(word) for word in command]
