@@ -21,8 +21,6 @@ _ESCAPES |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *_DIRECTIONS, *
 _ESCAPES |= {code: f"\\x{code - 0xDC00:02x}" for code in range(0xDC80, 0xDD00)}
 _ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 _ESCAPES_IN_LINES = {code: escape for code, escape in _ESCAPES.items() if code not in (9, 10)}
-# In JSON an escape is one of JSON's own, and the value stays what it is.
-_JSON_ESCAPES = {code: f"\\u{code:04x}" for code in _ESCAPES}
 
 
 def shorten(value: str, limit: int = MAX_QUOTED) -> str:
@@ -83,8 +81,3 @@ def one_line(text: str) -> str:
 def printable(text: str) -> str:
     """The same with its line ends and tabs kept: for what is printed at length."""
     return text.translate(_ESCAPES_IN_LINES)
-
-
-def json_line(text: str) -> str:
-    """The same of a JSON text that stands on one line: it means what it meant."""
-    return text.translate(_JSON_ESCAPES)

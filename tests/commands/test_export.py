@@ -217,7 +217,9 @@ def test_every_session_of_one_store_or_of_all(workspace: Path) -> None:
     home = workspace / "home" / ".mandrake" / "db.sqlite"
     home.parent.mkdir(parents=True)
     with SessionManager(home) as manager:
-        manager.create_session(title="of the user")
+        manager.create_session(title="of the user", agent="codex")
+    assert "# of the user\n" in run(workspace, "export", "--all", "--agent", "codex").out
+    assert run(workspace, "export", "--all", "--agent", "nobody").out == ""
     for flags, count in ((["--all"], 3), (["--all", "--scope", "workspace"], 2), (["--all", "--scope", "system"], 1)):
         assert run(workspace, "export", *flags).out.count("\n- Session: ") == count
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.running import TIMEOUT, run, store_of, titles
+from commands.running import TIMEOUT, run, run_program, store_of, titles
 from commands.test_terminal import on_a_terminal
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import HistoryRound, Origin, ResponseStatus, Session, SessionState, TurnStatus
@@ -388,3 +388,23 @@ def test_call(workspace: Path) -> None:
         (["session/get", '{"externalId": "x"}'], 1, "no session 'x'"),
     ):
         assert complaint in run(workspace, "call", *wrong, code=code).err
+
+
+def test_what_a_command_wrote_is_found_from_elsewhere(workspace: Path, tmp_path: Path) -> None:
+    """No server ran: the command itself made it searchable, since who searches every store only reads the others."""
+    other = tmp_path / "other"
+    (other / ".git").mkdir(parents=True)
+    home = {"MANDRAKE_HOME": str(workspace / "home" / ".mandrake")}
+    done = subprocess.run(
+        [*SERVER, "append", "--prompt", "Who is there?"],
+        cwd=other,
+        env=clean_environment(other) | home,
+        input=b"a xylophone",
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=True,
+    )
+    session = done.stdout.decode().strip()
+    assert "a xylophone" in run(workspace, "search", "xylophone", "--all").out
+    run_program(other, *SERVER, "fork", session, "--title", "a zither", environment=home)
+    assert "a zither" in run(workspace, "search", "zither", "--all").out

@@ -18,6 +18,7 @@ from mandrake_sessions.commands.shared import FAILED, hint, say_parts, shown_pro
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.exports import cleaner_of, document, title_in
+from mandrake_sessions.fields import SessionsWanted
 from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import ExportFormat, Session
@@ -68,7 +69,7 @@ def _export(options: Namespace) -> int:
         options.all = False
     chosen = options.format or _by_suffix(options.output) or "markdown"
     with Looking(options) as looking:
-        meant = named_each(looking, options) if options.sessions else list(_every(looking))
+        meant = named_each(looking, options) if options.sessions else list(_every(looking, options.agent))
         if options.output is None:
             if chosen == "html" and len(meant) > 1:
                 raise BadSetting("--output", "a page holds one session; name a directory for the pages of several")
@@ -87,8 +88,11 @@ def _by_suffix(output: str | None) -> ExportFormat | None:
     return None if output is None else ends.get(os.path.splitext(output)[1])  # noqa: PTH122
 
 
-def _every(looking: Looking) -> Iterator[Named]:
-    for session in listed(looking, archived=None):
+def _every(looking: Looking, agent: str | None) -> Iterator[Named]:
+    wanted: SessionsWanted = {"archived": None}
+    if agent is not None:
+        wanted["agent"] = agent
+    for session in listed(looking, **wanted):
         yield Named(session, looking.manager_of(session.store))
 
 

@@ -34,7 +34,7 @@ def add_session(parser: ArgumentParser) -> None:
 def add_sessions(parser: ArgumentParser, least: str = "+") -> None:
     """The same for several sessions; ``least``: argparse's word for how many, ``*`` where there may be none."""
     parser.add_argument("sessions", metavar="SESSION", nargs=least, help=HOW_TO_NAME)
-    parser.add_argument("--agent", metavar="AGENT", help="the program whose names for sessions these are")
+    parser.add_argument("--agent", metavar="AGENT", help="the program whose names these are; with --all, only its own")
 
 
 HOW_TO_NAME: Final = (

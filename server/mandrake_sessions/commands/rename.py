@@ -8,6 +8,7 @@ from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
 from mandrake_sessions.commands.shared import told
+from mandrake_sessions.commands.writing import make_searchable
 
 DESCRIPTION = "Give a session another title."
 EXAMPLE = 'mandrake-sessions rename @last "A talk on badgers"'
@@ -30,4 +31,5 @@ def _rename(options: Namespace) -> int:
     with Looking(options) as looking:
         meant = named(looking, options)
         meant.manager.update_session(meant.session.id, title=options.title or None)
+        make_searchable(meant.manager)
         return looking.code

@@ -16,7 +16,7 @@ from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import Conflict, InvalidValue, SessionsError, StorageFailure, WorkspaceNotFound
 from mandrake_sessions.files import explain
 from mandrake_sessions.protocol.names import camel
-from mandrake_sessions.quoting import json_line, one_line
+from mandrake_sessions.quoting import one_line
 from mandrake_sessions.settings import BadSetting, Settings, given_settings
 from mandrake_sessions.store_names import StoreName
 from mandrake_sessions.store_places import StorePlace, StorePlaces
@@ -189,13 +189,9 @@ def say_entity(entity: Value) -> None:
 
 
 def say_json(value: Mapping[str, Any]) -> None:
-    """Write one line of JSON to stdout, with the names in the wire's case. Raises OutputFailed.
-
-    On a stdout that is not UTF-8, JSON's escapes stand for all characters beyond ASCII.
-    """
-    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    """Write one line of ASCII JSON to stdout, with the names in the wire's case. Raises OutputFailed."""
     with _writing():
-        sys.stdout.write(json_line(json.dumps(_in_wire_case(value), ensure_ascii=not is_utf8)) + "\n")
+        sys.stdout.write(json.dumps(_in_wire_case(value)) + "\n")
 
 
 def say_parts(parts: Iterable[str]) -> None:
