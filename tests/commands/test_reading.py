@@ -140,6 +140,54 @@ def test_a_session_has_many_names(workspace: Path) -> None:
     assert "no session 'whales' here; mandrake-sessions list" in run(workspace, "show", "whales", code=1).err
 
 
+def test_a_whole_id_means_its_session_whatever_others_are_called(workspace: Path) -> None:
+    database = store_of(workspace)
+    victim = talk(database, "victim")
+    other = talk(database, "other", external_id=victim, agent="codex")
+    for flags in ([], ["--agent", "codex"]):
+        run(workspace, "rename", victim.upper(), "renamed", *flags)
+        assert listed(workspace, "--query", "renamed") == ["renamed"]
+        run(workspace, "rename", other, "other")
+    run(workspace, "delete", victim, "--yes")
+    assert listed(workspace) == ["other"]
+    with SessionManager(database) as manager:
+        assert manager.find_session(victim).id == other
+
+
+def test_a_name_that_fits_several_does_nothing(workspace: Path) -> None:
+    database = store_of(workspace)
+    victim = talk(database, "victim")
+    part = victim[:20]
+    called = talk(database, "called so", external_id=part, agent="codex")
+    titled = talk(database, f"about {part}")
+    told = run(workspace, "delete", part, "--yes", code=1).err.splitlines()
+    assert told[1:] == [f"  {called}  called so", f"  {victim}  victim"]
+    run(workspace, "delete", part, "--agent", "codex", "--yes")
+    told = run(workspace, "delete", part, "--yes", code=1).err.splitlines()
+    assert told[1:] == [f"  {victim}  victim", f"  {titled}  about {part}"]
+    assert listed(workspace) == [f"about {part}", "victim"]
+
+
+def test_an_empty_name_fits_nothing(workspace: Path) -> None:
+    talk(store_of(workspace), "kept", external_id="")
+    for name in ("", " ", "\n"):
+        assert "SESSION: it is empty" in run(workspace, "delete", name, "--yes", code=2).err
+    assert listed(workspace) == ["kept"]
+
+
+def test_a_title_of_two_lines_is_named_as_it_is_shown(workspace: Path) -> None:
+    session = talk(store_of(workspace), "two\nlines  of text")
+    for name in ("two lines", "two\nlines", "TWO  lines of", "lines of text"):
+        assert session in run(workspace, "show", name, "--json").out
+
+
+def test_names_are_utf_8_whatever_the_locale_is(workspace: Path) -> None:
+    session = talk(store_of(workspace), "né", external_id="é")
+    for name in ("né", "é"):
+        shown = run(workspace, "show", name, "--json", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0").out
+        assert session in shown
+
+
 # ---- what they print
 
 

@@ -75,6 +75,12 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def typed(text: str) -> str:
+    """An argument as somebody typed it, in UTF-8: where the locale has another encoding, Python has taken its bytes for
+    others. Not for paths, which Python gives back to the system as it took them."""
+    return text.encode(errors="surrogateescape").decode(errors="surrogateescape")
+
+
 def directory(flag: str, path: str | None) -> str | None:
     """The absolute path of a directory that need not exist; None where none was given. Raises BadSetting."""
     if path is None:
