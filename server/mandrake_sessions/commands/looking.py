@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, TypeVar, Unpack
 
@@ -59,6 +59,7 @@ class Looking:
         self._stores = OpenStores(self._settings)
         self.is_whole = True
         self.spots: list[Spot] = []
+        self._warned: set[str] = set()
         self._kept = ExitStack()
 
     def __enter__(self) -> Looking:
@@ -90,20 +91,27 @@ class Looking:
         """
         parts = [self._part(spot, joining, everywhere=everywhere) for spot in self.spots]
         if everywhere or self._options.all:
-            here = {spot.place.path for spot in self.spots}
-            parts += [Part(store, joining) for store in known_stores((), ()) if store.path not in here]
+            parts += [Part(store, joining) for store in self.visited()]
         Visits(parts).run()
         raise_for_all(parts)
         unavailable = [part.unavailable for part in parts if part.unavailable is not None]
         if not everywhere:
-            self._tell(unavailable)
+            self.tell(unavailable)
         return joining.result(unavailable)
+
+    def visited(self) -> list[KnownStore]:
+        """The other stores that the user has used, which are not open here."""
+        here = {spot.place.path for spot in self.spots}
+        return [store for store in known_stores((), ()) if store.path not in here]
+
+    def spot_of(self, ref: StoreRef) -> Spot | None:
+        """That of a store; None if it is only visited."""
+        return next((spot for spot in self.spots if spot.manager.feed.store_id() == ref.store_id), None)
 
     def manager_of(self, ref: StoreRef) -> SessionManager:
         """That of a store which has given something; opened if it was only visited. Raises NotFound, StoreError."""
-        for spot in self.spots:
-            if spot.manager.feed.store_id() == ref.store_id:
-                return spot.manager
+        if (spot := self.spot_of(ref)) is not None:
+            return spot.manager
         known = find_known_store(ref.store_id, (), ())
         place = None if known is None else StorePlace(known.scope, known.workspace, known.path, is_usual=False)
         manager = None if place is None else self._stores.open(place, make=False)
@@ -143,14 +151,17 @@ class Looking:
         if manager is not None:
             self.spots.append(Spot(place, manager, cwd))
 
-    def _tell(self, unavailable: list[UnavailableStore]) -> None:
+    def tell(self, unavailable: Iterable[UnavailableStore]) -> None:
+        """Warn of stores that cannot be read, of each once."""
         for store in unavailable:
             if store.reason is not UnavailableReason.GONE:
                 self._warn(f"{store.path} cannot be read: {store.reason}")
 
     def _warn(self, text: str) -> None:
         self.is_whole = False
-        sys.stderr.write(f"mandrake-sessions {self._options.command}: warning: {one_line(text)}\n")
+        if text not in self._warned:
+            self._warned.add(text)
+            sys.stderr.write(f"mandrake-sessions {self._options.command}: warning: {one_line(text)}\n")
 
 
 def listed(looking: Looking, limit: int | None = None, **wanted: Unpack[SessionsWanted]) -> Iterator[SessionOfStore]:
