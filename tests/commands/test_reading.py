@@ -297,9 +297,34 @@ def test_long_output_goes_through_the_pager(workspace: Path) -> None:
     assert code == 0
 
 
-@pytest.mark.parametrize("command", [["list"], ["search", "badger"], ["show", "@last", "--format", "text"], ["usage"]])
+@pytest.mark.parametrize(
+    "command",
+    [["list"], ["search", "badger"], ["show", "@last"], ["show", "@last", "--format", "text"],
+     ["show", "@last", "--json"], ["usage"]],
+)  # fmt: skip
 def test_a_stdout_that_is_not_utf_8(workspace: Path, command: list[str]) -> None:
     talk(store_of(workspace), "中文 badger", "a badger é", agent="é")
     ended = run(workspace, *command, PYTHONIOENCODING="ascii")
     assert ended.out
     assert ended.out.isascii()
+
+
+@pytest.mark.parametrize("form", ["markdown", "text"])
+def test_what_turns_the_text_is_shown_as_text(workspace: Path, form: str) -> None:
+    talk(store_of(workspace), "turned \u202e", "and \u2066 back \x1b[2J", "is é?")
+    shown = run(workspace, "show", "@last", "--format", form).out
+    for escape in ("\\u202e", "\\u2066", "␛[2J", "é"):
+        assert escape in shown
+    assert not set(shown) & set("\u202e\u2066\x1b")
+    exported = run(workspace, "export", "@last", PYTHONIOENCODING="ascii").out
+    assert "é" in exported
+
+
+@pytest.mark.parametrize("form", ["jsonl", "atif"])
+def test_json_is_ascii_and_means_the_same(workspace: Path, form: str) -> None:
+    talk(store_of(workspace), "中文 🦡", "a badger é\u2028", agent="é")
+    shown = run(workspace, "show", "@last", "--format", form).out
+    exported = run(workspace, "export", "@last", "--format", form, "--no-redact").out
+    assert shown.isascii()
+    shown_parts, exported_parts = ([text] if form == "atif" else text.strip().split("\n") for text in (shown, exported))
+    assert [*map(json.loads, shown_parts)] == [*map(json.loads, exported_parts)]

@@ -16,7 +16,7 @@ from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import Conflict, InvalidValue, SessionsError, StorageFailure, WorkspaceNotFound
 from mandrake_sessions.files import explain
 from mandrake_sessions.protocol.names import camel
-from mandrake_sessions.quoting import json_line, one_line
+from mandrake_sessions.quoting import ascii_json, json_line, one_line, printable
 from mandrake_sessions.settings import BadSetting, Settings, given_settings
 from mandrake_sessions.store_names import StoreName
 from mandrake_sessions.store_places import StorePlace, StorePlaces
@@ -207,6 +207,15 @@ def say_parts(parts: Iterable[str]) -> None:
             sys.stdout.buffer.write(part.encode())
     with _writing():
         sys.stdout.buffer.flush()
+
+
+def say_shown(parts: Iterable[str], *, is_json: bool) -> None:
+    """Write a document to stdout for whoever reads it there: what controls a terminal or turns its text is escaped, as
+    is what the encoding of stdout does not have. JSON becomes ASCII, and means what it meant. Raises OutputFailed."""
+    escaped = ascii_json if is_json else printable
+    for part in parts:
+        with _writing():
+            sys.stdout.write(escaped(part))
 
 
 @contextmanager
