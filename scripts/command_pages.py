@@ -25,6 +25,8 @@ line says how many `--all` would find.
 With `--json` a command prints JSON, in ASCII: a list as one object a line. On a terminal, long output goes through
 `$PAGER`; `NO_COLOR` ends colors. Control characters in what was said are printed as text, and so is what
 the encoding of stdout does not have. Only `export` writes documents as they are: in UTF-8, whatever the locale is.
+
+SIGTERM and SIGHUP end a command as Ctrl-C does, which leaves nothing half-done; the exit code is 143 or 129 then.
 """
 # What all commands that look have, and those that work on one store.
 _EVERYWHERE = {"--help", "--workspace", "--database", "--scope", "--busy-timeout"}
