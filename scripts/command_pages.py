@@ -65,7 +65,9 @@ def _section(name: str) -> str:
 def _row(action: argparse.Action) -> str:
     named = ", ".join(f"`{flag}`" for flag in action.option_strings) or f"`{action.metavar}`"
     value = f" {action.metavar}" if action.option_strings and action.metavar else ""
-    choices = "" if action.choices is None else f"{', '.join(f'`{choice}`' for choice in action.choices)}: "
+    choices = (
+        "" if action.choices is None or action.metavar else f"{', '.join(f'`{choice}`' for choice in action.choices)}: "
+    )
     text = (action.help or "").replace("|", "\\|")
     return f"| {named}{value} | {choices}{text} |\n"
 

@@ -100,12 +100,12 @@ def _exit_codes(command: Any) -> str:
 def _parser() -> Parser:
     """What the program takes in place of a command."""
     width = max(map(len, COMMANDS))
-    commands = "\n".join(f"  {name:<{width}}  {does}" for name, does in COMMANDS.items())
+    commands = "\n".join(wrapped(f"  {name:<{width}}  {does}", indent=width + 4) for name, does in COMMANDS.items())
     parser = Parser(
         prog=_PROGRAM,
         usage="%(prog)s [COMMAND] [OPTIONS]",
-        description=f"{_DESCRIPTION}\n\ncommands:\n{commands}",
-        epilog=_EPILOG,
+        description=f"{wrapped(_DESCRIPTION)}\n\ncommands:\n{commands}",
+        epilog=f"{wrapped(_WITHOUT_COMMAND)}\n{_PIPED}",
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -115,9 +115,8 @@ def _parser() -> Parser:
 _PROGRAM: Final = "mandrake-sessions"
 _OF_THE_PROGRAM: Final = ("-h", "--help", "--version")
 _DESCRIPTION: Final = "One durable, live store of agent conversations per workspace: JSON-RPC on stdin and stdout."
-_EPILOG: Final = """\
-Without a command it serves, unless stdin is a terminal:
-printf '%s\\n' '{…}' | mandrake-sessions is a complete program."""
+_WITHOUT_COMMAND: Final = "Without a command it serves, unless stdin is a terminal:"
+_PIPED: Final = "printf '%s\\n' '{…}' | mandrake-sessions is a complete program."
 # What a shell reports of a program that SIGPIPE ended.
 _NOBODY_READS: Final = 141
 

@@ -68,6 +68,19 @@ def whose(path: str) -> str:
         return f"{path} belongs to {_user(found.st_uid)}, mode {mode:04o}, and this process runs as {_user(_own_uid())}"
 
 
+def is_emptied(path: str) -> bool:
+    """Whether there is a file without any content."""
+    return exists(path) and file_size(path) == 0
+
+
+def is_mounted_read_only(path: str) -> bool:
+    """Whether the file system of the path takes no writes, whoever the user is."""
+    try:
+        return hasattr(os, "statvfs") and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def _own_uid() -> int:
     return os.geteuid() if hasattr(os, "geteuid") else 0
 

@@ -34,6 +34,8 @@ def parsed(parser: ArgumentParser, arguments: Sequence[str], commands: Collectio
     """The arguments of a command. One that it does not know ends the program with the flag that was probably meant."""
     # Not parse_args: its error about unknown flags names none that is like them.
     options, unknown = parser.parse_known_args(arguments)
+    # Where no argument is left to follow it, it is said for nothing.
+    unknown = [word for word in unknown if word != "--"]
     if unknown:
         flag = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
         flags = re.findall(r"--[\w-]+", parser.format_help())

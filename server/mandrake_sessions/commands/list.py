@@ -41,7 +41,10 @@ def declare(parser: ArgumentParser) -> None:
     parser.add_argument("--cwd", metavar="PATH", help="only those about this directory, or one below it")
     parser.add_argument("--since", metavar="WHEN", help="only those that moved since then: 12h, 2d, 6w or 2026-01-31")
     parser.add_argument(
-        "--state", choices=("running", "requires_action", "failed", "idle"), help="only those that stand so"
+        "--state",
+        metavar="STATE",
+        choices=("running", "requires_action", "failed", "idle"),
+        help="only those that stand so: running, requires_action, failed or idle",
     )
     parser.add_argument("--archived", action="store_true", help="those that are archived, instead of the others")
     parser.add_argument(
@@ -75,7 +78,7 @@ def _list(options: Namespace) -> int:
         if found:
             _show(found[:limit])
         else:
-            hint(elsewhere(options, "conversation", lambda: _count(looking, wanted)))
+            hint(elsewhere(looking, options, "conversation", lambda: _count(looking, wanted)))
         if limit is not None and len(found) > limit:
             hint(f"There are more: --limit {limit * 10} lists further ones.")
         return looking.code
