@@ -63,8 +63,10 @@ class Following:
         self._began = now_ms()
         self._followed: dict[str, _Followed] = {}
         self._registered: _Stamp | None = None
-        self._looked_up = 0.0
+        self._looked_up = time.monotonic() - _NEW_STORES_SECONDS
+        self._has_begun = False
         self._look()
+        self._has_begun = True
         threading.Thread(target=self._run, name="mandrake-sessions-following", daemon=True).start()
 
     def _run(self) -> None:
@@ -93,28 +95,34 @@ class Following:
         registered, is_settled = _stamp(str(path or ""))
         if registered != self._registered:
             for store in self._stores():
-                self._followed.setdefault(store.path, _Followed(store, self._hear, self._began))
+                known = self._followed.get(store.path)
+                # A copy is a store of its own once somebody has opened it.
+                if known is None or (known.store.is_copy and not store.is_copy):
+                    self._followed[store.path] = _Followed(store, self._hear, self._began, is_later=self._has_begun)
             self._registered = registered if is_settled else None
 
 
 class _Followed:
-    """One of the stores, and how far it was read. ``began``: when the following of all began."""
+    """One of the stores, and how far it was read. ``began``: when the following of all began. ``is_later``: it was
+    found since, and may be just being made."""
 
-    def __init__(self, store: KnownStore, hear: Callable[[Heard], None], began: int) -> None:
+    def __init__(self, store: KnownStore, hear: Callable[[Heard], None], began: int, *, is_later: bool) -> None:
         self.store = store
         self._hear = hear
         self._began = began
         self._position: int | None = None
         self._stamp: _Stamp | None = None
         self._failures = 0
+        # One that is just being made, or was read before, may fail for once, as while somebody holds its lock.
+        self._patience = 1 if is_later else 0
         self._reason: UnavailableReason | None = UnavailableReason.COPIED if store.is_copy else None
         self._not_before = 0.0
         self._visit = Visit(store.path, store.owner)
 
     @property
     def wrong(self) -> UnavailableStore | None:
-        """Why it cannot be read. One that was read before may fail for once, as while somebody holds its lock."""
-        if self._reason is None or (self._failures == 1 and self._position is not None):
+        """Why it cannot be read."""
+        if self._reason is None or 0 < self._failures <= self._patience:
             return None
         return UnavailableStore(self.store.path, self._reason, self.store.store_id)
 
@@ -142,7 +150,7 @@ class _Followed:
         except Exception as error:
             self.failed(why_unavailable(error, self.store.path))
         else:
-            self._reason, self._failures = None, 0
+            self._reason, self._failures, self._patience = None, 0, 1
 
     def _read_once(self) -> bool:
         """Take a page of what is new; gives whether there may be more."""

@@ -184,9 +184,12 @@ def test_a_title_of_two_lines_is_named_as_it_is_shown(workspace: Path) -> None:
 
 def test_names_are_utf_8_whatever_the_locale_is(workspace: Path) -> None:
     session = talk(store_of(workspace), "né", external_id="é")
-    for name in ("né", "é"):
-        shown = run(workspace, "show", name, "--json", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0").out
-        assert session in shown
+    bare = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for command in (["show", "né"], ["show", "é"], ["list", "--query", "né"]):
+        done = run_program(workspace, *SERVER, *command, "--json", environment=bare)
+        assert session in done.out, done
+    run_program(workspace, *SERVER, "rename", "né", "né ü", environment=bare)
+    assert listed(workspace) == ["né ü"]
 
 
 # ---- what they print

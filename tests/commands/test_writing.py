@@ -284,7 +284,8 @@ def test_tail_follows_every_store_of_the_user(workspace: Path, tmp_path: Path) -
     with started(workspace, "tail", "--all") as every, started(workspace, "tail", "badger", "--all", "--json") as one:
         assert every.stdout is not None
         assert one.stdout is not None
-        time.sleep(1.5)
+        # It says nothing when it has begun.
+        time.sleep(4)
         assert state(theirs / ".ws") == before
         for directory, said, flags in (
             (theirs, b"It digs.\n", ("--session", session)),

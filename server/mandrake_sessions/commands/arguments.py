@@ -80,7 +80,11 @@ def whole_number(text: str) -> int:
 def typed(text: str) -> str:
     """An argument as somebody typed it, in UTF-8: where the locale has another encoding, Python has taken its bytes for
     others. Not for paths, which Python gives back to the system as it took them."""
-    return text.encode(errors="surrogateescape").decode(errors="surrogateescape")
+    try:
+        return text.encode(errors="surrogateescape").decode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        # On Windows a text may have half a character, which breaks a rule later.
+        return text
 
 
 def directory(flag: str, path: str | None) -> str | None:

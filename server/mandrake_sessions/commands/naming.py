@@ -31,13 +31,15 @@ _TITLE_CHARACTERS = 60
 def add_session(parser: ArgumentParser) -> None:
     """The argument that names a session, and the flag of whose name it is."""
     parser.add_argument("session", metavar="SESSION", help=HOW_TO_NAME)
-    parser.add_argument("--agent", metavar="AGENT", help="the program whose name for the session SESSION is")
+    parser.add_argument(
+        "--agent", metavar="AGENT", type=typed, help="the program whose name for the session SESSION is"
+    )
 
 
 def add_sessions(parser: ArgumentParser, least: str = "+") -> None:
     """The same for several sessions; ``least``: argparse's word for how many, ``*`` where there may be none."""
     parser.add_argument("sessions", metavar="SESSION", nargs=least, help=HOW_TO_NAME)
-    parser.add_argument("--agent", metavar="AGENT", help="the program whose names for sessions these are")
+    parser.add_argument("--agent", metavar="AGENT", type=typed, help="the program whose names for sessions these are")
 
 
 HOW_TO_NAME: Final = (

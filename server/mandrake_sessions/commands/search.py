@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import Any
 
-from mandrake_sessions.commands.arguments import directory, usage, whole_number
+from mandrake_sessions.commands.arguments import directory, typed, usage, whole_number
 from mandrake_sessions.commands.looking import Looking, add_looking, elsewhere
 from mandrake_sessions.commands.moments import ago, since
 from mandrake_sessions.commands.shared import hint, say_entity, say_line, told
@@ -31,12 +31,14 @@ _USUAL_LIMIT = 10
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("QUERY")
-    parser.add_argument("query", metavar="QUERY", nargs="+", help="what to look for")
+    parser.add_argument("query", metavar="QUERY", nargs="+", type=typed, help="what to look for")
     add_looking(parser)
     parser.add_argument(
         "--role", choices=("user", "agent", "tool"), help="only in titles and requests, in answers, or in tool calls"
     )
-    parser.add_argument("--agent", metavar="AGENT", help="only in sessions of this program, such as claude-code")
+    parser.add_argument(
+        "--agent", metavar="AGENT", type=typed, help="only in sessions of this program, such as claude-code"
+    )
     parser.add_argument("--cwd", metavar="PATH", help="only in sessions about this directory, or one below it")
     parser.add_argument("--since", metavar="WHEN", help="only texts since then: 12h, 2d, 6w or 2026-01-31")
     parser.add_argument("--archived", action="store_true", help="in sessions that are archived, instead of the others")
