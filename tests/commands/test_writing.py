@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -284,9 +285,11 @@ def test_tail_follows_every_store_of_the_user(workspace: Path, tmp_path: Path) -
     with started(workspace, "tail", "--all") as every, started(workspace, "tail", "badger", "--all", "--json") as one:
         assert every.stdout is not None
         assert one.stdout is not None
-        # It says nothing when it has begun.
-        time.sleep(4)
+        time.sleep(2)
         assert state(theirs / ".ws") == before
+        # They say nothing when they have begun.
+        while len(select.select([every.stdout, one.stdout], [], [], 2)[0]) < 2:
+            appended(theirs, b"Well?\n", "--session", session, MANDRAKE_HOME=home)
         for directory, said, flags in (
             (theirs, b"It digs.\n", ("--session", session)),
             (later, b"It swims.\n", ("--title", "an otter")),
