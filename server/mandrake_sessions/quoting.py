@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ _ESCAPES |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *_DIRECTIONS, *
 _ESCAPES |= {code: f"\\x{code - 0xDC00:02x}" for code in range(0xDC80, 0xDD00)}
 _ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 _ESCAPES_IN_LINES = {code: escape for code, escape in _ESCAPES.items() if code not in (9, 10)}
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 def shorten(value: str, limit: int = MAX_QUOTED) -> str:
@@ -81,3 +84,8 @@ def one_line(text: str) -> str:
 def printable(text: str) -> str:
     """The same with its line ends and tabs kept: for what is printed at length."""
     return text.translate(_ESCAPES_IN_LINES)
+
+
+def ascii_json(text: str) -> str:
+    """A JSON text, or a part of one, in ASCII: it means what it meant."""
+    return text if text.isascii() else _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)

@@ -9,12 +9,13 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from commands.running import limit_files, run, run_program, state, store_of
+from commands.running import end, limit_files, names, run, run_program, start, state, store_of
 from exported import exact, read_back
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import TurnStatus
@@ -128,7 +129,23 @@ def test_a_file_is_private_and_whole(workspace: Path) -> None:
     assert ".partial" not in missed
     run(workspace, "export", "ext-1", "--output", "/dev/null")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-    assert "No space left" in run(workspace, "export", "ext-1", "--output", "/dev/full", code=1).err
+    full = run(workspace, "export", "ext-1", "--output", "/dev/full", code=1).err
+    assert full == "mandrake-sessions export: /dev/full: No space left on device; the disk is full, free some space\n"
+    before = names(workspace)
+    assert "--output: it is empty" in run(workspace, "export", "ext-1", "--output", "", code=2).err
+    assert names(workspace) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no such limit")
+def test_a_file_that_may_not_be_so_long(workspace: Path) -> None:
+    fill(workspace, size=MIB)
+    before = names(workspace)
+    done = run_program(workspace, *SERVER, "export", "ext-1", "-o", "k.md", preexec_fn=lambda: limit_files(100_000))
+    assert done.code == 1
+    assert done.err.startswith(
+        f"mandrake-sessions export: {workspace / 'k.md'}: File too large; no file may be so long"
+    )
+    assert names(workspace) == before
 
 
 def test_the_store_stays_as_it_was(workspace: Path) -> None:
@@ -151,6 +168,19 @@ def test_a_reader_that_stops_reading(workspace: Path, form: str) -> None:
         assert process.wait(60) == 128 + signal.SIGPIPE
         assert process.stderr is not None
         assert process.stderr.read() == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_nothing_of_a_file(workspace: Path, by: signal.Signals) -> None:
+    fill(workspace, size=16 * MIB)
+    before = {*names(workspace)}
+    process = start(workspace, "export", SESSION, "-o", "k.md")
+    while {*names(workspace)} == before:
+        time.sleep(0.005)
+        assert process.poll() is None
+    assert end(process, by) == 128 + by
+    assert {*names(workspace)} == before
 
 
 @pytest.mark.parametrize(

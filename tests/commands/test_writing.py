@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import sqlite3
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.running import TIMEOUT, run, run_program, store_of, titles
+from commands.running import TIMEOUT, run, run_program, state, store_of, titles
 from commands.test_terminal import on_a_terminal
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import HistoryRound, Origin, ResponseStatus, Session, SessionState, TurnStatus
@@ -56,12 +57,12 @@ def streaming(workspace: Path, text: str) -> Iterator[tuple[subprocess.Popen[byt
         yield process, made
 
 
-def appended(workspace: Path, text: bytes, *flags: str, code: int = 0) -> str:
+def appended(workspace: Path, text: bytes, *flags: str, code: int = 0, **environment: str) -> str:
     """Give a whole text to ``append``; gives the id that it prints."""
     done = subprocess.run(
         [*SERVER, "append", *flags],
         cwd=workspace,
-        env=clean_environment(workspace),
+        env=clean_environment(workspace) | environment,
         input=text,
         capture_output=True,
         timeout=TIMEOUT,
@@ -367,6 +368,54 @@ def test_tail_shows_what_others_say(workspace: Path) -> None:
         for process in (every, one):
             process.send_signal(signal.SIGINT)
             assert process.wait(TIMEOUT) == 0
+
+
+def test_tail_follows_every_store_of_the_user(workspace: Path, tmp_path: Path) -> None:
+    """Also one that is made meanwhile; and what is only visited is left as it is."""
+    theirs, later = tmp_path / "theirs", tmp_path / "later"
+    for each in (theirs, later):
+        (each / ".git").mkdir(parents=True)
+    home = str(workspace / "home" / ".mandrake")
+    session = run(theirs, "new", "a badger", MANDRAKE_HOME=home).out.strip()
+    before = state(theirs / ".ws")
+    with started(workspace, "tail", "--all") as every, started(workspace, "tail", "badger", "--all", "--json") as one:
+        assert every.stdout is not None
+        assert one.stdout is not None
+        time.sleep(2)
+        assert state(theirs / ".ws") == before
+        # They say nothing when they have begun.
+        while len(select.select([every.stdout, one.stdout], [], [], 2)[0]) < 2:
+            appended(theirs, b"Well?\n", "--session", session, MANDRAKE_HOME=home)
+        for directory, said, flags in (
+            (theirs, b"It digs.\n", ("--session", session)),
+            (later, b"It swims.\n", ("--title", "an otter")),
+            (workspace, b"It flies.\n", ("--title", "an owl")),
+        ):
+            appended(directory, said, *flags, MANDRAKE_HOME=home)
+            shown = b""
+            while said not in shown:
+                line = every.stdout.readline()
+                assert line
+                shown += line
+        assert json.loads(one.stdout.readline())["sessionId"] == session
+        for process in (every, one):
+            process.send_signal(signal.SIGINT)
+            assert process.wait(TIMEOUT) == 0
+
+
+def test_tail_warns_once_of_each_store_that_cannot_be_read(workspace: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    (theirs / ".git").mkdir(parents=True)
+    run(theirs, "new", "a badger", MANDRAKE_HOME=str(workspace / "home" / ".mandrake"))
+    store_of(theirs).write_bytes(b"no database at all" * 1000)
+    with started(workspace, "tail", "--all") as every:
+        time.sleep(3.5)
+        every.send_signal(signal.SIGINT)
+        _, told = every.communicate(timeout=TIMEOUT)
+        assert told.decode().splitlines() == [
+            f"mandrake-sessions tail: warning: {store_of(theirs)} cannot be read: corrupt"
+        ]
+        assert every.returncode == 1
 
 
 def test_tail_without_a_store(workspace: Path) -> None:

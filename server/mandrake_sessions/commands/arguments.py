@@ -34,6 +34,8 @@ def parsed(parser: ArgumentParser, arguments: Sequence[str], commands: Collectio
     """The arguments of a command. One that it does not know ends the program with the flag that was probably meant."""
     # Not parse_args: its error about unknown flags names none that is like them.
     options, unknown = parser.parse_known_args(arguments)
+    # Where no argument is left to follow it, it is said for nothing.
+    unknown = [word for word in unknown if word != "--"]
     if unknown:
         flag = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
         flags = re.findall(r"--[\w-]+", parser.format_help())
@@ -93,6 +95,16 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def typed(text: str) -> str:
+    """An argument as somebody typed it, in UTF-8: where the locale has another encoding, Python has taken its bytes for
+    others. Not for paths, which Python gives back to the system as it took them."""
+    try:
+        return text.encode(errors="surrogateescape").decode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        # On Windows a text may have half a character, which breaks a rule later.
+        return text
 
 
 def directory(flag: str, path: str | None) -> str | None:

@@ -9,8 +9,10 @@ from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import Named, add_sessions, named_each
 from mandrake_sessions.commands.shared import DONE, asked, hint, told
+from mandrake_sessions.commands.table import fitted
 from mandrake_sessions.commands.titles import short_id, title_of
 from mandrake_sessions.maintenance.words import plural
+from mandrake_sessions.quoting import one_line
 
 DESCRIPTION = (
     "Delete sessions for good. On a terminal it asks before; in scripts it deletes without asking. prune deletes what "
@@ -48,5 +50,6 @@ def _is_wanted(options: Namespace, meant: list[Named]) -> bool:
         return True
     for each in meant:
         rounds = plural(each.session.round_count, "round")
-        hint(f"{short_id(each.session)}  {title_of(each.session)}  ({rounds})")
+        title = fitted(one_line(title_of(each.session)), sys.stderr, beside=f"{short_id(each.session)}    ({rounds})")
+        hint(f"{short_id(each.session)}  {title}  ({rounds})")
     return asked(f"Delete {plural(len(meant), 'session')} for good?")

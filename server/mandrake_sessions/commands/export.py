@@ -64,6 +64,8 @@ def run(options: Namespace) -> int:
 def _export(options: Namespace) -> int:
     if not options.sessions and not options.all:
         raise BadSetting("SESSION", "name one (mandrake-sessions list lists them), or export every one with --all")
+    if options.output == "":
+        raise BadSetting("--output", "it is empty; name a file or a directory")
     if not options.sessions and (options.scope or options.database):
         # They say which store is meant, and --all only that each session of it is.
         options.all = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from mandrake_sessions.commands.arguments import usage
+from mandrake_sessions.commands.arguments import typed, usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
 from mandrake_sessions.commands.shared import told
@@ -18,7 +18,7 @@ def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("SESSION", "TITLE")
     add_session(parser)
-    parser.add_argument("title", metavar="TITLE", help='the title; "" for none')
+    parser.add_argument("title", metavar="TITLE", type=typed, help='the title; "" for none')
     add_looking(parser)
 
 

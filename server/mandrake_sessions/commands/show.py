@@ -12,7 +12,7 @@ from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
 from mandrake_sessions.commands.pager import paged
-from mandrake_sessions.commands.shared import say_parts, told
+from mandrake_sessions.commands.shared import say_shown, told
 from mandrake_sessions.commands.styles import is_colored
 from mandrake_sessions.quoting import printable
 
@@ -62,7 +62,7 @@ def _show(options: Namespace) -> int:
                     for line in _lines(made.parts):
                         write(printable(line))
             else:
-                say_parts(made.parts)
+                say_shown(made.parts, is_json=chosen != "markdown")
         return looking.code
 
 
