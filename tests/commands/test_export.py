@@ -242,6 +242,13 @@ def test_several_sessions_are_a_file_each(workspace: Path) -> None:
     assert json.loads((workspace / "made" / "one.json").read_text())["schema_version"] == "ATIF-v1.8"
 
 
+def test_a_document_that_is_not_made_is_said(workspace: Path) -> None:
+    fill(workspace)
+    told = run(workspace, "export", SESSION, "-o", "talk.pdf", code=2).err
+    assert ".pdf is none of .md, " in told
+    run(workspace, "export", SESSION, "-o", "talk.pdf", "--format", "markdown")
+
+
 def test_every_session_of_one_store_or_of_all(workspace: Path) -> None:
     fill(workspace)
     home = workspace / "home" / ".mandrake" / "db.sqlite"

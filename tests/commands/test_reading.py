@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from commands.running import Ended, names, run, run_program, store_of
 from commands.test_terminal import on_a_terminal
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import TurnStatus
+from mandrake_sessions.operations.indexing import fill_index
 from mandrake_sessions.quoting import one_line
 from wire import SERVER, Message, serving
 
@@ -424,3 +426,23 @@ def test_what_is_found_fits_the_terminal(workspace: Path) -> None:
         heading = next(line for line in shown.splitlines() if "A badger" in line)
         assert "…" in heading
         assert len(heading) <= 60
+
+
+def test_a_thought_is_told_from_what_is_said(workspace: Path) -> None:
+    with SessionManager(store_of(workspace)) as manager:
+        response = manager.create_round(manager.create_session(title="t").id, content="Who?").response.id
+        manager.create_turn(response, kind="thought", content="Hm.", status=TurnStatus.COMPLETED)
+    shown = run(workspace, "show", "@last", "--format", "text").out
+    assert re.search(r"Thought\s+▌ Hm\.", shown), shown
+
+
+def test_snippets_fit_the_terminal(workspace: Path) -> None:
+    with SessionManager(store_of(workspace)) as manager:
+        response = manager.create_round(manager.create_session(title="t").id, content="Who?").response.id
+        manager.create_turn(response, content="a badger and so on " * 20, status=TurnStatus.COMPLETED)
+        fill_index(manager.store)
+    _, shown = on_a_terminal(workspace, "search", "badger", environment={"COLUMNS": "40", "NO_COLOR": "1"})
+    lines = shown.splitlines()
+    assert len(lines) > 4
+    assert max(map(len, lines)) <= 40
+    assert all(line.startswith("    ") for line in lines[1:] if line)

@@ -21,6 +21,8 @@ from mandrake_sessions.model import HistoryRound, ResponseStatus, Turn, TurnStat
 from wire import SERVER, clean_environment
 
 RECORD = [*SERVER, "record"]
+# A command line is no Markdown.
+PLAIN = {"mediaType": "text/plain"}
 
 
 def rounds(workspace: Path) -> list[HistoryRound]:
@@ -94,7 +96,7 @@ def test_both_outputs_are_stored_with_the_command(workspace: Path) -> None:
     assert (out, err) == ("zwölf\n".encode(), b"wrong\n")
     (only,) = rounds(workspace)
     assert only.request.content == "sh -c 'printf '\"'\"'zwölf\n'\"'\"'; echo wrong >&2; exit 3'"
-    assert only.metadata == {"command": ["sh", "-c", "printf 'zwölf\n'; echo wrong >&2; exit 3"], "exitCode": 3}
+    assert only.metadata == {"command": ["sh", "-c", "printf 'zwölf\n'; echo wrong >&2; exit 3"], "exitCode": 3} | PLAIN
     assert only.response.status is ResponseStatus.ERROR
     found = turns(workspace)
     assert {kind: (turn.content, turn.raw_response) for kind, turn in found.items()} == {
@@ -117,6 +119,16 @@ def test_lines_stay_lines_where_they_are_read(workspace: Path) -> None:
     shown = run(workspace, "show", "@last").out
     assert "```text\none\n  # two\n<b>\n```\n" in shown
     assert "**stderr**\n\n```text\n* three\n```\n" in shown
+
+
+def test_the_command_is_shown_as_it_was_typed(workspace: Path) -> None:
+    recorded(workspace, "--", "echo", "__init__", "*.py", "# x")
+    assert "```sh\necho __init__ '*.py' '# x'\n```\n" in run(workspace, "show", "@last").out
+
+
+def test_a_line_of_a_shell_is_told_how(workspace: Path) -> None:
+    _, told = recorded(workspace, "ls | head", code=127)
+    assert b"there is no program 'ls | head' on PATH; for a line of a shell: -- sh -c 'LINE'" in told
 
 
 def test_flags_come_before_the_command(workspace: Path) -> None:
@@ -340,9 +352,9 @@ def test_a_reader_that_never_reads_is_left_by_a_signal(workspace: Path) -> None:
         ([], 2, "there is no program to run; name it: mandrake-sessions record -- COMMAND"),
         (["--"], 2, "there is no program to run"),
         (["--titel", "x", "--", "true"], 2, "unknown arguments: --titel; did you mean --title?"),
-        (["--", "no-such-program", "-x"], 127, "there is no program no-such-program on PATH"),
+        (["--", "no-such-program", "-x"], 127, "there is no program 'no-such-program' on PATH"),
         (["--", ""], 127, "there is no program with an empty name"),
-        (["./missing"], 127, "there is no program ./missing; check its name"),
+        (["./missing"], 127, "there is no program './missing'; check its name"),
         (["./plain"], 126, "chmod +x makes it a program"),
         (["./"], 126, "./ is a directory"),
         (["./odd"], 126, "its first line has to name an interpreter"),
@@ -425,11 +437,14 @@ def test_a_lock_that_stays_is_told_at_the_end(workspace: Path) -> None:
     with recording(
         workspace, "--busy-timeout", "0.2", "--", "sh", "-c", "echo one; read x; echo two; exit 4"
     ) as process:
+        # By then it has opened the store, and looking there is not in its way.
+        assert process.stdout is not None
+        assert process.stdout.read(4) == b"one\n"
         until(lambda: is_stored(workspace, "one"))
 
         def go_on() -> None:
             out, err = process.communicate(b"\n", timeout=TIMEOUT)
-            assert (process.returncode, out) == (4, b"one\ntwo\n")
+            assert (process.returncode, out) == (4, b"two\n")
             assert b"only the first 4 bytes of the output are kept: the database" in err
             assert b"--busy-timeout" in err
 

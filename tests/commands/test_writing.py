@@ -140,9 +140,9 @@ def test_delete_asks_on_a_terminal(workspace: Path) -> None:
     assert "Nothing was deleted." in shown
     on_a_terminal(workspace, "delete", "one", answer="y\n", question="[y/N]")
     assert titles(store_of(workspace)) == []
-    run(workspace, "new", "two")
+    made = run(workspace, "new", "two").out.strip()
     code, shown = on_a_terminal(workspace, "delete", "two", "--yes")
-    assert (code, shown, titles(store_of(workspace))) == (0, "", [])
+    assert (code, shown.strip(), titles(store_of(workspace))) == (0, f"Deleted: {made}  two", [])
 
 
 def test_a_round_that_is_not_there_is_not_forked_at(workspace: Path) -> None:
@@ -457,3 +457,20 @@ def test_what_a_command_wrote_is_found_from_elsewhere(workspace: Path, tmp_path:
     assert "a xylophone" in run(workspace, "search", "xylophone", "--all").out
     run_program(other, *SERVER, "fork", session, "--title", "a zither", environment=home)
     assert "a zither" in run(workspace, "search", "zither", "--all").out
+
+
+def test_nothing_is_deleted_by_a_part_of_a_title_in_a_script(workspace: Path) -> None:
+    for title in ("The readme", "A talk", "A talk on badgers"):
+        run(workspace, "new", title)
+    refused = run(workspace, "delete", "readme", code=2).err
+    assert "only a part of the title" in refused
+    assert "'The readme'" in refused
+    assert "Deleted: " in run(workspace, "delete", "a talk").err
+    assert sorted(titles(store_of(workspace))) == ["A talk on badgers", "The readme"]
+    run(workspace, "delete", "readme", "--yes")
+    assert titles(store_of(workspace)) == ["A talk on badgers"]
+
+
+def test_plain_text_stays_in_lines(workspace: Path) -> None:
+    appended(workspace, b"one\n  # two\n", "--plain", "--prompt", "ls *.py")
+    assert "```text\none\n  # two\n```\n" in run(workspace, "show", "@last").out

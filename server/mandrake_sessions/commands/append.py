@@ -47,6 +47,7 @@ def declare(parser: ArgumentParser) -> None:
     parser.add_argument("--title", metavar="TITLE", help="the title of the session that is made")
     parser.add_argument("--kind", metavar="KIND", default="message", help="of the turn (default: message)")
     parser.add_argument("--model", metavar="MODEL", help="the model that says it")
+    parser.add_argument("--plain", action="store_true", help="the text is no Markdown: its lines stay lines")
     add_where(parser)
 
 
@@ -90,6 +91,8 @@ def _begun(manager: SessionManager, session_id: str | None, options: Namespace) 
     given: NewTurn = {"kind": options.kind}
     if options.model is not None:
         given["model"] = options.model
+    if options.plain:
+        given["metadata"] = {"mediaType": "text/plain"}
     with manager.transaction():
         session_id = session_id or manager.create_session(**about(options)).id
         response_id = _response(manager, session_id, options.prompt)

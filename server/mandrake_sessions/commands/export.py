@@ -36,6 +36,8 @@ _SUFFIXES: Final[dict[ExportFormat, str]] = {"markdown": "md", "html": "html", "
 _NAME_CHARACTERS = 40
 
 Write = Callable[[Iterable[str]], None]
+# Documents that nobody wants to find Markdown in.
+_OF_OTHERS: Final = frozenset({".pdf", ".doc", ".docx", ".odt", ".rtf", ".xml", ".csv", ".yaml", ".yml"})
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -86,8 +88,13 @@ def _export(options: Namespace) -> int:
 
 
 def _by_suffix(output: str | None) -> ExportFormat | None:
+    if output is None or os.path.isdir(output):  # noqa: PTH112
+        return None
     ends = {f".{suffix}": name for name, suffix in _SUFFIXES.items()}
-    return None if output is None else ends.get(os.path.splitext(output)[1])  # noqa: PTH122
+    suffix = os.path.splitext(output)[1]  # noqa: PTH122
+    if suffix in _OF_OTHERS:
+        raise BadSetting("--output", f"{suffix} is none of {', '.join(ends)}; say what it is to be with --format")
+    return ends.get(suffix)
 
 
 def _every(looking: Looking, agent: str | None) -> Iterator[Named]:

@@ -111,17 +111,26 @@ def _all_named(looking: Looking, name: str, agent: str | None) -> list[SessionOf
     found = looking.joined(JoinedNames(name, agent))
     if agent is None and not any(name.lower() == each.id or name == each.external_id for each in found):
         ids = {each.id for each in found}
-        found = [*found, *(each for each in _titled(looking, name) if each.id not in ids)]
+        titled = [each for each in _titled(looking, name) if each.id not in ids]
+        found = [*found, *([each for each in titled if has_title(each, name)] or titled)]
     return found
 
 
 def _titled(looking: Looking, text: str) -> Iterator[SessionOfStore]:
     """Those that have the text in what the list shows of them, where line ends are blanks. They are looked for by its
     longest word, which is the same in both."""
-    words = text.split()
-    wanted = " ".join(words).casefold()
-    found = listed(looking, query=max(words, key=len), archived=None)
-    return islice((each for each in found if wanted in title_of(each).casefold()), _MAX_CANDIDATES + 1)
+    found = listed(looking, query=max(text.split(), key=len), archived=None)
+    return islice((each for each in found if has_part(each, text)), _MAX_CANDIDATES + 1)
+
+
+def has_part(session: Session, text: str) -> bool:
+    """Whether the text is in the title, as the list shows it."""
+    return " ".join(text.split()).casefold() in title_of(session).casefold()
+
+
+def has_title(session: Session, text: str) -> bool:
+    """Whether the text is all of the title, and not a part of it."""
+    return " ".join(text.split()).casefold() == title_of(session).casefold()
 
 
 def _opened(looking: Looking, session: SessionOfStore) -> Named:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ DESCRIPTION = (
 )
 EXAMPLE = "mandrake-sessions search flaky test"
 _USUAL_LIMIT = 10
+# Columns on the left of a snippet, and how many it has at least.
+_MARGIN = 4
+_LEAST_ROOM = 20
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -121,8 +125,23 @@ def _show(hit: HitOfStore, *, is_first: bool) -> None:
     plain = "  ".join(filter(None, (who, hit.field, ago(hit.at))))
     title = fitted(one_line(title_of(hit.session)), sys.stdout, beside=f"{short_id(hit.session)}    {plain}")
     say_line(f"{styled(short_id(hit.session), DIM)}  {styled(title, BOLD)}  {styled(plain, DIM)}")
-    for line in _marked(hit).splitlines():
+    for line in _in_lines(_marked(hit)):
         say_line(f"    {line}")
+
+
+def _in_lines(snippet: str) -> Iterator[str]:
+    """The lines of a snippet; on a terminal none is longer than it is wide, with the margin."""
+    if not sys.stdout.isatty():
+        yield from snippet.splitlines()
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    room = max(_LEAST_ROOM, shutil.get_terminal_size().columns - _MARGIN)
+    console = Console(width=room, force_terminal=True, highlight=False)
+    with console.capture() as captured:
+        console.print(Text.from_ansi(snippet))
+    yield from map(str.rstrip, captured.get().splitlines())
 
 
 def _marked(hit: HitOfStore) -> str:

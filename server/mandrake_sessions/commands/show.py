@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
@@ -23,6 +24,7 @@ DESCRIPTION = (
 EXAMPLE = "mandrake-sessions show @last"
 # A line that is not longer than this reads well.
 _WIDTH = 100
+_FOLD = re.compile(r"\n<details>\n<summary>([^<]*)</summary>\n\n")
 # Where stdout is no terminal.
 _USUAL_WIDTH = 80
 
@@ -84,12 +86,21 @@ def _laid_out(parts: Iterable[str]) -> Iterator[str]:
 def _sections(parts: Iterable[str]) -> Iterator[str]:
     """Parts that begin with a heading of a round."""
     kept: list[str] = []
-    for part in parts:
+    for part in map(_unfolded, parts):
         if part.startswith("\n## ") and kept:
             yield "".join(kept)
             kept.clear()
         kept.append(part)
     yield "".join(kept)
+
+
+def _unfolded(part: str) -> str:
+    """A terminal folds nothing: the label of what is folded elsewhere stands above it. No text looks so, since each of
+    its lines is a part of its own, or quoted."""
+    if part == "\n</details>\n":
+        return "\n"
+    found = _FOLD.fullmatch(part)
+    return part if found is None else f"\n*{found[1]}*\n\n"
 
 
 def _lines(parts: Iterable[str]) -> Iterator[str]:

@@ -66,6 +66,11 @@ def is_plain(turn: Turn) -> bool:
     return turn.kind in ("tool_output", "stderr") or turn.metadata.get("mediaType") == PLAIN_TEXT
 
 
+def is_typed(each: HistoryRound) -> bool:
+    """Whether the request is a command line, and no Markdown."""
+    return each.metadata.get("mediaType") == PLAIN_TEXT
+
+
 def slices(text: str | Iterable[str] | None) -> Iterator[str]:
     """A text in parts, whether it was read whole or not."""
     if text is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mandrake_sessions.exports.conversation import Conversation, is_long, is_plain, slices, title_in
+from mandrake_sessions.exports.conversation import Conversation, is_long, is_plain, is_typed, slices, title_in
 from mandrake_sessions.exports.json_parts import encode
 from mandrake_sessions.exports.markdown_text import code, fenced, inline, longest_run, quoted
 from mandrake_sessions.exports.times import for_people
@@ -65,7 +65,7 @@ class _Document:
         yield f"\n## {each.index + 1}. {ASKED[each.origin]}\n\n*{for_people(each.created_at)}*\n"
         if each.request.content:
             yield "\n"
-            yield from self._quoted(each.request.content)
+            yield from self._request(each)
         if each.request.blocks is not None:
             yield from self._folded_json("Blocks of the request", each.request.blocks)
         totals = Totals()
@@ -81,6 +81,13 @@ class _Document:
         yield from _mark(RESPONSE_ENDED.get(each.response.status), "")
         if told := used(totals):
             yield f"\n*{told}*\n"
+
+    def _request(self, each: HistoryRound) -> Iterator[str]:
+        if is_typed(each):
+            text = "".join(self._cleaner.slices(slices(each.request.content)))
+            yield from fenced(slices(text), longest_run(slices(text)), "sh")
+        else:
+            yield from self._quoted(each.request.content)
 
     # ---- turns
 

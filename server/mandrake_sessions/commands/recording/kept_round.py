@@ -125,4 +125,5 @@ class KeptRound:
 
 def asked(command: str, metadata: Mapping[str, Any], prompt: str | None) -> NewRound:
     """The round's fields. ``command``: what was typed, the request where there is no other."""
-    return {"content": command if prompt is None else prompt, "metadata": dict(metadata)}
+    plain = {"mediaType": "text/plain"} if prompt is None else {}
+    return {"content": command if prompt is None else prompt, "metadata": {**metadata, **plain}}

@@ -124,7 +124,8 @@ def check_program(name: str) -> None:
     found = [path for path in (os.path.join(each, name) for each in directories) if os.path.exists(path)]  # noqa: PTH110, PTH118
     if not found:
         where = "" if os.sep in name else " on PATH"
-        raise CannotStart(NOT_FOUND, f"there is no program {shorten(name)}{where}; check its name, or give its path")
+        advice = "for a line of a shell: -- sh -c 'LINE'" if " " in name else "check its name, or give its path"
+        raise CannotStart(NOT_FOUND, f"there is no program {shorten(repr(name))}{where}; {advice}")
     if os.path.isdir(found[0]):  # noqa: PTH112
         raise CannotStart(NOT_EXECUTABLE, f"{shorten(found[0])} is a directory; name a program in it")
     denied = explain(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), found[0])

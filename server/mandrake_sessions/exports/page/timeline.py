@@ -8,10 +8,10 @@ from itertools import chain
 from attrs import frozen
 from markupsafe import Markup
 
-from mandrake_sessions.exports.conversation import Conversation, slices
+from mandrake_sessions.exports.conversation import Conversation, is_typed, slices
 from mandrake_sessions.exports.page.prose import said
 from mandrake_sessions.exports.page.related import Related
-from mandrake_sessions.exports.page.text import MAX_PROSE_BYTES, line, moment, shortened, taken
+from mandrake_sessions.exports.page.text import MAX_PROSE_BYTES, line, moment, preformatted, shortened, taken
 from mandrake_sessions.exports.page.turns import Turns
 from mandrake_sessions.exports.page.values import shown_json
 from mandrake_sessions.exports.totals import Totals
@@ -54,7 +54,8 @@ class Timeline:
         yield self._head(each, shortened("".join(begin), _TITLE))
         if begin or each.request.blocks is not None:
             yield Markup('<div class="request">\n')
-            yield from said(chain(begin, request), breaks=True)
+            text = chain(begin, request)
+            yield from preformatted(text, "output") if is_typed(each) else said(text, breaks=True)
             yield from self._blocks(each)
             yield Markup("</div>\n")
         totals = Totals()
