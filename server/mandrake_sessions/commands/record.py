@@ -122,7 +122,7 @@ class _Work:
                 program, recorder = _begun(manager, kept, lambda: start(command, modes))
                 relay = Relay(program, recorder.put)
                 signals.pass_to(program)
-                ending = _waited(program)
+                ending = _ended(signals.waited(program.pid))
                 self.code = ending.code
                 _finish(relay, signals)
             recorder.end(ending)
@@ -165,11 +165,11 @@ def _begun(manager: SessionManager, kept: KeptRound, begin: Callable[[], Program
     return program, Recorder(kept, is_made=True)
 
 
-def _waited(program: Program) -> Ending:
-    """How it ended, once it has."""
+def _ended(waited: int) -> Ending:
+    """How a program ended, by what waiting for it gave."""
     from mandrake_sessions.commands.recording.kept_round import Ending
 
-    code = os.waitstatus_to_exitcode(os.waitpid(program.pid, 0)[1])
+    code = os.waitstatus_to_exitcode(waited)
     if code == 0:
         return Ending(0, TurnStatus.COMPLETED)
     if code > 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from contextlib import suppress
 from types import FrameType
@@ -42,13 +43,31 @@ class PassedSignals:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 self._before[number] = signal.signal(number, self._came)
         # The system would keep no exit code where it is ignored.
-        self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
         self._before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, self._resized)
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        os.set_blocking(self._write_end, False)
+        self._wakeup = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         return self
 
     def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        os.close(self._read_end)
+        os.close(self._write_end)
+
+    def waited(self, pid: int) -> int:
+        """The status of a child that has ended. A signal that came just before a blocking call would wait for its end,
+        so nothing blocks but the look for signals."""
+        while True:
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                return status
+            select.select([self._read_end], [], [])
+            with suppress(BlockingIOError):
+                os.read(self._read_end, 4096)
 
     def pass_to(self, program: Program | None) -> None:
         """From now on they are for this program, those too that came before; None: it has ended."""
