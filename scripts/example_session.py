@@ -10,9 +10,7 @@ from mandrake_sessions.model import Relation, ResponseStatus, Session, TurnStatu
 
 _BEGAN = 1_790_000_000_000
 _MODEL = "example-large-2"
-_OLD = """\
-def wait(attempt: int) -> float:
-    return 2 ** attempt
+_FETCH = """\
 
 
 def fetch(url: str) -> bytes:
@@ -23,7 +21,15 @@ def fetch(url: str) -> bytes:
             sleep(wait(attempt))
     raise GaveUp(url)
 """
-_NEW = """\
+_OLD = (
+    """\
+def wait(attempt: int) -> float:
+    return 2 ** attempt
+"""
+    + _FETCH
+)
+_NEW = (
+    """\
 # No wait is longer, in seconds.
 LONGEST = 30.0
 
@@ -31,16 +37,9 @@ LONGEST = 30.0
 def wait(attempt: int) -> float:
     \"\"\"Up to the bound, and never the same for two clients.\"\"\"
     return random.uniform(0, min(LONGEST, 2 ** attempt))
-
-
-def fetch(url: str) -> bytes:
-    for attempt in range(10):
-        try:
-            return get(url)
-        except Timeout:
-            sleep(wait(attempt))
-    raise GaveUp(url)
 """
+    + _FETCH
+)
 _ANSWER = """\
 The wait doubles without a bound, so the tenth attempt sleeps for **over eight minutes**. And since every client waits
 the same time, all of them come back *at once*.

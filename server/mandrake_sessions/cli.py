@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from mandrake_sessions.commands import COMMANDS
 from mandrake_sessions.commands.arguments import Parser, meant, parsed, wrapped
-from mandrake_sessions.commands.ending import ending_signals
+from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL, ending_signals
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import BadSetting
 from mandrake_sessions.transport.standard_streams import open_standard_streams
@@ -58,7 +58,7 @@ def _carried_out(command: Any, options: Namespace) -> int:
         return _interruptible(command, options)
     with ending_signals() as came:
         code = _interruptible(command, options)
-    return 128 + came[0] if came else code
+    return ENDED_BY_SIGNAL + came[0] if came else code
 
 
 def _interruptible(command: Any, options: Namespace) -> int:

@@ -5,7 +5,6 @@ Each is looked at from outside, some ten times a second, and visited only when i
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from mandrake_sessions.ids import now_ms
 from mandrake_sessions.known_stores import KnownStore
 from mandrake_sessions.model import Change, Session, UnavailableReason, UnavailableStore
 from mandrake_sessions.operations.feed import Feed
-from mandrake_sessions.store.elsewhere import Visit, VisitedStore
+from mandrake_sessions.store.elsewhere import Stamp, Visit, VisitedStore, stamp
 from mandrake_sessions.time_limits import Job, LimitedWork
 from mandrake_sessions.visits import ALL_VISITS_SECONDS, VISIT_SECONDS, why_unavailable
 from mandrake_sessions.workspaces import register_of_stores
@@ -29,10 +28,6 @@ _LOOK_SECONDS: Final = 0.1
 # How often the stores that the user has used are looked up anew, and how soon a store is tried again that failed.
 _NEW_STORES_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 2.0
-# The clock of files ticks: a second change shortly after the first may not show.
-_TICK_NS: Final = 50_000_000
-
-_Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 @frozen
@@ -62,7 +57,7 @@ class Following:
         self._tell = tell
         self._began = now_ms()
         self._followed: dict[str, _Followed] = {}
-        self._registered: _Stamp | None = None
+        self._registered: Stamp | None = None
         self._looked_up = time.monotonic() - _NEW_STORES_SECONDS
         self._has_begun = False
         self._look()
@@ -92,7 +87,7 @@ class Following:
             return
         self._looked_up = time.monotonic()
         path = register_of_stores()
-        registered, is_settled = _stamp(str(path or ""))
+        registered, is_settled = stamp(str(path or ""))
         if registered != self._registered:
             for store in self._stores():
                 known = self._followed.get(store.path)
@@ -111,7 +106,7 @@ class _Followed:
         self._hear = hear
         self._began = began
         self._position: int | None = None
-        self._stamp: _Stamp | None = None
+        self._stamp: Stamp | None = None
         self._failures = 0
         # One that is just being made, or was read before, may fail for once, as while somebody holds its lock.
         self._patience = 1 if is_later else 0
@@ -141,12 +136,12 @@ class _Followed:
         if time.monotonic() < self._not_before:
             return
         try:
-            stamp, is_settled = _stamp(self.store.path)
-            if stamp == self._stamp:
+            found, is_settled = stamp(self.store.path)
+            if found == self._stamp:
                 return
             while self._read_once():
                 pass
-            self._stamp = stamp if is_settled else None
+            self._stamp = found if is_settled else None
         except Exception as error:
             self.failed(why_unavailable(error, self.store.path))
         else:
@@ -181,18 +176,3 @@ class _Followed:
             if any(session.created_at >= self._began for session in feed.sessions_now(first).values()):
                 return 0
         return feed.last_seq()
-
-
-def _stamp(path: str) -> tuple[_Stamp, bool]:
-    """What changes with each commit, and whether another commit would show."""
-    found = [_stat(path + suffix) for suffix in ("", "-wal")]
-    newest = max((each[0] for each in found if each is not None), default=0)
-    return tuple(found), abs(time.time_ns() - newest) > _TICK_NS
-
-
-def _stat(path: str) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -316,37 +316,38 @@ def test_ctrl_c_at_a_terminal_for_all_comes_to_the_program_once(workspace: Path)
     os.close(writer)
 
 
-def test_a_signal_for_a_job_in_the_background_is_passed_on(workspace: Path) -> None:
-    program = "trap 'echo stopped; exit 5' INT; echo ready; while :; do sleep 0.05; done"
-    command = f"{' '.join(RECORD)} -q -- bash -c {shlex.quote(program)}"
+@contextmanager
+def at_a_shell(workspace: Path) -> Iterator[Person]:
+    """A person at a terminal with an interactive shell, which is there, and is ended after the block."""
     person = Person(workspace, ["bash", "--norc", "--noprofile", "-i"])
     try:
         person.sees("$ ")
-        person.types(f"{command} &\r")
-        until(lambda: is_stored(workspace, "ready"))
-        person.types("kill -INT $!; wait $!; echo code $?\r")
-        person.sees("code 5")
+        yield person
     finally:
         person.process.kill()
         person.process.wait(TIMEOUT)
         person.leaves()
+
+
+def test_a_signal_for_a_job_in_the_background_is_passed_on(workspace: Path) -> None:
+    program = "trap 'echo stopped; exit 5' INT; echo ready; while :; do sleep 0.05; done"
+    command = f"{' '.join(RECORD)} -q -- bash -c {shlex.quote(program)}"
+    with at_a_shell(workspace) as person:
+        person.types(f"{command} &\r")
+        until(lambda: is_stored(workspace, "ready"))
+        person.types("kill -INT $!; wait $!; echo code $?\r")
+        person.sees("code 5")
     assert message(workspace) == "ready\nstopped\n"
 
 
 def test_a_job_in_the_background_leaves_the_terminal_alone(workspace: Path) -> None:
     """As any program: a shell goes on, and nothing is stopped that does not read."""
     command = f"{' '.join(RECORD)} -q -- sh -c 'sleep 0.2; echo from behind'"
-    person = Person(workspace, ["bash", "--norc", "--noprofile", "-i"])
-    try:
-        person.sees("$ ")
+    with at_a_shell(workspace) as person:
         person.types(f"{command} & wait $!; echo code $?\r")
         person.sees("code 0")
         person.types("exit\r")
         person.ends()
-    finally:
-        person.process.kill()
-        person.process.wait(TIMEOUT)
-        person.leaves()
     assert message(workspace) == "from behind\n"
 
 

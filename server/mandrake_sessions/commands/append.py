@@ -16,13 +16,13 @@ from attrs import frozen
 
 from mandrake_sessions.commands.arguments import check_texts, usage
 from mandrake_sessions.commands.arriving import Arriving
-from mandrake_sessions.commands.filling_turns import FillingTurns, at_last
+from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL
+from mandrake_sessions.commands.filling_turns import FillingTurns, at_last, what_is_kept
 from mandrake_sessions.commands.new import about
 from mandrake_sessions.commands.shared import DONE, FAILED, OutputFailed, hint, say, told
 from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
-from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import Busy, SessionsError
-from mandrake_sessions.fields import NewTurn, Piece
+from mandrake_sessions.fields import PLAIN, NewTurn, Piece
 from mandrake_sessions.files import explain
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Origin, ResponseStatus, TurnStatus
@@ -34,7 +34,6 @@ DESCRIPTION = (
     "lock, and a text beyond 64 MiB goes on in another turn."
 )
 EXAMPLE = 'some-agent | mandrake-sessions append --prompt "What is in here?"'
-_ENDED_BY_SIGNAL: Final = 128
 # Between two tries, where another process holds the lock for long.
 _PAUSE: Final = 0.05
 T = TypeVar("T")
@@ -66,8 +65,8 @@ def _append(options: Namespace) -> int:
         except Busy as error:
             if pieces.stopped_by is None:
                 raise
-            hint(f"mandrake-sessions append: nothing of the input is kept: {in_command_words(error)}")
-            return _ENDED_BY_SIGNAL + pieces.stopped_by
+            hint(f"mandrake-sessions append: {what_is_kept(0, 'input', error)}")
+            return ENDED_BY_SIGNAL + pieces.stopped_by
         with suppress(BrokenPipeError, OutputFailed):
             # Whoever reads it may follow the session from now on.
             say(answer.session_id)
@@ -92,7 +91,7 @@ def _begun(manager: SessionManager, session_id: str | None, options: Namespace) 
     if options.model is not None:
         given["model"] = options.model
     if options.plain:
-        given["metadata"] = {"mediaType": "text/plain"}
+        given["metadata"] = {**PLAIN}
     with manager.transaction():
         session_id = session_id or manager.create_session(**about(options)).id
         response_id = _response(manager, session_id, options.prompt)
@@ -121,11 +120,10 @@ def _stored(manager: SessionManager, answer: _Answer, pieces: Arriving) -> int:
         status, error, code = _end(pieces)
         _patiently(pieces, partial(_finish, manager, answer, status, error), manager)
     except SessionsError as failed:
-        what = f"only the first {kept} bytes of the input are kept" if kept else "nothing of the input is kept"
-        why = f"{what}: {in_command_words(failed)}"
+        why = what_is_kept(kept, "input", failed)
         hint(f"mandrake-sessions append: {why}")
         at_last(partial(_finish, manager, answer, TurnStatus.ERROR, why))
-        return FAILED if pieces.stopped_by is None else _ENDED_BY_SIGNAL + pieces.stopped_by
+        return FAILED if pieces.stopped_by is None else ENDED_BY_SIGNAL + pieces.stopped_by
     return code
 
 
@@ -181,5 +179,5 @@ def _end(pieces: Arriving) -> tuple[TurnStatus, str | None, int]:
     return (
         (TurnStatus.CANCELLED if is_cancelled else TurnStatus.INTERRUPTED),
         None,
-        _ENDED_BY_SIGNAL + pieces.stopped_by,
+        ENDED_BY_SIGNAL + pieces.stopped_by,
     )

@@ -12,6 +12,10 @@ from typing import Any, Final, NoReturn
 _NUMBERS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
+# With the signal's number, the exit code of a process that a signal has ended, as a shell tells it.
+ENDED_BY_SIGNAL: Final = 128
+
+
 class EndedBySignal(KeyboardInterrupt):
     """One of the two came."""
 

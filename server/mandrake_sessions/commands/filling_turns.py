@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Unpack
 
+from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.fields import NewTurn, Piece
 from mandrake_sessions.limits import MAX_TEXT_BYTES
@@ -54,6 +55,12 @@ class FillingTurns:
         for outcome in self._manager.append_pieces([{"turn_id": turn_id, **piece} for piece in pieces]):
             if isinstance(outcome, SessionsError):
                 raise outcome
+
+
+def what_is_kept(kept: int, what: str, why: SessionsError) -> str:
+    """What to say where the rest was lost. ``kept``: so many bytes of ``what`` are stored."""
+    told = f"only the first {kept} bytes of the {what} are kept" if kept else f"nothing of the {what} is kept"
+    return f"{told}: {in_command_words(why)}"
 
 
 def at_last(work: Callable[[], None]) -> SessionsError | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define
 
 from mandrake_sessions.commands.arguments import check_texts
+from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL
 from mandrake_sessions.commands.new import about
 from mandrake_sessions.commands.shared import hint, told
 from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
@@ -41,7 +42,6 @@ DESCRIPTION = (
 )
 EXAMPLE = "mandrake-sessions record -- make test"
 _TITLE_CHARACTERS: Final = 80
-_ENDED_BY_SIGNAL: Final = 128
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -175,7 +175,7 @@ def _ended(waited: int) -> Ending:
     if code > 0:
         return Ending(code, TurnStatus.ERROR, f"the program ended with exit code {code}")
     status = TurnStatus.CANCELLED if -code == signal.SIGINT else TurnStatus.INTERRUPTED
-    return Ending(_ENDED_BY_SIGNAL - code, status, f"the program was ended by {_signal_name(-code)}")
+    return Ending(ENDED_BY_SIGNAL - code, status, f"the program was ended by {_signal_name(-code)}")
 
 
 def _signal_name(number: int) -> str:

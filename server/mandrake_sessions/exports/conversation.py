@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from mandrake_sessions.fields import PLAIN
 from mandrake_sessions.limits import MAX_LIMIT
-from mandrake_sessions.model import HistoryRound, Session, Turn
+from mandrake_sessions.model import HistoryRound, JsonObject, Session, Turn
 from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.redaction import AsItIs, Cleaner
 from mandrake_sessions.store.sql.sessions import PREVIEW_LENGTH
 
-# In a turn's metadata, it says that the text is no Markdown.
-PLAIN_TEXT = "text/plain"
 # Characters of a text that are rendered together.
 SLICE = 64 * 1024
 
@@ -63,12 +62,16 @@ def is_long(turn: Turn) -> bool:
 
 def is_plain(turn: Turn) -> bool:
     """Whether its text is what a program has printed, and no Markdown."""
-    return turn.kind in ("tool_output", "stderr") or turn.metadata.get("mediaType") == PLAIN_TEXT
+    return turn.kind in ("tool_output", "stderr") or _is_plain_text(turn.metadata)
 
 
 def is_typed(each: HistoryRound) -> bool:
     """Whether the request is a command line, and no Markdown."""
-    return each.metadata.get("mediaType") == PLAIN_TEXT
+    return _is_plain_text(each.metadata)
+
+
+def _is_plain_text(metadata: JsonObject) -> bool:
+    return all(metadata.get(name) == value for name, value in PLAIN.items())
 
 
 def slices(text: str | Iterable[str] | None) -> Iterator[str]:

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 from mandrake_sessions.commands.filling_turns import FillingTurns
 from mandrake_sessions.commands.recording.program import Output
 from mandrake_sessions.commands.recording.terminal_text import Said, TerminalText
-from mandrake_sessions.fields import NewRound, NewSession, NewTurn, Piece
+from mandrake_sessions.fields import PLAIN, NewRound, NewSession, NewTurn, Piece
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import ResponseStatus, TurnStatus
@@ -111,7 +111,7 @@ class KeptRound:
 
     def _stream(self, output: Output) -> _Stream:
         if output not in self._streams:
-            fields: NewTurn = {"kind": output.kind, "metadata": {"mediaType": "text/plain"}}
+            fields: NewTurn = {"kind": output.kind, "metadata": {**PLAIN}}
             self._streams[output] = _Stream(output, FillingTurns(self._manager, self._round["response_id"], **fields))
         return self._streams[output]
 
@@ -125,5 +125,5 @@ class KeptRound:
 
 def asked(command: str, metadata: Mapping[str, Any], prompt: str | None) -> NewRound:
     """The round's fields. ``command``: what was typed, the request where there is no other."""
-    plain = {"mediaType": "text/plain"} if prompt is None else {}
+    plain = PLAIN if prompt is None else {}
     return {"content": command if prompt is None else prompt, "metadata": {**metadata, **plain}}

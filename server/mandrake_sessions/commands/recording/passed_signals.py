@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
@@ -20,6 +21,14 @@ _FAULTS: Final = ("BUS", "FPE", "ILL", "SEGV", "SYS", "TRAP")
 HANDLED: Final = tuple(
     sorted(signal.valid_signals() - {getattr(signal, f"SIG{name}", None) for name in (*_HARMLESS, *_FAULTS)})
 )
+
+
+def start_without_signals(*threads: threading.Thread) -> None:
+    """Start threads to which the system gives none of them: the main thread waits for signals."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*HANDLED, signal.SIGWINCH))
+    for thread in threads:
+        thread.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Stopped(Exception):

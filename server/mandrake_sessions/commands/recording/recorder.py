@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -12,12 +11,11 @@ from typing import Final
 
 from attrs import evolve
 
-from mandrake_sessions.commands.filling_turns import at_last
+from mandrake_sessions.commands.filling_turns import at_last, what_is_kept
 from mandrake_sessions.commands.recording.kept_round import Ending, KeptRound
 from mandrake_sessions.commands.recording.output_queue import OutputQueue
-from mandrake_sessions.commands.recording.passed_signals import HANDLED
+from mandrake_sessions.commands.recording.passed_signals import start_without_signals
 from mandrake_sessions.commands.recording.program import Output
-from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import Busy, SessionsError
 from mandrake_sessions.model import TurnStatus
 
@@ -40,9 +38,7 @@ class Recorder:
         if failed is not None:
             self._give_up(failed)
         self._thread = threading.Thread(target=self._run, daemon=True)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, (*HANDLED, signal.SIGWINCH))
-        self._thread.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        start_without_signals(self._thread)
 
     def put(self, output: Output, piece: bytes) -> None:
         """Waits where the store is slower than the program for a long time."""
@@ -58,9 +54,7 @@ class Recorder:
         """What is not kept, why, and what to do; None where all is."""
         if self.failed is None:
             return None
-        kept = f"only the first {self.kept_bytes} bytes of the output are kept"
-        what = kept if self.kept_bytes else "nothing of the output is kept"
-        return f"{what}: {in_command_words(self.failed)}"
+        return what_is_kept(self.kept_bytes, "output", self.failed)
 
     def _run(self) -> None:
         try:

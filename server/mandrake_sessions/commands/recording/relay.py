@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from mandrake_sessions.commands.recording.passed_signals import HANDLED
+from mandrake_sessions.commands.recording.passed_signals import start_without_signals
 from mandrake_sessions.commands.recording.program import Output, Program
 from mandrake_sessions.commands.recording.typed import Typed
 
@@ -42,11 +42,7 @@ class Relay:
             threading.Thread(target=self._pass_output, args=(output,), daemon=True) for output in program.outputs
         ]
         self._input = threading.Thread(target=self._pass_input, daemon=True)
-        # The main thread waits for signals.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, (*HANDLED, signal.SIGWINCH))
-        for thread in (*self._outputs, self._input):
-            thread.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        start_without_signals(*self._outputs, self._input)
 
     def finish(self) -> None:
         """Pass on what the program has left. What runs in its background may keep its output open; that is waited for
