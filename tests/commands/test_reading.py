@@ -446,3 +446,12 @@ def test_snippets_fit_the_terminal(workspace: Path) -> None:
     assert len(lines) > 4
     assert max(map(len, lines)) <= 40
     assert all(line.startswith("    ") for line in lines[1:] if line)
+
+
+def test_a_whole_title_is_found_among_many_that_have_it(workspace: Path) -> None:
+    with SessionManager(store_of(workspace)) as manager:
+        meant = manager.create_session(title="A talk").id
+        for number in range(30):
+            manager.create_session(title=f"A talk on {number}")
+    assert meant in run(workspace, "show", "a  talk").out
+    assert "A talk on 29" in run(workspace, "show", "talk on", code=1).err

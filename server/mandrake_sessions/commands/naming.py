@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 from typing import Final
 
 from attrs import frozen
@@ -111,16 +110,23 @@ def _all_named(looking: Looking, name: str, agent: str | None) -> list[SessionOf
     found = looking.joined(JoinedNames(name, agent))
     if agent is None and not any(name.lower() == each.id or name == each.external_id for each in found):
         ids = {each.id for each in found}
-        titled = [each for each in _titled(looking, name) if each.id not in ids]
-        found = [*found, *([each for each in titled if has_title(each, name)] or titled)]
+        found = [*found, *(each for each in _titled(looking, name) if each.id not in ids)]
     return found
 
 
-def _titled(looking: Looking, text: str) -> Iterator[SessionOfStore]:
-    """Those that have the text in what the list shows of them, where line ends are blanks. They are looked for by its
-    longest word, which is the same in both."""
-    found = listed(looking, query=max(text.split(), key=len), archived=None)
-    return islice((each for each in found if has_part(each, text)), _MAX_CANDIDATES + 1)
+def _titled(looking: Looking, text: str) -> list[SessionOfStore]:
+    """Those whose title it is, where line ends are blanks; or else those that have it in what the list shows of them.
+    They are looked for by its longest word, which is the same in all of these."""
+    whole: list[SessionOfStore] = []
+    parts: list[SessionOfStore] = []
+    for each in listed(looking, query=max(text.split(), key=len), archived=None):
+        if has_title(each, text):
+            whole.append(each)
+        elif has_part(each, text) and len(parts) <= _MAX_CANDIDATES:
+            parts.append(each)
+        if len(whole) > _MAX_CANDIDATES:
+            break
+    return whole or parts
 
 
 def has_part(session: Session, text: str) -> bool:
