@@ -38,6 +38,8 @@ class Person:
         termios.tcsetwinsize(self.its, (24, 80))
         self.modes = termios.tcgetattr(self.its)
         self.shown = b""
+        # Where in ``shown`` what was seen last ends.
+        self._seen = 0
         # Its controlling terminal: what is typed there may be a signal.
         self.process = subprocess.Popen(
             command, cwd=workspace, env=clean_environment(workspace) | {"TERM": "xterm", "PS1": "$ "},
@@ -50,7 +52,9 @@ class Person:
         os.write(self.own, text.encode())
 
     def sees(self, text: str) -> None:
-        self._look(lambda: text.encode() in self.shown)
+        """What comes after all that was seen before."""
+        self._look(lambda: text.encode() in self.shown[self._seen :])
+        self._seen = self.shown.index(text.encode(), self._seen) + len(text.encode())
 
     def ends(self) -> int:
         """Its exit code, when all is shown."""
@@ -130,10 +134,14 @@ def test_an_interpreter(workspace: Path) -> None:
         person.sees(">>> ")
         person.types("6 * 7\r")
         person.sees("42")
+        # Between two lines the terminal is as it was: what is typed then may be lost when readline takes it over.
+        person.sees(">>> ")
         person.types("input('name? ')\r")
+        person.sees("'name? ')")
         person.sees("name? ")
         person.types("zwölf\r")
-        person.sees("'zwölf'")
+        person.sees("\n'zwölf'")
+        person.sees(">>> ")
         person.types("\x04")
         assert person.ends() == 0
     assert "42\n" in message(workspace)
