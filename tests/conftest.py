@@ -15,10 +15,12 @@ from mandrake_sessions import SessionManager
 from strict import StrictSyncClient, connected
 from wire import Framing, Wire, serving
 
-# What runs the tests in the background may ignore these, and the servers would, too.
+# What runs the tests in the background may ignore some signals, and the programs that are tested would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-if hasattr(signal, "SIGHUP"):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+for _number in signal.valid_signals() - {getattr(signal, name, None) for name in ("SIGINT", "SIGPIPE", "SIGXFSZ")}:
+    # Python itself ignores SIGPIPE and SIGXFSZ.
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 # Where the detector of secrets keeps its compiled rules: each test has a home of its own, and compiling takes seconds.
 os.environ.setdefault("KF_RULE_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"mandrake-sessions-rules-{os.getuid()}"))
