@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from attrs import define, evolve
 
@@ -26,13 +27,16 @@ from mandrake_sessions.store.sql.selection import unreadable
 from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sql.values import OddValue
 
-# One step puts about so many bytes in, or takes about so long.
-STEP_BYTES = 256 * 1024
-STEP_SECONDS = 0.06
+# One step puts about so many bytes in, or takes about so long; shorter ones would make the index of more pieces, which
+# are merged again and again.
+STEP_BYTES = 512 * 1024
+STEP_SECONDS = 0.1
 # A longer turn is put in by several steps. Each reads again what is in already, so they are not as short as others.
 LONG_BYTES = 2 * 1024 * 1024
 # Seconds to the next step: while there is more to do, after something was put in, and while nothing happens.
 NEXT, WATCHFUL, QUIET = 0.004, 0.1, 0.3
+# The same where another thread wants to do a step itself, and tries again meanwhile.
+YIELDING = 0.008
 # Between two tries, while somebody else fills it.
 BUSY_SECONDS = 0.02
 # What is in the index is looked at this often, though nothing was written.
@@ -77,7 +81,9 @@ class Indexer:
                 raise
             return WATCHFUL
         self._done = None if self._has_more else (name, seq)
-        return NEXT if self._has_more else WATCHFUL
+        if not self._has_more:
+            return WATCHFUL
+        return YIELDING if index.is_wanted else NEXT
 
     def _is_needed(self, index: SearchIndex, seq: int) -> bool:
         """Whether anything but appends was written since the index was filled: then it is not even opened to write."""
@@ -92,7 +98,7 @@ class Indexer:
             store_id = changes.store_id(sql) or ""
         # The store is not opened again while the index is held: closing it waits for the index.
         with index.writing(store_id) as writer, self._store.snapshot(wait=False), self._store.reading() as sql:
-            return fill(sql, writer), writer.name
+            return fill(sql, writer, is_wanted=lambda: index.is_wanted), writer.name
 
 
 def fill_index(store: Store, *, patience: float = 5.0, most: float | None = None) -> int:
@@ -108,7 +114,7 @@ def fill_index(store: Store, *, patience: float = 5.0, most: float | None = None
     begun = tried = time.monotonic()
     while most is None or time.monotonic() < begun + most:
         try:
-            if task.step(wait=True) != NEXT:
+            if task.step(wait=True) >= WATCHFUL:
                 break
             tried = time.monotonic()
         except Busy:
@@ -124,15 +130,24 @@ class Budget:
 
     left: int
     until: float
+    is_wanted: Callable[[], bool]
 
     @property
     def is_used_up(self) -> bool:
-        return self.left <= 0 or time.monotonic() > self.until
+        return self.left <= 0 or time.monotonic() > self.until or self.is_wanted()
 
 
-def fill(sql: Sql, writer: SearchWriter, *, until: float = math.inf, compacts: bool = True) -> bool:
-    """One step, which ends at ``until`` at the latest; whether there is more to do."""
-    budget = Budget(STEP_BYTES, min(time.monotonic() + STEP_SECONDS, until))
+def fill(
+    sql: Sql,
+    writer: SearchWriter,
+    *,
+    until: float = math.inf,
+    is_wanted: Callable[[], bool] = lambda: False,
+    compacts: bool = True,
+) -> bool:
+    """One step, which ends at ``until`` at the latest, or as soon as the index ``is_wanted``; gives whether
+    there is more to do."""
+    budget = Budget(STEP_BYTES, min(time.monotonic() + STEP_SECONDS, until), is_wanted)
     step = _Step(sql, writer, budget)
     works = (step.follow, step.put_off, step.scan, step.compact)
     return any(work() or budget.is_used_up for work in (works if compacts else works[:-1]))
@@ -216,8 +231,8 @@ class _Step:
                 self._remove_gone(pk)
         else:
             found = indexed.pks_after(self._sql, TABLES[stage], progress.scanned, ROWS)
-        for pk in found if stage < len(TABLES) else ():
-            self._put_any(TABLES[stage], pk)
+        for pk, put in self._puts(TABLES[stage], found) if stage < len(TABLES) else ():
+            put()
             if self._is_cut:
                 return evolve(progress, scanned=pk - 1)
             progress = evolve(progress, scanned=pk)
@@ -227,12 +242,15 @@ class _Step:
             return evolve(progress, scanned=found[-1])
         return evolve(progress, stage=None if stage == len(TABLES) else stage + 1, scanned=0)
 
-    def _put_any(self, table: str, pk: int) -> None:
-        if table == "session":
-            self._put_title(pk)
-        elif table == "turn":
-            self._put_turns(set(), pk)
-        elif (session_pk := documents.session_of_round(self._sql, pk)) is not None:
+    def _puts(self, table: str, pks: list[int]) -> Iterator[tuple[int, Callable[[], None]]]:
+        """What puts each row of a table in."""
+        if table == "turn":
+            return ((turn.pk, partial(self._put_turn, turn)) for turn in documents.turn_rows(self._sql, pks))
+        put = self._put_title if table == "session" else self._put_round
+        return ((pk, partial(put, pk)) for pk in pks)
+
+    def _put_round(self, pk: int) -> None:
+        if (session_pk := documents.session_of_round(self._sql, pk)) is not None:
             self._put_request(session_pk, pk)
 
     def compact(self) -> bool:
@@ -260,9 +278,11 @@ class _Step:
             return
         done.add(pk)
         for turn in documents.turn_rows(self._sql, [pk]):
-            is_known = self._writer.is_current(turn.session_pk, turn.pk, turn.seq)
-            if turn.status != TurnStatus.STREAMING and not is_known:
-                self._replace(turn.session_pk, pk, documents.documents_of_turn(self._sql, turn), "turn")
+            self._put_turn(turn)
+
+    def _put_turn(self, turn: documents.TurnRow) -> None:
+        if turn.status != TurnStatus.STREAMING:
+            self._replace(turn.session_pk, turn.pk, documents.documents_of_turn(self._sql, turn), "turn", turn.seq)
 
     def _put_request(self, session_pk: int, pk: int) -> None:
         self._replace(session_pk, pk, documents.document_of_request(self._sql, session_pk, pk), "request")
@@ -270,9 +290,11 @@ class _Step:
     def _put_title(self, pk: int) -> None:
         self._replace(pk, pk, documents.document_of_session(self._sql, pk), "session")
 
-    def _replace(self, session_pk: int, owner: int, found: Iterable[Document], entity: str) -> None:
+    def _replace(
+        self, session_pk: int, owner: int, found: Iterable[Document], entity: str, seq: int | None = None
+    ) -> None:
         readable = self._readable(found, owner, entity)
-        put, is_whole = self._writer.replace(session_pk, owner, readable, LONG_BYTES)
+        put, is_whole = self._writer.replace(session_pk, owner, readable, LONG_BYTES, seq)
         self._is_cut = not is_whole
         self._budget.left -= put + 64
 

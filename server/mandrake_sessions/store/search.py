@@ -118,12 +118,12 @@ class SearchWriter(SearchReader, Protocol):
     """A transaction on an index."""
 
     def set_progress(self, progress: Progress) -> None: ...
-    def replace(self, session: int, owner: int, documents: Iterable[Document], most: int) -> tuple[int, bool]:
+    def replace(
+        self, session: int, owner: int, documents: Iterable[Document], most: int, seq: int | None = None
+    ) -> tuple[int, bool]:
         """Make these the documents of an entity, in place of those that it has; gives how many bytes were put in, and
-        whether that is all. After ``most`` bytes it stops: called again with the same, it goes on."""
-
-    def is_current(self, session: int, owner: int, seq: int) -> bool:
-        """Whether it has documents of the entity, all as of that change."""
+        whether that is all. After ``most`` bytes it stops: called again with the same, it goes on. With ``seq`` nothing
+        is asked of ``documents`` where it has some of the entity, all as of that change."""
 
     def owners(self, session: int) -> list[int]:
         """The entities of a session that have documents."""
@@ -155,6 +155,10 @@ class SearchIndex(Protocol):
     @property
     def trouble(self) -> str | None:
         """Why it cannot be filled, and what to do; None where it can."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether another thread of this process was told Busy since the last transaction began."""
 
     def current(self) -> str | None:
         """The name of the index that is there; None where there is none."""

@@ -53,6 +53,7 @@ class EmptyIndex:
     """The search index of a store that holds nothing."""
 
     trouble: str | None = None
+    is_wanted = False
 
     def current(self) -> str | None:
         return None

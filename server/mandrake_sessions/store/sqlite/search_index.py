@@ -54,6 +54,7 @@ class SqliteSearchIndex:
         # The index that was found damaged: it is not used again, and made anew by who may write.
         self._damaged: str | None = None
         self.trouble: str | None = None
+        self.is_wanted = False
         self._is_open = True
 
     @property
@@ -88,7 +89,9 @@ class SqliteSearchIndex:
     def writing(self, store_id: str) -> Iterator[Writer]:
         require_fts5()
         if not self._writing.acquire(blocking=False):
+            self.is_wanted = True
             raise Busy(self._path, 0, "another thread that fills the search index")
+        self.is_wanted = False
         opened: OpenedIndex | None = None
         try:
             with os_failures(str(directory_of(self._path))), self._troubles():

@@ -46,10 +46,10 @@ class OpenedIndex:
 
     @property
     def is_as_opened(self) -> bool:
-        """Whether nobody can have written to it while it was read without locks: what was read then may be of two
-        states."""
+        """Whether what was read is the index: nobody has deleted it meanwhile, whose -wal goes after it; and nobody can
+        have written to it while it was read without locks, when that may be of two states."""
         if not self.is_immutable:
-            return True
+            return self.is_in_place
         try:
             return self.look.is_settled and look(str(self.path)) == self.look and not _is_open(self.path)
         except OSError:

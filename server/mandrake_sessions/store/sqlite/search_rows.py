@@ -134,16 +134,14 @@ class Writer(Reader):
             )
             self.progress = progress
 
-    def is_current(self, session: int, owner: int, seq: int) -> bool:
-        rows = self._sql.execute(
-            "SELECT seq FROM document WHERE session = ? AND owner = ?", (session, owner)
-        ).fetchall()
-        return bool(rows) and all(known == seq for (known,) in rows)
-
-    def replace(self, session: int, owner: int, documents: Iterable[Document], most: int) -> tuple[int, bool]:
+    def replace(
+        self, session: int, owner: int, documents: Iterable[Document], most: int, seq: int | None = None
+    ) -> tuple[int, bool]:
         rows = self._sql.execute(
             "SELECT part, call, piece, hash, pk, seq FROM document WHERE session = ? AND owner = ?", (session, owner)
         )
+        if rows and seq is not None and all(row[-1] == seq for row in rows):
+            return 0, True
         known = {row[:4]: row[4:] for row in rows}
         put = 0
         for document in documents:

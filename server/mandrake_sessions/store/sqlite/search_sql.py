@@ -42,11 +42,17 @@ def believed_lengths() -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        try:
-            bytearray(_MUCH)
-        except MemoryError:
-            raise error from None
-        raise not_ours("a length for which no memory is enough") from error
+        raise_if_plenty(error)
+        raise
+
+
+def raise_if_plenty(error: MemoryError) -> None:
+    """Raises IndexFault where there is plenty of memory."""
+    try:
+        bytearray(_MUCH)
+    except MemoryError:
+        return
+    raise not_ours("a length for which no memory is enough") from error
 
 
 def not_ours(what: str) -> IndexFault:
@@ -74,5 +80,11 @@ class IndexSql:
         self._connection = connection
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> Rows:
-        with index_faults():
+        # Not ``index_faults``: a step runs thousands of these.
+        try:
             return Rows(self._connection.execute(statement, values).fetchall())
+        except sqlite3.Error as error:
+            raise IndexFault(error) from error
+        except MemoryError as error:
+            raise_if_plenty(error)
+            raise
