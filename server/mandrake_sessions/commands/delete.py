@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import Named, add_sessions, has_part, has_title, named_each
@@ -12,7 +13,6 @@ from mandrake_sessions.commands.results import add_json, say_json
 from mandrake_sessions.commands.shared import DONE, asked, hint, told
 from mandrake_sessions.commands.table import fitted
 from mandrake_sessions.commands.titles import short_id, title_of
-from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.model import Session
 from mandrake_sessions.quoting import one_line, shorten
 from mandrake_sessions.settings import BadSetting

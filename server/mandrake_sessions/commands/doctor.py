@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import add_store, usage
 from mandrake_sessions.commands.results import add_json, say_json
 from mandrake_sessions.commands.shared import (
@@ -18,7 +19,6 @@ from mandrake_sessions.commands.shared import (
 from mandrake_sessions.commands.words import COMMAND_WORDS
 from mandrake_sessions.maintenance import Finding, Level, Repair, check_up, repair
 from mandrake_sessions.maintenance.findings import is_damaged
-from mandrake_sessions.maintenance.words import plural
 
 DESCRIPTION = "Check everything about a store, and print what is wrong. Warnings are no problems."
 EXAMPLE = "mandrake-sessions doctor --fix"

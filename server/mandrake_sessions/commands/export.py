@@ -23,12 +23,12 @@ from mandrake_sessions.commands.shared import DONE, FAILED, hint, say_parts, sho
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.exports import cleaner_of, document, title_in
-from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import ExportFormat, Session
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.redaction import Cleaner, detector
 from mandrake_sessions.settings import BadSetting
+from mandrake_sessions.workspaces import given_path
 
 DESCRIPTION = (
     "Write sessions as documents, of any length: Markdown or a page of HTML for people, JSON lines without any loss, "

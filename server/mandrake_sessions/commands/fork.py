@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import usage, whole_number
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
@@ -11,7 +12,6 @@ from mandrake_sessions.commands.results import add_json, say_result
 from mandrake_sessions.commands.shared import told
 from mandrake_sessions.commands.writing import make_searchable
 from mandrake_sessions.fields import NewFork
-from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Session
 from mandrake_sessions.settings import BadSetting

@@ -6,11 +6,11 @@ from argparse import ArgumentParser, Namespace
 
 from attrs import asdict
 
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import add_store, usage
 from mandrake_sessions.commands.results import add_json, say_result
 from mandrake_sessions.commands.shared import DONE, FAILED, UNUSABLE, Meant, ended
 from mandrake_sessions.maintenance import Schema, migrate, schema
-from mandrake_sessions.maintenance.words import plural
 
 PENDING = 1
 

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 from attrs import asdict
 
+from mandrake_sessions.amounts import plural, size_text
 from mandrake_sessions.commands.arguments import add_store, usage
 from mandrake_sessions.commands.moments import day, duration
 from mandrake_sessions.commands.results import add_json, say_json
@@ -21,7 +22,6 @@ from mandrake_sessions.commands.shared import (
 )
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.maintenance import Pruned, prune, require_file
-from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.model import PrunableSession
 from mandrake_sessions.quoting import one_line
 

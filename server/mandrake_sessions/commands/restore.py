@@ -6,11 +6,11 @@ from argparse import ArgumentParser, Namespace
 
 from attrs import asdict
 
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import add_store, path, usage
 from mandrake_sessions.commands.results import add_json, say_result
 from mandrake_sessions.commands.shared import DONE, ended, shown_progress
 from mandrake_sessions.maintenance import restore
-from mandrake_sessions.maintenance.words import plural
 
 DESCRIPTION = (
     "Verify a backup and make a copy of it the store, while servers run. The previous file is kept beside the store."

@@ -9,6 +9,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import usage, whole_number
 from mandrake_sessions.commands.filters import add_filters, filters
 from mandrake_sessions.commands.looking import Looking, add_looking, at_least, tell_nothing
@@ -20,7 +21,6 @@ from mandrake_sessions.commands.styles import BOLD, DIM, FOUND, styled
 from mandrake_sessions.commands.table import fitted
 from mandrake_sessions.commands.titles import short_id, title_of
 from mandrake_sessions.limits import MAX_LIMIT
-from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.model import AllHits, HitOfStore
 from mandrake_sessions.operations.joined_search import JoinedSearch
 from mandrake_sessions.quoting import one_line

@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import evolve
 
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.filters import add_filters, filters, is_about
 from mandrake_sessions.commands.looking import Looking, Spot, add_looking
@@ -23,7 +24,6 @@ from mandrake_sessions.commands.titles import short_id, title_of
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.following import Following, Heard
 from mandrake_sessions.known_stores import KnownStore
-from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.model import Change, ChangeKind, Session, TurnStatus
 from mandrake_sessions.quoting import one_line, printable
 

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.filters import WHEN, add_filters, filters
 from mandrake_sessions.commands.looking import Looking, add_looking, tell_nothing
@@ -14,7 +15,6 @@ from mandrake_sessions.commands.pager import say_lines
 from mandrake_sessions.commands.results import add_json, say_json
 from mandrake_sessions.commands.shared import told
 from mandrake_sessions.commands.table import Column, table
-from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.model import CurrencyTotal, UnavailableStore, UsageGroup
 from mandrake_sessions.operations.usage import JoinedUsage
 
