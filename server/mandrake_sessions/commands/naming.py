@@ -98,9 +98,12 @@ def _at(looking: Looking, options: Namespace, name: str, number: int) -> Session
     wanted = filters(options)
     found = list(listed(looking, number, **wanted))
     if len(found) < number:
-        where = "in all stores" if options.all else "here"
-        more = "" if options.all else f", and --all finds {count_everywhere(looking, wanted) or 'none either'}"
-        raise NotFound("session", name, f"among {len(found)} {where}; mandrake-sessions list numbers them{more}")
+        if options.all:
+            where = f"among {len(found)} in all stores; mandrake-sessions list --all numbers them"
+        else:
+            everywhere = count_everywhere(looking, wanted) or "none either"
+            where = f"among {len(found)} here; mandrake-sessions list numbers them, and --all finds {everywhere}"
+        raise NotFound("session", name, where)
     return found[-1]
 
 

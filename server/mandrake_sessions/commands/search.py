@@ -31,6 +31,8 @@ DESCRIPTION = (
 )
 EXAMPLE = "mandrake-sessions search flaky test"
 _USUAL_LIMIT = 10
+# So many of those are named whose search index lacks something.
+_STORES_NAMED = 5
 # Columns on the left of a snippet, and how many it has at least.
 _MARGIN = 4
 _LEAST_ROOM = 20
@@ -105,14 +107,16 @@ class _Lacking:
             hint(f"{plural(self.here, 'turn')} could not be searched yet{again}.")
         if not self._others:
             return
-        # Only who opens a store for itself may write to it.
-        for store in self._looking.visited():
-            if number := self._others.get(store.store_id):
-                there = shlex.join(["mandrake-sessions", "search", f"--database={store.path}"])
-                hint(
-                    f"{plural(number, 'turn')} of {store.path} could not be searched: its search index lacks them until"
-                    f" somebody opens that store, as with: {there} QUERY"
-                )
+        # Nothing is written to a store that is only visited, so nobody puts them in.
+        lacking = [store for store in self._looking.visited() if store.store_id in self._others and not store.is_copy]
+        for store in lacking[:_STORES_NAMED]:
+            there = shlex.join(["mandrake-sessions", "search", f"--database={store.path}"])
+            hint(
+                f"{plural(self._others[store.store_id], 'turn')} of {store.path} could not be searched: its search"
+                f" index lacks them until somebody opens that store, as with: {there} QUERY"
+            )
+        if len(lacking) > _STORES_NAMED:
+            hint(f"The same is so of {plural(len(lacking) - _STORES_NAMED, 'other store')}.")
 
 
 def _not_indexed(looking: Looking) -> str | None:
