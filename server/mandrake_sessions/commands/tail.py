@@ -24,7 +24,7 @@ from mandrake_sessions.commands.titles import short_id, title_of
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.following import Following, Heard
 from mandrake_sessions.known_stores import KnownStore
-from mandrake_sessions.model import Change, ChangeKind, Session, TurnStatus
+from mandrake_sessions.model import Change, ChangeKind, Session, TurnStatus, UnavailableReason, UnavailableStore
 from mandrake_sessions.quoting import one_line, printable
 
 DESCRIPTION = (
@@ -58,9 +58,8 @@ def run(options: Namespace) -> int:
 def _tail(options: Namespace) -> int:
     heard: queue.SimpleQueue[Heard | Exception] = queue.SimpleQueue()
     with Looking(options) as looking:
-        session_id = _follow(looking, options, heard.put)
-        shown = _Shown(options, session_id)
         try:
+            shown = _Shown(options, _follow(looking, options, heard.put))
             while True:
                 with suppress(queue.Empty):
                     item = heard.get(timeout=_LOOK_SECONDS)
@@ -96,11 +95,16 @@ def _wait_for_missing(looking: Looking, hear: Callable[[Heard | Exception], None
     """Hear of what is said in stores that are not there yet, once they are."""
     for place, cwd in looking.missing:
         later = KnownStore("", place.scope, place.workspace, place.path, 0)
-        Following(partial(list, [later]), partial(_hear_about, hear, cwd), looking.tell)
+        Following(partial(list, [later]), partial(_hear_about, hear, cwd), partial(_tell_unless_gone, looking))
     if looking.missing and sys.stderr.isatty() and not any(spot.cwd is None for spot in looking.spots):
         others = sum(store.available and not store.is_copy for store in looking.visited())
         more = f"; --all follows {plural(others, 'other store')}" if others else ""
         hint(f"Waiting for the first session that is stored in {looking.missing[0][0].path}{more}.")
+
+
+def _tell_unless_gone(looking: Looking, unavailable: list[UnavailableStore]) -> None:
+    """Also the file is not there yet that is empty: somebody has just begun to make the store."""
+    looking.tell(store for store in unavailable if store.reason is not UnavailableReason.GONE)
 
 
 def _hear_about(hear: Callable[[Heard | Exception], None], cwd: str | None, heard: Heard | Exception) -> None:
