@@ -20,11 +20,15 @@ workspace; with `--all` in every store that you have used, with `--scope` in one
 line says how many `--all` would find.
 
 `SESSION` is an id or its beginning, another program's name for the session (`externalId`), its place in `list`
-(`@last`, `@2`), or a part of its title. Where it may mean several, the command lists them.
+(`@last`, `@2`), or a part of its title. Where it may mean several, the command lists them. `--agent`, and `--cwd` and
+`--since` where a command has them, narrow what it means: `show @last --agent codex` shows the last session of `codex`.
+Only a whole id means its session whatever they say.
 
-With `--json` a command prints JSON, in ASCII: a list as one object a line. On a terminal, long output goes through
-`$PAGER`; `NO_COLOR` ends colors. Control characters in what was said are printed as text, and so is what
-the encoding of stdout does not have. Only `export` writes documents as they are: in UTF-8, whatever the locale is.
+With `--json` a command prints JSON, in ASCII, under the names of [the protocol](protocol.md): one object, or a list as
+one object a line. Where nothing is found it prints nothing, and the line that says so stands on stderr. On a terminal,
+long output goes through `$PAGER`, and JSON does not; `NO_COLOR` ends colors. Control characters in what was said are
+printed as text, and so is what the encoding of stdout does not have. Only `export` writes documents as they are: in
+UTF-8, whatever the locale is. Arguments that are texts are UTF-8 in every locale too.
 
 SIGTERM and SIGHUP end a command as Ctrl-C does, which leaves nothing half-done; the exit code is 143 or 129 then.
 """

@@ -129,7 +129,11 @@ class _Followed:
     def failed(self, reason: UnavailableReason) -> None:
         """It is tried again later."""
         self._reason = reason
-        self._failures += 1
+        if reason is UnavailableReason.GONE:
+            # When it is there again, somebody may be just making it.
+            self._failures, self._patience = 0, 1
+        else:
+            self._failures += 1
         self._not_before = time.monotonic() + _AGAIN_SECONDS
 
     def _look(self) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from mandrake_sessions.errors import StorageFailure, StorageReason, WorkspaceNotFound
+from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason, WorkspaceNotFound
 from mandrake_sessions.files import exists
 from mandrake_sessions.owners import give_to_owner, make_directory
 from mandrake_sessions.quoting import shorten
@@ -88,6 +88,14 @@ def absolute(path: str) -> Path:
             f"there is no user {shorten(user)}" if user else "this user has no home directory, and HOME is not set"
         ) from None
     return expanded if expanded.is_absolute() else working_directory() / expanded
+
+
+def given_path(argument: str, path: str) -> Path:
+    """The same for the path that an argument names. Raises InvalidValue in place of PathUnknown."""
+    try:
+        return absolute(path)
+    except PathUnknown as error:
+        raise InvalidValue(argument, f"{shorten(path)}: {error}; give an absolute path") from None
 
 
 def normalized(path: Path) -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from commands.running import end, limit_files, names, run, run_program, start, state, store_of
+from commands.test_terminal import on_a_terminal
 from exported import exact, read_back
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import TurnStatus
@@ -293,3 +294,40 @@ def test_a_page_that_cannot_be_written_to_its_end_is_not_there(workspace: Path) 
     assert "Traceback" not in refused.err
     assert (workspace / "talk.html").read_text() == "before"
     assert [path.name for path in workspace.iterdir() if "talk" in path.name] == ["talk.html"]
+
+
+def test_several_files_need_a_directory(workspace: Path) -> None:
+    fill(workspace)
+    (workspace / "there").write_text("kept")
+    for arguments in (["ext-1", "0a10"], ["--all"], ["--all", "--scope", "workspace"]):
+        for name, complaint in (("two.md", "looks like a file"), ("two.txt", "looks like a file"),
+                                ("two.HTML", "looks like a file"), ("there", "is a file")):  # fmt: skip
+            told = run(workspace, "export", *arguments, "--output", name, code=2)
+            assert f"--output: {name} {complaint}; several sessions" in told.err
+            assert "name a directory" in told.err
+    assert not [name for name in names(workspace) if name.startswith("two")]
+    assert (workspace / "there").read_text() == "kept"
+    (workspace / "so.md").mkdir()
+    run(workspace, "export", "ext-1", "0a10", "--output", "so.md")
+    assert len(names(workspace / "so.md")) == 2
+
+
+def test_one_session_can_be_in_a_directory(workspace: Path) -> None:
+    """However many there are: what all sessions are written to is the same."""
+    run(workspace, "new", "the only one")
+    run(workspace, "export", "--all", "--output", "all-1.0")
+    run(workspace, "export", "@last", "--output", "one/")
+    for made in ("all-1.0", "one"):
+        (name,) = names(workspace / made)
+        assert name.endswith(".md")
+
+
+def test_a_long_export_shows_how_much_is_written(workspace: Path) -> None:
+    fill(workspace, size=3 * MIB)
+    for arguments in (["--output", "talk.jsonl"], ["--output", "talk.md"]):
+        code, shown = on_a_terminal(workspace, "export", SESSION, *arguments)
+        assert code == 0
+        assert re.search(r"exporting.*[^0-9.][3-9]\.\d MB", shown), shown
+    # What is shown there scrolls by.
+    assert "exporting" not in on_a_terminal(workspace, "export", SESSION)[1]
+    assert "exporting" not in run(workspace, "export", SESSION, "--output", "talk.md").err

@@ -32,7 +32,9 @@ def on_a_terminal(
     process = subprocess.Popen(
         [*SERVER, *arguments],
         cwd=workspace,
-        env=clean_environment(workspace) | {"TERM": "xterm", "COLUMNS": "100"} | dict(environment or {}),
+        env=clean_environment(workspace)
+        | {"TERM": "xterm", "COLUMNS": "100", "PAGER": "cat"}
+        | dict(environment or {}),
         stdin=its,
         stdout=its,
         stderr=its,

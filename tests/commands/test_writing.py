@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.running import TIMEOUT, run, run_program, state, store_of, titles
+from commands.running import TIMEOUT, names, run, run_program, state, store_of, titles
 from commands.test_terminal import on_a_terminal
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import HistoryRound, Origin, ResponseStatus, Session, SessionState, TurnStatus
@@ -418,8 +418,44 @@ def test_tail_warns_once_of_each_store_that_cannot_be_read(workspace: Path, tmp_
         assert every.returncode == 1
 
 
-def test_tail_without_a_store(workspace: Path) -> None:
-    assert "no store" in run(workspace, "tail", code=1).err
+def test_tail_waits_for_a_store_that_is_not_there_yet(workspace: Path, tmp_path: Path) -> None:
+    """That of the workspace, and the user's own, of which only what is about the workspace counts."""
+    before = names(workspace)
+    with started(workspace, "tail") as waiting, started(workspace, "tail", "--json") as other:
+        time.sleep(1.5)
+        assert names(workspace) == before
+        appended(workspace, b"of another\n", "--scope", "system", "--title", "b", "--cwd", str(tmp_path / "elsewhere"))
+        appended(workspace, b"of the user\n", "--scope", "system", "--title", "a")
+        session = appended(workspace, b"of the workspace\n", "--prompt", "Is it?")
+        shown = b""
+        while not (b"of the workspace\n" in shown and b"of the user\n" in shown):
+            assert waiting.stdout is not None
+            line = waiting.stdout.readline()
+            assert line
+            shown += line
+        assert b"> Is it?\n" in shown
+        assert b"of another" not in shown
+        kinds: list[str] = []
+        while kinds[-1:] != ["updated"]:
+            assert other.stdout is not None
+            change = json.loads(other.stdout.readline())
+            kinds += [change["kind"]] if change["sessionId"] == session else []
+        assert kinds[:4] == ["sessionCreated", "roundCreated", "created", "appended"]
+        for process in (waiting, other):
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=TIMEOUT)
+            assert (process.returncode, told) == (0, b"")
+
+
+def test_tail_says_on_a_terminal_what_it_waits_for(workspace: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    (theirs / ".git").mkdir(parents=True)
+    run(theirs, "new", "a badger", MANDRAKE_HOME=str(workspace / "home" / ".mandrake"))
+    code, shown = on_a_terminal(workspace, "tail", question="--all follows", answer="\x03")
+    assert code == 0
+    said = f"Waiting for the first session that is stored in {store_of(workspace)}; --all follows 1 other store."
+    assert said in shown.replace("\r\n", "")
+    assert "no session 'badger' here, but in another store" in run(workspace, "tail", "badger", code=1).err
 
 
 def test_call(workspace: Path) -> None:

@@ -19,7 +19,8 @@ from mandrake_sessions.commands.arriving import Arriving
 from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL
 from mandrake_sessions.commands.filling_turns import FillingTurns, at_last, what_is_kept
 from mandrake_sessions.commands.new import about
-from mandrake_sessions.commands.shared import DONE, FAILED, OutputFailed, hint, say, told
+from mandrake_sessions.commands.results import add_json, say_result
+from mandrake_sessions.commands.shared import DONE, FAILED, OutputFailed, check_stdin, hint, told
 from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
 from mandrake_sessions.errors import Busy, SessionsError
 from mandrake_sessions.fields import PLAIN, NewTurn, Piece
@@ -48,6 +49,7 @@ def declare(parser: ArgumentParser) -> None:
     parser.add_argument("--model", metavar="MODEL", help="the model that says it")
     parser.add_argument("--plain", action="store_true", help="the text is no Markdown: its lines stay lines")
     add_where(parser)
+    add_json(parser, "print the ids of session, round and turn as a JSON object, for a program")
 
 
 def run(options: Namespace) -> int:
@@ -58,6 +60,7 @@ def run(options: Namespace) -> int:
 
 def _append(options: Namespace) -> int:
     check_texts(options)
+    check_stdin("</dev/null stores an empty text")
     with Arriving() as pieces, ExitStack() as stores:
         try:
             manager, named_id = _patiently(pieces, lambda: stores.enter_context(target(options)))
@@ -69,7 +72,9 @@ def _append(options: Namespace) -> int:
             return ENDED_BY_SIGNAL + pieces.stopped_by
         with suppress(BrokenPipeError, OutputFailed):
             # Whoever reads it may follow the session from now on.
-            say(answer.session_id)
+            turn_id = answer.turns.turn_id
+            ids = {"session_id": answer.session_id, "round_id": answer.round_id, "turn_id": turn_id}
+            say_result(options, ids, answer.session_id)
             sys.stdout.flush()
         if sys.stdin.isatty():
             hint("Type the text; Ctrl-D ends it.")
@@ -81,6 +86,7 @@ class _Answer:
     """What the input becomes."""
 
     session_id: str
+    round_id: str
     response_id: str
     turns: FillingTurns
 
@@ -94,20 +100,23 @@ def _begun(manager: SessionManager, session_id: str | None, options: Namespace) 
         given["metadata"] = {**PLAIN}
     with manager.transaction():
         session_id = session_id or manager.create_session(**about(options)).id
-        response_id = _response(manager, session_id, options.prompt)
+        round_id, response_id = _round(manager, session_id, options.prompt)
         turns = FillingTurns(manager, response_id, **given)
         turns.add(0, [])
-    return _Answer(session_id, response_id, turns)
+    return _Answer(session_id, round_id, response_id, turns)
 
 
-def _response(manager: SessionManager, session_id: str, prompt: str | None) -> str:
-    """That of a new round, or without ``prompt`` of the latest one. Where there is none, nobody asked."""
+def _round(manager: SessionManager, session_id: str, prompt: str | None) -> tuple[str, str]:
+    """The ids of a new round and its response, or without ``prompt`` of the latest one. Where there is none, nobody
+    asked."""
     if prompt is None:
         latest = manager.history(session_id, limit=1, order="desc", include_text=False).rounds
         if latest:
-            return latest[0].response.id
-        return manager.create_round(session_id, content="", origin=Origin.AGENT).response.id
-    return manager.create_round(session_id, content=prompt).response.id
+            return latest[0].id, latest[0].response.id
+        made = manager.create_round(session_id, content="", origin=Origin.AGENT)
+    else:
+        made = manager.create_round(session_id, content=prompt)
+    return made.round.id, made.response.id
 
 
 def _stored(manager: SessionManager, answer: _Answer, pieces: Arriving) -> int:

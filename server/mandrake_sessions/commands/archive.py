@@ -6,7 +6,8 @@ from argparse import ArgumentParser, Namespace
 
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import add_looking
-from mandrake_sessions.commands.naming import add_sessions, for_each_named
+from mandrake_sessions.commands.naming import Named, add_sessions, for_each_named
+from mandrake_sessions.commands.results import add_json, say_result
 from mandrake_sessions.commands.shared import told
 
 DESCRIPTION = "Put sessions away: list and search leave them out then, unless you ask for them with --archived."
@@ -18,6 +19,7 @@ def declare(parser: ArgumentParser) -> None:
     parser.usage = usage("SESSION…")
     add_sessions(parser)
     add_looking(parser)
+    add_json(parser, "print each session as one JSON object a line, for a program")
 
 
 def run(options: Namespace) -> int:
@@ -27,7 +29,8 @@ def run(options: Namespace) -> int:
 
 def set_archived(options: Namespace, *, archived: bool) -> int:
     """Put the sessions away that the options name, or take them back; gives the exit code."""
-    return told(
-        options,
-        lambda: for_each_named(options, lambda each: each.manager.update_session(each.session.id, archived=archived)),
-    )
+
+    def work(each: Named) -> None:
+        say_result(options, each.manager.update_session(each.session.id, archived=archived))
+
+    return told(options, lambda: for_each_named(options, work))

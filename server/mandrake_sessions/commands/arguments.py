@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -16,7 +17,12 @@ from mandrake_sessions.workspaces import PathUnknown, absolute, normalized
 
 
 class Parser(ArgumentParser):
-    """Escapes control characters in errors, which quote arguments. Does not ignore that stdout takes no text."""
+    """Takes arguments for texts, in UTF-8, unless their type is ``path``. Escapes control characters in errors, which
+    quote arguments. Does not ignore that stdout takes no text."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.register("type", None, _text)
 
     def error(self, message: str) -> NoReturn:
         super().error(one_line(message))
@@ -64,8 +70,8 @@ def usage(*needed: str) -> str:
 
 def add_store(parser: ArgumentParser, scope: str | None = "workspace") -> None:
     """The flags that say which store a command is about. ``scope``: the default."""
-    parser.add_argument("--workspace", metavar="PATH", help="the workspace's directory")
-    parser.add_argument("--database", metavar="PATH", help="the file of the workspace's store")
+    parser.add_argument("--workspace", metavar="PATH", type=path, help="the workspace's directory")
+    parser.add_argument("--database", metavar="PATH", type=path, help="the file of the workspace's store")
     parser.add_argument("--scope", choices=("workspace", "system"), default=scope, help="system: the user's own store")
     parser.add_argument("--busy-timeout", metavar="SECONDS", help="how long to wait for another process's lock")
 
@@ -97,24 +103,29 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def typed(text: str) -> str:
+def _text(argument: str) -> str:
     """An argument as somebody typed it, in UTF-8: where the locale has another encoding, Python has taken its bytes for
-    others. Not for paths, which Python gives back to the system as it took them."""
+    other characters."""
     try:
-        return text.encode(errors="surrogateescape").decode(errors="surrogateescape")
-    except UnicodeEncodeError:
-        # On Windows a text may have half a character, which breaks a rule later.
-        return text
+        return os.fsencode(argument).decode()
+    except UnicodeError:
+        # It is in the encoding of the locale; or it is no text, which breaks a rule later.
+        return argument
 
 
-def directory(flag: str, path: str | None) -> str | None:
-    """The absolute path of a directory that need not exist; None where none was given. Raises BadSetting."""
-    if path is None:
+def path(argument: str) -> str:
+    """The type of an argument that the system takes back as it gave it: a path, or a word for another program."""
+    return argument
+
+
+def directory(flag: str, given: str | None) -> str | None:
+    """The absolute path of a directory that need not exist, as a text; None where none was given. Raises BadSetting."""
+    if given is None:
         return None
     try:
-        return str(normalized(absolute(path)))
+        return _text(str(normalized(absolute(given))))
     except PathUnknown as error:
-        raise BadSetting(flag, f"{shorten(path)}: {error}; give an absolute path") from None
+        raise BadSetting(flag, f"{shorten(given)}: {error}; give an absolute path") from None
 
 
 _DIGITS = 9

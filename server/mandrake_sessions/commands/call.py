@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from mandrake_sessions.commands.arguments import add_store, usage
-from mandrake_sessions.commands.shared import DONE, FAILED, UNUSABLE, hint, say_line, told
+from mandrake_sessions.commands.shared import DONE, FAILED, UNUSABLE, check_stdin, hint, say_line, told
 from mandrake_sessions.settings import BadSetting
 
 DESCRIPTION = (
@@ -34,7 +34,7 @@ def run(options: Namespace) -> int:
 def _call(options: Namespace) -> int:
     from mandrake_sessions.client import ClientError, RequestFailed, SyncClient
 
-    params = _params(sys.stdin.read() if options.params == "-" else options.params)
+    params = _params(_from_stdin() if options.params == "-" else options.params)
     if options.scope == "system":
         params = {"scope": "system", **params}
     flags = [f"--database={options.database}"] if options.database else []
@@ -51,6 +51,15 @@ def _call(options: Namespace) -> int:
         return FAILED
     say_line(json.dumps(result, indent=2 if sys.stdout.isatty() else None))
     return DONE
+
+
+def _from_stdin() -> str:
+    """Raises InvalidValue, BadSetting."""
+    check_stdin("without -, the params are {}")
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise BadSetting("JSON", f"stdin is not UTF-8: {error.reason}") from None
 
 
 def _params(text: str) -> dict[str, Any]:

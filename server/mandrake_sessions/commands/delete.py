@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import Named, add_sessions, has_part, has_title, named_each
+from mandrake_sessions.commands.results import add_json, say_json
 from mandrake_sessions.commands.shared import DONE, asked, hint, told
 from mandrake_sessions.commands.table import fitted
 from mandrake_sessions.commands.titles import short_id, title_of
-from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.model import Session
 from mandrake_sessions.quoting import one_line, shorten
 from mandrake_sessions.settings import BadSetting
@@ -29,6 +30,7 @@ def declare(parser: ArgumentParser) -> None:
     add_sessions(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask, not even on a terminal")
     add_looking(parser)
+    add_json(parser, "tell of each session in one JSON object a line, for a program")
 
 
 def run(options: Namespace) -> int:
@@ -39,13 +41,21 @@ def run(options: Namespace) -> int:
 def _delete(options: Namespace) -> int:
     with Looking(options) as looking:
         meant = named_each(looking, options)
-        if not _is_wanted(options, meant):
-            hint("Nothing was deleted.")
-            return DONE
+        is_wanted = _is_wanted(options, meant)
         for each in meant:
-            each.manager.delete_session(each.session.id)
-            hint(f"Deleted: {each.session.id}  {title_of(each.session)}")
-        return looking.code
+            if is_wanted:
+                each.manager.delete_session(each.session.id)
+            _tell(options, each.session, is_deleted=is_wanted)
+        if not is_wanted:
+            hint("Nothing was deleted.")
+        return looking.code if is_wanted else DONE
+
+
+def _tell(options: Namespace, session: Session, *, is_deleted: bool) -> None:
+    if options.json:
+        say_json({"session_id": session.id, "title": session.title, "deleted": is_deleted})
+    elif is_deleted:
+        hint(f"Deleted: {session.id}  {title_of(session)}")
 
 
 def _is_wanted(options: Namespace, meant: list[Named]) -> bool:

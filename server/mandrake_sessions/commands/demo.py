@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from mandrake_sessions.commands.arguments import usage
+from mandrake_sessions.commands.arguments import path, usage
 
 DESCRIPTION = (
     "An agent without a language model reads a directory and streams what it finds. Another process draws it, live."
@@ -15,7 +15,9 @@ EXAMPLE = "mandrake-sessions demo --workspace ."
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage()
-    parser.add_argument("--workspace", metavar="PATH", default=".", help="the directory that the agent reads")
+    parser.add_argument(
+        "--workspace", metavar="PATH", type=path, default=".", help="the directory that the agent reads"
+    )
 
 
 def run(options: Namespace) -> int:

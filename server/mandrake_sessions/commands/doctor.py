@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import add_store, usage
+from mandrake_sessions.commands.results import add_json, say_json
 from mandrake_sessions.commands.shared import (
     DONE,
     FAILED,
@@ -12,13 +14,11 @@ from mandrake_sessions.commands.shared import (
     Meant,
     ended,
     say,
-    say_json,
     shown_progress,
 )
 from mandrake_sessions.commands.words import COMMAND_WORDS
 from mandrake_sessions.maintenance import Finding, Level, Repair, check_up, repair
 from mandrake_sessions.maintenance.findings import is_damaged
-from mandrake_sessions.maintenance.words import plural
 
 DESCRIPTION = "Check everything about a store, and print what is wrong. Warnings are no problems."
 EXAMPLE = "mandrake-sessions doctor --fix"
@@ -29,7 +29,7 @@ def declare(parser: ArgumentParser) -> None:
     parser.usage = usage()
     add_store(parser)
     parser.add_argument("--fix", action="store_true", help="mend what is safe to mend, after a backup")
-    parser.add_argument("--json", action="store_true", help="report for a program")
+    add_json(parser, "one JSON object, for a program")
 
 
 def run(options: Namespace) -> int:

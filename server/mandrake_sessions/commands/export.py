@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import os
 import re
+import stat
+import sys
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Final
 
-from mandrake_sessions.commands.arguments import usage
-from mandrake_sessions.commands.looking import Looking, add_looking, listed
+from mandrake_sessions.commands.arguments import path, usage
+from mandrake_sessions.commands.filters import add_filters, filters
+from mandrake_sessions.commands.looking import Looking, add_looking, count_everywhere, listed, tell_nothing
 from mandrake_sessions.commands.moments import day
-from mandrake_sessions.commands.naming import Named, add_sessions, named_each
+from mandrake_sessions.commands.naming import HOW_TO_NAME, Named, named_each
 from mandrake_sessions.commands.output_file import into_file
-from mandrake_sessions.commands.shared import FAILED, hint, say_parts, shown_progress, told
+from mandrake_sessions.commands.results import add_json, say_json
+from mandrake_sessions.commands.shared import DONE, FAILED, hint, say_parts, shown_bytes, shown_progress, told
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.exports import cleaner_of, document, title_in
-from mandrake_sessions.fields import SessionsWanted
-from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import ExportFormat, Session
+from mandrake_sessions.quoting import shorten
 from mandrake_sessions.redaction import Cleaner, detector
 from mandrake_sessions.settings import BadSetting
+from mandrake_sessions.workspaces import given_path
 
 DESCRIPTION = (
     "Write sessions as documents, of any length: Markdown or a page of HTML for people, JSON lines without any loss, "
     "or ATIF trajectories. Secrets and the names of home directories are replaced, but in JSON lines only with "
-    "--redact. With --all and no SESSION it exports every session, archived ones too."
+    "--redact. With --all and no SESSION it exports the sessions of every store that you have used, archived ones too, "
+    "or those that --agent, --cwd and --since leave."
 )
 EXAMPLE = "mandrake-sessions export @last --output talk.md"
 _SUFFIXES: Final[dict[ExportFormat, str]] = {"markdown": "md", "html": "html", "jsonl": "jsonl", "atif": "json"}
@@ -38,12 +44,14 @@ _NAME_CHARACTERS = 40
 Write = Callable[[Iterable[str]], None]
 # Documents that nobody wants to find Markdown in.
 _OF_OTHERS: Final = frozenset({".pdf", ".doc", ".docx", ".odt", ".rtf", ".xml", ".csv", ".yaml", ".yml"})
+# Names that end so are files', and not directories'.
+_OF_FILES: Final = _OF_OTHERS | {f".{suffix}" for suffix in _SUFFIXES.values()} | {".txt", ".htm", ".markdown"}
 
 
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("SESSION…|--all")
-    add_sessions(parser, least="*")
+    parser.add_argument("sessions", metavar="SESSION", nargs="*", help=HOW_TO_NAME)
     parser.add_argument(
         "--format", choices=tuple(_SUFFIXES), help="(default: what the name of FILE ends with, else markdown)"
     )
@@ -51,11 +59,14 @@ def declare(parser: ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="FILE",
+        type=path,
         help="write to a file, in place of what it holds; or to a file for each session, in a directory, which is made "
-        "for several sessions (default: stdout)",
+        "for several sessions and for --all (default: stdout)",
     )
     parser.add_argument("--redact", action=BooleanOptionalAction, help="replace secrets, or leave everything as it is")
     add_looking(parser)
+    add_filters(parser, since="those that moved")
+    add_json(parser, "with --output: one JSON object a line for each file that was written")
 
 
 def run(options: Namespace) -> int:
@@ -64,27 +75,37 @@ def run(options: Namespace) -> int:
 
 
 def _export(options: Namespace) -> int:
-    if not options.sessions and not options.all:
-        raise BadSetting("SESSION", "name one (mandrake-sessions list lists them), or export every one with --all")
-    if options.output == "":
-        raise BadSetting("--output", "it is empty; name a file or a directory")
+    _check(options)
     if not options.sessions and (options.scope or options.database):
         # They say which store is meant, and --all only that each session of it is.
         options.all = False
     chosen = options.format or _by_suffix(options.output) or "markdown"
     with Looking(options) as looking:
-        meant = named_each(looking, options) if options.sessions else list(_every(looking, options.agent))
+        wanted: Any = {"archived": None, **filters(options)}
+        meant = named_each(looking, options) if options.sessions else list(_every(looking, wanted))
+        if not meant:
+            tell_nothing(looking, options, "conversation", lambda: count_everywhere(looking, wanted))
+            return looking.code
         if options.output is None:
-            if chosen == "html" and len(meant) > 1:
-                raise BadSetting("--output", "a page holds one session; name a directory for the pages of several")
-            for each in meant:
-                _write(each, chosen, options, say_parts)
-            return looking.code
-        directory = str(given_path("output", options.output))
-        if len(meant) == 1 and not os.path.isdir(directory):  # noqa: PTH112
-            _write(meant[0], chosen, options, into_file(directory))
-            return looking.code
-        return _write_files(meant, chosen, options, directory) or looking.code
+            code = _write_to_stdout(meant, chosen, options)
+        elif _is_directory(options, len(meant)):
+            code = _write_files(meant, chosen, options, str(given_path("output", options.output)))
+        else:
+            code = _write_file(meant[0], chosen, options, str(given_path("output", options.output)))
+        return code or looking.code
+
+
+def _check(options: Namespace) -> None:
+    """Raises BadSetting."""
+    if not options.sessions and not options.all:
+        raise BadSetting("SESSION", "name one (mandrake-sessions list lists them), or export every one with --all")
+    if options.output == "":
+        raise BadSetting("--output", "it is empty; name a file or a directory")
+    if options.json and options.output is None:
+        raise BadSetting(
+            "--json",
+            "it tells which files were written, so it needs --output; for a session as JSON: --format jsonl",
+        )
 
 
 def _by_suffix(output: str | None) -> ExportFormat | None:
@@ -97,12 +118,57 @@ def _by_suffix(output: str | None) -> ExportFormat | None:
     return ends.get(suffix)
 
 
-def _every(looking: Looking, agent: str | None) -> Iterator[Named]:
-    wanted: SessionsWanted = {"archived": None}
-    if agent is not None:
-        wanted["agent"] = agent
+def _is_directory(options: Namespace, count: int) -> bool:
+    """Whether the output is a directory for a file of each session. Raises BadSetting."""
+    output = options.output
+    named = str(given_path("output", output))
+    if os.path.isdir(named):  # noqa: PTH112
+        return True
+    if options.sessions and count == 1 and not output.endswith(("/", os.sep)):
+        return False
+    suffix = os.path.splitext(named)[1]  # noqa: PTH122
+    if os.path.lexists(named):
+        raise BadSetting("--output", f"{shorten(output)} is a file; {_WHY_DIRECTORY}, so name a directory")
+    if suffix.lower() in _OF_FILES:
+        raise BadSetting(
+            "--output",
+            f"{shorten(output)} looks like a file; {_WHY_DIRECTORY}, so name a directory: leave {suffix} out, and say "
+            "with --format what the files are to be",
+        )
+    return True
+
+
+_WHY_DIRECTORY: Final = "several sessions, and those of --all, become a file each"
+
+
+def _every(looking: Looking, wanted: Any) -> Iterator[Named]:
     for session in listed(looking, **wanted):
         yield Named(session, looking.manager_of(session.store))
+
+
+def _write_to_stdout(meant: Sequence[Named], chosen: ExportFormat, options: Namespace) -> int:
+    if chosen == "html" and len(meant) > 1:
+        raise BadSetting("--output", "a page holds one session; name a directory for the pages of several")
+    # What a terminal or a pipe takes can be seen there.
+    with shown_bytes("exporting") if _is_into_file() else nullcontext(iter) as passed:
+        for each in meant:
+            _tell(_write(each, chosen, options, lambda parts: say_parts(passed(parts))))
+    return DONE
+
+
+def _is_into_file() -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _write_file(each: Named, chosen: ExportFormat, options: Namespace, named: str) -> int:
+    write = into_file(named)
+    with shown_bytes("exporting") as passed:
+        made = _write(each, chosen, options, lambda parts: write(passed(parts)))
+    _tell_file(each, made, named, chosen, options)
+    return DONE
 
 
 def _write_files(meant: Sequence[Named], chosen: ExportFormat, options: Namespace, directory: str) -> int:
@@ -116,13 +182,15 @@ def _write_files(meant: Sequence[Named], chosen: ExportFormat, options: Namespac
                 progress("exporting", number, len(meant))
             try:
                 beside = names[each.manager]
-                write = into_file(os.path.join(directory, beside[each.session.id]))  # noqa: PTH118
-                _write(each, chosen, options, write, beside)
+                named = os.path.join(directory, beside[each.session.id])  # noqa: PTH118
+                made = _write(each, chosen, options, into_file(named), beside)
+                _tell_file(each, made, named, chosen, options)
             except SessionsError as error:
                 failed += 1
                 hint(f"session {each.session.id} is not exported: {in_command_words(error)}")
-    hint(f"{len(meant) - failed} of {len(meant)} sessions exported to {directory}")
-    return FAILED if failed else 0
+    if not options.json:
+        hint(f"{len(meant) - failed} of {len(meant)} sessions exported to {directory}")
+    return FAILED if failed else DONE
 
 
 def _names(meant: Iterable[Named], chosen: ExportFormat, redact: bool | None) -> dict[SessionManager, dict[str, str]]:
@@ -144,11 +212,28 @@ def _name(session: Session, cleaner: Cleaner) -> str:
 
 def _write(
     each: Named, chosen: ExportFormat, options: Namespace, write: Write, places: Mapping[str, str] | None = None
-) -> None:
+) -> Any:
     with each.manager.snapshot():
-        made: Any = document(each.manager, each.session.id, chosen, options.redact, places)
+        made = document(each.manager, each.session.id, chosen, options.redact, places)
         write(made.parts)
+    return made
+
+
+def _tell_file(each: Named, made: Any, named: str, chosen: ExportFormat, options: Namespace) -> None:
+    """Say that a file is written."""
+    if not options.json:
+        _tell(made)
+        return
+    say_json({"session_id": each.session.id, "path": named, "format": chosen, "replaced": made.replaced})
+    _warn(made)
+
+
+def _tell(made: Any) -> None:
     if made.redacts and made.replaced:
         hint(f"secrets and home directories that were replaced: {made.replaced}")
+    _warn(made)
+
+
+def _warn(made: Any) -> None:
     if made.redacts and detector.was_missing():
         hint(f"warning: redacted without {detector.PACKAGE}, so fewer kinds of secrets were found")

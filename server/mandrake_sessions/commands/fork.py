@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import usage, whole_number
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
-from mandrake_sessions.commands.shared import say, told
+from mandrake_sessions.commands.results import add_json, say_result
+from mandrake_sessions.commands.shared import told
 from mandrake_sessions.commands.writing import make_searchable
 from mandrake_sessions.fields import NewFork
-from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Session
 from mandrake_sessions.settings import BadSetting
@@ -28,6 +29,7 @@ def declare(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--title", metavar="TITLE", help="the copy's title (default: that of the session)")
     add_looking(parser)
+    add_json(parser, "print the copy as a JSON object, for a program")
 
 
 def run(options: Namespace) -> int:
@@ -41,7 +43,8 @@ def _fork(options: Namespace) -> int:
         given: NewFork = {} if options.title is None else {"title": options.title}
         if options.through is not None:
             given["through_round_id"] = _round_of(meant.manager, meant.session, options.through)
-        say(meant.manager.fork_session(meant.session.id, **given).id)
+        made = meant.manager.fork_session(meant.session.id, **given)
+        say_result(options, made, made.id)
         make_searchable(meant.manager)
         return looking.code
 

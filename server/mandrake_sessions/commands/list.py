@@ -6,15 +6,16 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from mandrake_sessions.commands.arguments import directory, typed, usage, whole_number
-from mandrake_sessions.commands.looking import Looking, add_looking, elsewhere, listed
-from mandrake_sessions.commands.moments import ago, since
-from mandrake_sessions.commands.shared import hint, say_entity, say_line, told
+from mandrake_sessions.commands.arguments import usage, whole_number
+from mandrake_sessions.commands.filters import add_filters, filters
+from mandrake_sessions.commands.looking import Looking, add_looking, count_everywhere, listed, tell_nothing
+from mandrake_sessions.commands.moments import ago
+from mandrake_sessions.commands.pager import say_lines
+from mandrake_sessions.commands.results import add_json, say_json
+from mandrake_sessions.commands.shared import hint, told
 from mandrake_sessions.commands.table import Column, table
 from mandrake_sessions.commands.titles import short_id, title_of
-from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.model import SessionOfStore
-from mandrake_sessions.operations.joining import JoinedSessions
 
 DESCRIPTION = (
     "List conversations, the one that moved last first: those of this workspace's store, and those of your own store "
@@ -36,23 +37,18 @@ def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage()
     add_looking(parser)
-    parser.add_argument(
-        "--query", metavar="TEXT", type=typed, help="only those with this text in the title or the first request"
-    )
-    parser.add_argument("--agent", metavar="AGENT", type=typed, help="only those of this program, such as claude-code")
-    parser.add_argument("--cwd", metavar="PATH", help="only those about this directory, or one below it")
-    parser.add_argument("--since", metavar="WHEN", help="only those that moved since then: 12h, 2d, 6w or 2026-01-31")
+    parser.add_argument("--query", metavar="TEXT", help="only those with this text in the title or the first request")
+    add_filters(parser, since="those that moved", archived=True)
     parser.add_argument(
         "--state",
         metavar="STATE",
         choices=("running", "requires_action", "failed", "idle"),
         help="only those that stand so: running, requires_action, failed or idle",
     )
-    parser.add_argument("--archived", action="store_true", help="those that are archived, instead of the others")
     parser.add_argument(
         "--limit", metavar="N", type=whole_number, help="at most so many (default: 30 on a terminal, all elsewhere)"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, for a program")
+    add_json(parser)
 
 
 def run(options: Namespace) -> int:
@@ -61,38 +57,36 @@ def run(options: Namespace) -> int:
 
 
 def _list(options: Namespace) -> int:
-    wanted: dict[str, Any] = {
-        "query": options.query,
-        "agent": options.agent,
-        "cwd": directory("--cwd", options.cwd),
-        "active_since": since("--since", options.since),
-        "state": options.state,
-        "archived": options.archived,
-    }
+    wanted: Any = {"query": options.query, "state": options.state, "archived": options.archived, **filters(options)}
     with Looking(options) as looking:
-        if options.json:
-            for session in listed(looking, options.limit, **wanted):
-                say_entity(session)
-            return looking.code
-        limit = options.limit or (_ON_A_TERMINAL if sys.stdout.isatty() else None)
-        # One more, to know whether there are more.
-        found = list(listed(looking, None if limit is None else limit + 1, **wanted))
-        if found:
-            _show(found[:limit])
-        else:
-            hint(elsewhere(looking, options, "conversation", lambda: _count(looking, wanted)))
-        if limit is not None and len(found) > limit:
-            hint(f"There are more: --limit {limit * 10} lists further ones.")
+        is_found = (_say if options.json else _show)(looking, options.limit, wanted)
+        if not is_found:
+            tell_nothing(looking, options, "conversation", lambda: count_everywhere(looking, wanted))
         return looking.code
 
 
-def _count(looking: Looking, wanted: dict[str, Any]) -> int:
-    """How many every store has, but no more than one page."""
-    page = looking.joined(JoinedSessions(limit=MAX_LIMIT, sort="active", **wanted), everywhere=True)
-    return sum(1 for _ in page.sessions)
+def _say(looking: Looking, limit: int | None, wanted: Any) -> bool:
+    """Print them for a program; gives whether there are any."""
+    is_found = False
+    for session in listed(looking, limit, **wanted):
+        say_json(session)
+        is_found = True
+    return is_found
 
 
-def _show(found: list[SessionOfStore]) -> None:
+def _show(looking: Looking, limit: int | None, wanted: Any) -> bool:
+    """Print them for people; gives whether there are any."""
+    limit = limit or (_ON_A_TERMINAL if sys.stdout.isatty() else None)
+    # One more, to know whether there are more.
+    found = list(listed(looking, None if limit is None else limit + 1, **wanted))
+    if found:
+        _show_table(found[:limit])
+    if limit is not None and len(found) > limit:
+        hint(f"There are more: --limit {limit * 10} lists further ones.")
+    return bool(found)
+
+
+def _show_table(found: list[SessionOfStore]) -> None:
     rows = [
         (
             f"@{number}",
@@ -104,5 +98,4 @@ def _show(found: list[SessionOfStore]) -> None:
         )
         for number, session in enumerate(found, 1)
     ]
-    for line in table(_COLUMNS, rows):
-        say_line(line)
+    say_lines(table(_COLUMNS, rows))

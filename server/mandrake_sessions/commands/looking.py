@@ -13,7 +13,7 @@ from typing import Any, TypeVar, Unpack
 from attrs import frozen
 
 from mandrake_sessions.commands.arguments import add_store
-from mandrake_sessions.commands.shared import DONE, FAILED, place_of, settings_of
+from mandrake_sessions.commands.shared import DONE, FAILED, hint, place_of, settings_of
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import InvalidValue, NotFound, StoreError
 from mandrake_sessions.fields import SessionsWanted
@@ -50,7 +50,8 @@ class Spot:
 
 class Looking:
     """The stores that the options mean, open while it is entered. A store that cannot be read is told on stderr, and
-    ``is_whole`` is False then. ``spots``: those that are there, in the order in which they are looked at."""
+    ``is_whole`` is False then. ``spots``: those that are there, in the order in which they are looked at; ``missing``:
+    the others, each with what a spot has as ``cwd``."""
 
     def __init__(self, options: Namespace) -> None:
         """Raises BadSetting."""
@@ -62,6 +63,7 @@ class Looking:
         self._stores = OpenStores(self._settings)
         self.is_whole = True
         self.spots: list[Spot] = []
+        self.missing: list[tuple[StorePlace, str | None]] = []
         self._warned: set[str] = set()
         self._kept = ExitStack()
 
@@ -160,7 +162,9 @@ class Looking:
             return
         if manager is not None:
             self.spots.append(Spot(place, manager, cwd))
-        elif is_emptied(place.path):
+            return
+        self.missing.append((place, cwd))
+        if is_emptied(place.path):
             self.warn(_emptied(place.path))
 
     def tell(self, unavailable: Iterable[UnavailableStore]) -> None:
@@ -183,14 +187,17 @@ def _emptied(path: str) -> str:
     return f"{path} is empty, and no store; restore a backup, or the next session that is stored makes a new one"
 
 
-def listed(looking: Looking, limit: int | None = None, **wanted: Unpack[SessionsWanted]) -> Iterator[SessionOfStore]:
-    """The sessions of the stores that are looked at, the one that moved last first, as they are asked for: all of
-    them, or ``limit``. Raises InvalidValue."""
+def listed(
+    looking: Looking, limit: int | None = None, *, everywhere: bool = False, **wanted: Unpack[SessionsWanted]
+) -> Iterator[SessionOfStore]:
+    """The sessions of the stores that are looked at, or with ``everywhere`` of all, the one that moved last first, as
+    they are asked for: all of them, or ``limit``. Raises InvalidValue."""
     given = 0
     cursor = None
     while limit is None or given < limit:
         size = MAX_LIMIT if limit is None else min(limit - given, MAX_LIMIT)
-        page = looking.joined(JoinedSessions(limit=size, cursor=cursor, sort="active", **wanted))
+        joining = JoinedSessions(limit=size, cursor=cursor, sort="active", **wanted)
+        page = looking.joined(joining, everywhere=everywhere)
         for session in page.sessions:
             given += 1
             yield session
@@ -199,11 +206,25 @@ def listed(looking: Looking, limit: int | None = None, **wanted: Unpack[Sessions
             return
 
 
-def elsewhere(looking: Looking, options: Namespace, what: str, count: Callable[[], int]) -> str:
-    """The line for somebody who has found nothing. ``count``: how much there is of ``what`` in all stores."""
+def count_everywhere(looking: Looking, wanted: SessionsWanted) -> str:
+    """How many sessions all stores have, as ``at_least`` says it; empty where there are none."""
+    page = looking.joined(JoinedSessions(limit=MAX_LIMIT, sort="active", **wanted), everywhere=True)
+    return at_least(sum(1 for _ in page.sessions), has_more=page.next_cursor is not None)
+
+
+def at_least(number: int, *, has_more: bool) -> str:
+    """A number of things that were counted as far as a page goes; empty for 0."""
+    return f"{number} or more" if has_more else str(number or "")
+
+
+def tell_nothing(looking: Looking, options: Namespace, what: str, everywhere: Callable[[], str]) -> None:
+    """The line on stderr for somebody who has found nothing. ``everywhere``: how much there is of ``what`` in all
+    stores; empty for nothing."""
     if not looking.is_whole:
-        return f"No {what} found in what could be read."
-    if options.all:
-        return f"No {what} found in any store."
-    number = count()
-    return f"No {what} found here; --all finds {number}." if number else f"No {what} found, here or in any other store."
+        hint(f"No {what} found in what could be read.")
+    elif options.all:
+        hint(f"No {what} found in any store.")
+    elif number := everywhere():
+        hint(f"No {what} found here; --all finds {number}.")
+    else:
+        hint(f"No {what} found, here or in any other store.")

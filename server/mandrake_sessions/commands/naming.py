@@ -10,8 +10,8 @@ from typing import Final
 
 from attrs import frozen
 
-from mandrake_sessions.commands.arguments import typed
-from mandrake_sessions.commands.looking import Looking, listed
+from mandrake_sessions.commands.filters import add_agent, filters
+from mandrake_sessions.commands.looking import Looking, count_everywhere, listed
 from mandrake_sessions.commands.shared import Ambiguous
 from mandrake_sessions.commands.titles import title_of
 from mandrake_sessions.errors import NotFound
@@ -28,18 +28,15 @@ _TITLE_CHARACTERS = 60
 
 
 def add_session(parser: ArgumentParser) -> None:
-    """The argument that names a session, and the flag of whose name it is."""
+    """The argument that names a session, and the flag of whose session it is."""
     parser.add_argument("session", metavar="SESSION", help=HOW_TO_NAME)
-    parser.add_argument(
-        "--agent", metavar="AGENT", type=typed, help="the program whose name for the session SESSION is"
-    )
+    add_agent(parser)
 
 
-def add_sessions(parser: ArgumentParser, least: str = "+") -> None:
-    """The same for several sessions; ``least``: argparse's word for how many, ``*`` where there may be none."""
-    parser.add_argument("sessions", metavar="SESSION", nargs=least, help=HOW_TO_NAME)
-    agent_help = "the program whose names these are; with --all, only its own"
-    parser.add_argument("--agent", metavar="AGENT", type=typed, help=agent_help)
+def add_sessions(parser: ArgumentParser) -> None:
+    """The same for several sessions."""
+    parser.add_argument("sessions", metavar="SESSION", nargs="+", help=HOW_TO_NAME)
+    add_agent(parser)
 
 
 HOW_TO_NAME: Final = (
@@ -82,15 +79,14 @@ def named(looking: Looking, options: Namespace, name: str | None = None) -> Name
 
 def found_session(looking: Looking, options: Namespace, name: str | None = None) -> SessionOfStore:
     """The same, without opening its store where that is only visited. Raises what ``named`` raises."""
-    given = options.session if name is None else name
-    assert given is not None
-    name = typed(given)
+    name = options.session if name is None else name
+    assert name is not None
     if not name.strip():
         raise BadSetting("SESSION", "it is empty, which names no session; mandrake-sessions list lists them")
     place = _PLACE.fullmatch(name)
     if place is not None:
-        return _at(looking, name, 1 if place[1] == "last" else int(place[1]))
-    found = _all_named(looking, name, options.agent)
+        return _at(looking, options, name, 1 if place[1] == "last" else int(place[1]))
+    found = _all_named(looking, options, name)
     if len(found) > 1:
         raise _ambiguous(name, found)
     if not found:
@@ -98,28 +94,38 @@ def found_session(looking: Looking, options: Namespace, name: str | None = None)
     return found[0]
 
 
-def _at(looking: Looking, name: str, number: int) -> SessionOfStore:
-    found = list(listed(looking, number))
+def _at(looking: Looking, options: Namespace, name: str, number: int) -> SessionOfStore:
+    wanted = filters(options)
+    found = list(listed(looking, number, **wanted))
     if len(found) < number:
-        raise NotFound("session", name, f"among {len(found)} here; mandrake-sessions list numbers them")
+        if options.all:
+            where = f"among {len(found)} in all stores; mandrake-sessions list --all numbers them"
+        else:
+            everywhere = count_everywhere(looking, wanted) or "none either"
+            where = f"among {len(found)} here; mandrake-sessions list numbers them, and --all finds {everywhere}"
+        raise NotFound("session", name, where)
     return found[-1]
 
 
-def _all_named(looking: Looking, name: str, agent: str | None) -> list[SessionOfStore]:
+def _all_named(looking: Looking, options: Namespace, name: str, *, everywhere: bool = False) -> list[SessionOfStore]:
     """Those that the name fits. Nobody means a title where it is a whole id, or another program's name."""
-    found = looking.joined(JoinedNames(name, agent))
-    if agent is None and not any(name.lower() == each.id or name == each.external_id for each in found):
-        ids = {each.id for each in found}
-        found = [*found, *(each for each in _titled(looking, name) if each.id not in ids)]
-    return found
+    found = looking.joined(JoinedNames(name, options.agent), everywhere=everywhere)
+    if options.agent is not None:
+        found = [each for each in found if each.agent == options.agent or each.id == name.lower()]
+    if any(name.lower() == each.id or name == each.external_id for each in found):
+        return found
+    ids = {each.id for each in found}
+    titled = _titled(looking, options, name, everywhere=everywhere)
+    return [*found, *(each for each in titled if each.id not in ids)]
 
 
-def _titled(looking: Looking, text: str) -> list[SessionOfStore]:
+def _titled(looking: Looking, options: Namespace, text: str, *, everywhere: bool) -> list[SessionOfStore]:
     """Those whose title it is, where line ends are blanks; or else those that have it in what the list shows of them.
     They are looked for by its longest word, which is the same in all of these."""
     whole: list[SessionOfStore] = []
     parts: list[SessionOfStore] = []
-    for each in listed(looking, query=max(text.split(), key=len), archived=None):
+    word = max(text.split(), key=len)
+    for each in listed(looking, everywhere=everywhere, query=word, archived=None, **filters(options)):
         if has_title(each, text):
             whole.append(each)
         elif has_part(each, text) and len(parts) <= _MAX_CANDIDATES:
@@ -154,6 +160,8 @@ def _ambiguous(name: str, found: list[SessionOfStore]) -> Ambiguous:
 def _where(looking: Looking, options: Namespace, name: str) -> str:
     if options.all:
         return "in any store; mandrake-sessions list --all lists them"
-    if looking.joined(JoinedNames(name, options.agent), everywhere=True):
-        return "here, but in another store: add --all"
-    return "here; mandrake-sessions list lists them, with --all those of every store"
+    found = len(_all_named(looking, options, name, everywhere=True))
+    if found:
+        number = f"{_MAX_CANDIDATES} or more" if found > _MAX_CANDIDATES else found
+        return f"here, but in another store: add --all, which finds {number}"
+    return "here; mandrake-sessions list lists them, and --all finds none either"

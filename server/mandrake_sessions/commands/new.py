@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 
-from mandrake_sessions.commands.arguments import add_store, check_texts, directory, usage
-from mandrake_sessions.commands.shared import DONE, say, told
+from mandrake_sessions.commands.arguments import add_store, check_texts, directory, path, usage
+from mandrake_sessions.commands.results import add_json, say_result
+from mandrake_sessions.commands.shared import DONE, told
 from mandrake_sessions.commands.writing import store_to_write
 from mandrake_sessions.fields import NewSession
 
@@ -22,13 +23,20 @@ def declare(parser: ArgumentParser) -> None:
     title.add_argument("--title", dest="named", metavar="TITLE", help="the same as a flag, as append has it")
     add_store(parser)
     add_about(parser)
+    add_json(parser, "print the session as a JSON object, for a program")
 
 
 def add_about(parser: ArgumentParser) -> None:
     """The flags that say of a new session whose it is."""
     parser.add_argument("--agent", metavar="AGENT", help="the program whose session it is, such as claude-code")
     parser.add_argument("--external-id", metavar="NAME", help="the name that this program has for it")
-    parser.add_argument("--cwd", metavar="PATH", help="the directory that it is about (default: the working directory)")
+    parser.add_argument(
+        "--cwd",
+        dest="about",
+        metavar="PATH",
+        type=path,
+        help="the directory that it is about (default: the working directory)",
+    )
 
 
 def run(options: Namespace) -> int:
@@ -41,13 +49,14 @@ def _new(options: Namespace) -> int:
         options.title = options.named
     check_texts(options)
     with store_to_write(options) as manager:
-        say(manager.create_session(**about(options)).id)
+        made = manager.create_session(**about(options))
+        say_result(options, made, made.id)
     return DONE
 
 
 def about(options: Namespace) -> NewSession:
     """The fields of the session that is made. Raises BadSetting."""
-    given: NewSession = {"cwd": directory("--cwd", options.cwd or os.curdir)}
+    given: NewSession = {"cwd": directory("--cwd", options.about or os.curdir)}
     if options.title is not None:
         given["title"] = options.title
     if options.agent is not None:

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from mandrake_sessions.commands.ending import EndedBySignal
@@ -40,6 +40,13 @@ def paged() -> Iterator[Callable[[str], None]]:
             with suppress(BrokenPipeError):
                 pipe.close()
             _wait(pager)
+
+
+def say_lines(lines: Iterable[str]) -> None:
+    """Write lines in which nothing has to be escaped, in the same way."""
+    with paged() as write:
+        for line in lines:
+            write(line)
 
 
 def _wait(pager: subprocess.Popen[bytes]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from mandrake_sessions.commands.arguments import add_store, usage
-from mandrake_sessions.commands.shared import DONE, place_of, say, settings_of, told
+from mandrake_sessions.commands.results import add_json, say_result
+from mandrake_sessions.commands.shared import DONE, place_of, settings_of, told
 
 DESCRIPTION = (
     "Print the path of the file in which the store of this workspace is, or will be; with --scope system, that of your "
@@ -18,6 +19,7 @@ def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage()
     add_store(parser)
+    add_json(parser, "one JSON object, for a program")
 
 
 def run(options: Namespace) -> int:
@@ -28,5 +30,5 @@ def run(options: Namespace) -> int:
 def _path(options: Namespace) -> int:
     place = place_of(settings_of(options), options.scope)
     place.check_workspace()
-    say(place.path)
+    say_result(options, {"scope": place.scope, "workspace": place.workspace, "path": place.path}, place.path)
     return DONE

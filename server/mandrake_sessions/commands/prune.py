@@ -7,8 +7,10 @@ from argparse import ArgumentParser, Namespace
 
 from attrs import asdict
 
+from mandrake_sessions.amounts import plural, size_text
 from mandrake_sessions.commands.arguments import add_store, usage
 from mandrake_sessions.commands.moments import day, duration
+from mandrake_sessions.commands.results import add_json, say_json
 from mandrake_sessions.commands.shared import (
     DONE,
     Meant,
@@ -16,12 +18,10 @@ from mandrake_sessions.commands.shared import (
     ended,
     opened,
     say,
-    say_json,
     shown_progress,
 )
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.maintenance import Pruned, prune, require_file
-from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.model import PrunableSession
 from mandrake_sessions.quoting import one_line
 
@@ -42,7 +42,7 @@ def declare(parser: ArgumentParser) -> None:
     parser.add_argument("--archived", action="store_true", help="only sessions that are archived")
     parser.add_argument("--dry-run", action="store_true", help="list the sessions with their sizes; delete nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask, not even on a terminal")
-    parser.add_argument("--json", action="store_true", help="report for a program")
+    add_json(parser, "one JSON object, for a program")
 
 
 def run(options: Namespace) -> int:

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
-from mandrake_sessions.commands.arguments import check_texts
+from mandrake_sessions.commands.arguments import check_texts, path
 from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL
 from mandrake_sessions.commands.new import about
+from mandrake_sessions.commands.results import add_json, json_of
 from mandrake_sessions.commands.shared import hint, told
 from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
 from mandrake_sessions.errors import Busy, InvalidValue, SessionsError
 from mandrake_sessions.fields import NewSession
+from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.model import TurnStatus
 from mandrake_sessions.quoting import shorten
 
@@ -49,10 +51,16 @@ def declare(parser: ArgumentParser) -> None:
     parser.usage = "%(prog)s [OPTIONS] -- COMMAND [ARG…]"
     add_session_and_prompt(parser, prompt="the request of the round (default: the command line)")
     parser.add_argument("--title", metavar="TITLE", help="of the session that is made (default: the command line)")
-    parser.add_argument("-q", "--quiet", action="store_true", help="do not name the session on stderr at the end")
+    at_the_end = parser.add_mutually_exclusive_group()
+    at_the_end.add_argument("-q", "--quiet", action="store_true", help="do not name the session on stderr at the end")
+    add_json(at_the_end, "the last line on stderr is a JSON object with the ids of session, round and turns")
     add_where(parser)
     parser.add_argument(
-        "program", metavar="COMMAND [ARG…]", nargs=argparse.REMAINDER, help="the program, and its arguments"
+        "program",
+        metavar="COMMAND [ARG…]",
+        nargs=argparse.REMAINDER,
+        type=path,
+        help="the program, and its arguments",
     )
 
 
@@ -98,7 +106,7 @@ class _Work:
             kept = KeptRound(manager, session_id, fields, asked(line, {"command": words}, self.options.prompt))
             recorder = self._recorded(command, manager, kept)
             assert self.code is not None
-            self._tell(recorder, kept)
+            self._tell(manager, recorder, kept)
             return self.code
 
     def _command(self) -> list[str]:
@@ -130,11 +138,15 @@ class _Work:
             hint(f"mandrake-sessions record: the output cannot be passed on: {relay.failed.strerror}")
         return recorder
 
-    def _tell(self, recorder: Recorder, kept: KeptRound) -> None:
+    def _tell(self, manager: SessionManager, recorder: Recorder, kept: KeptRound) -> None:
         """Last, so that it stands in nothing that the program shows."""
         lost = recorder.lost()
         if lost is not None:
             hint(f"mandrake-sessions record: {lost}")
+        elif self.options.json:
+            turns = manager.list_turns(kept.response_id, include_text=False, limit=MAX_LIMIT).turns
+            ids = {"session_id": kept.session_id, "round_id": kept.round_id, "turn_ids": [turn.id for turn in turns]}
+            hint(json_of({**ids, "exit_code": self.code}))
         elif sys.stderr.isatty() and not self.options.quiet:
             assert kept.session_id is not None
             words = ["mandrake-sessions", "show", kept.session_id, *_where(self.options)]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from mandrake_sessions.commands.arguments import typed, usage
+from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
+from mandrake_sessions.commands.results import add_json, say_result
 from mandrake_sessions.commands.shared import told
 from mandrake_sessions.commands.writing import make_searchable
 
@@ -18,8 +19,9 @@ def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("SESSION", "TITLE")
     add_session(parser)
-    parser.add_argument("title", metavar="TITLE", type=typed, help='the title; "" for none')
+    parser.add_argument("title", metavar="TITLE", help='the title; "" for none')
     add_looking(parser)
+    add_json(parser, "print the session as a JSON object, for a program")
 
 
 def run(options: Namespace) -> int:
@@ -30,6 +32,6 @@ def run(options: Namespace) -> int:
 def _rename(options: Namespace) -> int:
     with Looking(options) as looking:
         meant = named(looking, options)
-        meant.manager.update_session(meant.session.id, title=options.title or None)
+        say_result(options, meant.manager.update_session(meant.session.id, title=options.title or None))
         make_searchable(meant.manager)
         return looking.code

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from mandrake_sessions.commands.arguments import add_store, usage
-from mandrake_sessions.commands.shared import DONE, ended, say, shown_progress
+from attrs import asdict
+
+from mandrake_sessions.amounts import plural
+from mandrake_sessions.commands.arguments import add_store, path, usage
+from mandrake_sessions.commands.results import add_json, say_result
+from mandrake_sessions.commands.shared import DONE, ended, shown_progress
 from mandrake_sessions.maintenance import restore
-from mandrake_sessions.maintenance.words import plural
 
 DESCRIPTION = (
     "Verify a backup and make a copy of it the store, while servers run. The previous file is kept beside the store."
@@ -19,18 +22,21 @@ def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("SRC")
     add_store(parser)
-    parser.add_argument("source", metavar="SRC", help="a backup")
+    parser.add_argument("source", metavar="SRC", type=path, help="a backup")
+    add_json(parser, "one JSON object, for a program")
 
 
 def run(options: Namespace) -> int:
     """0: the backup is the store now. 1: it failed, and nothing has changed. 2: SRC cannot be used."""
-    return ended(options, lambda meant: _restore(options.source, meant.database, meant.busy_timeout))
+    return ended(options, lambda meant: _restore(options, meant.database, meant.busy_timeout))
 
 
-def _restore(source: str, database: str, busy_timeout: float) -> int:
+def _restore(options: Namespace, database: str, busy_timeout: float) -> int:
+    source: str = options.source
     with shown_progress() as progress:
         made = restore(source, database, busy_timeout=busy_timeout, progress=progress)
-    say(f"{source} → {made.path}: {plural(made.sessions, 'session')}, verified; its storeId is {made.store_id}")
+    lines = [f"{source} → {made.path}: {plural(made.sessions, 'session')}, verified; its storeId is {made.store_id}"]
     if made.previous is not None:
-        say(f"the previous file: {made.previous}")
+        lines.append(f"the previous file: {made.previous}")
+    say_result(options, {"source": source, **asdict(made)}, *lines)
     return DONE

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mandrake_sessions.commands.arguments import directory, typed, usage, whole_number
-from mandrake_sessions.commands.looking import Looking, add_looking, elsewhere
-from mandrake_sessions.commands.moments import ago, since
-from mandrake_sessions.commands.shared import hint, say_entity, say_line, told
+from mandrake_sessions.amounts import plural
+from mandrake_sessions.commands.arguments import usage, whole_number
+from mandrake_sessions.commands.filters import add_filters, filters
+from mandrake_sessions.commands.looking import Looking, add_looking, at_least, tell_nothing
+from mandrake_sessions.commands.moments import ago
+from mandrake_sessions.commands.pager import say_lines
+from mandrake_sessions.commands.results import add_json, say_json
+from mandrake_sessions.commands.shared import hint, told
 from mandrake_sessions.commands.styles import BOLD, DIM, FOUND, styled
 from mandrake_sessions.commands.table import fitted
 from mandrake_sessions.commands.titles import short_id, title_of
 from mandrake_sessions.limits import MAX_LIMIT
-from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.model import AllHits, HitOfStore
 from mandrake_sessions.operations.joined_search import JoinedSearch
 from mandrake_sessions.quoting import one_line
@@ -27,6 +31,8 @@ DESCRIPTION = (
 )
 EXAMPLE = "mandrake-sessions search flaky test"
 _USUAL_LIMIT = 10
+# So many of those are named whose search index lacks something.
+_STORES_NAMED = 5
 # Columns on the left of a snippet, and how many it has at least.
 _MARGIN = 4
 _LEAST_ROOM = 20
@@ -35,17 +41,12 @@ _LEAST_ROOM = 20
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("QUERY")
-    parser.add_argument("query", metavar="QUERY", nargs="+", type=typed, help="what to look for")
+    parser.add_argument("query", metavar="QUERY", nargs="+", help="what to look for")
     add_looking(parser)
     parser.add_argument(
         "--role", choices=("user", "agent", "tool"), help="only in titles and requests, in answers, or in tool calls"
     )
-    parser.add_argument(
-        "--agent", metavar="AGENT", type=typed, help="only in sessions of this program, such as claude-code"
-    )
-    parser.add_argument("--cwd", metavar="PATH", help="only in sessions about this directory, or one below it")
-    parser.add_argument("--since", metavar="WHEN", help="only texts since then: 12h, 2d, 6w or 2026-01-31")
-    parser.add_argument("--archived", action="store_true", help="in sessions that are archived, instead of the others")
+    add_filters(parser, since="texts", archived=True)
     parser.add_argument(
         "--limit",
         metavar="N",
@@ -53,7 +54,7 @@ def declare(parser: ArgumentParser) -> None:
         default=_USUAL_LIMIT,
         help=f"at most so many hits (default: {_USUAL_LIMIT})",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, for a program")
+    add_json(parser)
 
 
 def run(options: Namespace) -> int:
@@ -65,30 +66,57 @@ def _search(options: Namespace) -> int:
     wanted: dict[str, Any] = {
         "query": " ".join(options.query),
         "role": options.role,
-        "agent": options.agent,
-        "cwd": directory("--cwd", options.cwd),
-        "since": since("--since", options.since),
         "archived": options.archived,
+        **filters(options, since="since"),
     }
     with Looking(options) as looking:
-        pages = list(_pages(looking, wanted, options.limit))
+        first = JoinedSearch(limit=min(options.limit, MAX_LIMIT), **wanted)
+        pages = list(_pages(looking, first, wanted, options.limit))
         hits = [hit for page in pages for hit in page.hits]
-        wrong = _not_indexed(looking) if pages[0].pending else None
-        if wrong is not None:
+        lacking = _Lacking(looking, first.pending)
+        if lacking.here and (wrong := _not_indexed(looking)) is not None:
             looking.warn(wrong)
-        for number, hit in enumerate(hits):
-            if options.json:
-                say_entity(hit)
-            else:
-                _show(hit, is_first=number == 0)
-        if not hits and not options.json:
-            hint(elsewhere(looking, options, "text", lambda: _count(looking, wanted)))
+            lacking.is_final = True
+        if options.json:
+            for hit in hits:
+                say_json(hit)
+        elif hits:
+            say_lines(line for number, hit in enumerate(hits) for line in _lines(hit, is_first=number == 0))
+        if not hits:
+            tell_nothing(looking, options, "text", lambda: _count(looking, wanted))
         if pages[-1].next_cursor is not None and not options.json:
             hint(f"There are more: --limit {options.limit * 10} shows further ones.")
-        if pages[0].pending:
-            again = "; search again in a moment" if wrong is None else ""
-            hint(f"{plural(pages[0].pending, 'turn')} could not be searched yet{again}.")
+        lacking.tell()
         return looking.code
+
+
+class _Lacking:
+    """Turns that the search indexes lack, by the ids of their stores. ``is_final``: those of the stores that are open
+    here are not put in soon."""
+
+    def __init__(self, looking: Looking, pending: Mapping[str, int]) -> None:
+        own = {spot.manager.feed.store_id() for spot in looking.spots}
+        self.here = sum(number for store_id, number in pending.items() if store_id in own)
+        self.is_final = False
+        self._others = {store_id: number for store_id, number in pending.items() if number and store_id not in own}
+        self._looking = looking
+
+    def tell(self) -> None:
+        if self.here:
+            again = "" if self.is_final else "; search again in a moment"
+            hint(f"{plural(self.here, 'turn')} could not be searched yet{again}.")
+        if not self._others:
+            return
+        # Nothing is written to a store that is only visited, so nobody puts them in.
+        lacking = [store for store in self._looking.visited() if store.store_id in self._others and not store.is_copy]
+        for store in lacking[:_STORES_NAMED]:
+            there = shlex.join(["mandrake-sessions", "search", f"--database={store.path}"])
+            hint(
+                f"{plural(self._others[store.store_id], 'turn')} of {store.path} could not be searched: its search"
+                f" index lacks them until somebody opens that store, as with: {there} QUERY"
+            )
+        if len(lacking) > _STORES_NAMED:
+            hint(f"The same is so of {plural(len(lacking) - _STORES_NAMED, 'other store')}.")
 
 
 def _not_indexed(looking: Looking) -> str | None:
@@ -102,31 +130,32 @@ def _not_indexed(looking: Looking) -> str | None:
     return None
 
 
-def _pages(looking: Looking, wanted: dict[str, Any], limit: int) -> Iterator[AllHits]:
-    cursor = None
-    while limit > 0:
-        page = looking.joined(JoinedSearch(limit=min(limit, MAX_LIMIT), cursor=cursor, **wanted))
+def _pages(looking: Looking, first: JoinedSearch, wanted: dict[str, Any], limit: int) -> Iterator[AllHits]:
+    joining = first
+    while True:
+        page = looking.joined(joining)
         yield page
-        cursor = page.next_cursor
         limit -= len(page.hits)
-        if cursor is None:
+        if page.next_cursor is None or limit <= 0:
             return
+        joining = JoinedSearch(limit=min(limit, MAX_LIMIT), cursor=page.next_cursor, **wanted)
 
 
-def _count(looking: Looking, wanted: dict[str, Any]) -> int:
-    """How many texts there are in all stores, but no more than one page."""
-    return len(looking.joined(JoinedSearch(limit=MAX_LIMIT, **wanted), everywhere=True).hits)
+def _count(looking: Looking, wanted: dict[str, Any]) -> str:
+    """How many texts there are in all stores."""
+    page = looking.joined(JoinedSearch(limit=MAX_LIMIT, **wanted), everywhere=True)
+    return at_least(len(page.hits), has_more=page.next_cursor is not None)
 
 
-def _show(hit: HitOfStore, *, is_first: bool) -> None:
+def _lines(hit: HitOfStore, *, is_first: bool) -> Iterator[str]:
     if not is_first:
-        say_line("")
+        yield ""
     who = one_line(hit.session.agent or "")
     plain = "  ".join(filter(None, (who, hit.field, ago(hit.at))))
     title = fitted(one_line(title_of(hit.session)), sys.stdout, beside=f"{short_id(hit.session)}    {plain}")
-    say_line(f"{styled(short_id(hit.session), DIM)}  {styled(title, BOLD)}  {styled(plain, DIM)}")
+    yield (f"{styled(short_id(hit.session), DIM)}  {styled(title, BOLD)}  {styled(plain, DIM)}")
     for line in _in_lines(_marked(hit)):
-        say_line(f"    {line}")
+        yield f"    {line}"
 
 
 def _in_lines(snippet: str) -> Iterator[str]:

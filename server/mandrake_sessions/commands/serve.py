@@ -8,7 +8,7 @@ import sys
 from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace
 from typing import Any
 
-from mandrake_sessions.commands.arguments import usage
+from mandrake_sessions.commands.arguments import path, usage
 from mandrake_sessions.logs import start_logging
 from mandrake_sessions.protocol.words import log_in_wire_words
 from mandrake_sessions.quoting import shorten
@@ -64,6 +64,7 @@ def _add_settings(parser: ArgumentParser) -> None:
         parser.add_argument(
             flag_of(setting.name),
             metavar=setting.metadata["metavar"],
+            type=path,
             nargs="?" if setting.metadata["alone"] else None,
             const=setting.metadata["alone"],
             help=f"{setting.metadata['help']}{default}",

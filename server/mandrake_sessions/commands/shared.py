@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -24,12 +23,11 @@ from mandrake_sessions.errors import (
     WorkspaceNotFound,
 )
 from mandrake_sessions.files import explain
-from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.quoting import ascii_json, one_line, printable, shorten
 from mandrake_sessions.settings import BadSetting, Settings, given_settings
 from mandrake_sessions.store_names import StoreName
 from mandrake_sessions.store_places import StorePlace, StorePlaces
-from mandrake_sessions.value import Value
+from mandrake_sessions.transport.standard_streams import was_closed
 from mandrake_sessions.workspaces import how_to_name
 
 if TYPE_CHECKING:
@@ -37,6 +35,8 @@ if TYPE_CHECKING:
     from mandrake_sessions.manager import SessionManager
 
 DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
+# After so many bytes progress is shown again.
+_SHOWN_BYTES = 256 * 1024
 # What a shell reports of a program that SIGPIPE ended.
 NOBODY_READS = 141
 
@@ -167,6 +167,14 @@ def told(options: Namespace, work: Callable[[], int], *, failed: int = FAILED) -
     return code
 
 
+def check_stdin(instead: str) -> None:
+    """``instead``: what somebody may do who has nothing to give. Raises InvalidValue: stdin is closed."""
+    if was_closed(0):
+        raise InvalidValue(
+            "", f"stdin is closed, so there is nothing to read; give it with a pipe or a file ({instead})"
+        )
+
+
 def say(line: str = "") -> None:
     """Write one line to stdout. Control characters in it, as in paths and titles, are escaped. Raises OutputFailed."""
     with _writing():
@@ -210,20 +218,6 @@ def hint(line: str) -> None:
     sys.stderr.write(one_line(line) + "\n")
 
 
-def say_entity(entity: Value) -> None:
-    """Write an entity to stdout as one line of ASCII JSON, with the names of the wire. Raises OutputFailed."""
-    from mandrake_sessions.protocol.converter import unstructure
-
-    with _writing():
-        sys.stdout.write(json.dumps(unstructure(entity)) + "\n")
-
-
-def say_json(value: Mapping[str, Any]) -> None:
-    """Write one line of ASCII JSON to stdout, with the names in the wire's case. Raises OutputFailed."""
-    with _writing():
-        sys.stdout.write(json.dumps(_in_wire_case(value)) + "\n")
-
-
 def say_parts(parts: Iterable[str]) -> None:
     """Write a document to stdout as it is, in UTF-8. Raises OutputFailed."""
     with _writing():
@@ -261,6 +255,33 @@ def _discard_output() -> None:
 
 
 @contextmanager
+def shown_bytes(doing: str) -> Iterator[Callable[[Iterable[str]], Iterable[str]]]:
+    """Gives what passes the parts of a text on, and shows on stderr how much has passed, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield iter
+        return
+    from rich.console import Console
+    from rich.progress import FileSizeColumn, SpinnerColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), FileSizeColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=None)
+
+        def passed(parts: Iterable[str]) -> Iterator[str]:
+            size = 0
+            for part in parts:
+                yield part
+                size += len(part)
+                if size >= _SHOWN_BYTES:
+                    bar.advance(task, size)
+                    size = 0
+            bar.update(task, advance=size, refresh=True)
+
+        yield passed
+
+
+@contextmanager
 def shown_progress() -> Iterator[Progress | None]:
     """Show on stderr how far the block is, if that is a terminal; else give None."""
     if not sys.stderr.isatty():
@@ -280,12 +301,6 @@ def shown_progress() -> Iterator[Progress | None]:
             bar.update(task, description=doing, completed=done, total=total or None, refresh=begins)
 
         yield show
-
-
-def _in_wire_case(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {camel(name): _in_wire_case(inner) for name, inner in value.items()}
-    return [_in_wire_case(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _told(command: str, error: Exception, code: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
-from mandrake_sessions.commands.pager import paged
+from mandrake_sessions.commands.pager import say_lines
 from mandrake_sessions.commands.shared import say_shown, told
 from mandrake_sessions.commands.styles import is_colored
 from mandrake_sessions.quoting import printable
@@ -56,13 +56,9 @@ def _show(options: Namespace) -> int:
         with meant.manager.snapshot():
             made = document(meant.manager, meant.session.id, "markdown" if chosen == "text" else chosen, redact=False)
             if chosen == "text":
-                with paged() as write:
-                    for line in _laid_out(made.parts):
-                        write(line)
+                say_lines(_laid_out(made.parts))
             elif sys.stdout.isatty():
-                with paged() as write:
-                    for line in _lines(made.parts):
-                        write(printable(line))
+                say_lines(map(printable, _lines(made.parts)))
             else:
                 say_shown(made.parts, is_json=chosen != "markdown")
         return looking.code

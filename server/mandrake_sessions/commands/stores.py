@@ -7,7 +7,9 @@ from contextlib import suppress
 
 from mandrake_sessions.commands.arguments import add_store, usage
 from mandrake_sessions.commands.moments import ago
-from mandrake_sessions.commands.shared import DONE, hint, place_of, say_entity, say_line, settings_of, told
+from mandrake_sessions.commands.pager import say_lines
+from mandrake_sessions.commands.results import add_json, say_json
+from mandrake_sessions.commands.shared import DONE, hint, place_of, settings_of, told
 from mandrake_sessions.commands.table import Column, table
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.files import is_emptied
@@ -24,7 +26,7 @@ def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage()
     add_store(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, for a program")
+    add_json(parser)
 
 
 def run(options: Namespace) -> int:
@@ -44,10 +46,9 @@ def _stores(options: Namespace) -> int:
 
         for each in found:
             last = each.last_used_at
-            say_entity(ListedStore(each.store_id, each.scope, each.workspace, each.path, last, each.available))
+            say_json(ListedStore(each.store_id, each.scope, each.workspace, each.path, last, each.available))
     elif found:
-        for line in table(_COLUMNS, [_row(each) for each in found]):
-            say_line(line)
+        say_lines(table(_COLUMNS, [_row(each) for each in found]))
     else:
         hint("You have used no store yet: the first session that is stored makes one.")
     return DONE

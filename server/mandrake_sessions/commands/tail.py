@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import queue
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from attrs import evolve
+
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import usage
+from mandrake_sessions.commands.filters import add_filters, filters, is_about
 from mandrake_sessions.commands.looking import Looking, Spot, add_looking
 from mandrake_sessions.commands.naming import HOW_TO_NAME, found_session
-from mandrake_sessions.commands.shared import flush, say_entity, say_line, say_text, told
+from mandrake_sessions.commands.results import add_json, say_json
+from mandrake_sessions.commands.shared import flush, hint, say_line, say_text, told
 from mandrake_sessions.commands.styles import BOLD, DIM, styled
 from mandrake_sessions.commands.titles import short_id, title_of
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.following import Following, Heard
-from mandrake_sessions.model import Change, ChangeKind, Session, TurnStatus
+from mandrake_sessions.known_stores import KnownStore
+from mandrake_sessions.model import Change, ChangeKind, Session, TurnStatus, UnavailableReason, UnavailableStore
 from mandrake_sessions.quoting import one_line, printable
 
 DESCRIPTION = (
@@ -24,6 +32,8 @@ DESCRIPTION = (
     "ends it."
 )
 EXAMPLE = "mandrake-sessions tail"
+# A signal that comes just before the thread waits does not wake it.
+_LOOK_SECONDS = 0.5
 _ENDED = {
     TurnStatus.ERROR: "error",
     TurnStatus.CANCELLED: "cancelled",
@@ -35,27 +45,27 @@ def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("[SESSION]")
     parser.add_argument("session", metavar="SESSION", nargs="?", help=HOW_TO_NAME)
-    parser.add_argument("--agent", metavar="AGENT", help="the program whose name for the session SESSION is")
-    parser.add_argument("--json", action="store_true", help="each change as one JSON object a line, for a program")
     add_looking(parser)
+    add_filters(parser)
+    add_json(parser, "each change as one JSON object a line, for a program")
 
 
 def run(options: Namespace) -> int:
-    """0: somebody ended it. 1: there is no such session, or nothing to follow."""
+    """0: somebody ended it. 1: there is no such session, or a store could not be read."""
     return told(options, lambda: _tail(options))
 
 
 def _tail(options: Namespace) -> int:
     heard: queue.SimpleQueue[Heard | Exception] = queue.SimpleQueue()
     with Looking(options) as looking:
-        session_id = _follow(looking, options, heard.put)
-        shown = _Shown(session_id, as_json=options.json)
         try:
+            shown = _Shown(options, _follow(looking, options, heard.put))
             while True:
-                item = heard.get()
-                if isinstance(item, Exception):
-                    raise item
-                shown.take(item)
+                with suppress(queue.Empty):
+                    item = heard.get(timeout=_LOOK_SECONDS)
+                    if isinstance(item, Exception):
+                        raise item
+                    shown.take(item)
         except KeyboardInterrupt:
             return looking.code
 
@@ -69,13 +79,36 @@ def _follow(looking: Looking, options: Namespace, hear: Callable[[Heard | Except
         store_id = session.store.store_id
         Following(lambda: [each for each in looking.visited() if each.store_id == store_id], hear, looking.tell)
         return session.id
-    if not (looking.spots or options.all):
-        raise NotFound("store", options.workspace or ".", "yet; the first session that is stored makes it")
     for each in looking.spots if spot is None else [spot]:
         each.manager.add_listener(partial(_hear, hear, each))
-    if session is None and options.all:
+    if session is not None:
+        return session.id
+    if options.all:
+        # Stores that are made later too.
         Following(looking.visited, hear, looking.tell)
-    return None if session is None else session.id
+    else:
+        _wait_for_missing(looking, hear)
+    return None
+
+
+def _wait_for_missing(looking: Looking, hear: Callable[[Heard | Exception], None]) -> None:
+    """Hear of what is said in stores that are not there yet, once they are."""
+    for place, cwd in looking.missing:
+        later = KnownStore("", place.scope, place.workspace, place.path, 0)
+        Following(partial(list, [later]), partial(_hear_about, hear, cwd), partial(_tell_unless_gone, looking))
+    if looking.missing and sys.stderr.isatty() and not any(spot.cwd is None for spot in looking.spots):
+        others = sum(store.available and not store.is_copy for store in looking.visited())
+        more = f"; --all follows {plural(others, 'other store')}" if others else ""
+        hint(f"Waiting for the first session that is stored in {looking.missing[0][0].path}{more}.")
+
+
+def _tell_unless_gone(looking: Looking, unavailable: list[UnavailableStore]) -> None:
+    """Also the file is not there yet that is empty: somebody has just begun to make the store."""
+    looking.tell(store for store in unavailable if store.reason is not UnavailableReason.GONE)
+
+
+def _hear_about(hear: Callable[[Heard | Exception], None], cwd: str | None, heard: Heard | Exception) -> None:
+    hear(heard if isinstance(heard, Exception) else evolve(heard, cwd=cwd))
 
 
 def _hear(hear: Callable[[Heard], None], spot: Spot, change: Change) -> None:
@@ -85,9 +118,11 @@ def _hear(hear: Callable[[Heard], None], spot: Spot, change: Change) -> None:
 class _Shown:
     """What is on the screen: whose text stands on the last line."""
 
-    def __init__(self, session_id: str | None, *, as_json: bool) -> None:
+    def __init__(self, options: Namespace, session_id: str | None) -> None:
+        """``session_id``: only what is said there is shown. Raises BadSetting."""
         self._session_id = session_id
-        self._as_json = as_json
+        self._as_json = options.json
+        self._filters = filters(options)
         self._turn_id: str | None = None
         self._is_line_open = False
         self._is_wanted: dict[tuple[object, str], bool] = {}
@@ -97,7 +132,7 @@ class _Shown:
             return
         change = heard.change
         if self._as_json:
-            say_entity(change)
+            say_json(change)
         elif change.kind is ChangeKind.ROUND_CREATED and change.request is not None:
             self._head(heard, change.request.content, "asked")
         elif change.kind is ChangeKind.TURN_CREATED and change.turn is not None:
@@ -115,8 +150,19 @@ class _Shown:
             return session_id == self._session_id
         key = heard.store, session_id
         if key not in self._is_wanted:
-            self._is_wanted[key] = heard.cwd is None or _is_about(heard.session(), heard.cwd)
+            self._is_wanted[key] = self._fits(heard)
         return self._is_wanted[key]
+
+    def _fits(self, heard: Heard) -> bool:
+        """Whether it is about one of the sessions that are asked for."""
+        directories = [cwd for cwd in (heard.cwd, self._filters.get("cwd")) if cwd is not None]
+        agent = self._filters.get("agent")
+        if agent is None and not directories:
+            return True
+        session = heard.session()
+        if session is None or agent not in (None, session.agent):
+            return False
+        return all(is_about(session, cwd) for cwd in directories)
 
     def _text(self, heard: Heard, text: str) -> None:
         if not text:
@@ -156,7 +202,3 @@ def _session(spot: Spot, session_id: str) -> Session | None:
         return spot.manager.get_session(session_id)
     except NotFound:
         return None
-
-
-def _is_about(session: Session | None, cwd: str) -> bool:
-    return session is not None and session.cwd is not None and (session.cwd + "/").startswith(cwd.rstrip("/") + "/")

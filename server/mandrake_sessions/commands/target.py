@@ -36,9 +36,9 @@ def target(options: Namespace) -> Iterator[tuple[SessionManager, str | None]]:
         with store_to_write(options) as manager:
             yield manager, None
         return
-    if options.title or options.external_id:
-        flag = "--title" if options.title else "--external-id"
-        raise BadSetting(flag, "is for a session that is made, and cannot be given beside --session")
+    for flag, value in (("--title", options.title), ("--external-id", options.external_id), ("--cwd", options.about)):
+        if value:
+            raise BadSetting(flag, "is for a session that is made, and cannot be given beside --session")
     with Looking(options) as looking:
         found = named(looking, options, options.session)
         yield found.manager, found.session.id

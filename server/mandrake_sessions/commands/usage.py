@@ -6,10 +6,14 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mandrake_sessions.commands.arguments import directory, usage
-from mandrake_sessions.commands.looking import Looking, add_looking
+from mandrake_sessions.amounts import plural
+from mandrake_sessions.commands.arguments import usage
+from mandrake_sessions.commands.filters import WHEN, add_filters, filters
+from mandrake_sessions.commands.looking import Looking, add_looking, tell_nothing
 from mandrake_sessions.commands.moments import local_timezone, since
-from mandrake_sessions.commands.shared import hint, say_entity, say_line, told
+from mandrake_sessions.commands.pager import say_lines
+from mandrake_sessions.commands.results import add_json, say_json
+from mandrake_sessions.commands.shared import told
 from mandrake_sessions.commands.table import Column, table
 from mandrake_sessions.model import CurrencyTotal, UnavailableStore, UsageGroup
 from mandrake_sessions.operations.usage import JoinedUsage
@@ -19,7 +23,14 @@ DESCRIPTION = (
     "agent or directory."
 )
 EXAMPLE = "mandrake-sessions usage --by day --since 6w"
-_WAYS = ("day", "model", "session", "agent", "cwd")
+# With what stands for the sum of what has none.
+_WAYS = {
+    "day": "(no day)",
+    "model": "(no model)",
+    "session": "(no session)",
+    "agent": "(no agent)",
+    "cwd": "(no directory)",
+}
 _COLUMNS = (
     Column("COST", is_number=True),
     Column("INPUT", is_number=True),
@@ -35,14 +46,12 @@ _COLUMNS = (
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage()
-    parser.add_argument("--by", choices=_WAYS, help="a sum for each day, model …, instead of one for all")
+    parser.add_argument("--by", choices=tuple(_WAYS), help="a sum for each day, model …, instead of one for all")
     add_looking(parser)
-    parser.add_argument("--agent", metavar="AGENT", help="only sessions of this program, such as claude-code")
-    parser.add_argument("--cwd", metavar="PATH", help="only sessions about this directory, or one below it")
-    parser.add_argument("--since", metavar="WHEN", help="only what was used since then: 12h, 2d, 6w or 2026-01-31")
-    parser.add_argument("--until", metavar="WHEN", help="only what was used before then")
+    add_filters(parser, since="what was used")
+    parser.add_argument("--until", metavar="WHEN", help=f"only what was used before then: {WHEN}")
     parser.add_argument("--timezone", metavar="ZONE", help="whose days count, such as Europe/Berlin (default: yours)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, for a program")
+    add_json(parser)
 
 
 def run(options: Namespace) -> int:
@@ -56,42 +65,42 @@ class _Sums(JoinedUsage):
 
 
 def _usage(options: Namespace) -> int:
-    wanted: dict[str, Any] = {
-        "agent": options.agent,
-        "cwd": directory("--cwd", options.cwd),
-        "since": since("--since", options.since),
-        "until": since("--until", options.until),
-    }
+    wanted: Any = {**filters(options, since="since"), "until": since("--until", options.until)}
     zone = options.timezone or local_timezone()
     with Looking(options) as looking:
         groups = looking.joined(_Sums(options.by, timezone=zone, **wanted))
         if options.json:
             for group in groups:
-                say_entity(group)
-        elif not groups:
-            hint("Nothing was used." if options.all else "Nothing was used here; --all looks in every store.")
-        else:
+                say_json(group)
+        elif groups:
             _show(groups, options.by)
+        if not groups:
+            tell_nothing(looking, options, "usage", lambda: _everywhere(looking, _Sums(timezone=zone, **wanted)))
         return looking.code
+
+
+def _everywhere(looking: Looking, sums: _Sums) -> str:
+    """How much every store has."""
+    return "".join(f"that of {plural(group.rounds, 'round')}" for group in looking.joined(sums, everywhere=True))
 
 
 def _show(groups: list[UsageGroup], by: str | None) -> None:
     heading = Column("" if by is None else by.upper(), is_rest=True)
+    without_key = "all" if by is None else _WAYS[by]
     if by not in (None, "day"):
         groups = sorted(groups, key=_cost, reverse=True)
-    for line in table((heading, *_COLUMNS), [row for group in groups for row in _rows(group)]):
-        say_line(line)
+    say_lines(table((heading, *_COLUMNS), [row for group in groups for row in _rows(group, without_key)]))
 
 
 def _cost(group: UsageGroup) -> float:
     return sum(total.cost for total in group.totals)
 
 
-def _rows(group: UsageGroup) -> Iterator[tuple[str, ...]]:
+def _rows(group: UsageGroup, without_key: str) -> Iterator[tuple[str, ...]]:
     """One for each currency; rounds and tool calls stand in the first."""
     counts = (f"{group.rounds:,}", f"{group.tool_calls:,}")
     for number, total in enumerate(group.totals or [None]):
-        name = (group.key or "(none)") if number == 0 else ""
+        name = (group.key or without_key) if number == 0 else ""
         yield (name, *_numbers(total), *(counts if number == 0 else ("", "")))
 
 

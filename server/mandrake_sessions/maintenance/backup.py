@@ -13,13 +13,13 @@ from attrs import frozen
 
 from mandrake_sessions.errors import PYTHON, InvalidValue, StorageFailure, StorageReason, Wording, Words
 from mandrake_sessions.files import explain
-from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.store.sqlite.copying import Progress, copy_database
 from mandrake_sessions.store.sqlite.failures import how_to_recover, is_no_database
 from mandrake_sessions.store.sqlite.partial import PartialFile, partial_file
 from mandrake_sessions.store.sqlite.reading import require_file
 from mandrake_sessions.store.sqlite.salvage import salvage_database
 from mandrake_sessions.store.sqlite.verify import Facts, Faults, find_faults, look_at
+from mandrake_sessions.workspaces import given_path
 
 _MAY_NOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS)
 

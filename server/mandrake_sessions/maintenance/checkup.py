@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from mandrake_sessions.amounts import plural, size_text
 from mandrake_sessions.errors import StorageFailure, StorageReason, Wording
 from mandrake_sessions.files import file_size
 from mandrake_sessions.maintenance.findings import Cure, Finding, Level
 from mandrake_sessions.maintenance.search import look_at_search
 from mandrake_sessions.maintenance.surroundings import look_around
-from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.store.sqlite import checkup
 from mandrake_sessions.store.sqlite.build import WAL_RESET_ADVICE, WAL_RESET_BUG, has_wal_reset_bug, sqlite_version
 from mandrake_sessions.store.sqlite.connect import StoreConnection

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from attrs import frozen
 
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.errors import PYTHON, SessionsError, Wording, Words, in_words
 from mandrake_sessions.files import file_size
 from mandrake_sessions.maintenance.findings import Cure, Finding, is_damaged
 from mandrake_sessions.maintenance.search import fill_search
 from mandrake_sessions.maintenance.surroundings import leftovers, private_directories
-from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.operations.half_copies import remove_half_copies
 from mandrake_sessions.operations.leases import interrupt_orphans
 from mandrake_sessions.store.settings import StoreSettings

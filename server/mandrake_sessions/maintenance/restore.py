@@ -7,14 +7,13 @@ from pathlib import Path
 from attrs import frozen
 
 from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason, Words
-from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.owners import make_directory
 from mandrake_sessions.store.sqlite.copying import Progress, copy_database
 from mandrake_sessions.store.sqlite.migrate import latest_version
 from mandrake_sessions.store.sqlite.partial import partial_file
 from mandrake_sessions.store.sqlite.replacing import is_database, prepare, put_in_place
 from mandrake_sessions.store.sqlite.verify import Facts, find_faults, look_at, too_new
-from mandrake_sessions.workspaces import own_directory, prepare_directory
+from mandrake_sessions.workspaces import given_path, own_directory, prepare_directory
 
 
 @frozen

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.maintenance.findings import Cure, Finding, Level
-from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.operations.index_state import is_of_store, pending
 from mandrake_sessions.operations.indexing import fill_index
 from mandrake_sessions.store.search import IndexLost

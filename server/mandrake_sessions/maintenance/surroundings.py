@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from mandrake_sessions.amounts import plural, size_text
 from mandrake_sessions.files import file_size
 from mandrake_sessions.maintenance.findings import Cure, Finding, Level
-from mandrake_sessions.maintenance.words import plural, size_text
 from mandrake_sessions.store.sqlite.facts import DISK_ADVICE, NEARLY_FULL, RESCUED, RESCUED_ADVICE, WAL_ADVICE, WAL_DEBT
 from mandrake_sessions.store.sqlite.leases import dead_lease_files
 from mandrake_sessions.store.sqlite.lock_files import unusable_lock_directory

@@ -34,7 +34,8 @@ class _Part:
 
 class JoinedSearch:
     """Hits of every store: the best of each first, then the second best of each, and so on, since scores of two stores
-    do not compare. The cursor knows what each store has given."""
+    do not compare. The cursor knows what each store has given. ``pending``: by the ids of the stores that were read,
+    how many turns their indexes lack."""
 
     def __init__(
         self, query: str, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None, **wanted: Unpack[SearchWanted]
@@ -46,7 +47,7 @@ class JoinedSearch:
         self._rows: JoinedRows[Row] = JoinedRows(check_limit(limit))
         self._lock = threading.Lock()
         self._places: dict[str, Given] = {}
-        self._pending = 0
+        self.pending: dict[str, int] = {}
 
     def narrowed(self, cwd: str) -> JoinedSearch:
         """``Joining.narrowed``"""
@@ -69,11 +70,11 @@ class JoinedSearch:
         self._rows.add(part.rows)
         with self._lock:
             self._places[short_id(part.store_id)] = part.given
-            self._pending += part.pending
+            self.pending[part.store_id] = part.pending
 
     def result(self, unavailable: list[UnavailableStore]) -> AllHits:
         hits = [HitOfStore(**asdict(hit.hit, recurse=False), store=store) for _, _, (store, hit) in self._rows]
-        return AllHits(hits, self._next_cursor(), None, None, self._pending, unavailable)
+        return AllHits(hits, self._next_cursor(), None, None, sum(self.pending.values()), unavailable)
 
     def _next_cursor(self) -> str | None:
         if not self._rows.has_more:

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Literal, TextIO
 
+_closed: set[int] = set()
+
 
 def open_standard_streams() -> None:
     """Make sure that descriptors 0 to 2 are open, and that no text is refused by the encoding of stdout or stderr.
@@ -18,6 +20,7 @@ def open_standard_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
+            _closed.add(number)
             # The system gives the lowest number that is free, which is this one.
             os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
             os.set_inheritable(number, True)
@@ -28,6 +31,11 @@ def open_standard_streams() -> None:
         # Not in tests that put a buffer in the place of a stream.
         if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
             reconfigure(errors="backslashreplace")
+
+
+def was_closed(number: int) -> bool:
+    """Whether this standard stream was closed when the process began."""
+    return number in _closed
 
 
 def _text_stream(number: int, mode: Literal["r", "w"]) -> TextIO:

@@ -50,6 +50,7 @@ class KeptRound:
         self._session: NewSession | None = {**session, "id": new_id()} if session_id is None else None
         self.session_id = session_id if self._session is None else self._session["id"]
         self._round: NewRound = {**asked, "id": new_id(), "response_id": new_id()}
+        self.round_id, self.response_id = self._round["id"], self._round["response_id"]
         self._streams: dict[Output, _Stream] = {}
         self._empty_turn_id = new_id()
 
