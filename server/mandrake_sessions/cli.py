@@ -83,18 +83,20 @@ def parser_of(name: str, command: Any) -> Parser:
 
 def exit_codes_of(command: Any) -> dict[str, str]:
     """What each exit code of a command means: those of its own, from the docstring of its ``run``, and those of all."""
-    own = dict(re.findall(r"(\d+): ([^.]*)\.", " ".join((command.run.__doc__ or "").replace("``", "").split())))
-    codes = {"2": "an argument is wrong", "130": "Ctrl-C ended it"}
+    said = " ".join((command.run.__doc__ or "").replace("``", "").split())
+    own = dict(re.findall(r"(\d+(?: \+ N)?): ([^.]*)\.", said))
+    codes = {"2": "an argument is wrong", "71": "there is too little memory", "130": "Ctrl-C ended it"}
     if not command.__name__.endswith(".serve"):
-        # For a server that is the end.
-        codes["141"] = "nobody reads its output any more"
+        # A server ends in order then, and with 0.
+        codes |= {"129": "SIGHUP ended it", "141": "nobody reads its output any more", "143": "SIGTERM ended it"}
     codes |= own
-    return dict(sorted(codes.items(), key=lambda item: int(item[0])))
+    return dict(sorted(codes.items(), key=lambda item: int(item[0].partition(" ")[0])))
 
 
 def _exit_codes(command: Any) -> str:
     codes = exit_codes_of(command).items()
-    return "exit codes:\n" + "\n".join(wrapped(f"  {code:<4} {means}", indent=7) for code, means in codes)
+    width = max(4, *(len(code) for code, _ in codes))
+    return "exit codes:\n" + "\n".join(wrapped(f"  {code:<{width}} {means}", width + 3) for code, means in codes)
 
 
 def _parser() -> Parser:

@@ -58,8 +58,8 @@ def declare(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """0: the program ended with 0; all other codes of a program pass through too. 1: the store cannot be used, and the
-    program was not started. 126: the program cannot be started. 127: there is no such program. 128 and the signal's
-    number: a signal ended it."""
+    program was not started. 126: the program cannot be started. 127: there is no such program. 128 + N: signal N
+    ended the program."""
     if sys.platform == "win32":
         hint(
             "mandrake-sessions record: it needs terminals and pipes as Unix has them; on Windows: COMMAND | "

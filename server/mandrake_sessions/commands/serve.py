@@ -31,7 +31,8 @@ def declare(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """0: its input ended, or a signal ended it. 71: it may open too few files. 74: its answers cannot be written."""
+    """0: its input ended, or a signal ended it. 1: exit came without shutdown, as LSP asks. 71: there is too little
+    memory, or it may open too few files. 74: its answers cannot be written. 130: Ctrl-C came before it served."""
     given = given_settings({setting.name: getattr(options, setting.name) for setting in setting_fields()})
     settings = Settings(**given)
     try:

@@ -41,7 +41,7 @@ def declare(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """0: somebody ended it. 1: there is no such session, or nothing to follow."""
+    """0: Ctrl-C ended it. 1: there is no such session, or nothing to follow. 130: Ctrl-C came before it followed."""
     return told(options, lambda: _tail(options))
 
 
