@@ -13,6 +13,7 @@ from typing import Any, Final
 from mandrake_sessions.commands import COMMANDS
 from mandrake_sessions.commands.arguments import Parser, meant, parsed, wrapped
 from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL, ending_signals
+from mandrake_sessions.folding import folded
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import BadSetting
 from mandrake_sessions.transport.standard_streams import open_standard_streams
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadSetting as error:
         parser.error(str(error))
     except MemoryError:
-        sys.stderr.write(f"{_PROGRAM}: there is no memory for this program; raise the limit (ulimit -v)\n")
+        _tell("there is no memory for this program; raise the limit (ulimit -v)")
         return os.EX_OSERR if hasattr(os, "EX_OSERR") else 1
 
 
@@ -107,7 +108,7 @@ def _parser() -> Parser:
         prog=_PROGRAM,
         usage="%(prog)s [COMMAND] [OPTIONS]",
         description=f"{wrapped(_DESCRIPTION)}\n\ncommands:\n{commands}",
-        epilog=f"{wrapped(_WITHOUT_COMMAND)}\n{_PIPED}",
+        epilog=f"{wrapped(_WITHOUT_COMMAND)}\n{wrapped(_PIPED, indent=2)}",
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -129,8 +130,12 @@ def _unwritten(error: OSError) -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
         return _NOBODY_READS
-    sys.stderr.write(f"{_PROGRAM}: cannot write to stdout: {error.strerror}\n")
+    _tell(f"cannot write to stdout: {error.strerror}")
     return 1
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(folded(f"{_PROGRAM}: {line}", sys.stderr) + "\n")
 
 
 if __name__ == "__main__":

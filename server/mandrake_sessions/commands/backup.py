@@ -49,7 +49,7 @@ def _back_up(options: Namespace, database: str, busy_timeout: float) -> int:
         return DONE
     say(f"{database} → {made.path}: {held}, copied as it is, not verified; {plural(len(made.faults), 'problem')}:")
     for fault in made.faults:
-        say(f"- {fault}")
+        say(f"- {fault}", indent=2)
     if (advice := made.advice(COMMAND_WORDS)) is not None:
         say(advice)
     return FAILED

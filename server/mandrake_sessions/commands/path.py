@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from mandrake_sessions.commands.arguments import add_store, usage
-from mandrake_sessions.commands.shared import DONE, place_of, say, settings_of, told
+from mandrake_sessions.commands.shared import DONE, place_of, say_line, settings_of, told
+from mandrake_sessions.quoting import one_line
 
 DESCRIPTION = (
     "Print the path of the file in which the store of this workspace is, or will be; with --scope system, that of your "
@@ -28,5 +29,5 @@ def run(options: Namespace) -> int:
 def _path(options: Namespace) -> int:
     place = place_of(settings_of(options), options.scope)
     place.check_workspace()
-    say(place.path)
+    say_line(one_line(place.path))
     return DONE
