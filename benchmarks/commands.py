@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ COMMANDS: dict[str, Sequence[str]] = {
     "list": ("list",),
     "list --json": ("list", "--json"),
     "show": ("show", "@last"),
+    "show --format text": ("show", "@last", "--format", "text"),
     "search": ("search", "lighthouse"),
     "usage": ("usage",),
     "new": ("new", "a name"),
@@ -30,14 +32,29 @@ COMMANDS: dict[str, Sequence[str]] = {
     "fork": ("fork", "@last"),
     "rename": ("rename", "@last", "another name"),
     "archive": ("archive", "@last"),
+    "unarchive": ("unarchive", "@last"),
     "export": ("export", "@last", "--format", "markdown"),
+    "export --format html": ("export", "@last", "--format", "html", "--no-redact"),
     "stores": ("stores",),
     "path": ("path",),
     "call": ("call", "server/info"),
     "delete": ("delete", "@last", "--yes"),
+    "completion": ("completion", "bash"),
+    "doctor": ("doctor",),
+    "backup": ("backup", "copy.sqlite", "--force"),
+    "restore": ("restore", "copy.sqlite"),
+    "migrate": ("migrate",),
+    "prune": ("prune", "--older-than", "90d", "--dry-run"),
+    "demo": ("demo",),
     "--version": ("--version",),
 }
 LIST_SECONDS = 0.25
+# As a shell does to complete what somebody types.
+_LINE = "mandrake-sessions show "
+_ASK = f"_ARGCOMPLETE=1 COMP_LINE='{_LINE}' COMP_POINT={len(_LINE)} exec \"$0\" -m mandrake_sessions 8>&1 9>&2"
+_ASKED = ("sh", "-c", _ASK, sys.executable)
+# The demonstration streams as fast as it can.
+_FAST = {"MANDRAKE_SESSIONS_DEMO_SPEED": "10000"}
 
 
 def run(options: Options) -> list[Row]:
@@ -50,6 +67,8 @@ def run(options: Options) -> list[Row]:
         for name, arguments in COMMANDS.items():
             command = (sys.executable, "-m", "mandrake_sessions", *arguments)
             taken[name].append(_seconds(command, options.directory))
+        taken["tail, to the first piece"].append(_seconds_of_tail(options.directory))
+        taken["what a shell asks for show"].append(_seconds(_ASKED, options.directory))
     bare = f"Python alone {milliseconds(median(taken.pop('')))}"
     return [_row(name, count, median(found), bare) for name, found in taken.items()]
 
@@ -61,8 +80,30 @@ def _row(name: str, count: int, seconds: float, bare: str) -> Row:
 
 def _seconds(command: Sequence[str], directory: Path) -> float:
     begun = time.perf_counter()
-    subprocess.run(command, cwd=directory, env=environment(directory), input=b"text", capture_output=True, check=True)
+    of_ours = environment(directory) | _FAST
+    subprocess.run(command, cwd=directory, env=of_ours, input=b"text", capture_output=True, check=True)
     return time.perf_counter() - begun
+
+
+def _seconds_of_tail(directory: Path) -> float:
+    """Until it shows something that is said, while somebody speaks all the time."""
+    with connected(directory) as client:
+        session = client.session_create(title="said all the time")
+        response = client.round_create(session_id=session.id, content="?").response
+        turn = client.turn_create(response_id=response.id)
+        begun = time.perf_counter()
+        with subprocess.Popen(
+            (sys.executable, "-m", "mandrake_sessions", "tail"), cwd=directory, env=environment(directory),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        ) as tail:  # fmt: skip
+            assert tail.stdout is not None
+            while not select.select([tail.stdout], [], [], 0.01)[0]:
+                client.turn_append(turn_id=turn.id, content="a piece\n")
+            taken = time.perf_counter() - begun
+            tail.terminate()
+            tail.communicate()
+        client.session_delete(session_id=session.id)
+    return taken
 
 
 def _sessions(count: int) -> Iterable[Operation]:
