@@ -12,16 +12,9 @@ from typing import Final, TextIO
 _WORD: Final = re.compile(r"(?:`[^`]*`|\S)+")
 
 
-def folded(text: str, stream: TextIO, *, indent: int = 0, whole: str = "") -> str:
-    """A line as lines of the terminal ``stream``; elsewhere as it is. ``indent``: blanks before all but the first.
-    ``whole``: what follows the text and stays in one line however long it is, such as a command to copy."""
-    line = f"{text} {whole}" if whole else text
-    if not stream.isatty():
-        return line
-    columns = columns_of(stream)
-    if not whole:
-        return fold(text, columns, indent)
-    return line if _width(line) <= columns else f"{fold(text, columns, indent)}\n{whole}"
+def folded(text: str, stream: TextIO, *, indent: int = 0) -> str:
+    """A line as lines of the terminal ``stream``; elsewhere as it is. ``indent``: blanks before all but the first."""
+    return fold(text, columns_of(stream), indent) if stream.isatty() else text
 
 
 def fold(text: str, columns: int, indent: int = 0) -> str:

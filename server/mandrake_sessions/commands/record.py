@@ -140,7 +140,7 @@ class _Work:
         elif sys.stderr.isatty() and not self.options.quiet:
             assert kept.session_id is not None
             words = ["mandrake-sessions", "show", kept.session_id, *_where(self.options)]
-            hint("Recorded:", shlex.join(words))
+            hint(f"Recorded: {shlex.join(words)}", is_to_copy=True)
 
 
 def _begun(manager: SessionManager, kept: KeptRound, begin: Callable[[], Program]) -> tuple[Program, Recorder]:

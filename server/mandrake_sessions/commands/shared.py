@@ -207,10 +207,11 @@ def flush() -> None:
         sys.stdout.flush()
 
 
-def hint(line: str, command: str = "") -> None:
-    """Write one line to stderr, which is no part of what a command gives; on a terminal it is folded. ``command``:
-    follows it, to be copied, so it stays in one line."""
-    sys.stderr.write(folded(one_line(line), sys.stderr, whole=one_line(command)) + "\n")
+def hint(line: str, *, is_to_copy: bool = False) -> None:
+    """Write one line to stderr, which is no part of what a command gives; on a terminal it is folded. ``is_to_copy``:
+    it has a command in it, and stays one line."""
+    text = one_line(line)
+    sys.stderr.write((text if is_to_copy else folded(text, sys.stderr)) + "\n")
 
 
 def say_entity(entity: Value) -> None:
