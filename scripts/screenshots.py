@@ -22,9 +22,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 # Columns and lines of the terminal.
 _COLUMNS, _LINES = 104, 30
 _COMMANDS = {
-    "list": ["list", "--all"],
+    "list": ["list"],
     "show": ["show", "talk-41"],
-    "search": ["search", "jitter", "--all"],
+    "search": ["search", "jitter"],
 }
 
 

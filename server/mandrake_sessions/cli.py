@@ -13,6 +13,7 @@ from typing import Any, Final
 from mandrake_sessions.commands import COMMANDS
 from mandrake_sessions.commands.arguments import Parser, meant, parsed, wrapped
 from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL, ending_signals
+from mandrake_sessions.folding import folded
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import BadSetting
 from mandrake_sessions.transport.standard_streams import open_standard_streams
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadSetting as error:
         parser.error(str(error))
     except MemoryError:
-        sys.stderr.write(f"{_PROGRAM}: there is no memory for this program; raise the limit (ulimit -v)\n")
+        _tell("there is no memory for this program; raise the limit (ulimit -v)")
         return os.EX_OSERR if hasattr(os, "EX_OSERR") else 1
 
 
@@ -83,18 +84,20 @@ def parser_of(name: str, command: Any) -> Parser:
 
 def exit_codes_of(command: Any) -> dict[str, str]:
     """What each exit code of a command means: those of its own, from the docstring of its ``run``, and those of all."""
-    own = dict(re.findall(r"(\d+): ([^.]*)\.", " ".join((command.run.__doc__ or "").replace("``", "").split())))
-    codes = {"2": "an argument is wrong", "130": "Ctrl-C ended it"}
+    said = " ".join((command.run.__doc__ or "").replace("``", "").split())
+    own = dict(re.findall(r"(\d+(?: \+ N)?): ([^.]*)\.", said))
+    codes = {"2": "an argument is wrong", "71": "there is too little memory", "130": "Ctrl-C ended it"}
     if not command.__name__.endswith(".serve"):
-        # For a server that is the end.
-        codes["141"] = "nobody reads its output any more"
+        # A server ends in order then, and with 0.
+        codes |= {"129": "SIGHUP ended it", "141": "nobody reads its output any more", "143": "SIGTERM ended it"}
     codes |= own
-    return dict(sorted(codes.items(), key=lambda item: int(item[0])))
+    return dict(sorted(codes.items(), key=lambda item: int(item[0].partition(" ")[0])))
 
 
 def _exit_codes(command: Any) -> str:
     codes = exit_codes_of(command).items()
-    return "exit codes:\n" + "\n".join(wrapped(f"  {code:<4} {means}", indent=7) for code, means in codes)
+    width = max(4, *(len(code) for code, _ in codes))
+    return "exit codes:\n" + "\n".join(wrapped(f"  {code:<{width}} {means}", width + 3) for code, means in codes)
 
 
 def _parser() -> Parser:
@@ -105,7 +108,7 @@ def _parser() -> Parser:
         prog=_PROGRAM,
         usage="%(prog)s [COMMAND] [OPTIONS]",
         description=f"{wrapped(_DESCRIPTION)}\n\ncommands:\n{commands}",
-        epilog=f"{wrapped(_WITHOUT_COMMAND)}\n{_PIPED}",
+        epilog=f"{wrapped(_WITHOUT_COMMAND)}\n{wrapped(_PIPED, indent=2)}",
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -127,8 +130,12 @@ def _unwritten(error: OSError) -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
         return _NOBODY_READS
-    sys.stderr.write(f"{_PROGRAM}: cannot write to stdout: {error.strerror}\n")
+    _tell(f"cannot write to stdout: {error.strerror}")
     return 1
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(folded(f"{_PROGRAM}: {line}", sys.stderr) + "\n")
 
 
 if __name__ == "__main__":

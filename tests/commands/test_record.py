@@ -113,6 +113,46 @@ def test_a_program_that_says_nothing_has_a_round(workspace: Path) -> None:
     assert list(only.response.turns) == []
 
 
+def test_a_failed_program_is_told_once_where_it_is_read(workspace: Path) -> None:
+    recorded(workspace, "--", "sh", "-c", "echo out; echo wrong >&2; exit 3", code=3)
+    for way in ("markdown", "html"):
+        shown = run(workspace, "show", "@last", "--format", way).out
+        assert shown.count("the program ended with exit code 3") == 1
+        assert "The answer ended in an error</p>" not in shown
+        assert "The answer ended in an error." not in shown
+
+
+def test_a_silent_program_that_fails_says_why(workspace: Path) -> None:
+    recorded(workspace, "false", code=1)
+    assert turns(workspace)["message"].error == "the program ended with exit code 1"
+    recorded(workspace, "--session", "@last", "--", "sh", "-c", "echo wrong >&2; exit 2", code=2)
+    assert [turn.kind for turn in rounds(workspace)[1].response.turns] == ["stderr"]
+
+
+def test_a_silent_program_is_running_until_it_ends(workspace: Path) -> None:
+    def is_running() -> bool:
+        return '"state": "running"' in run(workspace, "list", "--state", "running", "--json").out
+
+    with recording(workspace, "--", "sh", "-c", "read x") as process:
+        until(is_running)
+        process.communicate(b"\n", timeout=TIMEOUT)
+    assert not is_running()
+    with recording(workspace, "--", "sh", "-c", "read x") as process:
+        until(is_running)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(TIMEOUT)
+    # Whoever opens the store next tells it.
+    assert '"state": "failed"' in run(workspace, "list", "--limit", "1", "--json").out
+
+
+def test_a_script_names_the_session_by_itself(workspace: Path) -> None:
+    """What is on its stderr is the program's alone."""
+    made = run(workspace, "new", "By a script").out.strip()
+    assert recorded(workspace, "--session", made, "--", "sh", "-c", "echo a; echo b >&2") == (b"a\n", b"b\n")
+    assert titles(store_of(workspace)) == ["By a script"]
+    assert "\na\n" in run(workspace, "show", made).out
+
+
 def test_lines_stay_lines_where_they_are_read(workspace: Path) -> None:
     """What a program prints is no Markdown."""
     recorded(workspace, "--", "sh", "-c", "printf 'one\n  # two\n<b>\n'; echo '* three' >&2")

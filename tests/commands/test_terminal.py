@@ -25,16 +25,17 @@ def on_a_terminal(
     answer: str = "",
     question: str = "",
     environment: Mapping[str, str] | None = None,
+    columns: int = 100,
 ) -> tuple[int, str]:
     """Run a command with a terminal for its three streams, which answers when the question comes; gives its exit code
     and all that it showed."""
     own, its = pty.openpty()
+    termios.tcsetwinsize(its, (50, columns))
+    of_ours = {name: value for name, value in clean_environment(workspace).items() if name != "COLUMNS"}
     process = subprocess.Popen(
         [*SERVER, *arguments],
         cwd=workspace,
-        env=clean_environment(workspace)
-        | {"TERM": "xterm", "COLUMNS": "100", "PAGER": "cat"}
-        | dict(environment or {}),
+        env=of_ours | {"TERM": "xterm", "PAGER": "cat"} | dict(environment or {}),
         stdin=its,
         stdout=its,
         stderr=its,

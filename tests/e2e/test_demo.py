@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -125,6 +126,15 @@ async def test_what_it_prints_is_what_it_stores_every_time(tmp_path: Path) -> No
     (command,) = [line for line in runs[-1].stdout.splitlines() if line.startswith("printf")]
     shown = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=TIMEOUT, check=True)
     assert "It does little." in shown.stdout
+
+    # Each of the others works as it stands there too, in any directory.
+    _, _, told = runs[-1].stdout.partition("To look at it:\n")
+    commands = told.splitlines()
+    assert len(commands) == (3 if shutil.which("sqlite3") else 2)
+    for line in commands:
+        shown = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=clean_environment(tmp_path), capture_output=True,
+                               text=True, timeout=TIMEOUT, check=True)  # fmt: skip
+        assert "completed" in shown.stdout or "A small project" in shown.stdout
 
 
 def check_conversation(stored: HistoryRound, printed: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any, Final
 
@@ -135,6 +136,37 @@ def hostile_session(manager: SessionManager, own: str, texts: list[str]) -> str:
     for text in texts:
         _round(manager, session, text)
     return session
+
+
+def hostile_fields(manager: SessionManager, text: str) -> Iterator[str]:
+    """Sessions, each with a text in one field of its own, or of a session that its page names."""
+    fields: list[dict[str, Any]] = [{name: text} for name in ("title", "description", "agent", "source", "external_id")]
+    fields += [{"cwd": f"/{text}"}, {"metadata": {"key": text}}, {"metadata": {text: "value"}}]
+    fields += [{"parent_id": manager.create_session(title=text).id}]
+    for given in fields:
+        session = manager.create_session(**{"title": "A talk", **given}).id
+        _asked(manager, session)
+        yield session
+    # What others are to it.
+    session = manager.create_session(title="A talk").id
+    _asked(manager, session)
+    manager.fork_session(session, title=text)
+    yield session
+    session = manager.create_session(title="A talk").id
+    _asked(manager, session)
+    manager.create_session(title=text, parent_id=session, parent_tool_call_id="call")
+    yield session
+    # Where there is no title, the beginning of the first request stands for it.
+    session = manager.create_session().id
+    manager.create_round(session, content=text)
+    yield session
+
+
+def _asked(manager: SessionManager, session: str) -> None:
+    """A round with a tool call, which a subagent may belong to."""
+    made = manager.create_round(session, content="What is here?", blocks=[])
+    calls: list[Any] = [{"id": "call", "method_name": "Look"}]
+    manager.create_turn(made.response.id, content="A few files.", tool_calls=calls, status=TurnStatus.COMPLETED)
 
 
 def _round(manager: SessionManager, session: str, text: str) -> None:

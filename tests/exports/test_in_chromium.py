@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chromium import Browser, browsing, program
-from exports.pages import ATTRIBUTES, HOSTILE, TAGS, hostile_session, page_of
+from exports.pages import ATTRIBUTES, HOSTILE, TAGS, hostile_fields, hostile_session, page_of
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import TurnStatus
 
@@ -79,6 +79,20 @@ def test_the_traps_see_what_a_page_without_care_does(browser: Browser, tmp_path:
     assert browser.evaluate("trapped.length") > 0
 
 
+def check_harmless(browser: Browser, path: Path) -> None:
+    """Nothing of the page that is open did anything, nor had the policy to stop it: it is there as text alone."""
+    assert browser.evaluate("window.hacked") is None
+    assert browser.evaluate("trapped") == []
+    assert told(browser, "Log.entryAdded", "Audits.issueAdded", "Runtime.exceptionThrown") == []
+    urls = [event["request"]["url"] for event in told(browser, "Network.requestWillBeSent")]
+    assert urls == [path.as_uri()]
+    assert told(browser, "Network.webSocketCreated", "Page.frameAttached", "Page.javascriptDialogOpening") == []
+    found = set(browser.evaluate(ELEMENTS))
+    assert {name for name in found if name[0] != "@"} <= TAGS
+    assert {name[1:] for name in found if name[0] == "@"} <= ATTRIBUTES
+    assert set(browser.evaluate(LINKS)) <= {"https:", "http:", "mailto:", "file:"}
+
+
 @pytest.mark.parametrize("own", ["\n".join(HOSTILE), *HOSTILE[:3], HOSTILE[6], HOSTILE[9]])
 def test_hostile_texts_do_nothing(browser: Browser, manager: SessionManager, tmp_path: Path, own: str) -> None:
     """Nor does the policy have to stop anything: nothing of them is in the page but as text."""
@@ -86,16 +100,7 @@ def test_hostile_texts_do_nothing(browser: Browser, manager: SessionManager, tmp
     opened(browser, tmp_path / "page.html", page_of(manager, hostile_session(manager, own, texts)))
     browser.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
     browser.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
-    assert browser.evaluate("window.hacked") is None
-    assert browser.evaluate("trapped") == []
-    assert told(browser, "Log.entryAdded", "Audits.issueAdded", "Runtime.exceptionThrown") == []
-    urls = [event["request"]["url"] for event in told(browser, "Network.requestWillBeSent")]
-    assert urls == [(tmp_path / "page.html").as_uri()]
-    assert told(browser, "Network.webSocketCreated", "Page.frameAttached", "Page.javascriptDialogOpening") == []
-    found = set(browser.evaluate(ELEMENTS))
-    assert {name for name in found if name[0] != "@"} <= TAGS
-    assert {name[1:] for name in found if name[0] == "@"} <= ATTRIBUTES
-    assert set(browser.evaluate(LINKS)) <= {"https:", "http:", "mailto:", "file:"}
+    check_harmless(browser, tmp_path / "page.html")
     assert browser.evaluate("document.querySelectorAll('.round').length") == len(texts)
     assert browser.evaluate(
         "[document.documentElement.scrollWidth <= innerWidth, document.baseURI === location.href]"
@@ -103,6 +108,24 @@ def test_hostile_texts_do_nothing(browser: Browser, manager: SessionManager, tmp
         True,
         True,
     ]
+
+
+@pytest.mark.parametrize("text", [HOSTILE[0], HOSTILE[2], HOSTILE[4], HOSTILE[7]])
+def test_a_hostile_text_alone_in_a_field_of_a_session_does_nothing(
+    browser: Browser, manager: SessionManager, tmp_path: Path, text: str
+) -> None:
+    """A script, an attribute, a link and the end of a style, each in one field while the others are harmless."""
+    shown = 0
+    for number, session in enumerate(hostile_fields(manager, text)):
+        path = tmp_path / f"{number}.html"
+        opened(browser, path, page_of(manager, session))
+        browser.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
+        browser.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        check_harmless(browser, path)
+        body = browser.evaluate("document.body.innerText")
+        shown += any(word in body for word in ("hacked", "example.org"))
+    # Most fields are shown, as text; no page shows metadata.
+    assert shown >= 8
 
 
 def test_the_policy_stops_scripts_that_got_in_all_the_same(

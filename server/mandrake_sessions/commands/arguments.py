@@ -6,11 +6,11 @@ import os
 import re
 import shutil
 import sys
-import textwrap
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
+from mandrake_sessions.folding import fold, folded
 from mandrake_sessions.quoting import nearest_name, one_line, shorten
 from mandrake_sessions.settings import BadSetting
 from mandrake_sessions.workspaces import PathUnknown, absolute, normalized
@@ -30,9 +30,9 @@ class Parser(ArgumentParser):
     def _print_message(self, message: str, file: Any = None) -> None:
         """Raises OSError for a stdout that cannot be written; argparse's own ends as if all were well."""
         if file is not sys.stdout:
-            super()._print_message(message, file)
+            super()._print_message(folded(message, file) if file.isatty() else message, file)
             return
-        file.write(message)
+        file.write(_help_folded(message))
         file.flush()
 
 
@@ -60,7 +60,15 @@ def meant(word: str, known: Collection[str]) -> str:
 
 def wrapped(text: str, indent: int = 0) -> str:
     """A paragraph in the lines of a terminal; ``indent``: blanks before all but the first."""
-    return textwrap.fill(text, shutil.get_terminal_size().columns - 2, subsequent_indent=" " * indent)
+    return fold(text, shutil.get_terminal_size().columns - 2, indent)
+
+
+def _help_folded(text: str) -> str:
+    """The text of ``--help``: argparse leaves some lines of it as they are. An example is to be copied."""
+    columns = shutil.get_terminal_size().columns
+    folding, example, rest = text.partition("\nexample:\n")
+    lines = (fold(line, columns, len(line) - len(line.lstrip()) + 2) for line in folding.split("\n"))
+    return "\n".join(lines) + example + rest
 
 
 def usage(*needed: str) -> str:

@@ -15,11 +15,13 @@ from mandrake_sessions.commands.shared import DONE, say_text, told
 from mandrake_sessions.quoting import one_line
 
 DESCRIPTION = (
-    "Print what a shell needs to complete commands, flags and sessions. bash and zsh take it with eval, in ~/.bashrc "
-    "or ~/.zshrc; fish from a file in ~/.config/fish/completions."
+    "Print what a shell needs to complete commands, flags and sessions. bash and zsh take it with eval, in ~/.bashrc, "
+    "or in ~/.zshrc after compinit, if that is there; fish from a file in ~/.config/fish/completions."
 )
 EXAMPLE = 'eval "$(mandrake-sessions completion bash)"'
 _PROGRAM = "mandrake-sessions"
+# A ~/.zshrc need not have begun zsh's completion, and compdef is a part of that.
+_BEGIN_ZSH = "(( ${+functions[compdef]} )) || { autoload -Uz compinit && compinit -i }\n"
 # So many sessions are offered.
 _SESSIONS = 30
 # The arguments that name a session.
@@ -40,7 +42,12 @@ def run(options: Namespace) -> int:
 def _print(shell: str) -> int:
     from argcomplete.shell_integration import shellcode
 
-    say_text(shellcode([_PROGRAM], shell=shell))
+    script = shellcode([_PROGRAM], shell=shell)
+    if shell == "zsh":
+        # The first line says what it is for, where it is a file of $fpath.
+        head, _, rest = script.partition("\n")
+        script = f"{head}\n{_BEGIN_ZSH}{rest}"
+    say_text(script)
     return DONE
 
 

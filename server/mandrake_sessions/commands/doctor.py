@@ -22,6 +22,8 @@ from mandrake_sessions.maintenance.findings import is_damaged
 
 DESCRIPTION = "Check everything about a store, and print what is wrong. Warnings are no problems."
 EXAMPLE = "mandrake-sessions doctor --fix"
+# Of a finding, where its text begins.
+_TEXT_COLUMN = 22
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -81,7 +83,7 @@ def _report(database: str, found: list[Finding], repairs: list[Repair], *, fixed
     for done in repairs:
         say(f"{'fixed' if done.done else 'not fixed'}: {done.text}")
     for finding in found:
-        say(f"{finding.level:<8} {finding.check:<12} {finding.text}")
+        say(f"{finding.level:<8} {finding.check:<12} {finding.text}", indent=_TEXT_COLUMN)
     say()
     problems, warnings = _count(found, Level.PROBLEM), _count(found, Level.WARNING)
     if _is_told_by_repairs_alone(found, repairs):
@@ -93,7 +95,7 @@ def _report(database: str, found: list[Finding], repairs: list[Repair], *, fixed
         return
     say(f"{plural(problems, 'problem')}, {plural(warnings, 'warning')}.")
     for advice in _advice(database, found, fixed=fixed):
-        say(f"- {advice}")
+        say(f"- {advice}", indent=2)
 
 
 def _advice(database: str, found: list[Finding], *, fixed: bool) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Final, Unpack
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.fields import NewTurn, Piece
+from mandrake_sessions.ids import new_id
 from mandrake_sessions.limits import MAX_TEXT_BYTES
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import TurnStatus
@@ -31,6 +32,19 @@ class FillingTurns:
     def begins(self, size: int) -> bool:
         """Whether a part of so many bytes begins another turn."""
         return self.turn_id is None or self._size + size > MAX_TEXT_BYTES
+
+    def begin(self) -> None:
+        """The first turn is there before its text; in a transaction of the caller's. Called again, where that was
+        rolled back, it makes the same turn."""
+        if self.turn_id is None:
+            self.turn_id = new_id()
+        fields: NewTurn = {**self._fields, "id": self.turn_id}
+        self._manager.create_turn(self._response_id, **fields)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added."""
+        return self._size == 0
 
     def add(self, size: int, pieces: Sequence[Piece]) -> None:
         """Store a part. ``size``: the bytes by which the longer of the turn's texts grows.

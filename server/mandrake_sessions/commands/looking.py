@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -24,7 +23,6 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import SessionOfStore, StoreRef, UnavailableReason, UnavailableStore
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.operations.joining import JoinedSessions, Joining
-from mandrake_sessions.quoting import one_line
 from mandrake_sessions.settings import BadSetting
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.visits import Part, Visits, raise_for_all
@@ -180,7 +178,7 @@ class Looking:
         self.is_whole = False
         if text not in self._warned:
             self._warned.add(text)
-            sys.stderr.write(f"mandrake-sessions {self._options.command}: warning: {one_line(text)}\n")
+            hint(f"mandrake-sessions {self._options.command}: warning: {text}")
 
 
 def _emptied(path: str) -> str:

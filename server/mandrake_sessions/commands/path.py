@@ -5,8 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from mandrake_sessions.commands.arguments import add_store, usage
-from mandrake_sessions.commands.results import add_json, say_result
-from mandrake_sessions.commands.shared import DONE, place_of, settings_of, told
+from mandrake_sessions.commands.results import add_json, say_json
+from mandrake_sessions.commands.shared import DONE, place_of, say_line, settings_of, told
+from mandrake_sessions.quoting import one_line
 
 DESCRIPTION = (
     "Print the path of the file in which the store of this workspace is, or will be; with --scope system, that of your "
@@ -30,5 +31,8 @@ def run(options: Namespace) -> int:
 def _path(options: Namespace) -> int:
     place = place_of(settings_of(options), options.scope)
     place.check_workspace()
-    say_result(options, {"scope": place.scope, "workspace": place.workspace, "path": place.path}, place.path)
+    if options.json:
+        say_json({"scope": place.scope, "workspace": place.workspace, "path": place.path})
+    else:
+        say_line(one_line(place.path))
     return DONE

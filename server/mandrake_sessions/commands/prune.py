@@ -26,7 +26,8 @@ from mandrake_sessions.model import PrunableSession
 from mandrake_sessions.quoting import one_line
 
 _TITLE_WIDTH = 40
-
+# Blanks before what has no room on the line of a session.
+_MARGIN = 6
 
 DESCRIPTION = (
     "Delete sessions that nobody has changed or streamed to for a long time, and return their space to the disk."
@@ -87,7 +88,7 @@ def _list(found: list[PrunableSession], options: Namespace) -> None:
         _say_json(found, None)
         return
     for session in found:
-        say(_line(session))
+        say(_line(session), indent=_MARGIN)
     size = size_text(sum(session.total_bytes for session in found))
     say(f"{plural(len(found), 'session')} would be deleted, {size}" if found else "No session is that old.")
 

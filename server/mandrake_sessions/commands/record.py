@@ -40,7 +40,9 @@ DESCRIPTION = (
     "kind stderr; on a terminal, all that the terminal shows is the message. Control codes of terminals are left out "
     "of the text, where a carriage return ends a line, and kept in the turn's rawResponse. Without --session it makes "
     "a session, and without --prompt the request is the command line. What COMMAND leaves in the background is "
-    "recorded to its end where our output is a pipe, and else not. Its own options come before COMMAND."
+    "recorded to its end where our output is a pipe, and else not. Its own options come before COMMAND. At the end it "
+    "names the session on stderr, if that is a terminal; elsewhere stderr is the program's alone, and a script names "
+    'the session first: --session "$(mandrake-sessions new TITLE)".'
 )
 EXAMPLE = "mandrake-sessions record -- make test"
 _TITLE_CHARACTERS: Final = 80
@@ -66,8 +68,8 @@ def declare(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """0: the program ended with 0; all other codes of a program pass through too. 1: the store cannot be used, and the
-    program was not started. 126: the program cannot be started. 127: there is no such program. 128 and the signal's
-    number: a signal ended it."""
+    program was not started. 126: the program cannot be started. 127: there is no such program. 128 + N: signal N
+    ended the program."""
     if sys.platform == "win32":
         hint(
             "mandrake-sessions record: it needs terminals and pipes as Unix has them; on Windows: COMMAND | "
@@ -150,7 +152,7 @@ class _Work:
         elif sys.stderr.isatty() and not self.options.quiet:
             assert kept.session_id is not None
             words = ["mandrake-sessions", "show", kept.session_id, *_where(self.options)]
-            hint(f"Recorded: {shlex.join(words)}")
+            hint(f"Recorded: {shlex.join(words)}", is_to_copy=True)
 
 
 def _begun(manager: SessionManager, kept: KeptRound, begin: Callable[[], Program]) -> tuple[Program, Recorder]:

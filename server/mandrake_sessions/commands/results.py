@@ -26,7 +26,7 @@ def say_result(options: Namespace, result: Result, *lines: str) -> None:
         say_json(result)
         return
     for line in lines:
-        say(line)
+        say(line, indent=2 if line.startswith("- ") else 0)
 
 
 def say_json(result: Result) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from mandrake_sessions.commands.shared import hint, told
 from mandrake_sessions.commands.styles import BOLD, DIM, FOUND, styled
 from mandrake_sessions.commands.table import fitted
 from mandrake_sessions.commands.titles import short_id, title_of
+from mandrake_sessions.folding import columns_of, fold
 from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.model import AllHits, HitOfStore
 from mandrake_sessions.operations.joined_search import JoinedSearch
@@ -152,10 +152,16 @@ def _lines(hit: HitOfStore, *, is_first: bool) -> Iterator[str]:
         yield ""
     who = one_line(hit.session.agent or "")
     plain = "  ".join(filter(None, (who, hit.field, ago(hit.at))))
-    title = fitted(one_line(title_of(hit.session)), sys.stdout, beside=f"{short_id(hit.session)}    {plain}")
-    yield (f"{styled(short_id(hit.session), DIM)}  {styled(title, BOLD)}  {styled(plain, DIM)}")
+    head = short_id(hit.session)
+    is_narrow = sys.stdout.isatty() and columns_of(sys.stdout) < len(f"{head}  {plain}") + _LEAST_ROOM
+    beside = f"{head}  " if is_narrow else f"{head}    {plain}"
+    title = styled(fitted(one_line(title_of(hit.session)), sys.stdout, beside), BOLD)
+    yield "  ".join((styled(head, DIM), title, *([] if is_narrow else [styled(plain, DIM)])))
+    if is_narrow:
+        for line in fold(plain, columns_of(sys.stdout) - _MARGIN).split("\n"):
+            yield f"{' ' * _MARGIN}{styled(line, DIM)}"
     for line in _in_lines(_marked(hit)):
-        yield f"    {line}"
+        yield f"{' ' * _MARGIN}{line}"
 
 
 def _in_lines(snippet: str) -> Iterator[str]:
@@ -166,7 +172,7 @@ def _in_lines(snippet: str) -> Iterator[str]:
     from rich.console import Console
     from rich.text import Text
 
-    room = max(_LEAST_ROOM, shutil.get_terminal_size().columns - _MARGIN)
+    room = max(_LEAST_ROOM, columns_of(sys.stdout) - _MARGIN)
     console = Console(width=room, force_terminal=True, highlight=False)
     with console.capture() as captured:
         console.print(Text.from_ansi(snippet))

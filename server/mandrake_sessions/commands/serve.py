@@ -9,6 +9,7 @@ from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namesp
 from typing import Any
 
 from mandrake_sessions.commands.arguments import path, usage
+from mandrake_sessions.folding import folded
 from mandrake_sessions.logs import start_logging
 from mandrake_sessions.protocol.words import log_in_wire_words
 from mandrake_sessions.quoting import shorten
@@ -19,7 +20,7 @@ DESCRIPTION = "Serve one client on stdin and stdout: JSON-RPC 2.0, by lines or w
 EXAMPLE = "mandrake-sessions serve --workspace ."
 _ON_A_TERMINAL = (
     "mandrake-sessions serve: waiting for JSON-RPC, one message a line; Ctrl-D ends it. What people type is in "
-    "mandrake-sessions --help.\n"
+    "mandrake-sessions --help."
 )
 
 
@@ -31,7 +32,8 @@ def declare(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """0: its input ended, or a signal ended it. 71: it may open too few files. 74: its answers cannot be written."""
+    """0: its input ended, or a signal ended it. 1: exit came without shutdown, as LSP asks. 71: there is too little
+    memory, or it may open too few files. 74: its answers cannot be written. 130: Ctrl-C came before it served."""
     given = given_settings({setting.name: getattr(options, setting.name) for setting in setting_fields()})
     settings = Settings(**given)
     try:
@@ -42,7 +44,7 @@ def run(options: Namespace) -> int:
     # Converting is quadratic, so the environment must not lift Python's limit. Longer integers are never converted.
     sys.set_int_max_str_digits(sys.int_info.default_max_str_digits)
     if os.isatty(0):
-        sys.stderr.write(_ON_A_TERMINAL)
+        sys.stderr.write(folded(_ON_A_TERMINAL, sys.stderr) + "\n")
     stdin, stdout = claim_standard_streams()
     from mandrake_sessions.connection.server import serve
 
@@ -53,7 +55,8 @@ def run(options: Namespace) -> int:
             raise
         # What is half made says more about it as it is collected.
         sys.unraisablehook = lambda _: None
-        sys.stderr.write(f"mandrake-sessions serve: {error.strerror}; raise the limit of open files (ulimit -n)\n")
+        line = f"mandrake-sessions serve: {error.strerror}; raise the limit of open files (ulimit -n)"
+        sys.stderr.write(folded(line, sys.stderr) + "\n")
         return os.EX_OSERR if hasattr(os, "EX_OSERR") else 1
 
 

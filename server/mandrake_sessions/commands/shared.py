@@ -23,6 +23,7 @@ from mandrake_sessions.errors import (
     WorkspaceNotFound,
 )
 from mandrake_sessions.files import explain
+from mandrake_sessions.folding import folded
 from mandrake_sessions.quoting import ascii_json, one_line, printable, shorten
 from mandrake_sessions.settings import BadSetting, Settings, given_settings
 from mandrake_sessions.store_names import StoreName
@@ -162,7 +163,7 @@ def told(options: Namespace, work: Callable[[], int], *, failed: int = FAILED) -
     except (SessionsError, OSError) as error:
         return _told(command, error, failed)
     except KeyboardInterrupt:
-        sys.stderr.write(f"mandrake-sessions {command}: stopped; nothing was left half-done\n")
+        hint(f"mandrake-sessions {command}: stopped; nothing was left half-done")
         return STOPPED
     return code
 
@@ -175,10 +176,11 @@ def check_stdin(instead: str) -> None:
         )
 
 
-def say(line: str = "") -> None:
-    """Write one line to stdout. Control characters in it, as in paths and titles, are escaped. Raises OutputFailed."""
+def say(line: str = "", *, indent: int = 0) -> None:
+    """Write one line to stdout; on a terminal it is folded, with so many blanks before what follows. Control characters
+    in it, as in paths and titles, are escaped. Raises OutputFailed."""
     with _writing():
-        sys.stdout.write(one_line(line) + "\n")
+        sys.stdout.write(folded(one_line(line), sys.stdout, indent=indent) + "\n")
 
 
 def say_line(line: str) -> None:
@@ -191,7 +193,7 @@ def asked(question: str) -> bool:
     """Whether somebody at the terminal says yes."""
     answer = ""
     try:
-        sys.stderr.write(f"{one_line(question)} [y/N] ")
+        sys.stderr.write(folded(f"{one_line(question)} [y/N]", sys.stderr) + " ")
         sys.stderr.flush()
         answer = sys.stdin.readline()
     finally:
@@ -213,9 +215,11 @@ def flush() -> None:
         sys.stdout.flush()
 
 
-def hint(line: str) -> None:
-    """Write one line to stderr, which is no part of what a command gives."""
-    sys.stderr.write(one_line(line) + "\n")
+def hint(line: str, *, is_to_copy: bool = False) -> None:
+    """Write one line to stderr, which is no part of what a command gives; on a terminal it is folded. ``is_to_copy``:
+    it has a command in it, and stays one line."""
+    text = one_line(line)
+    sys.stderr.write((text if is_to_copy else folded(text, sys.stderr)) + "\n")
 
 
 def say_parts(parts: Iterable[str]) -> None:
@@ -307,8 +311,7 @@ def _told(command: str, error: Exception, code: int) -> int:
     told = in_command_words(error)
     if isinstance(error, OSError) and error.filename is not None:
         told = f"{error.filename}: {explain(error, os.fsdecode(error.filename))}"
-    text = one_line(told)
-    sys.stderr.write(f"mandrake-sessions {command}: {text}\n")
+    hint(f"mandrake-sessions {command}: {told}")
     if isinstance(error, Ambiguous):
         for line in error.lines:
             hint(f"  {line}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TextIO
@@ -11,6 +10,7 @@ from attrs import frozen
 from rich.cells import cell_len, set_cell_size
 
 from mandrake_sessions.commands.styles import BOLD, DIM, styled
+from mandrake_sessions.folding import columns_of, folded
 from mandrake_sessions.quoting import one_line
 
 _GAP = "  "
@@ -33,7 +33,7 @@ class Column:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Its lines, first the headings. Control characters in the texts are escaped."""
+    """Its lines, first the headings; last, what there was no room for. Control characters in the texts are escaped."""
     texts = [[one_line(text) for text in row] for row in rows]
     widths = [
         max(cell_len(text) for text in (column.heading, *(row[at] for row in texts)))
@@ -41,17 +41,20 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Iterator[
     ]
     shown = list(range(len(columns)))
     if sys.stdout.isatty():
-        shown = _fit(columns, widths, shutil.get_terminal_size().columns)
+        shown = _fit(columns, widths, columns_of(sys.stdout))
     yield _line(columns, shown, widths, [column.heading for column in columns], heading=True)
     for row in texts:
         yield _line(columns, shown, widths, row)
+    if left_out := [column.heading for at, column in enumerate(columns) if at not in shown]:
+        line = f"No room for {', '.join(left_out)}: a wider terminal shows them, and so does --json."
+        yield from (styled(part, DIM) for part in folded(line, sys.stdout).split("\n"))
 
 
 def fitted(text: str, stream: TextIO, beside: str) -> str:
     """The text, cut so that it fits on one line of the terminal ``stream``, with so much beside it; whole elsewhere."""
     if not stream.isatty():
         return text
-    return _cut(text, max(_SHORTEST, shutil.get_terminal_size().columns - cell_len(beside)))
+    return _cut(text, max(_SHORTEST, columns_of(stream) - cell_len(beside)))
 
 
 def _cut(text: str, width: int) -> str:

@@ -51,7 +51,8 @@ def declare(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """0: somebody ended it. 1: there is no such session, or a store could not be read."""
+    """0: Ctrl-C ended it. 1: there is no such session, or a store could not be read. 130: Ctrl-C came before it
+    followed."""
     return told(options, lambda: _tail(options))
 
 

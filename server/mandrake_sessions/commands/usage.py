@@ -33,13 +33,13 @@ _WAYS = {
 }
 _COLUMNS = (
     Column("COST", is_number=True),
-    Column("INPUT", is_number=True),
-    Column("OUTPUT", is_number=True),
-    Column("THOUGHT", is_number=True, may_go=5),
-    Column("CACHE READ", is_number=True, may_go=3),
-    Column("CACHE WRITTEN", is_number=True, may_go=4),
-    Column("ROUNDS", is_number=True, may_go=2),
-    Column("TOOL CALLS", is_number=True, may_go=1),
+    Column("INPUT", is_number=True, may_go=2),
+    Column("OUTPUT", is_number=True, may_go=1),
+    Column("THOUGHT", is_number=True, may_go=7),
+    Column("CACHE READ", is_number=True, may_go=5),
+    Column("CACHE WRITTEN", is_number=True, may_go=6),
+    Column("ROUNDS", is_number=True, may_go=4),
+    Column("TOOL CALLS", is_number=True, may_go=3),
 )
 
 

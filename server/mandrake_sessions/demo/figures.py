@@ -98,4 +98,5 @@ def print_how_to_look(console: Console, workspace: Path, session_id: str, store:
     showing = shlex.join([*program, "show", session_id, *flags])
     console.print(Text(printable(showing)), soft_wrap=True)
     console.print(Text(printable(f"{asking} | {answering}")), soft_wrap=True)
-    console.print(Text(printable(shlex.join(["sqlite3", "-header", store, select]))), soft_wrap=True)
+    if shutil.which("sqlite3"):
+        console.print(Text(printable(shlex.join(["sqlite3", "-header", store, select]))), soft_wrap=True)

@@ -10,17 +10,18 @@ from pathlib import Path
 from uuid import uuid4
 
 from rich.console import Console
-from rich.text import Text
 
 from mandrake_sessions.client import Client, ClientError
 from mandrake_sessions.demo.agent_process import AgentProcess, started_agent
-from mandrake_sessions.demo.display import Display, is_live, make_console, print_header, printable
+from mandrake_sessions.demo.display import Display, is_live, make_console, print_header
 from mandrake_sessions.demo.figures import Stored, is_what_was_drawn, print_figures, print_how_to_look, read_back
 from mandrake_sessions.demo.hearing import DemoFailed, Hearing
 from mandrake_sessions.demo.live import LiveDisplay
 from mandrake_sessions.demo.plain import PlainDisplay
 from mandrake_sessions.demo.watched import Watched
+from mandrake_sessions.folding import folded
 from mandrake_sessions.model import ResponseStatus
+from mandrake_sessions.quoting import one_line
 
 SPEED_VARIABLE = "MANDRAKE_SESSIONS_DEMO_SPEED"
 # What a shell reports of a program that SIGPIPE ended.
@@ -37,14 +38,13 @@ def run_demo(workspace: str) -> int:
     nobody reads the output.
     ``MANDRAKE_SESSIONS_DEMO_SPEED`` is a factor: 1 is a pace at which people read, which is that of a terminal.
     """
-    errors = Console(stderr=True, highlight=False)
     directory = Path(workspace).expanduser().resolve()
     try:
         speed = _speed()
         if not directory.is_dir():
             raise ValueError(f"{workspace} is not a directory")
     except ValueError as error:
-        errors.print(Text(printable(f"mandrake-sessions demo: {error}")), soft_wrap=True)
+        _tell(f"mandrake-sessions demo: {error}")
         return 2
     try:
         asyncio.run(_demonstrate(make_console(), directory, speed))
@@ -53,12 +53,16 @@ def run_demo(workspace: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOBODY_READS
     except (DemoFailed, ClientError, OSError) as error:
-        errors.print(Text(printable(f"mandrake-sessions demo: {_reason(error)}")), soft_wrap=True)
+        _tell(f"mandrake-sessions demo: {_reason(error)}")
         return 1
     except KeyboardInterrupt:
-        errors.print("Stopped. What had been said until then is stored.")
+        _tell("Stopped. What had been said until then is stored.")
         return 130
     return 0
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(folded(one_line(line), sys.stderr) + "\n")
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ from mandrake_sessions.exports.json_parts import encode
 from mandrake_sessions.exports.markdown_text import code, fenced, inline, longest_run, quoted
 from mandrake_sessions.exports.times import for_people
 from mandrake_sessions.exports.totals import Totals
-from mandrake_sessions.exports.words import ASKED, RESPONSE_ENDED, TURN_ENDED, used
+from mandrake_sessions.exports.words import ASKED, Endings, used
 from mandrake_sessions.json_codec import JsonEncoder
 from mandrake_sessions.model import HistoryRound, Session, ToolCall, Turn
 from mandrake_sessions.redaction import AsItIs, Cleaner, detector
@@ -68,17 +68,17 @@ class _Document:
             yield from self._request(each)
         if each.request.blocks is not None:
             yield from self._folded_json("Blocks of the request", each.request.blocks)
-        totals = Totals()
+        totals, endings = Totals(), Endings()
         has_head = False
         for turn in each.response.turns:
             if not has_head:
                 yield "\n### Answer\n"
                 has_head = True
             totals.add(turn)
-            yield from self._turn(turn)
+            yield from self._turn(turn, endings)
         totals.close(each.response)
         self._totals.join(totals)
-        yield from _mark(RESPONSE_ENDED.get(each.response.status), "")
+        yield from _mark(endings.of_response(each.response), "")
         if told := used(totals):
             yield f"\n*{told}*\n"
 
@@ -91,7 +91,7 @@ class _Document:
 
     # ---- turns
 
-    def _turn(self, turn: Turn) -> Iterator[str]:
+    def _turn(self, turn: Turn, endings: Endings) -> Iterator[str]:
         if turn.kind == "tool_output":
             called = f" of {code(self._cleaner.text(turn.tool_call_id))}" if turn.tool_call_id else ""
             yield from self._as_it_is(turn, f"**Output**{called}")
@@ -101,7 +101,7 @@ class _Document:
             yield from self._said(turn)
         for call in turn.tool_calls:
             yield from self._call(call)
-        yield from _mark(TURN_ENDED.get(turn.status), self._cleaner.text(turn.error or ""))
+        yield from _mark(endings.of_turn(turn), self._cleaner.text(turn.error or ""))
 
     def _said(self, turn: Turn) -> Iterator[str]:
         text = quoted(self._cleaner.slices(slices(turn.content)))
@@ -178,5 +178,5 @@ def _byline(cleaner: Cleaner, turn: Turn) -> str:
 
 def _mark(ended: str | None, error: str) -> Iterator[str]:
     """Where it did not end as it should, or has an error all the same."""
-    if ended is not None or error:
-        yield f"\n**{ended or 'Error'}{':' if error else '.'}**{' ' + inline(error) if error else ''}\n"
+    if ended is not None:
+        yield f"\n**{ended}{':' if error else '.'}**{' ' + inline(error) if error else ''}\n"

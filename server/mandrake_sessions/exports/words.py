@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from mandrake_sessions.exports.totals import Totals
-from mandrake_sessions.model import Origin, ResponseStatus, TurnStatus
+from mandrake_sessions.model import Origin, Response, ResponseStatus, Turn, TurnStatus
 
 ASKED: Final = {Origin.USER: "Request", Origin.AGENT: "Nobody asked", Origin.SYSTEM: "System"}
-TURN_ENDED: Final = {
+_TURN_ENDED: Final = {
     TurnStatus.STREAMING: "Still streaming",
     TurnStatus.ERROR: "Error",
     TurnStatus.CANCELLED: "Cancelled",
@@ -27,6 +27,30 @@ _TOKENS: Final = (
     ("cache_read_tokens", "read from the cache"),
     ("cache_write_tokens", "written to it"),
 )
+
+
+class Endings:
+    """How a response and its turns ended, each thing told once: all turns of a program that failed have its error."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, str]] = set()
+
+    def of_turn(self, turn: Turn) -> str | None:
+        """None where it ended well, and where an earlier turn has told the same."""
+        ended = _TURN_ENDED.get(turn.status) or ("Error" if turn.error else None)
+        if ended is None or not turn.error:
+            return ended
+        told = turn.status.value, turn.error
+        if told in self._told:
+            return None
+        self._told.add(told)
+        return ended
+
+    def of_response(self, response: Response) -> str | None:
+        """None where it ended well, and where a turn has told why it did not."""
+        if response.status.value in (status for status, _ in self._told):
+            return None
+        return RESPONSE_ENDED.get(response.status)
 
 
 def used(totals: Totals) -> str:

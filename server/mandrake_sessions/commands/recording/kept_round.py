@@ -52,15 +52,17 @@ class KeptRound:
         self._round: NewRound = {**asked, "id": new_id(), "response_id": new_id()}
         self.round_id, self.response_id = self._round["id"], self._round["response_id"]
         self._streams: dict[Output, _Stream] = {}
-        self._empty_turn_id = new_id()
+        # While it streams the session is running, also where the program says nothing for long.
+        self._message = self._turns("message")
 
     def make(self) -> None:
-        """The session, unless there is one, and the round."""
+        """The session, unless there is one, the round, and the turn of what the program says."""
         with self._manager.transaction():
             if self._session is not None:
                 self._manager.create_session(**self._session)
             assert self.session_id is not None
             self._manager.create_round(self.session_id, **self._round)
+            self._message.begin()
 
     def said(self, output: Output, data: bytes, *, final: bool = False) -> Said:
         """The next part of an output, as ``keep`` takes it. A part is asked for once."""
@@ -101,20 +103,27 @@ class KeptRound:
             self._manager.update_round(self._round["id"], metadata=metadata)
 
     def _end_turns(self, status: TurnStatus, error: str | None, *, is_whole: bool) -> None:
-        found = [stream.turns.turn_id for stream in self._streams.values()]
-        ids = [turn_id for turn_id in found if turn_id is not None]
-        if not is_whole and not ids:
-            # A response has no error; a turn tells it, though nothing else is in it.
-            ids = [self._manager.create_turn(self._round["response_id"], kind="message", id=self._empty_turn_id).id]
+        others = [stream.turns for stream in self._streams.values() if stream.turns is not self._message]
+        ids = [turns.turn_id for turns in others if turns.turn_id is not None]
+        assert self._message.turn_id is not None
+        # A response has no error; a turn tells it, though nothing else is in it.
+        if self._message.is_empty and is_whole and (ids or error is None):
+            self._manager.delete_turn(self._message.turn_id)
+        else:
+            ids.append(self._message.turn_id)
         for turn_id in ids:
             self._manager.update_turn(turn_id, include_text=False, status=status, error=error)
         self._manager.update_response(self._round["response_id"], status=ResponseStatus(status))
 
     def _stream(self, output: Output) -> _Stream:
         if output not in self._streams:
-            fields: NewTurn = {"kind": output.kind, "metadata": {**PLAIN}}
-            self._streams[output] = _Stream(output, FillingTurns(self._manager, self._round["response_id"], **fields))
+            turns = self._message if output.kind == "message" else self._turns(output.kind)
+            self._streams[output] = _Stream(output, turns)
         return self._streams[output]
+
+    def _turns(self, kind: str) -> FillingTurns:
+        fields: NewTurn = {"kind": kind, "metadata": {**PLAIN}}
+        return FillingTurns(self._manager, self._round["response_id"], **fields)
 
     def _raw_before(self, stream: _Stream) -> list[Piece]:
         """What was said until now, as it came; it is in the store, and not held."""

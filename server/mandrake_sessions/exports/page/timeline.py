@@ -15,7 +15,7 @@ from mandrake_sessions.exports.page.text import MAX_PROSE_BYTES, line, moment, p
 from mandrake_sessions.exports.page.turns import Turns
 from mandrake_sessions.exports.page.values import shown_json
 from mandrake_sessions.exports.totals import Totals
-from mandrake_sessions.exports.words import ASKED, RESPONSE_ENDED, used
+from mandrake_sessions.exports.words import ASKED, RESPONSE_ENDED, Endings, used
 from mandrake_sessions.model import HistoryRound, Response
 from mandrake_sessions.redaction import Cleaner
 
@@ -58,15 +58,15 @@ class Timeline:
             yield from preformatted(text, "output") if is_typed(each) else said(text, breaks=True)
             yield from self._blocks(each)
             yield Markup("</div>\n")
-        totals = Totals()
+        totals, endings = Totals(), Endings()
         for number, turn in enumerate(each.response.turns):
             if not number:
                 yield Markup('<h3 class="apart">Answer</h3>\n')
             totals.add(turn)
-            yield from self.turns.turn(turn)
+            yield from self.turns.turn(turn, endings)
         totals.close(each.response)
         self.totals.join(totals)
-        yield from self._end(each.response, totals)
+        yield from self._end(each.response, totals, endings)
         yield from self._related.of_round(each.id)
 
     def _head(self, each: HistoryRound, title: str) -> Markup:
@@ -83,8 +83,8 @@ class Timeline:
             yield from shown_json(self._cleaner.json(each.request.blocks))
             yield Markup("</details>\n")
 
-    def _end(self, response: Response, totals: Totals) -> Iterator[Markup]:
-        if ended := RESPONSE_ENDED.get(response.status):
+    def _end(self, response: Response, totals: Totals, endings: Endings) -> Iterator[Markup]:
+        if ended := endings.of_response(response):
             yield Markup('<p class="ended">{}</p>\n').format(ended)
         told = [told] if (told := used(totals)) else []
         usage = response.usage

@@ -15,7 +15,7 @@ from mandrake_sessions.exports.page.text import MAX_PROSE_BYTES, line, moment, n
 from mandrake_sessions.exports.page.tools import terminal, tool_call
 from mandrake_sessions.exports.page.values import plan
 from mandrake_sessions.exports.totals import Totals
-from mandrake_sessions.exports.words import TURN_ENDED, used
+from mandrake_sessions.exports.words import Endings, used
 from mandrake_sessions.json_codec import JsonDecoder
 from mandrake_sessions.model import Turn
 from mandrake_sessions.redaction import Cleaner
@@ -40,7 +40,7 @@ class Turns:
         self._cleaner = cleaner
         self._related = related
 
-    def turn(self, turn: Turn) -> Iterator[Markup]:
+    def turn(self, turn: Turn, endings: Endings) -> Iterator[Markup]:
         check_wanted()
         self.count += 1
         model = self._cleaner.text(turn.model) if turn.model else ""
@@ -53,8 +53,8 @@ class Turns:
             self.calls += 1
             yield from tool_call(call, self._cleaner)
             yield from self._related.of_call(call.id)
-        if (ended := TURN_ENDED.get(turn.status)) is not None or turn.error:
-            yield from self._end(ended or "Error", self._cleaner.text(turn.error or ""))
+        if (ended := endings.of_turn(turn)) is not None:
+            yield from self._end(ended, self._cleaner.text(turn.error or ""))
         yield Markup("</article>\n")
 
     def _content(self, turn: Turn, model: str) -> Iterator[Markup]:

@@ -6,12 +6,6 @@ import os
 import sys
 from typing import Final
 
-try:
-    import ctypes
-except ImportError:
-    # Some systems build Python without it.
-    ctypes = None  # type: ignore[assignment]
-
 # Written to or cut; its times, its mode or its count of links changed, or it was unlinked; renamed.
 MODIFIED: Final = 0x2
 ATTRIBUTES: Final = 0x4
@@ -22,12 +16,15 @@ _NONBLOCK, _CLOEXEC = 0o4000, 0o2000000
 def watch_file(path: str, events: int) -> int | None:
     """A descriptor that becomes readable with the first of these events on the file; None where there is none to be
     had. Its caller closes it."""
-    if sys.platform != "linux" or ctypes is None:
+    if sys.platform != "linux":
         return None
     try:
+        # It takes a twentieth of the start of a command, and few of them follow a file.
+        import ctypes
+
         libc = ctypes.CDLL(None, use_errno=True)
-    except OSError:
-        # No more files may be opened, say.
+    except (ImportError, OSError):
+        # Some systems build Python without it; no more files may be opened, say.
         return None
     handle: int = libc.inotify_init1(_NONBLOCK | _CLOEXEC)
     if handle < 0:

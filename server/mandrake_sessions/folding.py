@@ -1,0 +1,58 @@
+"""Sentences on a terminal: their lines end between words."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Final, TextIO
+
+# What stands in one line: a word, with what it has between backticks, which somebody may copy.
+_WORD: Final = re.compile(r"(?:`[^`]*`|\S)+")
+
+
+def folded(text: str, stream: TextIO, *, indent: int = 0) -> str:
+    """A line as lines of the terminal ``stream``; elsewhere as it is. ``indent``: blanks before all but the first."""
+    return fold(text, columns_of(stream), indent) if stream.isatty() else text
+
+
+def fold(text: str, columns: int, indent: int = 0) -> str:
+    """A line as lines that are no wider than ``columns``, but for single words. The blanks between the words of a line
+    stay as they are."""
+    if _width(text) <= columns:
+        return text
+    # A column of a word or two reads badly.
+    return "\n".join(_lines(text, columns, min(indent, columns // 3)))
+
+
+def columns_of(stream: TextIO) -> int:
+    """How wide a terminal is."""
+    if os.environ.get("COLUMNS"):
+        return shutil.get_terminal_size().columns
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL
+    except (OSError, ValueError):
+        return _USUAL
+
+
+def _lines(text: str, columns: int, indent: int) -> Iterator[str]:
+    start = end = 0
+    before = ""
+    for word in _WORD.finditer(text):
+        if end > start and _width(before + text[start : word.end()]) > columns and text[start:end].strip():
+            yield before + text[start:end]
+            start, before = word.start(), " " * indent
+        end = word.end()
+    yield before + text[start:]
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+_USUAL: Final = 80
