@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from datetime import datetime
-from zoneinfo import available_timezones
 
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.settings import BadSetting
@@ -36,6 +34,8 @@ def since(flag: str, text: str | None) -> int | None:
     if text is None:
         return None
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        from datetime import datetime
+
         try:
             return int(datetime.fromisoformat(text).timestamp() * 1000)
         except (ValueError, OverflowError, OSError):
@@ -50,6 +50,8 @@ def since(flag: str, text: str | None) -> int | None:
 
 def local_timezone() -> str:
     """The IANA name of the time zone of this machine, or of ``TZ``; ``UTC`` where neither says it."""
+    from zoneinfo import available_timezones
+
     named = os.environ.get("TZ", "").removeprefix(":") or os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
     return named if named in available_timezones() else "UTC"
 

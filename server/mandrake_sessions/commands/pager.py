@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from mandrake_sessions.commands.ending import EndedBySignal
 from mandrake_sessions.commands.shared import say_line
+
+if TYPE_CHECKING:
+    import subprocess
 
 # Leave the terminal as it is, show colors, and end by itself where everything fits on one screen.
 _LESS = "FRX"
@@ -24,6 +27,8 @@ def paged() -> Iterator[Callable[[str], None]]:
     if command is None:
         yield say_line
         return
+    import subprocess
+
     sys.stdout.flush()
     with subprocess.Popen(command, stdin=subprocess.PIPE, env={"LESS": _LESS, **os.environ}) as pager:
         pipe = pager.stdin

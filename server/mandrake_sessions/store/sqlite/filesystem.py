@@ -10,7 +10,6 @@ import errno
 import os
 import re
 import stat
-import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -54,13 +53,23 @@ def unsupported(path: str, why: str) -> StorageFailure:
 
 def mounts() -> list[tuple[str, str]]:
     """The mount points of this process, with the kind of each; empty if the system does not list them (Windows)."""
+    if sys.platform == "darwin":
+        return parse_mount(_printed_mounts())
     try:
-        if sys.platform == "darwin":
-            printed = subprocess.run(["/sbin/mount"], capture_output=True, text=True, check=True, timeout=5).stdout
-            return parse_mount(printed.splitlines())
         return parse_mountinfo(Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines())
+    except OSError:
+        return []
+
+
+def _printed_mounts() -> list[str]:
+    """What macOS' ``mount`` prints; nothing where it fails."""
+    import subprocess
+
+    try:
+        printed = subprocess.run(["/sbin/mount"], capture_output=True, text=True, check=True, timeout=5).stdout
     except (OSError, subprocess.SubprocessError):
         return []
+    return printed.splitlines()
 
 
 def parse_mountinfo(lines: Iterable[str]) -> list[tuple[str, str]]:

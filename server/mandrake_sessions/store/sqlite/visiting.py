@@ -12,11 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from mandrake_sessions.errors import Cancelled, StorageFailure, StorageReason, Unreadable
 from mandrake_sessions.files import file_size
+from mandrake_sessions.late_import import late_import
 from mandrake_sessions.owners import may_be_own
 from mandrake_sessions.store.interface import Transaction
 from mandrake_sessions.store.sql.changes import store_id
@@ -31,8 +33,10 @@ from mandrake_sessions.store.sqlite.migrate import latest_version, pending_migra
 from mandrake_sessions.store.sqlite.opening import cannot_open, check_identity, reason_not_to_write
 from mandrake_sessions.store.sqlite.permissions import may_not_share
 from mandrake_sessions.store.sqlite.quiet import Look, look
-from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 from mandrake_sessions.workspaces import DATABASE_NAME, own_directory
+
+if TYPE_CHECKING:
+    from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 
 T = TypeVar("T")
 
@@ -55,7 +59,14 @@ class VisitedStore:
         self._connection = connection
         self.store_id = store_id(connection)
         self.is_copy = is_copy(connection, path)
-        self.search = SqliteSearchIndex(path, is_visited=True)
+
+    @cached_property
+    def search(self) -> SqliteSearchIndex:
+        """Loaded when it is asked for: most visits do not search."""
+        with late_import():
+            from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
+
+        return SqliteSearchIndex(self._path, is_visited=True)
 
     def transaction(
         self,
