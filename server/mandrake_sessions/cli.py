@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.append("--help")
     if not given or (given[0].startswith("-") and given[0] not in _OF_THE_PROGRAM):
         given.insert(0, "serve")
+    if given[0] == "help":
+        given = [*given[1:2], "--help"]
     name = given[0]
     try:
         if name in _OF_THE_PROGRAM:
@@ -111,12 +113,12 @@ def _parser() -> Parser:
         epilog=f"{wrapped(_WITHOUT_COMMAND)}\n{wrapped(_PIPED, indent=2)}",
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
     return parser
 
 
 _PROGRAM: Final = "mandrake-sessions"
-_OF_THE_PROGRAM: Final = ("-h", "--help", "--version")
+_OF_THE_PROGRAM: Final = ("-h", "--help", "-V", "--version")
 _DESCRIPTION: Final = "One durable, live store of agent conversations per workspace: JSON-RPC on stdin and stdout."
 _WITHOUT_COMMAND: Final = "Without a command it serves, unless stdin is a terminal:"
 _PIPED: Final = "printf '%s\\n' '{…}' | mandrake-sessions is a complete program."

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from commands.running import TIMEOUT, run
-from wire import SERVER, clean_environment
+from wire import SERVER, clean_environment, store_of
 
 SHELLS = ("bash", "zsh", "fish")
 # What a shell makes of the beginning of a line.
@@ -129,8 +129,12 @@ def test_each_shell_can_read_what_is_for_it(workspace: Path, shell: str) -> None
 
 
 def test_completion_of_nothing_says_nothing(workspace: Path) -> None:
-    """As a shell asks in a directory without a store."""
-    done = subprocess.run([*SERVER, "show"], cwd=workspace, env=clean_environment(workspace),
-                          capture_output=True, text=True, timeout=TIMEOUT, check=False)  # fmt: skip
-    assert done.returncode == 2
-    assert "the following arguments are required: SESSION" in done.stderr
+    """In a directory without a store: a shell would show what is said on the line that somebody types."""
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": "mandrake-sessions show ", "COMP_POINT": "23", "_ARGCOMPLETE_IFS": "\n"}
+    # What is offered goes to descriptor 8.
+    done = subprocess.run(["sh", "-c", 'exec "$@" 8>offered', "sh", *SERVER], cwd=workspace, text=True,
+                          env=clean_environment(workspace) | asked, capture_output=True, timeout=TIMEOUT,
+                          check=False)  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (workspace / "offered").read_text() == ""
+    assert not store_of(workspace).exists()

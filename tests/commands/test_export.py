@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from commands.running import end, limit_files, names, run, run_program, start, state, store_of
+from commands.running import TIMEOUT, end, limit_files, names, run, run_program, start, state, store_of
 from commands.test_terminal import on_a_terminal
 from exported import exact, read_back
 from mandrake_sessions import SessionManager
@@ -331,3 +331,27 @@ def test_a_long_export_shows_how_much_is_written(workspace: Path) -> None:
     # What is shown there scrolls by.
     assert "exporting" not in on_a_terminal(workspace, "export", SESSION)[1]
     assert "exporting" not in run(workspace, "export", SESSION, "--output", "talk.md").err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no ulimit")
+def test_what_cannot_be_written_keeps_nothing_else_from_being_written(workspace: Path) -> None:
+    with SessionManager(store_of(workspace)) as manager:
+        manager.create_session(title="small")
+        large = manager.create_session(title="large")
+        manager.create_round(large.id, content="x" * 2_000_000)
+        manager.create_session(title="later")
+    flags = ["export", "--all", "--output", "made", "--format", "jsonl"]
+    command = ["sh", "-c", 'ulimit -f 500; exec "$@"', "sh", *SERVER, *flags]
+    done = subprocess.run(command, cwd=workspace, env=clean_environment(workspace), capture_output=True,
+                          text=True, timeout=TIMEOUT, check=False)  # fmt: skip
+    assert done.returncode == 1, done
+    assert f"session {large.id} is not exported: " in done.stderr
+    assert "2 of 3 sessions exported to " in done.stderr
+    assert sorted("large" in file.name for file in (workspace / "made").iterdir()) == [False, False]
+
+
+def test_a_name_may_be_as_long_as_names_may_be(workspace: Path) -> None:
+    fill(workspace)
+    name = "a" * 252 + ".md"
+    run(workspace, "export", SESSION, "--output", name)
+    assert (workspace / name).stat().st_size > 0

@@ -218,6 +218,9 @@ def test_show_redacts_nothing_and_says_it_in_each_format(workspace: Path) -> Non
     for form in ("text", "markdown", "html", "jsonl", "atif"):
         assert secret[:40] in run(workspace, "show", "@last", "--format", form).out
     assert run(workspace, "show", "@last").out == run(workspace, "show", "@last", "--format", "markdown").out
+    run(workspace, "export", "@last", "--no-redact", "--output", "talk.html")
+    page = run(workspace, "show", "@last", "--format", "html", LC_ALL="C", PYTHONIOENCODING="ascii").out
+    assert page == (workspace / "talk.html").read_text(), "its policy names the style and the script by their hashes"
     text = run(workspace, "show", "@last", "--format", "text").out
     assert "bold." in text
     assert "**" not in text
@@ -455,3 +458,28 @@ def test_a_whole_title_is_found_among_many_that_have_it(workspace: Path) -> None
             manager.create_session(title=f"A talk on {number}")
     assert meant in run(workspace, "show", "a  talk").out
     assert "A talk on 29" in run(workspace, "show", "talk on", code=1).err
+
+
+def test_archived_sessions_are_numbered_for_unarchive_alone(workspace: Path) -> None:
+    """Another command would take @1 for another session."""
+    for title in ("one", "two", "three"):
+        talk(store_of(workspace), title)
+    run(workspace, "archive", "one", "two")
+    assert "@1" in run(workspace, "list").out
+    for flags in (["--archived"], ["--query", "three"], ["--since", "1d"], ["--state", "idle"], ["--cwd", "."]):
+        assert "@1" not in run(workspace, "list", *flags).out
+    assert run(workspace, "unarchive", "@last").err.endswith("  two\n")
+    assert "  two\n" in run(workspace, "list").out
+    run(workspace, "unarchive", "@1")
+    told = run(workspace, "unarchive", "@1", code=1).err
+    assert "among 0 here; mandrake-sessions list --archived lists them, and --all finds none either" in told
+
+
+def test_nothing_is_said_of_a_store_that_could_not_be_read(workspace: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    (theirs / ".git").mkdir(parents=True)
+    run(theirs, "new", "a badger", MANDRAKE_HOME=str(workspace / "home" / ".mandrake"))
+    store_of(theirs).write_bytes(b"no database at all" * 1000)
+    for name in ("badger", "@last", "@2"):
+        assert "--all finds none in what could be read" in run(workspace, "show", name, code=1).err
+    assert "in what could be read;" in run(workspace, "show", "badger", "--all", code=1).err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -593,3 +594,9 @@ def test_a_full_disk_is_told_at_the_end(workspace: Path) -> None:
     assert b"of the output" in done.stderr
     assert b"Traceback" not in done.stderr
     assert sql(store_of(workspace), "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_json_stands_on_a_line_of_its_own(workspace: Path) -> None:
+    _, err = recorded(workspace, "--json", "--", "sh", "-c", "printf 'no end' >&2")
+    first, last = err.decode().splitlines()
+    assert (first, set(json.loads(last))) == ("no end", {"sessionId", "roundId", "turnIds", "exitCode"})

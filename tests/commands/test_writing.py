@@ -299,6 +299,25 @@ def test_a_signal_ends_the_turn_as_what_it_was(workspace: Path, by: signal.Signa
         assert only.response.status == ResponseStatus(status)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="nohup is for a terminal's processes")
+@pytest.mark.parametrize("ignored", ["HUP", "INT", "TERM"])
+def test_a_signal_that_is_ignored_stays_so(workspace: Path, ignored: str) -> None:
+    """As under nohup, or for what a script has put in the background."""
+    command = ["sh", "-c", f"trap '' {ignored}; exec \"$@\"", "sh", *SERVER, "append", "--title", "kept"]
+    with subprocess.Popen(command, cwd=workspace, env=clean_environment(workspace),
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"one, ")
+        process.stdin.flush()
+        made = process.stdout.readline().decode().strip()
+        process.send_signal(signal.Signals[f"SIG{ignored}"])
+        process.stdin.write(b"two")
+        process.stdin.close()
+        assert process.wait(TIMEOUT) == 0
+    assert said(workspace, made) == [(TurnStatus.COMPLETED, "one, two")]
+
+
 def test_a_killed_append_is_interrupted(workspace: Path) -> None:
     with streaming(workspace, "until here") as (process, made):
         process.kill()
@@ -413,7 +432,8 @@ def test_tail_warns_once_of_each_store_that_cannot_be_read(workspace: Path, tmp_
         every.send_signal(signal.SIGINT)
         _, told = every.communicate(timeout=TIMEOUT)
         assert told.decode().splitlines() == [
-            f"mandrake-sessions tail: warning: {store_of(theirs)} cannot be read: corrupt"
+            f"mandrake-sessions tail: warning: {store_of(theirs)} cannot be read: corrupt; "
+            f"mandrake-sessions doctor --database {store_of(theirs)} tells more"
         ]
         assert every.returncode == 1
 

@@ -174,3 +174,20 @@ def test_a_program_that_closes_its_store_leaves_interrupted_turns(database: Path
         assert manager.get_turn(turn.id).status is TurnStatus.INTERRUPTED
         assert manager.get_turn(detached.id).status is TurnStatus.STREAMING
     assert sorted(path.name for path in database.parent.iterdir()) == [database.name]
+
+
+async def test_a_copy_of_a_detached_turn_is_not_detached(watcher: StrictClient, agent: StrictClient) -> None:
+    """It belongs to who goes on with it."""
+    response = await new_response(agent)
+    await agent.turn_create(response_id=response, content="so far", detached=True)
+    (session,) = (await agent.session_list()).sessions
+    fork = await agent.session_fork(session_id=session.id)
+    (round_,) = (await agent.session_history(session_id=fork.id)).rounds
+    (turn,) = round_.response.turns
+    assert turn.status is TurnStatus.INTERRUPTED
+    await agent.turn_append(turn_id=turn.id, content=" and on")
+    assert (await agent.turn_get(turn_id=turn.id)).status is TurnStatus.STREAMING
+    await kill(agent)
+    while (await watcher.turn_get(turn_id=turn.id)).status is TurnStatus.STREAMING:
+        await asyncio.sleep(0.05)
+    assert (await watcher.turn_get(turn_id=turn.id)).status is TurnStatus.INTERRUPTED

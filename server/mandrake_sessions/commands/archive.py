@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import add_looking
 from mandrake_sessions.commands.naming import Named, add_sessions, for_each_named
-from mandrake_sessions.commands.results import add_json, say_result
+from mandrake_sessions.commands.results import add_json, tell_done
 from mandrake_sessions.commands.shared import told
 
 DESCRIPTION = "Put sessions away: list and search leave them out then, unless you ask for them with --archived."
@@ -31,6 +31,7 @@ def set_archived(options: Namespace, *, archived: bool) -> int:
     """Put the sessions away that the options name, or take them back; gives the exit code."""
 
     def work(each: Named) -> None:
-        say_result(options, each.manager.update_session(each.session.id, archived=archived))
+        session = each.manager.update_session(each.session.id, archived=archived)
+        tell_done(options, session, "Archived" if archived else "Unarchived")
 
     return told(options, lambda: for_each_named(options, work))

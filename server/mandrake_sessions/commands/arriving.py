@@ -31,7 +31,9 @@ class Arriving:
         self._read_end, self._write_end = os.pipe()
         os.set_blocking(self._write_end, False)
         for each in _SIGNALS:
-            self._before[each] = signal.signal(each, self._stop)
+            # One that is ignored stays so, as under nohup.
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                self._before[each] = signal.signal(each, self._stop)
         return self
 
     def __exit__(self, *_: object) -> None:

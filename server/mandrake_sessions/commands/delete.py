@@ -18,8 +18,8 @@ from mandrake_sessions.quoting import one_line, shorten
 from mandrake_sessions.settings import BadSetting
 
 DESCRIPTION = (
-    "Delete sessions for good. On a terminal it asks before; in scripts it deletes without asking. prune deletes what "
-    "is old, and archive only puts away."
+    "Delete sessions for good. On a terminal it asks before. In scripts it deletes without asking what an id, @last or "
+    "a whole title names; with a part of a title it needs --yes. prune deletes what is old, and archive only puts away."
 )
 EXAMPLE = "mandrake-sessions delete @last --yes"
 

@@ -23,6 +23,7 @@ from mandrake_sessions.commands.shared import DONE, FAILED, hint, say_parts, sho
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.exports import cleaner_of, document, title_in
+from mandrake_sessions.files import explain
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import ExportFormat, Session
 from mandrake_sessions.quoting import shorten
@@ -185,9 +186,12 @@ def _write_files(meant: Sequence[Named], chosen: ExportFormat, options: Namespac
                 named = os.path.join(directory, beside[each.session.id])  # noqa: PTH118
                 made = _write(each, chosen, options, into_file(named), beside)
                 _tell_file(each, made, named, chosen, options)
-            except SessionsError as error:
+            except BrokenPipeError:
+                raise
+            except (SessionsError, OSError) as error:
                 failed += 1
-                hint(f"session {each.session.id} is not exported: {in_command_words(error)}")
+                why = explain(error, named) if isinstance(error, OSError) else in_command_words(error)
+                hint(f"session {each.session.id} is not exported: {why}")
     if not options.json:
         hint(f"{len(meant) - failed} of {len(meant)} sessions exported to {directory}")
     return FAILED if failed else DONE

@@ -19,18 +19,21 @@ from mandrake_sessions.model import SessionOfStore
 
 DESCRIPTION = (
     "List conversations, the one that moved last first: those of this workspace's store, and those of your own store "
-    "that are about this workspace. @1, @2 … and the beginning of an id name a session in other commands."
+    "that are about this workspace. The beginning of an id names a session in other commands, and so do @1, @2 … with "
+    "the same --all, --scope and --agent."
 )
 EXAMPLE = "mandrake-sessions list --since 2d"
 _ON_A_TERMINAL = 30
 _COLUMNS = (
-    Column(""),
     Column("ID", is_dim=True),
     Column("ACTIVE", is_number=True, may_go=2),
     Column("STATE", may_go=3),
     Column("AGENT", may_go=4),
     Column("TITLE", is_rest=True),
 )
+
+# What other commands cannot be told: there @2 would be another session.
+_ONLY_HERE = ("query", "state", "archived", "cwd", "active_since")
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -59,7 +62,7 @@ def run(options: Namespace) -> int:
 def _list(options: Namespace) -> int:
     wanted: Any = {"query": options.query, "state": options.state, "archived": options.archived, **filters(options)}
     with Looking(options) as looking:
-        is_found = (_say if options.json else _show)(looking, options.limit, wanted)
+        is_found = _say(looking, options.limit, wanted) if options.json else _show(looking, options, wanted)
         if not is_found:
             tell_nothing(looking, options, "conversation", lambda: count_everywhere(looking, wanted))
         return looking.code
@@ -74,28 +77,31 @@ def _say(looking: Looking, limit: int | None, wanted: Any) -> bool:
     return is_found
 
 
-def _show(looking: Looking, limit: int | None, wanted: Any) -> bool:
+def _show(looking: Looking, options: Namespace, wanted: Any) -> bool:
     """Print them for people; gives whether there are any."""
-    limit = limit or (_ON_A_TERMINAL if sys.stdout.isatty() else None)
+    limit = options.limit or (_ON_A_TERMINAL if sys.stdout.isatty() else None)
     # One more, to know whether there are more.
     found = list(listed(looking, None if limit is None else limit + 1, **wanted))
     if found:
-        _show_table(found[:limit])
+        _show_table(found[:limit], is_numbered=not any(wanted.get(name) for name in _ONLY_HERE))
     if limit is not None and len(found) > limit:
         hint(f"There are more: --limit {limit * 10} lists further ones.")
     return bool(found)
 
 
-def _show_table(found: list[SessionOfStore]) -> None:
+def _show_table(found: list[SessionOfStore], *, is_numbered: bool) -> None:
     rows = [
         (
-            f"@{number}",
             short_id(session),
             ago(session.active_at),
             session.state.replace("_", " "),
             session.agent or "",
             title_of(session),
         )
-        for number, session in enumerate(found, 1)
+        for session in found
     ]
-    say_lines(table(_COLUMNS, rows))
+    if is_numbered:
+        numbered = [(f"@{number}", *row) for number, row in enumerate(rows, 1)]
+        say_lines(table((Column(""), *_COLUMNS), numbered))
+    else:
+        say_lines(table(_COLUMNS, rows))

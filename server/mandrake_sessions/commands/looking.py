@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -48,8 +49,8 @@ class Spot:
 
 class Looking:
     """The stores that the options mean, open while it is entered. A store that cannot be read is told on stderr, and
-    ``is_whole`` is False then. ``spots``: those that are there, in the order in which they are looked at; ``missing``:
-    the others, each with what a spot has as ``cwd``."""
+    ``is_whole`` is False then; ``has_missed`` tells it of the last look everywhere. ``spots``: those that are there, in
+    the order in which they are looked at; ``missing``: the others, each with what a spot has as ``cwd``."""
 
     def __init__(self, options: Namespace) -> None:
         """Raises BadSetting."""
@@ -60,6 +61,7 @@ class Looking:
         self._settings = settings_of(options)
         self._stores = OpenStores(self._settings)
         self.is_whole = True
+        self.has_missed = False
         self.spots: list[Spot] = []
         self.missing: list[tuple[StorePlace, str | None]] = []
         self._warned: set[str] = set()
@@ -98,7 +100,9 @@ class Looking:
         Visits(parts).run()
         raise_for_all(parts)
         unavailable = [part.unavailable for part in parts if part.unavailable is not None]
-        if not everywhere:
+        if everywhere:
+            self.has_missed = any(each.reason is not UnavailableReason.GONE for each in unavailable)
+        else:
             self.tell(unavailable)
         return joining.result(unavailable)
 
@@ -119,7 +123,7 @@ class Looking:
         place = None if known is None else StorePlace(known.scope, known.workspace, known.path, is_usual=False)
         manager = None if place is None else self._stores.open(place, make=False)
         if manager is None:
-            raise NotFound("store", ref.store_id, "any more; send it again")
+            raise NotFound("store", ref.store_id, "any more; run it again")
         return manager
 
     def _part(self, spot: Spot, joining: Joining[Any, Any], *, everywhere: bool) -> Part:
@@ -171,7 +175,8 @@ class Looking:
             if is_emptied(store.path):
                 self.warn(_emptied(store.path))
             elif store.reason is not UnavailableReason.GONE:
-                self.warn(f"{store.path} cannot be read: {store.reason}")
+                more = f"mandrake-sessions doctor --database {shlex.quote(store.path)}"
+                self.warn(f"{store.path} cannot be read: {store.reason}; {more} tells more")
 
     def warn(self, text: str) -> None:
         """Tell it on stderr, once: what follows is not the whole."""
@@ -215,11 +220,15 @@ def at_least(number: int, *, has_more: bool) -> str:
     return f"{number} or more" if has_more else str(number or "")
 
 
-def tell_nothing(looking: Looking, options: Namespace, what: str, everywhere: Callable[[], str]) -> None:
+def tell_nothing(
+    looking: Looking, options: Namespace, what: str, everywhere: Callable[[], str], *, has_more: bool = False
+) -> None:
     """The line on stderr for somebody who has found nothing. ``everywhere``: how much there is of ``what`` in all
-    stores; empty for nothing."""
+    stores; empty for nothing. ``has_more``: not all of it was looked at."""
     if not looking.is_whole:
         hint(f"No {what} found in what could be read.")
+    elif has_more:
+        hint(f"No {what} found in what could be searched.")
     elif options.all:
         hint(f"No {what} found in any store.")
     elif number := everywhere():

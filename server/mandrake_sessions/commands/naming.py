@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -40,7 +40,7 @@ def add_sessions(parser: ArgumentParser) -> None:
 
 
 HOW_TO_NAME: Final = (
-    "an id or its beginning, another program's name for it, @last, @2 (as in list), or a part of its title"
+    "an id or its beginning, another program's name for it, @last, @2 (as list numbers them), or a part of its title"
 )
 
 
@@ -95,16 +95,29 @@ def found_session(looking: Looking, options: Namespace, name: str | None = None)
 
 
 def _at(looking: Looking, options: Namespace, name: str, number: int) -> SessionOfStore:
-    wanted = filters(options)
+    wanted: Any = filters(options) | {"archived": is_about_archived(options)}
     found = list(listed(looking, number, **wanted))
     if len(found) < number:
-        if options.all:
-            where = f"among {len(found)} in all stores; mandrake-sessions list --all numbers them"
-        else:
-            everywhere = count_everywhere(looking, wanted) or "none either"
-            where = f"among {len(found)} here; mandrake-sessions list numbers them, and --all finds {everywhere}"
+        places = "in all stores" if options.all else "here"
+        where = f"among {len(found)} {places}; {_how_to_list(options)}"
+        if not options.all:
+            where += f", and --all finds {count_everywhere(looking, wanted) or _none_either(looking)}"
         raise NotFound("session", name, where)
     return found[-1]
+
+
+def is_about_archived(options: Namespace) -> bool:
+    """Whether the command is for sessions that were put away, so that @last is the last one of those."""
+    return str(options.command) == "unarchive"
+
+
+def _how_to_list(options: Namespace) -> str:
+    flags = f"{' --all' if options.all else ''}{' --archived' if is_about_archived(options) else ''}"
+    return f"mandrake-sessions list{flags} lists them"
+
+
+def _none_either(looking: Looking) -> str:
+    return "none either" if looking.is_whole and not looking.has_missed else "none in what could be read"
 
 
 def _all_named(looking: Looking, options: Namespace, name: str, *, everywhere: bool = False) -> list[SessionOfStore]:
@@ -159,9 +172,10 @@ def _ambiguous(name: str, found: list[SessionOfStore]) -> Ambiguous:
 
 def _where(looking: Looking, options: Namespace, name: str) -> str:
     if options.all:
-        return "in any store; mandrake-sessions list --all lists them"
+        where = "in any store" if looking.is_whole else "in what could be read"
+        return f"{where}; {_how_to_list(options)}"
     found = len(_all_named(looking, options, name, everywhere=True))
     if found:
         number = f"{_MAX_CANDIDATES} or more" if found > _MAX_CANDIDATES else found
         return f"here, but in another store: add --all, which finds {number}"
-    return "here; mandrake-sessions list lists them, and --all finds none either"
+    return f"here; {_how_to_list(options)}, and --all finds {_none_either(looking)}"

@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.files import explain, is_file
 
+# Of the name of the file that is written first, which has more in it: at most four bytes each, of 255.
+_NAME_CHARACTERS = 50
+
 
 def into_file(path: str) -> Callable[[Iterable[str]], None]:
     """Gives what writes the parts of a text to a path: a file is there as a whole or not at all, a device or a pipe
@@ -29,7 +32,8 @@ def _replace(path: str, parts: Iterable[str]) -> None:
     directory, name = os.path.split(path)
     # Private, as the store is.
     try:
-        handle, partial = tempfile.mkstemp(prefix=f".{name}.", suffix=".partial", dir=directory)
+        # The name may be as long as names may be.
+        handle, partial = tempfile.mkstemp(prefix=f".{name[:_NAME_CHARACTERS]}.", suffix=".partial", dir=directory)
     except OSError as error:
         raise InvalidValue(
             "output", f"{path} cannot be made: {explain(error, directory)}; name another place"

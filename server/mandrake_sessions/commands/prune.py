@@ -20,6 +20,7 @@ from mandrake_sessions.commands.shared import (
     say,
     shown_progress,
 )
+from mandrake_sessions.commands.table import fitted
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.maintenance import Pruned, prune, require_file
 from mandrake_sessions.model import PrunableSession
@@ -94,7 +95,7 @@ def _list(found: list[PrunableSession], options: Namespace) -> None:
 
 
 def _line(session: PrunableSession) -> str:
-    title = one_line(session.title or "(no title)")[:_TITLE_WIDTH]
+    title = fitted(one_line(session.title or "(no title)")[:_TITLE_WIDTH], sys.stdout, beside=" " * _MARGIN)
     parts = {
         "texts": session.texts_bytes,
         "raw responses": session.raw_responses_bytes,

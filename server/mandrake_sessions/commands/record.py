@@ -148,7 +148,10 @@ class _Work:
         elif self.options.json:
             turns = manager.list_turns(kept.response_id, include_text=False, limit=MAX_LIMIT).turns
             ids = {"session_id": kept.session_id, "round_id": kept.round_id, "turn_ids": [turn.id for turn in turns]}
-            hint(json_of({**ids, "exit_code": self.code}))
+            # The program may have left a line open.
+            if recorder.has_open_line:
+                sys.stderr.write("\n")
+            hint(json_of({**ids, "exit_code": self.code}), is_to_copy=True)
         elif sys.stderr.isatty() and not self.options.quiet:
             assert kept.session_id is not None
             words = ["mandrake-sessions", "show", kept.session_id, *_where(self.options)]

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
-from mandrake_sessions.commands.results import add_json, say_result
+from mandrake_sessions.commands.results import add_json, tell_done
 from mandrake_sessions.commands.shared import told
 from mandrake_sessions.commands.writing import make_searchable
 
@@ -32,6 +32,7 @@ def run(options: Namespace) -> int:
 def _rename(options: Namespace) -> int:
     with Looking(options) as looking:
         meant = named(looking, options)
-        say_result(options, meant.manager.update_session(meant.session.id, title=options.title or None))
+        session = meant.manager.update_session(meant.session.id, title=options.title or None)
+        tell_done(options, session, "Renamed")
         make_searchable(meant.manager)
         return looking.code

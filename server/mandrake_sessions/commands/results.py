@@ -7,7 +7,9 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from mandrake_sessions.commands.shared import say, say_line
+from mandrake_sessions.commands.shared import hint, say, say_line
+from mandrake_sessions.commands.titles import title_of
+from mandrake_sessions.model import Session
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.value import Value
 
@@ -27,6 +29,14 @@ def say_result(options: Namespace, result: Result, *lines: str) -> None:
         return
     for line in lines:
         say(line, indent=2 if line.startswith("- ") else 0)
+
+
+def tell_done(options: Namespace, session: Session, what: str) -> None:
+    """Tell which session a command has changed: a part of a title may have named it. Raises OutputFailed."""
+    if options.json:
+        say_json(session)
+    else:
+        hint(f"{what}: {session.id}  {title_of(session)}")
 
 
 def say_json(result: Result) -> None:

@@ -24,6 +24,7 @@ from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.model import AllHits, HitOfStore
 from mandrake_sessions.operations.joined_search import JoinedSearch
 from mandrake_sessions.quoting import one_line
+from mandrake_sessions.settings import BadSetting
 
 DESCRIPTION = (
     "Search conversations, the best hits first: in titles, requests, answers, thoughts, tool calls and their results. "
@@ -63,8 +64,11 @@ def run(options: Namespace) -> int:
 
 
 def _search(options: Namespace) -> int:
+    query = " ".join(options.query)
+    if not query.strip():
+        raise BadSetting("QUERY", "it is empty; give a word to look for")
     wanted: dict[str, Any] = {
-        "query": " ".join(options.query),
+        "query": query,
         "role": options.role,
         "archived": options.archived,
         **filters(options, since="since"),
@@ -83,7 +87,8 @@ def _search(options: Namespace) -> int:
         elif hits:
             say_lines(line for number, hit in enumerate(hits) for line in _lines(hit, is_first=number == 0))
         if not hits:
-            tell_nothing(looking, options, "text", lambda: _count(looking, wanted))
+            has_more = any(first.pending.values())
+            tell_nothing(looking, options, "text", lambda: _count(looking, wanted), has_more=has_more)
         if pages[-1].next_cursor is not None and not options.json:
             hint(f"There are more: --limit {options.limit * 10} shows further ones.")
         lacking.tell()

@@ -13,7 +13,7 @@ from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
 from mandrake_sessions.commands.pager import say_lines
-from mandrake_sessions.commands.shared import say_shown, told
+from mandrake_sessions.commands.shared import say_parts, say_shown, told
 from mandrake_sessions.commands.styles import is_colored
 from mandrake_sessions.quoting import printable
 
@@ -59,6 +59,9 @@ def _show(options: Namespace) -> int:
                 say_lines(_laid_out(made.parts))
             elif sys.stdout.isatty():
                 say_lines(map(printable, _lines(made.parts)))
+            elif chosen == "html":
+                # It says itself that it is UTF-8, and is for a browser.
+                say_parts(made.parts)
             else:
                 say_shown(made.parts, is_json=chosen != "markdown")
         return looking.code

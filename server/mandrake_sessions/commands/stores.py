@@ -19,7 +19,7 @@ DESCRIPTION = (
     "List the stores that you have used, the one that was used last first; also those that are gone, for 90 days."
 )
 EXAMPLE = "mandrake-sessions stores"
-_COLUMNS = (Column("USED", is_number=True), Column("STATE", may_go=1), Column("STORE", is_rest=True))
+_COLUMNS = (Column("USED", is_number=True), Column("STATE", may_go=1), Column("STORE", is_rest=True, keeps_end=True))
 
 
 def declare(parser: ArgumentParser) -> None:

@@ -23,30 +23,34 @@ _SHORTEST = 8
 @frozen
 class Column:
     """``is_rest``: it takes what the others leave. ``may_go``: it is left out where there is little room, the greatest
-    number first; 0: never."""
+    number first; 0: never. ``keeps_end``: a text that is too long loses its beginning, as a path may."""
 
     heading: str
     is_rest: bool = False
     is_number: bool = False
     is_dim: bool = False
     may_go: int = 0
+    keeps_end: bool = False
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Its lines, first the headings; last, what there was no room for. Control characters in the texts are escaped."""
+    """Its lines, first the headings; last, what there was no room for. A terminal shows no column in which nothing
+    stands. Control characters in the texts are escaped."""
     texts = [[one_line(text) for text in row] for row in rows]
     widths = [
         max(cell_len(text) for text in (column.heading, *(row[at] for row in texts)))
         for at, column in enumerate(columns)
     ]
-    shown = list(range(len(columns)))
+    used = shown = list(range(len(columns)))
     if sys.stdout.isatty():
-        shown = _fit(columns, widths, columns_of(sys.stdout))
+        used = [at for at in used if columns[at].is_rest or any(row[at] for row in texts)]
+        shown = _fit(columns, used, widths, columns_of(sys.stdout))
     yield _line(columns, shown, widths, [column.heading for column in columns], heading=True)
     for row in texts:
         yield _line(columns, shown, widths, row)
-    if left_out := [column.heading for at, column in enumerate(columns) if at not in shown]:
-        line = f"No room for {', '.join(left_out)}: a wider terminal shows them, and so does --json."
+    if left_out := [columns[at].heading for at in used if at not in shown]:
+        them = "it" if len(left_out) == 1 else "them"
+        line = f"No room for {', '.join(left_out)}: a wider terminal shows {them}, and so does --json."
         yield from (styled(part, DIM) for part in folded(line, sys.stdout).split("\n"))
 
 
@@ -57,13 +61,17 @@ def fitted(text: str, stream: TextIO, beside: str) -> str:
     return _cut(text, max(_SHORTEST, columns_of(stream) - cell_len(beside)))
 
 
-def _cut(text: str, width: int) -> str:
-    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
+def _cut(text: str, width: int, *, keeps_end: bool = False) -> str:
+    if cell_len(text) <= width:
+        return text
+    if keeps_end:
+        return "…" + set_cell_size(text[::-1], width - 1).rstrip()[::-1]
+    return set_cell_size(text, width - 1).rstrip() + "…"
 
 
-def _fit(columns: Sequence[Column], widths: list[int], room: int) -> list[int]:
-    """The columns that are shown; ``widths`` become theirs."""
-    shown = list(range(len(columns)))
+def _fit(columns: Sequence[Column], used: list[int], widths: list[int], room: int) -> list[int]:
+    """The columns that are shown, of those that are ``used``; ``widths`` become theirs."""
+    shown = list(used)
     rest = next(at for at, column in enumerate(columns) if column.is_rest)
     for at in sorted(shown, key=lambda at: -columns[at].may_go):
         if not columns[at].may_go or _left(widths, shown, rest, room) >= min(_READABLE, widths[rest]):
@@ -83,7 +91,7 @@ def _line(
     cells = []
     for at in shown:
         text, width = texts[at], widths[at]
-        text = _cut(text, width)
+        text = _cut(text, width, keeps_end=columns[at].keeps_end)
         filling = " " * (width - cell_len(text))
         cell = filling + text if columns[at].is_number else text + filling
         cells.append(styled(cell, BOLD if heading else DIM if columns[at].is_dim else ""))

@@ -127,6 +127,10 @@ class _Shown:
         self._turn_id: str | None = None
         self._is_line_open = False
         self._is_wanted: dict[tuple[object, str], bool] = {}
+        # Of turns that stream.
+        self._kinds: dict[str, str] = {}
+        # Those that were told since somebody asked last.
+        self._errors: set[tuple[str, Any]] = set()
 
     def take(self, heard: Heard) -> None:
         if not self._wanted(heard):
@@ -135,14 +139,16 @@ class _Shown:
         if self._as_json:
             say_json(change)
         elif change.kind is ChangeKind.ROUND_CREATED and change.request is not None:
+            self._errors.clear()
             self._head(heard, change.request.content, "asked")
         elif change.kind is ChangeKind.TURN_CREATED and change.turn is not None:
+            self._kinds[change.turn.id] = change.turn.kind
             self._text(heard, change.turn.content or "")
-            self._end(change.turn.status)
+            self._end(heard, change.turn.status, change.turn.error)
         elif change.kind is ChangeKind.TURN_APPENDED:
             self._text(heard, change.content or "")
         elif change.kind is ChangeKind.TURN_UPDATED and change.changes is not None:
-            self._end(change.changes.get("status"))
+            self._end(heard, change.changes.get("status"), change.changes.get("error"))
         flush()
 
     def _wanted(self, heard: Heard) -> bool:
@@ -169,7 +175,8 @@ class _Shown:
         if not text:
             return
         if heard.change.turn_id != self._turn_id:
-            self._head(heard, "", "says")
+            kind = self._kinds.get(heard.change.turn_id or "", "message")
+            self._head(heard, "", "says" if kind == "message" else f"says ({one_line(kind)})")
             self._turn_id = heard.change.turn_id
         say_text(printable(text))
         self._is_line_open = not text.endswith("\n")
@@ -184,12 +191,16 @@ class _Shown:
             for line in printable(text).split("\n"):
                 say_line(styled(f"> {line}", BOLD))
 
-    def _end(self, status: Any) -> None:
+    def _end(self, heard: Heard, status: Any, error: Any) -> None:
         if status is None or status == TurnStatus.STREAMING:
             return
+        self._kinds.pop(heard.change.turn_id or "", None)
         self._close_line()
-        if word := _ENDED.get(TurnStatus(status)):
-            say_line(styled(f"({word})", DIM))
+        word = _ENDED.get(TurnStatus(status))
+        # All turns of a program that failed have its error.
+        if word and (error is None or (heard.change.session_id, error) not in self._errors):
+            say_line(styled(f"({word}: {one_line(str(error))})" if error else f"({word})", DIM))
+            self._errors.add((heard.change.session_id, error))
         self._turn_id = None
 
     def _close_line(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mandrake_sessions.model import Session
 
 # Of an id, which begins with the millisecond of its making.
-_ID_CHARACTERS = 13
+ID_CHARACTERS = 13
 
 
 def title_of(session: Session) -> str:
@@ -15,4 +15,4 @@ def title_of(session: Session) -> str:
 
 def short_id(session: Session) -> str:
     """The beginning of its id: nearly always enough to name it."""
-    return session.id[:_ID_CHARACTERS]
+    return session.id[:ID_CHARACTERS]

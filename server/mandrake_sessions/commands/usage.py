@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 from mandrake_sessions.amounts import plural
@@ -15,6 +16,7 @@ from mandrake_sessions.commands.pager import say_lines
 from mandrake_sessions.commands.results import add_json, say_json
 from mandrake_sessions.commands.shared import told
 from mandrake_sessions.commands.table import Column, table
+from mandrake_sessions.commands.titles import ID_CHARACTERS
 from mandrake_sessions.model import CurrencyTotal, UnavailableStore, UsageGroup
 from mandrake_sessions.operations.usage import JoinedUsage
 
@@ -89,18 +91,23 @@ def _show(groups: list[UsageGroup], by: str | None) -> None:
     without_key = "all" if by is None else _WAYS[by]
     if by not in (None, "day"):
         groups = sorted(groups, key=_cost, reverse=True)
-    say_lines(table((heading, *_COLUMNS), [row for group in groups for row in _rows(group, without_key)]))
+    rows = (_rows(group, _key(group, by) or without_key) for group in groups)
+    say_lines(table((heading, *_COLUMNS), list(chain.from_iterable(rows))))
+
+
+def _key(group: UsageGroup, by: str | None) -> str | None:
+    return group.key[:ID_CHARACTERS] if by == "session" and group.key else group.key
 
 
 def _cost(group: UsageGroup) -> float:
     return sum(total.cost for total in group.totals)
 
 
-def _rows(group: UsageGroup, without_key: str) -> Iterator[tuple[str, ...]]:
+def _rows(group: UsageGroup, key: str) -> Iterator[tuple[str, ...]]:
     """One for each currency; rounds and tool calls stand in the first."""
     counts = (f"{group.rounds:,}", f"{group.tool_calls:,}")
     for number, total in enumerate(group.totals or [None]):
-        name = (group.key or without_key) if number == 0 else ""
+        name = key if number == 0 else ""
         yield (name, *_numbers(total), *(counts if number == 0 else ("", "")))
 
 

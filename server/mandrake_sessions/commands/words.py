@@ -17,6 +17,8 @@ _SWITCHES = {"replace": "--force", "as_is": "--as-is"}
 class CommandWords(WireWords):
     """What people read on a terminal."""
 
+    again = "run it again"
+
     def field(self, name: str) -> str:
         return _ARGUMENTS.get(name) or super().field(name)
 

@@ -7,7 +7,7 @@ from typing import Final
 from mandrake_sessions.exports.totals import Totals
 from mandrake_sessions.model import Origin, Response, ResponseStatus, Turn, TurnStatus
 
-ASKED: Final = {Origin.USER: "Request", Origin.AGENT: "Nobody asked", Origin.SYSTEM: "System"}
+ASKED: Final = {Origin.USER: "Request", Origin.AGENT: "No request", Origin.SYSTEM: "System"}
 _TURN_ENDED: Final = {
     TurnStatus.STREAMING: "Still streaming",
     TurnStatus.ERROR: "Error",
@@ -21,7 +21,7 @@ RESPONSE_ENDED: Final = {
     ResponseStatus.REQUIRES_ACTION: "The answer waits for somebody",
 }
 _TOKENS: Final = (
-    ("input_tokens", "tokens in"),
+    ("input_tokens", "in"),
     ("output_tokens", "out"),
     ("thought_tokens", "for thoughts"),
     ("cache_read_tokens", "read from the cache"),
@@ -30,18 +30,17 @@ _TOKENS: Final = (
 
 
 class Endings:
-    """How a response and its turns ended, each thing told once: all turns of a program that failed have its error."""
+    """How a response and its turns ended, each thing told once: all turns of a program that failed have its error, and
+    a response that was cancelled has a turn that was."""
 
     def __init__(self) -> None:
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str | None]] = set()
 
     def of_turn(self, turn: Turn) -> str | None:
         """None where it ended well, and where an earlier turn has told the same."""
         ended = _TURN_ENDED.get(turn.status) or ("Error" if turn.error else None)
-        if ended is None or not turn.error:
-            return ended
         told = turn.status.value, turn.error
-        if told in self._told:
+        if turn.error and told in self._told:
             return None
         self._told.add(told)
         return ended
@@ -56,6 +55,8 @@ class Endings:
 def used(totals: Totals) -> str:
     """Tokens and costs, empty where nothing is known."""
     told = [f"{totals.tokens[name]:,} {word}" for name, word in _TOKENS if totals.tokens[name]]
+    # What the numbers count is said once.
+    told[:1] = [first.replace(" ", " tokens ", 1) for first in told[:1]]
     told += [
         f"{totals.cost(currency):.9f}".rstrip("0").rstrip(".") + f" {currency}" for currency in sorted(totals.costs)
     ]

@@ -77,8 +77,7 @@ DETAILS: dict[str, str] = {
         "The session as it is at one moment, rendered as docs/export.md describes. With `redact`, secrets become "
         "`[redacted: …]` and the paths of home directories `~`; the store stays as it is. A document above 8 MiB "
         "is `tooLarge`: page with `session/history`, or use the command `mandrake-sessions export`, which has no such "
-        "bound. `html` comes with a later release, and is `invalidParams` until then. The first redacted export of a "
-        "user compiles the detector's rules, which takes seconds."
+        "bound. The first redacted export of a user compiles the detector's rules, which takes seconds."
     ),
     "session/search": (
         "A text is found if it has all terms of the query: as words, in any case and without accents, several in "

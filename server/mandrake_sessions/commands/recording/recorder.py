@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from mandrake_sessions.commands.filling_turns import at_last, what_is_kept
 from mandrake_sessions.commands.recording.kept_round import Ending, KeptRound
 from mandrake_sessions.commands.recording.output_queue import OutputQueue
 from mandrake_sessions.commands.recording.passed_signals import start_without_signals
-from mandrake_sessions.commands.recording.program import Output
+from mandrake_sessions.commands.recording.program import STDERR, STDOUT, Output
 from mandrake_sessions.errors import Busy, SessionsError
 from mandrake_sessions.model import TurnStatus
 
@@ -33,6 +34,7 @@ class Recorder:
         self._is_made = is_made
         self.failed: SessionsError | None = None
         self.kept_bytes = 0
+        self._last: dict[int, bytes] = {}
         self._ending: Ending | None = None
         self._queue = OutputQueue()
         if failed is not None:
@@ -42,7 +44,15 @@ class Recorder:
 
     def put(self, output: Output, piece: bytes) -> None:
         """Waits where the store is slower than the program for a long time."""
+        self._last[output.sink] = piece[-1:]
         self._queue.put(output, piece)
+
+    @property
+    def has_open_line(self) -> bool:
+        """Whether what was passed on to stderr last ends within a line; or to stdout, where that is the same
+        terminal."""
+        sinks = (STDOUT, STDERR) if os.isatty(STDERR) else (STDERR,)
+        return any(self._last.get(sink, b"\n") != b"\n" for sink in sinks)
 
     def end(self, ending: Ending) -> None:
         """Store what is left, and how the program ended."""

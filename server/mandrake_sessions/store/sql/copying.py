@@ -13,6 +13,7 @@ from mandrake_sessions.model import ResponseStatus, TurnStatus, Usage
 from mandrake_sessions.store.interface import Sql, Transaction
 from mandrake_sessions.store.sql import rounds, sessions, turns
 from mandrake_sessions.store.sql.columns import TURN
+from mandrake_sessions.store.sql.leases import NO_LEASE
 from mandrake_sessions.store.sql.rows import insert, row_bytes
 from mandrake_sessions.store.sql.selection import field_names
 from mandrake_sessions.store.sql.texts import SLICE_BYTES, each_slice, insert_text, texts_of
@@ -246,5 +247,5 @@ def _turn_row(turn: StoredTurn, at: int) -> dict[str, Any]:
             "stream_end_time": end_time,
             "updated_at": max(at, turn.created_at),
         }
-    # All of its text is in place then.
-    return {**row, "folded_chunks": turn.chunk_count}
+    # Nobody streams the copy, and nobody has made it detached. All of its text is in place then.
+    return {**row, "lease": NO_LEASE, "folded_chunks": turn.chunk_count}
