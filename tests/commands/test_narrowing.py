@@ -95,7 +95,7 @@ def test_where_nothing_is_found_a_line_says_how_much_there_is(workspace: Path, o
         told = run(workspace, "show", name, code=1).err
         assert told.endswith("here, but in another store: add --all, which finds 1\n")
     told = run(workspace, "show", "@last", code=1).err
-    assert told.endswith("among 0 here; mandrake-sessions list numbers them, and --all finds 1\n")
+    assert told.endswith("among 0 here; mandrake-sessions list lists them, and --all finds 1\n")
     assert "and --all finds none either" in run(workspace, "show", "whales", code=1).err
     assert "among 1 in all stores" in run(workspace, "show", "@2", "--all", code=1).err
 
