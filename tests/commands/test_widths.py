@@ -47,7 +47,7 @@ LINES: dict[str, list[list[str]]] = {
 }
 _CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # A command that somebody copies stays whole.
-_TO_COPY = re.compile(r"(Recorded: )?mandrake-sessions [a-z]+ |printf |sqlite3 ")
+_TO_COPY = re.compile(r"(Recorded: )?(mandrake-sessions|\S+ -m mandrake_sessions) [a-z]+ |printf |sqlite3 ")
 
 
 @pytest.fixture
