@@ -15,18 +15,27 @@ from wire import Message, Wire, store_of
 # The server itself, whose import of pygls waits until a file named `go` says whether it succeeds.
 _HELD = """
 import os, runpy, sys, time
+from importlib.machinery import PathFinder, SourceFileLoader
+
+class Held(SourceFileLoader):
+    def exec_module(self, module):
+        with open("asked", "w"):
+            pass
+        while not os.path.exists("go"):
+            time.sleep(0.005)
+        with open("go") as go:
+            if (how := go.read()) != "succeed":
+                raise {"fail": ImportError, "exit": SystemExit}[how]("it is broken")
+        super().exec_module(module)
 
 class Hold:
     def find_spec(self, name, path=None, target=None):
-        if name == "pygls":
-            with open("asked", "w"):
-                pass
-            while not os.path.exists("go"):
-                time.sleep(0.005)
-            with open("go") as go:
-                if (how := go.read()) != "succeed":
-                    raise {"fail": ImportError, "exit": SystemExit}[how]("it is broken")
-        return None
+        # It must not wait here: while a module is looked for, no thread can load another.
+        if name != "pygls":
+            return None
+        spec = PathFinder.find_spec(name, path)
+        spec.loader = Held(name, spec.origin)
+        return spec
 
 sys.meta_path.insert(0, Hold())
 sys.argv = ["mandrake-sessions", "serve"]
