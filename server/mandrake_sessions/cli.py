@@ -13,10 +13,10 @@ from typing import Any, Final
 from mandrake_sessions.commands import COMMANDS
 from mandrake_sessions.commands.arguments import Parser, meant, parsed, wrapped
 from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL, ending_signals
-from mandrake_sessions.folding import folded
+from mandrake_sessions.folding import hint
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import BadSetting
-from mandrake_sessions.transport.standard_streams import open_standard_streams
+from mandrake_sessions.transport.standard_streams import NOBODY_READS, discard_stdout, open_standard_streams
 from mandrake_sessions.version import __version__
 
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadSetting as error:
         parser.error(str(error))
     except MemoryError:
-        _tell("there is no memory for this program; raise the limit (ulimit -v)")
+        hint(f"{_PROGRAM}: there is no memory for this program; raise the limit (ulimit -v)")
         return os.EX_OSERR if hasattr(os, "EX_OSERR") else 1
 
 
@@ -79,7 +79,8 @@ def parser_of(name: str, command: Any) -> Parser:
         epilog=f"{_exit_codes(command)}\n\nexample:\n  {command.EXAMPLE}",
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command=name)
+    # Which sessions @last is one of; a command may say otherwise.
+    parser.set_defaults(command=name, archived=False)
     command.declare(parser)
     return parser
 
@@ -122,22 +123,15 @@ _OF_THE_PROGRAM: Final = ("-h", "--help", "-V", "--version")
 _DESCRIPTION: Final = "One durable, live store of agent conversations per workspace: JSON-RPC on stdin and stdout."
 _WITHOUT_COMMAND: Final = "Without a command it serves, unless stdin is a terminal:"
 _PIPED: Final = "printf '%s\\n' '{…}' | mandrake-sessions is a complete program."
-# What a shell reports of a program that SIGPIPE ended.
-_NOBODY_READS: Final = 141
 
 
 def _unwritten(error: OSError) -> int:
     """The exit code where stdout did not take the text of ``--help`` or ``--version``."""
-    # What the buffer still holds must not cause a second error at the end.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    discard_stdout()
     if isinstance(error, BrokenPipeError):
-        return _NOBODY_READS
-    _tell(f"cannot write to stdout: {error.strerror}")
+        return NOBODY_READS
+    hint(f"{_PROGRAM}: cannot write to stdout: {error.strerror}")
     return 1
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(folded(f"{_PROGRAM}: {line}", sys.stderr) + "\n")
 
 
 if __name__ == "__main__":

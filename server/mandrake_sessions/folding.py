@@ -5,11 +5,21 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import Final, TextIO
 
+from mandrake_sessions.quoting import one_line
+
 # What stands in one line: a word, with what it has between backticks, which somebody may copy.
 _WORD: Final = re.compile(r"(?:`[^`]*`|\S)+")
+
+
+def hint(line: str, *, is_to_copy: bool = False) -> None:
+    """Write one line to stderr, which is no part of what a command gives; on a terminal it is folded. Control
+    characters in it are escaped. ``is_to_copy``: it has a command in it, and stays one line."""
+    text = one_line(line)
+    sys.stderr.write((text if is_to_copy else folded(text, sys.stderr)) + "\n")
 
 
 def folded(text: str, stream: TextIO, *, indent: int = 0) -> str:

@@ -20,11 +20,12 @@ from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL
 from mandrake_sessions.commands.filling_turns import FillingTurns, at_last, what_is_kept
 from mandrake_sessions.commands.new import about
 from mandrake_sessions.commands.results import add_json, say_result
-from mandrake_sessions.commands.shared import DONE, FAILED, OutputFailed, check_stdin, hint, told
+from mandrake_sessions.commands.shared import DONE, FAILED, OutputFailed, check_stdin, told
 from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
 from mandrake_sessions.errors import Busy, SessionsError
 from mandrake_sessions.fields import PLAIN, NewTurn, Piece
 from mandrake_sessions.files import explain
+from mandrake_sessions.folding import hint
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Origin, ResponseStatus, TurnStatus
 

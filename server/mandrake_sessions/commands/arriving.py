@@ -11,6 +11,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
+from mandrake_sessions.commands.ending import handled
+
 # So much is read at once, if so much is there.
 _PIECE_BYTES: Final = 64 * 1024
 _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -25,15 +27,12 @@ class Arriving:
         self.failed: OSError | None = None
         self._descriptor = descriptor
         self._was_terminal = os.isatty(descriptor)
-        self._before: dict[signal.Signals, Any] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Arriving:
         self._read_end, self._write_end = os.pipe()
         os.set_blocking(self._write_end, False)
-        for each in _SIGNALS:
-            # One that is ignored stays so, as under nohup.
-            if signal.getsignal(each) is not signal.SIG_IGN:
-                self._before[each] = signal.signal(each, self._stop)
+        self._before = handled(_SIGNALS, self._stop)
         return self
 
     def __exit__(self, *_: object) -> None:

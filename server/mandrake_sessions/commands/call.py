@@ -8,7 +8,8 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from mandrake_sessions.commands.arguments import add_store, usage
-from mandrake_sessions.commands.shared import DONE, FAILED, UNUSABLE, check_stdin, hint, say_line, told
+from mandrake_sessions.commands.shared import DONE, FAILED, UNUSABLE, check_stdin, say_line, told
+from mandrake_sessions.folding import hint
 from mandrake_sessions.settings import BadSetting
 
 DESCRIPTION = (

@@ -61,7 +61,6 @@ def complete(make: Callable[[str, Any], ArgumentParser]) -> None:
     parsers = parser.add_subparsers()
     for name, does in COMMANDS.items():
         inner = parsers.add_parser(name, help=does, add_help=name not in words)
-        inner.set_defaults(command=name)
         if name in words:
             _declare(inner, make(name, import_module(f"mandrake_sessions.commands.{name}")))
     argcomplete.autocomplete(parser, always_complete_options=False)
@@ -69,6 +68,7 @@ def complete(make: Callable[[str, Any], ArgumentParser]) -> None:
 
 def _declare(inner: ArgumentParser, command: ArgumentParser) -> None:
     """Give a parser the arguments of a command, with what completes them."""
+    inner.set_defaults(**command._defaults)
     for action in command._actions:
         if action.dest in _OF_SESSIONS:
             action.completer = _sessions  # type: ignore[attr-defined]
@@ -78,12 +78,11 @@ def _declare(inner: ArgumentParser, command: ArgumentParser) -> None:
 def _sessions(parsed_args: Namespace, **_: Any) -> dict[str, str]:
     """The beginnings of the ids of the sessions of the list, each with its title."""
     from mandrake_sessions.commands.looking import Looking, listed
-    from mandrake_sessions.commands.naming import is_about_archived
     from mandrake_sessions.commands.titles import short_id, title_of
 
     usual = {"workspace": None, "database": None, "scope": None, "all": False, "busy_timeout": None, "command": ""}
     found: dict[str, str] = {}
     with suppress(Exception), Looking(Namespace(**(usual | vars(parsed_args)))) as looking:
-        for session in listed(looking, _SESSIONS, archived=is_about_archived(parsed_args)):
+        for session in listed(looking, _SESSIONS, archived=parsed_args.archived):
             found[short_id(session)] = one_line(title_of(session))
     return found

@@ -9,10 +9,11 @@ from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import Named, add_sessions, has_part, has_title, named_each
-from mandrake_sessions.commands.results import add_json, say_json
-from mandrake_sessions.commands.shared import DONE, asked, hint, told
+from mandrake_sessions.commands.results import add_json, say_json, tell_done
+from mandrake_sessions.commands.shared import DONE, asked, told
 from mandrake_sessions.commands.table import fitted
 from mandrake_sessions.commands.titles import short_id, title_of
+from mandrake_sessions.folding import hint
 from mandrake_sessions.model import Session
 from mandrake_sessions.quoting import one_line, shorten
 from mandrake_sessions.settings import BadSetting
@@ -52,10 +53,11 @@ def _delete(options: Namespace) -> int:
 
 
 def _tell(options: Namespace, session: Session, *, is_deleted: bool) -> None:
-    if options.json:
-        say_json({"session_id": session.id, "title": session.title, "deleted": is_deleted})
-    elif is_deleted:
-        hint(f"Deleted: {session.id}  {title_of(session)}")
+    result = {"session_id": session.id, "title": session.title, "deleted": is_deleted}
+    if is_deleted:
+        tell_done(options, session, "Deleted", result)
+    elif options.json:
+        say_json(result)
 
 
 def _is_wanted(options: Namespace, meant: list[Named]) -> bool:

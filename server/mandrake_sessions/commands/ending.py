@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, NoReturn
 
+Handler = Callable[[int, FrameType | None], Any]
 # Windows has no SIGHUP.
 _NUMBERS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-
-
 # With the signal's number, the exit code of a process that a signal has ended, as a shell tells it.
 ENDED_BY_SIGNAL: Final = 128
+
+
+def handled(numbers: Iterable[int], handler: Handler) -> dict[int, Any]:
+    """Give signals a handler; gives those that they had. One that is ignored stays so, as under nohup, or for what a
+    script has put in the background."""
+    return {
+        number: signal.signal(number, handler)
+        for number in numbers
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    }
 
 
 class EndedBySignal(KeyboardInterrupt):

@@ -12,9 +12,10 @@ from mandrake_sessions.commands.looking import Looking, add_looking, count_every
 from mandrake_sessions.commands.moments import ago
 from mandrake_sessions.commands.pager import say_lines
 from mandrake_sessions.commands.results import add_json, say_json
-from mandrake_sessions.commands.shared import hint, told
+from mandrake_sessions.commands.shared import told
 from mandrake_sessions.commands.table import Column, table
 from mandrake_sessions.commands.titles import short_id, title_of
+from mandrake_sessions.folding import hint
 from mandrake_sessions.model import SessionOfStore
 
 DESCRIPTION = (

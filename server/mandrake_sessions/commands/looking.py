@@ -13,11 +13,12 @@ from typing import Any, TypeVar, Unpack
 from attrs import frozen
 
 from mandrake_sessions.commands.arguments import add_store
-from mandrake_sessions.commands.shared import DONE, FAILED, hint, place_of, settings_of
+from mandrake_sessions.commands.shared import DONE, FAILED, place_of, settings_of
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import InvalidValue, NotFound, StoreError
 from mandrake_sessions.fields import SessionsWanted
 from mandrake_sessions.files import is_emptied
+from mandrake_sessions.folding import hint
 from mandrake_sessions.known_stores import KnownStore, find_known_store, known_stores
 from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.manager import SessionManager

@@ -95,7 +95,7 @@ def found_session(looking: Looking, options: Namespace, name: str | None = None)
 
 
 def _at(looking: Looking, options: Namespace, name: str, number: int) -> SessionOfStore:
-    wanted: Any = filters(options) | {"archived": is_about_archived(options)}
+    wanted: Any = filters(options) | {"archived": options.archived}
     found = list(listed(looking, number, **wanted))
     if len(found) < number:
         places = "in all stores" if options.all else "here"
@@ -106,13 +106,8 @@ def _at(looking: Looking, options: Namespace, name: str, number: int) -> Session
     return found[-1]
 
 
-def is_about_archived(options: Namespace) -> bool:
-    """Whether the command is for sessions that were put away, so that @last is the last one of those."""
-    return str(options.command) == "unarchive"
-
-
 def _how_to_list(options: Namespace) -> str:
-    flags = f"{' --all' if options.all else ''}{' --archived' if is_about_archived(options) else ''}"
+    flags = f"{' --all' if options.all else ''}{' --archived' if options.archived else ''}"
     return f"mandrake-sessions list{flags} lists them"
 
 

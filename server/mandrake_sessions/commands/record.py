@@ -18,10 +18,11 @@ from mandrake_sessions.commands.arguments import check_texts, path
 from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL
 from mandrake_sessions.commands.new import about
 from mandrake_sessions.commands.results import add_json, json_of
-from mandrake_sessions.commands.shared import hint, told
+from mandrake_sessions.commands.shared import told
 from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
 from mandrake_sessions.errors import Busy, InvalidValue, SessionsError
 from mandrake_sessions.fields import NewSession
+from mandrake_sessions.folding import hint
 from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.model import TurnStatus
 from mandrake_sessions.quoting import shorten

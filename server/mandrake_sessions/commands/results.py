@@ -7,8 +7,9 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from mandrake_sessions.commands.shared import hint, say, say_line
+from mandrake_sessions.commands.shared import say, say_line
 from mandrake_sessions.commands.titles import title_of
+from mandrake_sessions.folding import hint
 from mandrake_sessions.model import Session
 from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.value import Value
@@ -31,10 +32,11 @@ def say_result(options: Namespace, result: Result, *lines: str) -> None:
         say(line, indent=2 if line.startswith("- ") else 0)
 
 
-def tell_done(options: Namespace, session: Session, what: str) -> None:
-    """Tell which session a command has changed: a part of a title may have named it. Raises OutputFailed."""
+def tell_done(options: Namespace, session: Session, what: str, result: Result | None = None) -> None:
+    """Tell which session a command has changed: a part of a title may have named it. ``result``: what is JSON then,
+    if not the session. Raises OutputFailed."""
     if options.json:
-        say_json(session)
+        say_json(session if result is None else result)
     else:
         hint(f"{what}: {session.id}  {title_of(session)}")
 

@@ -15,11 +15,11 @@ from mandrake_sessions.commands.looking import Looking, add_looking, at_least, t
 from mandrake_sessions.commands.moments import ago
 from mandrake_sessions.commands.pager import say_lines
 from mandrake_sessions.commands.results import add_json, say_json
-from mandrake_sessions.commands.shared import hint, told
+from mandrake_sessions.commands.shared import told
 from mandrake_sessions.commands.styles import BOLD, DIM, FOUND, styled
 from mandrake_sessions.commands.table import fitted
 from mandrake_sessions.commands.titles import short_id, title_of
-from mandrake_sessions.folding import columns_of, fold
+from mandrake_sessions.folding import columns_of, fold, hint
 from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.model import AllHits, HitOfStore
 from mandrake_sessions.operations.joined_search import JoinedSearch

@@ -9,7 +9,7 @@ from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namesp
 from typing import Any
 
 from mandrake_sessions.commands.arguments import path, usage
-from mandrake_sessions.folding import folded
+from mandrake_sessions.folding import hint
 from mandrake_sessions.logs import start_logging
 from mandrake_sessions.protocol.words import log_in_wire_words
 from mandrake_sessions.quoting import shorten
@@ -44,7 +44,7 @@ def run(options: Namespace) -> int:
     # Converting is quadratic, so the environment must not lift Python's limit. Longer integers are never converted.
     sys.set_int_max_str_digits(sys.int_info.default_max_str_digits)
     if os.isatty(0):
-        sys.stderr.write(folded(_ON_A_TERMINAL, sys.stderr) + "\n")
+        hint(_ON_A_TERMINAL)
     stdin, stdout = claim_standard_streams()
     from mandrake_sessions.connection.server import serve
 
@@ -55,8 +55,7 @@ def run(options: Namespace) -> int:
             raise
         # What is half made says more about it as it is collected.
         sys.unraisablehook = lambda _: None
-        line = f"mandrake-sessions serve: {error.strerror}; raise the limit of open files (ulimit -n)"
-        sys.stderr.write(folded(line, sys.stderr) + "\n")
+        hint(f"mandrake-sessions serve: {error.strerror}; raise the limit of open files (ulimit -n)")
         return os.EX_OSERR if hasattr(os, "EX_OSERR") else 1
 
 

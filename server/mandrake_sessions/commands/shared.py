@@ -23,12 +23,12 @@ from mandrake_sessions.errors import (
     WorkspaceNotFound,
 )
 from mandrake_sessions.files import explain
-from mandrake_sessions.folding import folded
+from mandrake_sessions.folding import folded, hint
 from mandrake_sessions.quoting import ascii_json, one_line, printable, shorten
 from mandrake_sessions.settings import BadSetting, Settings, given_settings
 from mandrake_sessions.store_names import StoreName
 from mandrake_sessions.store_places import StorePlace, StorePlaces
-from mandrake_sessions.transport.standard_streams import was_closed
+from mandrake_sessions.transport.standard_streams import NOBODY_READS, discard_stdout, was_closed
 from mandrake_sessions.workspaces import how_to_name
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
 # After so many bytes progress is shown again.
 _SHOWN_BYTES = 256 * 1024
-# What a shell reports of a program that SIGPIPE ended.
-NOBODY_READS = 141
 
 
 class OutputFailed(Exception):
@@ -153,10 +151,10 @@ def told(options: Namespace, work: Callable[[], int], *, failed: int = FAILED) -
         with _writing():
             sys.stdout.flush()
     except BrokenPipeError:
-        _discard_output()
+        discard_stdout()
         return NOBODY_READS
     except OutputFailed as error:
-        _discard_output()
+        discard_stdout()
         return _told(command, error, FAILED)
     except (InvalidValue, WorkspaceNotFound) as error:
         return _told(command, error, UNUSABLE)
@@ -215,13 +213,6 @@ def flush() -> None:
         sys.stdout.flush()
 
 
-def hint(line: str, *, is_to_copy: bool = False) -> None:
-    """Write one line to stderr, which is no part of what a command gives; on a terminal it is folded. ``is_to_copy``:
-    it has a command in it, and stays one line."""
-    text = one_line(line)
-    sys.stderr.write((text if is_to_copy else folded(text, sys.stderr)) + "\n")
-
-
 def say_parts(parts: Iterable[str]) -> None:
     """Write a document to stdout as it is, in UTF-8. Raises OutputFailed."""
     with _writing():
@@ -251,11 +242,6 @@ def _writing() -> Iterator[None]:
         raise
     except OSError as error:
         raise OutputFailed(f"cannot write to stdout: {error.strerror}") from None
-
-
-def _discard_output() -> None:
-    """Send what stdout's buffer still holds nowhere, so that Python reports no second error at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

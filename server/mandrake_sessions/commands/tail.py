@@ -18,10 +18,11 @@ from mandrake_sessions.commands.filters import add_filters, filters, is_about
 from mandrake_sessions.commands.looking import Looking, Spot, add_looking
 from mandrake_sessions.commands.naming import HOW_TO_NAME, found_session
 from mandrake_sessions.commands.results import add_json, say_json
-from mandrake_sessions.commands.shared import flush, hint, say_line, say_text, told
+from mandrake_sessions.commands.shared import flush, say_line, say_text, told
 from mandrake_sessions.commands.styles import BOLD, DIM, styled
 from mandrake_sessions.commands.titles import short_id, title_of
 from mandrake_sessions.errors import NotFound
+from mandrake_sessions.folding import hint
 from mandrake_sessions.following import Following, Heard
 from mandrake_sessions.known_stores import KnownStore
 from mandrake_sessions.model import Change, ChangeKind, Session, TurnStatus, UnavailableReason, UnavailableStore

@@ -19,13 +19,11 @@ from mandrake_sessions.demo.hearing import DemoFailed, Hearing
 from mandrake_sessions.demo.live import LiveDisplay
 from mandrake_sessions.demo.plain import PlainDisplay
 from mandrake_sessions.demo.watched import Watched
-from mandrake_sessions.folding import folded
+from mandrake_sessions.folding import hint
 from mandrake_sessions.model import ResponseStatus
-from mandrake_sessions.quoting import one_line
+from mandrake_sessions.transport.standard_streams import NOBODY_READS, discard_stdout
 
 SPEED_VARIABLE = "MANDRAKE_SESSIONS_DEMO_SPEED"
-# What a shell reports of a program that SIGPIPE ended.
-NOBODY_READS = 141
 PIPE_SPEED = 10.0
 FRAME_SECONDS = 0.05
 REPLY_SECONDS = 30.0
@@ -44,25 +42,21 @@ def run_demo(workspace: str) -> int:
         if not directory.is_dir():
             raise ValueError(f"{workspace} is not a directory")
     except ValueError as error:
-        _tell(f"mandrake-sessions demo: {error}")
+        hint(f"mandrake-sessions demo: {error}")
         return 2
     try:
         asyncio.run(_demonstrate(make_console(), directory, speed))
     except BrokenPipeError:
         # Nobody reads the output any more. What the buffer still holds must not cause a second error at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_stdout()
         return NOBODY_READS
     except (DemoFailed, ClientError, OSError) as error:
-        _tell(f"mandrake-sessions demo: {_reason(error)}")
+        hint(f"mandrake-sessions demo: {_reason(error)}")
         return 1
     except KeyboardInterrupt:
-        _tell("Stopped. What had been said until then is stored.")
+        hint("Stopped. What had been said until then is stored.")
         return 130
     return 0
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(folded(one_line(line), sys.stderr) + "\n")
 
 
 def _reason(error: Exception) -> str:

@@ -54,9 +54,9 @@ class Endings:
 
 def used(totals: Totals) -> str:
     """Tokens and costs, empty where nothing is known."""
-    told = [f"{totals.tokens[name]:,} {word}" for name, word in _TOKENS if totals.tokens[name]]
+    counts = [(totals.tokens[name], word) for name, word in _TOKENS if totals.tokens[name]]
     # What the numbers count is said once.
-    told[:1] = [first.replace(" ", " tokens ", 1) for first in told[:1]]
+    told = [f"{count:,} {'' if at else 'tokens '}{word}" for at, (count, word) in enumerate(counts)]
     told += [
         f"{totals.cost(currency):.9f}".rstrip("0").rstrip(".") + f" {currency}" for currency in sorted(totals.costs)
     ]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Literal, TextIO
+from typing import Final, Literal, TextIO
+
+# What a shell reports of a program that SIGPIPE ended, and so the exit code where nobody reads stdout any more.
+NOBODY_READS: Final = 141
 
 _closed: set[int] = set()
 
@@ -31,6 +34,11 @@ def open_standard_streams() -> None:
         # Not in tests that put a buffer in the place of a stream.
         if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
             reconfigure(errors="backslashreplace")
+
+
+def discard_stdout() -> None:
+    """Send what stdout's buffer still holds nowhere, so that Python reports no second error at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def was_closed(number: int) -> bool:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
+from mandrake_sessions.commands.ending import handled
 from mandrake_sessions.commands.recording.program import Program
 
 # A terminal sends these to all programs that run on it: to ours too, unless it has a terminal of its own.
@@ -48,9 +49,7 @@ class PassedSignals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> PassedSignals:
-        for number in HANDLED:
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                self._before[number] = signal.signal(number, self._came)
+        self._before = handled(HANDLED, self._came)
         # The system would keep no exit code where it is ignored.
         self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
         self._before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, self._resized)

@@ -19,7 +19,7 @@ def watch_file(path: str, events: int) -> int | None:
     if sys.platform != "linux":
         return None
     try:
-        # It takes a twentieth of the start of a command, and few of them follow a file.
+        # It takes a twentieth of the start of a command, and not each opens a store.
         import ctypes
 
         libc = ctypes.CDLL(None, use_errno=True)
