@@ -1,0 +1,132 @@
+"""SQL of what was brought in from other programs' files: the sources, and rounds and turns of sessions that are written
+as a whole (see ``hidden.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from attrs import frozen
+
+from mandrake_sessions.store.interface import Sql, Transaction
+from mandrake_sessions.store.sql import rounds, sessions, turns
+from mandrake_sessions.store.sql.copying import Copy
+from mandrake_sessions.store.sql.leases import NO_LEASE
+from mandrake_sessions.store.sql.rows import update
+from mandrake_sessions.value import Value
+
+_COLUMNS: Final = (
+    "reader", "key", "session_id", "path", "file_id", "size", "mtime_ns", "position", "checksum", "imported_at",
+    "state",
+)  # fmt: skip
+
+
+@frozen(eq=False, repr=False)
+class StoredSource(Value):
+    """A source, as ``migrations/0005`` describes its columns. ``session_id``: of the session that came from it, whether
+    or not it is still there; None where nothing came. ``is_deleted``: it is not."""
+
+    reader: str
+    key: str
+    session_id: str | None
+    path: str
+    file_id: str
+    size: int
+    mtime_ns: int
+    position: int
+    checksum: str
+    imported_at: int
+    state: str
+    is_deleted: bool
+
+
+def find_source(sql: Sql, reader: str, key: str) -> StoredSource | None:
+    row = sql.execute(
+        f"SELECT {', '.join(_COLUMNS)}, session_id IS NOT NULL AND session_pk IS NULL FROM import_source"
+        " WHERE reader = ? AND key = ?",
+        (reader, key),
+    ).fetchone()
+    if row is None:
+        return None
+    known = dict(zip(_COLUMNS, row[:-1], strict=True))
+    return StoredSource(**known, is_deleted=row[-1] == 1)
+
+
+def keep_source(tx: Transaction, source: StoredSource) -> None:
+    """Write how far a source was read, in place of what was known of it."""
+    session_pk = None
+    if source.session_id is not None:
+        found = tx.sql.execute("SELECT pk FROM session WHERE id = ?", (source.session_id,)).fetchone()
+        session_pk = None if found is None else found[0]
+    values = (*(getattr(source, name) for name in _COLUMNS), session_pk)
+    names = ", ".join((*_COLUMNS, "session_pk"))
+    moved = ", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS[2:], "session_pk"))
+    tx.sql.execute(
+        f"INSERT INTO import_source ({names}) VALUES ({', '.join('?' * len(values))})"
+        f" ON CONFLICT (reader, key) DO UPDATE SET {moved}",
+        values,
+    )
+
+
+class Original(NamedTuple):
+    """A round that another one may be a copy of. ``id``: of the first original."""
+
+    id: str
+    session_id: str
+    content: str
+    created_at: int
+
+
+def find_original(sql: Sql, round_id: str) -> Original | None:
+    row = sql.execute(
+        "SELECT coalesce(r.copied_from_id, r.id), s.id, q.content, q.created_at FROM round r"
+        " JOIN session s ON s.pk = r.session_pk JOIN request q ON q.pk = r.pk WHERE r.id = ?",
+        (round_id,),
+    ).fetchone()
+    return None if row is None else Original._make(row)
+
+
+class OpenRound:
+    """A round that turns are still added to."""
+
+    __slots__ = ("next_turn_index", "pk")
+
+    def __init__(self, pk: int) -> None:
+        self.pk = pk
+        self.next_turn_index = 0
+
+
+def add_round(tx: Transaction, copy: Copy, columns: Mapping[str, Any]) -> OpenRound:
+    """A round after those before; ``columns`` as the rules give them, and ``copied_from_id``."""
+    created_at = columns["created_at"]
+    pk = rounds.insert_rows(tx, copy.pk, copy.next_round_index, columns, None, now=created_at)
+    if not copy.round_count:
+        copy.preview = sessions.preview_of(columns["content"])
+    copy.round_count += 1
+    copy.next_round_index += 1
+    copy.moved(created_at)
+    return OpenRound(pk)
+
+
+def add_turn(tx: Transaction, copy: Copy, of: OpenRound, columns: Mapping[str, Any]) -> int:
+    """An ended turn; gives its pk."""
+    place = {"session_pk": copy.pk, "round_pk": of.pk, "index": of.next_turn_index}
+    of.next_turn_index += 1
+    now = columns["stream_end_time"]
+    copy.moved(columns["stream_start_time"], now)
+    return turns.insert_rows(tx, {**columns, "lease": NO_LEASE}, place, None, now=now)
+
+
+def change_call(tx: Transaction, turn_pk: int, columns: Mapping[str, Any]) -> None:
+    """Set columns of a tool call that was added before."""
+    found = tx.sql.execute("SELECT pk FROM tool_call WHERE turn_pk = ? AND id = ?", (turn_pk, columns["id"])).fetchone()
+    if found is not None:
+        update(tx, "tool_call", found[0], {name: value for name, value in columns.items() if name != "id"})
+
+
+def end_round(tx: Transaction, copy: Copy, of: OpenRound, columns: Mapping[str, Any]) -> None:
+    """Write how the response stands, after its turns."""
+    end_time = columns.get("end_time")
+    copy.moved(end_time)
+    moved = {} if end_time is None else {"updated_at": end_time}
+    update(tx, "response", of.pk, {**columns, **moved, "next_turn_index": of.next_turn_index})
