@@ -178,7 +178,7 @@ def _bring(looked: list[Outcome], manager: SessionManager, known: Mapping[str, R
                 if is_stopped():
                     break
                 if outcome.what in ("new", "grown"):
-                    outcome = importer.bring(outcome.source)
+                    outcome = importer.bring(outcome.source, outcome)
                     progress.complete(outcome.source)
                 totals.add(outcome)
                 _tell(outcome, options)

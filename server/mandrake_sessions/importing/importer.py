@@ -32,6 +32,7 @@ from mandrake_sessions.importing.sinks import (
     set_parent,
 )
 from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.model import Session
 from mandrake_sessions.operations.imports import Imports, StoredSource
 from mandrake_sessions.quoting import shorten
 
@@ -52,7 +53,8 @@ What = Literal["new", "grown", "unchanged", "rewritten", "live", "deleted", "fai
 @frozen
 class Outcome:
     """What became of a source. ``what``: how it was found. ``broken``: the first of the lines that cannot be read;
-    ``more_broken``: how many others there are. ``reason``: of ``failed``, and what was noticed."""
+    ``more_broken``: how many others there are. ``reason``: of ``failed``, and what was noticed. ``is_unknown``: neither
+    the source nor a session of it is known here."""
 
     source: Source
     what: What
@@ -61,6 +63,7 @@ class Outcome:
     broken: list[Broken] = field(factory=list)
     more_broken: int = 0
     reason: str | None = None
+    is_unknown: bool = False
 
 
 class Importer:
@@ -75,6 +78,7 @@ class Importer:
         self._progress = progress
         self._imports = Imports(manager.store)
         self._steps = _Steps(self._imports)
+        self._is_ready = False
         self._spawned: dict[tuple[str, str], str] = {}
         # Sessions whose parent was not there when they were made.
         self._orphans: list[tuple[str, str, str, str | None]] = []
@@ -84,22 +88,30 @@ class Importer:
         known = self._imports.source(source.reader, source.key)
         session_id = None if known is None else known.session_id
         if known is None:
-            return Outcome(source, "live" if self._is_live(source) else "new")
+            present = self._present(source)
+            if present is None:
+                return Outcome(source, "new", is_unknown=True)
+            return Outcome(source, "new" if (present.source or "").startswith("import:") else "live", present.id)
         if known.is_deleted:
             return Outcome(source, "deleted", session_id)
         return Outcome(source, "unchanged" if _is_same(source, known) else "grown", session_id)
 
-    def bring(self, source: Source) -> Outcome:
-        """Read a source, as far as it was not read yet. What a source alone is to blame for is an outcome.
+    def bring(self, source: Source, looked: Outcome | None = None) -> Outcome:
+        """Read a source, as far as it was not read yet. What a source alone is to blame for is an outcome. ``looked``:
+        what ``look`` has found just before.
 
         Raises NotOpen, Busy, StorageFailure: the sources since the last commit are as they were.
         """
-        looked = self.look(source)
+        if not self._is_ready:
+            self._imports.remove_left_behind()
+            self._is_ready = True
+        looked = looked or self.look(source)
         if looked.what in ("live", "deleted", "unchanged"):
             return looked
         broken: list[Broken] = []
-        known = self._imports.source(source.reader, source.key)
+        known = None if looked.is_unknown else self._imports.source(source.reader, source.key)
         reading = _Reading(source, looked.what, known, broken)
+        reading.is_there = not looked.is_unknown and self._is_there(source)
         try:
             return self._read(reading)
         except (NotOpen, Busy, StorageFailure):
@@ -110,6 +122,8 @@ class Importer:
             return Outcome(source, "failed", broken=broken, reason=why)
         except BaseException:
             self._steps.undo()
+            if isinstance(reading.sink, WholeSink) and reading.sink.whole is not None:
+                reading.sink.whole.abandon()
             raise
 
     def finish(self) -> None:
@@ -123,13 +137,12 @@ class Importer:
         """Undo what is not committed."""
         self._steps.undo()
 
-    def _is_live(self, source: Source) -> bool:
-        """Was the conversation recorded while it went on?"""
+    def _present(self, source: Source) -> Session | None:
+        """The session that the conversation has here: brought in before, or recorded while it went on."""
         try:
-            present = self._manager.get_session(external_id=source.external_id, agent=source.agent)
+            return self._manager.get_session(external_id=source.external_id, agent=source.agent)
         except NotFound:
-            return False
-        return not (present.source or "").startswith("import:")
+            return None
 
     def _read(self, reading: _Reading) -> Outcome:
         source = reading.source
@@ -146,7 +159,7 @@ class Importer:
         )
 
     def _sink(self, reading: _Reading) -> SessionSink:
-        kind = GrowingSink if self._is_there(reading.source) else WholeSink
+        kind = GrowingSink if reading.is_there else WholeSink
         sink = kind(self._manager, self._imports, reading.source, reading.report)
         sink.progress = self._progress
         sink.counts = reading.counts
@@ -156,11 +169,7 @@ class Importer:
         return sink
 
     def _is_there(self, source: Source) -> bool:
-        try:
-            self._manager.get_session(external_id=source.external_id, agent=source.agent)
-        except NotFound:
-            return False
-        return True
+        return self._present(source) is not None
 
     def _take(self, events: Iterator[Event], sink: SessionSink) -> Branched | None:
         """Take events until the end, or until the conversation goes back to an earlier place."""
@@ -185,6 +194,7 @@ class Importer:
         """What was read until now is another branch. It becomes a fork, and the rest goes where it belongs."""
         if isinstance(sink, WholeSink):
             sink.finish()
+            reading.is_there = True
         self._steps.commit()
         cut_branch(self._manager, sink, reading.source.agent, branched.left)
         self._steps.begin()
@@ -267,6 +277,8 @@ class _Reading:
         self.reason: str | None = None
         self.sink: SessionSink | None = None
         self.start = 0
+        # Whether the session is there, to which more comes.
+        self.is_there = False
         self.more_broken = 0
 
     def report(self, broken: Broken) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,7 +19,7 @@ from mandrake_sessions.importing.events import Broken
 # A longer line is left out. Programs write pictures into a line, of a few megabytes.
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 _PIECE = 1024 * 1024
-_decode = json.JSONDecoder(parse_constant=lambda _name: None).decode
+_decoder = json.JSONDecoder(parse_constant=lambda _name: None)
 
 
 class SourceUnreadable(SessionsError):
@@ -52,7 +53,7 @@ def _decompressed(path: str, file: IO[bytes]) -> IO[bytes]:
     except ImportError:
         pass
     else:
-        return io.BufferedReader(ZstdFile(file))
+        return _Unpacked.of(ZstdFile(file), path)
     try:
         from zstandard import ZstdDecompressor
     except ImportError:
@@ -61,7 +62,36 @@ def _decompressed(path: str, file: IO[bytes]) -> IO[bytes]:
             f"{path} is compressed with zstd, which this Python does not read; "
             "install mandrake-sessions[zstd], or Python 3.14"
         ) from None
-    return io.BufferedReader(ZstdDecompressor().stream_reader(file, closefd=True, read_across_frames=True), _PIECE)
+    return _Unpacked.of(ZstdDecompressor().stream_reader(file, closefd=True, read_across_frames=True), path)
+
+
+class _Unpacked(io.RawIOBase):
+    """What is inside a compressed file. Whatever its library raises is SourceUnreadable."""
+
+    def __init__(self, inside: Any, path: str) -> None:
+        self._inside = inside
+        self._path = path
+
+    @classmethod
+    def of(cls, inside: Any, path: str) -> IO[bytes]:
+        return io.BufferedReader(cls(inside, path), _PIECE)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            piece = self._inside.read(len(buffer))
+        except OSError:
+            raise
+        except Exception as error:
+            raise SourceUnreadable(f"{self._path} cannot be decompressed: {error}") from None
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        self._inside.close()
+        super().close()
 
 
 def size_inside(path: str) -> int:
@@ -69,9 +99,10 @@ def size_inside(path: str) -> int:
     return os.lstat(path).st_size
 
 
-def each_line(path: str, offset: int = 0) -> Iterator[Line | Broken]:
+def each_line(path: str, offset: int = 0, skipped: re.Pattern[bytes] | None = None) -> Iterator[Line | Broken]:
     """The objects of a file from a byte on, which begins a line. Of a last line without an end that is no object
-    nothing is said: somebody still writes it. Raises OSError, SourceUnreadable."""
+    nothing is said: somebody still writes it. ``skipped``: the beginnings of lines that nobody wants, which are not
+    decoded. Raises OSError, SourceUnreadable."""
     with closing(opened(path)) as file:
         _skip(file, offset)
         number, start = 0, offset
@@ -82,7 +113,7 @@ def each_line(path: str, offset: int = 0) -> Iterator[Line | Broken]:
             else:
                 length = len(line)
             end = start + length
-            if length > MAX_LINE_BYTES or not line.isspace():
+            if length > MAX_LINE_BYTES or not (line.isspace() or (skipped is not None and skipped.match(line))):
                 yield from _object(number, start, end, line)
             start = end
 
@@ -123,7 +154,9 @@ def _object(number: int, start: int, end: int, line: bytes) -> Iterator[Line | B
             place = start + error.start
             yield Broken(number, start, f"byte {place} is not UTF-8; such bytes became U+FFFD", is_left_out=False)
             text = line.decode(errors="replace")
-        value = _decode(text)
+        value, end_of_value = _decoder.raw_decode(text)
+        if text[end_of_value:].strip():
+            raise ValueError(f"more follows at character {end_of_value}")
     except (ValueError, RecursionError) as error:
         if is_whole:
             why = "is nested too deep" if isinstance(error, RecursionError) else f"is no JSON: {error}"

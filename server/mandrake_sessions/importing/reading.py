@@ -13,7 +13,8 @@ from typing import Protocol
 
 from attrs import frozen
 
-from mandrake_sessions.importing.events import Event, Position
+from mandrake_sessions.importing.events import Broken, Event, Position
+from mandrake_sessions.importing.lines import Line, SourceUnreadable, opened
 
 
 @frozen
@@ -56,6 +57,14 @@ class Reader(Protocol):
         """
 
 
+def events_of(line: Line, handle: Iterator[Event]) -> Iterator[Event]:
+    """The events of a record. One that is not what the reader knows is broken, and the rest goes on."""
+    try:
+        yield from handle
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        yield Broken(line.number, line.start, f"is another record than its type says ({type(error).__name__})")
+
+
 def files_below(directory: str, endings: tuple[str, ...]) -> Iterator[os.DirEntry[str]]:
     """The regular files below a directory whose names end so, by name. Links are not followed but for the directory
     itself, so nothing is met twice; what cannot be read is left out."""
@@ -86,8 +95,6 @@ def file_facts(path: str) -> dict[str, int | str] | None:
 
 def beginning(path: str, count: int) -> bytes:
     """The first bytes of a regular file; none of one that cannot be read."""
-    from mandrake_sessions.importing.lines import SourceUnreadable, opened
-
     try:
         with opened(path) as file:
             return file.read(count)

@@ -17,8 +17,9 @@ from mandrake_sessions.errors import StoreMoved
 from mandrake_sessions.model import ChangeKind, Relation
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.operations.forking import begin_progress, remove_hidden
+from mandrake_sessions.operations.half_copies import remove_half_copies
 from mandrake_sessions.operations.sessions import touch_session
-from mandrake_sessions.store.interface import EntityStore, Transaction
+from mandrake_sessions.store.interface import Store, Transaction
 from mandrake_sessions.store.sql import changes, hidden, imported, sessions
 from mandrake_sessions.store.sql.imported import OpenRound, Original, StoredSource
 
@@ -28,8 +29,9 @@ __all__ = ["Imports", "OpenRound", "Original", "StoredSource", "WholeSession"]
 class Imports(Operations):
     """All of it raises NotOpen, Busy and StorageFailure."""
 
-    def __init__(self, store: EntityStore) -> None:
+    def __init__(self, store: Store) -> None:
         super().__init__(store)
+        self._store = store
         self._running: Transaction | None = None
 
     @contextmanager
@@ -48,6 +50,10 @@ class Imports(Operations):
         assert self._running is not None
         return self._running
 
+    def remove_left_behind(self) -> None:
+        """Delete the sessions that a process which is gone has not completed: they have the ids that are needed now."""
+        remove_half_copies(self._store)
+
     def source(self, reader: str, key: str) -> StoredSource | None:
         """What is known of a source; None where it was never read."""
         with self._read() as sql:
@@ -55,11 +61,16 @@ class Imports(Operations):
 
     def keep_source(self, source: StoredSource) -> None:
         """Remember how far a source was read. Inside the transaction that wrote what was read."""
+        if self._running is not None:
+            imported.keep_source(self._running, source)
+            return
         with self._write() as tx:
             imported.keep_source(tx, source)
 
     def original(self, round_id: str) -> Original | None:
         """The round of that id, or what it is a copy of; None where there is none."""
+        if self._running is not None:
+            return imported.find_original(self._running.sql, round_id)
         with self._read() as sql:
             return imported.find_original(sql, round_id)
 
@@ -85,8 +96,7 @@ class WholeSession:
     def __init__(self, imports: Imports, session_id: str, created_at: int) -> None:
         self._imports = imports
         self.id = session_id
-        self._copy = hidden.insert_hidden(imports.running, {"metadata": "{}"}, created_at)
-        self._created_at = created_at
+        self._copy = imported.begin_session(imports.running, created_at)
         self._reconnects = imports.store.reconnects
         self._forget: Callable[[], None] = begin_progress(self._copy.id)
 
@@ -119,13 +129,11 @@ class WholeSession:
     def show(self, fields: Mapping[str, Any], *, parent_id: str | None) -> None:
         """The last call: everybody sees the session. ``fields``: those of the session, without its parent."""
         columns = rules.checked(rules.SESSION, fields)
-        self.settle()
         tx = self._imports.running
         if parent_id is not None and sessions.is_there(tx.sql, parent_id):
             columns["parent_id"] = parent_id
-        moved = {"id": self.id, "created_at": self._created_at, "updated_at": self._copy.active_at}
-        seq = hidden.show(tx, self._copy, {**columns, **moved}, None)
-        if seq is None:
+        seq = imported.show_session(tx, self._copy, {**columns, "id": self.id})
+        if seq is None or self._imports.store.reconnects != self._reconnects:
             raise StoreMoved(tx.sql.path)
         changes.record_session_change(tx, seq, ChangeKind.SESSION_CREATED, self._copy.pk)
         self._forget()

@@ -26,7 +26,7 @@ from mandrake_sessions.importing.events import (
     Used,
 )
 from mandrake_sessions.importing.lines import Line, each_line
-from mandrake_sessions.importing.reading import Source
+from mandrake_sessions.importing.reading import Source, events_of
 from mandrake_sessions.importing.values import count_of, joined_texts, moment_of, object_of, objects_of, text_of
 
 Record = dict[str, Any]
@@ -39,6 +39,12 @@ _BASH = re.compile(r"\s*<bash-input>(.*?)</bash-input>", re.DOTALL)
 _TAG = re.compile(r"</?(?:local-command|bash)-std(?:out|err)>")
 # A model that has ended its reply so has ended the round.
 _LAST_WORDS: Final = ("end_turn", "stop_sequence", "max_tokens", "refusal")
+# More than half of a file: what the program sends to the model and notes for itself. The lines need not be decoded.
+_SKIPPED = re.compile(
+    rb'\{"type":"(?!user"|assistant"|system"|attachment"|custom-title"|summary"|cost-state")[\w-]+"'
+    rb'|\{"parentUuid":(?:null|"[\w-]*"),"isSidechain":(?:true|false),(?:"agentId":"[\w-]*",)?'
+    rb'"attachment":\{"type":"(?!queued_command")[\w-]+"'
+)
 # So many places to go back to are remembered from one reading to the next.
 _REMEMBERED: Final = 2000
 
@@ -72,14 +78,14 @@ class ClaudeRecords:
 
     def events(self) -> Iterator[Event]:
         yield Mark(self._from)
-        for line in each_line(self._source.path, self._from.offset):
+        for line in each_line(self._source.path, self._from.offset, _SKIPPED):
             if isinstance(line, Broken):
                 yield line
                 continue
             record = line.object
-            handler = self._handlers.get(record.get("type"))
+            handler = self._handlers.get(text_of(record.get("type")))
             if handler is not None:
-                yield from handler(record, line)
+                yield from events_of(line, handler(record, line))
         yield from self._settle_command(is_answered=False)
         yield from self._settle_boundary()
 

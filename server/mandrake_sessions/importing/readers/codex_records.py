@@ -26,7 +26,7 @@ from mandrake_sessions.importing.events import (
 )
 from mandrake_sessions.importing.lines import Line, each_line
 from mandrake_sessions.importing.readers.codex_requests import CodexRequests, Handler, Record, at_of, name_of
-from mandrake_sessions.importing.reading import Source
+from mandrake_sessions.importing.reading import Source, events_of
 from mandrake_sessions.importing.values import joined_texts, moment_of, object_of, objects_of, text_of
 
 _EXIT_CODE = re.compile(r"^(?:Process exited with code|Exit code:) (-?\d+)$", re.MULTILINE)
@@ -81,17 +81,17 @@ class CodexRecords(CodexRequests):
             record = line.object
             payload = record.get("payload")
             if isinstance(payload, dict):
-                handler = self._kinds.get(record.get("type"))
+                handler = self._kinds.get(text_of(record.get("type")))
             else:
                 # The earliest files have items without an envelope.
                 handler, payload = self._flat(record), record
             if handler is not None:
-                yield from handler(payload, line)
+                yield from events_of(line, handler(payload, line))
         yield from self.settle()
         yield from self.settle_unannounced()
 
     def _flat(self, record: Record) -> Handler | None:
-        if record.get("type") in self._items:
+        if text_of(record.get("type")) in self._items:
             return self._item
         return self._meta if text_of(record.get("id")) and "instructions" in record else None
 
@@ -142,12 +142,12 @@ class CodexRecords(CodexRequests):
             self._outcomes[name] = item.get("status") in ("failed", "declined"), told
 
     def _item(self, payload: Record, line: Line) -> Iterator[Event]:
-        handler = self._items.get(payload.get("type"))
+        handler = self._items.get(text_of(payload.get("type")))
         if handler is not None:
             yield from handler(payload, line)
 
     def _event(self, payload: Record, line: Line) -> Iterator[Event]:
-        handler = self._events.get(payload.get("type"))
+        handler = self._events.get(text_of(payload.get("type")))
         if handler is not None:
             yield from handler(payload, line)
 

@@ -52,13 +52,12 @@ def write_parts(tx: Transaction, copy: Copy, parts: Iterable[Part]) -> bool:
 
 
 def show(tx: Transaction, copy: Copy, columns: Mapping[str, Any], create_hash: bytes | None) -> int | None:
-    """Let everybody see the copy, with these columns too; gives the seq of that change, None where it is gone. Without
-    an ``updated_at`` among them it is changed now."""
+    """Let everybody see the copy, with these columns too; gives the seq of that change, None where it is gone."""
     if not _is_hidden(tx.sql, copy.pk):
         return None
     seq = tx.next_seq()
-    own = {"copying_lease": None, "create_hash": create_hash, "seq": seq}
-    update(tx, "session", copy.pk, {"updated_at": tx.now, **columns, **own})
+    own = {"copying_lease": None, "create_hash": create_hash, "updated_at": tx.now, "seq": seq}
+    update(tx, "session", copy.pk, {**columns, **own})
     sessions.keep_words(tx, copy.pk)
     return seq
 

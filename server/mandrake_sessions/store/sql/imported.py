@@ -8,11 +8,13 @@ from typing import Any, Final, NamedTuple
 
 from attrs import frozen
 
+from mandrake_sessions.errors import Conflict
+from mandrake_sessions.ids import new_id
 from mandrake_sessions.store.interface import Sql, Transaction
 from mandrake_sessions.store.sql import rounds, sessions, turns
 from mandrake_sessions.store.sql.copying import Copy
 from mandrake_sessions.store.sql.leases import NO_LEASE
-from mandrake_sessions.store.sql.rows import update
+from mandrake_sessions.store.sql.rows import insert, update
 from mandrake_sessions.value import Value
 
 _COLUMNS: Final = (
@@ -86,6 +88,39 @@ def find_original(sql: Sql, round_id: str) -> Original | None:
     return None if row is None else Original._make(row)
 
 
+def begin_session(tx: Transaction, created_at: int) -> Copy:
+    """A new session that nobody is shown. What is kept beside its texts is written by ``hidden.write_parts``, before
+    the transaction ends, or by ``show_session``."""
+    copy = Copy(tx.next_seq(), new_id(), created_at)
+    # Where there are no leases, a hidden session is left behind when nothing was added to it for long.
+    times = {"active_at": created_at, "created_at": created_at, "updated_at": max(created_at, tx.clock)}
+    own = {"id": copy.id, "copying_lease": tx.own_lease_id() or NO_LEASE, "seq": copy.pk, "pk": copy.pk}
+    insert(tx, "session", {**times, **own, "metadata": "{}"})
+    return copy
+
+
+def show_session(tx: Transaction, copy: Copy, columns: Mapping[str, Any]) -> int | None:
+    """Let everybody see the session, with these columns; gives the seq of that change, None where it is gone."""
+    tx.sql.execute("UPDATE store SET copied_seq = ?", (tx.seq,))
+    seq = tx.next_seq()
+    row = {
+        **columns,
+        "copying_lease": None,
+        "seq": seq,
+        "preview": copy.preview,
+        "round_count": copy.round_count,
+        "next_round_index": copy.next_round_index,
+        "active_at": copy.active_at,
+        "updated_at": copy.active_at,
+    }
+    names = ", ".join(f"{name} = ?" for name in row)
+    statement = f"UPDATE session SET {names}, state = {sessions.STATE_NOW} WHERE pk = ? AND copying_lease IS NOT NULL"
+    if tx.sql.execute(statement, (*row.values(), copy.pk)).rowcount != 1:
+        return None
+    sessions.keep_words(tx, copy.pk)
+    return seq
+
+
 class OpenRound:
     """A round that turns are still added to."""
 
@@ -97,7 +132,10 @@ class OpenRound:
 
 
 def add_round(tx: Transaction, copy: Copy, columns: Mapping[str, Any]) -> OpenRound:
-    """A round after those before; ``columns`` as the rules give them, and ``copied_from_id``."""
+    """A round after those before, or the one that has the id of its request already. ``columns``: as the rules give
+    them, and ``copied_from_id``. Raises Conflict where another session has it."""
+    if (present := _round_of_request(tx, copy, columns["request_id"])) is not None:
+        return present
     created_at = columns["created_at"]
     pk = rounds.insert_rows(tx, copy.pk, copy.next_round_index, columns, None, now=created_at)
     if not copy.round_count:
@@ -108,8 +146,26 @@ def add_round(tx: Transaction, copy: Copy, columns: Mapping[str, Any]) -> OpenRo
     return OpenRound(pk)
 
 
+def _round_of_request(tx: Transaction, copy: Copy, request_id: str) -> OpenRound | None:
+    found = tx.sql.execute(
+        "SELECT r.pk, r.session_pk, p.next_turn_index FROM request q JOIN round r ON r.pk = q.pk"
+        " JOIN response p ON p.pk = q.pk WHERE q.id = ?",
+        (request_id,),
+    ).fetchone()
+    if found is None:
+        return None
+    if found[1] != copy.pk:
+        raise Conflict("idInUse", f"another session has the request {request_id}", actual=request_id)
+    present = OpenRound(found[0])
+    present.next_turn_index = found[2]
+    return present
+
+
 def add_turn(tx: Transaction, copy: Copy, of: OpenRound, columns: Mapping[str, Any]) -> int:
-    """An ended turn; gives its pk."""
+    """An ended turn, unless there is one of its id; gives its pk."""
+    found = tx.sql.execute("SELECT pk FROM turn WHERE id = ?", (columns["id"],)).fetchone()
+    if found is not None:
+        return int(found[0])
     place = {"session_pk": copy.pk, "round_pk": of.pk, "index": of.next_turn_index}
     of.next_turn_index += 1
     now = columns["stream_end_time"]
