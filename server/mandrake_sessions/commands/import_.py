@@ -73,11 +73,11 @@ def _import(options: Namespace) -> int:
 
 
 def _sources(named: list[str], known: Mapping[str, Reader]) -> list[Source]:
-    """What the arguments name, each file once. Raises InvalidValue."""
-    found: dict[str, Source] = {}
+    """What the arguments name, each once. Raises InvalidValue."""
+    found: dict[tuple[str, str], Source] = {}
     for name in named or known:
         for source in _named(name, known):
-            found.setdefault(source.path, source)
+            found.setdefault((source.path, source.key), source)
     return list(found.values())
 
 

@@ -139,6 +139,7 @@ class Assembler:
             self._mend_cut_off(said.reply)
         if said.error is not None:
             fields["error"] = said.error
+        fields.update(said.more)
         if said.metadata:
             fields["metadata"] = dict(said.metadata)
         self._hold(_Turn(said.id, said.reply, fields, size=len(said.text)))

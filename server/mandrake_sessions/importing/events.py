@@ -54,7 +54,7 @@ class Requested:
 @frozen
 class Said:
     """A part of a model's reply: a turn of the round. ``reply``: the reply that it is part of. ``kind``: ``message``,
-    ``thought`` or another word of turns."""
+    ``thought`` or another word of turns. ``more``: other fields of the turn, by their names in ``fields.NewTurn``."""
 
     id: str
     reply: str
@@ -65,6 +65,7 @@ class Said:
     error: str | None = None
     is_cut_off: bool = False
     metadata: Mapping[str, Json] = field(factory=dict)
+    more: Mapping[str, Json] = field(factory=dict)
 
 
 @frozen

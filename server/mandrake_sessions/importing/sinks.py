@@ -131,7 +131,10 @@ class SessionSink:
     def _turn_fields(self, name: str, given: Fields, at: int) -> Fields:
         fields = {**given, "id": self._names.of("turn", name), "content": safe_text(given["content"])}
         fields.pop("at")
-        fields["created_at"] = fields["stream_start_time"] = fields["stream_end_time"] = at
+        if "raw_response" in fields:
+            fields["raw_response"] = safe_text(fields["raw_response"])
+        fields["created_at"] = fields["stream_start_time"] = at
+        fields["stream_end_time"] = max(at, _usable(fields.get("stream_end_time", at)))
         fields["tool_calls"] = [_safe_call(call) for call in given.get("tool_calls", ())]
         return fields
 

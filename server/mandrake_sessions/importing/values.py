@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 _MAX_COUNT = 2**62
@@ -30,10 +30,12 @@ def count_of(value: Any) -> int | None:
 
 
 def moment_of(value: Any) -> int | None:
-    """A time of ISO 8601, or a number of seconds or milliseconds, as milliseconds since the epoch."""
+    """A time of ISO 8601, in UTC where it names no zone, or a number of seconds or milliseconds; as milliseconds since
+    the epoch."""
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
+            moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
             return max(0, int(moment.timestamp() * 1000))
         except (ValueError, OverflowError, OSError):
             return None
