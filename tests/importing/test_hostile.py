@@ -103,6 +103,15 @@ def test_links_and_what_is_no_file_are_left_alone(place: Place) -> None:
     assert (end["sources"], end["sessions"], end["problems"]) == (1, 1, 0)
 
 
+def test_a_name_that_is_not_utf_8_is_named(place: Place) -> None:
+    talk = simple(place)
+    talk.write()
+    os.rename(talk.path, os.fsencode(talk.path.parent) + b"/odd\xff.jsonl")  # noqa: PTH104
+    assert "odd" in place.bring(code=1).err
+    assert place.told(code=1)[-1]["problems"] == 1
+    assert place.sessions() == []
+
+
 def test_a_file_that_cannot_be_read_is_named(place: Place) -> None:
     talk = simple(place)
     talk.write()

@@ -144,6 +144,7 @@ _WORDS = {
     "unchanged": "brought in before",
     "live": "recorded here while they went on",
     "deleted": "deleted here",
+    "failed": "with a name that cannot be",
 }
 
 
@@ -171,7 +172,7 @@ class _Totals:
 def _bring(looked: list[Outcome], manager: SessionManager, known: Mapping[str, Reader], options: Namespace) -> int:
     totals = _Totals()
     wanted = [outcome.source for outcome in looked if outcome.what in ("new", "grown")]
-    with _stopping() as is_stopped, _shown(sum(source.size for source in wanted)) as progress:
+    with _stopping() as is_stopped, _bar(sum(source.size for source in wanted)) as progress:
         importer = Importer(manager, known, progress.within)
         try:
             for outcome in looked:
@@ -196,7 +197,7 @@ def _tell(outcome: Outcome, options: Namespace) -> None:
         if outcome.what != "unchanged":
             _say_outcome(outcome)
         return
-    path = outcome.source.path
+    path = _shown(outcome.source.path)
     if outcome.what == "failed":
         hint(f"{path}: was not brought in: {outcome.reason}")
     elif outcome.reason is not None:
@@ -212,13 +213,18 @@ def _say_outcome(outcome: Outcome) -> None:
     source, counts = outcome.source, outcome.counts
     say_json(
         {
-            "type": "source", "reader": source.reader, "agent": source.agent, "path": source.path,
-            "external_id": source.external_id, "bytes": source.size, "what": outcome.what,
+            "type": "source", "reader": source.reader, "agent": source.agent, "path": _shown(source.path),
+            "external_id": _shown(source.external_id), "bytes": source.size, "what": outcome.what,
             "session_id": outcome.session_id, "rounds": counts.rounds, "turns": counts.turns,
             "tool_calls": counts.calls, "reason": outcome.reason, "more_broken": outcome.more_broken,
             "broken": [{"line": each.line, "reason": each.reason} for each in outcome.broken],
         }
     )  # fmt: skip
+
+
+def _shown(name: str) -> str:
+    """A name of a file, which need not be UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _tell_totals(totals: _Totals, of: int, options: Namespace) -> None:
@@ -278,7 +284,7 @@ class _Shown:
 
 
 @contextmanager
-def _shown(total: int) -> Iterator[_Shown]:
+def _bar(total: int) -> Iterator[_Shown]:
     """A bar on stderr with a rate and a rest, if that is a terminal."""
     if not sys.stderr.isatty():
         yield _Shown(None)

@@ -26,6 +26,7 @@ from mandrake_sessions.importing.events import (
     SessionSaid,
     Spawned,
     Used,
+    Verbatim,
 )
 
 # So many bytes of turns, about, are held.
@@ -52,6 +53,7 @@ class Sink(Protocol):
     def leave(self, left: Left) -> None: ...
     def spawn(self, spawned: Spawned) -> None: ...
     def report(self, broken: Broken) -> None: ...
+    def verbatim(self, entity: Verbatim) -> None: ...
     def mark(self, position: Position) -> None:
         """All before the position was given."""
 
@@ -101,6 +103,7 @@ class Assembler:
             Spawned: sink.spawn,
             Broken: sink.report,
             Mark: self._mark,
+            Verbatim: sink.verbatim,
         }
 
     def take(self, event: Event) -> None:

@@ -161,4 +161,14 @@ class Mark:
     position: Position
 
 
-Event = SessionSaid | Requested | Said | Called | Answered | Used | Compacted | Ended | Left | Spawned | Broken | Mark
+@frozen
+class Verbatim:
+    """An entity of a store like this one, with its ids, by the names of its fields; a session first. ``round``: with
+    the fields of its request; ``turn``: with its tool calls; ``response``: after its turns."""
+
+    kind: Literal["session", "round", "turn", "response"]
+    fields: Mapping[str, Json]
+
+
+_OfOthers = SessionSaid | Requested | Said | Called | Answered | Used | Compacted | Ended | Left | Spawned
+Event = _OfOthers | Broken | Mark | Verbatim

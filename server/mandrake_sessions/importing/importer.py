@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from attrs import evolve, field, frozen
 
-from mandrake_sessions.errors import Busy, NotFound, NotOpen, SessionsError, StorageFailure
+from mandrake_sessions.errors import Busy, InvalidValue, NotFound, NotOpen, SessionsError, StorageFailure
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.importing.assembling import Assembler
 from mandrake_sessions.importing.events import Broken, Event, Position
@@ -85,16 +85,19 @@ class Importer:
 
     def look(self, source: Source) -> Outcome:
         """What ``bring`` would do, without reading the source."""
-        known = self._imports.source(source.reader, source.key)
-        session_id = None if known is None else known.session_id
-        if known is None:
-            present = self._present(source)
-            if present is None:
-                return Outcome(source, "new", is_unknown=True)
-            return Outcome(source, "new" if (present.source or "").startswith("import:") else "live", present.id)
-        if known.is_deleted:
-            return Outcome(source, "deleted", session_id)
-        return Outcome(source, "unchanged" if _is_same(source, known) else "grown", session_id)
+        try:
+            known = self._imports.source(source.reader, source.key)
+            present = None if known is not None else self._present(source)
+        except InvalidValue as error:
+            return Outcome(source, "failed", reason=str(error))
+        if known is not None:
+            what: What = "deleted" if known.is_deleted else "unchanged" if _is_same(source, known) else "grown"
+            return Outcome(source, what, known.session_id)
+        if present is None:
+            return Outcome(source, "new", is_unknown=True)
+        if source.session_id is not None:
+            return Outcome(source, "unchanged", present.id)
+        return Outcome(source, "new" if (present.source or "").startswith("import:") else "live", present.id)
 
     def bring(self, source: Source, looked: Outcome | None = None) -> Outcome:
         """Read a source, as far as it was not read yet. What a source alone is to blame for is an outcome. ``looked``:
@@ -106,7 +109,7 @@ class Importer:
             self._imports.remove_left_behind()
             self._is_ready = True
         looked = looked or self.look(source)
-        if looked.what in ("live", "deleted", "unchanged"):
+        if looked.what in ("live", "deleted", "unchanged", "failed"):
             return looked
         broken: list[Broken] = []
         known = None if looked.is_unknown else self._imports.source(source.reader, source.key)
@@ -140,6 +143,8 @@ class Importer:
     def _present(self, source: Source) -> Session | None:
         """The session that the conversation has here: brought in before, or recorded while it went on."""
         try:
+            if source.session_id is not None:
+                return self._manager.get_session(source.session_id)
             return self._manager.get_session(external_id=source.external_id, agent=source.agent)
         except NotFound:
             return None

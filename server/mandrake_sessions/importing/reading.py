@@ -22,6 +22,7 @@ class Source:
     """A conversation somewhere on the disk. ``key``: a name that stays with it when its file is moved or compressed;
     one of ``reader``. ``external_id``: the program's own name for the conversation. ``parent``: the external id of the
     one that it came from, where that can be seen without reading it. ``title``: where the program keeps it elsewhere.
+    ``session_id``: the id of a session of a store like this one.
     """
 
     reader: str
@@ -34,6 +35,7 @@ class Source:
     file_id: str
     parent: str | None = None
     title: str | None = None
+    session_id: str | None = None
 
 
 class Reader(Protocol):

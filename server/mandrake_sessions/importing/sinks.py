@@ -12,12 +12,12 @@ from attrs import define, frozen
 from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.importing.assembling import Fields, safe_text, safe_value
-from mandrake_sessions.importing.events import Broken, Left, Position, Requested, SessionSaid, Spawned
+from mandrake_sessions.importing.events import Broken, Left, Position, Requested, SessionSaid, Spawned, Verbatim
 from mandrake_sessions.importing.names import Names, session_id_of, shared_round_id
 from mandrake_sessions.importing.reading import Source
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Relation
-from mandrake_sessions.operations.imports import Imports, OpenRound, WholeSession
+from mandrake_sessions.operations.imports import STAMPS, Imports, OpenRound, WholeSession
 
 _ABSOLUTE: Final = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
 
@@ -77,7 +77,7 @@ class SessionSink:
         self._source = source
         self.report = report
         self.agent = source.agent
-        self.session_id = session_id_of(source.agent, source.external_id)
+        self.session_id = source.session_id or session_id_of(source.agent, source.external_id)
         self._names = Names(self.session_id)
         self.told = Told(title=source.title)
         self.metadata: dict[str, Any] = {}
@@ -104,6 +104,9 @@ class SessionSink:
 
     def leave(self, left: Left) -> None:
         raise Branched(left)
+
+    def verbatim(self, entity: Verbatim) -> None:
+        """Sessions that are there keep what they have."""
 
     def say(self, said: SessionSaid) -> None:
         self.told.take(said, self.metadata)
@@ -157,6 +160,32 @@ class WholeSink(SessionSink):
     """A session that is not there yet. It is made with its first round; ``finish`` shows it."""
 
     whole: WholeSession | None = None
+    _verbatim: Verbatim | None = None
+    _open: OpenRound | None = None
+
+    def verbatim(self, entity: Verbatim) -> None:
+        fields = dict(entity.fields)
+        stamps = {name: fields.pop(name) for name in STAMPS if name in fields}
+        if entity.kind == "session":
+            if self.whole is not None:
+                raise InvalidValue("session", "there is more than one in the file")
+            self._verbatim = entity
+            self.whole = self._imports.begin(self.session_id, fields.get("created_at"))
+            return
+        if self.whole is None:
+            raise InvalidValue("session", "the file has no line of a session before its rounds")
+        if entity.kind == "round":
+            self.counts.rounds += 1
+            copied_from = fields.pop("copied_from_id", None)
+            self._open = self.whole.add_round(fields, copied_from, **stamps)
+        elif self._open is None:
+            raise InvalidValue(entity.kind, "stands before the first round")
+        elif entity.kind == "turn":
+            self.counts.turns += 1
+            self.counts.calls += len(fields.get("tool_calls", ()))
+            self.whole.add_turn(self._open, fields, **stamps)
+        else:
+            self.whole.end_round(self._open, fields, **stamps)
 
     def add_round(self, requested: Requested, at: int | None) -> OpenRound:
         at = _usable(at)
@@ -203,6 +232,10 @@ class WholeSink(SessionSink):
     def finish(self) -> None:
         """Show the session, if there is anything in it."""
         if self.whole is None:
+            return
+        if self._verbatim is not None:
+            self.whole.show_verbatim(self._verbatim.fields)
+            self.counts.sessions += 1
             return
         told = self.told
         fields = self.session_fields() | {

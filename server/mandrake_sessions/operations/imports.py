@@ -10,20 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from mandrake_sessions import rules
-from mandrake_sessions.errors import StoreMoved
+from mandrake_sessions.errors import InvalidValue, StoreMoved
 from mandrake_sessions.model import ChangeKind, Relation
 from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.operations.forking import begin_progress, remove_hidden
 from mandrake_sessions.operations.half_copies import remove_half_copies
-from mandrake_sessions.operations.sessions import touch_session
+from mandrake_sessions.operations.sessions import check_external_id, touch_session
 from mandrake_sessions.store.interface import Store, Transaction
-from mandrake_sessions.store.sql import changes, hidden, imported, sessions
+from mandrake_sessions.store.sql import changes, hidden, imported, rounds, sessions
 from mandrake_sessions.store.sql.imported import OpenRound, Original, StoredSource
 
-__all__ = ["Imports", "OpenRound", "Original", "StoredSource", "WholeSession"]
+__all__ = ["STAMPS", "Imports", "OpenRound", "Original", "StoredSource", "WholeSession"]
+
+# What an entity has of the store that it was in, beside the fields that a caller gives.
+STAMPS: Final = ("index", "updated_at")
+_OF_ROUND: Final = ("id", "request_id", "response_id", "content", "created_at")
+_OF_TURN: Final = ("id", "created_at", "stream_start_time", "stream_end_time")
 
 
 class Imports(Operations):
@@ -55,7 +60,8 @@ class Imports(Operations):
         remove_half_copies(self._store)
 
     def source(self, reader: str, key: str) -> StoredSource | None:
-        """What is known of a source; None where it was never read."""
+        """What is known of a source; None where it was never read. Raises InvalidValue for a name that is no text."""
+        rules.text("key", key)
         with self._read() as sql:
             return imported.find_source(sql, reader, key)
 
@@ -83,9 +89,9 @@ class Imports(Operations):
             columns["parent_tool_call_id"] = tool_call_id
             touch_session(tx, stored.pk, columns)
 
-    def begin(self, session_id: str, created_at: int) -> WholeSession:
-        """A new session of that id, which nobody is shown yet. Inside a step."""
-        return WholeSession(self, session_id, rules.moment("created_at", created_at))
+    def begin(self, session_id: str, created_at: int | None) -> WholeSession:
+        """A new session of that id, which nobody is shown yet. Inside a step. Raises InvalidValue."""
+        return WholeSession(self, rules.uuid("session_id", session_id), rules.moment("created_at", created_at))
 
 
 class WholeSession:
@@ -100,25 +106,28 @@ class WholeSession:
         self._reconnects = imports.store.reconnects
         self._forget: Callable[[], None] = begin_progress(self._copy.id)
 
-    def add_round(self, fields: Mapping[str, Any], copied_from_id: str | None) -> OpenRound:
-        """``fields``: those of a new round, with ``created_at``."""
-        columns = rules.checked(rules.ROUND, fields)
-        return imported.add_round(self._imports.running, self._copy, {**columns, "copied_from_id": copied_from_id})
+    def add_round(self, fields: Mapping[str, Any], copied_from_id: str | None, **stamps: int) -> OpenRound:
+        """``fields``: those of a new round, with ``created_at``. ``stamps``: those of ``STAMPS`` that it had in another
+        store. Raises Conflict where another session has one of its ids."""
+        columns = _whole(rules.checked(rules.ROUND, fields), _OF_ROUND)
+        columns["copied_from_id"] = None if copied_from_id is None else rules.uuid("copied_from_id", copied_from_id)
+        return imported.add_round(self._imports.running, self._copy, columns, _stamps(stamps))
 
-    def add_turn(self, of: OpenRound, fields: Mapping[str, Any]) -> int:
-        """``fields``: those of an ended turn, with all its times. Gives what ``change_call`` takes."""
-        columns = rules.checked(rules.TURN, fields)
-        return imported.add_turn(self._imports.running, self._copy, of, columns)
+    def add_turn(self, of: OpenRound, fields: Mapping[str, Any], **stamps: int) -> int:
+        """``fields``: those of an ended turn, with all its times. Gives what ``change_call`` takes. Raises Conflict
+        where another session has its id."""
+        columns = _whole(rules.checked(rules.TURN, fields), _OF_TURN)
+        return imported.add_turn(self._imports.running, self._copy, of, columns, _stamps(stamps))
 
     def change_call(self, turn_pk: int, call: Mapping[str, Any]) -> None:
         """Set fields of a tool call of a turn."""
         columns = rules.tool_call("tool_call", call)
         imported.change_call(self._imports.running, turn_pk, columns)
 
-    def end_round(self, of: OpenRound, fields: Mapping[str, Any]) -> None:
+    def end_round(self, of: OpenRound, fields: Mapping[str, Any], **stamps: int) -> None:
         """``fields``: those of the response."""
         columns = rules.checked(rules.RESPONSE, fields)
-        imported.end_round(self._imports.running, self._copy, of, columns)
+        imported.end_round(self._imports.running, self._copy, of, columns, _stamps(stamps))
 
     def settle(self) -> None:
         """To be called at the end of each step: what is hidden agrees with what is written."""
@@ -129,9 +138,27 @@ class WholeSession:
     def show(self, fields: Mapping[str, Any], *, parent_id: str | None) -> None:
         """The last call: everybody sees the session. ``fields``: those of the session, without its parent."""
         columns = rules.checked(rules.SESSION, fields)
-        tx = self._imports.running
-        if parent_id is not None and sessions.is_there(tx.sql, parent_id):
+        if parent_id is not None and sessions.is_there(self._imports.running.sql, parent_id):
             columns["parent_id"] = parent_id
+        self._show(columns)
+
+    def show_verbatim(self, fields: Mapping[str, Any]) -> None:
+        """The same with all fields of a session of another store. What it came from is named where that is here too."""
+        given = {name: value for name, value in fields.items() if name in rules.SESSION and name != "id"}
+        columns = rules.checked(rules.SESSION, given)
+        sql = self._imports.running.sql
+        parent_id, round_id = columns.pop("parent_id", None), fields.get("forked_from_round_id")
+        if parent_id is not None and sessions.is_there(sql, parent_id):
+            columns["parent_id"] = parent_id
+            if round_id is not None and rounds.id_in_use(sql, rounds.Part.ROUND, rules.uuid("round_id", round_id)):
+                columns["forked_from_round_id"] = round_id
+        for name in ("archived_at", "updated_at"):
+            columns[name] = rules.optional(rules.count)(name, fields.get(name))
+        self._show(columns)
+
+    def _show(self, columns: dict[str, Any]) -> None:
+        tx = self._imports.running
+        check_external_id(tx, columns.get("agent"), columns.get("external_id"), self._copy.pk)
         seq = imported.show_session(tx, self._copy, {**columns, "id": self.id})
         if seq is None or self._imports.store.reconnects != self._reconnects:
             raise StoreMoved(tx.sql.path)
@@ -145,3 +172,15 @@ class WholeSession:
                 pass
         finally:
             self._forget()
+
+
+def _whole(columns: dict[str, Any], needed: tuple[str, ...]) -> dict[str, Any]:
+    """Raises InvalidValue where one is missing."""
+    for name in needed:
+        if columns.get(name) is None:
+            raise InvalidValue(name, "is missing")
+    return columns
+
+
+def _stamps(given: Mapping[str, int]) -> dict[str, int]:
+    return {name: rules.count(name, value) for name, value in given.items()}

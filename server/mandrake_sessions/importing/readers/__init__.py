@@ -18,6 +18,7 @@ _OWN: Final[Mapping[str, str]] = {
     "claude-code": "claude_code",
     "codex": "codex",
     "original": "original",
+    "jsonl": "own",
 }
 
 

@@ -17,7 +17,7 @@ _ENDINGS: Final = (".jsonl", ".jsonl.zst")
 _OTHERS: Final = ("rollout-", "session-")
 # A fork names its parent in the answers that it has copied, which stand near the beginning.
 _HEAD_BYTES: Final = 256 * 1024
-_PARENT = re.compile(rb'"requestSessionId":"([^"\\]{1,200})"')
+_PARENT = re.compile(rb'"requestSessionId"\s*:\s*"([^"\\]{1,200})"')
 
 
 class ClaudeCode:
@@ -37,7 +37,7 @@ class ClaudeCode:
         for found in (entry.path for entry in files_below(path, _ENDINGS)) if is_directory else [path]:
             if os.path.basename(found).startswith(_OTHERS) or not found.endswith(_ENDINGS):  # noqa: PTH119
                 continue
-            if b'"sessionId"' in beginning(found, _HEAD_BYTES) and (source := _source(found)) is not None:
+            if b'"parentUuid"' in beginning(found, _HEAD_BYTES) and (source := _source(found)) is not None:
                 yield source
 
     def read(self, source: Source, position: Position) -> Iterator[Event]:

@@ -111,7 +111,7 @@ def show_session(tx: Transaction, copy: Copy, columns: Mapping[str, Any]) -> int
         "round_count": copy.round_count,
         "next_round_index": copy.next_round_index,
         "active_at": copy.active_at,
-        "updated_at": copy.active_at,
+        "updated_at": columns.get("updated_at") or copy.active_at,
     }
     names = ", ".join(f"{name} = ?" for name in row)
     statement = f"UPDATE session SET {names}, state = {sessions.STATE_NOW} WHERE pk = ? AND copying_lease IS NOT NULL"
@@ -131,13 +131,19 @@ class OpenRound:
         self.next_turn_index = 0
 
 
-def add_round(tx: Transaction, copy: Copy, columns: Mapping[str, Any]) -> OpenRound:
+def add_round(tx: Transaction, copy: Copy, columns: Mapping[str, Any], stamps: Mapping[str, int]) -> OpenRound:
     """A round after those before, or the one that has the id of its request already. ``columns``: as the rules give
     them, and ``copied_from_id``. Raises Conflict where another session has it."""
     if (present := _round_of_request(tx, copy, columns["request_id"])) is not None:
         return present
+    for part, name in ((rounds.Part.ROUND, "id"), (rounds.Part.RESPONSE, "response_id")):
+        if stamps and rounds.id_in_use(tx.sql, part, columns[name]):
+            raise _in_use(part, columns[name])
     created_at = columns["created_at"]
-    pk = rounds.insert_rows(tx, copy.pk, copy.next_round_index, columns, None, now=created_at)
+    # A deleted round leaves a gap.
+    copy.next_round_index = max(copy.next_round_index, stamps.get("index", 0))
+    now = stamps.get("updated_at", created_at)
+    pk = rounds.insert_rows(tx, copy.pk, copy.next_round_index, columns, None, now=now)
     if not copy.round_count:
         copy.preview = sessions.preview_of(columns["content"])
     copy.round_count += 1
@@ -155,21 +161,29 @@ def _round_of_request(tx: Transaction, copy: Copy, request_id: str) -> OpenRound
     if found is None:
         return None
     if found[1] != copy.pk:
-        raise Conflict("idInUse", f"another session has the request {request_id}", actual=request_id)
+        raise _in_use("request", request_id)
     present = OpenRound(found[0])
     present.next_turn_index = found[2]
     return present
 
 
-def add_turn(tx: Transaction, copy: Copy, of: OpenRound, columns: Mapping[str, Any]) -> int:
-    """An ended turn, unless there is one of its id; gives its pk."""
-    found = tx.sql.execute("SELECT pk FROM turn WHERE id = ?", (columns["id"],)).fetchone()
+def _in_use(entity: str, entity_id: str) -> Conflict:
+    return Conflict("idInUse", f"another session has the {entity} {entity_id}", actual=entity_id)
+
+
+def add_turn(tx: Transaction, copy: Copy, of: OpenRound, columns: Mapping[str, Any], stamps: Mapping[str, int]) -> int:
+    """An ended turn, unless there is one of its id; gives its pk. Raises Conflict where another session has that."""
+    found = tx.sql.execute("SELECT pk, session_pk FROM turn WHERE id = ?", (columns["id"],)).fetchone()
     if found is not None:
+        if found[1] != copy.pk:
+            raise _in_use("turn", columns["id"])
         return int(found[0])
+    of.next_turn_index = max(of.next_turn_index, stamps.get("index", 0))
     place = {"session_pk": copy.pk, "round_pk": of.pk, "index": of.next_turn_index}
     of.next_turn_index += 1
-    now = columns["stream_end_time"]
-    copy.moved(columns["stream_start_time"], now)
+    ended = columns["stream_end_time"]
+    copy.moved(columns["stream_start_time"], ended)
+    now = stamps.get("updated_at", ended)
     return turns.insert_rows(tx, {**columns, "lease": NO_LEASE}, place, None, now=now)
 
 
@@ -180,9 +194,15 @@ def change_call(tx: Transaction, turn_pk: int, columns: Mapping[str, Any]) -> No
         update(tx, "tool_call", found[0], {name: value for name, value in columns.items() if name != "id"})
 
 
-def end_round(tx: Transaction, copy: Copy, of: OpenRound, columns: Mapping[str, Any]) -> None:
-    """Write how the response stands, after its turns."""
-    end_time = columns.get("end_time")
+def end_round(
+    tx: Transaction, copy: Copy, of: OpenRound, columns: Mapping[str, Any], stamps: Mapping[str, int]
+) -> None:
+    """Write how the response stands, after its turns, and what was said to be used by it."""
+    given = dict(columns)
+    if (used := given.pop("usage", None)) is not None:
+        insert(tx, "response_usage", {"pk": of.pk, **used})
+    end_time = given.get("end_time")
     copy.moved(end_time)
-    moved = {} if end_time is None else {"updated_at": end_time}
-    update(tx, "response", of.pk, {**columns, **moved, "next_turn_index": of.next_turn_index})
+    now = stamps.get("updated_at", end_time)
+    moved = {} if now is None else {"updated_at": now}
+    update(tx, "response", of.pk, {**given, **moved, "next_turn_index": of.next_turn_index})
