@@ -45,7 +45,7 @@ _SKIPPED = re.compile(
     rb'|\{"parentUuid":(?:null|"[\w-]*"),"isSidechain":(?:true|false),(?:"agentId":"[\w-]*",)?'
     rb'"attachment":\{"type":"(?!queued_command")[\w-]+"'
 )
-# So many places to go back to are remembered from one reading to the next.
+# So many places to go back to are remembered: each position holds them.
 _REMEMBERED: Final = 2000
 
 
@@ -143,9 +143,11 @@ class ClaudeRecords:
             self._starts = dict(requests[:place])
             yield Left(tuple(own for _, own in requests[place:]), _uuid(record, start))
         self._starts[parent] = _uuid(record, start)
+        if len(self._starts) > _REMEMBERED:
+            del self._starts[next(iter(self._starts))]
 
     def _state(self) -> dict[str, Any]:
-        return {"introduced": self._is_introduced, "starts": list(self._starts.items())[-_REMEMBERED:]}
+        return {"introduced": self._is_introduced, "starts": list(self._starts.items())}
 
     def _settle_command(self, *, is_answered: bool) -> Iterator[Event]:
         """A command was typed. One that the model answers is a request, any other is not counted as one."""
