@@ -22,7 +22,10 @@ line says how many `--all` would find.
 (`@last`, `@2`), or a part of its title. Where it may mean several, the command lists them.
 
 With `--json` a command prints JSON, in ASCII: a list as one object a line. On a terminal, long output goes through
-`$PAGER`; `NO_COLOR` ends colors. Control characters in what was said are printed as text.
+`$PAGER`; `NO_COLOR` ends colors. Control characters in what was said are printed as text, and so is what
+the encoding of stdout does not have. Only `export` writes documents as they are: in UTF-8, whatever the locale is.
+
+SIGTERM and SIGHUP end a command as Ctrl-C does, which leaves nothing half-done; the exit code is 143 or 129 then.
 """
 # What all commands that look have, and those that work on one store.
 _EVERYWHERE = {"--help", "--workspace", "--database", "--scope", "--busy-timeout"}
@@ -61,7 +64,9 @@ def _section(name: str) -> str:
 def _row(action: argparse.Action) -> str:
     named = ", ".join(f"`{flag}`" for flag in action.option_strings) or f"`{action.metavar}`"
     value = f" {action.metavar}" if action.option_strings and action.metavar else ""
-    choices = "" if action.choices is None else f"{', '.join(f'`{choice}`' for choice in action.choices)}: "
+    choices = (
+        "" if action.choices is None or action.metavar else f"{', '.join(f'`{choice}`' for choice in action.choices)}: "
+    )
     text = (action.help or "").replace("|", "\\|")
     return f"| {named}{value} | {choices}{text} |\n"
 

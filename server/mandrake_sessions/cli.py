@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-from argparse import RawDescriptionHelpFormatter
+from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import Any, Final
 
 from mandrake_sessions.commands import COMMANDS, module_of
 from mandrake_sessions.commands.arguments import Parser, meant, parsed, wrapped
+from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL, ending_signals
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import BadSetting
 from mandrake_sessions.transport.standard_streams import open_standard_streams
@@ -41,12 +42,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _unwritten(error)
     try:
-        return int(command.run(options))
+        return _carried_out(command, options)
     except BadSetting as error:
         parser.error(str(error))
     except MemoryError:
         sys.stderr.write(f"{_PROGRAM}: there is no memory for this program; raise the limit (ulimit -v)\n")
         return os.EX_OSERR if hasattr(os, "EX_OSERR") else 1
+
+
+def _carried_out(command: Any, options: Namespace) -> int:
+    """The exit code of a command, or that of the signal that ended it."""
+    if options.command == "serve":
+        # It has an end of its own, in which it finishes what it has received.
+        return _interruptible(command, options)
+    with ending_signals() as came:
+        code = _interruptible(command, options)
+    return ENDED_BY_SIGNAL + came[0] if came else code
+
+
+def _interruptible(command: Any, options: Namespace) -> int:
+    try:
+        return int(command.run(options))
     except KeyboardInterrupt:
         return 130
 
@@ -67,7 +83,11 @@ def parser_of(name: str, command: Any) -> Parser:
 def exit_codes_of(command: Any) -> dict[str, str]:
     """What each exit code of a command means: those of its own, from the docstring of its ``run``, and those of all."""
     own = dict(re.findall(r"(\d+): ([^.]*)\.", " ".join((command.run.__doc__ or "").replace("``", "").split())))
-    codes = {"2": "an argument is wrong", "130": "Ctrl-C ended it"} | own
+    codes = {"2": "an argument is wrong", "130": "Ctrl-C ended it"}
+    if not command.__name__.endswith(".serve"):
+        # For a server that is the end.
+        codes["141"] = "nobody reads its output any more"
+    codes |= own
     return dict(sorted(codes.items(), key=lambda item: int(item[0])))
 
 
@@ -79,12 +99,12 @@ def _exit_codes(command: Any) -> str:
 def _parser() -> Parser:
     """What the program takes in place of a command."""
     width = max(map(len, COMMANDS))
-    commands = "\n".join(f"  {name:<{width}}  {does}" for name, does in COMMANDS.items())
+    commands = "\n".join(wrapped(f"  {name:<{width}}  {does}", indent=width + 4) for name, does in COMMANDS.items())
     parser = Parser(
         prog=_PROGRAM,
         usage="%(prog)s [COMMAND] [OPTIONS]",
-        description=f"{_DESCRIPTION}\n\ncommands:\n{commands}",
-        epilog=_EPILOG,
+        description=f"{wrapped(_DESCRIPTION)}\n\ncommands:\n{commands}",
+        epilog=f"{wrapped(_WITHOUT_COMMAND)}\n{_PIPED}",
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -94,9 +114,8 @@ def _parser() -> Parser:
 _PROGRAM: Final = "mandrake-sessions"
 _OF_THE_PROGRAM: Final = ("-h", "--help", "--version")
 _DESCRIPTION: Final = "One durable, live store of agent conversations per workspace: JSON-RPC on stdin and stdout."
-_EPILOG: Final = """\
-Without a command it serves, unless stdin is a terminal:
-printf '%s\\n' '{…}' | mandrake-sessions is a complete program."""
+_WITHOUT_COMMAND: Final = "Without a command it serves, unless stdin is a terminal:"
+_PIPED: Final = "printf '%s\\n' '{…}' | mandrake-sessions is a complete program."
 # What a shell reports of a program that SIGPIPE ended.
 _NOBODY_READS: Final = 141
 

@@ -7,7 +7,8 @@ field that may be ``None``.
 (No ``from __future__ import annotations`` here: with it Python does not see which keys are ``Required``.)
 """
 
-from typing import Required, TypedDict
+from collections.abc import Mapping
+from typing import Final, Required, TypedDict
 
 from mandrake_sessions.model import (
     Json,
@@ -20,6 +21,9 @@ from mandrake_sessions.model import (
     ToolCallStatus,
     TurnStatus,
 )
+
+# The metadata of a turn whose text is no Markdown, or of a round whose request is none.
+PLAIN: Final[Mapping[str, Json]] = {"mediaType": "text/plain"}
 
 
 class SessionFields(TypedDict, total=False):

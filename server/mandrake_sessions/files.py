@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from typing import Final
 
 
 def file_size(path: str) -> int:
@@ -36,10 +37,20 @@ def is_file(path: str) -> bool:
 
 
 def explain(error: OSError, path: str) -> str:
-    """The operating system's message. If it denies access, the text also names the owner of the file, or of the
-    directory above it."""
+    """The operating system's message, and what to do. If it denies access, the text also names the owner of the file,
+    or of the directory above it."""
     said = error.strerror or str(error)
+    if error.errno in _ADVICE:
+        return f"{said}; {_ADVICE[error.errno]}"
     return f"{said}; {whose(path)}" if error.errno in (errno.EACCES, errno.EPERM) else said
+
+
+_ADVICE: Final = {
+    errno.ENOSPC: "the disk is full, free some space",
+    errno.EDQUOT: "your quota is used up, free some space",
+    errno.EFBIG: "no file may be so long here, check how large one may be (ulimit -f)",
+    errno.EROFS: "it is mounted so that it can only be read",
+}
 
 
 def whose(path: str) -> str:
@@ -55,6 +66,19 @@ def whose(path: str) -> str:
             continue
         mode = stat.S_IMODE(found.st_mode)
         return f"{path} belongs to {_user(found.st_uid)}, mode {mode:04o}, and this process runs as {_user(_own_uid())}"
+
+
+def is_emptied(path: str) -> bool:
+    """Whether there is a file without any content."""
+    return exists(path) and file_size(path) == 0
+
+
+def is_mounted_read_only(path: str) -> bool:
+    """Whether the file system of the path takes no writes, whoever the user is."""
+    try:
+        return hasattr(os, "statvfs") and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def _own_uid() -> int:

@@ -637,7 +637,7 @@ class Export(Value):
     content: str
     """The document, of at most 8 MiB in UTF-8."""
     media_type: str
-    """What kind of text it is: `text/markdown`, `application/jsonl` or `application/json` (atif)."""
+    """What kind of text it is: `text/markdown`, `text/html`, `application/jsonl` or `application/json` (atif)."""
     redacted: int
     """How many secrets and paths of home directories something else stands for in it; ``0`` where nobody asked for
     that."""
@@ -843,10 +843,11 @@ agent: the program whose sessions they are.
 cwd: the directory that the sessions are about, each by itself.
 """
 
-ExportFormat = Literal["markdown", "jsonl", "atif"]
+ExportFormat = Literal["markdown", "html", "jsonl", "atif"]
 """How a session is written down.
 
 markdown: for people.
+html: one page that needs nothing else, for people to look at.
 jsonl: JSON lines, without any loss; a later release imports them.
 atif: a trajectory for tools that read those of agents.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
@@ -21,8 +23,7 @@ _ESCAPES |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *_DIRECTIONS, *
 _ESCAPES |= {code: f"\\x{code - 0xDC00:02x}" for code in range(0xDC80, 0xDD00)}
 _ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 _ESCAPES_IN_LINES = {code: escape for code, escape in _ESCAPES.items() if code not in (9, 10)}
-# In JSON an escape is one of JSON's own, and the value stays what it is.
-_JSON_ESCAPES = {code: f"\\u{code:04x}" for code in _ESCAPES}
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 def shorten(value: str, limit: int = MAX_QUOTED) -> str:
@@ -85,6 +86,6 @@ def printable(text: str) -> str:
     return text.translate(_ESCAPES_IN_LINES)
 
 
-def json_line(text: str) -> str:
-    """The same of a JSON text that stands on one line: it means what it meant."""
-    return text.translate(_JSON_ESCAPES)
+def ascii_json(text: str) -> str:
+    """A JSON text, or a part of one, in ASCII: it means what it meant."""
+    return text if text.isascii() else _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)

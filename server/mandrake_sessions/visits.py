@@ -88,17 +88,8 @@ class Part:
             self._settle(missed=error)
         except InvalidValue as error:
             self._settle(refused=error)
-        except Busy:
-            self._settle(UnavailableReason.BUSY)
-        except StorageFailure as error:
-            logger.debug("a store is left out: %s", error)
-            is_absent = error.reason is StorageReason.OPEN and is_gone(self.store.path)
-            self._settle(UnavailableReason.GONE if is_absent else UnavailableReason(error.reason))
-        except Cancelled:
-            self._settle(UnavailableReason.IO)
-        except Exception:
-            logger.exception("%s could not be read with all stores", self.store.path)
-            self._settle(UnavailableReason.IO)
+        except Exception as error:
+            self._settle(why_unavailable(error, self.store.path))
 
     def _take(self, part: Any) -> None:
         with self._lock:
@@ -119,6 +110,19 @@ class Part:
                 if reason is not None:
                     self.unavailable = UnavailableStore(self.store.path, reason, self.store.store_id)
                 self._is_settled = True
+
+
+def why_unavailable(error: Exception, path: str) -> UnavailableReason:
+    """What a visit of the store that failed is told as. One that nobody foresaw is logged."""
+    if isinstance(error, Busy):
+        return UnavailableReason.BUSY
+    if isinstance(error, StorageFailure):
+        logger.debug("a store is left out: %s", error)
+        is_absent = error.reason is StorageReason.OPEN and is_gone(path)
+        return UnavailableReason.GONE if is_absent else UnavailableReason(error.reason)
+    if not isinstance(error, Cancelled):
+        logger.error("%s could not be read with all stores", path, exc_info=error)
+    return UnavailableReason.IO
 
 
 def raise_for_all(parts: Sequence[Part]) -> None:

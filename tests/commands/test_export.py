@@ -9,12 +9,13 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from commands.running import run, state, store_of
+from commands.running import end, limit_files, names, run, run_program, start, state, store_of
 from exported import exact, read_back
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import TurnStatus
@@ -90,7 +91,7 @@ def test_a_name_of_several_sessions_or_of_none(workspace: Path) -> None:
     assert SESSION in run(workspace, "export", "0a", code=1).err
     assert "no session 'zz' here; mandrake-sessions list lists them" in run(workspace, "export", "zz", code=1).err
     assert "SESSION: name one (mandrake-sessions list" in run(workspace, "export", code=2).err
-    assert "invalid choice: 'html'" in run(workspace, "export", "0a00", "--format", "html", code=2).err
+    assert "invalid choice: 'pdf'" in run(workspace, "export", "0a00", "--format", "pdf", code=2).err
 
 
 def test_a_name_that_two_agents_use(workspace: Path) -> None:
@@ -128,7 +129,23 @@ def test_a_file_is_private_and_whole(workspace: Path) -> None:
     assert ".partial" not in missed
     run(workspace, "export", "ext-1", "--output", "/dev/null")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-    assert "No space left" in run(workspace, "export", "ext-1", "--output", "/dev/full", code=1).err
+    full = run(workspace, "export", "ext-1", "--output", "/dev/full", code=1).err
+    assert full == "mandrake-sessions export: /dev/full: No space left on device; the disk is full, free some space\n"
+    before = names(workspace)
+    assert "--output: it is empty" in run(workspace, "export", "ext-1", "--output", "", code=2).err
+    assert names(workspace) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no such limit")
+def test_a_file_that_may_not_be_so_long(workspace: Path) -> None:
+    fill(workspace, size=MIB)
+    before = names(workspace)
+    done = run_program(workspace, *SERVER, "export", "ext-1", "-o", "k.md", preexec_fn=lambda: limit_files(100_000))
+    assert done.code == 1
+    assert done.err.startswith(
+        f"mandrake-sessions export: {workspace / 'k.md'}: File too large; no file may be so long"
+    )
+    assert names(workspace) == before
 
 
 def test_the_store_stays_as_it_was(workspace: Path) -> None:
@@ -138,10 +155,11 @@ def test_the_store_stays_as_it_was(workspace: Path) -> None:
     assert state(store_of(workspace).parent) == before
 
 
-def test_a_reader_that_stops_reading(workspace: Path) -> None:
+@pytest.mark.parametrize("form", ["markdown", "html"])
+def test_a_reader_that_stops_reading(workspace: Path, form: str) -> None:
     fill(workspace, size=3 * MIB)
     with subprocess.Popen(
-        [*SERVER, "export", "ext-1", "--no-redact"],
+        [*SERVER, "export", "ext-1", "--no-redact", "--format", form],
         cwd=workspace, env=clean_environment(workspace), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         assert process.stdout is not None
@@ -152,8 +170,22 @@ def test_a_reader_that_stops_reading(workspace: Path) -> None:
         assert process.stderr.read() == b""
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_nothing_of_a_file(workspace: Path, by: signal.Signals) -> None:
+    fill(workspace, size=16 * MIB)
+    before = {*names(workspace)}
+    process = start(workspace, "export", SESSION, "-o", "k.md")
+    while {*names(workspace)} == before:
+        time.sleep(0.005)
+        assert process.poll() is None
+    assert end(process, by) == 128 + by
+    assert {*names(workspace)} == before
+
+
 @pytest.mark.parametrize(
-    ("form", "redact"), [("jsonl", "--redact"), ("markdown", "--no-redact"), ("atif", "--no-redact")]
+    ("form", "redact"),
+    [("jsonl", "--redact"), ("markdown", "--no-redact"), ("html", "--no-redact"), ("atif", "--no-redact")],
 )
 @pytest.mark.timeout(600)
 def test_a_turn_of_64_mib_takes_little_memory(workspace: Path, form: str, redact: str) -> None:
@@ -174,7 +206,7 @@ def test_a_turn_of_64_mib_takes_little_memory(workspace: Path, form: str, redact
     assert int(peak.split()[1]) < 400 * 1024
 
 
-@pytest.mark.parametrize("form", ["markdown", "atif"])
+@pytest.mark.parametrize("form", ["markdown", "html", "atif"])
 def test_an_export_says_that_the_detector_was_missing(workspace: Path, tmp_path: Path, form: str) -> None:
     fill(workspace)
     (tmp_path / "kingfisher_sdk.py").write_text("raise ImportError('it is not installed')\n")
@@ -183,7 +215,7 @@ def test_an_export_says_that_the_detector_was_missing(workspace: Path, tmp_path:
     assert told.err.splitlines()[1:] == [
         "warning: redacted without kingfisher-secret-scanner, so fewer kinds of secrets were found"
     ]
-    assert ("*Redacted without kingfisher-secret-scanner" in told.out) is (form == "markdown")
+    assert ("Redacted without kingfisher-secret-scanner" in told.out) is (form != "atif")
     for told in (
         run(workspace, "export", SESSION, "--format", form),
         run(workspace, "export", SESSION, "--format", form, "--no-redact", PYTHONPATH=str(tmp_path)),
@@ -210,11 +242,54 @@ def test_several_sessions_are_a_file_each(workspace: Path) -> None:
     assert json.loads((workspace / "made" / "one.json").read_text())["schema_version"] == "ATIF-v1.8"
 
 
+def test_a_document_that_is_not_made_is_said(workspace: Path) -> None:
+    fill(workspace)
+    told = run(workspace, "export", SESSION, "-o", "talk.pdf", code=2).err
+    assert ".pdf is none of .md, " in told
+    run(workspace, "export", SESSION, "-o", "talk.pdf", "--format", "markdown")
+
+
 def test_every_session_of_one_store_or_of_all(workspace: Path) -> None:
     fill(workspace)
     home = workspace / "home" / ".mandrake" / "db.sqlite"
     home.parent.mkdir(parents=True)
     with SessionManager(home) as manager:
-        manager.create_session(title="of the user")
+        manager.create_session(title="of the user", agent="codex")
+    assert "# of the user\n" in run(workspace, "export", "--all", "--agent", "codex").out
+    assert run(workspace, "export", "--all", "--agent", "nobody").out == ""
     for flags, count in ((["--all"], 3), (["--all", "--scope", "workspace"], 2), (["--all", "--scope", "system"], 1)):
         assert run(workspace, "export", *flags).out.count("\n- Session: ") == count
+
+
+def test_pages_in_a_directory_link_each_other(workspace: Path) -> None:
+    fill(workspace)
+    with SessionManager(store_of(workspace)) as manager:
+        fork = manager.fork_session(SESSION, title="/home/alice/fork").id
+    run(workspace, "export", "--all", "--format", "html", "--output", "made")
+    made = {path.name: path.read_text() for path in (workspace / "made").iterdir()}
+    of_fork = next(name for name in made if name.endswith(f"{fork.replace('-', '')[-8:]}.html"))
+    of_talk = next(name for name in made if name.endswith("-a-talk-00000001.html"))
+    assert f'<a href="{of_fork}">' in made[of_talk]
+    assert f'<a href="{of_talk}">' in made[of_fork]
+    assert "alice" not in of_fork + made[of_talk]
+    run(workspace, "export", SESSION, "--output", "one.html")
+    assert f"mandrake-sessions show {fork}" in (workspace / "one.html").read_text()
+
+
+def test_several_pages_need_a_directory(workspace: Path) -> None:
+    fill(workspace)
+    told = run(workspace, "export", "ext-1", "0a10", "--format", "html", code=2)
+    assert "--output: a page holds one session" in told.err
+    assert told.out == ""
+
+
+def test_a_page_that_cannot_be_written_to_its_end_is_not_there(workspace: Path) -> None:
+    fill(workspace, size=3 * MIB)
+    (workspace / "talk.html").write_text("before")
+    refused = run_program(
+        workspace, *SERVER, "export", "ext-1", "--output", "talk.html", preexec_fn=lambda: limit_files(MIB)
+    )
+    assert refused.code == 1
+    assert "Traceback" not in refused.err
+    assert (workspace / "talk.html").read_text() == "before"
+    assert [path.name for path in workspace.iterdir() if "talk" in path.name] == ["talk.html"]

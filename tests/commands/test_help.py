@@ -28,6 +28,10 @@ printf '%s\\n' "${COMPREPLY[@]}"
 def test_the_help_of_the_program_names_every_command(workspace: Path) -> None:
     listed = dict(re.findall(r"^  ([a-z]+) +(\w.*)$", run(workspace, "--help").out, re.MULTILINE))
     assert listed.items() >= COMMANDS.items()
+    for width in (40, 60, 80):
+        text = run(workspace, "--help", COLUMNS=str(width)).out.split("is a complete program")[0]
+        lines = text.splitlines()[:-1]
+        assert [line for line in lines if len(line) > width and not line.startswith(("usage:", "  -"))] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -68,7 +72,7 @@ def test_bash_completes_commands_flags_and_sessions(workspace: Path, asked: obje
     made = run(workspace, "new", "A talk").out.strip()
     assert asked("mandrake-sessions sh") == ["show"]
     assert asked("mandrake-sessions show --fo") == ["--format"]
-    assert set(asked("mandrake-sessions show --format ")) == {"text", "markdown", "jsonl", "atif"}
+    assert set(asked("mandrake-sessions show --format ")) == {"text", "markdown", "html", "jsonl", "atif"}
     assert made[:13] in asked("mandrake-sessions show ")
     assert asked(f"mandrake-sessions delete {made[:5]}") == [made[:13]]
 

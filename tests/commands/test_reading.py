@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from commands.running import Ended, names, run, store_of
+from commands.running import Ended, names, run, run_program, store_of
 from commands.test_terminal import on_a_terminal
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import TurnStatus
+from mandrake_sessions.operations.indexing import fill_index
 from mandrake_sessions.quoting import one_line
-from wire import Message, serving
+from wire import SERVER, Message, serving
 
 ESCAPE = "\x1b]0;taken\x07\x1b[2J"
 READING = [
@@ -140,6 +143,57 @@ def test_a_session_has_many_names(workspace: Path) -> None:
     assert "no session 'whales' here; mandrake-sessions list" in run(workspace, "show", "whales", code=1).err
 
 
+def test_a_whole_id_means_its_session_whatever_others_are_called(workspace: Path) -> None:
+    database = store_of(workspace)
+    victim = talk(database, "victim")
+    other = talk(database, "other", external_id=victim, agent="codex")
+    for flags in ([], ["--agent", "codex"]):
+        run(workspace, "rename", victim.upper(), "renamed", *flags)
+        assert listed(workspace, "--query", "renamed") == ["renamed"]
+        run(workspace, "rename", other, "other")
+    run(workspace, "delete", victim, "--yes")
+    assert listed(workspace) == ["other"]
+    with SessionManager(database) as manager:
+        assert manager.find_session(victim).id == other
+
+
+def test_a_name_that_fits_several_does_nothing(workspace: Path) -> None:
+    database = store_of(workspace)
+    victim = talk(database, "victim")
+    part = victim[:20]
+    called = talk(database, "called so", external_id=part, agent="codex")
+    titled = talk(database, f"about {part}")
+    told = run(workspace, "delete", part, "--yes", code=1).err.splitlines()
+    assert told[1:] == [f"  {called}  called so", f"  {victim}  victim"]
+    run(workspace, "delete", part, "--agent", "codex", "--yes")
+    told = run(workspace, "delete", part, "--yes", code=1).err.splitlines()
+    assert told[1:] == [f"  {victim}  victim", f"  {titled}  about {part}"]
+    assert listed(workspace) == [f"about {part}", "victim"]
+
+
+def test_an_empty_name_fits_nothing(workspace: Path) -> None:
+    talk(store_of(workspace), "kept", external_id="")
+    for name in ("", " ", "\n"):
+        assert "SESSION: it is empty" in run(workspace, "delete", name, "--yes", code=2).err
+    assert listed(workspace) == ["kept"]
+
+
+def test_a_title_of_two_lines_is_named_as_it_is_shown(workspace: Path) -> None:
+    session = talk(store_of(workspace), "two\nlines  of text")
+    for name in ("two lines", "two\nlines", "TWO  lines of", "lines of text"):
+        assert session in run(workspace, "show", name, "--json").out
+
+
+def test_names_are_utf_8_whatever_the_locale_is(workspace: Path) -> None:
+    session = talk(store_of(workspace), "né", external_id="é")
+    bare = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for command in (["show", "né"], ["show", "é"], ["list", "--query", "né"]):
+        done = run_program(workspace, *SERVER, *command, "--json", environment=bare)
+        assert session in done.out, done
+    run_program(workspace, *SERVER, "rename", "né", "né ü", environment=bare)
+    assert listed(workspace) == ["né ü"]
+
+
 # ---- what they print
 
 
@@ -161,7 +215,7 @@ def test_list(workspace: Path) -> None:
 def test_show_redacts_nothing_and_says_it_in_each_format(workspace: Path) -> None:
     secret = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
     talk(store_of(workspace), "A talk", f"The key is {secret[:40]}, **bold**.")
-    for form in ("text", "markdown", "jsonl", "atif"):
+    for form in ("text", "markdown", "html", "jsonl", "atif"):
         assert secret[:40] in run(workspace, "show", "@last", "--format", form).out
     assert run(workspace, "show", "@last").out == run(workspace, "show", "@last", "--format", "markdown").out
     text = run(workspace, "show", "@last", "--format", "text").out
@@ -249,9 +303,155 @@ def test_long_output_goes_through_the_pager(workspace: Path) -> None:
     assert code == 0
 
 
-@pytest.mark.parametrize("command", [["list"], ["search", "badger"], ["show", "@last", "--format", "text"], ["usage"]])
+@pytest.mark.parametrize(
+    "command",
+    [["list"], ["search", "badger"], ["show", "@last"], ["show", "@last", "--format", "text"],
+     ["show", "@last", "--json"], ["usage"]],
+)  # fmt: skip
 def test_a_stdout_that_is_not_utf_8(workspace: Path, command: list[str]) -> None:
     talk(store_of(workspace), "中文 badger", "a badger é", agent="é")
     ended = run(workspace, *command, PYTHONIOENCODING="ascii")
     assert ended.out
     assert ended.out.isascii()
+
+
+@pytest.mark.parametrize("form", ["markdown", "text"])
+def test_what_turns_the_text_is_shown_as_text(workspace: Path, form: str) -> None:
+    talk(store_of(workspace), "turned \u202e", "and \u2066 back \x1b[2J", "is é?")
+    shown = run(workspace, "show", "@last", "--format", form).out
+    for escape in ("\\u202e", "\\u2066", "␛[2J", "é"):
+        assert escape in shown
+    assert not set(shown) & set("\u202e\u2066\x1b")
+    exported = run(workspace, "export", "@last", PYTHONIOENCODING="ascii").out
+    assert "é" in exported
+
+
+@pytest.mark.parametrize("form", ["jsonl", "atif"])
+def test_json_is_ascii_and_means_the_same(workspace: Path, form: str) -> None:
+    talk(store_of(workspace), "中文 🦡", "a badger é\u2028", agent="é")
+    shown = run(workspace, "show", "@last", "--format", form).out
+    exported = run(workspace, "export", "@last", "--format", form, "--no-redact").out
+    assert shown.isascii()
+    shown_parts, exported_parts = ([text] if form == "atif" else text.strip().split("\n") for text in (shown, exported))
+    assert [*map(json.loads, shown_parts)] == [*map(json.loads, exported_parts)]
+
+
+# ---- stores that cannot be read as usual
+
+
+def read_only(workspace: Path, *arguments: str) -> Ended:
+    """Run a command where the workspace is mounted so that it can only be read."""
+    mounted = 'mount --bind . . && mount -o remount,bind,ro . && cd "$PWD" && exec "$@"'
+    ended = run_program(workspace, "unshare", "-m", "sh", "-c", mounted, "sh", *SERVER, *arguments)
+    if "mount" in ended.err.split(":")[0] or "unshare" in ended.err:
+        pytest.skip("nothing can be mounted here")
+    return ended
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts in a namespace of its own")
+def test_a_file_system_that_can_only_be_read(workspace: Path) -> None:
+    talk(store_of(workspace), "A talk", "a badger")
+    told = read_only(workspace, "rename", "@1", "other")
+    assert told.code == 1
+    assert "its file system is mounted so that it can only be read. Mount it" in told.err
+    assert "belongs to" not in told.err
+    told = read_only(workspace, "search", "badger")
+    assert (told.code, told.out) == (1, "")
+    warning, *rest = told.err.splitlines()
+    assert warning.endswith("may only be read here, so nobody puts into its search index what that lacks")
+    assert rest == ["No text found in what could be read.", "1 turn could not be searched yet."]
+
+
+def test_nothing_found_is_not_said_of_what_was_not_read(workspace: Path, home: Path) -> None:
+    talk(home, "kept", "an otter", cwd=str(workspace))
+    store_of(workspace).parent.mkdir()
+    store_of(workspace).write_bytes(b"no database at all" * 100)
+    for command, what in ((["list", "--query", "badger"], "conversation"), (["search", "badger"], "text")):
+        said = run(workspace, *command, code=1).err.splitlines()
+        assert said[1:] == [f"No {what} found in what could be read."]
+
+
+def test_each_store_that_cannot_be_read_is_told_once(workspace: Path, tmp_path: Path) -> None:
+    talk(store_of(workspace), "kept")
+    other = tmp_path / "other"
+    (other / ".git").mkdir(parents=True)
+    run(other, "new", "x", MANDRAKE_HOME=str(workspace / "home" / ".mandrake"))
+    store_of(other).write_bytes(b"no database at all" * 1000)
+    assert len(run(workspace, "show", "kept", "--all", code=1).err.splitlines()) == 1
+
+
+def test_a_directory_in_the_place_of_the_store(workspace: Path) -> None:
+    store_of(workspace).mkdir(parents=True)
+    for command in (["list"], ["new", "x"]):
+        said = run(workspace, *command, code=1).err
+        assert f"{store_of(workspace)} is a directory, where the store's file should be; move it away" in said
+
+
+def test_a_store_without_content(workspace: Path) -> None:
+    run(workspace, "new", "x")
+    store_of(workspace).write_bytes(b"")
+    for flags in ([], ["--all"]):
+        assert f"warning: {store_of(workspace)} is empty, and no store" in run(workspace, "list", *flags, code=1).err
+    assert run(workspace, "stores").out.splitlines()[1].split()[1:] == ["empty", str(store_of(workspace))]
+
+
+def test_a_path_that_is_too_long(workspace: Path) -> None:
+    said = run(workspace, "list", "--database", "/tmp/" + "a" * 100_000, code=2).err
+    assert said.endswith("the path is too long for this system\n")
+    assert len(said) < 400
+
+
+def test_a_user_without_a_home(workspace: Path) -> None:
+    talk(store_of(workspace), "kept")
+    assert "kept" in run(workspace, "list", MANDRAKE_HOME="", HOME="").out
+    said = run(workspace, "list", "--scope", "system", code=2, MANDRAKE_HOME="", HOME="").err
+    assert "HOME is ''" in said
+
+
+def test_two_hyphens_that_nothing_follows(workspace: Path) -> None:
+    session = talk(store_of(workspace), "kept")
+    assert session[:13] in run(workspace, "list", "--").out
+    assert session in run(workspace, "show", "--", "@1").out
+    assert "unknown arguments: x" in run(workspace, "list", "--", "x", code=2).err
+
+
+def test_what_is_found_fits_the_terminal(workspace: Path) -> None:
+    talk(store_of(workspace), "A badger " * 20, "a badger", agent="codex")
+    plain = {"NO_COLOR": "1", "COLUMNS": "60"}
+    for command, question in ((["search", "badger"], ""), (["delete", "@1"], "[y/N]")):
+        code, shown = on_a_terminal(
+            workspace, *command, environment=plain, question=question, answer="n\n" * bool(question)
+        )
+        assert code == 0
+        heading = next(line for line in shown.splitlines() if "A badger" in line)
+        assert "…" in heading
+        assert len(heading) <= 60
+
+
+def test_a_thought_is_told_from_what_is_said(workspace: Path) -> None:
+    with SessionManager(store_of(workspace)) as manager:
+        response = manager.create_round(manager.create_session(title="t").id, content="Who?").response.id
+        manager.create_turn(response, kind="thought", content="Hm.", status=TurnStatus.COMPLETED)
+    shown = run(workspace, "show", "@last", "--format", "text").out
+    assert re.search(r"Thought\s+▌ Hm\.", shown), shown
+
+
+def test_snippets_fit_the_terminal(workspace: Path) -> None:
+    with SessionManager(store_of(workspace)) as manager:
+        response = manager.create_round(manager.create_session(title="t").id, content="Who?").response.id
+        manager.create_turn(response, content="a badger and so on " * 20, status=TurnStatus.COMPLETED)
+        fill_index(manager.store)
+    _, shown = on_a_terminal(workspace, "search", "badger", environment={"COLUMNS": "40", "NO_COLOR": "1"})
+    lines = shown.splitlines()
+    assert len(lines) > 4
+    assert max(map(len, lines)) <= 40
+    assert all(line.startswith("    ") for line in lines[1:] if line)
+
+
+def test_a_whole_title_is_found_among_many_that_have_it(workspace: Path) -> None:
+    with SessionManager(store_of(workspace)) as manager:
+        meant = manager.create_session(title="A talk").id
+        for number in range(30):
+            manager.create_session(title=f"A talk on {number}")
+    assert meant in run(workspace, "show", "a  talk").out
+    assert "A talk on 29" in run(workspace, "show", "talk on", code=1).err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -22,6 +21,8 @@ from mandrake_sessions.model import HistoryRound, ResponseStatus, Turn, TurnStat
 from wire import SERVER, clean_environment
 
 RECORD = [*SERVER, "record"]
+# A command line is no Markdown.
+PLAIN = {"mediaType": "text/plain"}
 
 
 def rounds(workspace: Path) -> list[HistoryRound]:
@@ -95,7 +96,7 @@ def test_both_outputs_are_stored_with_the_command(workspace: Path) -> None:
     assert (out, err) == ("zwölf\n".encode(), b"wrong\n")
     (only,) = rounds(workspace)
     assert only.request.content == "sh -c 'printf '\"'\"'zwölf\n'\"'\"'; echo wrong >&2; exit 3'"
-    assert only.metadata == {"command": ["sh", "-c", "printf 'zwölf\n'; echo wrong >&2; exit 3"], "exitCode": 3}
+    assert only.metadata == {"command": ["sh", "-c", "printf 'zwölf\n'; echo wrong >&2; exit 3"], "exitCode": 3} | PLAIN
     assert only.response.status is ResponseStatus.ERROR
     found = turns(workspace)
     assert {kind: (turn.content, turn.raw_response) for kind, turn in found.items()} == {
@@ -118,6 +119,16 @@ def test_lines_stay_lines_where_they_are_read(workspace: Path) -> None:
     shown = run(workspace, "show", "@last").out
     assert "```text\none\n  # two\n<b>\n```\n" in shown
     assert "**stderr**\n\n```text\n* three\n```\n" in shown
+
+
+def test_the_command_is_shown_as_it_was_typed(workspace: Path) -> None:
+    recorded(workspace, "--", "echo", "__init__", "*.py", "# x")
+    assert "```sh\necho __init__ '*.py' '# x'\n```\n" in run(workspace, "show", "@last").out
+
+
+def test_a_line_of_a_shell_is_told_how(workspace: Path) -> None:
+    _, told = recorded(workspace, "ls | head", code=127)
+    assert b"there is no program 'ls | head' on PATH; for a line of a shell: -- sh -c 'LINE'" in told
 
 
 def test_flags_come_before_the_command(workspace: Path) -> None:
@@ -227,7 +238,7 @@ def test_a_program_that_a_signal_ends(workspace: Path, by: signal.Signals, statu
 
 def test_ctrl_c_is_for_the_program(workspace: Path) -> None:
     """The whole process group gets it; how the program takes it is what counts."""
-    script = "trap 'echo stopped; exit 5' INT; echo ready; while :; do sleep 0.05; done"
+    script = "trap 'trap \"\" INT; echo stopped; exit 5' INT; echo ready; while :; do sleep 0.05; done"
     with recording(workspace, "--", "sh", "-c", script) as process:
         until(lambda: is_stored(workspace, "ready"))
         os.killpg(process.pid, signal.SIGINT)
@@ -236,12 +247,13 @@ def test_ctrl_c_is_for_the_program(workspace: Path) -> None:
     assert message(workspace) == "ready\nstopped\n"
 
 
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_is_passed_on(workspace: Path, by: signal.Signals) -> None:
-    script = f"trap 'echo stopped; exit 5' {by.name[3:]}; echo ready; while :; do sleep 0.05; done"
+@pytest.mark.parametrize("by", ["TERM", "HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "VTALRM", "ABRT"])
+def test_a_signal_for_us_alone_is_passed_on(workspace: Path, by: str) -> None:
+    """There is no terminal that would have sent it to the program too."""
+    script = f"trap 'echo stopped; exit 5' {by}; echo ready; while :; do sleep 0.05; done"
     with recording(workspace, "--", "sh", "-c", script) as process:
         until(lambda: is_stored(workspace, "ready"))
-        process.send_signal(by)
+        process.send_signal(signal.Signals[f"SIG{by}"])
         out, _ = process.communicate(timeout=TIMEOUT)
         assert (out, process.returncode) == (b"ready\nstopped\n", 5)
 
@@ -266,21 +278,47 @@ def test_a_reader_that_goes_away_ends_the_program_as_alone(workspace: Path) -> N
 
 @pytest.mark.parametrize("background", ["sleep 100", "while :; do echo more; sleep 0.05; done", "yes"])
 def test_what_goes_on_in_the_background_is_not_waited_for(workspace: Path, background: str) -> None:
+    """Where the output is a file, as without us."""
     script = f"({background}) & echo $! >pid; echo hi"
-    with recording(workspace, "--", "sh", "-c", script) as process:
-        assert process.stdout is not None
-        out = b""
-        while process.poll() is None or select.select([process.stdout], [], [], 0)[0]:
-            if select.select([process.stdout], [], [], 0.1)[0]:
-                if not (piece := os.read(process.stdout.fileno(), 65536)):
-                    break
-                out += piece
-        try:
-            assert process.wait(TIMEOUT) == 0
-            assert b"hi\n" in out
-            assert out.decode() == message(workspace)
-        finally:
-            os.kill(int((workspace / "pid").read_text()), signal.SIGKILL)
+    with (workspace / "out").open("wb") as out:
+        files = {"stdout": out, "stderr": subprocess.DEVNULL}
+        with recording(workspace, "--", "sh", "-c", script, **files) as process:
+            try:
+                assert process.wait(TIMEOUT) == 0
+            finally:
+                os.kill(int((workspace / "pid").read_text()), signal.SIGKILL)
+    out_text = (workspace / "out").read_text()
+    assert "hi\n" in out_text
+    assert out_text == message(workspace)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_what_comes_late_from_the_background_passes_through_a_pipe(workspace: Path, stream: str) -> None:
+    """Its reader would wait for it without us too."""
+    redirected = {"stdout": "", "stderr": ">&2"}[stream]
+    out, err = recorded(workspace, "--", "sh", "-c", f"(sleep 1; echo late) {redirected} & exit 3", code=3)
+    assert {"stdout": out, "stderr": err}[stream] == b"late\n"
+    turn = turns(workspace)["message" if stream == "stdout" else "stderr"]
+    assert (turn.content, turn.status) == ("late\n", TurnStatus.ERROR)
+
+
+def test_a_background_that_nobody_reads_is_not_waited_for(workspace: Path) -> None:
+    command = f"{' '.join(SERVER)} record -- sh -c 'sleep 100 2>&1 & echo $! >pid; echo hi' 2>/dev/null | head -n 1"
+    done = subprocess.run(["bash", "-c", command], cwd=workspace, env=clean_environment(workspace),
+                          stdout=subprocess.PIPE, timeout=TIMEOUT, check=False)  # fmt: skip
+    os.kill(int((workspace / "pid").read_text()), signal.SIGKILL)
+    assert done.stdout == b"hi\n"
+
+
+def test_a_background_that_is_waited_for_is_left_by_a_signal(workspace: Path) -> None:
+    with recording(workspace, "--", "sh", "-c", "sleep 100 & echo $! >pid; echo hi") as process:
+        until(lambda: is_stored(workspace, "hi"))
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+        os.kill(int((workspace / "pid").read_text()), signal.SIGKILL)
+    assert turns(workspace)["message"].status is TurnStatus.COMPLETED
 
 
 def test_the_last_that_a_reader_takes_slowly(workspace: Path) -> None:
@@ -297,7 +335,8 @@ def test_a_reader_that_never_reads_is_left_by_a_signal(workspace: Path) -> None:
         until((workspace / "done").exists)
         while process.poll() is None:
             process.send_signal(signal.SIGTERM)
-            time.sleep(0.2)
+            # As long as it needs to end: one more would end it then, as any program.
+            time.sleep(1)
         # The first may have come before its end.
         assert process.returncode in (0, 128 + signal.SIGTERM)
     numbers = "".join(f"{n}\n" for n in range(1, 20001))
@@ -313,8 +352,9 @@ def test_a_reader_that_never_reads_is_left_by_a_signal(workspace: Path) -> None:
         ([], 2, "there is no program to run; name it: mandrake-sessions record -- COMMAND"),
         (["--"], 2, "there is no program to run"),
         (["--titel", "x", "--", "true"], 2, "unknown arguments: --titel; did you mean --title?"),
-        (["--", "no-such-program", "-x"], 127, "there is no program no-such-program on PATH"),
-        (["./missing"], 127, "there is no program ./missing; check its name"),
+        (["--", "no-such-program", "-x"], 127, "there is no program 'no-such-program' on PATH"),
+        (["--", ""], 127, "there is no program with an empty name"),
+        (["./missing"], 127, "there is no program './missing'; check its name"),
         (["./plain"], 126, "chmod +x makes it a program"),
         (["./"], 126, "./ is a directory"),
         (["./odd"], 126, "its first line has to name an interpreter"),
@@ -397,11 +437,14 @@ def test_a_lock_that_stays_is_told_at_the_end(workspace: Path) -> None:
     with recording(
         workspace, "--busy-timeout", "0.2", "--", "sh", "-c", "echo one; read x; echo two; exit 4"
     ) as process:
+        # By then it has opened the store, and looking there is not in its way.
+        assert process.stdout is not None
+        assert process.stdout.read(4) == b"one\n"
         until(lambda: is_stored(workspace, "one"))
 
         def go_on() -> None:
             out, err = process.communicate(b"\n", timeout=TIMEOUT)
-            assert (process.returncode, out) == (4, b"one\ntwo\n")
+            assert (process.returncode, out) == (4, b"two\n")
             assert b"only the first 4 bytes of the output are kept: the database" in err
             assert b"--busy-timeout" in err
 
@@ -424,6 +467,58 @@ def test_a_lock_that_stays_does_not_hold_much_output_up(workspace: Path) -> None
         locked(workspace, go_on)
         _, err = process.communicate(timeout=TIMEOUT)
     assert b"nothing of the output is kept: the database" in err
+
+
+@pytest.mark.parametrize("said_before", [True, False])
+def test_what_a_lock_lost_is_told_as_soon_as_it_is_free(workspace: Path, said_before: bool) -> None:
+    """While the program goes on, and though it ends well."""
+    recorded(workspace, "--title", "first", "true")
+    before = "print('one', flush=True); " if said_before else ""
+    program = python(f"{before}input(); print('x' * 40_000_000, flush=True); input()")
+    flags = ("--busy-timeout", "0.2", "--session", "first")
+
+    def go_on() -> None:
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        until(lambda: (workspace / "out").stat().st_size >= 40_000_000)
+
+    def last() -> HistoryRound:
+        return rounds(workspace)[-1]
+
+    with (workspace / "out").open("wb") as out, recording(workspace, *flags, *program, stdout=out) as process:
+        until(lambda: len(rounds(workspace)) == 2 and (not said_before or len(last().response.turns) == 1))
+        locked(workspace, go_on)
+        until(lambda: last().response.status is ResponseStatus.ERROR)
+        _, err = process.communicate(b"\n", timeout=TIMEOUT)
+        assert process.returncode == 0
+    kept = "only the first 4 bytes of the output are kept" if said_before else "nothing of the output is kept"
+    assert kept.encode() in err
+    (turn,) = last().response.turns
+    assert turn.status is TurnStatus.ERROR
+    assert (turn.error or "").startswith(f"{kept}: the database")
+    assert last().metadata["exitCode"] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the disk of another process can be made larger")
+def test_what_a_full_disk_lost_is_told_as_soon_as_there_is_room(workspace: Path) -> None:
+    import resource
+
+    program = python("print('one', flush=True); input(); print('x' * 20_000_000, flush=True); input()")
+    with recording(workspace, *program, stdout=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        until(lambda: is_stored(workspace, "one"))
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        time.sleep(2)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        until(lambda: rounds(workspace)[0].response.status is ResponseStatus.ERROR)
+        process.communicate(b"\n", timeout=TIMEOUT)
+        assert process.returncode == 0
+    turn = turns(workspace)["message"]
+    assert turn.status is TurnStatus.ERROR
+    assert " bytes of the output are kept: " in (turn.error or "")
 
 
 def test_a_store_that_is_removed_is_told_at_the_end(workspace: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,8 @@ class Person:
         termios.tcsetwinsize(self.its, (24, 80))
         self.modes = termios.tcgetattr(self.its)
         self.shown = b""
+        # Where in ``shown`` what was seen last ends.
+        self._seen = 0
         # Its controlling terminal: what is typed there may be a signal.
         self.process = subprocess.Popen(
             command, cwd=workspace, env=clean_environment(workspace) | {"TERM": "xterm", "PS1": "$ "},
@@ -49,7 +52,9 @@ class Person:
         os.write(self.own, text.encode())
 
     def sees(self, text: str) -> None:
-        self._look(lambda: text.encode() in self.shown)
+        """What comes after all that was seen before."""
+        self._look(lambda: text.encode() in self.shown[self._seen :])
+        self._seen = self.shown.index(text.encode(), self._seen) + len(text.encode())
 
     def ends(self) -> int:
         """Its exit code, when all is shown."""
@@ -129,10 +134,14 @@ def test_an_interpreter(workspace: Path) -> None:
         person.sees(">>> ")
         person.types("6 * 7\r")
         person.sees("42")
+        # Between two lines the terminal is as it was: what is typed then may be lost when readline takes it over.
+        person.sees(">>> ")
         person.types("input('name? ')\r")
+        person.sees("'name? ')")
         person.sees("name? ")
         person.types("zwölf\r")
-        person.sees("'zwölf'")
+        person.sees("\n'zwölf'")
+        person.sees(">>> ")
         person.types("\x04")
         assert person.ends() == 0
     assert "42\n" in message(workspace)
@@ -208,6 +217,25 @@ def test_stderr_that_is_no_terminal_is_a_turn_of_its_own(workspace: Path) -> Non
 
 
 @pytest.mark.parametrize("piped", [False, True])
+def test_a_program_that_closes_its_terminal_goes_on(workspace: Path, piped: bool) -> None:
+    """A daemon does, and one that writes to a file."""
+    script = "exec </dev/null >o.log 2>&1; sleep 0.5; echo finished; exit 3"
+    reader, writer = os.pipe()
+    with at_a_terminal(workspace, "-q", "sh", "-c", script, **({"stdin": reader} if piped else {})) as person:
+        assert (person.ends(), person.shown) == (3, b"")
+    os.close(reader)
+    os.close(writer)
+    assert (workspace / "o.log").read_text() == "finished\n"
+
+
+def test_what_a_program_says_to_a_terminal_that_it_opens_again(workspace: Path) -> None:
+    script = "exec </dev/null >o.log 2>&1; sleep 0.5; echo again >/dev/tty"
+    with at_a_terminal(workspace, "-q", "sh", "-c", script) as person:
+        assert (person.ends(), person.shown) == (0, b"again\r\n")
+    assert message(workspace) == "again\n"
+
+
+@pytest.mark.parametrize("piped", [False, True])
 def test_the_size_of_the_window_follows_ours(workspace: Path, piped: bool) -> None:
     program = (
         "import os, signal, time\n"
@@ -239,6 +267,8 @@ def test_ctrl_c_reaches_the_program_alone(workspace: Path) -> None:
 def test_a_signal_for_us_is_for_the_program(workspace: Path, by: signal.Signals) -> None:
     with at_a_terminal(workspace, "sh", "-c", "echo ready; sleep 100") as person:
         person.sees("ready")
+        # Just before sh becomes sleep it would take a SIGINT, and forget it.
+        time.sleep(0.3)
         person.process.send_signal(by)
         assert person.ends() == 128 + by
     (only,) = rounds(workspace)
@@ -277,20 +307,55 @@ def _rounds_or_none(workspace: Path) -> list[HistoryRound]:
         return []
 
 
-def test_a_job_in_the_background_leaves_the_terminal_alone(workspace: Path) -> None:
-    """As any program: a shell goes on, and nothing is stopped that does not read."""
-    command = f"{' '.join(RECORD)} -q -- sh -c 'sleep 0.2; echo from behind'"
+def test_ctrl_c_at_a_terminal_for_all_comes_to_the_program_once(workspace: Path) -> None:
+    """Its input is a pipe, so it runs in our session."""
+    program = (
+        "import signal, time; came = []; signal.signal(signal.SIGINT, lambda *_: came.append(1))\n"
+        "print('ready', flush=True)\nwhile not came: time.sleep(0.05)\n"
+        "time.sleep(0.5); print('came', len(came))"
+    )
+    reader, writer = os.pipe()
+    with at_a_terminal(workspace, *python(program), stdin=reader) as person:
+        person.sees("ready")
+        person.types("\x03")
+        assert person.ends() == 0
+        assert b"came 1\r\n" in person.shown
+    os.close(reader)
+    os.close(writer)
+
+
+@contextmanager
+def at_a_shell(workspace: Path) -> Iterator[Person]:
+    """A person at a terminal with an interactive shell, which is there, and is ended after the block."""
     person = Person(workspace, ["bash", "--norc", "--noprofile", "-i"])
     try:
         person.sees("$ ")
-        person.types(f"{command} & wait $!; echo code $?\r")
-        person.sees("code 0")
-        person.types("exit\r")
-        person.ends()
+        yield person
     finally:
         person.process.kill()
         person.process.wait(TIMEOUT)
         person.leaves()
+
+
+def test_a_signal_for_a_job_in_the_background_is_passed_on(workspace: Path) -> None:
+    program = "trap 'echo stopped; exit 5' INT; echo ready; while :; do sleep 0.05; done"
+    command = f"{' '.join(RECORD)} -q -- bash -c {shlex.quote(program)}"
+    with at_a_shell(workspace) as person:
+        person.types(f"{command} &\r")
+        until(lambda: is_stored(workspace, "ready"))
+        person.types("kill -INT $!; wait $!; echo code $?\r")
+        person.sees("code 5")
+    assert message(workspace) == "ready\nstopped\n"
+
+
+def test_a_job_in_the_background_leaves_the_terminal_alone(workspace: Path) -> None:
+    """As any program: a shell goes on, and nothing is stopped that does not read."""
+    command = f"{' '.join(RECORD)} -q -- sh -c 'sleep 0.2; echo from behind'"
+    with at_a_shell(workspace) as person:
+        person.types(f"{command} & wait $!; echo code $?\r")
+        person.sees("code 0")
+        person.types("exit\r")
+        person.ends()
     assert message(workspace) == "from behind\n"
 
 

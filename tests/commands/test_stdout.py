@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.running import TIMEOUT, fill, store_of
+from commands.running import TIMEOUT, fill, run, store_of
 from wire import SERVER, clean_environment
 
 
@@ -46,3 +46,9 @@ def test_help_that_cannot_be_written_is_a_failure(workspace: Path, arguments: li
                               stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=TIMEOUT)  # fmt: skip
     message = "mandrake-sessions: cannot write to stdout: No space left on device\n"
     assert (done.returncode, done.stderr) == (1, message)
+
+
+def test_the_help_has_the_code_of_an_output_that_nobody_reads(workspace: Path) -> None:
+    for command in ("list", "doctor", "record"):
+        assert "141" in run(workspace, command, "--help").out
+    assert "141" not in run(workspace, "serve", "--help").out

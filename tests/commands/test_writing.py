@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.running import TIMEOUT, run, store_of, titles
+from commands.running import TIMEOUT, run, run_program, state, store_of, titles
 from commands.test_terminal import on_a_terminal
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import HistoryRound, Origin, ResponseStatus, Session, SessionState, TurnStatus
@@ -55,12 +57,12 @@ def streaming(workspace: Path, text: str) -> Iterator[tuple[subprocess.Popen[byt
         yield process, made
 
 
-def appended(workspace: Path, text: bytes, *flags: str, code: int = 0) -> str:
+def appended(workspace: Path, text: bytes, *flags: str, code: int = 0, **environment: str) -> str:
     """Give a whole text to ``append``; gives the id that it prints."""
     done = subprocess.run(
         [*SERVER, "append", *flags],
         cwd=workspace,
-        env=clean_environment(workspace),
+        env=clean_environment(workspace) | environment,
         input=text,
         capture_output=True,
         timeout=TIMEOUT,
@@ -68,6 +70,18 @@ def appended(workspace: Path, text: bytes, *flags: str, code: int = 0) -> str:
     )
     assert done.returncode == code, done.stderr
     return done.stdout.decode().strip()
+
+
+@contextmanager
+def locked(workspace: Path) -> Iterator[None]:
+    """Another process writes to the store."""
+    holder = sqlite3.connect(store_of(workspace), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
 
 
 def session(workspace: Path, session_id: str) -> Session:
@@ -126,9 +140,9 @@ def test_delete_asks_on_a_terminal(workspace: Path) -> None:
     assert "Nothing was deleted." in shown
     on_a_terminal(workspace, "delete", "one", answer="y\n", question="[y/N]")
     assert titles(store_of(workspace)) == []
-    run(workspace, "new", "two")
+    made = run(workspace, "new", "two").out.strip()
     code, shown = on_a_terminal(workspace, "delete", "two", "--yes")
-    assert (code, shown, titles(store_of(workspace))) == (0, "", [])
+    assert (code, shown.strip(), titles(store_of(workspace))) == (0, f"Deleted: {made}  two", [])
 
 
 def test_a_round_that_is_not_there_is_not_forked_at(workspace: Path) -> None:
@@ -177,6 +191,89 @@ def test_append_stores_every_byte_as_it_comes(workspace: Path) -> None:
         process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0
         assert said(workspace, made) == [(TurnStatus.COMPLETED, expected)]
+
+
+@pytest.mark.parametrize("command", [["append", "--prompt", "?"], ["record", "true"], ["new"]])
+@pytest.mark.parametrize("flag", ["--kind", "--model", "--external-id", "--agent"])
+def test_a_flag_that_may_not_be_empty_makes_nothing(workspace: Path, command: list[str], flag: str) -> None:
+    if command[0] != "append" and flag in ("--kind", "--model"):
+        return
+    ended = run(workspace, command[0], flag, "", *command[1:], code=2)
+    assert f"{flag}: must not be empty" in ended.err
+    assert not store_of(workspace).exists() or titles(store_of(workspace)) == []
+
+
+def test_a_flag_that_is_no_text_makes_nothing(workspace: Path) -> None:
+    ended = run(workspace, "append", "--prompt", b"\xff".decode(errors="surrogateescape"), code=2)
+    assert "--prompt: is not UTF-8" in ended.err
+    assert not store_of(workspace).exists() or titles(store_of(workspace)) == []
+
+
+def test_append_goes_on_in_another_turn_at_the_limit(workspace: Path) -> None:
+    text = "".join(f"{number:063}\n" for number in range(70 * 1024 * 1024 // 64))
+    made = appended(workspace, text.encode(), "--prompt", "?", "--kind", "log", "--model", "m")
+    (only,) = rounds(workspace, made)
+    first, second = only.response.turns
+    assert [(each.status, each.kind, each.model) for each in (first, second)] == [
+        (TurnStatus.COMPLETED, "log", "m")
+    ] * 2  # fmt: skip
+    assert (first.content or "") + (second.content or "") == text
+
+
+def test_append_waits_for_another_process(workspace: Path) -> None:
+    with started(workspace, "append", "--prompt", "?", "--busy-timeout", "0.2") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        made = process.stdout.readline().decode().strip()
+        with locked(workspace):
+            process.stdin.write(b"all of it")
+            process.stdin.flush()
+            told = process.stderr.readline()
+            assert b"append: " in told
+            assert b" is locked by " in told
+            time.sleep(0.5)
+            assert process.poll() is None
+        _, err = process.communicate(timeout=TIMEOUT)
+        assert (process.returncode, err) == (0, b"")
+        assert said(workspace, made) == [(TurnStatus.COMPLETED, "all of it")]
+
+
+def test_append_begins_when_another_process_is_done(workspace: Path) -> None:
+    run(workspace, "new", "first")
+    with locked(workspace):
+        process = subprocess.Popen([*SERVER, "append", "--busy-timeout", "0.2"], cwd=workspace,
+                                   env=clean_environment(workspace), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)  # fmt: skip
+        assert process.stderr is not None
+        assert b" is locked by " in process.stderr.readline()
+    out, err = process.communicate(b"x", timeout=TIMEOUT)
+    assert (process.returncode, err) == (0, b"")
+    assert said(workspace, out.decode().strip()) == [(TurnStatus.COMPLETED, "x")]
+
+
+def test_a_signal_ends_the_waiting(workspace: Path) -> None:
+    with started(workspace, "append", "--prompt", "?", "--busy-timeout", "0.2") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        with locked(workspace):
+            process.stdin.write(b"all of it")
+            process.stdin.flush()
+            process.stderr.readline()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(TIMEOUT) == 128 + signal.SIGTERM
+            assert b"nothing of the input is kept: the database" in process.stderr.read()
+
+
+def test_append_says_what_is_missing(workspace: Path) -> None:
+    """The session is deleted meanwhile, so it can only say so on stderr."""
+    with streaming(workspace, "until here") as (process, made):
+        run(workspace, "delete", made, "--yes")
+        _, err = process.communicate(b"more", timeout=TIMEOUT)
+        assert process.returncode == 1
+        assert b"append: only the first 10 bytes of the input are kept: " in err
 
 
 def test_append_of_much_at_once(workspace: Path) -> None:
@@ -273,6 +370,54 @@ def test_tail_shows_what_others_say(workspace: Path) -> None:
             assert process.wait(TIMEOUT) == 0
 
 
+def test_tail_follows_every_store_of_the_user(workspace: Path, tmp_path: Path) -> None:
+    """Also one that is made meanwhile; and what is only visited is left as it is."""
+    theirs, later = tmp_path / "theirs", tmp_path / "later"
+    for each in (theirs, later):
+        (each / ".git").mkdir(parents=True)
+    home = str(workspace / "home" / ".mandrake")
+    session = run(theirs, "new", "a badger", MANDRAKE_HOME=home).out.strip()
+    before = state(theirs / ".ws")
+    with started(workspace, "tail", "--all") as every, started(workspace, "tail", "badger", "--all", "--json") as one:
+        assert every.stdout is not None
+        assert one.stdout is not None
+        time.sleep(2)
+        assert state(theirs / ".ws") == before
+        # They say nothing when they have begun.
+        while len(select.select([every.stdout, one.stdout], [], [], 2)[0]) < 2:
+            appended(theirs, b"Well?\n", "--session", session, MANDRAKE_HOME=home)
+        for directory, said, flags in (
+            (theirs, b"It digs.\n", ("--session", session)),
+            (later, b"It swims.\n", ("--title", "an otter")),
+            (workspace, b"It flies.\n", ("--title", "an owl")),
+        ):
+            appended(directory, said, *flags, MANDRAKE_HOME=home)
+            shown = b""
+            while said not in shown:
+                line = every.stdout.readline()
+                assert line
+                shown += line
+        assert json.loads(one.stdout.readline())["sessionId"] == session
+        for process in (every, one):
+            process.send_signal(signal.SIGINT)
+            assert process.wait(TIMEOUT) == 0
+
+
+def test_tail_warns_once_of_each_store_that_cannot_be_read(workspace: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    (theirs / ".git").mkdir(parents=True)
+    run(theirs, "new", "a badger", MANDRAKE_HOME=str(workspace / "home" / ".mandrake"))
+    store_of(theirs).write_bytes(b"no database at all" * 1000)
+    with started(workspace, "tail", "--all") as every:
+        time.sleep(3.5)
+        every.send_signal(signal.SIGINT)
+        _, told = every.communicate(timeout=TIMEOUT)
+        assert told.decode().splitlines() == [
+            f"mandrake-sessions tail: warning: {store_of(theirs)} cannot be read: corrupt"
+        ]
+        assert every.returncode == 1
+
+
 def test_tail_without_a_store(workspace: Path) -> None:
     assert "no store" in run(workspace, "tail", code=1).err
 
@@ -292,3 +437,40 @@ def test_call(workspace: Path) -> None:
         (["session/get", '{"externalId": "x"}'], 1, "no session 'x'"),
     ):
         assert complaint in run(workspace, "call", *wrong, code=code).err
+
+
+def test_what_a_command_wrote_is_found_from_elsewhere(workspace: Path, tmp_path: Path) -> None:
+    """No server ran: the command itself made it searchable, since who searches every store only reads the others."""
+    other = tmp_path / "other"
+    (other / ".git").mkdir(parents=True)
+    home = {"MANDRAKE_HOME": str(workspace / "home" / ".mandrake")}
+    done = subprocess.run(
+        [*SERVER, "append", "--prompt", "Who is there?"],
+        cwd=other,
+        env=clean_environment(other) | home,
+        input=b"a xylophone",
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=True,
+    )
+    session = done.stdout.decode().strip()
+    assert "a xylophone" in run(workspace, "search", "xylophone", "--all").out
+    run_program(other, *SERVER, "fork", session, "--title", "a zither", environment=home)
+    assert "a zither" in run(workspace, "search", "zither", "--all").out
+
+
+def test_nothing_is_deleted_by_a_part_of_a_title_in_a_script(workspace: Path) -> None:
+    for title in ("The readme", "A talk", "A talk on badgers"):
+        run(workspace, "new", title)
+    refused = run(workspace, "delete", "readme", code=2).err
+    assert "only a part of the title" in refused
+    assert "'The readme'" in refused
+    assert "Deleted: " in run(workspace, "delete", "a talk").err
+    assert sorted(titles(store_of(workspace))) == ["A talk on badgers", "The readme"]
+    run(workspace, "delete", "readme", "--yes")
+    assert titles(store_of(workspace)) == ["A talk on badgers"]
+
+
+def test_plain_text_stays_in_lines(workspace: Path) -> None:
+    appended(workspace, b"one\n  # two\n", "--plain", "--prompt", "ls *.py")
+    assert "```text\none\n  # two\n```\n" in run(workspace, "show", "@last").out

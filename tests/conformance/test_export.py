@@ -86,7 +86,7 @@ def test_more_rounds_than_a_page_holds(manager: SessionManager) -> None:
     assert [each["request"]["content"] for each in found["rounds"]] == [str(n) for n in range(1003)]
 
 
-@pytest.mark.parametrize("form", ["markdown", "jsonl", "atif"])
+@pytest.mark.parametrize("form", ["markdown", "html", "jsonl", "atif"])
 def test_secrets_and_homes_are_replaced_wherever_they_stand(manager: SessionManager, form: str) -> None:
     session = manager.create_session(
         title=f"On {TOKEN}", cwd="/home/alice/src", metadata={f"k {AWS}": {"password": "x1"}}
@@ -159,10 +159,10 @@ def test_what_is_too_long_says_what_to_do(manager: SessionManager) -> None:
             export(manager, session, form)
 
 
-def test_there_is_no_html_yet(manager: SessionManager) -> None:
+def test_what_there_is_not(manager: SessionManager) -> None:
     session = manager.create_session().id
-    with pytest.raises(InvalidValue, match="markdown, jsonl, atif"):
-        export(manager, session, "html")
+    with pytest.raises(InvalidValue, match="markdown, html, jsonl, atif"):
+        export(manager, session, "pdf")
     with pytest.raises(NotFound):
         export(manager, "00000000-0000-4000-8000-000000000000", "jsonl")
 
@@ -171,16 +171,18 @@ def test_on_the_wire(wire: Wire) -> None:
     missing = "00000000-0000-4000-8000-000000000000"
     assert wire.error("session/export", sessionId=missing, format="jsonl")["data"]["kind"] == "notFound"
     session = wire.request("session/create", title=TOKEN)["id"]
-    refused = wire.error("session/export", sessionId=session, format="html")
+    refused = wire.error("session/export", sessionId=session, format="pdf")
     assert refused["code"] == -32602
-    assert "markdown, jsonl, atif" in refused["message"]
-    made = wire.request("session/export", sessionId=session, format="markdown")
-    assert (made["mediaType"], made["redacted"]) == ("text/markdown", 1)
+    assert "markdown, html, jsonl, atif" in refused["message"]
+    for form in ("markdown", "html"):
+        made = wire.request("session/export", sessionId=session, format=form)
+        assert (made["mediaType"], made["redacted"]) == (f"text/{form}", 1)
     wire.request("round/create", sessionId=session, content="x" * 8 * 1024 * 1024)
-    with pytest.raises(Failed) as failed:
-        wire.request("session/export", sessionId=session, format="jsonl")
-    assert failed.value.error["data"]["kind"] == "tooLarge"
-    assert "session/history" in failed.value.error["message"]
+    for form in ("jsonl", "html"):
+        with pytest.raises(Failed) as failed:
+            wire.request("session/export", sessionId=session, format=form)
+        assert failed.value.error["data"]["kind"] == "tooLarge"
+        assert "session/history" in failed.value.error["message"]
 
 
 def test_names_that_people_give(manager: SessionManager) -> None:

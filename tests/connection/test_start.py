@@ -52,7 +52,7 @@ def test_the_first_requests_load_nothing_that_few_calls_need(tmp_path: Path) -> 
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     loaded = set(done.stdout.split())
     assert "mandrake_sessions.store.sqlite.store" in loaded
-    others = {"pygls", "lsprotocol", "rich", "zoneinfo", "decimal"}
+    others = {"pygls", "lsprotocol", "rich", "zoneinfo", "decimal", "markdown_it", "markupsafe", "nh3", "pygments"}
     assert loaded & ({f"mandrake_sessions.{name}" for name in ON_DEMAND} | others) == set()
 
 

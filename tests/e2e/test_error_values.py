@@ -23,8 +23,8 @@ VALUES: list[tuple[str, Message, str]] = [
     ("session/history", {"sessionId": UNKNOWN, "order": "up"}, "params.order: must be one of asc, desc, not 'up'"),
     (
         "session/export",
-        {"sessionId": UNKNOWN, "format": "html"},
-        "params.format: must be one of markdown, jsonl, atif, not 'html'",
+        {"sessionId": UNKNOWN, "format": "pdf"},
+        "params.format: must be one of markdown, html, jsonl, atif, not 'pdf'",
     ),
     (
         "turn/create",

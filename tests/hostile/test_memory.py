@@ -162,7 +162,7 @@ def _export(client: Heavy, text: str) -> None:
     session = client.call("session/create", title="An export")["id"]
     content = text[: len(text) // 4 * 3]
     client.call("round/create", sessionId=session, content=content)
-    for form in ("jsonl", "atif", "markdown"):
+    for form in ("jsonl", "atif", "markdown", "html"):
         client.call("session/export", sessionId=session, format=form)
     client.call("session/export", sessionId=session, format="jsonl", redact=True)
     client.call("session/delete", sessionId=session)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 TIMES = max(1, int(os.environ.get("MANDRAKE_SESSIONS_EXAMPLES", "1")))
-patient = pytest.mark.timeout(120 * TIMES)
+patient = pytest.mark.timeout(400 * TIMES)
 
 
 def examples(count: int, *, shrink: bool = True) -> Callable[[Any], Any]:

@@ -31,7 +31,7 @@ pytestmark = patient
 seeds = st.integers(0, 2**32 - 1)
 
 
-@examples(40)
+@examples(30)
 @given(bursts=sequences(70, 20), seed=seeds)
 def test_idle_work_and_restarts_between_any_two_operations(bursts: list[Burst], seed: int) -> None:
     """In this process, so that every step of idle work is seen."""

@@ -149,7 +149,7 @@ def test_a_read_with_its_defaults_gives_the_same(wire: Wire) -> None:
     (store,) = wire.request("store/list")["stores"]
     of_session = {"sessionId": kept.ids["sessionId"]}
     calls: list[tuple[str, Message]] = [
-        *(("session/export", {**of_session, "format": name}) for name in ("markdown", "jsonl", "atif")),
+        *(("session/export", {**of_session, "format": name}) for name in ("markdown", "html", "jsonl", "atif")),
         *((name, of_session) for name in ("session/get", "session/history", "round/list", "session/usage")),
         ("session/get", {"externalId": "x"}),
         ("session/list", {}),

@@ -125,7 +125,7 @@ def _read(record: Recorder, session: str, round_id: str, request: str, response:
     record("session/get", externalId="agent-7")
     record("session/list", query="TALK", limit=1)
     record("session/export", sessionId=session, format="markdown")
-    record("session/export", sessionId=session, format="html")
+    record("session/export", sessionId=session, format="pdf")
     record("session/list", scope="all")
     record("store/list")
     record("round/get", roundId=round_id)

@@ -27,6 +27,18 @@ def test_the_openrpc_document_is_found(workspace: Path) -> None:
     assert "turn/append" in {method["name"] for method in answer["result"]["methods"]}
 
 
+def test_the_style_and_the_script_of_a_page_are_found(workspace: Path) -> None:
+    session = "0a000000-0000-4000-8000-000000000001"
+    made, page = run_script(
+        workspace,
+        {"jsonrpc": "2.0", "id": 1, "method": "session/create", "params": {"id": session}},
+        {"jsonrpc": "2.0", "id": 2, "method": "session/export", "params": {"sessionId": session, "format": "html"}},
+    )
+    assert made["result"]["id"] == session
+    assert "prefers-color-scheme: dark" in page["result"]["content"]
+    assert "createTreeWalker" in page["result"]["content"]
+
+
 def test_the_command_is_installed() -> None:
     command = Path(sys.executable).with_name("mandrake-sessions")
     done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, timeout=20)

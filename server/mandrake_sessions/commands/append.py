@@ -5,16 +5,24 @@ from __future__ import annotations
 import codecs
 import signal
 import sys
+import time
 from argparse import ArgumentParser, Namespace
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import Final, TypeVar
 
-from mandrake_sessions.commands.arguments import usage
+from attrs import frozen
+
+from mandrake_sessions.commands.arguments import check_texts, usage
 from mandrake_sessions.commands.arriving import Arriving
+from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL
+from mandrake_sessions.commands.filling_turns import FillingTurns, at_last, what_is_kept
 from mandrake_sessions.commands.new import about
 from mandrake_sessions.commands.shared import DONE, FAILED, OutputFailed, hint, say, told
 from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
-from mandrake_sessions.errors import TooLarge
+from mandrake_sessions.errors import Busy, SessionsError
+from mandrake_sessions.fields import PLAIN, NewTurn, Piece
 from mandrake_sessions.files import explain
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Origin, ResponseStatus, TurnStatus
@@ -22,10 +30,13 @@ from mandrake_sessions.model import Origin, ResponseStatus, TurnStatus
 DESCRIPTION = (
     "Store what comes on stdin as a turn, as it comes, so that everybody who follows the session sees it live. Without "
     "--session it makes a session, with --prompt a round in it. It prints the session's id. Where the input ends, the "
-    "turn is completed; after Ctrl-C it is cancelled, after another signal interrupted."
+    "turn is completed; after Ctrl-C it is cancelled, after another signal interrupted. It waits for another process's "
+    "lock, and a text beyond 64 MiB goes on in another turn."
 )
 EXAMPLE = 'some-agent | mandrake-sessions append --prompt "What is in here?"'
-_ENDED_BY_SIGNAL = 128
+# Between two tries, where another process holds the lock for long.
+_PAUSE: Final = 0.05
+T = TypeVar("T")
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -35,26 +46,58 @@ def declare(parser: ArgumentParser) -> None:
     parser.add_argument("--title", metavar="TITLE", help="the title of the session that is made")
     parser.add_argument("--kind", metavar="KIND", default="message", help="of the turn (default: message)")
     parser.add_argument("--model", metavar="MODEL", help="the model that says it")
+    parser.add_argument("--plain", action="store_true", help="the text is no Markdown: its lines stay lines")
     add_where(parser)
 
 
 def run(options: Namespace) -> int:
     """0: all of it is stored. 1: something was not. 128 and the signal's number: a signal ended it, and what came until
-    then is stored."""
+    then is stored, as far as the store could be written."""
     return told(options, lambda: _append(options))
 
 
 def _append(options: Namespace) -> int:
-    with Arriving() as pieces, target(options) as (manager, named_id):
-        session_id = named_id or manager.create_session(**about(options)).id
-        response_id = _response(manager, session_id, options.prompt)
+    check_texts(options)
+    with Arriving() as pieces, ExitStack() as stores:
+        try:
+            manager, named_id = _patiently(pieces, lambda: stores.enter_context(target(options)))
+            answer = _patiently(pieces, lambda: _begun(manager, named_id, options), manager)
+        except Busy as error:
+            if pieces.stopped_by is None:
+                raise
+            hint(f"mandrake-sessions append: {what_is_kept(0, 'input', error)}")
+            return ENDED_BY_SIGNAL + pieces.stopped_by
         with suppress(BrokenPipeError, OutputFailed):
             # Whoever reads it may follow the session from now on.
-            say(session_id)
+            say(answer.session_id)
             sys.stdout.flush()
         if sys.stdin.isatty():
             hint("Type the text; Ctrl-D ends it.")
-        return _stored(manager, response_id, pieces, options)
+        return _stored(manager, answer, pieces)
+
+
+@frozen
+class _Answer:
+    """What the input becomes."""
+
+    session_id: str
+    response_id: str
+    turns: FillingTurns
+
+
+def _begun(manager: SessionManager, session_id: str | None, options: Namespace) -> _Answer:
+    """All that is missing until the turn, or nothing of it."""
+    given: NewTurn = {"kind": options.kind}
+    if options.model is not None:
+        given["model"] = options.model
+    if options.plain:
+        given["metadata"] = {**PLAIN}
+    with manager.transaction():
+        session_id = session_id or manager.create_session(**about(options)).id
+        response_id = _response(manager, session_id, options.prompt)
+        turns = FillingTurns(manager, response_id, **given)
+        turns.add(0, [])
+    return _Answer(session_id, response_id, turns)
 
 
 def _response(manager: SessionManager, session_id: str, prompt: str | None) -> str:
@@ -67,25 +110,61 @@ def _response(manager: SessionManager, session_id: str, prompt: str | None) -> s
     return manager.create_round(session_id, content=prompt).response.id
 
 
-def _stored(manager: SessionManager, response_id: str, pieces: Arriving, options: Namespace) -> int:
-    given: dict[str, Any] = {} if options.model is None else {"model": options.model}
-    turn = manager.create_turn(response_id, kind=options.kind, **given)
-    # A byte that is no UTF-8 is shown by its number.
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="backslashreplace")
+def _stored(manager: SessionManager, answer: _Answer, pieces: Arriving) -> int:
+    kept = 0
     try:
-        for piece in pieces:
-            if text := decoder.decode(piece):
-                manager.append_turn(turn.id, content=text)
-        if text := decoder.decode(b"", final=True):
-            manager.append_turn(turn.id, content=text)
-    except TooLarge:
-        manager.update_turn(turn.id, status=TurnStatus.ERROR, error="the input is longer than a turn can be")
-        manager.update_response(response_id, status=ResponseStatus.ERROR)
-        raise
-    status, error, code = _end(pieces)
-    manager.update_turn(turn.id, status=status, error=error)
-    manager.update_response(response_id, status=ResponseStatus(status))
+        for size, text in _texts(pieces):
+            piece: Piece = {"content": text}
+            _patiently(pieces, partial(answer.turns.add, len(text.encode()), [piece]), manager)
+            kept += size
+        status, error, code = _end(pieces)
+        _patiently(pieces, partial(_finish, manager, answer, status, error), manager)
+    except SessionsError as failed:
+        why = what_is_kept(kept, "input", failed)
+        hint(f"mandrake-sessions append: {why}")
+        at_last(partial(_finish, manager, answer, TurnStatus.ERROR, why))
+        return FAILED if pieces.stopped_by is None else ENDED_BY_SIGNAL + pieces.stopped_by
     return code
+
+
+def _texts(pieces: Arriving) -> Iterator[tuple[int, str]]:
+    """Each piece as text, with the number of bytes that it had. A byte that is no UTF-8 is shown by its number."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="backslashreplace")
+    for piece in pieces:
+        if text := decoder.decode(piece):
+            yield len(piece), text
+    if text := decoder.decode(b"", final=True):
+        yield 0, text
+
+
+def _patiently(pieces: Arriving, work: Callable[[], T], manager: SessionManager | None = None) -> T:
+    """Wait as long as another process holds the lock; meanwhile nothing is read, so whoever gives the input waits too.
+
+    Raises Busy after a signal.
+    """
+    is_told = False
+    while True:
+        try:
+            if manager is None or not is_told:
+                return work()
+            # A signal need not wait for the timeout.
+            with manager.transaction(wait=False):
+                return work()
+        except Busy as error:
+            if pieces.stopped_by is not None:
+                raise
+            if not is_told:
+                who = error.holder or "another process"
+                hint(f"mandrake-sessions append: {error.path} is locked by {who}; waiting until it is free")
+                is_told = True
+        time.sleep(_PAUSE)
+
+
+def _finish(manager: SessionManager, answer: _Answer, status: TurnStatus, error: str | None) -> None:
+    with manager.transaction():
+        assert answer.turns.turn_id is not None
+        manager.update_turn(answer.turns.turn_id, include_text=False, status=status, error=error)
+        manager.update_response(answer.response_id, status=ResponseStatus(status))
 
 
 def _end(pieces: Arriving) -> tuple[TurnStatus, str | None, int]:
@@ -100,5 +179,5 @@ def _end(pieces: Arriving) -> tuple[TurnStatus, str | None, int]:
     return (
         (TurnStatus.CANCELLED if is_cancelled else TurnStatus.INTERRUPTED),
         None,
-        _ENDED_BY_SIGNAL + pieces.stopped_by,
+        ENDED_BY_SIGNAL + pieces.stopped_by,
     )

@@ -34,6 +34,8 @@ def parsed(parser: ArgumentParser, arguments: Sequence[str], commands: Collectio
     """The arguments of a command. One that it does not know ends the program with the flag that was probably meant."""
     # Not parse_args: its error about unknown flags names none that is like them.
     options, unknown = parser.parse_known_args(arguments)
+    # Where no argument is left to follow it, it is said for nothing.
+    unknown = [word for word in unknown if word != "--"]
     if unknown:
         flag = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
         flags = re.findall(r"--[\w-]+", parser.format_help())
@@ -75,6 +77,36 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def check_texts(options: Namespace) -> None:
+    """What is stored as it was given has to be a text, and some of it not empty: said before anything is made, with
+    the flag. Raises BadSetting."""
+    for flag in ("--title", "--prompt", *_NOT_EMPTY):
+        value = getattr(options, flag[2:].replace("-", "_"), None)
+        if value == "" and flag in _NOT_EMPTY:
+            raise BadSetting(flag, "must not be empty")
+        if value is not None and not _is_text(value):
+            raise BadSetting(flag, "is not UTF-8")
+
+
+def _is_text(value: str) -> bool:
+    """Whether an argument of the command line is text, and not just bytes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def typed(text: str) -> str:
+    """An argument as somebody typed it, in UTF-8: where the locale has another encoding, Python has taken its bytes for
+    others. Not for paths, which Python gives back to the system as it took them."""
+    try:
+        return text.encode(errors="surrogateescape").decode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        # On Windows a text may have half a character, which breaks a rule later.
+        return text
+
+
 def directory(flag: str, path: str | None) -> str | None:
     """The absolute path of a directory that need not exist; None where none was given. Raises BadSetting."""
     if path is None:
@@ -86,3 +118,4 @@ def directory(flag: str, path: str | None) -> str | None:
 
 
 _DIGITS = 9
+_NOT_EMPTY = ("--agent", "--external-id", "--kind", "--model")

@@ -27,7 +27,7 @@ def declare(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """0: it gave a result. 1: it gave an error. 2: JSON is none."""
+    """0: it gave a result. 1: it gave an error. 2: there is no such method, or JSON is no params of it."""
     return told(options, lambda: _call(options))
 
 

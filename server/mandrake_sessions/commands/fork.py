@@ -8,6 +8,7 @@ from mandrake_sessions.commands.arguments import usage, whole_number
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
 from mandrake_sessions.commands.shared import say, told
+from mandrake_sessions.commands.writing import make_searchable
 from mandrake_sessions.fields import NewFork
 from mandrake_sessions.maintenance.words import plural
 from mandrake_sessions.manager import SessionManager
@@ -41,6 +42,7 @@ def _fork(options: Namespace) -> int:
         if options.through is not None:
             given["through_round_id"] = _round_of(meant.manager, meant.session, options.through)
         say(meant.manager.fork_session(meant.session.id, **given).id)
+        make_searchable(meant.manager)
         return looking.code
 
 

@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from mandrake_sessions.commands.arguments import directory, usage, whole_number
+from mandrake_sessions.commands.arguments import directory, typed, usage, whole_number
 from mandrake_sessions.commands.looking import Looking, add_looking, elsewhere, listed
 from mandrake_sessions.commands.moments import ago, since
 from mandrake_sessions.commands.shared import hint, say_entity, say_line, told
@@ -36,12 +36,17 @@ def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage()
     add_looking(parser)
-    parser.add_argument("--query", metavar="TEXT", help="only those with this text in the title or the first request")
-    parser.add_argument("--agent", metavar="AGENT", help="only those of this program, such as claude-code")
+    parser.add_argument(
+        "--query", metavar="TEXT", type=typed, help="only those with this text in the title or the first request"
+    )
+    parser.add_argument("--agent", metavar="AGENT", type=typed, help="only those of this program, such as claude-code")
     parser.add_argument("--cwd", metavar="PATH", help="only those about this directory, or one below it")
     parser.add_argument("--since", metavar="WHEN", help="only those that moved since then: 12h, 2d, 6w or 2026-01-31")
     parser.add_argument(
-        "--state", choices=("running", "requires_action", "failed", "idle"), help="only those that stand so"
+        "--state",
+        metavar="STATE",
+        choices=("running", "requires_action", "failed", "idle"),
+        help="only those that stand so: running, requires_action, failed or idle",
     )
     parser.add_argument("--archived", action="store_true", help="those that are archived, instead of the others")
     parser.add_argument(
@@ -75,7 +80,7 @@ def _list(options: Namespace) -> int:
         if found:
             _show(found[:limit])
         else:
-            hint(elsewhere(options, "conversation", lambda: _count(looking, wanted)))
+            hint(elsewhere(looking, options, "conversation", lambda: _count(looking, wanted)))
         if limit is not None and len(found) > limit:
             hint(f"There are more: --limit {limit * 10} lists further ones.")
         return looking.code

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, TypeVar, Unpack
 
@@ -14,8 +15,9 @@ from attrs import frozen
 from mandrake_sessions.commands.arguments import add_store
 from mandrake_sessions.commands.shared import DONE, FAILED, place_of, settings_of
 from mandrake_sessions.commands.words import in_command_words
-from mandrake_sessions.errors import NotFound, StoreError
+from mandrake_sessions.errors import InvalidValue, NotFound, StoreError
 from mandrake_sessions.fields import SessionsWanted
+from mandrake_sessions.files import is_emptied
 from mandrake_sessions.known_stores import KnownStore, find_known_store, known_stores
 from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.manager import SessionManager
@@ -26,6 +28,7 @@ from mandrake_sessions.quoting import one_line
 from mandrake_sessions.settings import BadSetting
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.visits import Part, Visits, raise_for_all
+from mandrake_sessions.workspaces import HOME_VARIABLE
 
 R = TypeVar("R")
 
@@ -59,6 +62,7 @@ class Looking:
         self._stores = OpenStores(self._settings)
         self.is_whole = True
         self.spots: list[Spot] = []
+        self._warned: set[str] = set()
         self._kept = ExitStack()
 
     def __enter__(self) -> Looking:
@@ -90,20 +94,27 @@ class Looking:
         """
         parts = [self._part(spot, joining, everywhere=everywhere) for spot in self.spots]
         if everywhere or self._options.all:
-            here = {spot.place.path for spot in self.spots}
-            parts += [Part(store, joining) for store in known_stores((), ()) if store.path not in here]
+            parts += [Part(store, joining) for store in self.visited()]
         Visits(parts).run()
         raise_for_all(parts)
         unavailable = [part.unavailable for part in parts if part.unavailable is not None]
         if not everywhere:
-            self._tell(unavailable)
+            self.tell(unavailable)
         return joining.result(unavailable)
+
+    def visited(self) -> list[KnownStore]:
+        """The other stores that the user has used, which are not open here."""
+        here = {spot.place.path for spot in self.spots}
+        return [store for store in known_stores((), ()) if store.path not in here]
+
+    def spot_of(self, ref: StoreRef) -> Spot | None:
+        """That of a store; None if it is only visited."""
+        return next((spot for spot in self.spots if spot.manager.feed.store_id() == ref.store_id), None)
 
     def manager_of(self, ref: StoreRef) -> SessionManager:
         """That of a store which has given something; opened if it was only visited. Raises NotFound, StoreError."""
-        for spot in self.spots:
-            if spot.manager.feed.store_id() == ref.store_id:
-                return spot.manager
+        if (spot := self.spot_of(ref)) is not None:
+            return spot.manager
         known = find_known_store(ref.store_id, (), ())
         place = None if known is None else StorePlace(known.scope, known.workspace, known.path, is_usual=False)
         manager = None if place is None else self._stores.open(place, make=False)
@@ -130,7 +141,14 @@ class Looking:
             return
         is_narrow = scope is None and not self._options.all and getattr(self._options, "cwd", None) is None
         directory = None if workspace is None else workspace.workspace
-        yield place_of(self._settings, "system"), directory if is_narrow else None
+        try:
+            own = place_of(self._settings, "system")
+        except InvalidValue:
+            if workspace is None or os.environ.get(HOME_VARIABLE):
+                raise
+            # A user without a home directory has no store of his own.
+            return
+        yield own, directory if is_narrow else None
 
     def _open(self, place: StorePlace, cwd: str | None, *, is_only: bool) -> None:
         try:
@@ -138,19 +156,31 @@ class Looking:
         except StoreError as error:
             if is_only:
                 raise
-            self._warn(f"{place.path}: {in_command_words(error)}")
+            self.warn(f"{place.path}: {in_command_words(error)}")
             return
         if manager is not None:
             self.spots.append(Spot(place, manager, cwd))
+        elif is_emptied(place.path):
+            self.warn(_emptied(place.path))
 
-    def _tell(self, unavailable: list[UnavailableStore]) -> None:
+    def tell(self, unavailable: Iterable[UnavailableStore]) -> None:
+        """Warn of stores that cannot be read, of each once."""
         for store in unavailable:
-            if store.reason is not UnavailableReason.GONE:
-                self._warn(f"{store.path} cannot be read: {store.reason}")
+            if is_emptied(store.path):
+                self.warn(_emptied(store.path))
+            elif store.reason is not UnavailableReason.GONE:
+                self.warn(f"{store.path} cannot be read: {store.reason}")
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Tell it on stderr, once: what follows is not the whole."""
         self.is_whole = False
-        sys.stderr.write(f"mandrake-sessions {self._options.command}: warning: {one_line(text)}\n")
+        if text not in self._warned:
+            self._warned.add(text)
+            sys.stderr.write(f"mandrake-sessions {self._options.command}: warning: {one_line(text)}\n")
+
+
+def _emptied(path: str) -> str:
+    return f"{path} is empty, and no store; restore a backup, or the next session that is stored makes a new one"
 
 
 def listed(looking: Looking, limit: int | None = None, **wanted: Unpack[SessionsWanted]) -> Iterator[SessionOfStore]:
@@ -169,8 +199,10 @@ def listed(looking: Looking, limit: int | None = None, **wanted: Unpack[Sessions
             return
 
 
-def elsewhere(options: Namespace, what: str, count: Callable[[], int]) -> str:
+def elsewhere(looking: Looking, options: Namespace, what: str, count: Callable[[], int]) -> str:
     """The line for somebody who has found nothing. ``count``: how much there is of ``what`` in all stores."""
+    if not looking.is_whole:
+        return f"No {what} found in what could be read."
     if options.all:
         return f"No {what} found in any store."
     number = count()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 
-from mandrake_sessions.commands.arguments import add_store, directory, usage
+from mandrake_sessions.commands.arguments import add_store, check_texts, directory, usage
 from mandrake_sessions.commands.shared import DONE, say, told
 from mandrake_sessions.commands.writing import store_to_write
 from mandrake_sessions.fields import NewSession
@@ -39,6 +39,7 @@ def run(options: Namespace) -> int:
 def _new(options: Namespace) -> int:
     if options.title is None:
         options.title = options.named
+    check_texts(options)
     with store_to_write(options) as manager:
         say(manager.create_session(**about(options)).id)
     return DONE

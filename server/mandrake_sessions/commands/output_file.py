@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.files import explain, is_file
@@ -21,7 +21,7 @@ def into_file(path: str) -> Callable[[Iterable[str]], None]:
 
 
 def _fill(path: str, parts: Iterable[str]) -> None:
-    with open(path, "wb") as output:  # noqa: PTH123
+    with _named(path), open(path, "wb") as output:  # noqa: PTH123
         output.writelines(part.encode() for part in parts)
 
 
@@ -35,10 +35,22 @@ def _replace(path: str, parts: Iterable[str]) -> None:
             "output", f"{path} cannot be made: {explain(error, directory)}; name another place"
         ) from error
     try:
-        with os.fdopen(handle, "wb") as output:
-            output.writelines(part.encode() for part in parts)
-        os.replace(partial, path)  # noqa: PTH105
+        with _named(path):
+            with os.fdopen(handle, "wb") as output:
+                output.writelines(part.encode() for part in parts)
+            os.replace(partial, path)  # noqa: PTH105
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(partial)  # noqa: PTH108
         raise
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Errors of writing, which name no file, name this one."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error

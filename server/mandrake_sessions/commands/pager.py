@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from mandrake_sessions.commands.ending import EndedBySignal
 from mandrake_sessions.commands.shared import say_line
 
 # Leave the terminal as it is, show colors, and end by itself where everything fits on one screen.
@@ -43,10 +44,16 @@ def paged() -> Iterator[Callable[[str], None]]:
 
 def _wait(pager: subprocess.Popen[bytes]) -> None:
     while True:
-        # Ctrl-C is for the pager, which may take it for the end of a search.
-        with suppress(KeyboardInterrupt):
+        try:
             pager.wait()
-            return
+        except EndedBySignal:
+            # Nobody would be there to wait for it.
+            pager.terminate()
+            raise
+        except KeyboardInterrupt:
+            # Ctrl-C is for the pager, which may take it for the end of a search.
+            continue
+        return
 
 
 def _pager() -> list[str] | None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
+from mandrake_sessions.commands.arguments import check_texts
+from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL
 from mandrake_sessions.commands.new import about
 from mandrake_sessions.commands.shared import hint, told
 from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
@@ -35,11 +37,11 @@ DESCRIPTION = (
     "live. Its input, output and exit code pass through unchanged. Stdout becomes a message, and stderr a turn of "
     "kind stderr; on a terminal, all that the terminal shows is the message. Control codes of terminals are left out "
     "of the text, where a carriage return ends a line, and kept in the turn's rawResponse. Without --session it makes "
-    "a session, and without --prompt the request is the command line. Its own options come before COMMAND."
+    "a session, and without --prompt the request is the command line. What COMMAND leaves in the background is "
+    "recorded to its end where our output is a pipe, and else not. Its own options come before COMMAND."
 )
 EXAMPLE = "mandrake-sessions record -- make test"
 _TITLE_CHARACTERS: Final = 80
-_ENDED_BY_SIGNAL: Final = 128
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -86,6 +88,7 @@ class _Work:
         from mandrake_sessions.commands.recording.kept_round import KeptRound, asked
         from mandrake_sessions.commands.recording.program import check_program
 
+        check_texts(self.options)
         command = self._command()
         check_program(command[0])
         words = [_text(word) for word in command]
@@ -119,7 +122,7 @@ class _Work:
                 program, recorder = _begun(manager, kept, lambda: start(command, modes))
                 relay = Relay(program, recorder.put)
                 signals.pass_to(program)
-                ending = _waited(program)
+                ending = _ended(signals.waited(program.pid))
                 self.code = ending.code
                 _finish(relay, signals)
             recorder.end(ending)
@@ -162,17 +165,17 @@ def _begun(manager: SessionManager, kept: KeptRound, begin: Callable[[], Program
     return program, Recorder(kept, is_made=True)
 
 
-def _waited(program: Program) -> Ending:
-    """How it ended, once it has."""
+def _ended(waited: int) -> Ending:
+    """How a program ended, by what waiting for it gave."""
     from mandrake_sessions.commands.recording.kept_round import Ending
 
-    code = os.waitstatus_to_exitcode(os.waitpid(program.pid, 0)[1])
+    code = os.waitstatus_to_exitcode(waited)
     if code == 0:
         return Ending(0, TurnStatus.COMPLETED)
     if code > 0:
         return Ending(code, TurnStatus.ERROR, f"the program ended with exit code {code}")
     status = TurnStatus.CANCELLED if -code == signal.SIGINT else TurnStatus.INTERRUPTED
-    return Ending(_ENDED_BY_SIGNAL - code, status, f"the program was ended by {_signal_name(-code)}")
+    return Ending(ENDED_BY_SIGNAL - code, status, f"the program was ended by {_signal_name(-code)}")
 
 
 def _signal_name(number: int) -> str:

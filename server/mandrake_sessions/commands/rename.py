@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from mandrake_sessions.commands.arguments import usage
+from mandrake_sessions.commands.arguments import typed, usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
 from mandrake_sessions.commands.shared import told
+from mandrake_sessions.commands.writing import make_searchable
 
 DESCRIPTION = "Give a session another title."
 EXAMPLE = 'mandrake-sessions rename @last "A talk on badgers"'
@@ -17,7 +18,7 @@ def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("SESSION", "TITLE")
     add_session(parser)
-    parser.add_argument("title", metavar="TITLE", help='the title; "" for none')
+    parser.add_argument("title", metavar="TITLE", type=typed, help='the title; "" for none')
     add_looking(parser)
 
 
@@ -30,4 +31,5 @@ def _rename(options: Namespace) -> int:
     with Looking(options) as looking:
         meant = named(looking, options)
         meant.manager.update_session(meant.session.id, title=options.title or None)
+        make_searchable(meant.manager)
         return looking.code

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import Any
 
-from mandrake_sessions.commands.arguments import directory, usage, whole_number
+from mandrake_sessions.commands.arguments import directory, typed, usage, whole_number
 from mandrake_sessions.commands.looking import Looking, add_looking, elsewhere
 from mandrake_sessions.commands.moments import ago, since
 from mandrake_sessions.commands.shared import hint, say_entity, say_line, told
 from mandrake_sessions.commands.styles import BOLD, DIM, FOUND, styled
+from mandrake_sessions.commands.table import fitted
 from mandrake_sessions.commands.titles import short_id, title_of
 from mandrake_sessions.limits import MAX_LIMIT
 from mandrake_sessions.maintenance.words import plural
@@ -24,17 +27,22 @@ DESCRIPTION = (
 )
 EXAMPLE = "mandrake-sessions search flaky test"
 _USUAL_LIMIT = 10
+# Columns on the left of a snippet, and how many it has at least.
+_MARGIN = 4
+_LEAST_ROOM = 20
 
 
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("QUERY")
-    parser.add_argument("query", metavar="QUERY", nargs="+", help="what to look for")
+    parser.add_argument("query", metavar="QUERY", nargs="+", type=typed, help="what to look for")
     add_looking(parser)
     parser.add_argument(
         "--role", choices=("user", "agent", "tool"), help="only in titles and requests, in answers, or in tool calls"
     )
-    parser.add_argument("--agent", metavar="AGENT", help="only in sessions of this program, such as claude-code")
+    parser.add_argument(
+        "--agent", metavar="AGENT", type=typed, help="only in sessions of this program, such as claude-code"
+    )
     parser.add_argument("--cwd", metavar="PATH", help="only in sessions about this directory, or one below it")
     parser.add_argument("--since", metavar="WHEN", help="only texts since then: 12h, 2d, 6w or 2026-01-31")
     parser.add_argument("--archived", action="store_true", help="in sessions that are archived, instead of the others")
@@ -65,18 +73,33 @@ def _search(options: Namespace) -> int:
     with Looking(options) as looking:
         pages = list(_pages(looking, wanted, options.limit))
         hits = [hit for page in pages for hit in page.hits]
+        wrong = _not_indexed(looking) if pages[0].pending else None
+        if wrong is not None:
+            looking.warn(wrong)
         for number, hit in enumerate(hits):
             if options.json:
                 say_entity(hit)
             else:
                 _show(hit, is_first=number == 0)
         if not hits and not options.json:
-            hint(elsewhere(options, "text", lambda: _count(looking, wanted)))
+            hint(elsewhere(looking, options, "text", lambda: _count(looking, wanted)))
         if pages[-1].next_cursor is not None and not options.json:
             hint(f"There are more: --limit {options.limit * 10} shows further ones.")
         if pages[0].pending:
-            hint(f"{plural(pages[0].pending, 'turn')} could not be searched yet; search again in a moment.")
+            again = "; search again in a moment" if wrong is None else ""
+            hint(f"{plural(pages[0].pending, 'turn')} could not be searched yet{again}.")
         return looking.code
+
+
+def _not_indexed(looking: Looking) -> str | None:
+    """Why a search in a moment would find no more; None where nothing is known to be wrong."""
+    for spot in looking.spots:
+        store = spot.manager.store
+        if not store.may_be_written:
+            return f"{spot.place.path} may only be read here, so nobody puts into its search index what that lacks"
+        if store.search is not None and store.search.trouble is not None:
+            return store.search.trouble
+    return None
 
 
 def _pages(looking: Looking, wanted: dict[str, Any], limit: int) -> Iterator[AllHits]:
@@ -99,10 +122,26 @@ def _show(hit: HitOfStore, *, is_first: bool) -> None:
     if not is_first:
         say_line("")
     who = one_line(hit.session.agent or "")
-    about = styled("  ".join(filter(None, (who, hit.field, ago(hit.at)))), DIM)
-    say_line(f"{styled(short_id(hit.session), DIM)}  {styled(one_line(title_of(hit.session)), BOLD)}  {about}")
-    for line in _marked(hit).splitlines():
+    plain = "  ".join(filter(None, (who, hit.field, ago(hit.at))))
+    title = fitted(one_line(title_of(hit.session)), sys.stdout, beside=f"{short_id(hit.session)}    {plain}")
+    say_line(f"{styled(short_id(hit.session), DIM)}  {styled(title, BOLD)}  {styled(plain, DIM)}")
+    for line in _in_lines(_marked(hit)):
         say_line(f"    {line}")
+
+
+def _in_lines(snippet: str) -> Iterator[str]:
+    """The lines of a snippet; on a terminal none is longer than it is wide, with the margin."""
+    if not sys.stdout.isatty():
+        yield from snippet.splitlines()
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    room = max(_LEAST_ROOM, shutil.get_terminal_size().columns - _MARGIN)
+    console = Console(width=room, force_terminal=True, highlight=False)
+    with console.capture() as captured:
+        console.print(Text.from_ansi(snippet))
+    yield from map(str.rstrip, captured.get().splitlines())
 
 
 def _marked(hit: HitOfStore) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,14 +15,22 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from mandrake_sessions.commands.words import in_command_words
-from mandrake_sessions.errors import Conflict, InvalidValue, SessionsError, StorageFailure, WorkspaceNotFound
+from mandrake_sessions.errors import (
+    Conflict,
+    InvalidValue,
+    SessionsError,
+    StorageFailure,
+    StorageReason,
+    WorkspaceNotFound,
+)
 from mandrake_sessions.files import explain
 from mandrake_sessions.protocol.names import camel
-from mandrake_sessions.quoting import json_line, one_line
+from mandrake_sessions.quoting import ascii_json, one_line, printable, shorten
 from mandrake_sessions.settings import BadSetting, Settings, given_settings
 from mandrake_sessions.store_names import StoreName
 from mandrake_sessions.store_places import StorePlace, StorePlaces
 from mandrake_sessions.value import Value
+from mandrake_sessions.workspaces import how_to_name
 
 if TYPE_CHECKING:
     from mandrake_sessions.maintenance import Progress
@@ -83,15 +93,35 @@ def settings_of(options: Namespace) -> Settings:
 def place_of(settings: Settings, scope: str) -> StorePlace:
     """Where the store is. No file was used to find it, so whatever is wrong is wrong with an argument.
 
-    Raises InvalidValue, WorkspaceNotFound.
+    Raises InvalidValue, WorkspaceNotFound; StorageFailure: something else is in the usual place.
     """
     try:
         place = StorePlaces(settings).place(StoreName(scope))
     except StorageFailure as failure:
         raise InvalidValue("", failure.worded) from failure
-    if os.path.isdir(place.path):  # noqa: PTH112
-        raise InvalidValue("database", f"{place.path} is a directory; name a file")
+    _check_file(place)
     return place
+
+
+def _check_file(place: StorePlace) -> None:
+    path = place.path
+    try:
+        is_directory = stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            raise InvalidValue("database", f"{shorten(path)}: the path is too long for this system") from None
+        return
+    if is_directory and not place.is_usual:
+        raise InvalidValue("database", f"{path} is a directory; name a file")
+    if is_directory:
+        raise StorageFailure(
+            StorageReason.OPEN,
+            lambda words: (
+                f"{path} is a directory, where the store's file should be; move it away, or "
+                f"{how_to_name('name a file', path, words.setting('db_path'))}"
+            ),
+            path,
+        )
 
 
 def opened(meant: Meant) -> SessionManager:
@@ -189,13 +219,9 @@ def say_entity(entity: Value) -> None:
 
 
 def say_json(value: Mapping[str, Any]) -> None:
-    """Write one line of JSON to stdout, with the names in the wire's case. Raises OutputFailed.
-
-    On a stdout that is not UTF-8, JSON's escapes stand for all characters beyond ASCII.
-    """
-    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    """Write one line of ASCII JSON to stdout, with the names in the wire's case. Raises OutputFailed."""
     with _writing():
-        sys.stdout.write(json_line(json.dumps(_in_wire_case(value), ensure_ascii=not is_utf8)) + "\n")
+        sys.stdout.write(json.dumps(_in_wire_case(value)) + "\n")
 
 
 def say_parts(parts: Iterable[str]) -> None:
@@ -207,6 +233,15 @@ def say_parts(parts: Iterable[str]) -> None:
             sys.stdout.buffer.write(part.encode())
     with _writing():
         sys.stdout.buffer.flush()
+
+
+def say_shown(parts: Iterable[str], *, is_json: bool) -> None:
+    """Write a document to stdout for whoever reads it there: what controls a terminal or turns its text is escaped, as
+    is what the encoding of stdout does not have. JSON becomes ASCII, and means what it meant. Raises OutputFailed."""
+    escaped = ascii_json if is_json else printable
+    for part in parts:
+        with _writing():
+            sys.stdout.write(escaped(part))
 
 
 @contextmanager

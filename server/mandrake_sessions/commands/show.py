@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
@@ -12,7 +13,7 @@ from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
 from mandrake_sessions.commands.pager import paged
-from mandrake_sessions.commands.shared import say_parts, told
+from mandrake_sessions.commands.shared import say_shown, told
 from mandrake_sessions.commands.styles import is_colored
 from mandrake_sessions.quoting import printable
 
@@ -23,6 +24,7 @@ DESCRIPTION = (
 EXAMPLE = "mandrake-sessions show @last"
 # A line that is not longer than this reads well.
 _WIDTH = 100
+_FOLD = re.compile(r"\n<details>\n<summary>([^<]*)</summary>\n\n")
 # Where stdout is no terminal.
 _USUAL_WIDTH = 80
 
@@ -33,7 +35,7 @@ def declare(parser: ArgumentParser) -> None:
     add_session(parser)
     parser.add_argument(
         "--format",
-        choices=("text", "markdown", "jsonl", "atif"),
+        choices=("text", "markdown", "html", "jsonl", "atif"),
         help="(default: text on a terminal, markdown elsewhere)",
     )
     parser.add_argument("--json", action="store_const", const="jsonl", dest="format", help="the same as --format jsonl")
@@ -62,7 +64,7 @@ def _show(options: Namespace) -> int:
                     for line in _lines(made.parts):
                         write(printable(line))
             else:
-                say_parts(made.parts)
+                say_shown(made.parts, is_json=chosen != "markdown")
         return looking.code
 
 
@@ -84,12 +86,21 @@ def _laid_out(parts: Iterable[str]) -> Iterator[str]:
 def _sections(parts: Iterable[str]) -> Iterator[str]:
     """Parts that begin with a heading of a round."""
     kept: list[str] = []
-    for part in parts:
+    for part in map(_unfolded, parts):
         if part.startswith("\n## ") and kept:
             yield "".join(kept)
             kept.clear()
         kept.append(part)
     yield "".join(kept)
+
+
+def _unfolded(part: str) -> str:
+    """A terminal folds nothing: the label of what is folded elsewhere stands above it. No text looks so, since each of
+    its lines is a part of its own, or quoted."""
+    if part == "\n</details>\n":
+        return "\n"
+    found = _FOLD.fullmatch(part)
+    return part if found is None else f"\n*{found[1]}*\n\n"
 
 
 def _lines(parts: Iterable[str]) -> Iterator[str]:

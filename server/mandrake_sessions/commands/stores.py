@@ -10,6 +10,7 @@ from mandrake_sessions.commands.moments import ago
 from mandrake_sessions.commands.shared import DONE, hint, place_of, say_entity, say_line, settings_of, told
 from mandrake_sessions.commands.table import Column, table
 from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.files import is_emptied
 from mandrake_sessions.known_stores import KnownStore, known_stores
 
 DESCRIPTION = (
@@ -53,4 +54,5 @@ def _stores(options: Namespace) -> int:
 
 
 def _row(store: KnownStore) -> tuple[str, str, str]:
-    return ago(store.last_used_at), "" if store.available else "gone", store.path
+    state = "" if store.available else "empty" if is_emptied(store.path) else "gone"
+    return ago(store.last_used_at), state, store.path

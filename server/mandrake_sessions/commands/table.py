@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TextIO
 
 from attrs import frozen
 from rich.cells import cell_len, set_cell_size
@@ -15,6 +16,8 @@ from mandrake_sessions.quoting import one_line
 _GAP = "  "
 # A column that takes what the others leave is not made narrower than this as long as there is one to leave out.
 _READABLE = 24
+# However little room there is, so much of a text is shown.
+_SHORTEST = 8
 
 
 @frozen
@@ -44,6 +47,17 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Iterator[
         yield _line(columns, shown, widths, row)
 
 
+def fitted(text: str, stream: TextIO, beside: str) -> str:
+    """The text, cut so that it fits on one line of the terminal ``stream``, with so much beside it; whole elsewhere."""
+    if not stream.isatty():
+        return text
+    return _cut(text, max(_SHORTEST, shutil.get_terminal_size().columns - cell_len(beside)))
+
+
+def _cut(text: str, width: int) -> str:
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
+
+
 def _fit(columns: Sequence[Column], widths: list[int], room: int) -> list[int]:
     """The columns that are shown; ``widths`` become theirs."""
     shown = list(range(len(columns)))
@@ -66,8 +80,7 @@ def _line(
     cells = []
     for at in shown:
         text, width = texts[at], widths[at]
-        if cell_len(text) > width:
-            text = set_cell_size(text, width - 1).rstrip() + "…"
+        text = _cut(text, width)
         filling = " " * (width - cell_len(text))
         cell = filling + text if columns[at].is_number else text + filling
         cells.append(styled(cell, BOLD if heading else DIM if columns[at].is_dim else ""))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import HOW_TO_NAME, named
 from mandrake_sessions.commands.new import add_about
-from mandrake_sessions.commands.writing import store_to_write
+from mandrake_sessions.commands.writing import make_searchable, store_to_write
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.settings import BadSetting
 
@@ -42,3 +42,4 @@ def target(options: Namespace) -> Iterator[tuple[SessionManager, str | None]]:
     with Looking(options) as looking:
         found = named(looking, options, options.session)
         yield found.manager, found.session.id
+        make_searchable(found.manager)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Final
 
 from mandrake_sessions.commands.shared import place_of, settings_of
+from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.known_stores import note_used
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.store_places import OpenStore
+
+_SEARCHABLE_SECONDS: Final = 1.0
 
 
 @contextmanager
@@ -27,7 +31,17 @@ def store_to_write(options: Namespace) -> Iterator[SessionManager]:
         manager = stores.open(place, make=True)
         assert manager is not None
         yield manager
+        make_searchable(manager)
         if not settings.no_register:
             note_used(OpenStore(place, manager.feed.store_id(), now_ms()))
     finally:
         stores.close()
+
+
+def make_searchable(manager: SessionManager) -> None:
+    """Put into the search index what a command has written, for a second at most: where no server is, nobody else does,
+    and who searches every store only reads this one. What keeps it from that is no failure of the command."""
+    from mandrake_sessions.operations.indexing import fill_index
+
+    with suppress(SessionsError, OSError):
+        fill_index(manager.store, patience=0, most=_SEARCHABLE_SECONDS)

@@ -54,6 +54,7 @@ class HealthMonitor:
         # Whether nothing was wrong with any store when they were looked at last.
         self.all_is_well = True
         self._warned: set[str] = set()
+        self._is_closed = False
 
     def health(self) -> Health:
         """As it is now."""
@@ -69,8 +70,10 @@ class HealthMonitor:
     def look(self) -> None:
         """Check every store, and tell the client if one of them is another way than it was told. While one is opened
         again nothing is known yet."""
-        if self._stores.returned_places() or not all(
-            manager.store.is_current for _, manager in self._stores.open_stores()
+        if (
+            self._is_closed
+            or self._stores.returned_places()
+            or not all(manager.store.is_current for _, manager in self._stores.open_stores())
         ):
             return
         self._conditions.renew(self._tell_changes)
@@ -98,6 +101,8 @@ class HealthMonitor:
         self._inspections.begin_due()
 
     def close(self) -> None:
+        """Tell nothing any more: stores that are closed would look as if all were well with them."""
+        self._is_closed = True
         self._inspections.close()
 
     def _health(self, known: Mapping[StorePlace, Found]) -> Health:

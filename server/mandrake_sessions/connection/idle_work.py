@@ -34,6 +34,8 @@ HOUSE_SECONDS = 1.0
 BUSY_HOUSE_SECONDS = 0.1
 # Filling the search index goes on after a shorter pause than this where there is more to do.
 MORE_SECONDS = 0.01
+# At the end, so that each script puts something in, however slow the machine is.
+FIRST_STEP_SECONDS = 1.0
 # After filling the search index has failed, as on a full disk.
 FAILED_SECONDS = 5.0
 _ORPHANS = "turns of processes that are gone could not be looked for"
@@ -141,12 +143,12 @@ class IdleWork:
         until = loop.time() + seconds
         if is_wanted():
             await self._interrupt_own(seconds)
-        pause = 0.0
-        while pause < MORE_SECONDS and is_wanted() and (left := until - loop.time()) > 0 and self._stores.open_stores():
+        pause, left = 0.0, max(seconds, FIRST_STEP_SECONDS)
+        while pause < MORE_SECONDS and is_wanted() and left > 0 and self._stores.open_stores():
             stepped: asyncio.Future[float] = loop.create_future()
             self.fill_search(stepped.set_result)
             done, _ = await asyncio.wait({stepped}, timeout=left)
-            pause = stepped.result() if done else math.inf
+            pause, left = (stepped.result() if done else math.inf), until - loop.time()
 
     def _fill_search(self, managers: list[SessionManager]) -> float:
         # Here and for the other idle work: on a thread, after the start of the program.

@@ -95,5 +95,7 @@ def print_how_to_look(console: Console, workspace: Path, session_id: str, store:
     answering = shlex.join([*program, *flags])
     select = 'SELECT "index", kind, status, chunk_count FROM turn ORDER BY pk'
     console.print(Text("\nTo look at it:", "bold"))
+    showing = shlex.join([*program, "show", session_id, *flags])
+    console.print(Text(printable(showing)), soft_wrap=True)
     console.print(Text(printable(f"{asking} | {answering}")), soft_wrap=True)
     console.print(Text(printable(shlex.join(["sqlite3", "-header", store, select]))), soft_wrap=True)

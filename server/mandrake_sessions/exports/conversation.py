@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from mandrake_sessions.fields import PLAIN
 from mandrake_sessions.limits import MAX_LIMIT
-from mandrake_sessions.model import HistoryRound, Session, Turn
+from mandrake_sessions.model import HistoryRound, JsonObject, Session, Turn
 from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.redaction import AsItIs, Cleaner
 from mandrake_sessions.store.sql.sessions import PREVIEW_LENGTH
 
-# In a turn's metadata, it says that the text is no Markdown.
-PLAIN_TEXT = "text/plain"
 # Characters of a text that are rendered together.
 SLICE = 64 * 1024
 
 
 class Conversation:
-    """``session`` and where it was read. To be used inside one snapshot, and by one thread. Raises NotFound."""
+    """``session`` and where it was read. To be used inside one snapshot, and by one thread. ``places``: the files of
+    other sessions' documents, by their ids, as names beside this one. Raises NotFound."""
 
-    def __init__(self, store: Conversations, session_id: str) -> None:
+    def __init__(self, store: Conversations, session_id: str, places: Mapping[str, str] | None = None) -> None:
         self._store = store
+        self.places = places or {}
         self._page = self._read(session_id, None)
         self.session = self._page.session
         self.seq = self._page.seq
@@ -42,6 +43,14 @@ class Conversation:
         """The same turn, its iterators at their beginning."""
         return self._store.get_turn(turn.id, lazily=True)
 
+    def other(self, session_id: str) -> Session:
+        return self._store.get_session(session_id)
+
+    def children(self) -> tuple[list[Session], bool]:
+        """The sessions that came from it, the latest first, and whether there are more: it is one page."""
+        page = self._store.list_sessions(parent_id=self.session.id, archived=None, limit=MAX_LIMIT)
+        return page.sessions, page.next_cursor is not None
+
     def _read(self, session_id: str, cursor: str | None) -> Any:
         return self._store.history(session_id, limit=MAX_LIMIT, cursor=cursor, include_raw=True, lazily=True)
 
@@ -53,7 +62,16 @@ def is_long(turn: Turn) -> bool:
 
 def is_plain(turn: Turn) -> bool:
     """Whether its text is what a program has printed, and no Markdown."""
-    return turn.kind == "tool_output" or turn.metadata.get("mediaType") == PLAIN_TEXT
+    return turn.kind in ("tool_output", "stderr") or _is_plain_text(turn.metadata)
+
+
+def is_typed(each: HistoryRound) -> bool:
+    """Whether the request is a command line, and no Markdown."""
+    return _is_plain_text(each.metadata)
+
+
+def _is_plain_text(metadata: JsonObject) -> bool:
+    return all(metadata.get(name) == value for name, value in PLAIN.items())
 
 
 def slices(text: str | Iterable[str] | None) -> Iterator[str]:
@@ -65,6 +83,13 @@ def slices(text: str | Iterable[str] | None) -> Iterator[str]:
         return
     for start in range(0, len(text), SLICE):
         yield text[start : start + SLICE]
+
+
+def title_in(session: Session, cleaner: Cleaner) -> str:
+    """What stands for the session in a document, on one line: its title, or the beginning of its first request. Empty
+    where it has neither."""
+    title = cleaner.text(session.title) if session.title else preview(session, cleaner) or ""
+    return " ".join(title.split())
 
 
 def preview(session: Session, cleaner: Cleaner) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import get_args
 
 from attrs import frozen
@@ -12,6 +12,7 @@ from mandrake_sessions.errors import InvalidValue, TooLarge
 from mandrake_sessions.exports import atif, jsonl, markdown
 from mandrake_sessions.exports.conversation import Conversation
 from mandrake_sessions.large_work import LARGE_BYTES, met_large
+from mandrake_sessions.late_import import late_import
 from mandrake_sessions.model import Export, ExportFormat
 from mandrake_sessions.operations.conversations import Conversations
 from mandrake_sessions.quoting import must_be_one_of
@@ -30,8 +31,15 @@ class _Format:
     redacts: bool
 
 
+def _html(conversation: Conversation, cleaner: Cleaner) -> Iterator[str]:
+    with late_import():
+        from mandrake_sessions.exports.page import parts
+    return parts(conversation, cleaner)
+
+
 _FORMATS: dict[str, _Format] = {
     "markdown": _Format("text/markdown", markdown.parts, redacts=True),
+    "html": _Format("text/html", _html, redacts=True),
     "jsonl": _Format("application/jsonl", jsonl.parts, redacts=False),
     "atif": _Format("application/json", atif.parts, redacts=True),
 }
@@ -53,20 +61,30 @@ class Document:
 
 
 def document(
-    store: Conversations, session_id: str, export_format: ExportFormat, redact: bool | None = None
+    store: Conversations,
+    session_id: str,
+    export_format: ExportFormat,
+    redact: bool | None = None,
+    places: Mapping[str, str] | None = None,
 ) -> Document:
-    """``redact``: None is what the format does by itself.
+    """``redact``: None is what the format does by itself. ``places``: the files of other sessions' documents, by their
+    ids, as names beside this one, for a format that has links.
 
     Raises:
         NotFound: there is no such session.
         InvalidValue: there is no such format.
     """
+    cleaner, chosen = cleaner_of(export_format, redact), _FORMATS[export_format]
+    conversation = Conversation(store, session_id, places)
+    return Document(chosen.media_type, chosen.parts(conversation, cleaner), cleaner)
+
+
+def cleaner_of(export_format: ExportFormat, redact: bool | None = None) -> Cleaner:
+    """What a document goes through. Raises InvalidValue: there is no such format."""
     chosen = _FORMATS.get(export_format)
     if chosen is None:
         raise InvalidValue("format", must_be_one_of(get_args(ExportFormat), export_format))
-    cleaner: Cleaner = Redactor() if (chosen.redacts if redact is None else redact) else AsItIs()
-    conversation = Conversation(store, session_id)
-    return Document(chosen.media_type, chosen.parts(conversation, cleaner), cleaner)
+    return Redactor() if (chosen.redacts if redact is None else redact) else AsItIs()
 
 
 def export_session(

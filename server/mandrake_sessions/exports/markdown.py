@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from mandrake_sessions.exports.conversation import Conversation, is_long, is_plain, preview, slices
+from mandrake_sessions.exports.conversation import Conversation, is_long, is_plain, is_typed, slices, title_in
 from mandrake_sessions.exports.json_parts import encode
 from mandrake_sessions.exports.markdown_text import code, fenced, inline, longest_run, quoted
 from mandrake_sessions.exports.times import for_people
 from mandrake_sessions.exports.totals import Totals
+from mandrake_sessions.exports.words import ASKED, RESPONSE_ENDED, TURN_ENDED, used
 from mandrake_sessions.json_codec import JsonEncoder
-from mandrake_sessions.model import HistoryRound, Origin, ResponseStatus, Session, ToolCall, Turn, TurnStatus
+from mandrake_sessions.model import HistoryRound, Session, ToolCall, Turn
 from mandrake_sessions.redaction import AsItIs, Cleaner, detector
 
 # JSON of more characters stays on one line: laying it out takes long, and nobody reads it.
 _LAID_OUT = 64 * 1024
 _pretty = JsonEncoder(ensure_ascii=False, allow_nan=False, indent=2)
-_ASKED = {Origin.USER: "Request", Origin.AGENT: "Nobody asked", Origin.SYSTEM: "System"}
-_TURN_ENDED = {
-    TurnStatus.STREAMING: "Still streaming",
-    TurnStatus.ERROR: "Error",
-    TurnStatus.CANCELLED: "Cancelled",
-    TurnStatus.INTERRUPTED: "Interrupted",
-}
-_RESPONSE_ENDED = {
-    ResponseStatus.ERROR: "The answer ended in an error",
-    ResponseStatus.CANCELLED: "The answer was cancelled",
-    ResponseStatus.INTERRUPTED: "The answer was interrupted",
-    ResponseStatus.REQUIRES_ACTION: "The answer waits for somebody",
-}
 
 
 def parts(conversation: Conversation, cleaner: Cleaner) -> Iterator[str]:
@@ -46,8 +34,8 @@ class _Document:
         yield from self._head(self._conversation.session)
         for each in self._conversation.rounds():
             yield from self._round(each)
-        if used := _used(self._totals):
-            yield f"\n---\n\nAll together: {used}\n"
+        if told := used(self._totals):
+            yield f"\n---\n\nAll together: {told}\n"
         if not isinstance(self._cleaner, AsItIs):
             count = self._cleaner.count
             yield f"\n---\n\n*Secrets and home directories that were replaced: {count}*\n"
@@ -56,8 +44,7 @@ class _Document:
 
     def _head(self, session: Session) -> Iterator[str]:
         clean = self._cleaner.text
-        title = clean(session.title) if session.title else preview(session, self._cleaner) or ""
-        yield f"# {inline(title) or 'A conversation'}\n\n"
+        yield f"# {inline(title_in(session, self._cleaner)) or 'A conversation'}\n\n"
         lines = {
             "Agent": code(clean(session.agent)) if session.agent else "",
             "Began": for_people(session.created_at),
@@ -75,10 +62,10 @@ class _Document:
             yield from self._quoted(session.description)
 
     def _round(self, each: HistoryRound) -> Iterator[str]:
-        yield f"\n## {each.index + 1}. {_ASKED[each.origin]}\n\n*{for_people(each.created_at)}*\n"
+        yield f"\n## {each.index + 1}. {ASKED[each.origin]}\n\n*{for_people(each.created_at)}*\n"
         if each.request.content:
             yield "\n"
-            yield from self._quoted(each.request.content)
+            yield from self._request(each)
         if each.request.blocks is not None:
             yield from self._folded_json("Blocks of the request", each.request.blocks)
         totals = Totals()
@@ -91,9 +78,16 @@ class _Document:
             yield from self._turn(turn)
         totals.close(each.response)
         self._totals.join(totals)
-        yield from _mark(_RESPONSE_ENDED.get(each.response.status), "")
-        if used := _used(totals):
-            yield f"\n*{used}*\n"
+        yield from _mark(RESPONSE_ENDED.get(each.response.status), "")
+        if told := used(totals):
+            yield f"\n*{told}*\n"
+
+    def _request(self, each: HistoryRound) -> Iterator[str]:
+        if is_typed(each):
+            text = "".join(self._cleaner.slices(slices(each.request.content)))
+            yield from fenced(slices(text), longest_run(slices(text)), "sh")
+        else:
+            yield from self._quoted(each.request.content)
 
     # ---- turns
 
@@ -107,7 +101,7 @@ class _Document:
             yield from self._said(turn)
         for call in turn.tool_calls:
             yield from self._call(call)
-        yield from _mark(_TURN_ENDED.get(turn.status), self._cleaner.text(turn.error or ""))
+        yield from _mark(TURN_ENDED.get(turn.status), self._cleaner.text(turn.error or ""))
 
     def _said(self, turn: Turn) -> Iterator[str]:
         text = quoted(self._cleaner.slices(slices(turn.content)))
@@ -186,19 +180,3 @@ def _mark(ended: str | None, error: str) -> Iterator[str]:
     """Where it did not end as it should, or has an error all the same."""
     if ended is not None or error:
         yield f"\n**{ended or 'Error'}{':' if error else '.'}**{' ' + inline(error) if error else ''}\n"
-
-
-def _used(totals: Totals) -> str:
-    """Tokens and costs, empty where nothing is known."""
-    words: Iterable[tuple[str, str]] = (
-        ("input_tokens", "tokens in"),
-        ("output_tokens", "out"),
-        ("thought_tokens", "for thoughts"),
-        ("cache_read_tokens", "read from the cache"),
-        ("cache_write_tokens", "written to it"),
-    )
-    told = [f"{totals.tokens[name]:,} {word}" for name, word in words if totals.tokens[name]]
-    told += [
-        f"{totals.cost(currency):.9f}".rstrip("0").rstrip(".") + f" {currency}" for currency in sorted(totals.costs)
-    ]
-    return " · ".join(told)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mandrake_sessions.errors import Conflict, NotFound
 from mandrake_sessions.model import SessionOfStore, StoreRef, UnavailableStore
 from mandrake_sessions.operations.joining import of_store
 from mandrake_sessions.operations.sessions import UNSET, SessionOperations
@@ -10,7 +9,7 @@ from mandrake_sessions.store.interface import EntityStore
 
 
 class JoinedNames:
-    """Those whose id begins with the name, or that another program has this name for: ``find_session`` of every store.
+    """Those whose id begins with the name, or that another program has this name for: ``sessions_named`` of each store.
     ``agent``: that program. See ``joining``."""
 
     def __init__(self, name: str, agent: str | None) -> None:
@@ -23,13 +22,7 @@ class JoinedNames:
         return self
 
     def read(self, store: StoreRef, entities: EntityStore) -> list[SessionOfStore]:
-        operations = SessionOperations(entities)
-        try:
-            found = [operations.find_session(self._name, agent=self._agent)]
-        except NotFound:
-            return []
-        except Conflict as conflict:
-            found = [operations.get_session(each) for each in conflict.candidates or ()]
+        found = SessionOperations(entities).sessions_named(self._name, agent=self._agent)
         return [of_store(store, session) for session in found]
 
     def add(self, part: list[SessionOfStore]) -> None:
@@ -37,4 +30,5 @@ class JoinedNames:
         self._found.extend(part)
 
     def result(self, unavailable: list[UnavailableStore]) -> list[SessionOfStore]:  # noqa: ARG002
-        return self._found
+        # A whole id means that session, whatever other stores have under this name.
+        return [each for each in self._found if each.id == self._name.lower()] or self._found

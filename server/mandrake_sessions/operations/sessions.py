@@ -81,19 +81,30 @@ class SessionOperations(Operations):
 
     def find_session(self, name: str, *, agent: str | Literal[Unset.UNSET] = UNSET) -> Session:
         """The session that a person means: by its id, the beginning of its id, or the name that another program has for
-        it. ``agent``: that program.
+        it. ``agent``: that program. A whole id always means the session that has it.
 
         Raises:
             NotFound: there is none.
             Conflict: ``ambiguous``: it may be one of several.
         """
+        found = self.sessions_named(name, agent=agent)
+        if not found:
+            raise NotFound("session", name)
+        if len(found) > 1:
+            ids = [session.id for session in found]
+            raise Conflict(
+                "ambiguous",
+                f"{shorten(repr(name))} may mean {len(found)} sessions; give more of the id: {', '.join(ids)}",
+                candidates=ids,
+            )
+        return found[0]
+
+    def sessions_named(self, name: str, *, agent: str | Literal[Unset.UNSET] = UNSET) -> list[Session]:
+        """All sessions that a person may mean by the name (``find_session``), each once, some 40 at the most. An empty
+        name means none."""
+        rules.text("session", name)
         with self._read() as sql:
-            rules.text("session", name)
-            found_id = _of_any(sql, name) if agent is UNSET else _of_agent(sql, rules.text("agent", agent), name)
-            found_id = found_id or _beginning_with(sql, name.lower())
-            if found_id is None:
-                raise NotFound("session", name)
-            return sessions.get_session(sql, found_id).session
+            return [sessions.get_session(sql, each).session for each in _ids_named(sql, name, agent)]
 
     def list_sessions(
         self,
@@ -244,18 +255,22 @@ def _of_any(sql: Sql, external_id: str) -> str | None:
     return found[0].id if found else None
 
 
-def _beginning_with(sql: Sql, beginning: str) -> str | None:
-    """The id of the one session whose id begins so. Raises Conflict where there are several."""
-    if not _PART_OF_ID.fullmatch(beginning):
-        return None
-    found = sessions.sessions_beginning_with(sql, beginning, _MAX_CANDIDATES)
-    if len(found) > 1:
-        raise Conflict(
-            "ambiguous",
-            f"{len(found)} sessions have ids that begin with {beginning}; give more of the id: {', '.join(found)}",
-            candidates=found,
-        )
-    return found[0] if found else None
+def _ids_named(sql: Sql, name: str, agent: str | Literal[Unset.UNSET]) -> list[str]:
+    """The session of that id alone. Else those that a program has this name for, and those whose ids begin so; but
+    where somebody says whose name it is, a beginning of an id is not meant if that program has the name."""
+    beginning = name.lower()
+    begins = sessions.sessions_beginning_with(sql, beginning, _MAX_CANDIDATES) if _is_part_of_id(beginning) else []
+    if beginning in begins or not name:
+        return begins[:1]
+    if agent is UNSET:
+        holders = [each.id for each in sessions.find_sessions_by_external_id(sql, name, _MAX_CANDIDATES)]
+        return list(dict.fromkeys([*holders, *begins]))
+    holder = _of_agent(sql, rules.text("agent", agent), name)
+    return begins if holder is None else [holder]
+
+
+def _is_part_of_id(text: str) -> bool:
+    return _PART_OF_ID.fullmatch(text) is not None
 
 
 def _of_agent(sql: Sql, agent: str | None, external_id: str) -> str | None:

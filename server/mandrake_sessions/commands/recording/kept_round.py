@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
+from mandrake_sessions.commands.filling_turns import FillingTurns
 from mandrake_sessions.commands.recording.program import Output
 from mandrake_sessions.commands.recording.terminal_text import Said, TerminalText
-from mandrake_sessions.errors import SessionsError
-from mandrake_sessions.fields import NewRound, NewSession, Piece, TurnPiece
+from mandrake_sessions.fields import PLAIN, NewRound, NewSession, NewTurn, Piece
 from mandrake_sessions.ids import new_id
-from mandrake_sessions.limits import MAX_TEXT_BYTES
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import ResponseStatus, TurnStatus
 
@@ -22,23 +21,24 @@ _SLICE: Final = 1024 * 1024
 
 @frozen
 class Ending:
-    """How a program ended: its exit code as a shell tells it, and what became of its turns."""
+    """How a program ended: its exit code as a shell tells it, and what became of its turns. ``is_whole``: all that it
+    said is in them."""
 
     code: int
     status: TurnStatus
     error: str | None = None
+    is_whole: bool = True
 
 
 @define(eq=False)
 class _Stream:
-    """What is stored of one output. ``has_raw``: its turn has codes, so it has the output as it came beside the text.
-    ``size``: bytes of that, whether it is stored or not."""
+    """What is stored of one output. ``has_raw``: its turn has codes, so it has the output as it came beside the
+    text."""
 
     output: Output
+    turns: FillingTurns
     decoder: TerminalText = field(factory=TerminalText)
-    turn_id: str | None = None
     has_raw: bool = False
-    size: int = 0
 
 
 class KeptRound:
@@ -51,6 +51,7 @@ class KeptRound:
         self.session_id = session_id if self._session is None else self._session["id"]
         self._round: NewRound = {**asked, "id": new_id(), "response_id": new_id()}
         self._streams: dict[Output, _Stream] = {}
+        self._empty_turn_id = new_id()
 
     def make(self) -> None:
         """The session, unless there is one, and the round."""
@@ -77,66 +78,52 @@ class KeptRound:
         if not said.raw:
             return
         stream = self._stream(output)
+        # Of the raw output, whether it is stored or not: it may have to be.
         size = len(said.raw.encode())
-        is_new = stream.turn_id is None or stream.size + size > MAX_TEXT_BYTES
-        had_raw = stream.has_raw and not is_new
+        had_raw = stream.has_raw and not stream.turns.begins(size)
         has_raw = had_raw or said.raw != said.text.replace("\n", output.plain_end)
-        turn_id = self._added(stream, said, is_new=is_new, had_raw=had_raw, has_raw=has_raw)
-        stream.turn_id, stream.has_raw = turn_id, has_raw
-        stream.size = size if is_new else stream.size + size
+        piece: Piece = {"content": said.text, "raw_response": said.raw} if has_raw else {"content": said.text}
+        is_first_raw = has_raw and not had_raw and not stream.turns.begins(size)
+        stream.turns.add(size, [*(self._raw_before(stream) if is_first_raw else []), piece])
+        stream.has_raw = has_raw
+
+    def mark(self, error: str) -> None:
+        """The turns and the response end, with this error about what is missing, though the program goes on."""
+        with self._manager.transaction():
+            self._end_turns(TurnStatus.ERROR, error, is_whole=False)
 
     def end(self, ending: Ending) -> None:
         """The turns, the response and the round end as the program did."""
         with self._manager.transaction():
-            for stream in self._streams.values():
-                if stream.turn_id is not None:
-                    self._manager.update_turn(
-                        stream.turn_id, include_text=False, status=ending.status, error=ending.error
-                    )
-            self._manager.update_response(self._round["response_id"], status=ResponseStatus(ending.status))
+            self._end_turns(ending.status, ending.error, is_whole=ending.is_whole)
             metadata = {**self._round["metadata"], "exitCode": ending.code}
             self._manager.update_round(self._round["id"], metadata=metadata)
 
+    def _end_turns(self, status: TurnStatus, error: str | None, *, is_whole: bool) -> None:
+        found = [stream.turns.turn_id for stream in self._streams.values()]
+        ids = [turn_id for turn_id in found if turn_id is not None]
+        if not is_whole and not ids:
+            # A response has no error; a turn tells it, though nothing else is in it.
+            ids = [self._manager.create_turn(self._round["response_id"], kind="message", id=self._empty_turn_id).id]
+        for turn_id in ids:
+            self._manager.update_turn(turn_id, include_text=False, status=status, error=error)
+        self._manager.update_response(self._round["response_id"], status=ResponseStatus(status))
+
     def _stream(self, output: Output) -> _Stream:
-        return self._streams.setdefault(output, _Stream(output))
+        if output not in self._streams:
+            fields: NewTurn = {"kind": output.kind, "metadata": {**PLAIN}}
+            self._streams[output] = _Stream(output, FillingTurns(self._manager, self._round["response_id"], **fields))
+        return self._streams[output]
 
-    def _added(self, stream: _Stream, said: Said, *, is_new: bool, had_raw: bool, has_raw: bool) -> str:
-        """Store the part; gives its turn."""
-        piece: Piece = {"content": said.text, "raw_response": said.raw} if has_raw else {"content": said.text}
-        if is_new:
-            with self._manager.transaction():
-                turn_id = self._next_turn(stream)
-                self._append([{"turn_id": turn_id, **piece}])
-            return turn_id
-        assert stream.turn_id is not None
-        before = self._raw_before(stream) if has_raw and not had_raw else []
-        self._append([*before, {"turn_id": stream.turn_id, **piece}])
-        return stream.turn_id
-
-    def _next_turn(self, stream: _Stream) -> str:
-        """A new one; the one before it has reached its limit."""
-        if stream.turn_id is not None:
-            self._manager.update_turn(stream.turn_id, include_text=False, status=TurnStatus.COMPLETED)
-        return self._manager.create_turn(
-            self._round["response_id"], kind=stream.output.kind, metadata={"mediaType": "text/plain"}
-        ).id
-
-    def _raw_before(self, stream: _Stream) -> list[TurnPiece]:
+    def _raw_before(self, stream: _Stream) -> list[Piece]:
         """What was said until now, as it came; it is in the store, and not held."""
-        assert stream.turn_id is not None
-        text = self._manager.get_turn(stream.turn_id).content or ""
+        assert stream.turns.turn_id is not None
+        text = self._manager.get_turn(stream.turns.turn_id).content or ""
         raw = text.replace("\n", stream.output.plain_end)
-        return [
-            {"turn_id": stream.turn_id, "raw_response": raw[start : start + _SLICE]}
-            for start in range(0, len(raw), _SLICE)
-        ]
-
-    def _append(self, pieces: list[TurnPiece]) -> None:
-        for outcome in self._manager.append_pieces(pieces):
-            if isinstance(outcome, SessionsError):
-                raise outcome
+        return [{"raw_response": raw[start : start + _SLICE]} for start in range(0, len(raw), _SLICE)]
 
 
 def asked(command: str, metadata: Mapping[str, Any], prompt: str | None) -> NewRound:
     """The round's fields. ``command``: what was typed, the request where there is no other."""
-    return {"content": command if prompt is None else prompt, "metadata": dict(metadata)}
+    plain = PLAIN if prompt is None else {}
+    return {"content": command if prompt is None else prompt, "metadata": {**metadata, **plain}}

@@ -67,6 +67,11 @@ class OutputQueue:
             self._changed.notify()
             self._room.notify_all()
 
+    def wait_for_end(self, seconds: float) -> bool:
+        """Whether the end comes within so many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_ended, seconds)
+
     def discard(self) -> None:
         """Nothing more is taken: what is there is dropped, and what comes."""
         with self._changed:

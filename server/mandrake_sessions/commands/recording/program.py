@@ -44,10 +44,14 @@ class Output:
 
 
 class Terminal:
-    """Our end of a pseudo-terminal, as large as our own terminal. ``source``: its descriptor."""
+    """Our end of a pseudo-terminal, as large as our own terminal. ``source``: its descriptor. ``held``: one of the
+    program's end."""
 
-    def __init__(self, source: int, like: int) -> None:
+    def __init__(self, source: int, held: int, like: int) -> None:
         self.source = source
+        # Without it the output would end where the program has closed its streams, and it may open them again.
+        self._held = held
+        self._is_held = True
         self._like = like
         self._lock = threading.RLock()
         self._is_open = True
@@ -78,9 +82,17 @@ class Terminal:
             except OSError:
                 return None
 
+    def release(self) -> None:
+        """The output ends from now on when nobody else has the program's end open."""
+        with self._lock:
+            if self._is_held:
+                self._is_held = False
+                os.close(self._held)
+
     def close(self) -> None:
         """The program's end is gone then, as that of a terminal whose window was closed."""
         with self._lock:
+            self.release()
             if self._is_open:
                 self._is_open = False
                 os.close(self.source)
@@ -104,13 +116,16 @@ class Program:
 
 def check_program(name: str) -> None:
     """Raises CannotStart for what can be told without starting it."""
+    if not name:
+        raise CannotStart(NOT_FOUND, "there is no program with an empty name; name one after --")
     if shutil.which(name) is not None:
         return
     directories = [""] if os.sep in name else os.get_exec_path()
     found = [path for path in (os.path.join(each, name) for each in directories) if os.path.exists(path)]  # noqa: PTH110, PTH118
     if not found:
         where = "" if os.sep in name else " on PATH"
-        raise CannotStart(NOT_FOUND, f"there is no program {shorten(name)}{where}; check its name, or give its path")
+        advice = "for a line of a shell: -- sh -c 'LINE'" if " " in name else "check its name, or give its path"
+        raise CannotStart(NOT_FOUND, f"there is no program {shorten(repr(name))}{where}; {advice}")
     if os.path.isdir(found[0]):  # noqa: PTH112
         raise CannotStart(NOT_EXECUTABLE, f"{shorten(found[0])} is a directory; name a program in it")
     denied = explain(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), found[0])
@@ -167,10 +182,9 @@ class _Streams:
         """The program's stream ``first`` becomes a new terminal, of the size of ours; its controlling one if it begins
         a session."""
         source, its = os.openpty()
-        self._own.callback(os.close, source)
-        self._its.callback(os.close, its)
+        self.terminal = Terminal(source, its, like)
+        self._own.callback(self.terminal.close)
         termios.tcsetattr(its, termios.TCSANOW, modes)
-        self.terminal = Terminal(source, like)
         self._first_of_terminal = first
         self.actions.append((os.POSIX_SPAWN_OPEN, first, os.ttyname(its), os.O_RDWR, 0))
 

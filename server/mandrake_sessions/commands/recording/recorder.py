@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
 from attrs import evolve
 
+from mandrake_sessions.commands.filling_turns import at_last, what_is_kept
 from mandrake_sessions.commands.recording.kept_round import Ending, KeptRound
 from mandrake_sessions.commands.recording.output_queue import OutputQueue
-from mandrake_sessions.commands.recording.passed_signals import HANDLED
+from mandrake_sessions.commands.recording.passed_signals import start_without_signals
 from mandrake_sessions.commands.recording.program import Output
-from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import Busy, SessionsError
+from mandrake_sessions.model import TurnStatus
 
 # Before another try, where a lock is not waited for.
 _PAUSE: Final = 0.05
+_SECONDS_TO_MARK: Final = 1.0
 
 
 class Recorder:
@@ -36,9 +38,7 @@ class Recorder:
         if failed is not None:
             self._give_up(failed)
         self._thread = threading.Thread(target=self._run, daemon=True)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, (*HANDLED, signal.SIGWINCH))
-        self._thread.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        start_without_signals(self._thread)
 
     def put(self, output: Output, piece: bytes) -> None:
         """Waits where the store is slower than the program for a long time."""
@@ -54,49 +54,73 @@ class Recorder:
         """What is not kept, why, and what to do; None where all is."""
         if self.failed is None:
             return None
-        kept = f"only the first {self.kept_bytes} bytes of the output are kept"
-        what = kept if self.kept_bytes else "nothing of the output is kept"
-        return f"{what}: {in_command_words(self.failed)}"
+        return what_is_kept(self.kept_bytes, "output", self.failed)
 
     def _run(self) -> None:
         try:
             self._store()
-        except SessionsError as error:
-            self._give_up(error)
-            while self._queue.take():
-                pass
+            if self.failed is not None:
+                self._mark()
         finally:
             # Whatever happens here, nobody waits for room in vain.
             self._queue.discard()
         self._finish()
 
     def _store(self) -> None:
-        if not self._is_made and self.failed is None:
-            self._patiently(self._kept.make)
-            self._is_made = True
-        while taken := self._queue.take():
-            for output, data in taken.items():
-                self._keep(output, data)
-        for output, rest in self._kept.rests().items():
-            self._patiently(partial(self._kept.keep, output, rest))
+        if self.failed is not None:
+            return
+        try:
+            self._patiently(self._made)
+            while taken := self._queue.take():
+                for output, data in taken.items():
+                    self._keep(output, data)
+            for output, rest in self._kept.rests().items():
+                self._patiently(partial(self._kept.keep, output, rest))
+        except SessionsError as error:
+            self._give_up(error)
 
     def _keep(self, output: Output, data: bytes) -> None:
         said = self._kept.said(output, data)
         self._patiently(partial(self._kept.keep, output, said))
         self.kept_bytes += len(data)
 
+    def _mark(self) -> None:
+        """Say in the store that not all is kept, as soon as it can be written; the program goes on meanwhile."""
+        is_marked = False
+        while not self._queue.wait_for_end(_SECONDS_TO_MARK):
+            if not is_marked:
+                with suppress(SessionsError):
+                    self._made()
+                    self._kept.mark(self._why(None))
+                    is_marked = True
+
     def _finish(self) -> None:
         """Even if not all is kept: it may be possible again, and a reader has to know what is missing."""
         assert self._ending is not None
-        if not self._is_made:
-            return
         ending = self._ending
-        if (lost := self.lost()) is not None:
-            ending = evolve(ending, error=lost if ending.error is None else f"{ending.error}; {lost}")
-        try:
-            self._patiently(partial(self._kept.end, ending))
-        except SessionsError as error:
-            self._give_up(error)
+        if self.failed is None:
+            try:
+                self._patiently(partial(self._kept.end, ending))
+            except SessionsError as error:
+                self._give_up(error)
+            else:
+                return
+        ending = evolve(ending, status=TurnStatus.ERROR, error=self._why(ending.error), is_whole=False)
+        at_last(partial(self._end, ending))
+
+    def _made(self) -> None:
+        """The round is there from now on."""
+        if not self._is_made:
+            self._kept.make()
+            self._is_made = True
+
+    def _end(self, ending: Ending) -> None:
+        self._made()
+        self._kept.end(ending)
+
+    def _why(self, error: str | None) -> str:
+        """Why a turn is no whole success, where not all is kept."""
+        return "; ".join(filter(None, (error, self.lost())))
 
     def _patiently(self, work: Callable[[], None]) -> None:
         """Another process may hold the lock for long. It is waited for while that holds nobody up: the last try begins

@@ -6,17 +6,19 @@ import errno
 import os
 import select
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from mandrake_sessions.commands.recording.passed_signals import HANDLED
+from mandrake_sessions.commands.recording.passed_signals import start_without_signals
 from mandrake_sessions.commands.recording.program import Output, Program
 from mandrake_sessions.commands.recording.typed import Typed
 
 _PIECE_BYTES: Final = 64 * 1024
-# After the program has ended, others may still have its output open. So long they are waited for, and so much is read.
+# After the program has ended, others may still have its output open. So long they are waited for, and so much is read,
+# where nobody waits for the end of ours.
 _SECONDS_AFTER: Final = 0.2
 _BYTES_AFTER: Final = 1024 * 1024
 # Whoever read our output is gone; that is no fault.
@@ -40,14 +42,11 @@ class Relay:
             threading.Thread(target=self._pass_output, args=(output,), daemon=True) for output in program.outputs
         ]
         self._input = threading.Thread(target=self._pass_input, daemon=True)
-        # The main thread waits for signals.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, (*HANDLED, signal.SIGWINCH))
-        for thread in (*self._outputs, self._input):
-            thread.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        start_without_signals(*self._outputs, self._input)
 
     def finish(self) -> None:
-        """Pass on what the program has left, and no more: what runs in its background may keep its output open."""
+        """Pass on what the program has left. What runs in its background may keep its output open; that is waited for
+        where ours is a pipe, whose reader would wait for it without us too."""
         self._finish_soon()
         # It leaves our terminal as it was.
         self._input.join()
@@ -59,11 +58,13 @@ class Relay:
             if not self._is_ending:
                 self._is_ending = True
                 self._deadline = time.monotonic() + _SECONDS_AFTER
+                if self._program.terminal is not None:
+                    self._program.terminal.release()
                 os.close(self._end)
 
     def _pass_output(self, output: Output) -> None:
         try:
-            for piece in self._arriving(output.source):
+            for piece in self._arriving(output):
                 written = self._written(output.sink, piece)
                 if written:
                     self._keep(output, piece if written == len(piece) else piece[:written])
@@ -77,20 +78,30 @@ class Relay:
             else:
                 os.close(output.source)
 
-    def _arriving(self, source: int) -> Iterator[bytes]:
+    def _arriving(self, output: Output) -> Iterator[bytes]:
+        source = output.source
         left = _BYTES_AFTER
         while left > 0:
             ready, _, _ = select.select([source, self._ended], [], [])
             has_ended = self._ended in ready
-            if has_ended and source not in ready:
-                rest = max(0.0, self._deadline - time.monotonic())
-                if not select.select([source], [], [], rest)[0]:
-                    return
+            if has_ended and source not in ready and not self._has_more(output):
+                return
             piece = _read(source)
             if not piece:
                 return
-            left -= len(piece) if has_ended else 0
+            left -= len(piece) if has_ended and not _is_read_to_its_end(output.sink) else 0
             yield piece
+
+    def _has_more(self, output: Output) -> bool:
+        """Whether something comes after the program has ended, or the end."""
+        if not _is_read_to_its_end(output.sink):
+            rest = max(0.0, self._deadline - time.monotonic())
+            return bool(select.select([output.source], [], [], rest)[0])
+        poll = select.poll()
+        poll.register(output.source, select.POLLIN)
+        # Only to learn that its reader is gone.
+        poll.register(output.sink, 0)
+        return output.source in dict(poll.poll())
 
     def _written(self, sink: int, piece: bytes) -> int:
         """How much of it our stream took."""
@@ -123,6 +134,12 @@ class Relay:
             # The program's terminal goes with ours, once it has said its last words.
             self._program.send(signal.SIGHUP)
             self._finish_soon()
+
+
+def _is_read_to_its_end(sink: int) -> bool:
+    """Whether a reader waits until nobody can write any more."""
+    mode = os.fstat(sink).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def _read(source: int) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mandrake_sessions.errors import StorageFailure, StorageReason, StoreMoved, Unreadable
-from mandrake_sessions.files import whose
+from mandrake_sessions.files import is_mounted_read_only, whose
 from mandrake_sessions.store.oddities import Oddities
 from mandrake_sessions.store.sql.values import OddValue
 from mandrake_sessions.store.sqlite.failures import damaged, may_be_odd_content, to_domain_error
@@ -131,11 +131,17 @@ class Diagnosis:
         return StorageFailure(
             StorageReason.READ_ONLY,
             lambda words: (
-                f"{self._path} may only be read: {whose(self._path)}. Change its owner or mode, or name "
+                f"{self._path} may only be read: {self._why_not_written()}, or name "
                 f"{how_to_name('another file', self._path, words.setting('db_path'))}"
             ),
             self._path,
         )
+
+    def _why_not_written(self) -> str:
+        """And what to do."""
+        if is_mounted_read_only(self._path):
+            return "its file system is mounted so that it can only be read. Mount it to be written"
+        return f"{whose(self._path)}. Change its owner or mode"
 
     def check_not_emptied(self) -> None:
         """Raises StorageFailure: somebody has cut the open file to nothing. That passes if it is just being written

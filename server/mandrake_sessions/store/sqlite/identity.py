@@ -19,7 +19,7 @@ DATABASE, WAL, SHM = "", "-wal", "-shm"
 SUFFIXES: Final = (DATABASE, WAL, SHM)
 # The kernel updates a directory's time in ticks of at most 10 ms. So a second change shortly after the first
 # (nanoseconds) may not show in it.
-_TICK_NS = 50_000_000
+TICK_NS = 50_000_000
 # Some changes set no time of the directory (a mount over one of the files). A full look finds them after at most so
 # many seconds.
 _FULL_LOOK_SECONDS = 1.0
@@ -90,7 +90,7 @@ class FileIdentity:
         if state == self._unchanged and now - self._full_look_at < _FULL_LOOK_SECONDS:
             return True
         # If the clock was set back, the change lies in the future. Then each look is a full one.
-        settled = time.time_ns() - found.st_ctime_ns > _TICK_NS
+        settled = time.time_ns() - found.st_ctime_ns > TICK_NS
         if self.lost():
             return False
         self._unchanged, self._full_look_at = (state if settled else None), now

@@ -233,12 +233,18 @@ def _delete_sidecars(path: str) -> None:
 
 @contextmanager
 def _without_ctrl_c() -> Iterator[None]:
-    """For the moment in which names change, it would leave things half-done."""
+    """For the moment in which names change, it would leave things half-done; and so would other signals that raise."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raising = [number for number in _ENDING if callable(signal.getsignal(number))]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in raising}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# Windows has no SIGHUP.
+_ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))

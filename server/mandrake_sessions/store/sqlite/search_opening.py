@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from attrs import frozen
 from mandrake_sessions.store.sqlite.connect import StoreConnection, connect, is_wal
 from mandrake_sessions.store.sqlite.failures import is_locked, primary_code
 from mandrake_sessions.store.sqlite.permissions import may_not_share
+from mandrake_sessions.store.sqlite.quiet import Look, look
 from mandrake_sessions.store.sqlite.search_files import is_in_place
 from mandrake_sessions.store.sqlite.search_sql import NOT_OURS
 
@@ -20,8 +20,6 @@ _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 # SQLite's and our own words for tables that this program has not made so.
 _NOT_OURS = ("no such table", "no such column", NOT_OURS)
 _CACHE_KIB = 8192
-# The kernel updates times in ticks of at most 10 ms.
-_TICK_NS = 50_000_000
 
 
 def is_damage(error: Exception) -> bool:
@@ -34,14 +32,13 @@ def is_damage(error: Exception) -> bool:
 
 @frozen
 class OpenedIndex:
-    """``seen``: the file as it was before it was opened. ``is_immutable``: SQLite takes no locks on it.
-    ``was_settled``: its times would show whether it is written to."""
+    """``seen``, ``look``: the file as it was before it was opened. ``is_immutable``: SQLite takes no locks on it."""
 
     connection: StoreConnection
     path: Path
     seen: os.stat_result
+    look: Look
     is_immutable: bool
-    was_settled: bool
 
     @property
     def is_in_place(self) -> bool:
@@ -54,8 +51,7 @@ class OpenedIndex:
         if not self.is_immutable:
             return True
         try:
-            is_same = _state(self.path.lstat()) == _state(self.seen)
-            return self.was_settled and is_same and not _is_open(self.path)
+            return self.look.is_settled and look(str(self.path)) == self.look and not _is_open(self.path)
         except OSError:
             return False
 
@@ -64,26 +60,21 @@ class OpenedIndex:
             self.connection.close()
 
 
-def _state(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
 def _is_open(path: Path) -> bool:
     """Whether a process has it open, or ended without closing it."""
     return path.with_name(f"{path.name}-wal").exists()
 
 
 def open_index(path: Path, *, read_only: bool, is_visited: bool = False) -> OpenedIndex:
-    seen = path.lstat()
+    seen, looks = path.lstat(), look(str(path))
     # Nobody has it open, and no file is made beside it.
     is_quiet = is_visited and not _is_open(path)
-    was_settled = time.time_ns() - seen.st_ctime_ns > _TICK_NS
     is_immutable = read_only and (is_quiet or may_not_share(str(path)))
     connection = connect(str(path), read_only=read_only, immutable=is_immutable)
     connection.execute("PRAGMA synchronous=NORMAL")
     if not read_only:
         connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-    return OpenedIndex(connection, path, seen, is_immutable, was_settled)
+    return OpenedIndex(connection, path, seen, looks, is_immutable)
 
 
 def try_to_open(path: Path) -> OpenedIndex | None:

@@ -15,8 +15,6 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from attrs import frozen
-
 from mandrake_sessions.errors import Cancelled, StorageFailure, StorageReason, Unreadable
 from mandrake_sessions.files import file_size
 from mandrake_sessions.owners import may_be_own
@@ -27,11 +25,12 @@ from mandrake_sessions.store.sql.values import OddValue
 from mandrake_sessions.store.sqlite.connect import StoreConnection, connect
 from mandrake_sessions.store.sqlite.failures import may_be_odd_content, storage_failure, to_domain_error
 from mandrake_sessions.store.sqlite.filesystem import check_kind, check_links
-from mandrake_sessions.store.sqlite.identity import SHM, WAL, is_copy
+from mandrake_sessions.store.sqlite.identity import TICK_NS, WAL, is_copy
 from mandrake_sessions.store.sqlite.immediate import one_snapshot
 from mandrake_sessions.store.sqlite.migrate import latest_version, pending_migrations, user_version
 from mandrake_sessions.store.sqlite.opening import cannot_open, check_identity, reason_not_to_write
 from mandrake_sessions.store.sqlite.permissions import may_not_share
+from mandrake_sessions.store.sqlite.quiet import Look, look
 from mandrake_sessions.store.sqlite.search_index import SqliteSearchIndex
 from mandrake_sessions.workspaces import DATABASE_NAME, own_directory
 
@@ -40,8 +39,6 @@ T = TypeVar("T")
 # How long a visit waits for a lock, and how often it reads a file again that changed meanwhile.
 _LOCK_SECONDS = 0.2
 _TRIES = 4
-# The clock of files ticks: a second change shortly after the first may not show.
-_TICK_NS = 50_000_000
 
 
 class VisitedStore:
@@ -88,19 +85,6 @@ class VisitedStore:
         return last_seq(self._connection)
 
 
-@frozen
-class _Look:
-    """What a file looks like. ``is_open``: somebody has it open, or had when his process was killed. ``is_settled``:
-    another change would show."""
-
-    device: int
-    inode: int
-    size: int
-    changed_ns: int
-    is_open: bool
-    is_settled: bool
-
-
 class Visit:
     """One visit, which may be interrupted from another thread. ``owner``: the user whose file it has to be."""
 
@@ -125,7 +109,7 @@ class Visit:
             if before.is_open:
                 break
             if not before.is_settled:
-                time.sleep(_TICK_NS / 1e9)
+                time.sleep(TICK_NS / 1e9)
                 continue
             try:
                 done = self._read(work, immutable=True)
@@ -211,11 +195,8 @@ def _gone(path: str) -> StorageFailure:
     )
 
 
-def _look(path: str) -> _Look:
+def _look(path: str) -> Look:
     try:
-        found = os.stat(path)  # noqa: PTH116
+        return look(path)
     except OSError as error:
         raise _gone(path) from error
-    is_open = any(os.path.exists(path + suffix) for suffix in (WAL, SHM, "-journal"))  # noqa: PTH110
-    is_settled = abs(time.time_ns() - found.st_ctime_ns) > _TICK_NS
-    return _Look(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns, is_open, is_settled)

@@ -1,0 +1,100 @@
+"""docs/images: what a made-up conversation looks like, as a page and in a terminal. It needs Chromium.
+
+python scripts/screenshots.py [DIRECTORY]
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from example_session import make
+from rich.console import Console
+from rich.text import Text
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+# Columns and lines of the terminal.
+_COLUMNS, _LINES = 104, 30
+_COMMANDS = {
+    "list": ["list", "--all"],
+    "show": ["show", "talk-41"],
+    "search": ["search", "jitter", "--all"],
+}
+
+
+def main() -> None:
+    images = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory)
+        make(home / "fetcher" / ".ws" / "db.sqlite")
+        _page(home, images)
+        for name, words in _COMMANDS.items():
+            _terminal(home, words, images / f"{name}.svg")
+
+
+def _page(home: Path, images: Path) -> None:
+    from chromium import browsing
+
+    made = home / "made"
+    _run(home, "export", "--all", "--scope", "workspace", "--format", "html", "--output", str(made))
+    (page,) = made.glob("*-retries-*.html")
+    with browsing() as browser:
+        browser.open(page.as_uri(), width=1200, height=860)
+        (images / "page-light.png").write_bytes(browser.picture())
+        browser.media(scheme="dark")
+        browser.evaluate("document.querySelectorAll('main .tool')[3].open = true")
+        browser.evaluate("document.querySelectorAll('main .tool')[1].scrollIntoView({behavior: 'instant'})")
+        (images / "page-dark.png").write_bytes(browser.picture())
+        browser.media(scheme="light")
+        browser.resize(360, 740, scale=1.5)
+        browser.evaluate("document.querySelector('.find').scrollIntoView({behavior: 'instant'})")
+        (images / "page-phone.png").write_bytes(browser.picture())
+
+
+def _terminal(home: Path, words: list[str], path: Path) -> None:
+    """What a command shows on a terminal, as a picture."""
+    own, its = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mandrake_sessions", *words], cwd=home / "fetcher", env=_environment(home),
+        stdin=subprocess.DEVNULL, stdout=its, stderr=its,
+    )  # fmt: skip
+    os.close(its)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(own, 65536)
+        except OSError:  # Linux says so at the end.
+            break
+        shown += piece
+    os.close(own)
+    assert process.wait(60) == 0, shown
+    lines = shown.decode().replace("\r\n", "\n").splitlines()[:_LINES]
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        console = Console(record=True, width=_COLUMNS, file=nowhere, force_terminal=True, color_system="truecolor")
+        console.print(Text("$ mandrake-sessions " + " ".join(words), style="bold"))
+        console.print(Text.from_ansi("\n".join(lines)), soft_wrap=False)
+    picture = console.export_svg(title="mandrake-sessions")
+    # Rich names a font's address on the web; a picture should need none.
+    path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL), encoding="utf-8")
+
+
+def _run(home: Path, *words: str) -> None:
+    command = [sys.executable, "-m", "mandrake_sessions", *words]
+    subprocess.run(command, cwd=home / "fetcher", env=_environment(home), check=True)
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Of nobody's: the store is the example's alone."""
+    kept = {"PATH": os.environ["PATH"], "HOME": str(home), "MANDRAKE_HOME": str(home / ".mandrake")}
+    return kept | {"TERM": "xterm-256color", "COLUMNS": str(_COLUMNS), "PAGER": "cat", "TZ": "UTC", "LANG": "C.UTF-8"}
+
+
+if __name__ == "__main__":
+    main()
