@@ -81,13 +81,34 @@ def test_odd_values_are_taken_as_far_as_they_go(place: Place) -> None:
         "assistant", message={"id": 5, "content": [{"type": "text", "text": "five"}], "usage": {"input_tokens": 1e9}}
     )
     talk.write()
-    place.bring()
+    assert place.bring(code=1).err == (
+        f"{talk.path}:1: the time, 9999-12-31 23:59:59 UTC, lies in the future; it was not taken over\n"
+    )
     ((request, turns),) = place.talk(ONE)
     assert (request, turns) == ("A lone \ufffd surrogate", ["", "NaN", "five"])
     (session,) = place.sessions()
     assert session.cwd is None
     assert session.metadata["cwd"] == "../elsewhere"
     assert place.is_sound()
+
+
+def test_times_of_the_future_are_not_taken_over_and_told_of_with_their_place(place: Place) -> None:
+    talk = simple(place)
+    talk.records[0]["timestamp"] = "2026-03-01T10:00:00Z"
+    talk.records[1]["timestamp"] = 4e12
+    talk.records[2]["timestamp"] = "3000-01-01T00:00:00Z"
+    talk.write(upto=2)
+    assert f"{talk.path}:2: the time, 2096-10-02 07:06:40 UTC, lies in the future" in place.bring(code=1).err
+    talk.write()
+    assert f"{talk.path}:3: the time, 3000-01-01 00:00:00 UTC, lies in the future" in place.bring(code=1).err
+    meta = codex("session_meta", {"id": THREAD, "timestamp": "2500-01-01T00:00:00Z", "cwd": "/x"})
+    path = codex_path(place.home, THREAD)
+    write_lines(path, [meta, codex_item("user", "Hello"), codex_item("assistant", "Hi.")])
+    assert f"{path}:1: the time, 2500-01-01 00:00:00 UTC, lies in the future" in place.bring("codex", code=1).err
+    first, second = place.rounds(ONE)
+    assert first.request.created_at == first.response.turns[0].stream_start_time == 1772359200000
+    assert second.response.turns[0].created_at == 1772359204000
+    assert all(session.active_at < 1772400000000 for session in place.sessions())
 
 
 def test_links_and_what_is_no_file_are_left_alone(place: Place) -> None:

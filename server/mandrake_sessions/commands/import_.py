@@ -204,7 +204,8 @@ def _tell(outcome: Outcome, options: Namespace) -> None:
         hint(f"{path}: {outcome.reason}")
     for broken in outcome.broken:
         left_out = "; the line was left out" if broken.is_left_out else ""
-        hint(f"{path}:{broken.line}: {broken.reason}{left_out}")
+        line = f":{broken.line}" if broken.line else ""
+        hint(f"{path}{line}: {broken.reason}{left_out}")
     if outcome.more_broken:
         hint(f"{path}: {outcome.more_broken} more such lines")
 
@@ -217,7 +218,7 @@ def _say_outcome(outcome: Outcome) -> None:
             "external_id": _shown(source.external_id), "bytes": source.size, "what": outcome.what,
             "session_id": outcome.session_id, "rounds": counts.rounds, "turns": counts.turns,
             "tool_calls": counts.calls, "reason": outcome.reason, "more_broken": outcome.more_broken,
-            "broken": [{"line": each.line, "reason": each.reason} for each in outcome.broken],
+            "broken": [{"line": each.line or None, "reason": each.reason} for each in outcome.broken],
         }
     )  # fmt: skip
 

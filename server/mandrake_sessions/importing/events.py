@@ -145,8 +145,8 @@ class Spawned:
 
 @frozen
 class Broken:
-    """A part of the source that cannot be read; the rest goes on. ``line``: counted from 1. ``is_left_out``: whether
-    nothing of it is brought in."""
+    """A part of the source that cannot be read; the rest goes on. ``line``: counted from 1; 0 where it has no
+    lines. ``is_left_out``: whether nothing of it is brought in."""
 
     line: int
     offset: int

@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import closing
 from typing import Any, Final, Literal
 
 from attrs import evolve, field, frozen
 
 from mandrake_sessions.errors import Busy, InvalidValue, NotFound, NotOpen, SessionsError, StorageFailure
 from mandrake_sessions.ids import now_ms
+from mandrake_sessions.importing.ahead import in_its_time
 from mandrake_sessions.importing.assembling import Assembler
 from mandrake_sessions.importing.events import Broken, Event, Position
 from mandrake_sessions.importing.lines import SourceUnreadable, opened
@@ -33,14 +33,12 @@ from mandrake_sessions.importing.sinks import (
 )
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Session
+from mandrake_sessions.operations.import_steps import Steps
 from mandrake_sessions.operations.imports import Imports, StoredSource
 from mandrake_sessions.quoting import shorten
 
 logger = logging.getLogger(__name__)
 
-# A transaction takes about so long at the most, or reads so many bytes: others wait for its end.
-STEP_SECONDS: Final = 0.2
-STEP_BYTES: Final = 4 * 1024 * 1024
 # So many started conversations of one are remembered.
 _SPAWNED: Final = 1000
 _HEAD, _TAIL = 4096, 65536
@@ -77,7 +75,7 @@ class Importer:
         self._readers = readers
         self._progress = progress
         self._imports = Imports(manager.store)
-        self._steps = _Steps(self._imports)
+        self._steps = Steps(self._imports)
         self._is_ready = False
         self._spawned: dict[tuple[str, str], str] = {}
         # Sessions whose parent was not there when they were made.
@@ -124,21 +122,21 @@ class Importer:
             why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             return Outcome(source, "failed", broken=broken, reason=why)
         except BaseException:
-            self._steps.undo()
+            self._steps.drop()
             if isinstance(reading.sink, WholeSink) and reading.sink.whole is not None:
                 reading.sink.whole.abandon()
             raise
 
     def finish(self) -> None:
         """Commit what is written, and say where sessions came from that were there before their parents."""
-        self._steps.commit()
+        self._steps.end()
         for orphan in self._orphans:
             set_parent(self._imports, *orphan)
         self._orphans.clear()
 
     def close(self) -> None:
         """Undo what is not committed."""
-        self._steps.undo()
+        self._steps.drop()
 
     def _present(self, source: Source) -> Session | None:
         """The session that the conversation has here: brought in before, or recorded while it went on."""
@@ -192,7 +190,7 @@ class Importer:
     def _pause(self, sink: SessionSink) -> None:
         if isinstance(sink, WholeSink) and sink.whole is not None:
             sink.whole.settle()
-        self._steps.commit()
+        self._steps.end()
         self._steps.begin()
 
     def _branch(self, sink: SessionSink, reading: _Reading, branched: Branched) -> SessionSink:
@@ -200,7 +198,7 @@ class Importer:
         if isinstance(sink, WholeSink):
             sink.finish()
             reading.is_there = True
-        self._steps.commit()
+        self._steps.end()
         cut_branch(self._manager, sink, reading.source.agent, branched.left)
         self._steps.begin()
         following = self._sink(reading)
@@ -265,7 +263,7 @@ class Importer:
         sink = reading.sink
         if isinstance(sink, WholeSink) and sink.whole is not None:
             sink.whole.settle()
-            self._steps.commit()
+            self._steps.end()
             sink.whole.abandon()
 
 
@@ -285,11 +283,16 @@ class _Reading:
         # Whether the session is there, to which more comes.
         self.is_there = False
         self.more_broken = 0
+        self._reported: Broken | None = None
 
     def report(self, broken: Broken) -> None:
+        if broken == self._reported:
+            # One line has become several events.
+            return
+        self._reported = broken
         if len(self.broken) < _BROKEN:
             # Lines were counted from where reading began.
-            before = lines_before(self.source.path, self.start) if self.start else 0
+            before = lines_before(self.source.path, self.start) if self.start and broken.line else 0
             self.broken.append(evolve(broken, line=broken.line + before))
         else:
             self.more_broken += 1
@@ -312,55 +315,16 @@ class _Reading:
         return Position()
 
 
-class _Steps:
-    """The transactions, one after the other."""
-
-    def __init__(self, imports: Imports) -> None:
-        self._imports = imports
-        self._running: AbstractContextManager[None] | None = None
-        self._until = 0.0
-        self._bytes = 0
-
-    def begin(self) -> None:
-        """Go on in the transaction that runs, or in a new one."""
-        if self._running is not None and (self._bytes >= STEP_BYTES or self.is_due()):
-            self.commit()
-        if self._running is None:
-            running = self._imports.step()
-            running.__enter__()
-            self._running, self._bytes, self._until = running, 0, time.monotonic() + STEP_SECONDS
-
-    def count(self, size: int) -> None:
-        self._bytes += max(0, size)
-
-    def is_due(self) -> bool:
-        return time.monotonic() >= self._until
-
-    def commit(self) -> None:
-        running, self._running = self._running, None
-        if running is not None:
-            running.__exit__(None, None, None)
-
-    def undo(self) -> None:
-        running, self._running = self._running, None
-        if running is not None:
-            with suppress(_Undone):
-                running.__exit__(_Undone, _Undone(), None)
-
-
 def _guarded(events: Iterator[Event]) -> Iterator[Event]:
     """Whatever a reader meets that it did not expect, the other sources are brought in."""
     try:
-        yield from events
+        for event in events:
+            yield from in_its_time(event)
     except (OSError, SessionsError):
         raise
     except Exception as error:
         logger.warning("a reader failed", exc_info=True)
         raise SourceUnreadable(f"the reader cannot read it ({type(error).__name__}: {shorten(str(error))})") from error
-
-
-class _Undone(Exception):
-    """Ends a transaction that is not to be kept."""
 
 
 def checksum(path: str, position: int) -> str | None:

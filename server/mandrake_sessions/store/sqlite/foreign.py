@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.store.sqlite.immediate import begin_reading
 
 
 class ForeignUnreadable(SessionsError):
@@ -26,9 +27,9 @@ class ForeignDatabase:
         uri = Path(self._path).absolute().as_uri()
         try:
             self._connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, isolation_level=None)
-            # One state for all reads, whatever its program writes meanwhile.
             self._connection.execute("PRAGMA trusted_schema = OFF")
-            self._connection.execute("BEGIN")
+            # One state for all reads, whatever its program writes meanwhile.
+            begin_reading(self._connection)
         except sqlite3.Error as error:
             raise self._unreadable(error) from None
         self._connection.text_factory = lambda text: text.decode(errors="replace")
