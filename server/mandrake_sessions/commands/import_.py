@@ -7,14 +7,14 @@ import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from mandrake_sessions.commands.arguments import add_store, usage
+from mandrake_sessions.commands.arguments import add_setting, add_store, usage
 from mandrake_sessions.commands.shared import (
     DONE,
     FAILED,
@@ -27,15 +27,22 @@ from mandrake_sessions.commands.shared import (
     settings_of,
     told,
 )
-from mandrake_sessions.commands.writing import store_to_write
-from mandrake_sessions.errors import InvalidValue
-from mandrake_sessions.importing.importer import Importer, Outcome
+from mandrake_sessions.commands.writing import make_searchable, store_to_write
+from mandrake_sessions.errors import InvalidValue, SessionsError
+from mandrake_sessions.importing.elsewhere import OtherStores
+from mandrake_sessions.importing.follower import Follower, Root, roots_of
+from mandrake_sessions.importing.importer import Importer
+from mandrake_sessions.importing.one_reading import Outcome
 from mandrake_sessions.importing.readers import readers
-from mandrake_sessions.importing.reading import Reader, Source, parents_first
+from mandrake_sessions.importing.reading import Reader, Source, parents_first, storable
+from mandrake_sessions.importing.watching import Watching, watch
+from mandrake_sessions.maintenance.only_one import only_one
 from mandrake_sessions.maintenance.words import given_path, plural, size_text
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
+from mandrake_sessions.operations.housekeeping import housekeeper
 from mandrake_sessions.quoting import shorten
+from mandrake_sessions.settings import BadSetting
 
 DESCRIPTION = (
     "Bring conversations in that other programs have written: all that this user has, or those of SOURCE, a program's "
@@ -50,26 +57,102 @@ def declare(parser: ArgumentParser) -> None:
     parser.usage = usage("[SOURCE…]")
     parser.add_argument("sources", metavar="SOURCE", nargs="*", help="a program's name, a file or a directory")
     add_store(parser, scope=None)
+    add_setting(parser, "no_originals")
+    parser.add_argument("--follow", action="store_true", help="stay, and bring in what is written from now on")
     parser.add_argument("--dry-run", action="store_true", help="say what there is to bring in; bring in nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for a program")
 
 
 def run(options: Namespace) -> int:
-    """0: all is brought in. 1: something was not; each is named. 2: there is no SOURCE of that name."""
+    """0: all is brought in. 1: something was not; each is named; or with --follow another one follows already. 2: there
+    is no SOURCE of that name."""
     return told(options, lambda: _import(options))
 
 
 def _import(options: Namespace) -> int:
     if options.scope is None:
         options.scope = "workspace" if options.workspace or options.database else "system"
+    if options.follow and options.dry_run:
+        raise BadSetting("--follow", "cannot be given beside --dry-run")
     known = readers()
-    sources = parents_first(_sources(options.sources, known))
-    with _store(options) as manager:
-        looked = _looked_at(sources, manager, known)
+    with ExitStack() as kept:
+        sources = parents_first(_sources(options.sources, known))
+        manager = kept.enter_context(_store(options))
+        if options.follow:
+            kept.enter_context(_alone(options))
+        others = kept.enter_context(_others(known, options))
+        watching = kept.enter_context(_watching(sources, known, options)) if options.follow else None
+        looked = _looked_at(sources, manager, known, others)
         _tell_plan(looked, options)
         if options.dry_run or manager is None:
             return DONE
-        return _bring(looked, manager, known, options)
+        keeps = not settings_of(options).no_originals
+        with _stopping() as is_stopped, _bar(_amount(looked)) as progress:
+            importer = Importer(manager, known, progress.within, elsewhere=others, keeps=keeps, follows=options.follow)
+            kept.enter_context(closing(importer))
+            totals = _bring(looked, importer, progress, is_stopped, options)
+        _tell_totals(totals, len(looked), options)
+        if totals.read < len(looked):
+            return STOPPED
+        if watching is not None:
+            _follow(watching, importer, manager, others, options)
+        return FAILED if totals.problems else DONE
+
+
+@contextmanager
+def _alone(options: Namespace) -> Iterator[None]:
+    """Nobody else follows into the same store meanwhile. Raises DoneByAnother."""
+    database = os.path.realpath(place_of(settings_of(options), options.scope).path)
+    with only_one(database, "follow", f"another process follows already, into {database}; there is nothing to do"):
+        yield
+
+
+@frozen
+class _Watched:
+    roots: list[Root]
+    watching: Watching
+
+
+@contextmanager
+def _watching(sources: list[Source], known: Mapping[str, Reader], options: Namespace) -> Iterator[_Watched]:
+    """What is watched, from before the first look at it."""
+    named = [known[name] for name in options.sources if name in known] if options.sources else list(known.values())
+    # The directory of the user may be a link.
+    roots = roots_of(named, sources, os.path.expanduser("~"), os.environ)  # noqa: PTH111
+    paths = [os.path.realpath(given_path("source", name)) for name in options.sources if name not in known]
+    roots += [Root(path, list(known.values())) for path in paths]
+    directories = [each.path if os.path.isdir(each.path) or each.path not in paths else os.path.dirname(each.path)  # noqa: PTH112, PTH120
+                   for each in roots]  # fmt: skip
+    with closing(watch(list(dict.fromkeys(directories)))) as watching:
+        yield _Watched(roots, watching)
+
+
+def _follow(
+    watched: _Watched, importer: Importer, manager: SessionManager, others: OtherStores, options: Namespace
+) -> None:
+    """Until somebody ends it."""
+    settings = settings_of(options)
+    if not options.json:
+        say("Following; Ctrl-C ends it.")
+    flush()
+    told: dict[str, str] = {}
+
+    def tell(outcome: Outcome) -> None:
+        is_problem = outcome.what in ("failed", "rewritten") or outcome.broken
+        if outcome.what == "failed" and told.get(outcome.source.path) == outcome.reason:
+            # It was told when it was met first.
+            return
+        told.pop(outcome.source.path, None)
+        if outcome.what == "failed":
+            told[outcome.source.path] = outcome.reason or ""
+        if is_problem or (options.json and outcome.what in ("new", "grown", "live")):
+            _tell(outcome, options)
+        elif outcome.counts.sessions:
+            say(f"{outcome.source.agent}: {storable(outcome.source.external_id)} has begun")
+        flush()
+
+    house = housekeeper(manager.store, settings.feed_max_bytes, settings.feed_max_age)
+    Follower(importer, watched.roots, watched.watching, others, lambda: make_searchable(manager), house, tell).run()
 
 
 def _sources(named: list[str], known: Mapping[str, Reader]) -> list[Source]:
@@ -110,11 +193,30 @@ def _store(options: Namespace) -> Iterator[SessionManager | None]:
         stores.close()
 
 
-def _looked_at(sources: list[Source], manager: SessionManager | None, known: Mapping[str, Reader]) -> list[Outcome]:
+@contextmanager
+def _others(known: Mapping[str, Reader], options: Namespace) -> Iterator[OtherStores]:
+    """The user's other stores, which were asked what was recorded in them."""
+    settings = settings_of(options)
+    places = []
+    for scope in ("workspace", "system"):
+        with suppress(SessionsError):
+            places.append(place_of(settings, scope))
+    others = OtherStores(place_of(settings, options.scope), places, {reader.agent for reader in known.values()})
+    try:
+        others.look()
+        yield others
+    finally:
+        others.close()
+
+
+def _looked_at(
+    sources: list[Source], manager: SessionManager | None, known: Mapping[str, Reader], others: OtherStores
+) -> list[Outcome]:
     if manager is None:
-        return [Outcome(source, "new") for source in sources]
-    importer = Importer(manager, known)
-    return [importer.look(source) for source in sources]
+        live = {id(source): others.find(source) for source in sources}
+        return [Outcome(source, "new" if live[id(source)] is None else "live") for source in sources]
+    with closing(Importer(manager, known, elsewhere=others)) as importer:
+        return [importer.look(source) for source in sources]
 
 
 def _tell_plan(looked: list[Outcome], options: Namespace) -> None:
@@ -169,27 +271,25 @@ class _Totals:
         self.by_what[outcome.what] = self.by_what.get(outcome.what, 0) + 1
 
 
-def _bring(looked: list[Outcome], manager: SessionManager, known: Mapping[str, Reader], options: Namespace) -> int:
+def _amount(looked: list[Outcome]) -> int:
+    return sum(outcome.source.size for outcome in looked if outcome.what in ("new", "grown"))
+
+
+def _bring(
+    looked: list[Outcome], importer: Importer, progress: _Shown, is_stopped: Callable[[], bool], options: Namespace
+) -> _Totals:
     totals = _Totals()
-    wanted = [outcome.source for outcome in looked if outcome.what in ("new", "grown")]
-    with _stopping() as is_stopped, _bar(sum(source.size for source in wanted)) as progress:
-        importer = Importer(manager, known, progress.within)
-        try:
-            for outcome in looked:
-                if is_stopped():
-                    break
-                if outcome.what in ("new", "grown"):
-                    outcome = importer.bring(outcome.source, outcome)
-                    progress.complete(outcome.source)
-                totals.add(outcome)
-                _tell(outcome, options)
-            importer.finish()
-        finally:
-            importer.close()
-    _tell_totals(totals, len(looked), options)
-    if totals.read < len(looked):
-        return STOPPED
-    return FAILED if totals.problems else DONE
+    for outcome in looked:
+        if is_stopped():
+            break
+        is_read = outcome.what in ("new", "grown")
+        outcome = importer.bring(outcome.source, outcome)
+        if is_read:
+            progress.complete(outcome.source)
+        totals.add(outcome)
+        _tell(outcome, options)
+    importer.finish()
+    return totals
 
 
 def _tell(outcome: Outcome, options: Namespace) -> None:
@@ -197,7 +297,7 @@ def _tell(outcome: Outcome, options: Namespace) -> None:
         if outcome.what != "unchanged":
             _say_outcome(outcome)
         return
-    path = _shown(outcome.source.path)
+    path = storable(outcome.source.path)
     if outcome.what == "failed":
         hint(f"{path}: was not brought in: {outcome.reason}")
     elif outcome.reason is not None:
@@ -214,18 +314,14 @@ def _say_outcome(outcome: Outcome) -> None:
     source, counts = outcome.source, outcome.counts
     say_json(
         {
-            "type": "source", "reader": source.reader, "agent": source.agent, "path": _shown(source.path),
-            "external_id": _shown(source.external_id), "bytes": source.size, "what": outcome.what,
+            "type": "source", "reader": source.reader, "agent": source.agent, "path": storable(source.path),
+            "external_id": storable(source.external_id), "bytes": source.size, "what": outcome.what,
             "session_id": outcome.session_id, "rounds": counts.rounds, "turns": counts.turns,
-            "tool_calls": counts.calls, "reason": outcome.reason, "more_broken": outcome.more_broken,
+            "tool_calls": counts.calls, "kept": counts.kept, "reason": outcome.reason,
+            "more_broken": outcome.more_broken,
             "broken": [{"line": each.line or None, "reason": each.reason} for each in outcome.broken],
         }
     )  # fmt: skip
-
-
-def _shown(name: str) -> str:
-    """A name of a file, which need not be UTF-8."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _tell_totals(totals: _Totals, of: int, options: Namespace) -> None:

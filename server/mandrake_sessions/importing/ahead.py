@@ -28,7 +28,7 @@ def in_its_time(event: Event, line: Line | None = None) -> Iterator[Event]:
     changed: dict[str, Any] = {"at": None}
     if isinstance(event, Said):
         changed["more"] = {name: value for name, value in event.more.items() if name != "stream_end_time"}
-    yield evolve(event, **changed)  # type: ignore[misc]
+    yield evolve(event, **changed)
 
 
 def _shown(at: int) -> str:

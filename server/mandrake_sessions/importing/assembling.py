@@ -20,6 +20,7 @@ from mandrake_sessions.importing.events import (
     Event,
     Left,
     Mark,
+    Paused,
     Position,
     Requested,
     Said,
@@ -65,6 +66,9 @@ class _Turn:
     fields: Fields
     calls: dict[str, Fields] = field(factory=dict)
     size: int = 0
+    # What was written of it, and what the sink gave for it.
+    shown: Fields | None = None
+    written: Any = None
 
 
 @define
@@ -76,10 +80,12 @@ class _Round:
     end: int | None = None
     turns: int = 0
     open_calls: int = 0
+    # What was written of how it stands.
+    shown: Fields | None = None
 
 
 class Assembler:
-    """``take`` each event, then ``finish``."""
+    """``take`` each event, then ``finish``; ``pause`` in between, where what is held is to be seen by now."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -90,6 +96,8 @@ class Assembler:
         # The turns of calls that were written without an answer.
         self._written: dict[str, Any] = {}
         self._at: int | None = None
+        # Whether it ended with a round that may go on.
+        self.is_open = False
         self._take = {
             SessionSaid: self._say,
             Requested: self._begin,
@@ -104,14 +112,48 @@ class Assembler:
             Broken: sink.report,
             Mark: self._mark,
             Verbatim: sink.verbatim,
+            Paused: lambda _: None,
         }
 
     def take(self, event: Event) -> None:
         self._take[type(event)](event)  # type: ignore[operator]
 
-    def finish(self) -> None:
-        """The source has no more, for now."""
-        self._close(is_followed=False)
+    def finish(self, *, is_growing: bool = False) -> None:
+        """The source has no more. ``is_growing``: for now, so a round of which it does not say that it has ended goes
+        on."""
+        self._close(is_followed=False, is_growing=is_growing)
+
+    def pause(self) -> None:
+        """Write what is held, as it is by now. It is held on, since it may still change."""
+        round_ = self._round
+        if round_ is None:
+            return
+        used = {id(turn): reply for reply in self._used if (turn := self._last_of(reply)) is not None}
+        for turn in self._held:
+            self._show(round_, turn, None if id(turn) not in used else self._used[used[id(turn)]])
+        self._show_end(round_, round_.status or "open")
+
+    def _last_of(self, reply: str) -> _Turn | None:
+        return next((turn for turn in reversed(self._held) if turn.reply == reply), None)
+
+    def _show(self, round_: _Round, turn: _Turn, used: Used | None = None) -> None:
+        """Write a turn as it is, unless that is written."""
+        fields = {**turn.fields, "tool_calls": [dict(call) for call in turn.calls.values()]}
+        if used is not None:
+            _count(fields, used)
+        if fields != turn.shown:
+            turn.shown = fields
+            turn.written = self._sink.add_turn(round_.of, turn.name, dict(fields))
+
+    def _show_end(self, round_: _Round, status: str) -> None:
+        fields: Fields = {"status": status}
+        if status != "open":
+            fields["end_time"] = round_.end if round_.end is not None else self._at
+        if round_.reason is not None:
+            fields["stop_reason"] = round_.reason
+        if fields != round_.shown:
+            round_.shown = fields
+            self._sink.end_round(round_.of, dict(fields))
 
     def _say(self, said: SessionSaid) -> None:
         self._moment(said.at)
@@ -228,7 +270,7 @@ class Assembler:
         if ended.is_cut_off and self._held and not self._held[-1].calls:
             self._held[-1].fields["status"] = "interrupted"
 
-    def _close(self, *, is_followed: bool) -> None:
+    def _close(self, *, is_followed: bool, is_growing: bool = False) -> None:
         """Write the round that runs. ``is_followed``: by another one, so that nothing more comes to it."""
         round_, self._round = self._round, None
         if round_ is None:
@@ -243,20 +285,16 @@ class Assembler:
         self._flush_into(round_, 0)
         status = round_.status
         if status is None:
-            is_answered = round_.turns > 0 and (is_followed or not open_calls)
+            self.is_open = is_growing and not open_calls
+            is_answered = round_.turns > 0 and (is_followed or not (open_calls or is_growing))
             status = "completed" if is_answered else "interrupted" if is_followed else "open"
-        fields: Fields = {"status": status}
-        if status != "open":
-            fields["end_time"] = round_.end if round_.end is not None else self._at
-        if round_.reason is not None:
-            fields["stop_reason"] = round_.reason
-        self._sink.end_round(round_.of, fields)
+        self._show_end(round_, status)
         if is_followed:
             self._used.clear()
 
     def _settle_usage(self, round_: _Round) -> None:
         for reply, used in self._used.items():
-            turn = next((turn for turn in reversed(self._held) if turn.reply == reply), None)
+            turn = self._last_of(reply)
             turn = turn or (self._held[-1] if self._held else None)
             if turn is None:
                 if not any(getattr(used, name) for name in _COUNTS):
@@ -281,12 +319,10 @@ class Assembler:
     def _flush_into(self, round_: _Round, keep: int) -> None:
         count = len(self._held) - keep
         for turn in self._held[:count]:
-            written = self._sink.add_turn(
-                round_.of, turn.name, {**turn.fields, "tool_calls": list(turn.calls.values())}
-            )
+            self._show(round_, turn)
             for name, call in turn.calls.items():
                 if call["status"] == "pending" and len(self._written) < _OPEN_CALLS:
-                    self._written[name] = written
+                    self._written[name] = turn.written
         self._held = self._held[count:]
         self._held_bytes = sum(turn.size for turn in self._held)
 

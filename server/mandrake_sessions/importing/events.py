@@ -155,6 +155,11 @@ class Broken:
 
 
 @frozen
+class Paused:
+    """The source has no more for now. What follows is read once it has grown."""
+
+
+@frozen
 class Mark:
     """All that was said until now lies before ``position``, and all that follows lies after it."""
 
@@ -171,4 +176,4 @@ class Verbatim:
 
 
 _OfOthers = SessionSaid | Requested | Said | Called | Answered | Used | Compacted | Ended | Left | Spawned
-Event = _OfOthers | Broken | Mark | Verbatim
+Event = _OfOthers | Broken | Mark | Paused | Verbatim

@@ -6,80 +6,61 @@ any moment, and the next one goes on.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
-from typing import Any, Final, Literal
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from mandrake_sessions.errors import Busy, InvalidValue, NotFound, NotOpen, SessionsError, StorageFailure
 from mandrake_sessions.ids import now_ms
-from mandrake_sessions.importing.ahead import in_its_time
-from mandrake_sessions.importing.assembling import Assembler
-from mandrake_sessions.importing.events import Broken, Event, Position
-from mandrake_sessions.importing.lines import SourceUnreadable, opened
-from mandrake_sessions.importing.reading import Reader, Source
-from mandrake_sessions.importing.sinks import (
-    Branched,
-    Counts,
-    GrowingSink,
-    SessionSink,
-    WholeSink,
-    cut_branch,
-    set_parent,
-)
+from mandrake_sessions.importing.born import BeginsWithCopies
+from mandrake_sessions.importing.elsewhere import OtherStores
+from mandrake_sessions.importing.keeping import Keeping
+from mandrake_sessions.importing.lines import Tail
+from mandrake_sessions.importing.one_reading import Outcome, Reading, What, state_of
+from mandrake_sessions.importing.reading import Reader, Source, storable
+from mandrake_sessions.importing.sinks import Counts, WholeSink, set_parent
+from mandrake_sessions.importing.taking import Taking
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Session
-from mandrake_sessions.operations.import_steps import Steps
 from mandrake_sessions.operations.imports import Imports, StoredSource
-from mandrake_sessions.quoting import shorten
+from mandrake_sessions.operations.originals import Originals
 
-logger = logging.getLogger(__name__)
-
-# So many started conversations of one are remembered.
-_SPAWNED: Final = 1000
-_HEAD, _TAIL = 4096, 65536
-# So many broken lines of a source are named.
-_BROKEN: Final = 100
-
-What = Literal["new", "grown", "unchanged", "rewritten", "live", "deleted", "failed"]
-
-
-@frozen
-class Outcome:
-    """What became of a source. ``what``: how it was found. ``broken``: the first of the lines that cannot be read;
-    ``more_broken``: how many others there are. ``reason``: of ``failed``, and what was noticed. ``is_unknown``: neither
-    the source nor a session of it is known here."""
-
-    source: Source
-    what: What
-    session_id: str | None = None
-    counts: Counts = field(factory=Counts)
-    broken: list[Broken] = field(factory=list)
-    more_broken: int = 0
-    reason: str | None = None
-    is_unknown: bool = False
+# So many readings wait for more, each with an open file. Any other begins again at the last round of its source.
+_MOST_WAITING: Final = 32
+# A new source of more bytes is not one that is just begun, and is brought in as a whole.
+_MOST_BORN: Final = 4 * 1024 * 1024
+# A source that nobody has written to for so long says all that there is to say.
+_OLD_SECONDS: Final = 60
 
 
 class Importer:
-    """``bring`` each source, parents before their children, then ``finish``. The manager is open. ``progress`` is
-    called with how many bytes of the source were read."""
+    """``bring`` each source, parents before their children, then ``finish``, and ``close`` in any case. The manager is
+    open. ``progress`` is called with how many bytes of the source were read. ``elsewhere``: the user's other stores,
+    which were looked at. ``keeps``: whether the files themselves are kept. ``follows``: sources grow meanwhile, so a
+    round of which its source does not say that it has ended is open."""
 
     def __init__(
-        self, manager: SessionManager, readers: Mapping[str, Reader], progress: Callable[[int], None] | None = None
+        self,
+        manager: SessionManager,
+        readers: Mapping[str, Reader],
+        progress: Callable[[int], None] | None = None,
+        *,
+        elsewhere: OtherStores | None = None,
+        keeps: bool = True,
+        follows: bool = False,
     ) -> None:
         self._manager = manager
-        self._readers = readers
-        self._progress = progress
         self._imports = Imports(manager.store)
-        self._steps = Steps(self._imports)
+        self._taking = Taking(manager, readers, progress, keeps=keeps, follows=follows)
+        self._originals = Originals(manager.store)
+        self._elsewhere = elsewhere
+        self._keeps = keeps
+        self._follows = follows
+        # Readings that wait for more, the one that had more last at the end.
+        self._waiting: dict[tuple[str, str], Reading] = {}
         self._is_ready = False
-        self._spawned: dict[tuple[str, str], str] = {}
-        # Sessions whose parent was not there when they were made.
-        self._orphans: list[tuple[str, str, str, str | None]] = []
 
     def look(self, source: Source) -> Outcome:
         """What ``bring`` would do, without reading the source."""
@@ -89,9 +70,13 @@ class Importer:
         except InvalidValue as error:
             return Outcome(source, "failed", reason=str(error))
         if known is not None:
-            what: What = "deleted" if known.is_deleted else "unchanged" if _is_same(source, known) else "grown"
-            return Outcome(source, what, known.session_id)
+            what: What = "deleted" if known.is_deleted else "grown" if self._has_grown(source, known) else "unchanged"
+            is_kept, is_moved = known.kept == _facts(source), known.path != storable(source.path)
+            return Outcome(source, what, known.session_id, is_kept=is_kept, is_moved=is_moved)
         if present is None:
+            recorded = None if self._elsewhere is None else self._elsewhere.find(source)
+            if recorded is not None:
+                return Outcome(source, "live", recorded.session_id, recorded=recorded)
             return Outcome(source, "new", is_unknown=True)
         if source.session_id is not None:
             return Outcome(source, "unchanged", present.id)
@@ -107,36 +92,131 @@ class Importer:
             self._imports.remove_left_behind()
             self._is_ready = True
         looked = looked or self.look(source)
-        if looked.what in ("live", "deleted", "unchanged", "failed"):
+        if looked.is_moved:
+            self._imports.move_source(source.reader, source.key, storable(source.path))
+        if looked.what in ("live", "unchanged"):
+            return self._keep_alone(looked)
+        if looked.what in ("deleted", "failed"):
             return looked
-        broken: list[Broken] = []
         known = None if looked.is_unknown else self._imports.source(source.reader, source.key)
-        reading = _Reading(source, looked.what, known, broken)
+        reading = Reading(source, looked.what, known)
         reading.is_there = not looked.is_unknown and self._is_there(source)
+        if source.tail is not None and not reading.is_there:
+            reading.is_born_here = True
         try:
-            return self._read(reading)
+            return self._guarded(reading, self._taking.read)
+        except BeginsWithCopies:
+            return self.bring(evolve(source, tail=None), looked)
+
+    def follow(self, source: Source) -> Outcome:
+        """``bring`` a source that is being written. The reading waits for more, so that what is there already is not
+        read again. Call ``finish`` after it."""
+        key = source.reader, source.key
+        waiting = self._waiting.pop(key, None)
+        if waiting is not None and waiting.is_of(source):
+            waiting.source = evolve(source, tail=waiting.source.tail)
+            waiting.touched = time.monotonic()
+            self._waiting[key] = waiting
+            return self._guarded(waiting, self._taking.read_on)
+        if waiting is not None:
+            waiting.close()
+        looked = self.look(source)
+        waits = looked.what == "grown" or (looked.what == "new" and source.size <= _MOST_BORN)
+        waits = waits and source.beside is not None and not source.path.endswith(".zst")
+        return self.bring(evolve(source, tail=Tail()) if waits else source, looked)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a reading waits for more."""
+        return bool(self._waiting)
+
+    def rest(self, seconds: float) -> list[Outcome]:
+        """End the readings that have waited for so long: what their sources say is all that there is to it."""
+        before = time.monotonic() - seconds
+        found = [key for key, waiting in self._waiting.items() if waiting.touched <= before]
+        outcomes = []
+        for key in found:
+            waiting = self._waiting.pop(key)
+            assert waiting.source.tail is not None
+            waiting.source.tail.is_over = True
+            waiting.is_growing = False
+            outcomes.append(self._guarded(waiting, self._taking.read_on))
+        return outcomes
+
+    def _guarded(self, reading: Reading, read: Callable[[Reading], Outcome]) -> Outcome:
+        try:
+            done = read(reading)
         except (NotOpen, Busy, StorageFailure):
+            self._taking.steps.drop()
+            self._forget(reading)
             raise
         except (OSError, SessionsError) as error:
-            self._abandon(reading)
-            why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-            return Outcome(source, "failed", broken=broken, reason=why)
+            self._taking.abandon(reading)
+            self._forget(reading)
+            return Outcome(reading.source, "failed", broken=reading.broken, reason=_why(error))
         except BaseException:
-            self._steps.drop()
+            self._taking.steps.drop()
             if isinstance(reading.sink, WholeSink) and reading.sink.whole is not None:
                 reading.sink.whole.abandon()
+            self._forget(reading)
             raise
+        if not reading.is_paused:
+            self._forget(reading)
+        elif (reading.source.reader, reading.source.key) not in self._waiting:
+            self._wait(reading)
+        return done
+
+    def _forget(self, reading: Reading) -> None:
+        self._waiting.pop((reading.source.reader, reading.source.key), None)
+        reading.close()
+
+    def _keep_alone(self, looked: Outcome) -> Outcome:
+        """Keep the file of a conversation that is here already."""
+        source = looked.source
+        if not self._keeps or looked.is_kept or source.beside is None or looked.session_id is None:
+            return looked
+        originals = self._originals
+        keeping: Keeping | None = None
+        try:
+            if looked.recorded is not None and self._elsewhere is not None:
+                originals = self._elsewhere.originals(looked.recorded)
+            keeping = Keeping(originals, source, self._taking.threads)
+            pk = originals.session_pk(looked.session_id)
+            keeping.start(pk)
+            if keeping.is_needed and looked.recorded is None:
+                self._taking.steps.begin()
+                keeping.finish(pk, self._go_on)
+                self._taking.steps.count(keeping.kept)
+            elif keeping.is_needed:
+                keeping.finish(pk)
+            return evolve(looked, counts=Counts(kept=keeping.kept))
+        except (OSError, SessionsError) as error:
+            if looked.recorded is None and isinstance(error, (NotOpen, Busy, StorageFailure)):
+                raise
+            return evolve(looked, what="failed", reason=f"the file was not kept: {_why(error)}")
+        finally:
+            if keeping is not None:
+                keeping.close()
+
+    def _go_on(self) -> None:
+        """Let others write, if they have waited for long."""
+        if self._taking.steps.is_due():
+            self._taking.steps.end()
+            self._taking.steps.begin()
 
     def finish(self) -> None:
         """Commit what is written, and say where sessions came from that were there before their parents."""
-        self._steps.end()
-        for orphan in self._orphans:
+        self._taking.steps.end()
+        for orphan in self._taking.orphans:
             set_parent(self._imports, *orphan)
-        self._orphans.clear()
+        self._taking.orphans.clear()
 
     def close(self) -> None:
         """Undo what is not committed."""
-        self._steps.drop()
+        for waiting in self._waiting.values():
+            waiting.close()
+        self._waiting.clear()
+        self._taking.close()
 
     def _present(self, source: Source) -> Session | None:
         """The session that the conversation has here: brought in before, or recorded while it went on."""
@@ -147,234 +227,32 @@ class Importer:
         except NotFound:
             return None
 
-    def _read(self, reading: _Reading) -> Outcome:
-        source = reading.source
-        position = reading.begin()
-        self._steps.begin()
-        sink = self._sink(reading)
-        events = _guarded(self._readers[source.reader].read(source, position))
-        while (branched := self._take(events, sink)) is not None:
-            sink = self._branch(sink, reading, branched)
-        self._complete(sink, reading)
-        self._steps.count(source.size - (0 if reading.known is None else reading.known.size))
-        return Outcome(
-            source, reading.what, sink.session_id, reading.counts, reading.broken, reading.more_broken, reading.reason
-        )
-
-    def _sink(self, reading: _Reading) -> SessionSink:
-        kind = GrowingSink if reading.is_there else WholeSink
-        sink = kind(self._manager, self._imports, reading.source, reading.report)
-        sink.progress = self._progress
-        sink.counts = reading.counts
-        if isinstance(sink, GrowingSink):
-            sink.before = reading.state
-        reading.sink = sink
-        return sink
+    def _wait(self, reading: Reading) -> None:
+        while len(self._waiting) >= _MOST_WAITING:
+            # It is read again from its last round on when it grows.
+            self._waiting.pop(next(iter(self._waiting))).close()
+        self._waiting[reading.source.reader, reading.source.key] = reading
 
     def _is_there(self, source: Source) -> bool:
         return self._present(source) is not None
 
-    def _take(self, events: Iterator[Event], sink: SessionSink) -> Branched | None:
-        """Take events until the end, or until the conversation goes back to an earlier place."""
-        assembler = Assembler(sink)
-        try:
-            for event in events:
-                assembler.take(event)
-                if self._steps.is_due():
-                    self._pause(sink)
-        except Branched as branched:
-            return branched
-        assembler.finish()
-        return None
-
-    def _pause(self, sink: SessionSink) -> None:
-        if isinstance(sink, WholeSink) and sink.whole is not None:
-            sink.whole.settle()
-        self._steps.end()
-        self._steps.begin()
-
-    def _branch(self, sink: SessionSink, reading: _Reading, branched: Branched) -> SessionSink:
-        """What was read until now is another branch. It becomes a fork, and the rest goes where it belongs."""
-        if isinstance(sink, WholeSink):
-            sink.finish()
-            reading.is_there = True
-        self._steps.end()
-        cut_branch(self._manager, sink, reading.source.agent, branched.left)
-        self._steps.begin()
-        following = self._sink(reading)
-        following.told, following.metadata, following.spawned = sink.told, sink.metadata, sink.spawned
-        following.position = sink.position
-        return following
-
-    def _complete(self, sink: SessionSink, reading: _Reading) -> None:
-        source, told = reading.source, sink.told
-        if told.parent is not None and told.parent_tool_call is None:
-            told.parent_tool_call = self._started_by(source, told.parent)
-        sink.finish()
-        has_session = not isinstance(sink, WholeSink) or sink.whole is not None
-        if told.parent is not None and has_session:
-            self._note_orphan(sink)
-        for external_id, call in sink.spawned.items():
-            self._spawned[source.agent, external_id] = call
-        spawned = {**reading.state.get("spawned", {}), **sink.spawned}
-        state = {
-            "reader": dict(sink.position.state),
-            "title": told.title or reading.state.get("title"),
-            "description": told.description or reading.state.get("description"),
-            "spawned": dict(list(spawned.items())[-_SPAWNED:]),
-        }
-        self._imports.keep_source(
-            StoredSource(
-                source.reader,
-                source.key,
-                sink.session_id if has_session else None,
-                source.path.encode("utf-8", "backslashreplace").decode(),
-                source.file_id,
-                source.size,
-                source.mtime_ns,
-                sink.position.offset,
-                checksum(source.path, sink.position.offset) or "",
-                now_ms(),
-                json.dumps(state),
-                is_deleted=False,
-            )
-        )
-
-    def _note_orphan(self, sink: SessionSink) -> None:
-        from mandrake_sessions.importing.names import session_id_of
-
-        told = sink.told
-        assert told.parent is not None
-        if self._manager.get_session(sink.session_id).parent_id is None:
-            parent_id = session_id_of(sink.agent, told.parent)
-            relation = told.relation or "continuation"
-            self._orphans.append((sink.session_id, parent_id, relation, told.parent_tool_call))
-
-    def _started_by(self, source: Source, parent: str) -> str | None:
-        """The tool call of the parent that started it, if the parent was read."""
-        if (call := self._spawned.get((source.agent, source.external_id))) is not None:
-            return call
-        known = self._imports.source(source.reader, parent)
-        found = _state_of(known).get("spawned", {}).get(source.external_id)
-        return found if isinstance(found, str) else None
-
-    def _abandon(self, reading: _Reading) -> None:
-        """The other sources of the step are kept."""
-        sink = reading.sink
-        if isinstance(sink, WholeSink) and sink.whole is not None:
-            sink.whole.settle()
-            self._steps.end()
-            sink.whole.abandon()
+    def _has_grown(self, source: Source, known: StoredSource) -> bool:
+        if not _is_same(source, known):
+            return True
+        # Nobody has gone on with a round of which its source does not say that it has ended.
+        is_old = now_ms() * 1_000_000 - source.mtime_ns > _OLD_SECONDS * 1_000_000_000
+        return is_old and not self._follows and bool(state_of(known).get("open"))
 
 
-class _Reading:
-    """One reading of a source. ``known``: how far it was read before; None where nothing of that counts."""
-
-    def __init__(self, source: Source, what: What, known: StoredSource | None, broken: list[Broken]) -> None:
-        self.source = source
-        self.what = what
-        self.known = known
-        self.broken = broken
-        self.state = _state_of(known)
-        self.counts = Counts()
-        self.reason: str | None = None
-        self.sink: SessionSink | None = None
-        self.start = 0
-        # Whether the session is there, to which more comes.
-        self.is_there = False
-        self.more_broken = 0
-        self._reported: Broken | None = None
-
-    def report(self, broken: Broken) -> None:
-        if broken == self._reported:
-            # One line has become several events.
-            return
-        self._reported = broken
-        if len(self.broken) < _BROKEN:
-            # Lines were counted from where reading began.
-            before = lines_before(self.source.path, self.start) if self.start and broken.line else 0
-            self.broken.append(evolve(broken, line=broken.line + before))
-        else:
-            self.more_broken += 1
-
-    def begin(self) -> Position:
-        """Where reading goes on. Raises OSError, SourceUnreadable."""
-        known = self.known
-        if known is None or not known.position:
-            return Position()
-        found = checksum(self.source.path, known.position)
-        if found == known.checksum:
-            self.start = known.position
-            return Position(known.position, self.state.get("reader", {}))
-        self.what = "rewritten"
-        how = "is shorter than" if found is None else "is another than"
-        self.reason = (
-            f"the file {how} what was read of it before; it was read again from its start, and nothing deleted"
-        )
-        self.known = evolve(known, size=0)
-        return Position()
+def _why(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def _guarded(events: Iterator[Event]) -> Iterator[Event]:
-    """Whatever a reader meets that it did not expect, the other sources are brought in."""
-    try:
-        for event in events:
-            yield from in_its_time(event)
-    except (OSError, SessionsError):
-        raise
-    except Exception as error:
-        logger.warning("a reader failed", exc_info=True)
-        raise SourceUnreadable(f"the reader cannot read it ({type(error).__name__}: {shorten(str(error))})") from error
-
-
-def checksum(path: str, position: int) -> str | None:
-    """Of the bytes before a position: the first few and the last few of them, so that it costs the same in a large
-    file. None where there are fewer bytes. Raises OSError, SourceUnreadable."""
-    if not position:
-        # A database is read from its start each time, and must not be opened beside the library that reads it.
-        return ""
-    digest = hashlib.blake2b(digest_size=16)
-    with closing(opened(path)) as file:
-        head = file.read(min(_HEAD, position))
-        digest.update(head)
-        rest = position - len(head)
-        if len(head) < min(_HEAD, position):
-            return None
-        if rest > _TAIL:
-            _skip_to(file, position - _TAIL, rest - _TAIL)
-            rest = _TAIL
-        tail = file.read(rest)
-        digest.update(tail)
-        return digest.hexdigest() if len(tail) == rest else None
-
-
-def lines_before(path: str, position: int) -> int:
-    """How many lines end before a position. Raises OSError, SourceUnreadable."""
-    count = 0
-    with closing(opened(path)) as file:
-        while position > 0 and (piece := file.read(min(position, 1024 * 1024))):
-            position -= len(piece)
-            count += piece.count(b"\n")
-    return count
-
-
-def _skip_to(file: Any, place: int, count: int) -> None:
-    if file.seekable():
-        file.seek(place)
-        return
-    while count > 0 and (piece := file.read(min(count, 1024 * 1024))):
-        count -= len(piece)
+def _facts(source: Source) -> tuple[str, int, int]:
+    return source.file_id, source.size, source.mtime_ns
 
 
 def _is_same(source: Source, known: StoredSource) -> bool:
     return (source.file_id, source.size, source.mtime_ns) == (known.file_id, known.size, known.mtime_ns) and (
-        source.title is None or source.title == _state_of(known).get("title")
+        source.title is None or source.title == state_of(known).get("title")
     )
-
-
-def _state_of(known: StoredSource | None) -> dict[str, Any]:
-    try:
-        state = {} if known is None else json.loads(known.state)
-    except ValueError:
-        return {}
-    return state if isinstance(state, dict) else {}

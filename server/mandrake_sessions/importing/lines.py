@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import IO, Any, Final
 
-from attrs import frozen
+from attrs import define, frozen
 
 from mandrake_sessions.errors import SessionsError
-from mandrake_sessions.importing.events import Broken
+from mandrake_sessions.importing.events import Broken, Paused
 
 # A longer line is left out. Programs write pictures into a line, of a few megabytes.
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
@@ -35,6 +35,13 @@ class Line:
     start: int
     end: int
     object: dict[str, Any]
+
+
+@define
+class Tail:
+    """A file is read on where it has grown: at its end ``Paused`` is given, until it ``is_over``."""
+
+    is_over: bool = False
 
 
 def opened(path: str) -> IO[bytes]:
@@ -99,26 +106,37 @@ def size_inside(path: str) -> int:
     return os.lstat(path).st_size
 
 
-def each_line(path: str, offset: int = 0, skipped: re.Pattern[bytes] | None = None) -> Iterator[Line | Broken]:
+def each_line(
+    path: str, offset: int = 0, skipped: re.Pattern[bytes] | None = None, tail: Tail | None = None
+) -> Iterator[Line | Broken | Paused]:
     """The objects of a file from a byte on, which begins a line. Of a last line without an end that is no object
     nothing is said: somebody still writes it. ``skipped``: the beginnings of lines that nobody wants, which are not
-    decoded. Raises OSError, SourceUnreadable."""
+    decoded. ``tail``: of a file that is not compressed. Raises OSError, SourceUnreadable."""
     with closing(opened(path)) as file:
-        _skip(file, offset)
-        number, start = 0, offset
-        while line := file.readline(_PIECE):
-            number += 1
-            if not line.endswith(b"\n"):
+        skip(file, offset)
+        number, start = 1, offset
+        while True:
+            line = file.readline(_PIECE)
+            length = len(line)
+            if line and not line.endswith(b"\n"):
                 line, length = _rest_of_line(file, line)
-            else:
-                length = len(line)
-            end = start + length
             if length > MAX_LINE_BYTES or not (line.isspace() or (skipped is not None and skipped.match(line))):
-                yield from _object(number, start, end, line)
-            start = end
+                found = list(_object(number, start, start + length, line)) if line else []
+                yield from found
+            else:
+                found = []
+            if not line.endswith(b"\n") and not found:
+                if tail is None or tail.is_over:
+                    return
+                yield Paused()
+                # Somebody goes on with the line.
+                file.seek(start)
+                continue
+            number += line.endswith(b"\n")
+            start += length
 
 
-def _skip(file: IO[bytes], offset: int) -> None:
+def skip(file: IO[bytes], offset: int) -> None:
     if file.seekable():
         file.seek(offset)
         return

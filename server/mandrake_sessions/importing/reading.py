@@ -15,7 +15,7 @@ from attrs import frozen
 
 from mandrake_sessions.importing.ahead import in_its_time
 from mandrake_sessions.importing.events import Broken, Event, Position
-from mandrake_sessions.importing.lines import Line, SourceUnreadable, opened
+from mandrake_sessions.importing.lines import Line, SourceUnreadable, Tail, opened
 
 
 @frozen
@@ -23,7 +23,9 @@ class Source:
     """A conversation somewhere on the disk. ``key``: a name that stays with it when its file is moved or compressed;
     one of ``reader``. ``external_id``: the program's own name for the conversation. ``parent``: the external id of the
     one that it came from, where that can be seen without reading it. ``title``: where the program keeps it elsewhere.
-    ``session_id``: the id of a session of a store like this one.
+    ``session_id``: the id of a session of a store like this one. ``beside``: the paths of small files that belong to
+    the conversation too; None where the bytes of ``path`` are not kept, since it holds more than this conversation.
+    ``tail``: for ``each_line``, while the file is followed. A reader that does not pass it on is read again each time.
     """
 
     reader: str
@@ -37,10 +39,21 @@ class Source:
     parent: str | None = None
     title: str | None = None
     session_id: str | None = None
+    beside: tuple[str, ...] | None = None
+    tail: Tail | None = None
+
+
+def storable(path: str) -> str:
+    """A path as it can be stored: its bytes need not be UTF-8."""
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 class Reader(Protocol):
-    """``name``: one word, which the command line takes. ``agent``: the word that its sessions have."""
+    """``name``: one word, which the command line takes. ``agent``: the word that its sessions have.
+
+    A reader may have a method ``directories(home, environment)``, which gives the directories where its program keeps
+    its files: there ``restore-transcript`` writes them again, and ``import --follow`` hears of changes.
+    """
 
     @property
     def name(self) -> str: ...

@@ -16,20 +16,34 @@ from mandrake_sessions.importing.events import Broken, Left, Position, Requested
 from mandrake_sessions.importing.names import Names, session_id_of, shared_round_id
 from mandrake_sessions.importing.reading import Source
 from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.model import Relation
+from mandrake_sessions.model import Relation, Turn
 from mandrake_sessions.operations.imports import STAMPS, Imports, OpenRound, WholeSession
 
 _ABSOLUTE: Final = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
 
 
+# What a turn has from its beginning on.
+_OF_THE_BEGINNING: Final = (
+    "id", "tool_calls", "created_at", "stream_start_time", "stream_end_time", "content", "raw_response",
+)  # fmt: skip
+_NOTHING_USED: Final[Mapping[str, int | None]] = {
+    "input_tokens": 0,
+    "output_tokens": 0,
+    "thought_tokens": None,
+    "cache_read_tokens": None,
+    "cache_write_tokens": None,
+}
+
+
 @define
 class Counts:
-    """What was written."""
+    """What was written. ``kept``: how many bytes of files."""
 
     sessions: int = 0
     rounds: int = 0
     turns: int = 0
     calls: int = 0
+    kept: int = 0
 
 
 @define
@@ -84,6 +98,8 @@ class SessionSink:
         self.spawned: dict[str, str] = {}
         self.counts = Counts()
         self.position = Position()
+        # Whether something was said of the session since it was written.
+        self.has_news = False
         self.progress: Callable[[int], None] | None = None
 
     def add_round(self, requested: Requested, at: int | None) -> Any:
@@ -110,6 +126,7 @@ class SessionSink:
 
     def say(self, said: SessionSaid) -> None:
         self.told.take(said, self.metadata)
+        self.has_news = True
 
     def spawn(self, spawned: Spawned) -> None:
         self.spawned[spawned.external_id] = spawned.call
@@ -137,7 +154,7 @@ class SessionSink:
         if "raw_response" in fields:
             fields["raw_response"] = safe_text(fields["raw_response"])
         fields["created_at"] = fields["stream_start_time"] = at
-        fields["stream_end_time"] = max(at, _usable(fields.get("stream_end_time", at)))
+        fields["stream_end_time"] = max(at, usable(fields.get("stream_end_time", at)))
         fields["tool_calls"] = [_safe_call(call) for call in given.get("tool_calls", ())]
         return fields
 
@@ -188,10 +205,10 @@ class WholeSink(SessionSink):
             self.whole.end_round(self._open, fields, **stamps)
 
     def add_round(self, requested: Requested, at: int | None) -> OpenRound:
-        at = _usable(at)
+        at = usable(at)
         if self.whole is None:
             began = self.told.at if self.told.at is not None else at
-            self.whole = self._imports.begin(self.session_id, min(_usable(began), at))
+            self.whole = self._imports.begin(self.session_id, min(usable(began), at))
         fields = self._round_fields(requested, at)
         fields["id"], copied_from = self._name_round(requested, fields)
         self.counts.rounds += 1
@@ -216,7 +233,7 @@ class WholeSink(SessionSink):
         whole = self.whole
         self.counts.turns += 1
         self.counts.calls += len(fields.get("tool_calls", ()))
-        made = self._turn_fields(name, fields, _usable(fields["at"]))
+        made = self._turn_fields(name, fields, usable(fields["at"]))
         if "error" in made:
             made["error"] = safe_text(made["error"])
         return int(_lenient(lambda given: whole.add_turn(of, given), made))
@@ -260,7 +277,7 @@ class GrowingSink(SessionSink):
     before: Mapping[str, Any] = {}
 
     def add_round(self, requested: Requested, at: int | None) -> _Place:
-        at = _usable(at)
+        at = usable(at)
         fields = self._round_fields(requested, at)
         own = self._names.of("round", requested.id)
         shared = None if requested.shared_id is None else shared_round_id(self._source.agent, requested.shared_id)
@@ -273,41 +290,49 @@ class GrowingSink(SessionSink):
         return _Place(fields["response_id"], at)
 
     def add_turn(self, of: _Place, name: str, fields: Fields) -> str:
-        at = _usable(fields["at"])
+        at = usable(fields["at"])
         error = fields.pop("error", None)
         made = self._turn_fields(name, fields, at)
         turn_id = str(made["id"])
-        try:
+        there: Turn | None = None
+        with suppress(NotFound):
             there = self._manager.get_turn(turn_id, include_text=False)
-        except NotFound:
+        if there is None:
             self.counts.turns += 1
             self.counts.calls += len(made["tool_calls"])
             _lenient(lambda given: self._manager.create_turn(of.response_id, include_text=False, **given), made)
         else:
-            self._change_turn(there.status, made)
-        if error is not None:
+            self._change_turn(there, made)
+        if error is not None and (there is None or there.error != safe_text(error)):
             self._manager.update_turn(turn_id, include_text=False, error=safe_text(error))
         return turn_id
 
-    def _change_turn(self, status: str, made: Fields) -> None:
-        known = {call.id for call in self._manager.get_turn(made["id"], include_text=False).tool_calls}
+    def _change_turn(self, there: Turn, made: Fields) -> None:
+        """What is there already is not written again, so nobody hears of it."""
+        known = {call.id: call for call in there.tool_calls}
         for call in made["tool_calls"]:
-            self.counts.calls += call["id"] not in known
-            self._manager.upsert_tool_call(made["id"], call)
-        left_out = ("id", "tool_calls", "created_at", "stream_start_time", "content", "stream_end_time")
-        moved = {name: value for name, value in made.items() if name not in left_out}
-        if status in ("completed", "error", "cancelled"):
+            present = known.get(call["id"])
+            self.counts.calls += present is None
+            if present is None or _differs(present, call):
+                self._manager.upsert_tool_call(there.id, call)
+        # What a reply used is counted on its last turn: on another one than before, perhaps.
+        given = {**_NOTHING_USED, **{name: value for name, value in made.items() if name not in _OF_THE_BEGINNING}}
+        moved = {name: value for name, value in given.items() if getattr(there, name) != value}
+        if there.status in ("completed", "error", "cancelled"):
             moved.pop("status", None)
-        with suppress(Conflict):
-            self._manager.update_turn(made["id"], include_text=False, **moved)
+        if moved:
+            with suppress(Conflict):
+                self._manager.update_turn(there.id, include_text=False, **moved)
 
     def change_call(self, turn: str, call: Fields) -> None:
         with suppress(NotFound):
             self._manager.upsert_tool_call(turn, _safe_call(call))  # type: ignore[arg-type]
 
     def end_round(self, of: _Place, fields: Fields) -> None:
+        made = _response_fields(fields)
         with suppress(NotFound):
-            self._manager.update_response(of.response_id, **_response_fields(fields))
+            if _differs(self._manager.get_response(of.response_id), made):
+                self._manager.update_response(of.response_id, **made)
 
     def finish(self) -> None:
         """Change what the source has said of the session since, and nothing that somebody has changed here."""
@@ -319,6 +344,10 @@ class GrowingSink(SessionSink):
         if metadata != present.metadata:
             fields["metadata"] = metadata
         self._manager.update_session(self.session_id, **fields)
+
+
+def _differs(there: Any, fields: Fields) -> bool:
+    return any(getattr(there, name) != value for name, value in fields.items())
 
 
 def cut_branch(manager: SessionManager, sink: SessionSink, agent: str, left: Left) -> None:
@@ -346,7 +375,7 @@ def set_parent(imports: Imports, session_id: str, parent_id: str, relation: str,
         imports.set_parent(session_id, parent_id, Relation(relation), call)
 
 
-def _usable(at: int | None) -> int:
+def usable(at: int | None) -> int:
     """A time that is none of the future, now where there is none."""
     now = now_ms()
     return now if at is None or at > now else at
@@ -357,7 +386,7 @@ def _response_fields(fields: Fields) -> Fields:
     if "stop_reason" in made:
         made["stop_reason"] = safe_text(made["stop_reason"])
     if "end_time" in made:
-        made["end_time"] = _usable(made["end_time"])
+        made["end_time"] = usable(made["end_time"])
     return made
 
 

@@ -8,7 +8,7 @@ everybody, so that whoever follows it sees it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -19,11 +19,20 @@ from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.operations.forking import begin_progress, remove_hidden
 from mandrake_sessions.operations.half_copies import remove_half_copies
 from mandrake_sessions.operations.sessions import check_external_id, touch_session
-from mandrake_sessions.store.interface import Store, Transaction
+from mandrake_sessions.store.interface import EntityStore, Store, Transaction
 from mandrake_sessions.store.sql import changes, hidden, imported, rounds, sessions
-from mandrake_sessions.store.sql.imported import OpenRound, Original, StoredSource
+from mandrake_sessions.store.sql.imported import OpenRound, Original, RecordedSession, StoredSource
 
-__all__ = ["STAMPS", "Imports", "OpenRound", "Original", "StoredSource", "WholeSession"]
+__all__ = [
+    "STAMPS",
+    "Imports",
+    "OpenRound",
+    "Original",
+    "RecordedSession",
+    "StoredSource",
+    "WholeSession",
+    "recorded_sessions",
+]
 
 # What an entity has of the store that it was in, beside the fields that a caller gives.
 STAMPS: Final = ("index", "updated_at")
@@ -73,6 +82,11 @@ class Imports(Operations):
         with self._write() as tx:
             imported.keep_source(tx, source)
 
+    def move_source(self, reader: str, key: str, path: str) -> None:
+        """The file of a source is somewhere else now."""
+        with self._write() as tx:
+            imported.move_source(tx, reader, key, path)
+
     def original(self, round_id: str) -> Original | None:
         """The round of that id, or what it is a copy of; None where there is none."""
         if self._running is not None:
@@ -94,6 +108,12 @@ class Imports(Operations):
         return WholeSession(self, rules.uuid("session_id", session_id), rules.moment("created_at", created_at))
 
 
+def recorded_sessions(store: EntityStore, agents: Collection[str]) -> list[RecordedSession]:
+    """The sessions of these agents that were recorded while they went on. Raises StorageFailure."""
+    with store.reading() as sql:
+        return imported.recorded_sessions(sql, agents)
+
+
 class WholeSession:
     """A session that is being written. Each call is made inside a step, the next one in the same or in a later one. All
     raise InvalidValue for a field that breaks its rule, and StoreMoved where the session is gone: the store is another
@@ -105,6 +125,11 @@ class WholeSession:
         self._copy = imported.begin_session(imports.running, created_at)
         self._reconnects = imports.store.reconnects
         self._forget: Callable[[], None] = begin_progress(self._copy.id)
+
+    @property
+    def pk(self) -> int:
+        """What ``Originals`` knows the session by."""
+        return self._copy.pk
 
     def add_round(self, fields: Mapping[str, Any], copied_from_id: str | None, **stamps: int) -> OpenRound:
         """``fields``: those of a new round, with ``created_at``. ``stamps``: those of ``STAMPS`` that it had in another

@@ -26,9 +26,13 @@ class ClaudeCode:
     name = "claude-code"
     agent = "claude-code"
 
-    def discover(self, home: str, environment: Mapping[str, str]) -> Iterator[Source]:
+    def directories(self, home: str, environment: Mapping[str, str]) -> list[str]:
         own = environment.get("CLAUDE_CONFIG_DIR") or os.path.join(home, ".claude")  # noqa: PTH118
-        for entry in files_below(os.path.join(own, "projects"), _ENDINGS):  # noqa: PTH118
+        return [os.path.join(own, "projects")]  # noqa: PTH118
+
+    def discover(self, home: str, environment: Mapping[str, str]) -> Iterator[Source]:
+        (directory,) = self.directories(home, environment)
+        for entry in files_below(directory, _ENDINGS):
             if (source := _source(entry.path)) is not None:
                 yield source
 
@@ -63,12 +67,19 @@ def _source(path: str) -> Source | None:
         external_id, parent = stem, _forked_from(path, stem)
     if not external_id:
         return None
-    return Source(ClaudeCode.name, ClaudeCode.agent, path, external_id, external_id, parent=parent or None, **facts)
+    beside = (_beside(path),) if _is_subagent(path) else ()
+    return Source(
+        ClaudeCode.name, ClaudeCode.agent, path, external_id, external_id, parent=parent or None, beside=beside, **facts
+    )
 
 
 def _is_subagent(path: str) -> bool:
     directory, name = os.path.split(path)
     return name.startswith("agent-") and os.path.basename(directory) == "subagents"  # noqa: PTH119
+
+
+def _beside(path: str) -> str:
+    return path.partition(".jsonl")[0] + ".meta.json"
 
 
 def _forked_from(path: str, own: str) -> str | None:
@@ -80,9 +91,8 @@ def _forked_from(path: str, own: str) -> str | None:
 
 def _said_of_subagent(source: Source) -> SessionSaid:
     """What stands in the file beside it."""
-    beside = source.path.partition(".jsonl")[0] + ".meta.json"
     try:
-        told = object_of(json.loads(beginning(beside, _HEAD_BYTES) or b"{}"))
+        told = object_of(json.loads(beginning(_beside(source.path), _HEAD_BYTES) or b"{}"))
     except (ValueError, RecursionError):
         told = {}
     agent_type = text_of(told.get("agentType"))

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from mandrake_sessions.importing.events import (
     Answered,
-    Broken,
     Called,
     Compacted,
     Ended,
@@ -78,8 +77,8 @@ class ClaudeRecords:
 
     def events(self) -> Iterator[Event]:
         yield Mark(self._from)
-        for line in each_line(self._source.path, self._from.offset, _SKIPPED):
-            if isinstance(line, Broken):
+        for line in each_line(self._source.path, self._from.offset, _SKIPPED, self._source.tail):
+            if not isinstance(line, Line):
                 yield line
                 continue
             record = line.object

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
-from mandrake_sessions.importing.events import Broken, Event, Position
-from mandrake_sessions.importing.lines import SourceUnreadable, each_line
+from mandrake_sessions.importing.events import Event, Position
+from mandrake_sessions.importing.lines import Line, SourceUnreadable, each_line
 from mandrake_sessions.importing.readers.codex_records import CodexRecords
 from mandrake_sessions.importing.reading import Source, beginning, file_facts, files_below
 from mandrake_sessions.importing.values import text_of
@@ -28,10 +28,13 @@ class Codex:
     name = "codex"
     agent = "codex"
 
-    def discover(self, home: str, environment: Mapping[str, str]) -> Iterator[Source]:
+    def directories(self, home: str, environment: Mapping[str, str]) -> list[str]:
         own = environment.get("CODEX_HOME") or os.path.join(home, ".codex")  # noqa: PTH118
-        for directory in ("sessions", "archived_sessions"):
-            yield from self.sources_at(os.path.join(own, directory))  # noqa: PTH118
+        return [os.path.join(own, name) for name in ("sessions", "archived_sessions")]  # noqa: PTH118
+
+    def discover(self, home: str, environment: Mapping[str, str]) -> Iterator[Source]:
+        for directory in self.directories(home, environment):
+            yield from self.sources_at(directory)
 
     def sources_at(self, path: str) -> Iterator[Source]:
         is_directory = os.path.isdir(path)  # noqa: PTH112
@@ -58,7 +61,7 @@ def _source(path: str) -> Source | None:
     parents = (name.decode() for name in _PARENT.findall(beginning(path, _HEAD_BYTES).partition(b"\n")[0]))
     parent = next((name for name in parents if name != thread), None)
     title = _title(path, thread)
-    return Source(Codex.name, Codex.agent, path, thread, thread, parent=parent, title=title, **facts)
+    return Source(Codex.name, Codex.agent, path, thread, thread, parent=parent, title=title, beside=(), **facts)
 
 
 def _title(path: str, thread: str) -> str | None:
@@ -77,7 +80,7 @@ def _titles(directory: str) -> dict[str, str]:
     titles: dict[str, str] = {}
     try:
         for line in each_line(os.path.join(directory, _TITLES)):  # noqa: PTH118
-            if not isinstance(line, Broken):
+            if isinstance(line, Line):
                 thread, title = text_of(line.object.get("id")), text_of(line.object.get("thread_name"))
                 if thread and title:
                     titles[thread.lower()] = title

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from mandrake_sessions.importing.events import (
     Answered,
-    Broken,
     Called,
     Compacted,
     Ended,
@@ -74,8 +73,8 @@ class CodexRecords(CodexRequests):
 
     def events(self) -> Iterator[Event]:
         yield Mark(self._from)
-        for line in each_line(self._source.path, self._from.offset):
-            if isinstance(line, Broken):
+        for line in each_line(self._source.path, self._from.offset, tail=self._source.tail):
+            if not isinstance(line, Line):
                 yield line
                 continue
             record = line.object

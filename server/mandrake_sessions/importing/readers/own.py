@@ -77,7 +77,8 @@ class _Lines:
     def events(self, path: str) -> Iterator[Event]:
         is_whole = False
         for line in each_line(path):
-            if isinstance(line, Broken):
+            if not isinstance(line, Line):
+                assert isinstance(line, Broken)
                 raise SourceUnreadable(f"line {line.line} {line.reason}")
             kind = line.object.get("type")
             version = line.object.get("version")

@@ -3,7 +3,7 @@ as a whole (see ``hidden.py``)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from attrs import frozen
@@ -26,7 +26,8 @@ _COLUMNS: Final = (
 @frozen(eq=False, repr=False)
 class StoredSource(Value):
     """A source, as ``migrations/0005`` describes its columns. ``session_id``: of the session that came from it, whether
-    or not it is still there; None where nothing came. ``is_deleted``: it is not."""
+    or not it is still there; None where nothing came. ``is_deleted``: it is not. ``kept``: the ``file_id``, ``size``
+    and ``mtime_ns`` of the file all of which is kept (``migrations/0006``)."""
 
     reader: str
     key: str
@@ -40,18 +41,21 @@ class StoredSource(Value):
     imported_at: int
     state: str
     is_deleted: bool
+    kept: tuple[str | None, int | None, int | None] = (None, None, None)
 
 
 def find_source(sql: Sql, reader: str, key: str) -> StoredSource | None:
     row = sql.execute(
-        f"SELECT {', '.join(_COLUMNS)}, session_id IS NOT NULL AND session_pk IS NULL FROM import_source"
-        " WHERE reader = ? AND key = ?",
+        f"SELECT {', '.join(f'i.{name}' for name in _COLUMNS)}, i.session_id IS NOT NULL AND i.session_pk IS NULL,"
+        " f.file_id, f.size, f.mtime_ns FROM import_source i"
+        " LEFT JOIN original_file f ON f.session_pk = i.session_pk AND f.file_name = ''"
+        " WHERE i.reader = ? AND i.key = ?",
         (reader, key),
     ).fetchone()
     if row is None:
         return None
-    known = dict(zip(_COLUMNS, row[:-1], strict=True))
-    return StoredSource(**known, is_deleted=row[-1] == 1)
+    known = dict(zip(_COLUMNS, row[:-4], strict=True))
+    return StoredSource(**known, is_deleted=row[-4] == 1, kept=tuple(row[-3:]))
 
 
 def keep_source(tx: Transaction, source: StoredSource) -> None:
@@ -68,6 +72,34 @@ def keep_source(tx: Transaction, source: StoredSource) -> None:
         f" ON CONFLICT (reader, key) DO UPDATE SET {moved}",
         values,
     )
+
+
+def move_source(tx: Transaction, reader: str, key: str, path: str) -> None:
+    """Write where a source is now, for what is kept of it too."""
+    of_it = "WHERE reader = ? AND key = ?"
+    tx.sql.execute(f"UPDATE import_source SET path = ? {of_it}", (path, reader, key))
+    tx.sql.execute(
+        "UPDATE original_file SET path = ? WHERE file_name = ''"
+        f" AND session_pk = (SELECT session_pk FROM import_source {of_it})",
+        (path, reader, key),
+    )
+
+
+class RecordedSession(NamedTuple):
+    """A session that was recorded while it went on, by another program's name for it."""
+
+    agent: str
+    external_id: str
+    id: str
+
+
+def recorded_sessions(sql: Sql, agents: Iterable[str]) -> list[RecordedSession]:
+    """Those of these agents."""
+    statement = (
+        "SELECT s.agent, s.external_id, s.id FROM session s WHERE s.external_id IS NOT NULL AND s.agent = ?"
+        " AND s.copying_lease IS NULL AND substr(coalesce(s.source, ''), 1, 7) <> 'import:'"
+    )
+    return [RecordedSession._make(row) for agent in agents for row in sql.execute(statement, (agent,))]
 
 
 class Original(NamedTuple):
