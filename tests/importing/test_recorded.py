@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from commands.running import run
+from importing.following import add_line, following, until
+from importing.importing import Place
 from mandrake_sessions import SessionManager
-from mandrake_sessions.model import HistoryRound, Origin, Session, Turn
+from mandrake_sessions.model import HistoryRound, Origin, Relation, Session, Turn
 
 BESIDE = Path(__file__).parents[2].parent / "shared" / "cases" / "transcripts"
 PLACE = Path(os.environ.get("MANDRAKE_SESSIONS_TRANSCRIPTS") or BESIDE)
@@ -36,6 +40,51 @@ def test_a_transcript_gives_what_is_expected(case: Path, workspace: Path) -> Non
         with SessionManager(database) as manager:
             check(manager, json.loads(case.read_text(encoding="utf-8"))["conversations"])
     assert "0 problems" in run(workspace, "doctor", "--database", database).out
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.parent.name)
+def test_a_transcript_that_grows_line_by_line_gives_the_same(case: Path, place: Place) -> None:
+    """As its program wrote it, while it is followed: the parents first."""
+    copy = place.home / "copy"
+    shutil.copytree(case.parent, copy, ignore=lambda _, names: [name for name in names if _grows(name)])
+    paths = sorted((path for path in case.parent.rglob("*.jsonl") if _grows(path.name)), key=_is_later)
+    with following(place, copy):
+        for path in paths:
+            for line in path.read_bytes().splitlines(keepends=True):
+                add_line(copy / path.relative_to(case.parent), line)
+                time.sleep(0.01)
+        last = json.loads(case.read_text(encoding="utf-8"))["conversations"]
+        until(lambda: len(place.sessions()) == len(last))
+    # What was not read when it ended, and whether rounds go on of which no end was told.
+    place.bring(copy)
+    with SessionManager(place.database) as manager:
+        check(manager, last)
+    assert place.is_sound()
+
+
+def _grows(name: str) -> bool:
+    return name.endswith(".jsonl") and name != "session_index.jsonl"
+
+
+def _is_later(path: Path) -> tuple[bool, str]:
+    content = path.read_bytes()
+    is_child = b"requestSessionId" in content or b"forked_from_id" in content or b"parent_thread_id" in content
+    return is_child or "subagents" in path.parts, str(path)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.parent.name)
+def test_each_file_of_a_transcript_is_written_again_as_it_was(case: Path, place: Place) -> None:
+    copy = place.home / "copy"
+    shutil.copytree(case.parent, copy)
+    place.bring(copy)
+    wanted = [path for path in copy.rglob("*.json*") if _grows(path.name) or path.name.endswith(".meta.json")]
+    contents = {path: path.read_bytes() for path in wanted}
+    for number, session in enumerate(place.sessions()):
+        if session.relation != Relation.SUBAGENT or session.agent == "codex":
+            given = ("--database", place.database, "--to", f"{place.home}/back/{number}/")
+            run(place.workspace, "restore-transcript", session.id, *given, HOME=str(place.home))
+    back = {path.name: path.read_bytes() for path in (place.home / "back").rglob("*") if path.is_file()}
+    assert back == {path.name: content for path, content in contents.items()}
 
 
 def check(manager: SessionManager, expected: list[dict[str, Any]]) -> None:

@@ -14,7 +14,6 @@ from attrs import evolve
 
 from mandrake_sessions.errors import Busy, InvalidValue, NotFound, NotOpen, SessionsError, StorageFailure
 from mandrake_sessions.ids import now_ms
-from mandrake_sessions.importing.born import BeginsWithCopies
 from mandrake_sessions.importing.elsewhere import OtherStores
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.lines import Tail
@@ -103,10 +102,7 @@ class Importer:
         reading.is_there = not looked.is_unknown and self._is_there(source)
         if source.tail is not None and not reading.is_there:
             reading.is_born_here = True
-        try:
-            return self._guarded(reading, self._taking.read)
-        except BeginsWithCopies:
-            return self.bring(evolve(source, tail=None), looked)
+        return self._guarded(reading, self._taking.read)
 
     def follow(self, source: Source) -> Outcome:
         """``bring`` a source that is being written. The reading waits for more, so that what is there already is not

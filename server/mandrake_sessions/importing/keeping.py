@@ -127,6 +127,7 @@ class _Packing:
         self._path = path
         self._at = at
         self._threads = threads
+        self._is_over = False
         self._file: IO[bytes] | None = None
         self._next: Future[list[Block]] | None = None
         if threads is not None:
@@ -145,9 +146,11 @@ class _Packing:
             self._file = opened(self._path)
             skip(self._file, self._at)
         blocks: list[Block] = []
-        while len(blocks) < _BATCH and (piece := _read_whole(self._file)):
+        while len(blocks) < _BATCH and not self._is_over and (piece := _read_whole(self._file)):
             blocks.append(packed(self._at, piece))
             self._at += len(piece)
+            # What comes meanwhile belongs into the same block, the next time.
+            self._is_over = len(piece) < BLOCK_BYTES
         return blocks
 
     def close(self) -> None:

@@ -136,6 +136,18 @@ class SessionSink:
         if self.progress is not None:
             self.progress(position.offset)
 
+    def _name_round(self, requested: Requested, fields: Fields) -> tuple[str, str | None]:
+        """The id of a round, and that of the one that it is a copy of."""
+        own = self._names.of("round", requested.id)
+        if requested.shared_id is None:
+            return own, None
+        shared = shared_round_id(self._source.agent, requested.shared_id)
+        original = self._imports.original(shared)
+        if original is None:
+            return shared, None
+        is_copy = (original.content, original.created_at) == (fields["content"], fields["created_at"])
+        return own, original.id if is_copy else None
+
     def _round_fields(self, requested: Requested, at: int) -> Fields:
         fields: Fields = {
             "content": safe_text(requested.text),
@@ -216,18 +228,6 @@ class WholeSink(SessionSink):
         made: OpenRound = _lenient(lambda given: whole.add_round(given, copied_from), fields)
         return made
 
-    def _name_round(self, requested: Requested, fields: Fields) -> tuple[str, str | None]:
-        """The id of a round, and that of the one that it is a copy of."""
-        own = self._names.of("round", requested.id)
-        if requested.shared_id is None:
-            return own, None
-        shared = shared_round_id(self._source.agent, requested.shared_id)
-        original = self._imports.original(shared)
-        if original is None:
-            return shared, None
-        is_copy = (original.content, original.created_at) == (fields["content"], fields["created_at"])
-        return own, original.id if is_copy else None
-
     def add_turn(self, of: OpenRound, name: str, fields: Fields) -> int:
         assert self.whole is not None
         whole = self.whole
@@ -284,9 +284,11 @@ class GrowingSink(SessionSink):
         for name in (own, shared):
             if name is not None and (found := self._imports.original(name)) and found.session_id == self.session_id:
                 return _Place(fields["response_id"], at)
-        fields["id"] = own if shared is None or self._imports.original(shared) is not None else shared
+        fields["id"], copied_from = self._name_round(requested, fields)
         self.counts.rounds += 1
         _lenient(lambda given: self._manager.create_round(self.session_id, **given), fields)
+        if copied_from is not None:
+            self._imports.mark_copy(fields["id"], copied_from)
         return _Place(fields["response_id"], at)
 
     def add_turn(self, of: _Place, name: str, fields: Fields) -> str:

@@ -82,6 +82,11 @@ class Imports(Operations):
         with self._write() as tx:
             imported.keep_source(tx, source)
 
+    def mark_copy(self, round_id: str, original_id: str) -> None:
+        """Say of a round that it is a copy, in the transaction that has made it."""
+        with self._write() as tx:
+            imported.mark_copy(tx, round_id, original_id)
+
     def move_source(self, reader: str, key: str, path: str) -> None:
         """The file of a source is somewhere else now."""
         with self._write() as tx:

@@ -120,6 +120,10 @@ def find_original(sql: Sql, round_id: str) -> Original | None:
     return None if row is None else Original._make(row)
 
 
+def mark_copy(tx: Transaction, round_id: str, original_id: str) -> None:
+    tx.sql.execute("UPDATE round SET copied_from_id = ? WHERE id = ?", (original_id, round_id))
+
+
 def begin_session(tx: Transaction, created_at: int) -> Copy:
     """A new session that nobody is shown. What is kept beside its texts is written by ``hidden.write_parts``, before
     the transaction ends, or by ``show_session``."""
