@@ -1,5 +1,4 @@
-"""How fast transcripts are brought in, how soon their words appear while they grow, and what following costs while
-nothing happens."""
+"""How soon words appear that another program writes into its file, and what following costs while nothing happens."""
 
 from __future__ import annotations
 
@@ -15,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.driver import Process, Server, environment, server_command
-from benchmarks.report import Options, Row, at_least, at_most, milliseconds, percentile
+from benchmarks.report import Options, Row, at_most, milliseconds, percentile
 from benchmarks.system import cpu_share
 
-IMPORTED_MB, FULL_IMPORTED_MB = 30, 300
 LINES, FULL_LINES = 100, 600
 # How long the round is already to which lines are added.
 LONG_ROUND_BYTES = 16 * 1024 * 1024
@@ -28,8 +26,6 @@ _WORDS = re.compile(rb"words (\d+) of")
 
 def run(options: Options) -> list[Row]:
     rows = []
-    for name, flags in (("with the files kept", ()), ("--no-originals", ("--no-originals",))):
-        rows.append(_imported(options, name, *flags))
     for name, size in (("a new session", 0), (f"a round of {LONG_ROUND_BYTES >> 20} MiB", LONG_ROUND_BYTES)):
         latencies, idle = _followed(options, size)
         for share, bound in ((0.5, None), (0.95, 200.0)):
@@ -40,29 +36,6 @@ def run(options: Options) -> list[Row]:
     if idle is not None:
         rows.append(Row("CPU of import --follow while nothing happens", f"{idle:.3f} %", "", idle, at_most(0.5, "%")))
     return rows
-
-
-def _imported(options: Options, name: str, *flags: str) -> Row:
-    place = _place(options)
-    size = (FULL_IMPORTED_MB if options.full else IMPORTED_MB) * 1_000_000
-    total = 0
-    while total < size:
-        path = place / "sources" / f"{random.Random(total).getrandbits(64):x}.jsonl"
-        path.write_bytes(b"".join(_talk(path.stem, 20)))
-        total += path.stat().st_size
-    command = [*_program(place), "import", str(place / "sources"), "--database", str(_database(place)), *flags]
-    begun = time.perf_counter()
-    subprocess.run(command, check=True, env=environment(place), stdout=subprocess.DEVNULL)
-    rate = total / 1e6 / (time.perf_counter() - begun)
-    lines = [line for path in (place / "sources").iterdir() for line in path.read_bytes().splitlines()]
-    begun = time.perf_counter()
-    for line in lines:
-        json.loads(line)
-    bare = total / 1e6 / (time.perf_counter() - begun)
-    kept = _database(place).stat().st_size / total
-    what = f"import of {total / 1e6:.0f} MB of Claude Code transcripts, {name}"
-    beside = f"bare json.loads: {bare:.0f} MB/s; the store has {kept:.2f} of their size"
-    return Row(what, f"{rate:.1f} MB/s", beside, rate, at_least(20, "MB/s"))
 
 
 def _followed(options: Options, size: int) -> tuple[list[float], float | None]:

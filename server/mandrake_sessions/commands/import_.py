@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -27,7 +28,7 @@ from mandrake_sessions.commands.shared import (
     settings_of,
     told,
 )
-from mandrake_sessions.commands.writing import make_searchable, store_to_write
+from mandrake_sessions.commands.writing import make_searchable, note, store_to_write
 from mandrake_sessions.errors import InvalidValue, SessionsError
 from mandrake_sessions.importing.elsewhere import OtherStores
 from mandrake_sessions.importing.follower import Follower, Root, roots_of
@@ -95,6 +96,10 @@ def _import(options: Namespace) -> int:
         if totals.read < len(looked):
             return STOPPED
         if watching is not None:
+            for source in sources:
+                if time.time_ns() - source.mtime_ns < _RECENT_SECONDS * 1_000_000_000:
+                    importer.expect(source)
+            importer.finish()
             _follow(watching, importer, manager, others, options)
         return FAILED if totals.problems else DONE
 
@@ -132,6 +137,8 @@ def _follow(
 ) -> None:
     """Until somebody ends it."""
     settings = settings_of(options)
+    # Whoever looks in every store sees this one from now on.
+    note(options, manager)
     if not options.json:
         say("Following; Ctrl-C ends it.")
     flush()
@@ -239,6 +246,9 @@ def _tell_plan(looked: list[Outcome], options: Namespace) -> None:
     say(f"into {place_of(settings_of(options), options.scope).path}")
     flush()
 
+
+# A file that was written to not longer ago will probably grow.
+_RECENT_SECONDS = 600
 
 _WORDS = {
     "new": "new",

@@ -69,6 +69,9 @@ class _Turn:
     # What was written of it, and what the sink gave for it.
     shown: Fields | None = None
     written: Any = None
+    # Whether it may have changed since.
+    is_changed: bool = True
+    used: Used | None = None
 
 
 @define
@@ -128,9 +131,12 @@ class Assembler:
         round_ = self._round
         if round_ is None:
             return
-        used = {id(turn): reply for reply in self._used if (turn := self._last_of(reply)) is not None}
+        # A reply is counted on its last turn, which may be another one than the last time.
+        last = {turn.reply: turn for turn in self._held}
         for turn in self._held:
-            self._show(round_, turn, None if id(turn) not in used else self._used[used[id(turn)]])
+            used = self._used.get(turn.reply) if last[turn.reply] is turn else None
+            if turn.is_changed or used is not turn.used:
+                self._show(round_, turn, used)
         self._show_end(round_, round_.status or "open")
 
     def _last_of(self, reply: str) -> _Turn | None:
@@ -141,6 +147,7 @@ class Assembler:
         fields = {**turn.fields, "tool_calls": [dict(call) for call in turn.calls.values()]}
         if used is not None:
             _count(fields, used)
+        turn.is_changed, turn.used = False, used
         if fields != turn.shown:
             turn.shown = fields
             turn.written = self._sink.add_turn(round_.of, turn.name, dict(fields))
@@ -194,6 +201,7 @@ class Assembler:
         for turn in self._held:
             if turn.reply == reply and turn.fields["status"] == "interrupted":
                 turn.fields["status"] = "completed"
+                turn.is_changed = True
 
     def _hold(self, turn: _Turn) -> None:
         if self._held_bytes > HELD_BYTES:
@@ -218,6 +226,7 @@ class Assembler:
         if at is not None:
             call["start_time"] = at
         turn.calls[called.id] = call
+        turn.is_changed = True
         round_.open_calls += 1
         size = len(called.arguments) if isinstance(called.arguments, str) else 200
         turn.size += size
@@ -237,6 +246,7 @@ class Assembler:
                 if call["status"] == "pending" and self._round is not None:
                     self._round.open_calls -= 1
                 call.update(moved)
+                turn.is_changed = True
                 size = len(answered.response) if isinstance(answered.response, str) else 200
                 turn.size += size
                 self._held_bytes += size
@@ -269,6 +279,7 @@ class Assembler:
         self._round.status, self._round.reason, self._round.end = ended.status, ended.reason, at
         if ended.is_cut_off and self._held and not self._held[-1].calls:
             self._held[-1].fields["status"] = "interrupted"
+            self._held[-1].is_changed = True
 
     def _close(self, *, is_followed: bool, is_growing: bool = False) -> None:
         """Write the round that runs. ``is_followed``: by another one, so that nothing more comes to it."""

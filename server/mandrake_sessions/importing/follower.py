@@ -120,6 +120,8 @@ class Follower:
         for root in self._roots:
             if root.has(wanted):
                 for reader in root.readers:
+                    if (forget := getattr(reader, "forget", None)) is not None:
+                        forget()
                     for source in reader.sources_at(wanted):
                         self._follow(path, source)
 

@@ -118,8 +118,14 @@ class Importer:
             waiting.close()
         looked = self.look(source)
         waits = looked.what == "grown" or (looked.what == "new" and source.size <= _MOST_BORN)
-        waits = waits and source.beside is not None and not source.path.endswith(".zst")
-        return self.bring(evolve(source, tail=Tail()) if waits else source, looked)
+        return self.bring(evolve(source, tail=Tail()) if waits and _may_wait(source) else source, looked)
+
+    def expect(self, source: Source) -> None:
+        """A source that was brought in just now will probably grow: the reading waits for that. Without this, its last
+        round is read again with its next line, which takes long where that is a long one."""
+        looked = self.look(source)
+        if looked.what == "unchanged" and looked.session_id is not None and _may_wait(source):
+            self.bring(evolve(source, tail=Tail()), evolve(looked, what="grown"))
 
     @property
     def is_waiting(self) -> bool:
@@ -238,6 +244,11 @@ class Importer:
         # Nobody has gone on with a round of which its source does not say that it has ended.
         is_old = now_ms() * 1_000_000 - source.mtime_ns > _OLD_SECONDS * 1_000_000_000
         return is_old and not self._follows and bool(state_of(known).get("open"))
+
+
+def _may_wait(source: Source) -> bool:
+    """Whether it is a file of lines, which can be read on."""
+    return source.beside is not None and not source.path.endswith(".zst")
 
 
 def _why(error: Exception) -> str:

@@ -52,7 +52,8 @@ class Reader(Protocol):
     """``name``: one word, which the command line takes. ``agent``: the word that its sessions have.
 
     A reader may have a method ``directories(home, environment)``, which gives the directories where its program keeps
-    its files: there ``restore-transcript`` writes them again, and ``import --follow`` hears of changes.
+    its files: there ``restore-transcript`` writes them again, and ``import --follow`` hears of changes. It may have a
+    method ``forget()``, which is called before sources are looked for again: what it remembers of files may be old.
     """
 
     @property

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from attrs import define, frozen
+from attrs import define, field
 
 from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
 from mandrake_sessions.ids import now_ms
@@ -66,12 +66,22 @@ class Told:
         metadata.update(said.metadata)
 
 
-@frozen
+@define
 class _Place:
-    """A round of a session that is there."""
+    """A round of a session that is there. ``known``: the turns that it has, in their order: those of a source that is
+    read again come in the same."""
 
     response_id: str
     at: int
+    known: Iterator[Turn] = field(factory=lambda: iter(()))
+
+    def take(self, turn_id: str) -> Turn | None:
+        """The next turn that is known, if it is this one; else no more are taken from there."""
+        found = next(self.known, None)
+        if found is None or found.id != turn_id:
+            self.known = iter(())
+            return None
+        return found
 
 
 class Branched(Exception):
@@ -283,7 +293,7 @@ class GrowingSink(SessionSink):
         shared = None if requested.shared_id is None else shared_round_id(self._source.agent, requested.shared_id)
         for name in (own, shared):
             if name is not None and (found := self._imports.original(name)) and found.session_id == self.session_id:
-                return _Place(fields["response_id"], at)
+                return _Place(fields["response_id"], at, self._turns_of(fields["response_id"]))
         fields["id"], copied_from = self._name_round(requested, fields)
         self.counts.rounds += 1
         _lenient(lambda given: self._manager.create_round(self.session_id, **given), fields)
@@ -291,14 +301,21 @@ class GrowingSink(SessionSink):
             self._imports.mark_copy(fields["id"], copied_from)
         return _Place(fields["response_id"], at)
 
+    def _turns_of(self, response_id: str) -> Iterator[Turn]:
+        cursor: str | None = None
+        while True:
+            page = self._manager.list_turns(response_id, limit=200, cursor=cursor, include_text=False)
+            yield from page.turns
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
     def add_turn(self, of: _Place, name: str, fields: Fields) -> str:
         at = usable(fields["at"])
         error = fields.pop("error", None)
         made = self._turn_fields(name, fields, at)
         turn_id = str(made["id"])
-        there: Turn | None = None
-        with suppress(NotFound):
-            there = self._manager.get_turn(turn_id, include_text=False)
+        there = of.take(turn_id) or self._turn(turn_id)
         if there is None:
             self.counts.turns += 1
             self.counts.calls += len(made["tool_calls"])
@@ -308,6 +325,11 @@ class GrowingSink(SessionSink):
         if error is not None and (there is None or there.error != safe_text(error)):
             self._manager.update_turn(turn_id, include_text=False, error=safe_text(error))
         return turn_id
+
+    def _turn(self, turn_id: str) -> Turn | None:
+        with suppress(NotFound):
+            return self._manager.get_turn(turn_id, include_text=False)
+        return None
 
     def _change_turn(self, there: Turn, made: Fields) -> None:
         """What is there already is not written again, so nobody hears of it."""

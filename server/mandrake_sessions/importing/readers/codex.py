@@ -42,14 +42,18 @@ class Codex:
             if (source := _source(found)) is not None:
                 yield source
 
+    def forget(self) -> None:
+        """A thread may have got another title since they were read last."""
+        _titles.cache_clear()
+
     def read(self, source: Source, position: Position) -> Iterator[Event]:
         yield from CodexRecords(source, position).events()
 
 
 def reader() -> Codex:
-    # A thread may have got another title since they were read last.
-    _titles.cache_clear()
-    return Codex()
+    made = Codex()
+    made.forget()
+    return made
 
 
 def _source(path: str) -> Source | None:
