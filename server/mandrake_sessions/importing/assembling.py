@@ -188,20 +188,13 @@ class Assembler:
         fields: Fields = {"kind": said.kind, "content": said.text, "at": at, "model": said.model}
         fields["status"] = "interrupted" if said.is_cut_off else "completed" if said.error is None else "error"
         if said.is_cut_off:
-            self._mend_cut_off(said.reply)
+            _mend_cut_off(self._held, said.reply)
         if said.error is not None:
             fields["error"] = said.error
         fields.update(said.more)
         if said.metadata:
             fields["metadata"] = dict(said.metadata)
         self._hold(_Turn(said.id, said.reply, fields, size=len(said.text)))
-
-    def _mend_cut_off(self, reply: str) -> None:
-        """Only the last turn of a reply was cut off."""
-        for turn in self._held:
-            if turn.reply == reply and turn.fields["status"] == "interrupted":
-                turn.fields["status"] = "completed"
-                turn.is_changed = True
 
     def _hold(self, turn: _Turn) -> None:
         if self._held_bytes > HELD_BYTES:
@@ -342,6 +335,14 @@ class Assembler:
         if at is not None:
             self._at = at
         return self._at
+
+
+def _mend_cut_off(held: list[_Turn], reply: str) -> None:
+    """Only the last turn of a reply was cut off."""
+    for turn in held:
+        if turn.reply == reply and turn.fields["status"] == "interrupted":
+            turn.fields["status"] = "completed"
+            turn.is_changed = True
 
 
 def _count(fields: Fields, used: Used) -> None:
