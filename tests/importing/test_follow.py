@@ -236,6 +236,23 @@ def test_a_kill_at_any_moment_loses_and_doubles_nothing(place: Place, seed: int,
     assert used.totals[0].input_tokens == 2 * (30 + 30 * 20)
 
 
+def test_what_somebody_deletes_meanwhile_stays_deleted(place: Place) -> None:
+    talk, other = tool_round(place.home), tool_round(place.home, TWO)
+    talk.write(upto=4)
+    with following(place) as follower:
+        add_line(talk.path, talk.records[4])
+        until(lambda: place.rounds(ONE)[0].response.turns[1].tool_calls[0].status == "completed")
+        (session,) = place.sessions()
+        run(place.workspace, "delete", session.id, "--yes", "--database", place.database)
+        for record in talk.records[5:]:
+            add_line(talk.path, record)
+        other.write()
+        grown_to(place, TWO, EXPECTED)
+        assert [each.external_id for each in place.sessions()] == [TWO]
+        assert follower.errors.read_text() == ""
+    assert place.is_sound()
+
+
 def test_broken_lines_are_named_while_it_follows(place: Place) -> None:
     talk = tool_round(place.home)
     talk.write(upto=3)

@@ -113,7 +113,9 @@ class Importer:
             waiting.source = evolve(source, tail=waiting.source.tail)
             waiting.touched = time.monotonic()
             self._waiting[key] = waiting
-            return self._guarded(waiting, self._taking.read_on)
+            outcome = self._guarded(waiting, self._taking.read_on)
+            # Somebody may have deleted the session meanwhile, which is no failure.
+            return self.look(source) if outcome.what == "failed" and self._is_deleted(source) else outcome
         if waiting is not None:
             waiting.close()
         looked = self.look(source)
@@ -144,6 +146,10 @@ class Importer:
             waiting.is_growing = False
             outcomes.append(self._guarded(waiting, self._taking.read_on))
         return outcomes
+
+    def _is_deleted(self, source: Source) -> bool:
+        known = self._imports.source(source.reader, source.key)
+        return known is not None and known.is_deleted
 
     def _guarded(self, reading: Reading, read: Callable[[Reading], Outcome]) -> Outcome:
         try:
