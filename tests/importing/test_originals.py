@@ -306,23 +306,23 @@ def test_a_kill_at_any_moment_loses_and_doubles_nothing(place: Place, tmp_path: 
     """Each run is killed a little later than the one before, until one ends."""
     for number in range(30):
         talk_of(place, f"{number:08}-1111-4111-8111-111111111111", rounds=30, size=1 + number % 7 * 700).write()
-    talk_of(place, ONE, rounds=3000, size=300).write()
+    talk_of(place, ONE, rounds=1500, size=300).write()
     words = [*SERVER, "import", "--database", str(place.database)]
     environment: dict[str, Any] = clean_environment(place.workspace) | {"HOME": str(place.home)}
-    for delay in range(200):
+    for delay in range(30):
         with subprocess.Popen(words, cwd=place.workspace, env=environment, stdout=subprocess.DEVNULL) as process:
             try:
-                process.wait(0.3 + delay * 0.13)
+                process.wait(0.3 * 1.25**delay)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
         if process.returncode == 0:
             break
         time.sleep(0.01)
     assert process.returncode == 0
-    assert {session.round_count for session in place.sessions()} == {30, 3000}
+    assert {session.round_count for session in place.sessions()} == {30, 1500}
     assert place.is_sound()
     with SessionManager(place.database) as manager:
-        assert manager.usage().rounds == 30 * 30 + 3000
+        assert manager.usage().rounds == 30 * 30 + 1500
     for path in (place.home / ".claude").rglob("*.jsonl"):
         restore(place, path.stem, "--to", tmp_path / path.name)
         assert contents(tmp_path / path.name) == contents(path)
