@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
 
 from mandrake_sessions.cli import exit_codes_of
-from mandrake_sessions.commands import COMMANDS
+from mandrake_sessions.commands import COMMANDS, module_of
 from mandrake_sessions.commands.arguments import Parser
 
 CLI_FILE = "docs/cli.md"
@@ -46,12 +45,12 @@ def command_page() -> str:
 
 def _parser(name: str) -> Parser:
     parser = Parser(prog=f"mandrake-sessions {name}")
-    import_module(f"mandrake_sessions.commands.{name}").declare(parser)
+    module_of(name).declare(parser)
     return parser
 
 
 def _section(name: str) -> str:
-    command = import_module(f"mandrake_sessions.commands.{name}")
+    command = module_of(name)
     parser = _parser(name)
     rows = [
         _row(action) for action in parser._actions if action.help != argparse.SUPPRESS and not _is_everywhere(action)

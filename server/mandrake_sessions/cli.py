@@ -7,10 +7,9 @@ import re
 import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, Final
 
-from mandrake_sessions.commands import COMMANDS
+from mandrake_sessions.commands import COMMANDS, module_of
 from mandrake_sessions.commands.arguments import Parser, meant, parsed, wrapped
 from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL, ending_signals
 from mandrake_sessions.folding import hint
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _parser().parse_args([name])
         if name not in COMMANDS:
             _parser().error(f"unknown command {shorten(name)}{meant(name, COMMANDS)}; --help lists the commands")
-        command = import_module(f"mandrake_sessions.commands.{name}")
+        command = module_of(name)
         parser = parser_of(name, command)
         options = parsed(parser, given[1:], COMMANDS)
     except OSError as error:

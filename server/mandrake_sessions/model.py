@@ -607,7 +607,7 @@ class UsageTotals(Value):
     totals: list[CurrencyTotal]
     """One total for each currency of which a number is not 0, by its code; empty where all are 0."""
     rounds: int
-    """How many rounds there are; each counts at its ``created_at``."""
+    """How many rounds there are, without those of origin ``system``; each counts at its ``created_at``."""
     turns: int
     """How many turns there are; each counts at its ``stream_start_time``."""
     tool_calls: int
@@ -684,7 +684,8 @@ class Deleted(Value):
 @frozen(eq=False, repr=False)
 class PrunableSession(Value):
     """A session that nobody has changed for long. ``last_change``: milliseconds since the epoch; sizes in bytes:
-    requests and texts of turns, raw responses, tool calls, metadata and titles, and what the feed keeps of it.
+    requests and texts of turns, raw responses, tool calls, metadata and titles, what the feed keeps of it, and the
+    files that it was brought in from, compressed.
     """
 
     id: str
@@ -697,12 +698,13 @@ class PrunableSession(Value):
     tool_calls_bytes: int
     metadata_bytes: int
     feed_bytes: int
+    originals_bytes: int
 
     @property
     def total_bytes(self) -> int:
         """All of it."""
         sizes = (self.texts_bytes, self.raw_responses_bytes, self.tool_calls_bytes, self.metadata_bytes)
-        return sum(sizes) + self.feed_bytes
+        return sum(sizes) + self.feed_bytes + self.originals_bytes
 
 
 @frozen(eq=False, repr=False)

@@ -101,6 +101,9 @@ class Settings(Value):
     no_register: bool = _setting(
         _flag, False, "leave stores out of the register that store/list reads", "true|false", alone="true"
     )
+    no_originals: bool = _setting(
+        _flag, False, "import without keeping the files that conversations come from", "true|false", alone="true"
+    )
     max_message_bytes: int = _setting(_bytes, 64 * 1024 * 1024, "the largest message that is read", "BYTES")
     log_level: str = _setting(_word(*LOG_LEVELS), "warning", "debug, info, warning or error", "WORD")
     log_file: str | None = _setting(_text, None, "where the log goes instead of stderr", "PATH")

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
-from mandrake_sessions.errors import Busy, Cancelled, InvalidValue, NotFound, StorageFailure, StorageReason
+from mandrake_sessions.errors import (
+    Busy,
+    Cancelled,
+    InvalidValue,
+    NotFound,
+    SessionsError,
+    StorageFailure,
+    StorageReason,
+)
 from mandrake_sessions.known_stores import KnownStore
 from mandrake_sessions.model import StoreRef, UnavailableReason, UnavailableStore
 from mandrake_sessions.operations.joining import Joining
@@ -17,10 +26,27 @@ from mandrake_sessions.store.interface import EntityStore
 from mandrake_sessions.time_limits import Job, LimitedWork
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # Seconds that one of all stores may take, and all of them.
 VISIT_SECONDS = 2.0
 ALL_VISITS_SECONDS = 10.0
+
+
+def ask_each(stores: Iterable[KnownStore], work: Callable[[VisitedStore], T]) -> list[tuple[KnownStore, T]]:
+    """What ``work`` makes of each store. One that cannot be read, or not in time, is left out."""
+    answers: list[tuple[KnownStore, T]] = []
+
+    def ask(store: KnownStore, visit: Visit) -> None:
+        try:
+            answers.append((store, visit.run(work)))
+        except (SessionsError, OSError) as error:
+            logger.info("%s cannot be read: %s", store.path, error)
+
+    visits = [(store, Visit(store.path, store.owner)) for store in stores]
+    jobs = [Job(store.path, partial(ask, store, visit), visit.interrupt) for store, visit in visits]
+    LimitedWork(jobs, VISIT_SECONDS, ALL_VISITS_SECONDS).run()
+    return list(answers)
 
 
 class Visits:

@@ -12,7 +12,7 @@ from mandrake_sessions.commands import COMMANDS
 
 
 def test_the_help_of_the_program_names_every_command(workspace: Path) -> None:
-    listed = dict(re.findall(r"^  ([a-z]+) +(\w.*)$", run(workspace, "--help").out, re.MULTILINE))
+    listed = dict(re.findall(r"^  ([a-z-]+) +(\w.*)$", run(workspace, "--help").out, re.MULTILINE))
     assert listed.items() >= COMMANDS.items()
     for width in (40, 60, 80):
         text = run(workspace, "--help", COLUMNS=str(width)).out.split("is a complete program")[0]

@@ -11,7 +11,7 @@ import pytest
 
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import InvalidValue, NotFound
-from mandrake_sessions.model import SearchHit, SearchPage, TurnStatus
+from mandrake_sessions.model import Origin, SearchHit, SearchPage, TurnStatus
 from mandrake_sessions.operations import indexing
 from mandrake_sessions.operations import search as searching
 from mandrake_sessions.operations.indexing import fill_index
@@ -340,6 +340,23 @@ def test_words_come_before_parts_of_words(manager: SessionManager, response: str
     part = manager.create_turn(response, content="rebinding", status=DONE)
     word = manager.create_turn(response, content="filler " * 50 + "bind", status=DONE)
     assert [hit.turn_id for hit in search("bind")] == [word.id, part.id]
+
+
+def test_what_a_program_put_in_comes_last(manager: SessionManager, response: str, search: Search) -> None:
+    session = manager.list_sessions().sessions[0].id
+    injected = manager.create_round(session, content="bind", origin=Origin.SYSTEM)
+    answer = manager.create_turn(injected.response.id, content="bind", status=DONE)
+    typed = manager.create_round(session, content="A text that says bind once " + "filler " * 30)
+    said = manager.create_turn(typed.response.id, content="And bind again " + "filler " * 30, status=DONE)
+    part = manager.create_turn(response, content="rebinding", status=DONE)
+    found = [hit.turn_id or hit.round_id for hit in search("bind")]
+    assert found[:2] == [typed.round.id, said.id]
+    assert set(found[2:4]) == {injected.round.id, answer.id}
+    assert found[4:] == [part.id]
+    # So do parts of words.
+    found = [hit.turn_id or hit.round_id for hit in search("bin")]
+    assert set(found[:3]) == {typed.round.id, said.id, part.id}
+    assert set(found[3:]) == {injected.round.id, answer.id}
 
 
 def test_pages_have_each_hit_once(manager: SessionManager, response: str, search: Search) -> None:

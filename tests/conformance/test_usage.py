@@ -15,7 +15,7 @@ import pytest
 from conformance.backends import Backend
 from mandrake_sessions import SessionManager
 from mandrake_sessions.errors import NotFound
-from mandrake_sessions.model import CurrencyTotal, ResponseStatus, TurnStatus, UsageTotals
+from mandrake_sessions.model import CurrencyTotal, Origin, ResponseStatus, TurnStatus, UsageTotals
 from mandrake_sessions.protocol.converter import unstructure
 from model.usage import Conversation, used
 from strict import StrictSyncClient
@@ -358,6 +358,26 @@ def test_copies_count_once_and_stay_when_the_original_is_gone(manager: SessionMa
     manager.delete_session(fork)
     assert [group.key for group in manager.usage_by("session")] == [fork_of_the_fork]
     assert manager.usage_by("day")[0].totals == once.totals
+
+
+def test_rounds_that_a_program_put_in_are_not_counted_and_what_they_used_is(manager: SessionManager) -> None:
+    session, _, response = talk(manager, agent="claude-code")
+    turn(manager, response, input_tokens=5, model="m")
+    injected = manager.create_round(session, content="", origin=Origin.SYSTEM, created_at=THEN + DAY)
+    turn(manager, injected.response.id, THEN + DAY, input_tokens=70, model="m", tool_calls=[{"id": "c"}])
+    manager.create_round(session, content="", origin=Origin.AGENT, created_at=THEN)
+    manager.create_round(session, content="/compact", origin=Origin.SYSTEM, created_at=THEN + 2 * DAY)
+    counted = UsageTotals([total(input_tokens=75)], 2, 2, 1, 0)
+    assert manager.usage() == manager.usage(session_id=session) == counted
+    by_day = [(group.totals, group.rounds, group.turns) for group in manager.usage_by("day")]
+    assert by_day == [([total(input_tokens=5)], 2, 1), ([total(input_tokens=70)], 0, 1), ([], 0, 0)]
+    assert [(group.key, group.rounds) for group in manager.usage_by("model")] == [(None, 1), ("m", 1)]
+    assert [(group.key, group.rounds) for group in manager.usage_by("agent")] == [("claude-code", 2)]
+    # A copy of it takes nothing away either.
+    manager.fork_session(session)
+    assert manager.usage() == counted
+    manager.delete_session(session)
+    assert manager.usage() == counted
 
 
 def test_what_is_new_in_a_fork_counts(manager: SessionManager) -> None:

@@ -65,7 +65,7 @@ def counted(conversations: list[Conversation]) -> Iterator[Counted]:
 def _of_round(session: Json, each: Json) -> Iterator[Counted]:
     turns, said = each["response"]["turns"], each["response"]["usage"] or {}
     last = turns[-1] if turns else {"model": None, "currency": "USD"}
-    yield Counted(each["createdAt"], session, last["model"], {"rounds": 1})
+    yield Counted(each["createdAt"], session, last["model"], {"rounds": int(each["origin"] != "system")})
     for turn in turns:
         parts = Decimal(str(turn["inputCost"])) + Decimal(str(turn["outputCost"]))
         own = {name: turn[name] or 0 for name in TOKENS}

@@ -5,7 +5,9 @@ code. What a module knows beside its arguments it may import late, so that anoth
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from importlib import import_module
+from keyword import iskeyword
+from typing import Any, Final
 
 # Their names, in the order of ``--help``, and what each does.
 COMMANDS: Final[Mapping[str, str]] = {
@@ -17,6 +19,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "new": "make a session",
     "append": "store what comes on stdin as a turn, live",
     "record": "run a program, and store what it says, live",
+    "import": "bring in what other programs have written",
+    "restore-transcript": "write the file again that a conversation came from",
     "fork": "copy a session, or its beginning",
     "rename": "give a session another title",
     "archive": "put sessions away",
@@ -24,7 +28,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "delete": "delete sessions",
     "stores": "list the stores that you have used",
     "path": "print where the store is",
-    "completion": "print what a shell needs to complete commands and sessions",
+    "completion": "print what a shell needs to complete names",
     "call": "call a method of the protocol",
     "serve": "serve the client on stdin and stdout",
     "demo": "watch the store while an agent streams into it",
@@ -35,3 +39,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "migrate": "bring a store to the schema of this program",
     "prune": "delete old sessions",
 }
+
+
+def module_of(name: str) -> Any:
+    """The module of a command. A word of Python's own has an underscore after it, and hyphens are underscores."""
+    return import_module(f"{__name__}.{name}_" if iskeyword(name) else f"{__name__}.{name.replace('-', '_')}")

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from mandrake_sessions.folding import fold, folded
 from mandrake_sessions.quoting import nearest_name, one_line, shorten
-from mandrake_sessions.settings import BadSetting
+from mandrake_sessions.settings import BadSetting, flag_of, setting_fields
 from mandrake_sessions.workspaces import PathUnknown, absolute, normalized
 
 
@@ -82,6 +82,21 @@ def add_store(parser: ArgumentParser, scope: str | None = "workspace") -> None:
     parser.add_argument("--database", metavar="PATH", type=path, help="the file of the workspace's store")
     parser.add_argument("--scope", choices=("workspace", "system"), default=scope, help="system: the user's own store")
     parser.add_argument("--busy-timeout", metavar="SECONDS", help="how long to wait for another process's lock")
+
+
+def add_setting(parser: ArgumentParser, name: str) -> None:
+    """The flag of a setting."""
+    setting = next(setting for setting in setting_fields() if setting.name == name)
+    word = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
+    default = "" if setting.default is None else f" (default: {word})"
+    parser.add_argument(
+        flag_of(name),
+        metavar=setting.metadata["metavar"],
+        type=path,
+        nargs="?" if setting.metadata["alone"] else None,
+        const=setting.metadata["alone"],
+        help=f"{setting.metadata['help']}{default}",
+    )
 
 
 def whole_number(text: str) -> int:

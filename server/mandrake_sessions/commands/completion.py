@@ -6,10 +6,9 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
-from mandrake_sessions.commands import COMMANDS
+from mandrake_sessions.commands import COMMANDS, module_of
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.shared import DONE, say_text, told
 from mandrake_sessions.quoting import one_line
@@ -62,7 +61,7 @@ def complete(make: Callable[[str, Any], ArgumentParser]) -> None:
     for name, does in COMMANDS.items():
         inner = parsers.add_parser(name, help=does, add_help=name not in words)
         if name in words:
-            _declare(inner, make(name, import_module(f"mandrake_sessions.commands.{name}")))
+            _declare(inner, make(name, module_of(name)))
     argcomplete.autocomplete(parser, always_complete_options=False)
 
 

@@ -102,6 +102,7 @@ def _line(session: PrunableSession) -> str:
         "tool calls": session.tool_calls_bytes,
         "metadata": session.metadata_bytes,
         "feed": session.feed_bytes,
+        "originals": session.originals_bytes,
     }
     sizes = ", ".join(f"{name} {size_text(size)}" for name, size in parts.items() if size)
     size = f"{size_text(session.total_bytes):>9} ({sizes})"

@@ -8,12 +8,12 @@ import sys
 from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace
 from typing import Any
 
-from mandrake_sessions.commands.arguments import path, usage
+from mandrake_sessions.commands.arguments import add_setting, usage
 from mandrake_sessions.folding import hint
 from mandrake_sessions.logs import start_logging
 from mandrake_sessions.protocol.words import log_in_wire_words
 from mandrake_sessions.quoting import shorten
-from mandrake_sessions.settings import BadSetting, Settings, flag_of, given_settings, setting_fields
+from mandrake_sessions.settings import BadSetting, Settings, given_settings, setting_fields
 from mandrake_sessions.transport.standard_streams import claim_standard_streams
 
 DESCRIPTION = "Serve one client on stdin and stdout: JSON-RPC 2.0, by lines or with LSP's headers, as the client does."
@@ -61,16 +61,7 @@ def run(options: Namespace) -> int:
 
 def _add_settings(parser: ArgumentParser) -> None:
     for setting in setting_fields():
-        word = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
-        default = "" if setting.default is None else f" (default: {word})"
-        parser.add_argument(
-            flag_of(setting.name),
-            metavar=setting.metadata["metavar"],
-            type=path,
-            nargs="?" if setting.metadata["alone"] else None,
-            const=setting.metadata["alone"],
-            help=f"{setting.metadata['help']}{default}",
-        )
+        add_setting(parser, setting.name)
 
 
 def _add_transports(parser: ArgumentParser) -> None:

@@ -85,7 +85,7 @@ def settings_of(options: Namespace) -> Settings:
     if options.scope == "system" and (options.workspace or options.database):
         flag = "--workspace" if options.workspace else "--database"
         raise BadSetting(flag, "cannot be given beside --scope system, which says already which store is meant")
-    flags = {name: getattr(options, name) for name in ("workspace", "database", "busy_timeout")}
+    flags = {name: getattr(options, name, None) for name in ("workspace", "database", "busy_timeout", "no_originals")}
     return Settings(**given_settings(flags))
 
 

@@ -32,10 +32,17 @@ def store_to_write(options: Namespace) -> Iterator[SessionManager]:
         assert manager is not None
         yield manager
         make_searchable(manager)
-        if not settings.no_register:
-            note_used(OpenStore(place, manager.feed.store_id(), now_ms()))
+        note(options, manager)
     finally:
         stores.close()
+
+
+def note(options: Namespace, manager: SessionManager) -> None:
+    """Note in the register that the store is used now, unless a setting says that it is not to be."""
+    settings = settings_of(options)
+    if not settings.no_register:
+        place = place_of(settings, options.scope or "workspace")
+        note_used(OpenStore(place, manager.feed.store_id(), now_ms()))
 
 
 def make_searchable(manager: SessionManager) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -83,6 +83,12 @@ def remove_hidden(store: EntityStore, pk: int, *, wait: bool = True) -> bool:
             if not hidden.remove_some(tx, pk):
                 return False
     return True
+
+
+def begin_progress(session_id: str) -> Callable[[], None]:
+    """This process writes a hidden session from now on, until the function that is given is called."""
+    _in_progress.add(session_id)
+    return lambda: _in_progress.discard(session_id)
 
 
 def is_in_progress(session_id: str) -> bool:

@@ -35,7 +35,7 @@ from mandrake_sessions.snippets import make_snippet
 from mandrake_sessions.store.interface import EntityStore, Sql
 from mandrake_sessions.store.search import Found, IndexLost, Part, SearchReader, Within, Words
 from mandrake_sessions.store.sql import changes, documents, sessions
-from mandrake_sessions.store.sql.located import Located, located, place_of, wanted_sessions
+from mandrake_sessions.store.sql.located import Located, injected, located, place_of, wanted_sessions
 from mandrake_sessions.store.sql.readable import note
 from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sql.session_lists import SessionFilter
@@ -73,6 +73,8 @@ _NEARNESS = (1.0, 1.6, 2.2)
 _AS_WRITTEN = 3.0
 # A part of a word counts less than any whole word.
 _PART_OF_WORD = 0.05
+# How much a text counts that a program has put in by itself, such as a notice or a summary, and what answers it.
+_INJECTED = 0.2
 
 _FIELDS: Mapping[Part, SearchField] = {
     Part.TITLE: SearchField.TITLE,
@@ -218,17 +220,22 @@ class Search:
             written = self._as_written(reader)
             for found in self._all(reader, lambda within: reader.words(words, within)):
                 known.update(each.number for each in found)
-                yield from self._ranked(found, {each.number: _score(each, written) for each in found})
+                yield from self._ranked(found, self._scores(found, lambda each: _score(each, written)))
         if self._query.parts:
             compared = 0
             for found in self._all(reader, lambda within: reader.parts(self._query.parts, within)):
                 new = [each for each in found if each.number not in known]
-                scores = {each.number: _PART_OF_WORD * _WEIGHTS[each.part] for each in new}
+                scores = self._scores(new, lambda each: _PART_OF_WORD * _WEIGHTS[each.part])
                 for few, _ in self._ranked(new, scores):
                     yield self._compared(few), scores
                 compared += len(new)
                 if compared >= MAX_COMPARED:
                     return
+
+    def _scores(self, found: list[Found], score: Callable[[Found], float]) -> dict[int, float]:
+        """By the numbers of the documents."""
+        less = injected(self._sql, {each.session for each in found})
+        return {each.number: score(each) * (_INJECTED if each.owner in less else 1) for each in found}
 
     def _as_written(self, reader: SearchReader) -> set[int]:
         """The latest documents that have the terms with what stands between and around their words, as ``foo::bar()``

@@ -46,7 +46,7 @@ class SessionOperations(Operations):
                 return made
             if (parent_id := columns.get("parent_id")) is not None:
                 sessions.get_session(tx.sql, parent_id)
-            _check_external_id(tx, columns.get("agent"), columns.get("external_id"), None)
+            check_external_id(tx, columns.get("agent"), columns.get("external_id"), None)
             stored = sessions.insert_session(tx, columns, given)
             changes.record_session_change(tx, stored.pk, ChangeKind.SESSION_CREATED, stored.pk)
         return stored.session
@@ -149,7 +149,7 @@ class SessionOperations(Operations):
             stored = sessions.get_session(tx.sql, session_id, lenient=True)
             if "external_id" in columns or "agent" in columns:
                 names = {"agent": stored.session.agent, "external_id": stored.session.external_id} | columns
-                _check_external_id(tx, names["agent"], names["external_id"], stored.pk)
+                check_external_id(tx, names["agent"], names["external_id"], stored.pk)
             if "archived" in columns:
                 since = stored.session.archived_at
                 columns["archived_at"] = None if not columns.pop("archived") else tx.now if since is None else since
@@ -283,7 +283,8 @@ _PART_OF_ID = re.compile(r"[0-9a-f-]{1,36}")
 _MAX_CANDIDATES = 20
 
 
-def _check_external_id(tx: Transaction, agent: str | None, external_id: str | None, own_pk: int | None) -> None:
+def check_external_id(tx: Transaction, agent: str | None, external_id: str | None, own_pk: int | None) -> None:
+    """Raises Conflict where another session than that of ``own_pk`` has the name."""
     if external_id is None:
         return
     holder = sessions.holder_of_external_id(tx.sql, agent, external_id)

@@ -59,7 +59,8 @@ DETAILS: dict[str, str] = {
         "`forkedFromRoundId` become null, when that round is, the latter; `relation` stays."
     ),
     "session/usage": (
-        "A turn counts at its `streamStartTime`, with its tool calls; a round at its `createdAt`. What an agent "
+        "A turn counts at its `streamStartTime`, with its tool calls; a round at its `createdAt`. Rounds of origin "
+        "`system`, which nobody asked for, are not counted as rounds; what they used is. What an agent "
         "said of a whole response (`usage`) stands in place of its turns' numbers, field by field: it counts at "
         "the response's `endTime`, else with the round, by model to the last turn's, and in its own currency, "
         "else in that of the last turn, else in `USD`. So a turn with 10 `inputTokens`, 4 `outputTokens`, and in "
@@ -89,6 +90,7 @@ DETAILS: dict[str, str] = {
         "of them a letter or a digit (`=>`, `😀`), is left out: alone it finds nothing. In Chinese, Japanese, Korean, "
         "Thai, Lao, Burmese and Khmer each character is a word, so one is enough. "
         "Nothing in a query is an error, and there are no operators; its first 4,096 characters and 32 terms count. "
+        "What stands in rounds of origin `system` comes after what people typed and agents answered. "
         "A turn is found once it has ended; one that was interrupted and goes on may be found meanwhile. "
         "Texts are titles, requests (the first MiB), what turns say, and of tool calls `title`, `serverName`, "
         "`methodName`, `arguments`, `response` and `content` (the first 64 KiB of each). Words come before parts of "

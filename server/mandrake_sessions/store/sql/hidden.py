@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.store.interface import Sql, Transaction
-from mandrake_sessions.store.sql import rounds, sessions, turns
+from mandrake_sessions.store.sql import originals, rounds, sessions, turns
 from mandrake_sessions.store.sql.copying import Copy, Part
 from mandrake_sessions.store.sql.leases import NO_LEASE
 from mandrake_sessions.store.sql.rows import insert, update
@@ -21,6 +21,8 @@ from mandrake_sessions.store.sql.values import is_uuid
 
 # Rows of a text (one has at most ``SLICE_BYTES`` of a long text) or tool calls that one step deletes.
 _REMOVED_ROWS = 4
+# Blocks of the files that it was brought in from, of which each has 64 KiB at the most.
+_REMOVED_BLOCKS = 16
 
 
 def insert_hidden(tx: Transaction, columns: Mapping[str, Any], at: int) -> Copy:
@@ -101,7 +103,7 @@ def remove_some(tx: Transaction, pk: int) -> bool:
     found = tx.sql.execute("SELECT pk FROM round WHERE session_pk = ? LIMIT 1", (pk,)).fetchone()
     if found is not None:
         rounds.delete_round(tx, *found)
-    else:
+    elif not originals.remove_some(tx, pk, _REMOVED_BLOCKS):
         sessions.delete_session(tx, pk)
     return True
 

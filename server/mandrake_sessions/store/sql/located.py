@@ -49,6 +49,17 @@ def wanted_sessions(sql: Sql, pks: Iterable[int], wanted: SessionFilter) -> set[
     return {pk for (pk,) in sql.execute(statement, (sql.dialect.numbers(pks), *values))}
 
 
+def injected(sql: Sql, session_pks: Iterable[int]) -> set[int]:
+    """The rounds of these sessions that are of origin ``system``, and their turns, by their pk."""
+    of_sessions = f"r.origin = 'system' AND {sql.dialect.among('r.session_pk')}"
+    numbers = sql.dialect.numbers(session_pks)
+    found = {pk for (pk,) in sql.execute(f"SELECT r.pk FROM round r WHERE {of_sessions}", (numbers,))}
+    if found:
+        statement = f"SELECT t.pk FROM turn t WHERE {sql.dialect.among('t.round_pk')}"
+        found.update(pk for (pk,) in sql.execute(statement, (sql.dialect.numbers(found),)))
+    return found
+
+
 _FROM_TURN = "FROM turn t JOIN round r ON r.pk = t.round_pk"
 _SELECTS = {
     Part.TITLE: ("s.pk", "SELECT s.pk, NULL, NULL, NULL, s.created_at FROM session s"),

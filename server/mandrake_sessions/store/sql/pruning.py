@@ -103,6 +103,10 @@ def _size_statements(dialect: Dialect) -> Mapping[str, tuple[str, ...]]:
             f"{lengths('r', 'metadata')} FROM round r WHERE r.session_pk = ?",
             f"{lengths('t', 'metadata', 'error')} FROM turn t WHERE t.session_pk = ?",
         ),
+        "originals": (
+            "SELECT sum(length(b.bytes)) FROM original_file f JOIN original_block b ON b.file_pk = f.pk"
+            " WHERE f.session_pk = ?",
+        ),
         "feed": (
             f"{changes} FROM feed f WHERE f.session_pk = ?",
             f"{changes} FROM turn t JOIN feed f ON f.turn_pk = t.pk WHERE t.session_pk = ?",

@@ -127,9 +127,23 @@ def insert_round(
     tx: Transaction, session_pk: int, index: int, columns: Mapping[str, Any], create_hash: bytes | None
 ) -> StoredRound:
     """A new round with its request and its response, at the next seq."""
+    return round_by_pk(tx.sql, insert_rows(tx, session_pk, index, columns, create_hash, now=tx.now))
+
+
+def insert_rows(
+    tx: Transaction,
+    session_pk: int,
+    index: int,
+    columns: Mapping[str, Any],
+    create_hash: bytes | None,
+    *,
+    now: int,
+) -> int:
+    """The rows of a new round, its request and its response, at the next seq, which it gives. ``now``: when they are
+    changed last, or their creation, if that is later."""
     pk = tx.next_seq()
-    created_at = columns.get("created_at", tx.now)
-    times = {"pk": pk, "created_at": created_at, "updated_at": max(created_at, tx.now)}
+    created_at = columns.get("created_at", now)
+    times = {"pk": pk, "created_at": created_at, "updated_at": max(created_at, now)}
     insert(
         tx,
         "round",
@@ -139,6 +153,7 @@ def insert_round(
             "session_pk": session_pk,
             "index": index,
             "origin": columns.get("origin", Origin.USER.value),
+            "copied_from_id": columns.get("copied_from_id"),
             "metadata": columns.get("metadata", "{}"),
             "create_hash": create_hash,
         },
@@ -147,7 +162,7 @@ def insert_round(
     insert(tx, "request", {**request, **times, "id": columns.get("request_id") or new_id()})
     response = {"id": columns.get("response_id") or new_id(), "status": ResponseStatus.OPEN.value}
     insert(tx, "response", {**times, **response})
-    return round_by_pk(tx.sql, pk)
+    return pk
 
 
 def find_round(sql: Sql, round_id: str) -> StoredRound | None:

@@ -226,6 +226,14 @@ def children_of(sql: Sql, session_id: str) -> list[int]:
     return [pk for (pk,) in sql.execute("SELECT pk FROM session WHERE parent_id = ? ORDER BY pk", (session_id,))]
 
 
+def subagents_of(sql: Sql, session_id: str) -> list[str]:
+    """The ids of the sessions of its subagents."""
+    statement = (
+        f"SELECT s.id FROM session s WHERE s.parent_id = ? AND s.relation = 'subagent' AND {SHOWN} ORDER BY s.pk"
+    )
+    return [found for (found,) in sql.execute(statement, (session_id,))]
+
+
 def forks_at(sql: Sql, session_id: str, round_id: str) -> list[int]:
     """The pks of those that were copied from it up to a round."""
     statement = "SELECT pk FROM session WHERE parent_id = ? AND forked_from_round_id = ? ORDER BY pk"

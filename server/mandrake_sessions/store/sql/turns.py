@@ -171,10 +171,19 @@ def insert_turn(
     """A new turn of a round's response at the next seq, with its tool calls and its text, which are among ``columns``.
     ``lease``: that of the process which streams it."""
     index = take_turn_index(tx, of.pk)
+    place = {"session_pk": of.session_pk, "round_pk": of.pk, "index": index}
+    return turn_by_pk(tx.sql, insert_rows(tx, {**columns, "lease": lease}, place, create_hash, now=tx.now))
+
+
+def insert_rows(
+    tx: Transaction, columns: Mapping[str, Any], place: Mapping[str, int], create_hash: bytes | None, *, now: int
+) -> int:
+    """The rows of a new turn at the next seq, which it gives. ``place``: its session, round and index. ``now``: when it
+    is changed last, or its creation, if that is later."""
     pk = tx.next_seq()
     given = dict(columns)
     calls, content, raw_response = (given.pop(name, "") for name in ("tool_calls", "content", "raw_response"))
-    created_at = columns.get("created_at", tx.now)
+    created_at = columns.get("created_at", now)
     row = {
         **_DEFAULTS,
         "stream_start_time": created_at,
@@ -182,22 +191,19 @@ def insert_turn(
         **sizes(byte_length(content), byte_length(raw_response)),
         "pk": pk,
         "seq": pk,
-        "session_pk": of.session_pk,
-        "round_pk": of.pk,
-        "index": index,
+        **place,
         "content_pk": pk,
         "raw_response_pk": pk,
-        "lease": lease,
         "create_hash": create_hash,
         "created_at": created_at,
-        "updated_at": max(created_at, tx.now),
+        "updated_at": max(created_at, now),
     }
     row["id"] = row["id"] or new_id()
     insert(tx, "turn", row)
     if content or raw_response:
         insert_text(tx, pk, pk, content, raw_response)
     insert_tool_calls(tx, pk, calls)
-    return turn_by_pk(tx.sql, pk)
+    return pk
 
 
 def find_turn(sql: Sql, turn_id: str) -> StoredTurn | None:

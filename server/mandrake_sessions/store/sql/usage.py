@@ -107,7 +107,8 @@ def usage_rows(
     said = _is_any(sql, "response_usage", "true")
     copied = _is_any(sql, "round", "copied_from_id IS NOT NULL")
     make = _each if one_by_one else _sums
-    for source in sources(sql.dialect, said=said):
+    injected = _is_any(sql, "round", "origin = 'system'")
+    for source in sources(sql.dialect, said=said, injected=injected):
         condition, values = _condition(sql.dialect, source, wanted, half, copied=copied)
         statement = make(source, condition, grouping)
         # By day it stands there twice.

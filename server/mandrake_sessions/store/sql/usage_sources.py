@@ -44,12 +44,15 @@ class Source:
     may_be_negative: bool = False
 
 
-def sources(dialect: Dialect, *, said: bool) -> Iterator[Source]:
-    """All of them. ``said``: whether an agent said something of any whole response."""
+def sources(dialect: Dialect, *, said: bool, injected: bool) -> Iterator[Source]:
+    """All of them. ``said``: whether an agent said something of any whole response; ``injected``: whether any round is
+    of origin ``system``."""
     yield from (_turns(said=said), _tool_calls(), _pieces(dialect, said=said))
     if said:
         yield _responses()
     yield _rounds()
+    if injected:
+        yield _injected()
 
 
 _OF_TURNS: Final = Source(
@@ -146,3 +149,9 @@ def _rounds() -> Source:
         numbers={"rounds": "1"},
         order=("r.session_pk",),
     )
+
+
+def _injected() -> Source:
+    """Rounds that nobody asked for and no agent began are not counted. They are few, and taken away again: an index has
+    them alone, and that of all rounds does not have what they are. What they used counts like all else."""
+    return evolve(_rounds(), numbers={"rounds": "-1"}, condition="r.origin = 'system'", order=(), may_be_negative=True)

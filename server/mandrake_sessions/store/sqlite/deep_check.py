@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
-from mandrake_sessions.store.sqlite import deep_feed, deep_rules
+from mandrake_sessions.store.sqlite import deep_feed, deep_originals, deep_rules
 from mandrake_sessions.store.sqlite.connect import StoreConnection, text_or_bytes
 from mandrake_sessions.store.sqlite.deep_columns import unreadable_changes, unreadable_values
 from mandrake_sessions.store.sqlite.immediate import begin_reading, undo
@@ -59,6 +59,7 @@ _CHECKS: tuple[Callable[[StoreConnection], Iterator[Problem]], ...] = (
     deep_rules.ends,
     deep_rules.pieces,
     deep_rules.texts,
+    deep_originals.originals,
     deep_feed.feed,
     deep_feed.feed_and_entities,
     unreadable_changes,

@@ -151,8 +151,8 @@ def _without_update(connection: StoreConnection, pruned: int, copies: Copies) ->
 
 
 class Copies:
-    """Rows that the feed need not tell of, since they were copied: ``last`` is their last number, ``untold`` says by
-    table whether ``e`` is one of them. Of a copied session the feed tells once it is whole."""
+    """Rows that the feed need not tell of, since they were copied or brought in: ``last`` is their last number,
+    ``untold`` says by table whether ``e`` is one of them. Of such a session the feed tells once it is whole."""
 
     def __init__(self, connection: StoreConnection) -> None:
         self.last = copied_seq(connection)
@@ -160,7 +160,12 @@ class Copies:
             # An older schema, which has no copies.
             self.untold = dict.fromkeys(("session", "round", "turn"), "false")
             return
-        of_copy = "(SELECT r.pk FROM round r WHERE r.copied_from_id IS NOT NULL)"
+        conditions = ["r.copied_from_id IS NOT NULL"]
+        if columns_of(connection, "import_source"):
+            conditions.append("r.session_pk IN (SELECT i.session_pk FROM import_source i)")
+        # A session that is brought in is hidden until it is whole.
+        conditions.append("r.session_pk IN (SELECT s.pk FROM session s WHERE s.copying_lease IS NOT NULL)")
+        of_copy = f"(SELECT r.pk FROM round r WHERE {' OR '.join(conditions)})"
         self.untold = {
             "session": "(e.pk IN (SELECT s.pk FROM session s WHERE s.copying_lease IS NOT NULL))",
             "round": f"(e.pk <= {self.last} AND e.pk IN {of_copy})",

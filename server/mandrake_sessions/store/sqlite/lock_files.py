@@ -101,6 +101,24 @@ def make_lock_file(database_path: str, path: Path) -> int:
     raise OSError(errno.EAGAIN, "it is deleted as often as it is made", str(path))
 
 
+def named_lock(database_path: str, name: str) -> int | None:
+    """Lock a file of that name beside a database; gives the handle, None where another process holds it. It is free
+    when its process is gone. Raises OSError."""
+    path = Path(f"{database_path}-run") / name
+    for _ in range(_ATTEMPTS):
+        with suppress(FileNotFoundError), _run_directory(path.parent, make=True) as directory:
+            handle = os.open(name, os.O_CREAT | os.O_RDWR | _NO_LINK, 0o600, dir_fd=directory)
+            give_to_owner(handle, database_path)
+            if not try_lock(handle):
+                os.close(handle)
+                return None
+            if leads_to(path, handle):
+                return handle
+            # Somebody has deleted it just now.
+            os.close(handle)
+    raise OSError(errno.EAGAIN, "it is deleted as often as it is made", str(path))
+
+
 def open_lock_file(path: Path) -> int:
     """Raises OSError; FileNotFoundError where there is none."""
     with _run_directory(path.parent) as directory:

@@ -20,6 +20,7 @@ from mandrake_sessions.store.sql.values import MAX_NUMBER, is_uuid
 from mandrake_sessions.store.sqlite import checkup
 from mandrake_sessions.store.sqlite.connect import StoreConnection, connect
 from mandrake_sessions.store.sqlite.deep_check import deep_check
+from mandrake_sessions.store.sqlite.deep_originals import mend_originals
 from mandrake_sessions.store.sqlite.deep_rules import MAX_COPIED, copied_seq
 from mandrake_sessions.store.sqlite.failures import storage_failure
 from mandrake_sessions.store.sqlite.immediate import immediate
@@ -169,6 +170,7 @@ _WORKS: dict[Mend, tuple[Callable[[StoreConnection], None], str]] = {
     Mend.RELATIONS: (mend_relations, "created missing parents of rows again"),
     Mend.VALUES: (mend_values, "replaced unreadable values, and kept their text if they had one"),
     Mend.TEXTS: (mend_texts, "counted the texts of turns again"),
+    Mend.ORIGINALS: (mend_originals, "kept the files that sessions were brought in from up to what is damaged of them"),
     Mend.FEED: (mend_feed, "removed unreadable changes from the feed; subscribers read the state again"),
     Mend.COUNTERS: (_mend_counters, "set the next indexes, previews and words right"),
 }

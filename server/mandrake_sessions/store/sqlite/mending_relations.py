@@ -6,6 +6,7 @@ from mandrake_sessions.ids import new_id, now_ms
 from mandrake_sessions.store.sql.values import MAX_NUMBER
 from mandrake_sessions.store.sqlite.connect import StoreConnection
 from mandrake_sessions.store.sqlite.mending_feed import next_number
+from mandrake_sessions.store.sqlite.schema import columns_of
 
 
 def mend_relations(connection: StoreConnection) -> None:
@@ -13,8 +14,18 @@ def mend_relations(connection: StoreConnection) -> None:
         _make_turn(connection, turn_pk)
     for (round_pk,) in _orphans(connection, "round", ("request.pk", "response.pk", "turn.round_pk")):
         _make_round(connection, round_pk)
-    for (session_pk,) in _orphans(connection, "session", ("round.session_pk",)):
+    of_sessions = ["round.session_pk"]
+    if columns_of(connection, "original_file"):
+        for (file_pk,) in _orphans(connection, "original_file", ("original_block.file_pk",)):
+            _make_original(connection, file_pk)
+        of_sessions.append("original_file.session_pk")
+    for (session_pk,) in _orphans(connection, "session", tuple(of_sessions)):
         _make_session(connection, session_pk)
+    if columns_of(connection, "import_source"):
+        connection.execute(
+            "UPDATE import_source SET session_pk = NULL"
+            " WHERE session_pk IS NOT NULL AND session_pk NOT IN (SELECT pk FROM session)"
+        )
     _complete_rounds(connection)
     connection.execute(
         "UPDATE turn SET session_pk = (SELECT session_pk FROM round WHERE pk = turn.round_pk)"
@@ -46,12 +57,22 @@ def _make_session(connection: StoreConnection, pk: int) -> int:
     )
     if new != pk:
         connection.execute("UPDATE round SET session_pk = ? WHERE session_pk = ?", (new, pk))
+        if columns_of(connection, "original_file"):
+            connection.execute("UPDATE original_file SET session_pk = ? WHERE session_pk = ?", (new, pk))
     return new
 
 
 def _recovered_session(connection: StoreConnection) -> int:
     found = connection.execute("SELECT pk FROM session WHERE title = 'recovered' ORDER BY pk LIMIT 1").fetchone()
     return int(found[0]) if found is not None else _make_session(connection, next_number(connection))
+
+
+def _make_original(connection: StoreConnection, pk: int) -> None:
+    """The file of blocks whose own is missing, under a name that no program gives. Nobody knows where it was."""
+    connection.execute(
+        "INSERT INTO original_file (pk, session_pk, reader, file_name, path) VALUES (?, ?, '', ?, '')",
+        (pk, _recovered_session(connection), f"recovered {pk}"),
+    )
 
 
 def _make_round(connection: StoreConnection, pk: int) -> int:

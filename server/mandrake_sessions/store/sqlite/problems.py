@@ -21,6 +21,7 @@ class Mend(StrEnum):
     RELATIONS = "relations"
     VALUES = "values"
     TEXTS = "texts"
+    ORIGINALS = "originals"
     FEED = "feed"
     COUNTERS = "counters"
     ROUND_COUNTS = "roundCounts"

@@ -14,8 +14,8 @@ from typing import Final
 
 from attrs import frozen
 
+from mandrake_sessions.inotify import MODIFIED, drain, watch_file
 from mandrake_sessions.store.sqlite.handles import Handles
-from mandrake_sessions.store.sqlite.inotify import MODIFIED, drain, watch_file
 from mandrake_sessions.store.sqlite.wal import Wal
 from mandrake_sessions.store.sqlite.wal_index import WalIndex
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from mandrake_sessions.inotify import ATTRIBUTES, MODIFIED, RENAMED, drain, watch_file
 from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sqlite.database import Database
-from mandrake_sessions.store.sqlite.inotify import ATTRIBUTES, MODIFIED, RENAMED, drain, watch_file
 
 
 class CommitWatch:

@@ -1,0 +1,405 @@
+"""The command ``mandrake-sessions import [SOURCE…]``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from attrs import define, field, frozen
+
+from mandrake_sessions.commands.arguments import add_setting, add_store, usage
+from mandrake_sessions.commands.shared import (
+    DONE,
+    FAILED,
+    STOPPED,
+    flush,
+    hint,
+    place_of,
+    say,
+    say_json,
+    settings_of,
+    told,
+)
+from mandrake_sessions.commands.writing import make_searchable, note, store_to_write
+from mandrake_sessions.errors import InvalidValue, SessionsError
+from mandrake_sessions.importing.elsewhere import OtherStores
+from mandrake_sessions.importing.follower import Follower, Root, roots_of
+from mandrake_sessions.importing.importer import Importer
+from mandrake_sessions.importing.one_reading import Outcome
+from mandrake_sessions.importing.readers import readers
+from mandrake_sessions.importing.reading import Reader, Source, parents_first, storable
+from mandrake_sessions.importing.watching import Watching, watch
+from mandrake_sessions.maintenance.only_one import only_one
+from mandrake_sessions.maintenance.words import given_path, plural, size_text
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.open_stores import OpenStores
+from mandrake_sessions.operations.housekeeping import housekeeper
+from mandrake_sessions.quoting import shorten
+from mandrake_sessions.settings import BadSetting
+
+DESCRIPTION = (
+    "Bring conversations in that other programs have written: all that this user has, or those of SOURCE, a program's "
+    "name, a file or a directory. They go into the user's own store, unless --workspace or --database names another. "
+    "It can be run again: nothing comes twice, and of what has grown only the new. Nothing that it reads is changed."
+)
+EXAMPLE = "mandrake-sessions import --dry-run"
+
+
+def declare(parser: ArgumentParser) -> None:
+    """Its arguments."""
+    parser.usage = usage("[SOURCE…]")
+    parser.add_argument("sources", metavar="SOURCE", nargs="*", help="a program's name, a file or a directory")
+    add_store(parser, scope=None)
+    add_setting(parser, "no_originals")
+    parser.add_argument("--follow", action="store_true", help="stay, and bring in what is written from now on")
+    parser.add_argument("--dry-run", action="store_true", help="say what there is to bring in; bring in nothing")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, for a program")
+
+
+def run(options: Namespace) -> int:
+    """0: all is brought in. 1: something was not; each is named; or with --follow another one follows already. 2: there
+    is no SOURCE of that name."""
+    return told(options, lambda: _import(options))
+
+
+def _import(options: Namespace) -> int:
+    if options.scope is None:
+        options.scope = "workspace" if options.workspace or options.database else "system"
+    if options.follow and options.dry_run:
+        raise BadSetting("--follow", "cannot be given beside --dry-run")
+    known = readers()
+    with ExitStack() as kept:
+        sources = parents_first(_sources(options.sources, known))
+        manager = kept.enter_context(_store(options))
+        if options.follow:
+            kept.enter_context(_alone(options))
+        others = kept.enter_context(_others(known, options))
+        watching = kept.enter_context(_watching(sources, known, options)) if options.follow else None
+        looked = _looked_at(sources, manager, known, others)
+        _tell_plan(looked, options)
+        if options.dry_run or manager is None:
+            return DONE
+        keeps = not settings_of(options).no_originals
+        with _stopping() as is_stopped, _bar(_amount(looked)) as progress:
+            importer = Importer(manager, known, progress.within, elsewhere=others, keeps=keeps, follows=options.follow)
+            kept.enter_context(closing(importer))
+            totals = _bring(looked, importer, progress, is_stopped, options)
+        _tell_totals(totals, len(looked), options)
+        if totals.read < len(looked):
+            return STOPPED
+        if watching is not None:
+            for source in sources:
+                if time.time_ns() - source.mtime_ns < _RECENT_SECONDS * 1_000_000_000:
+                    importer.expect(source)
+            importer.finish()
+            _follow(watching, importer, manager, others, options)
+        return FAILED if totals.problems else DONE
+
+
+@contextmanager
+def _alone(options: Namespace) -> Iterator[None]:
+    """Nobody else follows into the same store meanwhile. Raises DoneByAnother."""
+    database = os.path.realpath(place_of(settings_of(options), options.scope).path)
+    with only_one(database, "follow", f"another process follows already, into {database}; there is nothing to do"):
+        yield
+
+
+@frozen
+class _Watched:
+    roots: list[Root]
+    watching: Watching
+
+
+@contextmanager
+def _watching(sources: list[Source], known: Mapping[str, Reader], options: Namespace) -> Iterator[_Watched]:
+    """What is watched, from before the first look at it."""
+    named = [known[name] for name in options.sources if name in known] if options.sources else list(known.values())
+    # The directory of the user may be a link.
+    roots = roots_of(named, sources, os.path.expanduser("~"), os.environ)  # noqa: PTH111
+    paths = [os.path.realpath(given_path("source", name)) for name in options.sources if name not in known]
+    roots += [Root(path, list(known.values())) for path in paths]
+    directories = [each.path if os.path.isdir(each.path) or each.path not in paths else os.path.dirname(each.path)  # noqa: PTH112, PTH120
+                   for each in roots]  # fmt: skip
+    with closing(watch(list(dict.fromkeys(directories)))) as watching:
+        yield _Watched(roots, watching)
+
+
+def _follow(
+    watched: _Watched, importer: Importer, manager: SessionManager, others: OtherStores, options: Namespace
+) -> None:
+    """Until somebody ends it."""
+    settings = settings_of(options)
+    # Whoever looks in every store sees this one from now on.
+    note(options, manager)
+    if not options.json:
+        say("Following; Ctrl-C ends it.")
+    flush()
+    told: dict[str, str] = {}
+
+    def tell(outcome: Outcome) -> None:
+        is_problem = outcome.what in ("failed", "rewritten") or outcome.broken
+        if outcome.what == "failed" and told.get(outcome.source.path) == outcome.reason:
+            # It was told when it was met first.
+            return
+        told.pop(outcome.source.path, None)
+        if outcome.what == "failed":
+            told[outcome.source.path] = outcome.reason or ""
+        if is_problem or (options.json and outcome.what in ("new", "grown", "live")):
+            _tell(outcome, options)
+        elif outcome.counts.sessions:
+            say(f"{outcome.source.agent}: {storable(outcome.source.external_id)} has begun")
+        flush()
+
+    house = housekeeper(manager.store, settings.feed_max_bytes, settings.feed_max_age)
+    Follower(importer, watched.roots, watched.watching, others, lambda: make_searchable(manager), house, tell).run()
+
+
+def _sources(named: list[str], known: Mapping[str, Reader]) -> list[Source]:
+    """What the arguments name, each once. Raises InvalidValue."""
+    found: dict[tuple[str, str], Source] = {}
+    for name in named or known:
+        for source in _named(name, known):
+            found.setdefault((source.path, source.key), source)
+    return list(found.values())
+
+
+def _named(name: str, known: Mapping[str, Reader]) -> Iterator[Source]:
+    if name in known:
+        # The directory of the user may be a link.
+        yield from known[name].discover(os.path.expanduser("~"), os.environ)  # noqa: PTH111
+        return
+    path = given_path("source", name)
+    if not Path(path).exists():
+        raise InvalidValue(
+            "sources", f"there is no file {shorten(name)!r}, and no program of that name; known are {', '.join(known)}"
+        )
+    for reader in known.values():
+        yield from reader.sources_at(os.path.realpath(path))
+
+
+@contextmanager
+def _store(options: Namespace) -> Iterator[SessionManager | None]:
+    """The store that they go into; None where there is none yet and none is to be made."""
+    if not options.dry_run:
+        with store_to_write(options) as manager:
+            yield manager
+        return
+    settings = settings_of(options)
+    stores = OpenStores(settings)
+    try:
+        yield stores.open(place_of(settings, options.scope), make=False)
+    finally:
+        stores.close()
+
+
+@contextmanager
+def _others(known: Mapping[str, Reader], options: Namespace) -> Iterator[OtherStores]:
+    """The user's other stores, which were asked what was recorded in them."""
+    settings = settings_of(options)
+    places = []
+    for scope in ("workspace", "system"):
+        with suppress(SessionsError):
+            places.append(place_of(settings, scope))
+    others = OtherStores(place_of(settings, options.scope), places, {reader.agent for reader in known.values()})
+    try:
+        others.look()
+        yield others
+    finally:
+        others.close()
+
+
+def _looked_at(
+    sources: list[Source], manager: SessionManager | None, known: Mapping[str, Reader], others: OtherStores
+) -> list[Outcome]:
+    if manager is None:
+        live = {id(source): others.find(source) for source in sources}
+        return [Outcome(source, "new" if live[id(source)] is None else "live") for source in sources]
+    with closing(Importer(manager, known, elsewhere=others)) as importer:
+        return [importer.look(source) for source in sources]
+
+
+def _tell_plan(looked: list[Outcome], options: Namespace) -> None:
+    """What there is, how much, and where it goes."""
+    if options.json:
+        for outcome in looked if options.dry_run else ():
+            _say_outcome(outcome)
+        return
+    for name in dict.fromkeys(outcome.source.reader for outcome in looked):
+        of_it = [outcome for outcome in looked if outcome.source.reader == name]
+        size = size_text(sum(outcome.source.size for outcome in of_it))
+        kinds = [
+            f"{sum(outcome.what == what for outcome in of_it)} {word}"
+            for what, word in _WORDS.items()
+            if any(outcome.what == what for outcome in of_it)
+        ]
+        say(f"{name}: {plural(len(of_it), 'conversation')}, {size}: {', '.join(kinds)}")
+    if not looked:
+        say("There is nothing to bring in: no known program has left conversations here.")
+    say(f"into {place_of(settings_of(options), options.scope).path}")
+    flush()
+
+
+# A file that was written to not longer ago will probably grow.
+_RECENT_SECONDS = 600
+
+_WORDS = {
+    "new": "new",
+    "grown": "changed since",
+    "unchanged": "brought in before",
+    "live": "recorded here while they went on",
+    "deleted": "deleted here",
+    "failed": "with a name that cannot be",
+}
+
+
+@define
+class _Totals:
+    read: int = 0
+    sessions: int = 0
+    rounds: int = 0
+    turns: int = 0
+    calls: int = 0
+    problems: int = 0
+    by_what: dict[str, int] = field(factory=dict)
+
+    def add(self, outcome: Outcome) -> None:
+        counts = outcome.counts
+        self.read += 1
+        self.sessions += counts.sessions
+        self.rounds += counts.rounds
+        self.turns += counts.turns
+        self.calls += counts.calls
+        self.problems += outcome.what in ("failed", "rewritten") or bool(outcome.broken)
+        self.by_what[outcome.what] = self.by_what.get(outcome.what, 0) + 1
+
+
+def _amount(looked: list[Outcome]) -> int:
+    return sum(outcome.source.size for outcome in looked if outcome.what in ("new", "grown"))
+
+
+def _bring(
+    looked: list[Outcome], importer: Importer, progress: _Shown, is_stopped: Callable[[], bool], options: Namespace
+) -> _Totals:
+    totals = _Totals()
+    for outcome in looked:
+        if is_stopped():
+            break
+        is_read = outcome.what in ("new", "grown")
+        outcome = importer.bring(outcome.source, outcome)
+        if is_read:
+            progress.complete(outcome.source)
+        totals.add(outcome)
+        _tell(outcome, options)
+    importer.finish()
+    return totals
+
+
+def _tell(outcome: Outcome, options: Namespace) -> None:
+    if options.json:
+        if outcome.what != "unchanged":
+            _say_outcome(outcome)
+        return
+    path = storable(outcome.source.path)
+    if outcome.what == "failed":
+        hint(f"{path}: was not brought in: {outcome.reason}")
+    elif outcome.reason is not None:
+        hint(f"{path}: {outcome.reason}")
+    for broken in outcome.broken:
+        left_out = "; the line was left out" if broken.is_left_out else ""
+        line = f":{broken.line}" if broken.line else ""
+        hint(f"{path}{line}: {broken.reason}{left_out}")
+    if outcome.more_broken:
+        hint(f"{path}: {outcome.more_broken} more such lines")
+
+
+def _say_outcome(outcome: Outcome) -> None:
+    source, counts = outcome.source, outcome.counts
+    say_json(
+        {
+            "type": "source", "reader": source.reader, "agent": source.agent, "path": storable(source.path),
+            "external_id": storable(source.external_id), "bytes": source.size, "what": outcome.what,
+            "session_id": outcome.session_id, "rounds": counts.rounds, "turns": counts.turns,
+            "tool_calls": counts.calls, "kept": counts.kept, "reason": outcome.reason,
+            "more_broken": outcome.more_broken,
+            "broken": [{"line": each.line or None, "reason": each.reason} for each in outcome.broken],
+        }
+    )  # fmt: skip
+
+
+def _tell_totals(totals: _Totals, of: int, options: Namespace) -> None:
+    if options.json:
+        say_json(
+            {
+                "type": "end", "sources": of, "read": totals.read, "sessions": totals.sessions, "rounds": totals.rounds,
+                "turns": totals.turns, "tool_calls": totals.calls, "problems": totals.problems,
+                "is_complete": totals.read == of,
+            }
+        )  # fmt: skip
+        return
+    parts = [
+        plural(totals.sessions, "session"),
+        plural(totals.rounds, "round"),
+        plural(totals.turns, "turn"),
+        plural(totals.calls, "tool call"),
+    ]
+    say(f"{', '.join(parts)} brought in")
+    if totals.read < of:
+        hint(f"Stopped: {totals.read} of {of} conversations were looked at. Run it again to go on.")
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed: then the session that is being read is completed. A second one ends it at once."""
+    asked = False
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class _Shown:
+    """Where a bar shows how far it is, if it is shown."""
+
+    def __init__(self, show: Callable[[int], None] | None) -> None:
+        self._show = show
+        self._before = 0
+
+    def within(self, read: int) -> None:
+        """So much of the source was read."""
+        if self._show is not None:
+            self._show(self._before + read)
+
+    def complete(self, source: Source) -> None:
+        self._before += source.size
+        self.within(0)
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[_Shown]:
+    """A bar on stderr with a rate and a rest, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield _Shown(None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns: tuple[Any, ...] = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield _Shown(lambda done: bar.update(task, completed=min(done, total)))

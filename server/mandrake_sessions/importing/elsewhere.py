@@ -1,0 +1,64 @@
+"""Conversations that were recorded while they went on, in any of the user's stores: they are not brought in again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import ExitStack
+from pathlib import Path
+
+from attrs import frozen
+
+from mandrake_sessions.importing.reading import Source
+from mandrake_sessions.known_stores import known_stores
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.operations.imports import recorded_sessions
+from mandrake_sessions.operations.originals import Originals
+from mandrake_sessions.store_places import StorePlace
+from mandrake_sessions.visits import ask_each
+from mandrake_sessions.workspaces import own_directory
+
+
+@frozen
+class Recorded:
+    """A session of another store. ``path``: the store's file."""
+
+    path: str
+    session_id: str
+
+
+class OtherStores:
+    """The user's other stores. ``own``: the place of the store that conversations are brought into; ``others``: stores
+    that count as used if they are there. Close it."""
+
+    def __init__(self, own: StorePlace, others: Collection[StorePlace], agents: Collection[str]) -> None:
+        self._own = own
+        self._others = others
+        self._agents = agents
+        self._found: dict[tuple[str, str], Recorded] = {}
+        self._open: dict[str, Originals] = {}
+        self._kept = ExitStack()
+
+    def look(self) -> None:
+        """Learn what is recorded in them now. A store that cannot be read counts as empty."""
+        stores = [store for store in known_stores((), self._others) if store.available and store.path != self._own.path]
+        self._found = {
+            (each.agent, each.external_id): Recorded(store.path, each.id)
+            for store, found in ask_each(stores, lambda visited: recorded_sessions(visited, self._agents))
+            for each in found
+        }
+
+    def find(self, source: Source) -> Recorded | None:
+        """The session that was recorded of a conversation, as far as ``look`` has found it."""
+        return self._found.get((source.agent, source.external_id))
+
+    def originals(self, recorded: Recorded) -> Originals:
+        """Of the store that it is in, which is opened for that. Raises what opening it raises."""
+        if recorded.path not in self._open:
+            inside = own_directory(Path(recorded.path))
+            manager = self._kept.enter_context(SessionManager(recorded.path, inside=inside))
+            self._open[recorded.path] = Originals(manager.store)
+        return self._open[recorded.path]
+
+    def close(self) -> None:
+        self._open.clear()
+        self._kept.close()

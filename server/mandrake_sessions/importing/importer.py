@@ -1,0 +1,271 @@
+"""Brings sources into a store, one after the other, in short transactions.
+
+Of each source the store remembers how far it was read, in the transaction that wrote what was read. So a run may end at
+any moment, and the next one goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from attrs import evolve
+
+from mandrake_sessions.errors import Busy, InvalidValue, NotFound, NotOpen, SessionsError, StorageFailure
+from mandrake_sessions.ids import now_ms
+from mandrake_sessions.importing.elsewhere import OtherStores
+from mandrake_sessions.importing.keeping import Keeping
+from mandrake_sessions.importing.lines import Tail
+from mandrake_sessions.importing.one_reading import Outcome, Reading, What, state_of
+from mandrake_sessions.importing.reading import Reader, Source, storable
+from mandrake_sessions.importing.sinks import Counts, WholeSink, set_parent
+from mandrake_sessions.importing.taking import Taking
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.model import Session
+from mandrake_sessions.operations.imports import Imports, StoredSource
+from mandrake_sessions.operations.originals import Originals
+
+# So many readings wait for more, each with an open file. Any other begins again at the last round of its source.
+_MOST_WAITING: Final = 32
+# A new source of more bytes is not one that is just begun, and is brought in as a whole.
+_MOST_BORN: Final = 4 * 1024 * 1024
+# A source that nobody has written to for so long says all that there is to say.
+_OLD_SECONDS: Final = 60
+
+
+class Importer:
+    """``bring`` each source, parents before their children, then ``finish``, and ``close`` in any case. The manager is
+    open. ``progress`` is called with how many bytes of the source were read. ``elsewhere``: the user's other stores,
+    which were looked at. ``keeps``: whether the files themselves are kept. ``follows``: sources grow meanwhile, so a
+    round of which its source does not say that it has ended is open."""
+
+    def __init__(
+        self,
+        manager: SessionManager,
+        readers: Mapping[str, Reader],
+        progress: Callable[[int], None] | None = None,
+        *,
+        elsewhere: OtherStores | None = None,
+        keeps: bool = True,
+        follows: bool = False,
+    ) -> None:
+        self._manager = manager
+        self._imports = Imports(manager.store)
+        self._taking = Taking(manager, readers, progress, keeps=keeps, follows=follows)
+        self._originals = Originals(manager.store)
+        self._elsewhere = elsewhere
+        self._keeps = keeps
+        self._follows = follows
+        # Readings that wait for more, the one that had more last at the end.
+        self._waiting: dict[tuple[str, str], Reading] = {}
+        self._is_ready = False
+
+    def look(self, source: Source) -> Outcome:
+        """What ``bring`` would do, without reading the source."""
+        try:
+            known = self._imports.source(source.reader, source.key)
+            present = None if known is not None else self._present(source)
+        except InvalidValue as error:
+            return Outcome(source, "failed", reason=str(error))
+        if known is not None:
+            what: What = "deleted" if known.is_deleted else "grown" if self._has_grown(source, known) else "unchanged"
+            is_kept, is_moved = known.kept == _facts(source), known.path != storable(source.path)
+            return Outcome(source, what, known.session_id, is_kept=is_kept, is_moved=is_moved)
+        if present is None:
+            recorded = None if self._elsewhere is None else self._elsewhere.find(source)
+            if recorded is not None:
+                return Outcome(source, "live", recorded.session_id, recorded=recorded)
+            return Outcome(source, "new", is_unknown=True)
+        if source.session_id is not None:
+            return Outcome(source, "unchanged", present.id)
+        return Outcome(source, "new" if (present.source or "").startswith("import:") else "live", present.id)
+
+    def bring(self, source: Source, looked: Outcome | None = None) -> Outcome:
+        """Read a source, as far as it was not read yet. What a source alone is to blame for is an outcome. ``looked``:
+        what ``look`` has found just before.
+
+        Raises NotOpen, Busy, StorageFailure: the sources since the last commit are as they were.
+        """
+        if not self._is_ready:
+            self._imports.remove_left_behind()
+            self._is_ready = True
+        looked = looked or self.look(source)
+        if looked.is_moved:
+            self._imports.move_source(source.reader, source.key, storable(source.path))
+        if looked.what in ("live", "unchanged"):
+            return self._keep_alone(looked)
+        if looked.what in ("deleted", "failed"):
+            return looked
+        known = None if looked.is_unknown else self._imports.source(source.reader, source.key)
+        reading = Reading(source, looked.what, known)
+        reading.is_there = not looked.is_unknown and self._is_there(source)
+        if source.tail is not None and not reading.is_there:
+            reading.is_born_here = True
+        return self._guarded(reading, self._taking.read)
+
+    def follow(self, source: Source) -> Outcome:
+        """``bring`` a source that is being written. The reading waits for more, so that what is there already is not
+        read again. Call ``finish`` after it."""
+        key = source.reader, source.key
+        waiting = self._waiting.pop(key, None)
+        if waiting is not None and waiting.is_of(source):
+            waiting.source = evolve(source, tail=waiting.source.tail)
+            waiting.touched = time.monotonic()
+            self._waiting[key] = waiting
+            outcome = self._guarded(waiting, self._taking.read_on)
+            # Somebody may have deleted the session meanwhile, which is no failure.
+            return self.look(source) if outcome.what == "failed" and self._is_deleted(source) else outcome
+        if waiting is not None:
+            waiting.close()
+        looked = self.look(source)
+        waits = looked.what == "grown" or (looked.what == "new" and source.size <= _MOST_BORN)
+        return self.bring(evolve(source, tail=Tail()) if waits and _may_wait(source) else source, looked)
+
+    def expect(self, source: Source) -> None:
+        """A source that was brought in just now will probably grow: the reading waits for that. Without this, its last
+        round is read again with its next line, which takes long where that is a long one."""
+        looked = self.look(source)
+        if looked.what == "unchanged" and looked.session_id is not None and _may_wait(source):
+            self.bring(evolve(source, tail=Tail()), evolve(looked, what="grown"))
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a reading waits for more."""
+        return bool(self._waiting)
+
+    def rest(self, seconds: float) -> list[Outcome]:
+        """End the readings that have waited for so long: what their sources say is all that there is to it."""
+        before = time.monotonic() - seconds
+        found = [key for key, waiting in self._waiting.items() if waiting.touched <= before]
+        outcomes = []
+        for key in found:
+            waiting = self._waiting.pop(key)
+            assert waiting.source.tail is not None
+            waiting.source.tail.is_over = True
+            waiting.is_growing = False
+            outcomes.append(self._guarded(waiting, self._taking.read_on))
+        return outcomes
+
+    def _is_deleted(self, source: Source) -> bool:
+        known = self._imports.source(source.reader, source.key)
+        return known is not None and known.is_deleted
+
+    def _guarded(self, reading: Reading, read: Callable[[Reading], Outcome]) -> Outcome:
+        try:
+            done = read(reading)
+        except (NotOpen, Busy, StorageFailure):
+            self._taking.steps.drop()
+            self._forget(reading)
+            raise
+        except (OSError, SessionsError) as error:
+            self._taking.abandon(reading)
+            self._forget(reading)
+            return Outcome(reading.source, "failed", broken=reading.broken, reason=_why(error))
+        except BaseException:
+            self._taking.steps.drop()
+            if isinstance(reading.sink, WholeSink) and reading.sink.whole is not None:
+                reading.sink.whole.abandon()
+            self._forget(reading)
+            raise
+        if not reading.is_paused:
+            self._forget(reading)
+        elif (reading.source.reader, reading.source.key) not in self._waiting:
+            self._wait(reading)
+        return done
+
+    def _forget(self, reading: Reading) -> None:
+        self._waiting.pop((reading.source.reader, reading.source.key), None)
+        reading.close()
+
+    def _keep_alone(self, looked: Outcome) -> Outcome:
+        """Keep the file of a conversation that is here already."""
+        source = looked.source
+        if not self._keeps or looked.is_kept or source.beside is None or looked.session_id is None:
+            return looked
+        originals = self._originals
+        keeping: Keeping | None = None
+        try:
+            if looked.recorded is not None and self._elsewhere is not None:
+                originals = self._elsewhere.originals(looked.recorded)
+            keeping = Keeping(originals, source, self._taking.threads)
+            pk = originals.session_pk(looked.session_id)
+            keeping.start(pk)
+            if keeping.is_needed and looked.recorded is None:
+                self._taking.steps.begin()
+                keeping.finish(pk, self._go_on)
+                self._taking.steps.count(keeping.kept)
+            elif keeping.is_needed:
+                keeping.finish(pk)
+            return evolve(looked, counts=Counts(kept=keeping.kept))
+        except (OSError, SessionsError) as error:
+            if looked.recorded is None and isinstance(error, (NotOpen, Busy, StorageFailure)):
+                raise
+            return evolve(looked, what="failed", reason=f"the file was not kept: {_why(error)}")
+        finally:
+            if keeping is not None:
+                keeping.close()
+
+    def _go_on(self) -> None:
+        """Let others write, if they have waited for long."""
+        if self._taking.steps.is_due():
+            self._taking.steps.end()
+            self._taking.steps.begin()
+
+    def finish(self) -> None:
+        """Commit what is written, and say where sessions came from that were there before their parents."""
+        self._taking.steps.end()
+        for orphan in self._taking.orphans:
+            set_parent(self._imports, *orphan)
+        self._taking.orphans.clear()
+
+    def close(self) -> None:
+        """Undo what is not committed."""
+        for waiting in self._waiting.values():
+            waiting.close()
+        self._waiting.clear()
+        self._taking.close()
+
+    def _present(self, source: Source) -> Session | None:
+        """The session that the conversation has here: brought in before, or recorded while it went on."""
+        try:
+            if source.session_id is not None:
+                return self._manager.get_session(source.session_id)
+            return self._manager.get_session(external_id=source.external_id, agent=source.agent)
+        except NotFound:
+            return None
+
+    def _wait(self, reading: Reading) -> None:
+        while len(self._waiting) >= _MOST_WAITING:
+            # It is read again from its last round on when it grows.
+            self._waiting.pop(next(iter(self._waiting))).close()
+        self._waiting[reading.source.reader, reading.source.key] = reading
+
+    def _is_there(self, source: Source) -> bool:
+        return self._present(source) is not None
+
+    def _has_grown(self, source: Source, known: StoredSource) -> bool:
+        if not _is_same(source, known):
+            return True
+        # Nobody has gone on with a round of which its source does not say that it has ended.
+        is_old = now_ms() * 1_000_000 - source.mtime_ns > _OLD_SECONDS * 1_000_000_000
+        return is_old and not self._follows and bool(state_of(known).get("open"))
+
+
+def _may_wait(source: Source) -> bool:
+    """Whether it is a file of lines, which can be read on."""
+    return source.beside is not None and not source.path.endswith(".zst")
+
+
+def _why(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _facts(source: Source) -> tuple[str, int, int]:
+    return source.file_id, source.size, source.mtime_ns
+
+
+def _is_same(source: Source, known: StoredSource) -> bool:
+    return (source.file_id, source.size, source.mtime_ns) == (known.file_id, known.size, known.mtime_ns) and (
+        source.title is None or source.title == state_of(known).get("title")
+    )

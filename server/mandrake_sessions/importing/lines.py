@@ -1,0 +1,191 @@
+"""Files of JSON lines, read from a position on: bounded in memory, whatever they hold."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from typing import IO, Any, Final
+
+from attrs import define, frozen
+
+from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.importing.events import Broken, Paused
+
+# A longer line is left out. Programs write pictures into a line, of a few megabytes.
+MAX_LINE_BYTES: Final = 64 * 1024 * 1024
+_PIECE = 1024 * 1024
+_decoder = json.JSONDecoder(parse_constant=lambda _name: None)
+
+
+class SourceUnreadable(SessionsError):
+    """A source cannot be opened or read as what it says that it is."""
+
+
+@frozen
+class Line:
+    """An object of a file. ``number``: counted from 1 where reading began at the start of the file, else from there.
+    ``start`` and ``end``: its bytes."""
+
+    number: int
+    start: int
+    end: int
+    object: dict[str, Any]
+
+
+@define
+class Tail:
+    """A file is read on where it has grown: at its end ``Paused`` is given, until it ``is_over``."""
+
+    is_over: bool = False
+
+
+def opened(path: str) -> IO[bytes]:
+    """A regular file, which is no link, or what is inside a compressed one. Raises OSError, SourceUnreadable."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    file = os.fdopen(descriptor, "rb", buffering=_PIECE)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise SourceUnreadable(f"{path} is no regular file")
+    return _decompressed(path, file) if path.endswith(".zst") else file
+
+
+def _decompressed(path: str, file: IO[bytes]) -> IO[bytes]:
+    try:
+        from compression.zstd import ZstdFile  # type: ignore[import-not-found,unused-ignore]  # From Python 3.14 on.
+    except ImportError:
+        pass
+    else:
+        return _Unpacked.of(ZstdFile(file), path)
+    try:
+        from zstandard import ZstdDecompressor
+    except ImportError:
+        file.close()
+        raise SourceUnreadable(
+            f"{path} is compressed with zstd, which this Python does not read; "
+            "install mandrake-sessions[zstd], or Python 3.14"
+        ) from None
+    return _Unpacked.of(ZstdDecompressor().stream_reader(file, closefd=True, read_across_frames=True), path)
+
+
+class _Unpacked(io.RawIOBase):
+    """What is inside a compressed file. Whatever its library raises is SourceUnreadable."""
+
+    def __init__(self, inside: Any, path: str) -> None:
+        self._inside = inside
+        self._path = path
+
+    @classmethod
+    def of(cls, inside: Any, path: str) -> IO[bytes]:
+        return io.BufferedReader(cls(inside, path), _PIECE)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            piece = self._inside.read(len(buffer))
+        except OSError:
+            raise
+        except Exception as error:
+            raise SourceUnreadable(f"{self._path} cannot be decompressed: {error}") from None
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        self._inside.close()
+        super().close()
+
+
+def size_inside(path: str) -> int:
+    """The bytes of a file as they are stored. Raises OSError."""
+    return os.lstat(path).st_size
+
+
+def each_line(
+    path: str, offset: int = 0, skipped: re.Pattern[bytes] | None = None, tail: Tail | None = None
+) -> Iterator[Line | Broken | Paused]:
+    """The objects of a file from a byte on, which begins a line. Of a last line without an end that is no object
+    nothing is said: somebody still writes it. ``skipped``: the beginnings of lines that nobody wants, which are not
+    decoded. ``tail``: of a file that is not compressed. Raises OSError, SourceUnreadable."""
+    with closing(opened(path)) as file:
+        skip(file, offset)
+        number, start = 1, offset
+        while True:
+            line = file.readline(_PIECE)
+            length = len(line)
+            if line and not line.endswith(b"\n"):
+                line, length = _rest_of_line(file, line)
+            if length > MAX_LINE_BYTES or not (line.isspace() or (skipped is not None and skipped.match(line))):
+                found = list(_object(number, start, start + length, line)) if line else []
+                yield from found
+            else:
+                found = []
+            if not line.endswith(b"\n") and not found:
+                if tail is None or tail.is_over:
+                    return
+                yield Paused()
+                # Somebody goes on with the line.
+                file.seek(start)
+                continue
+            number += line.endswith(b"\n")
+            start += length
+
+
+def skip(file: IO[bytes], offset: int) -> None:
+    if file.seekable():
+        file.seek(offset)
+        return
+    while offset > 0 and (piece := file.read(min(offset, _PIECE))):
+        offset -= len(piece)
+
+
+def _rest_of_line(file: IO[bytes], line: bytes) -> tuple[bytes, int]:
+    """The whole of a line that is longer than a piece, and its length; nothing of one that is too long."""
+    pieces, length = [line], len(line)
+    while not pieces[-1].endswith(b"\n") and (piece := file.readline(_PIECE)):
+        length += len(piece)
+        # Of a line that is too long only its end matters.
+        pieces = [piece] if length > MAX_LINE_BYTES else [*pieces, piece]
+    if length > MAX_LINE_BYTES:
+        return pieces[-1][-1:], length
+    return b"".join(pieces), length
+
+
+def _object(number: int, start: int, end: int, line: bytes) -> Iterator[Line | Broken]:
+    is_whole = line.endswith(b"\n")
+    if end - start > MAX_LINE_BYTES:
+        if is_whole:
+            size = f"{(end - start) // 1024 // 1024} MiB"
+            yield Broken(number, start, f"has {size}; a line may have {MAX_LINE_BYTES // 1024 // 1024} MiB at the most")
+        return
+    try:
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            if not is_whole:
+                return
+            place = start + error.start
+            yield Broken(number, start, f"byte {place} is not UTF-8; such bytes became U+FFFD", is_left_out=False)
+            text = line.decode(errors="replace")
+        value, end_of_value = _decoder.raw_decode(text)
+        if text[end_of_value:].strip():
+            raise ValueError(f"more follows at character {end_of_value}")
+    except (ValueError, RecursionError) as error:
+        if is_whole:
+            why = "is nested too deep" if isinstance(error, RecursionError) else f"is no JSON: {error}"
+            yield Broken(number, start, why)
+        return
+    if isinstance(value, dict):
+        yield Line(number, start, end, value)
+    else:
+        yield Broken(number, start, f"is no JSON object but {_kind(value)}")
+
+
+def _kind(value: Any) -> str:
+    words = {list: "an array", str: "a string", bool: "true or false", type(None): "null"}
+    return words.get(type(value), "a number")

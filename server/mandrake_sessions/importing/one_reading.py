@@ -1,0 +1,132 @@
+"""One reading of a source: how far it is, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Generator, Iterator
+from typing import Any, Final, Literal
+
+from attrs import evolve, field, frozen
+
+from mandrake_sessions.importing.assembling import Assembler
+from mandrake_sessions.importing.elsewhere import Recorded
+from mandrake_sessions.importing.events import Broken, Event, Position
+from mandrake_sessions.importing.keeping import Keeping
+from mandrake_sessions.importing.prefix import checksum, lines_before
+from mandrake_sessions.importing.reading import Source
+from mandrake_sessions.importing.sinks import Counts, SessionSink
+from mandrake_sessions.operations.imports import StoredSource
+
+# So many broken lines of a source are named.
+_BROKEN: Final = 100
+
+What = Literal["new", "grown", "unchanged", "rewritten", "live", "deleted", "failed"]
+
+
+@frozen
+class Outcome:
+    """What became of a source. ``what``: how it was found. ``broken``: the first of the lines that cannot be read;
+    ``more_broken``: how many others there are. ``reason``: of ``failed``, and what was noticed. ``is_unknown``: neither
+    the source nor a session of it is known here. ``recorded``: of ``live``, the session of another store. ``is_kept``:
+    all of the file is kept here. ``is_moved``: its file was somewhere else when it was read last."""
+
+    source: Source
+    what: What
+    session_id: str | None = None
+    counts: Counts = field(factory=Counts)
+    broken: list[Broken] = field(factory=list)
+    more_broken: int = 0
+    reason: str | None = None
+    is_unknown: bool = False
+    recorded: Recorded | None = None
+    is_kept: bool = False
+    is_moved: bool = False
+
+
+class Reading:
+    """One reading of a source. ``known``: how far it was read before; None where nothing of that counts."""
+
+    def __init__(self, source: Source, what: What, known: StoredSource | None) -> None:
+        self.source = source
+        self.what = what
+        self.known = known
+        self.broken: list[Broken] = []
+        self.state = state_of(known)
+        self.counts = Counts()
+        self.reason: str | None = None
+        self.events: Iterator[Event] = iter(())
+        self.sink: SessionSink | None = None
+        self.assembler: Assembler | None = None
+        self.keeping: Keeping | None = None
+        self.start = 0
+        # Whether the session is there, to which more comes.
+        self.is_there = False
+        # Whether a session that is not there is shown from its first round on.
+        self.is_born_here = False
+        # Whether it waits for more, and since when; and whether more may come at all.
+        self.is_paused = False
+        self.is_growing = True
+        self.touched = time.monotonic()
+        # The position that was remembered last.
+        self.written_at: int | None = None
+        self.more_broken = 0
+        self._reported: Broken | None = None
+
+    def is_of(self, source: Source) -> bool:
+        """Whether it is of this file, which has not become shorter."""
+        own = self.source
+        return (own.path, own.file_id) == (source.path, source.file_id) and own.size <= source.size
+
+    def outcome(self) -> Outcome:
+        """What was done since the last one."""
+        assert self.sink is not None
+        counts, self.counts = self.counts, Counts()
+        broken, self.broken = self.broken, []
+        more, self.more_broken = self.more_broken, 0
+        self.sink.counts = self.counts
+        return Outcome(self.source, self.what, self.sink.session_id, counts, broken, more, self.reason)
+
+    def close(self) -> None:
+        if self.keeping is not None:
+            self.keeping.close()
+        if isinstance(self.events, Generator):
+            self.events.close()
+
+    def report(self, broken: Broken) -> None:
+        if broken == self._reported:
+            # One line has become several events.
+            return
+        self._reported = broken
+        if len(self.broken) < _BROKEN:
+            # Lines were counted from where reading began.
+            before = lines_before(self.source.path, self.start) if self.start and broken.line else 0
+            self.broken.append(evolve(broken, line=broken.line + before))
+        else:
+            self.more_broken += 1
+
+    def begin(self) -> Position:
+        """Where reading goes on. Raises OSError, SourceUnreadable."""
+        known = self.known
+        if known is None or not known.position:
+            return Position()
+        found = checksum(self.source.path, known.position)
+        if found == known.checksum:
+            self.start = known.position
+            return Position(known.position, self.state.get("reader", {}))
+        self.what = "rewritten"
+        how = "is shorter than" if found is None else "is another than"
+        self.reason = (
+            f"the file {how} what was read of it before; it was read again from its start, and nothing deleted"
+        )
+        self.known = evolve(known, size=0)
+        return Position()
+
+
+def state_of(known: StoredSource | None) -> dict[str, Any]:
+    """What the reader, and the import, remember of a source."""
+    try:
+        state = {} if known is None else json.loads(known.state)
+    except ValueError:
+        return {}
+    return state if isinstance(state, dict) else {}

@@ -1,0 +1,37 @@
+"""The readers: one module for each program. This table has them all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Final
+
+from mandrake_sessions.importing.reading import Reader
+
+logger = logging.getLogger(__name__)
+
+GROUP: Final = "mandrake_sessions.readers"
+# The name of a reader, and its module, whose `reader` makes it.
+_OWN: Final[Mapping[str, str]] = {
+    "claude-code": "claude_code",
+    "codex": "codex",
+    "original": "original",
+    "jsonl": "own",
+}
+
+
+def readers() -> dict[str, Reader]:
+    """All readers by their names: our own, and those of other packages."""
+    made = {name: import_module(f"{__name__}.{module}").reader() for name, module in _OWN.items()}
+    for point in entry_points(group=GROUP):
+        if point.name in made:
+            logger.warning("the reader %s of %s is not used: there is one of that name", point.name, point.value)
+            continue
+        try:
+            make: Callable[[], Reader] = point.load()
+            made[point.name] = make()
+        except Exception as error:
+            logger.warning("the reader %s of %s cannot be loaded: %s", point.name, point.value, error)
+    return made

@@ -1,0 +1,105 @@
+"""Claude Code's transcripts: ``projects/<directory>/<session>.jsonl``, and those of its subagents below."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from mandrake_sessions.importing.events import Event, Position, SessionSaid
+from mandrake_sessions.importing.readers.claude_records import ClaudeRecords
+from mandrake_sessions.importing.reading import Source, beginning, file_facts, files_below
+from mandrake_sessions.importing.values import object_of, text_of
+
+_ENDINGS: Final = (".jsonl", ".jsonl.zst")
+_OTHERS: Final = ("rollout-", "session-")
+# A fork names its parent in the answers that it has copied, which stand near the beginning.
+_HEAD_BYTES: Final = 256 * 1024
+_PARENT = re.compile(rb'"requestSessionId"\s*:\s*"([^"\\]{1,200})"')
+
+
+class ClaudeCode:
+    """Tried with files of 2.1.332."""
+
+    name = "claude-code"
+    agent = "claude-code"
+
+    def directories(self, home: str, environment: Mapping[str, str]) -> list[str]:
+        own = environment.get("CLAUDE_CONFIG_DIR") or os.path.join(home, ".claude")  # noqa: PTH118
+        return [os.path.join(own, "projects")]  # noqa: PTH118
+
+    def discover(self, home: str, environment: Mapping[str, str]) -> Iterator[Source]:
+        (directory,) = self.directories(home, environment)
+        for entry in files_below(directory, _ENDINGS):
+            if (source := _source(entry.path)) is not None:
+                yield source
+
+    def sources_at(self, path: str) -> Iterator[Source]:
+        is_directory = os.path.isdir(path)  # noqa: PTH112
+        for found in (entry.path for entry in files_below(path, _ENDINGS)) if is_directory else [path]:
+            if os.path.basename(found).startswith(_OTHERS) or not found.endswith(_ENDINGS):  # noqa: PTH119
+                continue
+            if b'"parentUuid"' in beginning(found, _HEAD_BYTES) and (source := _source(found)) is not None:
+                yield source
+
+    def read(self, source: Source, position: Position) -> Iterator[Event]:
+        if not position.offset and source.parent is not None and _is_subagent(source.path):
+            yield _said_of_subagent(source)
+        yield from ClaudeRecords(source, position, is_subagent=_is_subagent(source.path)).events()
+
+
+def reader() -> ClaudeCode:
+    return ClaudeCode()
+
+
+def _source(path: str) -> Source | None:
+    facts: Any = file_facts(path)
+    if facts is None:
+        return None
+    parent: str | None
+    stem = os.path.basename(path).partition(".jsonl")[0]  # noqa: PTH119
+    if _is_subagent(path):
+        external_id = stem.removeprefix("agent-")
+        parent = os.path.basename(os.path.dirname(os.path.dirname(path)))  # noqa: PTH119, PTH120
+    else:
+        external_id, parent = stem, _forked_from(path, stem)
+    if not external_id:
+        return None
+    beside = (_beside(path),) if _is_subagent(path) else ()
+    return Source(
+        ClaudeCode.name, ClaudeCode.agent, path, external_id, external_id, parent=parent or None, beside=beside, **facts
+    )
+
+
+def _is_subagent(path: str) -> bool:
+    directory, name = os.path.split(path)
+    return name.startswith("agent-") and os.path.basename(directory) == "subagents"  # noqa: PTH119
+
+
+def _beside(path: str) -> str:
+    return path.partition(".jsonl")[0] + ".meta.json"
+
+
+def _forked_from(path: str, own: str) -> str | None:
+    for found in _PARENT.findall(beginning(path, _HEAD_BYTES)):
+        if (name := found.decode(errors="replace")) != own:
+            return str(name)
+    return None
+
+
+def _said_of_subagent(source: Source) -> SessionSaid:
+    """What stands in the file beside it."""
+    try:
+        told = object_of(json.loads(beginning(_beside(source.path), _HEAD_BYTES) or b"{}"))
+    except (ValueError, RecursionError):
+        told = {}
+    agent_type = text_of(told.get("agentType"))
+    return SessionSaid(
+        parent=source.parent,
+        relation="subagent",
+        parent_tool_call=text_of(told.get("toolUseId")),
+        description=text_of(told.get("description")),
+        metadata={} if agent_type is None else {"agentType": agent_type},
+    )

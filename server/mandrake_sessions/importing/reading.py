@@ -1,0 +1,135 @@
+"""What a reader is: the interface that one implements for each program whose conversations are brought in.
+
+A reader is one module of ``readers/``, or comes from another package, by an entry point of the group
+``mandrake_sessions.readers`` that names a function without arguments which gives the reader.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
+
+from attrs import frozen
+
+from mandrake_sessions.importing.ahead import in_its_time
+from mandrake_sessions.importing.events import Broken, Event, Position
+from mandrake_sessions.importing.lines import Line, SourceUnreadable, Tail, opened
+
+
+@frozen
+class Source:
+    """A conversation somewhere on the disk. ``key``: a name that stays with it when its file is moved or compressed;
+    one of ``reader``. ``external_id``: the program's own name for the conversation. ``parent``: the external id of the
+    one that it came from, where that can be seen without reading it. ``title``: where the program keeps it elsewhere.
+    ``session_id``: the id of a session of a store like this one. ``beside``: the paths of small files that belong to
+    the conversation too; None where the bytes of ``path`` are not kept, since it holds more than this conversation.
+    ``tail``: for ``each_line``, while the file is followed. A reader that does not pass it on is read again each time.
+    """
+
+    reader: str
+    agent: str
+    path: str
+    key: str
+    external_id: str
+    size: int
+    mtime_ns: int
+    file_id: str
+    parent: str | None = None
+    title: str | None = None
+    session_id: str | None = None
+    beside: tuple[str, ...] | None = None
+    tail: Tail | None = None
+
+
+def storable(path: str) -> str:
+    """A path as it can be stored: its bytes need not be UTF-8."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+class Reader(Protocol):
+    """``name``: one word, which the command line takes. ``agent``: the word that its sessions have.
+
+    A reader may have a method ``directories(home, environment)``, which gives the directories where its program keeps
+    its files: there ``restore-transcript`` writes them again, and ``import --follow`` hears of changes. It may have a
+    method ``forget()``, which is called before sources are looked for again: what it remembers of files may be old.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def agent(self) -> str: ...
+    def discover(self, home: str, environment: Mapping[str, str]) -> Iterator[Source]:
+        """What this user has. A directory that is not there, or cannot be read, has nothing."""
+
+    def sources_at(self, path: str) -> Iterator[Source]:
+        """What a file or directory holds that this reader can read; nothing where it is another program's."""
+
+    def read(self, source: Source, position: Position) -> Iterator[Event]:
+        """The events from a position on: the start, or one of a ``Mark`` that an earlier reading gave. All that may
+        still change when the source grows can be read again from the last ``Mark``.
+
+        Raises OSError, SourceUnreadable.
+        """
+
+
+def events_of(line: Line, handle: Iterator[Event]) -> Iterator[Event]:
+    """The events of a record. One that is not what the reader knows is broken, and the rest goes on."""
+    try:
+        for event in handle:
+            yield from in_its_time(event, line)
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        yield Broken(line.number, line.start, f"is another record than its type says ({type(error).__name__})")
+
+
+def files_below(directory: str, endings: tuple[str, ...]) -> Iterator[os.DirEntry[str]]:
+    """The regular files below a directory whose names end so, by name. Links are not followed but for the directory
+    itself, so nothing is met twice; what cannot be read is left out."""
+    waiting = [directory]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+            elif entry.name.endswith(endings) and entry.is_file(follow_symlinks=False):
+                yield entry
+
+
+def file_facts(path: str) -> dict[str, int | str] | None:
+    """``size``, ``mtime_ns`` and ``file_id`` of a regular file that is no link; None of anything else."""
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "file_id": f"{found.st_dev}:{found.st_ino}"}
+
+
+def beginning(path: str, count: int) -> bytes:
+    """The first bytes of a regular file; none of one that cannot be read."""
+    try:
+        with opened(path) as file:
+            return file.read(count)
+    except (OSError, SourceUnreadable):
+        return b""
+
+
+def parents_first(sources: Iterable[Source]) -> list[Source]:
+    """Each after the one that it came from, as far as that is among them; else the oldest file first."""
+    ordered = sorted(sources, key=lambda source: (source.mtime_ns, source.path))
+    by_name = {(source.agent, source.external_id): source for source in ordered}
+    placed: dict[int, Source] = {}
+    for source in ordered:
+        line: list[Source] = []
+        each: Source | None = source
+        while each is not None and id(each) not in placed and each not in line:
+            line.append(each)
+            each = by_name.get((each.agent, each.parent)) if each.parent else None
+        placed.update((id(one), one) for one in reversed(line))
+    return list(placed.values())

@@ -1,0 +1,440 @@
+"""Where rounds and turns are written: a new session, as a whole, or one that is there, which grows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from attrs import define, field
+
+from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
+from mandrake_sessions.ids import now_ms
+from mandrake_sessions.importing.assembling import Fields, safe_text, safe_value
+from mandrake_sessions.importing.events import Broken, Left, Position, Requested, SessionSaid, Spawned, Verbatim
+from mandrake_sessions.importing.names import Names, session_id_of, shared_round_id
+from mandrake_sessions.importing.reading import Source
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.model import Relation, Turn
+from mandrake_sessions.operations.imports import STAMPS, Imports, OpenRound, WholeSession
+
+_ABSOLUTE: Final = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
+
+
+# What a turn has from its beginning on.
+_OF_THE_BEGINNING: Final = (
+    "id", "tool_calls", "created_at", "stream_start_time", "stream_end_time", "content", "raw_response",
+)  # fmt: skip
+_NOTHING_USED: Final[Mapping[str, int | None]] = {
+    "input_tokens": 0,
+    "output_tokens": 0,
+    "thought_tokens": None,
+    "cache_read_tokens": None,
+    "cache_write_tokens": None,
+}
+
+
+@define
+class Counts:
+    """What was written. ``kept``: how many bytes of files."""
+
+    sessions: int = 0
+    rounds: int = 0
+    turns: int = 0
+    calls: int = 0
+    kept: int = 0
+
+
+@define
+class Told:
+    """What a source has said of its conversation, the last word of each."""
+
+    cwd: str | None = None
+    title: str | None = None
+    description: str | None = None
+    at: int | None = None
+    parent: str | None = None
+    relation: str | None = None
+    parent_tool_call: str | None = None
+
+    def take(self, said: SessionSaid, metadata: dict[str, Any]) -> None:
+        for name in ("cwd", "title", "description", "at", "parent", "relation", "parent_tool_call"):
+            value = getattr(said, name)
+            if value is not None and not (name in ("cwd", "at") and getattr(self, name) is not None):
+                setattr(self, name, safe_text(value) if isinstance(value, str) else value)
+        metadata.update(said.metadata)
+
+
+@define
+class _Place:
+    """A round of a session that is there. ``known``: the turns that it has, in their order: those of a source that is
+    read again come in the same."""
+
+    response_id: str
+    at: int
+    known: Iterator[Turn] = field(factory=lambda: iter(()))
+
+    def take(self, turn_id: str) -> Turn | None:
+        """The next turn that is known, if it is this one; else no more are taken from there."""
+        found = next(self.known, None)
+        if found is None or found.id != turn_id:
+            self.known = iter(())
+            return None
+        return found
+
+
+class Branched(Exception):
+    """The conversation goes on at an earlier place: what was read until now has to be there first."""
+
+    def __init__(self, left: Left) -> None:
+        super().__init__(left)
+        self.left = left
+
+
+class SessionSink:
+    """What both kinds of sinks have. ``position``: how far the source was read, with all before it written."""
+
+    def __init__(self, manager: SessionManager, imports: Imports, source: Source, report: Callable[[Broken], None]):
+        self._manager = manager
+        self._imports = imports
+        self._source = source
+        self.report = report
+        self.agent = source.agent
+        self.session_id = source.session_id or session_id_of(source.agent, source.external_id)
+        self._names = Names(self.session_id)
+        self.told = Told(title=source.title)
+        self.metadata: dict[str, Any] = {}
+        self.spawned: dict[str, str] = {}
+        self.counts = Counts()
+        self.position = Position()
+        # Whether something was said of the session since it was written.
+        self.has_news = False
+        self.progress: Callable[[int], None] | None = None
+
+    def add_round(self, requested: Requested, at: int | None) -> Any:
+        raise NotImplementedError
+
+    def add_turn(self, of: Any, name: str, fields: Fields) -> Any:
+        raise NotImplementedError
+
+    def change_call(self, turn: Any, call: Fields) -> None:
+        raise NotImplementedError
+
+    def end_round(self, of: Any, fields: Fields) -> None:
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """All was given."""
+        raise NotImplementedError
+
+    def leave(self, left: Left) -> None:
+        raise Branched(left)
+
+    def verbatim(self, entity: Verbatim) -> None:
+        """Sessions that are there keep what they have."""
+
+    def say(self, said: SessionSaid) -> None:
+        self.told.take(said, self.metadata)
+        self.has_news = True
+
+    def spawn(self, spawned: Spawned) -> None:
+        self.spawned[spawned.external_id] = spawned.call
+
+    def mark(self, position: Position) -> None:
+        self.position = position
+        if self.progress is not None:
+            self.progress(position.offset)
+
+    def _name_round(self, requested: Requested, fields: Fields) -> tuple[str, str | None]:
+        """The id of a round, and that of the one that it is a copy of."""
+        own = self._names.of("round", requested.id)
+        if requested.shared_id is None:
+            return own, None
+        shared = shared_round_id(self._source.agent, requested.shared_id)
+        original = self._imports.original(shared)
+        if original is None:
+            return shared, None
+        is_copy = (original.content, original.created_at) == (fields["content"], fields["created_at"])
+        return own, original.id if is_copy else None
+
+    def _round_fields(self, requested: Requested, at: int) -> Fields:
+        fields: Fields = {
+            "content": safe_text(requested.text),
+            "origin": requested.origin,
+            "request_id": self._names.of("request", requested.id),
+            "response_id": self._names.of("response", requested.id),
+            "created_at": at,
+        }
+        if requested.blocks is not None:
+            fields["blocks"] = requested.blocks
+        return fields
+
+    def _turn_fields(self, name: str, given: Fields, at: int) -> Fields:
+        fields = {**given, "id": self._names.of("turn", name), "content": safe_text(given["content"])}
+        fields.pop("at")
+        if "raw_response" in fields:
+            fields["raw_response"] = safe_text(fields["raw_response"])
+        fields["created_at"] = fields["stream_start_time"] = at
+        fields["stream_end_time"] = max(at, usable(fields.get("stream_end_time", at)))
+        fields["tool_calls"] = [_safe_call(call) for call in given.get("tool_calls", ())]
+        return fields
+
+    def session_fields(self) -> Fields:
+        """Those of the session, as they are known now."""
+        told, metadata = self.told, dict(self.metadata)
+        fields: Fields = {"metadata": metadata}
+        if told.cwd is not None:
+            if _ABSOLUTE.match(told.cwd):
+                fields["cwd"] = told.cwd
+            else:
+                metadata["cwd"] = told.cwd
+        for name in ("title", "description"):
+            if (value := getattr(told, name)) is not None:
+                fields[name] = value
+        return fields
+
+
+class WholeSink(SessionSink):
+    """A session that is not there yet. It is made with its first round; ``finish`` shows it."""
+
+    whole: WholeSession | None = None
+    _verbatim: Verbatim | None = None
+    _open: OpenRound | None = None
+
+    def verbatim(self, entity: Verbatim) -> None:
+        fields = dict(entity.fields)
+        stamps = {name: fields.pop(name) for name in STAMPS if name in fields}
+        if entity.kind == "session":
+            if self.whole is not None:
+                raise InvalidValue("session", "there is more than one in the file")
+            self._verbatim = entity
+            self.whole = self._imports.begin(self.session_id, fields.get("created_at"))
+            return
+        if self.whole is None:
+            raise InvalidValue("session", "the file has no line of a session before its rounds")
+        if entity.kind == "round":
+            self.counts.rounds += 1
+            copied_from = fields.pop("copied_from_id", None)
+            self._open = self.whole.add_round(fields, copied_from, **stamps)
+        elif self._open is None:
+            raise InvalidValue(entity.kind, "stands before the first round")
+        elif entity.kind == "turn":
+            self.counts.turns += 1
+            self.counts.calls += len(fields.get("tool_calls", ()))
+            self.whole.add_turn(self._open, fields, **stamps)
+        else:
+            self.whole.end_round(self._open, fields, **stamps)
+
+    def add_round(self, requested: Requested, at: int | None) -> OpenRound:
+        at = usable(at)
+        if self.whole is None:
+            began = self.told.at if self.told.at is not None else at
+            self.whole = self._imports.begin(self.session_id, min(usable(began), at))
+        fields = self._round_fields(requested, at)
+        fields["id"], copied_from = self._name_round(requested, fields)
+        self.counts.rounds += 1
+        whole = self.whole
+        made: OpenRound = _lenient(lambda given: whole.add_round(given, copied_from), fields)
+        return made
+
+    def add_turn(self, of: OpenRound, name: str, fields: Fields) -> int:
+        assert self.whole is not None
+        whole = self.whole
+        self.counts.turns += 1
+        self.counts.calls += len(fields.get("tool_calls", ()))
+        made = self._turn_fields(name, fields, usable(fields["at"]))
+        if "error" in made:
+            made["error"] = safe_text(made["error"])
+        return int(_lenient(lambda given: whole.add_turn(of, given), made))
+
+    def change_call(self, turn: int, call: Fields) -> None:
+        assert self.whole is not None
+        self.whole.change_call(turn, _safe_call(call))
+
+    def end_round(self, of: OpenRound, fields: Fields) -> None:
+        assert self.whole is not None
+        self.whole.end_round(of, _response_fields(fields))
+
+    def finish(self) -> None:
+        """Show the session, if there is anything in it."""
+        if self.whole is None:
+            return
+        if self._verbatim is not None:
+            self.whole.show_verbatim(self._verbatim.fields)
+            self.counts.sessions += 1
+            return
+        told = self.told
+        fields = self.session_fields() | {
+            "agent": self._source.agent,
+            "source": f"import:{self._source.reader}",
+            "external_id": self._source.external_id,
+        }
+        parent_id = None
+        if told.parent is not None:
+            fields["relation"] = told.relation
+            parent_id = session_id_of(self._source.agent, told.parent)
+            if told.parent_tool_call is not None:
+                fields["parent_tool_call_id"] = told.parent_tool_call
+        self.whole.show(fields, parent_id=parent_id)
+        self.counts.sessions += 1
+
+
+class GrowingSink(SessionSink):
+    """A session that is there. What it has already is compared, so that a source may be read again from anywhere.
+    ``before``: the title and description that the source had when it was read last."""
+
+    before: Mapping[str, Any] = {}
+
+    def add_round(self, requested: Requested, at: int | None) -> _Place:
+        at = usable(at)
+        fields = self._round_fields(requested, at)
+        own = self._names.of("round", requested.id)
+        shared = None if requested.shared_id is None else shared_round_id(self._source.agent, requested.shared_id)
+        for name in (own, shared):
+            if name is not None and (found := self._imports.original(name)) and found.session_id == self.session_id:
+                return _Place(fields["response_id"], at, self._turns_of(fields["response_id"]))
+        fields["id"], copied_from = self._name_round(requested, fields)
+        self.counts.rounds += 1
+        _lenient(lambda given: self._manager.create_round(self.session_id, **given), fields)
+        if copied_from is not None:
+            self._imports.mark_copy(fields["id"], copied_from)
+        return _Place(fields["response_id"], at)
+
+    def _turns_of(self, response_id: str) -> Iterator[Turn]:
+        cursor: str | None = None
+        while True:
+            page = self._manager.list_turns(response_id, limit=200, cursor=cursor, include_text=False)
+            yield from page.turns
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def add_turn(self, of: _Place, name: str, fields: Fields) -> str:
+        at = usable(fields["at"])
+        error = fields.pop("error", None)
+        made = self._turn_fields(name, fields, at)
+        turn_id = str(made["id"])
+        there = of.take(turn_id) or self._turn(turn_id)
+        if there is None:
+            self.counts.turns += 1
+            self.counts.calls += len(made["tool_calls"])
+            _lenient(lambda given: self._manager.create_turn(of.response_id, include_text=False, **given), made)
+        else:
+            self._change_turn(there, made)
+        if error is not None and (there is None or there.error != safe_text(error)):
+            self._manager.update_turn(turn_id, include_text=False, error=safe_text(error))
+        return turn_id
+
+    def _turn(self, turn_id: str) -> Turn | None:
+        with suppress(NotFound):
+            return self._manager.get_turn(turn_id, include_text=False)
+        return None
+
+    def _change_turn(self, there: Turn, made: Fields) -> None:
+        """What is there already is not written again, so nobody hears of it."""
+        known = {call.id: call for call in there.tool_calls}
+        for call in made["tool_calls"]:
+            present = known.get(call["id"])
+            self.counts.calls += present is None
+            if present is None or _differs(present, call):
+                self._manager.upsert_tool_call(there.id, call)
+        # What a reply used is counted on its last turn: on another one than before, perhaps.
+        given = {**_NOTHING_USED, **{name: value for name, value in made.items() if name not in _OF_THE_BEGINNING}}
+        moved = {name: value for name, value in given.items() if getattr(there, name) != value}
+        if there.status in ("completed", "error", "cancelled"):
+            moved.pop("status", None)
+        if moved:
+            with suppress(Conflict):
+                self._manager.update_turn(there.id, include_text=False, **moved)
+
+    def change_call(self, turn: str, call: Fields) -> None:
+        with suppress(NotFound):
+            self._manager.upsert_tool_call(turn, _safe_call(call))  # type: ignore[arg-type]
+
+    def end_round(self, of: _Place, fields: Fields) -> None:
+        made = _response_fields(fields)
+        with suppress(NotFound):
+            if _differs(self._manager.get_response(of.response_id), made):
+                self._manager.update_response(of.response_id, **made)
+
+    def finish(self) -> None:
+        """Change what the source has said of the session since, and nothing that somebody has changed here."""
+        present = self._manager.get_session(self.session_id)
+        fields = self.session_fields()
+        metadata = {**present.metadata, **fields.pop("metadata")}
+        # Somebody may have given it another title here.
+        fields = {name: value for name, value in fields.items() if self.before.get(name) != value and name != "cwd"}
+        if metadata != present.metadata:
+            fields["metadata"] = metadata
+        self._manager.update_session(self.session_id, **fields)
+
+
+def _differs(there: Any, fields: Fields) -> bool:
+    return any(getattr(there, name) != value for name, value in fields.items())
+
+
+def cut_branch(manager: SessionManager, sink: SessionSink, agent: str, left: Left) -> None:
+    """Put the rounds of a branch that was left into a fork, and take them out of the session. What was done of it by an
+    earlier run is not done again."""
+    names = Names(sink.session_id)
+    there = []
+    for request in left.requests:
+        for name in (names.of("round", request), shared_round_id(agent, request)):
+            found = sink._imports.original(name)
+            if found is not None and found.session_id == sink.session_id:
+                there.append(name)
+                break
+    if not there:
+        return
+    manager.fork_session(sink.session_id, through_round_id=there[-1], id=names.of("branch", left.at_request))
+    with manager.transaction():
+        for round_id in reversed(there):
+            manager.delete_round(round_id)
+
+
+def set_parent(imports: Imports, session_id: str, parent_id: str, relation: str, call: str | None) -> None:
+    """Where a session came from, once that is there."""
+    with suppress(NotFound):
+        imports.set_parent(session_id, parent_id, Relation(relation), call)
+
+
+def usable(at: int | None) -> int:
+    """A time that is none of the future, now where there is none."""
+    now = now_ms()
+    return now if at is None or at > now else at
+
+
+def _response_fields(fields: Fields) -> Fields:
+    made = dict(fields)
+    if "stop_reason" in made:
+        made["stop_reason"] = safe_text(made["stop_reason"])
+    if "end_time" in made:
+        made["end_time"] = usable(made["end_time"])
+    return made
+
+
+def _safe_call(call: Mapping[str, Any]) -> Fields:
+    texts = {name: safe_text(call[name]) for name in ("id", "method_name", "server_name") if name in call}
+    return {**call, **texts}
+
+
+def _lenient(write: Callable[[Fields], Any], fields: Fields) -> Any:
+    """Write fields; values that break a rule become texts that do not."""
+    try:
+        return write(fields)
+    except InvalidValue:
+        made = dict(fields)
+        for name in ("blocks", "metadata"):
+            if name in made:
+                made[name] = [safe_value(made[name])] if name == "blocks" else {"text": safe_value(made[name])}
+        made["tool_calls"] = [
+            {name: safe_value(value) if name in _VALUES else value for name, value in call.items()}
+            for call in made.get("tool_calls", ())
+        ]
+        if not made["tool_calls"]:
+            del made["tool_calls"]
+        return write(made)
+
+
+_VALUES: Final = ("arguments", "response", "content", "server_name")

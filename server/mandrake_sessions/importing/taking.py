@@ -1,0 +1,258 @@
+"""Reads one source into the store, as far as it was not read yet."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.ids import now_ms
+from mandrake_sessions.importing.ahead import in_its_time
+from mandrake_sessions.importing.assembling import Assembler
+from mandrake_sessions.importing.born import BornSink
+from mandrake_sessions.importing.events import Event, Paused
+from mandrake_sessions.importing.keeping import Keeping
+from mandrake_sessions.importing.lines import SourceUnreadable
+from mandrake_sessions.importing.names import session_id_of
+from mandrake_sessions.importing.one_reading import Outcome, Reading, state_of
+from mandrake_sessions.importing.prefix import checksum
+from mandrake_sessions.importing.reading import Reader, Source, file_facts, storable
+from mandrake_sessions.importing.sinks import Branched, GrowingSink, SessionSink, WholeSink, cut_branch
+from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.operations.import_steps import Steps
+from mandrake_sessions.operations.imports import Imports, StoredSource
+from mandrake_sessions.operations.originals import Originals
+from mandrake_sessions.quoting import shorten
+
+logger = logging.getLogger(__name__)
+
+# So many started conversations of one are remembered.
+_SPAWNED: Final = 1000
+
+
+class Taking:
+    """``steps``: its transactions; it ends some of them itself. ``orphans``: sessions whose parent was not there when
+    they were made, as ``set_parent`` takes them. The rest: see ``Importer``."""
+
+    def __init__(
+        self,
+        manager: SessionManager,
+        readers: Mapping[str, Reader],
+        progress: Callable[[int], None] | None,
+        *,
+        keeps: bool,
+        follows: bool,
+    ) -> None:
+        self._manager = manager
+        self._readers = readers
+        self._progress = progress
+        self._keeps = keeps
+        self._follows = follows
+        self._imports = Imports(manager.store)
+        self._originals = Originals(manager.store)
+        self.threads = ThreadPoolExecutor(1, thread_name_prefix="mandrake-sessions-packing")
+        self.steps = Steps(self._imports)
+        self.orphans: list[tuple[str, str, str, str | None]] = []
+        self._spawned: dict[tuple[str, str], str] = {}
+
+    def close(self) -> None:
+        """Undo what is not committed."""
+        self.steps.drop()
+        self.threads.shutdown(cancel_futures=True)
+
+    def read(self, reading: Reading) -> Outcome:
+        source = reading.source
+        position = reading.begin()
+        self.steps.begin()
+        self._sink(reading)
+        self._begin_to_keep(reading)
+        reading.events = _guarded(self._readers[source.reader].read(source, position))
+        self._take_all(reading)
+        self._complete(reading)
+        self.steps.count(source.size - (0 if reading.known is None else reading.known.size))
+        return reading.outcome()
+
+    def read_on(self, reading: Reading) -> Outcome:
+        """Go on with a reading that has waited."""
+        self.steps.begin()
+        if file_facts(reading.source.path) is not None:
+            # It may be gone by now, and what was read of it is there.
+            self._begin_to_keep(reading)
+        self._take_all(reading)
+        self._complete(reading)
+        return reading.outcome()
+
+    def _sink(self, reading: Reading) -> SessionSink:
+        kind = GrowingSink if reading.is_there else BornSink if reading.is_born_here else WholeSink
+        sink = kind(self._manager, self._imports, reading.source, reading.report)
+        sink.progress = self._progress
+        sink.counts = reading.counts
+        if isinstance(sink, GrowingSink):
+            sink.before = reading.state
+        reading.sink = sink
+        reading.assembler = Assembler(sink)
+        return sink
+
+    def _begin_to_keep(self, reading: Reading) -> None:
+        source = reading.source
+        if not self._keeps or source.beside is None:
+            return
+        if reading.keeping is not None:
+            reading.keeping.close()
+        reading.keeping = Keeping(self._originals, source, self.threads)
+        session_pk = self._session_pk(reading) if reading.is_there else None
+        reading.keeping.start(session_pk, is_rewritten=reading.what == "rewritten")
+
+    def _session_pk(self, reading: Reading) -> int | None:
+        sink = reading.sink
+        if isinstance(sink, WholeSink):
+            return None if sink.whole is None else sink.whole.pk
+        if isinstance(sink, BornSink) and not sink.is_born:
+            return None
+        assert sink is not None
+        return self._originals.session_pk(sink.session_id)
+
+    def _keep(self, reading: Reading, *, is_all: bool) -> None:
+        """Keep what was read until now, or all."""
+        if reading.keeping is None or reading.sink is None or (pk := self._session_pk(reading)) is None:
+            return
+        if is_all:
+            reading.keeping.finish(pk, lambda: self._pause(reading) if self.steps.is_due() else None)
+            reading.counts.kept += reading.keeping.kept
+        else:
+            reading.keeping.keep(pk, reading.sink.position.offset)
+
+    def _take_all(self, reading: Reading) -> None:
+        """Take events until the end, or until the source has no more for now."""
+        while (branched := self._take(reading)) is not None:
+            self._branch(reading, branched)
+
+    def _take(self, reading: Reading) -> Branched | None:
+        """The same, or until the conversation goes back to an earlier place."""
+        assembler, reading.is_paused = reading.assembler, False
+        assert assembler is not None
+        try:
+            for event in reading.events:
+                if isinstance(event, Paused):
+                    assembler.pause()
+                    reading.is_paused = True
+                    return None
+                assembler.take(event)
+                if self.steps.is_due():
+                    self._keep(reading, is_all=False)
+                    self._pause(reading)
+        except Branched as branched:
+            return branched
+        assembler.finish(is_growing=self._follows and reading.is_growing)
+        return None
+
+    def _pause(self, reading: Reading) -> None:
+        if isinstance(reading.sink, WholeSink) and reading.sink.whole is not None:
+            reading.sink.whole.settle()
+        self.steps.end()
+        self.steps.begin()
+
+    def _branch(self, reading: Reading, branched: Branched) -> None:
+        """What was read until now is another branch. It becomes a fork, and the rest goes where it belongs."""
+        before = reading.sink
+        assert before is not None
+        if isinstance(before, WholeSink):
+            before.finish()
+        reading.is_there = reading.is_there or not _is_unborn(before)
+        self.steps.end()
+        cut_branch(self._manager, before, reading.source.agent, branched.left)
+        self.steps.begin()
+        following = self._sink(reading)
+        following.told, following.metadata, following.spawned = before.told, before.metadata, before.spawned
+        following.position, following.has_news = before.position, before.has_news
+
+    def _complete(self, reading: Reading) -> None:
+        """Write what belongs to all that was read until now."""
+        source, sink = reading.source, reading.sink
+        assert sink is not None
+        told = sink.told
+        if told.parent is not None and told.parent_tool_call is None:
+            told.parent_tool_call = self._started_by(source, told.parent)
+        self._keep(reading, is_all=True)
+        if isinstance(sink, WholeSink) or sink.has_news or not reading.is_paused:
+            sink.finish()
+            sink.has_news = False
+        has_session = sink.whole is not None if isinstance(sink, WholeSink) else not _is_unborn(sink)
+        if told.parent is not None and has_session:
+            self._note_orphan(sink)
+        for external_id, call in sink.spawned.items():
+            self._spawned[source.agent, external_id] = call
+        if not reading.is_paused or sink.position.offset != reading.written_at:
+            # While a round goes on, it is read again from its beginning by the next run.
+            self._keep_source(reading, sink, has_session=has_session)
+            reading.written_at = sink.position.offset
+
+    def _keep_source(self, reading: Reading, sink: SessionSink, *, has_session: bool) -> None:
+        source, told = reading.source, sink.told
+        spawned = {**reading.state.get("spawned", {}), **sink.spawned}
+        state = {
+            "reader": dict(sink.position.state),
+            "title": told.title or reading.state.get("title"),
+            "description": told.description or reading.state.get("description"),
+            "spawned": dict(list(spawned.items())[-_SPAWNED:]),
+            "open": reading.is_paused or (reading.assembler is not None and reading.assembler.is_open),
+        }
+        self._imports.keep_source(
+            StoredSource(
+                source.reader,
+                source.key,
+                sink.session_id if has_session else None,
+                storable(source.path),
+                source.file_id,
+                source.size,
+                source.mtime_ns,
+                sink.position.offset,
+                checksum(source.path, sink.position.offset) or "",
+                now_ms(),
+                json.dumps(state),
+                is_deleted=False,
+            )
+        )
+
+    def _note_orphan(self, sink: SessionSink) -> None:
+        told = sink.told
+        assert told.parent is not None
+        if self._manager.get_session(sink.session_id).parent_id is None:
+            parent_id = session_id_of(sink.agent, told.parent)
+            relation = told.relation or "continuation"
+            self.orphans.append((sink.session_id, parent_id, relation, told.parent_tool_call))
+
+    def _started_by(self, source: Source, parent: str) -> str | None:
+        """The tool call of the parent that started it, if the parent was read."""
+        if (call := self._spawned.get((source.agent, source.external_id))) is not None:
+            return call
+        known = self._imports.source(source.reader, parent)
+        found = state_of(known).get("spawned", {}).get(source.external_id)
+        return found if isinstance(found, str) else None
+
+    def abandon(self, reading: Reading) -> None:
+        """The other sources of the step are kept."""
+        sink = reading.sink
+        if isinstance(sink, WholeSink) and sink.whole is not None:
+            sink.whole.settle()
+            self.steps.end()
+            sink.whole.abandon()
+
+
+def _guarded(events: Iterator[Event]) -> Iterator[Event]:
+    """Whatever a reader meets that it did not expect, the other sources are brought in."""
+    try:
+        for event in events:
+            yield from in_its_time(event)
+    except (OSError, SessionsError):
+        raise
+    except Exception as error:
+        logger.warning("a reader failed", exc_info=True)
+        raise SourceUnreadable(f"the reader cannot read it ({type(error).__name__}: {shorten(str(error))})") from error
+
+
+def _is_unborn(sink: SessionSink) -> bool:
+    return isinstance(sink, BornSink) and not sink.is_born

@@ -1,0 +1,139 @@
+"""Running it again: nothing comes twice, what has grown brings the new, and what was written again is noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from commands.running import run
+from importing.importing import Place
+from importing.transcripts import Claude, claude
+from mandrake_sessions import SessionManager
+from mandrake_sessions.model import TurnStatus
+
+ONE = "11111111-1111-4111-8111-111111111111"
+TWO = "22222222-2222-4222-8222-222222222222"
+
+
+def two_rounds(home: Path) -> Claude:
+    talk = claude(home, ONE)
+    talk.ask("What is in here?")
+    talk.say("I look.", "msg_1", stop="tool_use")
+    talk.call("call_1", "msg_1")
+    talk.answer("call_1", "a.txt")
+    talk.say("A file.", "msg_2")
+    talk.ask("Which?")
+    talk.say("a.txt", "msg_3")
+    return talk
+
+
+def test_nothing_comes_twice(place: Place) -> None:
+    two_rounds(place.home).write()
+    first = place.told()
+    assert [line["what"] for line in first if line["type"] == "source"] == ["new"]
+    before = place.sessions()
+    (end,) = place.told()
+    assert (end["sources"], end["sessions"], end["turns"]) == (1, 0, 0)
+    assert place.sessions() == before
+    assert place.talk(ONE) == [("What is in here?", ["I look.", "A file."]), ("Which?", ["a.txt"])]
+    assert place.is_sound()
+
+
+@pytest.mark.parametrize("first", range(8))
+def test_a_file_that_has_grown_brings_only_the_new(place: Place, first: int) -> None:
+    """Wherever it ended before: between rounds, in a reply, before a tool has answered."""
+    talk = two_rounds(place.home)
+    talk.write(upto=first)
+    place.bring()
+    talk.write()
+    place.bring()
+    assert place.talk(ONE) == [("What is in here?", ["I look.", "A file."]), ("Which?", ["a.txt"])]
+    (asked, _), ended = place.rounds(ONE), place.rounds(ONE)[-1].response
+    (call,) = asked.response.turns[0].tool_calls
+    assert (call.response, call.status) == ("a.txt", "completed")
+    assert ended.status == "completed"
+    with SessionManager(place.database) as manager:
+        used = manager.usage()
+    assert (used.totals[0].input_tokens, used.totals[0].output_tokens) == (30, 60)
+    assert (used.rounds, used.turns, used.tool_calls) == (2, 3, 1)
+    assert place.is_sound()
+
+
+def test_half_a_line_waits_for_its_other_half(place: Place) -> None:
+    talk = two_rounds(place.home)
+    talk.write(upto=6, tail=b'{"type":"assistant","mess')
+    assert not place.bring().err
+    assert place.talk(ONE)[1] == ("Which?", [])
+    assert place.rounds(ONE)[1].response.status == "open"
+    talk.write()
+    place.bring()
+    assert place.talk(ONE)[1] == ("Which?", ["a.txt"])
+
+
+@pytest.mark.parametrize("how", ["cut", "rewritten"])
+def test_a_file_that_was_written_again_is_noticed(place: Place, how: str) -> None:
+    talk = two_rounds(place.home)
+    talk.write()
+    place.bring()
+    if how == "rewritten":
+        talk.records[0]["message"]["content"] = "Something else, and of another length?"
+        talk.records[0]["uuid"] = "another"
+    talk.write(upto=None if how == "rewritten" else 3)
+    told = place.bring(code=1).err
+    assert f"{talk.path}: the file is" in told
+    assert "nothing deleted" in told
+    # What it held is still there.
+    assert {"What is in here?", "Which?"} <= {request for request, _ in place.talk(ONE)}
+    place.bring()
+
+
+def test_a_deleted_session_does_not_come_back(place: Place) -> None:
+    talk = two_rounds(place.home)
+    talk.write()
+    place.bring()
+    (session,) = place.sessions()
+    run(place.workspace, "delete", session.id, "--yes", "--database", place.database)
+    talk.ask("More?")
+    talk.write()
+    assert "1 deleted here" in place.bring().out
+    assert place.sessions() == []
+
+
+def test_a_session_that_was_recorded_live_is_not_brought_in_again(place: Place) -> None:
+    two_rounds(place.home).write()
+    with SessionManager(place.database) as manager:
+        session = manager.create_session(agent="claude-code", external_id=ONE, source="acp")
+        response = manager.create_round(session.id, content="What is in here?").response
+        manager.create_turn(response.id, content="I look.", status=TurnStatus.COMPLETED)
+    assert "1 recorded here while they went on" in place.bring().out
+    assert place.talk(ONE) == [("What is in here?", ["I look."])]
+
+
+def test_a_title_that_somebody_gave_here_stays(place: Place) -> None:
+    talk = two_rounds(place.home)
+    talk.add("custom-title", customTitle="Theirs")
+    talk.write()
+    place.bring()
+    (session,) = place.sessions()
+    assert session.title == "Theirs"
+    run(place.workspace, "rename", session.id, "Ours", "--database", place.database)
+    talk.ask("More?")
+    talk.write()
+    place.bring()
+    assert place.sessions()[0].title == "Ours"
+    talk.add("custom-title", customTitle="Theirs again")
+    talk.write()
+    place.bring()
+    assert place.sessions()[0].title == "Theirs again"
+
+
+def test_a_file_that_has_moved_is_the_same(place: Place) -> None:
+    talk = two_rounds(place.home)
+    talk.write()
+    place.bring()
+    moved = Claude(talk.path.parent.parent / "elsewhere" / talk.path.name, ONE)
+    moved.path.parent.mkdir()
+    talk.path.rename(moved.path)
+    (end,) = place.told()
+    assert (end["sources"], end["sessions"], end["rounds"]) == (1, 0, 0)

@@ -1,0 +1,201 @@
+"""Transcripts of Claude Code: branches, forks, subagents, and what only looks like a request."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+
+import pytest
+
+from importing.importing import Place
+from importing.transcripts import Claude, claude
+from mandrake_sessions import SessionManager
+from mandrake_sessions.model import Origin, Relation
+
+ONE = "11111111-1111-4111-8111-111111111111"
+TWO = "22222222-2222-4222-8222-222222222222"
+
+
+def test_one_reply_is_counted_once_with_its_last_record(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("Hello")
+    talk.block({"type": "thinking", "thinking": "Hm."}, "msg_1", tokens=1)
+    talk.say("Hello.", "msg_1", tokens=7)
+    talk.say("And more.", "msg_2", tokens=5)
+    talk.write()
+    place.bring()
+    ((_, turns),) = [(each.request.content, each.response.turns) for each in place.rounds(ONE)]
+    assert [(turn.kind, turn.input_tokens) for turn in turns] == [("thought", 0), ("message", 7), ("message", 5)]
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_the_branch_that_was_used_last_is_the_session(place: Place, grows: bool) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("First")
+    after_first = talk.say("One", "msg_1")
+    talk.ask("Second")
+    talk.say("Two", "msg_2")
+    talk.ask("Third")
+    talk.say("Three", "msg_3")
+    if grows:
+        talk.write()
+        place.bring()
+    talk.ask("Another second", parent=after_first)
+    talk.say("Other", "msg_4")
+    talk.write()
+    place.bring()
+    assert place.talk(ONE) == [("First", ["One"]), ("Another second", ["Other"])]
+    (fork,) = [session for session in place.sessions() if session.relation is Relation.FORK]
+    assert place.talk(session_id=fork.id) == [("First", ["One"]), ("Second", ["Two"]), ("Third", ["Three"])]
+    with SessionManager(place.database) as manager:
+        used = manager.usage()
+    assert (used.rounds, used.turns, used.totals[0].input_tokens) == (4, 4, 40)
+    before = place.sessions()
+    place.bring()
+    assert place.sessions() == before
+    talk.ask("And on")
+    talk.say("Good", "msg_5")
+    talk.write()
+    place.bring()
+    assert place.talk(ONE)[-1] == ("And on", ["Good"])
+    assert len(place.sessions()) == 2
+    assert place.is_sound()
+
+
+def fork_of(talk: Claude, place: Place, *, names_parent: bool) -> Claude:
+    """A session that begins with copies of another's records."""
+    fork = claude(place.home, TWO)
+    for record in deepcopy(talk.records):
+        record["sessionId"] = TWO
+        if names_parent and record["type"] == "assistant":
+            record["requestSessionId"] = ONE
+        fork.records.append(record)
+    fork.last = talk.last
+    fork.ask("In the fork")
+    fork.say("Yes", "msg_fork")
+    return fork
+
+
+@pytest.mark.parametrize("names_parent", [True, False])
+def test_a_fork_does_not_double_what_it_inherits(place: Place, names_parent: bool) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("First")
+    talk.say("One", "msg_1")
+    talk.write()
+    if not names_parent:
+        place.bring()
+    fork_of(talk, place, names_parent=names_parent).write()
+    place.bring()
+    assert place.talk(TWO) == [("First", ["One"]), ("In the fork", ["Yes"])]
+    first, _ = place.rounds(TWO)
+    assert first.copied_from_id == place.rounds(ONE)[0].id
+    with SessionManager(place.database) as manager:
+        assert (manager.usage().rounds, manager.usage().totals[0].input_tokens) == (2, 20)
+        session = manager.get_session(external_id=TWO)
+        assert (session.relation == "fork") == names_parent
+    assert place.is_sound()
+
+
+def test_the_ids_of_another_session_take_nothing_from_it(place: Place) -> None:
+    """A file with the uuids of another's requests, and other words."""
+    talk = claude(place.home, ONE)
+    talk.ask("Mine", uuid="shared")
+    talk.say("One", "msg_1")
+    talk.write()
+    other = claude(place.home, TWO)
+    other.ask("Theirs", uuid="shared")
+    other.say("Two", "msg_1")
+    other.write()
+    place.bring()
+    assert (place.talk(ONE), place.talk(TWO)) == ([("Mine", ["One"])], [("Theirs", ["Two"])])
+    with SessionManager(place.database) as manager:
+        assert manager.usage().rounds == 2
+
+
+def test_a_subagent_hangs_from_the_call_that_started_it(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("Delegate")
+    talk.call("call_1", "msg_1")
+    talk.answer("call_1", "launched")
+    talk.say("Done", "msg_2")
+    talk.write()
+    child = Claude(talk.path.parent / ONE / "subagents" / "agent-abc.jsonl", ONE)
+    child.ask("Look around", isSidechain=True, agentId="abc")
+    child.say("I did", "msg_3", isSidechain=True, agentId="abc")
+    child.write()
+    about = {"agentType": "general", "description": "Looks around", "toolUseId": "call_1"}
+    child.path.with_suffix("").with_suffix(".meta.json").write_text(json.dumps(about))
+    place.bring()
+    (found,) = [session for session in place.sessions() if session.relation is Relation.SUBAGENT]
+    (parent,) = [session for session in place.sessions() if session.relation is None]
+    assert (found.external_id, found.parent_id, found.parent_tool_call_id) == ("abc", parent.id, "call_1")
+    assert (found.description, found.metadata["agentType"]) == ("Looks around", "general")
+    assert place.talk("abc") == [("Look around", ["I did"])]
+    assert place.rounds("abc")[0].origin is Origin.USER
+
+
+def test_what_the_program_says_in_a_person_s_name_is_no_request(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("Caveat", isMeta=True)
+    talk.ask("Hello")
+    talk.say("Hello.", "msg_1")
+    talk.ask("<task-notification>done</task-notification>", promptSource="system", origin={"kind": "task-notification"})
+    talk.say("It is done.", "msg_2")
+    talk.ask("<command-name>/cost</command-name><command-args></command-args>")
+    talk.ask("<local-command-stdout>0.01</local-command-stdout>")
+    talk.ask("<command-message>review</command-message><command-name>/review</command-name>"
+             "<command-args>all</command-args>")  # fmt: skip
+    talk.ask("Review it all", isMeta=True)
+    talk.say("Reviewed.", "msg_3")
+    talk.write()
+    place.bring()
+    assert [(each.origin, each.request.content) for each in place.rounds(ONE)] == [
+        ("user", "Hello"), ("system", ""), ("system", "/cost"), ("user", "/review all"),
+    ]  # fmt: skip
+    assert [said for _, said in place.talk(ONE)] == [["Hello."], ["It is done."], ["0.01"], ["Reviewed."]]
+
+
+def test_an_interrupted_reply_is_interrupted(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("Tell")
+    talk.say("I was sayi", "msg_1", stop=None)
+    talk.ask("[Request interrupted by user]")
+    talk.ask("Again")
+    talk.call("call_1", "msg_2")
+    talk.ask("[Request interrupted by user for tool use]")
+    talk.ask("Nobody answers")
+    talk.ask("Bye")
+    talk.say("Bye.", "msg_3")
+    talk.write()
+    place.bring()
+    rounds = place.rounds(ONE)
+    assert [each.response.status for each in rounds] == ["interrupted", "interrupted", "interrupted", "completed"]
+    assert [turn.status for each in rounds for turn in each.response.turns] == ["interrupted", "completed", "completed"]
+    assert rounds[1].response.turns[0].tool_calls[0].status == "failed"
+
+
+def test_a_compaction_is_marked_and_what_was_before_is_kept(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("First")
+    talk.say("One", "msg_1", stop="tool_use")
+    talk.add("system", parent=None, subtype="compact_boundary", compactMetadata={"trigger": "auto", "preTokens": 9})
+    talk.ask("The summary", isCompactSummary=True)
+    talk.say("Two", "msg_2")
+    talk.write()
+    place.bring()
+    asked, marked = place.rounds(ONE)
+    assert [turn.content for turn in asked.response.turns] == ["One", "Two"]
+    (turn,) = marked.response.turns
+    assert (marked.origin, turn.kind, turn.content) == ("system", "compaction", "The summary")
+    assert turn.metadata == {"trigger": "auto", "preTokens": 9}
+
+
+def test_pictures_stay_in_the_blocks_of_a_request(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    picture = {"type": "image", "source": {"type": "base64", "data": "AAAA"}}
+    content = [picture, {"type": "text", "text": "What is it?"}]
+    talk.add("user", message={"role": "user", "content": content})
+    talk.write()
+    place.bring()
+    (asked,) = place.rounds(ONE)
+    assert (asked.request.content, asked.request.blocks) == ("What is it?", content)

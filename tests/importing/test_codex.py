@@ -1,0 +1,120 @@
+"""Rollouts of Codex: forms of older and newer versions, counts that go up, and rounds that were taken back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from importing.importing import Place
+from importing.transcripts import codex, codex_event, codex_item, codex_path, write_lines
+from mandrake_sessions import SessionManager
+
+ONE = "01a21705-b70c-7ec1-b748-b6ac50d90e32"
+META = codex("session_meta", {"id": ONE, "timestamp": "2026-03-01T10:00:00Z", "cwd": "/home/somebody"})
+
+
+def counted(total: int | None, last: int = 0) -> dict[str, Any]:
+    if total is None:
+        return codex_event("token_count", info=None)
+    usage = [{"input_tokens": count, "output_tokens": count} for count in (total, last)]
+    return codex_event("token_count", info={"total_token_usage": usage[0], "last_token_usage": usage[1]})
+
+
+def asked(text: str) -> list[dict[str, Any]]:
+    return [codex_item("user", text), codex_event("user_message", message=text)]
+
+
+@pytest.mark.parametrize("is_before", [False, True])
+def test_a_count_that_goes_up_becomes_that_of_each_reply(place: Place, is_before: bool) -> None:
+    """Whether it stands before the reply's items or after them; a new process counts from zero."""
+
+    def reply(text: str, total: int, last: int) -> list[dict[str, Any]]:
+        pair = [counted(total, last), codex_item("assistant", text)]
+        return pair if is_before else pair[::-1]
+
+    records = [
+        META, *asked("First"), counted(None), *reply("One", 10, 10), counted(10, 10), *reply("Two", 15, 5),
+        *asked("Second"), counted(None), *reply("Three", 10, 10), counted(10, 0),
+    ]  # fmt: skip
+    write_lines(codex_path(place.home, ONE), records)
+    place.bring()
+    used = [[turn.input_tokens for turn in each.response.turns] for each in place.rounds(ONE)]
+    assert used == [[10, 5], [10]]
+
+
+def test_a_request_without_an_event_is_one(place: Place) -> None:
+    records = [META, codex_item("user", "<environment_context>x</environment_context>"), codex_item("user", "First"),
+               codex_item("assistant", "One"), *asked("Second"), codex_item("assistant", "Two"),
+               codex_item("user", "Third")]  # fmt: skip
+    path = codex_path(place.home, ONE)
+    write_lines(path, records)
+    place.bring()
+    assert place.talk(ONE) == [("First", ["One"]), ("Second", ["Two"]), ("Third", [])]
+    write_lines(path, [*records, codex_event("user_message", message="Third"), codex_item("assistant", "Three")])
+    place.bring()
+    assert place.talk(ONE) == [("First", ["One"]), ("Second", ["Two"]), ("Third", ["Three"])]
+
+
+def test_the_earliest_files_are_flat(place: Place) -> None:
+    head = {"id": ONE, "timestamp": "2025-05-01T10:00:00Z", "instructions": None}
+    items = [codex_item("user", "First")["payload"], codex_item("assistant", "One")["payload"]]
+    write_lines(codex_path(place.home, ONE), [head, {"record_type": "state"}, *items])
+    place.bring()
+    assert place.talk(ONE) == [("First", ["One"])]
+    (session,) = place.sessions()
+    assert (session.created_at, session.cwd) == (1746093600000, None)
+
+
+def test_rounds_that_were_taken_back_are_another_branch(place: Place) -> None:
+    records = [META, *asked("First"), codex_item("assistant", "One"), *asked("Second"), codex_item("assistant", "Two"),
+               codex_event("thread_rolled_back", num_turns=1), *asked("Third"),
+               codex_item("assistant", "Three")]  # fmt: skip
+    write_lines(codex_path(place.home, ONE), records)
+    place.bring()
+    place.bring()
+    assert place.talk(ONE) == [("First", ["One"]), ("Third", ["Three"])]
+    (fork,) = [session for session in place.sessions() if session.external_id is None]
+    assert place.talk(session_id=fork.id) == [("First", ["One"]), ("Second", ["Two"])]
+    assert place.is_sound()
+
+
+def test_titles_stand_beside_and_may_change(place: Place) -> None:
+    write_lines(codex_path(place.home, ONE), [META, *asked("First"), codex_item("assistant", "One")])
+    index = place.home / ".codex" / "session_index.jsonl"
+    for title in ("A name", "Another name"):
+        write_lines(index, [{"id": ONE, "thread_name": "Old"}, {"id": ONE, "thread_name": title}])
+        place.bring()
+        assert place.sessions()[0].title == title
+
+
+def test_a_compressed_rollout_is_read(place: Place) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    path = codex_path(place.home, ONE)
+    write_lines(path, [META, *asked("First"), codex_item("assistant", "One")])
+    place.bring()
+    packed = path.with_name(path.name + ".zst")
+    packed.write_bytes(zstandard.ZstdCompressor().compress(path.read_bytes()))
+    path.unlink()
+    place.bring()
+    assert place.talk(ONE) == [("First", ["One"])]
+    packed.write_bytes(b"no zstd")
+    assert "was not brought in" in place.bring(code=1).err
+
+
+def test_a_command_that_was_declined_or_failed_says_so(place: Place) -> None:
+    records = [META, *asked("First")]
+    for call, output in (("a", '{"output":"","metadata":{"exit_code":1}}'), ("b", "Process exited with code 0"),
+                         ("c", "exec_command failed: rejected by user")):  # fmt: skip
+        records.append(codex("response_item", {"type": "function_call", "name": "shell", "arguments": '{"x": 1}',
+                                               "call_id": call}))  # fmt: skip
+        records.append(codex("response_item", {"type": "function_call_output", "call_id": call, "output": output}))
+    write_lines(codex_path(place.home, ONE), records)
+    place.bring()
+    (turn,) = place.rounds(ONE)[0].response.turns
+    assert [(call.id, call.status, call.metadata) for call in turn.tool_calls] == [
+        ("a", "failed", {"exitCode": 1}), ("b", "completed", {"exitCode": 0}), ("c", "failed", {"rejected": True}),
+    ]  # fmt: skip
+    assert turn.tool_calls[0].arguments == {"x": 1}
+    with SessionManager(place.database) as manager:
+        assert manager.usage().tool_calls == 3
