@@ -19,7 +19,7 @@ from attrs import evolve, field, frozen
 from mandrake_sessions.errors import Busy, InvalidValue, NotFound, NotOpen, SessionsError, StorageFailure
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.importing.assembling import Assembler
-from mandrake_sessions.importing.events import Broken, Event, Position
+from mandrake_sessions.importing.events import Broken, Event, Position, Rewritten
 from mandrake_sessions.importing.lines import SourceUnreadable, opened
 from mandrake_sessions.importing.reading import Reader, Source
 from mandrake_sessions.importing.sinks import (
@@ -286,8 +286,10 @@ class _Reading:
         self.is_there = False
         self.more_broken = 0
 
-    def report(self, broken: Broken) -> None:
-        if len(self.broken) < _BROKEN:
+    def report(self, broken: Broken | Rewritten) -> None:
+        if isinstance(broken, Rewritten):
+            self.what, self.reason = "rewritten", broken.reason
+        elif len(self.broken) < _BROKEN:
             # Lines were counted from where reading began.
             before = lines_before(self.source.path, self.start) if self.start else 0
             self.broken.append(evolve(broken, line=broken.line + before))
@@ -298,7 +300,8 @@ class _Reading:
         """Where reading goes on. Raises OSError, SourceUnreadable."""
         known = self.known
         if known is None or not known.position:
-            return Position()
+            # A database is read by what its rows say.
+            return Position(0, self.state.get("reader", {}))
         found = checksum(self.source.path, known.position)
         if found == known.checksum:
             self.start = known.position

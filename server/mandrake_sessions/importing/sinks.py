@@ -12,7 +12,16 @@ from attrs import define, frozen
 from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.importing.assembling import Fields, safe_text, safe_value
-from mandrake_sessions.importing.events import Broken, Left, Position, Requested, SessionSaid, Spawned, Verbatim
+from mandrake_sessions.importing.events import (
+    Broken,
+    Left,
+    Position,
+    Requested,
+    Rewritten,
+    SessionSaid,
+    Spawned,
+    Verbatim,
+)
 from mandrake_sessions.importing.names import Names, session_id_of, shared_round_id
 from mandrake_sessions.importing.reading import Source
 from mandrake_sessions.manager import SessionManager
@@ -71,7 +80,13 @@ class Branched(Exception):
 class SessionSink:
     """What both kinds of sinks have. ``position``: how far the source was read, with all before it written."""
 
-    def __init__(self, manager: SessionManager, imports: Imports, source: Source, report: Callable[[Broken], None]):
+    def __init__(
+        self,
+        manager: SessionManager,
+        imports: Imports,
+        source: Source,
+        report: Callable[[Broken | Rewritten], None],
+    ) -> None:
         self._manager = manager
         self._imports = imports
         self._source = source
@@ -326,8 +341,8 @@ def cut_branch(manager: SessionManager, sink: SessionSink, agent: str, left: Lef
     earlier run is not done again."""
     names = Names(sink.session_id)
     there = []
-    for request in left.requests:
-        for name in (names.of("round", request), shared_round_id(agent, request)):
+    for request, shared in zip(left.requests, left.shared_ids or left.requests, strict=True):
+        for name in (names.of("round", request), shared_round_id(agent, shared)):
             found = sink._imports.original(name)
             if found is not None and found.session_id == sink.session_id:
                 there.append(name)

@@ -45,18 +45,32 @@ class ForeignDatabase:
         return {name: self._columns(name) for (name,) in self._read(statement, ())}
 
     def rows(
-        self, table: str, columns: Sequence[str], where: Mapping[str, Any] | None = None, order: str = "rowid"
+        self,
+        table: str,
+        columns: Sequence[str],
+        where: Mapping[str, Any] | None = None,
+        order: Sequence[str] = ("rowid",),
+        most: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Rows in an order, read while they are asked for; those with these values alone. A column that the table lacks
-        is None."""
+        is None, and so is a value of more than ``most`` bytes."""
         present = self._columns(table)
-        wanted = ", ".join(_quoted(name) if name in present else f"NULL AS {_quoted(name)}" for name in columns)
+        wanted = ", ".join(_wanted(name, present, most) for name in columns)
         given = where or {}
         condition = " AND ".join(f"{_quoted(name)} = ?" for name in given) or "true"
-        by = order if order == "rowid" else _quoted(order)
+        by = ", ".join(name if name == "rowid" else _quoted(name) for name in order)
         statement = f"SELECT {wanted} FROM {_quoted(table)} WHERE {condition} ORDER BY {by}"
         for row in self._read(statement, tuple(given.values())):
             yield dict(zip(columns, row, strict=True))
+
+    def extents(self, table: str, by: str, changed: str, text: str) -> dict[Any, tuple[int, int, int]]:
+        """For each value of a column: how many rows have it, the highest of their times of change, and the bytes of
+        their texts."""
+        size = f"sum(length(CAST({_quoted(text)} AS BLOB)))"
+        latest = f"max(CAST({_quoted(changed)} AS INTEGER))"
+        statement = f"SELECT {_quoted(by)}, count(*), {latest}, {size} FROM {_quoted(table)} GROUP BY 1"
+        found = self._read(statement, ())
+        return {value: (count, highest or 0, length or 0) for value, count, highest, length in found}
 
     def _columns(self, table: str) -> set[str]:
         return {name for (name,) in self._read("SELECT name FROM pragma_table_info(?)", (table,))}
@@ -73,3 +87,10 @@ class ForeignDatabase:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _wanted(name: str, present: set[str], most: int | None) -> str:
+    column = _quoted(name)
+    if name not in present:
+        return f"NULL AS {column}"
+    return column if most is None else f"CASE WHEN length(CAST({column} AS BLOB)) <= {most} THEN {column} END"
