@@ -218,6 +218,7 @@ class Importer:
             self._note_orphan(sink)
         for external_id, call in sink.spawned.items():
             self._spawned[source.agent, external_id] = call
+            self._note_child(sink, external_id, call)
         spawned = {**reading.state.get("spawned", {}), **sink.spawned}
         state = {
             "reader": dict(sink.position.state),
@@ -251,6 +252,15 @@ class Importer:
             parent_id = session_id_of(sink.agent, told.parent)
             relation = told.relation or "continuation"
             self._orphans.append((sink.session_id, parent_id, relation, told.parent_tool_call))
+
+    def _note_child(self, sink: SessionSink, external_id: str, call: str) -> None:
+        """A subagent was brought in before the call that started it was read."""
+        from mandrake_sessions.importing.names import session_id_of
+
+        with suppress(NotFound):
+            child = self._manager.get_session(session_id_of(sink.agent, external_id))
+            if child.parent_tool_call_id is None and child.parent_id in (None, sink.session_id):
+                self._orphans.append((child.id, sink.session_id, "subagent", call))
 
     def _started_by(self, source: Source, parent: str) -> str | None:
         """The tool call of the parent that started it, if the parent was read."""

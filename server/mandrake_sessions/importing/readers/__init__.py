@@ -17,6 +17,7 @@ GROUP: Final = "mandrake_sessions.readers"
 _OWN: Final[Mapping[str, str]] = {
     "claude-code": "claude_code",
     "codex": "codex",
+    "gemini-cli": "gemini_cli",
     "opencode": "opencode",
     "original": "original",
     "jsonl": "own",

@@ -48,7 +48,9 @@ class OpencodeTalk:
         self._known = (count_of(state.get("count")) or 0, count_of(state.get("changed")) or 0)
         self._known_digest = text_of(state.get("digest"))
         # Each with the id that a copy of it in a fork has too.
-        self._requests: list[list[str]] = list(state.get("requests", []))
+        self._requests: list[list[str]] = [
+            each for each in state.get("requests", []) if isinstance(each, list) and len(each) == 2
+        ]
         self._count = self._changed = 0
         self._digest = ""
         # Whether the last reply says that another one follows.
