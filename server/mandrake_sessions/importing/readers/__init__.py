@@ -19,6 +19,8 @@ _OWN: Final[Mapping[str, str]] = {
     "codex": "codex",
     "gemini-cli": "gemini_cli",
     "opencode": "opencode",
+    "goose": "goose",
+    "aider": "aider",
     "original": "original",
     "jsonl": "own",
 }
