@@ -82,6 +82,7 @@ class Importer:
         self._spawned: dict[tuple[str, str], str] = {}
         # Sessions whose parent was not there when they were made.
         self._orphans: list[tuple[str, str, str, str | None]] = []
+        self._made: set[str] = set()
 
     def look(self, source: Source) -> Outcome:
         """What ``bring`` would do, without reading the source."""
@@ -132,6 +133,11 @@ class Importer:
     def finish(self) -> None:
         """Commit what is written, and say where sessions came from that were there before their parents."""
         self._steps.commit()
+        for name, state in self._imports.waiting() if self._made else ():
+            waits = _decoded(state).get("waits")
+            if waits is not None and waits["parent"] in self._made:
+                self._orphans.append((name, waits["parent"], waits["relation"], waits["call"]))
+        self._made.clear()
         for orphan in self._orphans:
             set_parent(self._imports, *orphan)
         self._orphans.clear()
@@ -214,8 +220,9 @@ class Importer:
             told.parent_tool_call = self._started_by(source, told.parent)
         sink.finish()
         has_session = not isinstance(sink, WholeSink) or sink.whole is not None
-        if told.parent is not None and has_session:
-            self._note_orphan(sink)
+        if isinstance(sink, WholeSink) and has_session:
+            self._made.add(sink.session_id)
+        waits = self._note_orphan(sink) if told.parent is not None and has_session else None
         for external_id, call in sink.spawned.items():
             self._spawned[source.agent, external_id] = call
             self._note_child(sink, external_id, call)
@@ -226,6 +233,8 @@ class Importer:
             "description": told.description or reading.state.get("description"),
             "spawned": dict(list(spawned.items())[-_SPAWNED:]),
         }
+        if waits is not None:
+            state["waits"] = waits
         self._imports.keep_source(
             StoredSource(
                 source.reader,
@@ -243,7 +252,8 @@ class Importer:
             )
         )
 
-    def _note_orphan(self, sink: SessionSink) -> None:
+    def _note_orphan(self, sink: SessionSink) -> dict[str, Any] | None:
+        """What is remembered of a session whose parent is not there yet."""
         from mandrake_sessions.importing.names import session_id_of
 
         told = sink.told
@@ -252,6 +262,8 @@ class Importer:
             parent_id = session_id_of(sink.agent, told.parent)
             relation = told.relation or "continuation"
             self._orphans.append((sink.session_id, parent_id, relation, told.parent_tool_call))
+            return {"parent": parent_id, "relation": relation, "call": told.parent_tool_call}
+        return None
 
     def _note_child(self, sink: SessionSink, external_id: str, call: str) -> None:
         """A subagent was brought in before the call that started it was read."""
@@ -422,8 +434,12 @@ def _is_same(source: Source, known: StoredSource) -> bool:
 
 
 def _state_of(known: StoredSource | None) -> dict[str, Any]:
+    return {} if known is None else _decoded(known.state)
+
+
+def _decoded(stored: str) -> dict[str, Any]:
     try:
-        state = {} if known is None else json.loads(known.state)
+        state = json.loads(stored)
     except ValueError:
         return {}
     return state if isinstance(state, dict) else {}

@@ -73,6 +73,11 @@ class Imports(Operations):
         with self._write() as tx:
             imported.keep_source(tx, source)
 
+    def waiting(self) -> list[tuple[str, str]]:
+        """The sessions whose parent was not there when they were brought in, each with the state of its source."""
+        with self._read() as sql:
+            return imported.waiting_states(sql)
+
     def original(self, round_id: str) -> Original | None:
         """The round of that id, or what it is a copy of; None where there is none."""
         if self._running is not None:

@@ -6,9 +6,14 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
+from attrs import evolve
+
 from mandrake_sessions.importing.events import Event, Position, SessionSaid
+from mandrake_sessions.importing.lines import SourceUnreadable
+from mandrake_sessions.importing.readers.claude_inline import WRITES_INLINE, Inline, inline_subagents
 from mandrake_sessions.importing.readers.claude_records import ClaudeRecords
 from mandrake_sessions.importing.reading import Source, beginning, file_facts, files_below
 from mandrake_sessions.importing.values import object_of, text_of
@@ -21,29 +26,63 @@ _PARENT = re.compile(rb'"requestSessionId"\s*:\s*"([^"\\]{1,200})"')
 
 
 class ClaudeCode:
-    """Tried with files of 2.1.332."""
+    """Tried with files of 2.1.332; those of early versions by their form alone."""
 
     name = "claude-code"
     agent = "claude-code"
 
+    def __init__(self) -> None:
+        # What was found in files as they were then.
+        self._inline: dict[tuple[str, int, int], list[Inline]] = {}
+
     def discover(self, home: str, environment: Mapping[str, str]) -> Iterator[Source]:
         own = environment.get("CLAUDE_CONFIG_DIR") or os.path.join(home, ".claude")  # noqa: PTH118
         for entry in files_below(os.path.join(own, "projects"), _ENDINGS):  # noqa: PTH118
-            if (source := _source(entry.path)) is not None:
-                yield source
+            yield from self._in_file(entry.path)
 
     def sources_at(self, path: str) -> Iterator[Source]:
         is_directory = os.path.isdir(path)  # noqa: PTH112
         for found in (entry.path for entry in files_below(path, _ENDINGS)) if is_directory else [path]:
             if os.path.basename(found).startswith(_OTHERS) or not found.endswith(_ENDINGS):  # noqa: PTH119
                 continue
-            if b'"parentUuid"' in beginning(found, _HEAD_BYTES) and (source := _source(found)) is not None:
-                yield source
+            if b'"parentUuid"' in beginning(found, _HEAD_BYTES):
+                yield from self._in_file(found)
+
+    def _in_file(self, path: str) -> Iterator[Source]:
+        source = _source(path)
+        if source is None:
+            return
+        yield source
+        for each in self._inline_in(source):
+            name = f"{source.external_id} {each.name}"
+            yield evolve(source, key=name, external_id=name, size=each.size, mtime_ns=each.end, parent=source.key)
+
+    def _inline_in(self, source: Source) -> list[Inline]:
+        if _is_subagent(source.path) or not WRITES_INLINE.search(beginning(source.path, _HEAD_BYTES)):
+            return []
+        facts: Any = file_facts(source.path)
+        known = source.path, facts["size"], facts["mtime_ns"]
+        if known not in self._inline:
+            with suppress(OSError, SourceUnreadable):
+                self._inline[known] = inline_subagents(source.path)
+        return self._inline.get(known, [])
 
     def read(self, source: Source, position: Position) -> Iterator[Event]:
+        _, _, name = source.key.partition(" ")
+        if name:
+            yield from self._read_inline(source, name, position)
+            return
         if not position.offset and source.parent is not None and _is_subagent(source.path):
             yield _said_of_subagent(source)
         yield from ClaudeRecords(source, position, is_subagent=_is_subagent(source.path)).events()
+
+    def _read_inline(self, source: Source, name: str, position: Position) -> Iterator[Event]:
+        found = next((each for each in self._inline_in(source) if each.name == name), None)
+        if found is None:
+            raise SourceUnreadable(f"{source.path} has no subagent {name} any more")
+        if not position.offset:
+            yield SessionSaid(parent=source.parent, relation="subagent", parent_tool_call=found.call)
+        yield from ClaudeRecords(source, position, is_subagent=True, records=found.records).events()
 
 
 def reader() -> ClaudeCode:

@@ -26,6 +26,8 @@ from mandrake_sessions.importing.events import (
     Used,
 )
 from mandrake_sessions.importing.lines import Line, each_line
+from mandrake_sessions.importing.readers.claude_branches import Branches, Request
+from mandrake_sessions.importing.readers.claude_queue import Queue
 from mandrake_sessions.importing.reading import Source, events_of
 from mandrake_sessions.importing.values import count_of, joined_texts, moment_of, object_of, objects_of, text_of
 
@@ -41,24 +43,29 @@ _TAG = re.compile(r"</?(?:local-command|bash)-std(?:out|err)>")
 _LAST_WORDS: Final = ("end_turn", "stop_sequence", "max_tokens", "refusal")
 # More than half of a file: what the program sends to the model and notes for itself. The lines need not be decoded.
 _SKIPPED = re.compile(
-    rb'\{"type":"(?!user"|assistant"|system"|attachment"|custom-title"|summary"|cost-state")[\w-]+"'
+    rb'\{"type":"(?!user"|assistant"|system"|attachment"|custom-title"|summary"|cost-state"|queue-operation")[\w-]+"'
     rb'|\{"parentUuid":(?:null|"[\w-]*"),"isSidechain":(?:true|false),(?:"agentId":"[\w-]*",)?'
     rb'"attachment":\{"type":"(?!queued_command")[\w-]+"'
 )
-# So many places to go back to are remembered: each position holds them.
-_REMEMBERED: Final = 2000
+# So many records since the last request are remembered.
+_RECENT: Final = 10_000
 
 
 class ClaudeRecords:
-    """The reading of one file from a position on."""
+    """The reading of one file from a position on. ``records``: the uuids of those that count, if not all do."""
 
-    def __init__(self, source: Source, position: Position, *, is_subagent: bool) -> None:
+    def __init__(
+        self, source: Source, position: Position, *, is_subagent: bool, records: set[str] | None = None
+    ) -> None:
         self._source = source
         self._from = position
         self._is_subagent = is_subagent
+        self._records = records
         state = position.state
-        # The requests of this branch by the ``parentUuid`` of each, the latest last.
-        self._starts: dict[str | None, str] = dict(state.get("starts", []))
+        self._branches = Branches(state)
+        self._queue = Queue(state)
+        # The records since the last request, which another one may follow.
+        self._recent: set[str] = set()
         self._is_introduced = bool(state.get("introduced"))
         self._parent: str | None = None
         # A command that was typed, until it is seen whether the model answers it; and where its line begins.
@@ -74,6 +81,7 @@ class ClaudeRecords:
             "custom-title": self._title,
             "summary": self._summary,
             "cost-state": self._cost,
+            "queue-operation": self._queued,
         }
 
     def events(self) -> Iterator[Event]:
@@ -82,12 +90,19 @@ class ClaudeRecords:
             if isinstance(line, Broken):
                 yield line
                 continue
-            record = line.object
-            handler = self._handlers.get(text_of(record.get("type")))
-            if handler is not None:
-                yield from events_of(line, handler(record, line))
+            yield from self._record(line)
         yield from self._settle_command(is_answered=False)
         yield from self._settle_boundary()
+
+    def _record(self, line: Line) -> Iterator[Event]:
+        record = line.object
+        if self._records is not None and text_of(record.get("uuid")) not in self._records:
+            return
+        handler = self._handlers.get(text_of(record.get("type")))
+        if handler is not None:
+            yield from events_of(line, handler(record, line))
+        if (uuid := text_of(record.get("uuid"))) is not None and len(self._recent) < _RECENT:
+            self._recent.add(uuid)
 
     # What begins a round, and what only looks so.
 
@@ -120,6 +135,7 @@ class ClaudeRecords:
 
     def _begin(self, record: Record, text: str, content: Any, start: int) -> Iterator[Event]:
         yield from self._settle_boundary()
+        self._queue.recorded(text)
         yield from self._introduce(record)
         yield from self._branch(record, start)
         blocks = content if isinstance(content, list) else None
@@ -134,26 +150,51 @@ class ClaudeRecords:
             yield Requested(uuid, text, at, "user", blocks, uuid)
 
     def _branch(self, record: Record, start: int) -> Iterator[Event]:
-        """A round begins here. Where another one began at the same place, somebody went back before that."""
-        yield Mark(Position(start, self._state()))
-        parent = text_of(record.get("parentUuid"))
-        if parent in self._starts:
-            requests = list(self._starts.items())
-            place = next(number for number, (known, _) in enumerate(requests) if known == parent)
-            self._starts = dict(requests[:place])
-            yield Left(tuple(own for _, own in requests[place:]), _uuid(record, start))
-        self._starts[parent] = _uuid(record, start)
-        if len(self._starts) > _REMEMBERED:
-            del self._starts[next(iter(self._starts))]
+        """A round begins here: after the last one, after an earlier one, or in a branch that was left."""
+        here = Mark(Position(start, self._state()))
+        yield here
+        request = Request(text_of(record.get("parentUuid")), _uuid(record, start), start)
+        recent, self._recent = self._recent, set()
+        found = None
+        if request.parent not in recent:
+            found = self._branches.left_with(self._source.path, request.parent)
+        if found is not None:
+            if gone := self._branches.go_back(found[0], start):
+                yield Left(gone, request.name)
+            yield from self._again(list(self._branches.lines_of(*found)))
+            yield here
+        if gone := self._branches.begin(request):
+            yield Left(gone, request.name)
+
+    def _again(self, ranges: list[tuple[int, int]]) -> Iterator[Event]:
+        """The rounds of a branch that was left, which is gone on in."""
+        for start, end in ranges:
+            for line in each_line(self._source.path, start, _SKIPPED):
+                if line.start >= end if isinstance(line, Line) else line.offset >= end:
+                    break
+                if isinstance(line, Line):
+                    yield from self._record(line)
 
     def _state(self) -> dict[str, Any]:
-        return {"introduced": self._is_introduced, "starts": list(self._starts.items())}
+        return {"introduced": self._is_introduced, **self._branches.state(), **self._queue.state()}
+
+    def _queued(self, record: Record, line: Line) -> Iterator[Event]:
+        self._queue.take(record, line.start)
+        return iter(())
+
+    def _queued_alone(self, line: Line, at: int | None) -> Iterator[Event]:
+        """The model goes on with what was typed meanwhile."""
+        state = self._state()
+        for queued in self._queue.alone(at):
+            yield Mark(Position(line.start, state))
+            yield Requested(f"queued {queued.start}", queued.text, queued.at)
 
     def _settle_command(self, *, is_answered: bool) -> Iterator[Event]:
         """A command was typed. One that the model answers is a request, any other is not counted as one."""
         if self._command is None:
             return
         (record, text, start), self._command = self._command, None
+        self._queue.recorded(text)
         yield from self._settle_boundary()
         yield from self._introduce(record)
         yield from self._branch(record, start)
@@ -200,6 +241,7 @@ class ClaudeRecords:
         yield from self._introduce(record)
         yield from self._named_parent(record)
         at = moment_of(record.get("timestamp"))
+        yield from self._queued_alone(line, at)
         is_cut_off = record.get("isAbortedMidStream") is True
         for number, block in enumerate(objects_of(message.get("content"))):
             yield from _block(block, f"{uuid}:{number}", reply, at, model, is_cut_off=is_cut_off)
@@ -261,8 +303,7 @@ class ClaudeRecords:
             yield from self._settle_command(is_answered=False)
             yield from self._settle_boundary()
             self._boundary = record
-            # Another request without a parent begins no branch now.
-            self._starts.pop(None, None)
+            self._branches.compacted()
 
     def _settle_boundary(self) -> Iterator[Event]:
         """No summary followed."""

@@ -70,6 +70,15 @@ def keep_source(tx: Transaction, source: StoredSource) -> None:
     )
 
 
+def waiting_states(sql: Sql) -> list[tuple[str, str]]:
+    """The sessions that wait for their parent, each with the state of its source."""
+    return list(
+        sql.execute(
+            "SELECT session_id, state FROM import_source WHERE session_pk IS NOT NULL AND state LIKE '%\"waits\": {%'"
+        )
+    )
+
+
 class Original(NamedTuple):
     """A round that another one may be a copy of. ``id``: of the first original."""
 
