@@ -28,6 +28,8 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Relation
 from mandrake_sessions.operations.imports import STAMPS, Imports, OpenRound, WholeSession
 
+# So many forks of forks are looked at.
+_GENERATIONS: Final = 50
 _ABSOLUTE: Final = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
 
 
@@ -223,8 +225,24 @@ class WholeSink(SessionSink):
         original = self._imports.original(shared)
         if original is None:
             return shared, None
-        is_copy = (original.content, original.created_at) == (fields["content"], fields["created_at"])
+        # A fork may be written with times of its own.
+        is_copy = original.content == fields["content"] and (
+            original.created_at == fields["created_at"] or self._comes_from(original.session_id)
+        )
         return own, original.id if is_copy else None
+
+    def _comes_from(self, session_id: str) -> bool:
+        """Whether the conversation goes back to a session."""
+        named = self.told.parent
+        above = None if named is None else session_id_of(self._source.agent, named)
+        for _ in range(_GENERATIONS):
+            if above in (None, session_id):
+                break
+            try:
+                above = self._manager.get_session(above).parent_id
+            except NotFound:
+                return False
+        return above == session_id
 
     def add_turn(self, of: OpenRound, name: str, fields: Fields) -> int:
         assert self.whole is not None
