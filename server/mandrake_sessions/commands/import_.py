@@ -114,7 +114,8 @@ def _looked_at(sources: list[Source], manager: SessionManager | None, known: Map
     if manager is None:
         return [Outcome(source, "new") for source in sources]
     importer = Importer(manager, known)
-    return [importer.look(source) for source in sources]
+    with manager.snapshot():
+        return [importer.look(source) for source in sources]
 
 
 def _tell_plan(looked: list[Outcome], options: Namespace) -> None:

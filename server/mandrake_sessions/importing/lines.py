@@ -113,7 +113,11 @@ def each_line(path: str, offset: int = 0, skipped: re.Pattern[bytes] | None = No
             else:
                 length = len(line)
             end = start + length
-            if length > MAX_LINE_BYTES or not (line.isspace() or (skipped is not None and skipped.match(line))):
+            if skipped is not None and skipped.match(line) and length <= MAX_LINE_BYTES:
+                pass
+            elif (whole := _plain_object(number, start, end, line)) is not None:
+                yield whole
+            elif length > MAX_LINE_BYTES or not line.isspace():
                 yield from _object(number, start, end, line)
             start = end
 
@@ -136,6 +140,16 @@ def _rest_of_line(file: IO[bytes], line: bytes) -> tuple[bytes, int]:
     if length > MAX_LINE_BYTES:
         return pieces[-1][-1:], length
     return b"".join(pieces), length
+
+
+def _plain_object(number: int, start: int, end: int, line: bytes) -> Line | None:
+    """What nearly every line is; None of one that needs a closer look."""
+    try:
+        text = line.decode()
+        value, end_of_value = _decoder.raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return Line(number, start, end, value) if type(value) is dict and text[end_of_value:] == "\n" else None
 
 
 def _object(number: int, start: int, end: int, line: bytes) -> Iterator[Line | Broken]:

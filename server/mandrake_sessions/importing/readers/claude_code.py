@@ -38,29 +38,29 @@ class ClaudeCode:
     def discover(self, home: str, environment: Mapping[str, str]) -> Iterator[Source]:
         own = environment.get("CLAUDE_CONFIG_DIR") or os.path.join(home, ".claude")  # noqa: PTH118
         for entry in files_below(os.path.join(own, "projects"), _ENDINGS):  # noqa: PTH118
-            yield from self._in_file(entry.path)
+            yield from self._in_file(entry.path, beginning(entry.path, _HEAD_BYTES))
 
     def sources_at(self, path: str) -> Iterator[Source]:
         is_directory = os.path.isdir(path)  # noqa: PTH112
         for found in (entry.path for entry in files_below(path, _ENDINGS)) if is_directory else [path]:
-            if os.path.basename(found).startswith(_OTHERS) or not found.endswith(_ENDINGS):  # noqa: PTH119
-                continue
-            if b'"parentUuid"' in beginning(found, _HEAD_BYTES):
-                yield from self._in_file(found)
+            if not os.path.basename(found).startswith(_OTHERS) and found.endswith(_ENDINGS):  # noqa: PTH119
+                head = beginning(found, _HEAD_BYTES)
+                if b'"parentUuid"' in head:
+                    yield from self._in_file(found, head)
 
-    def _in_file(self, path: str) -> Iterator[Source]:
-        source = _source(path)
+    def _in_file(self, path: str, head: bytes) -> Iterator[Source]:
+        source = _source(path, head)
         if source is None:
             return
         yield source
-        for each in self._inline_in(source):
+        for each in self._inline_in(source) if WRITES_INLINE.search(head) and not _is_subagent(path) else ():
             name = f"{source.external_id} {each.name}"
             yield evolve(source, key=name, external_id=name, size=each.size, mtime_ns=each.end, parent=source.key)
 
     def _inline_in(self, source: Source) -> list[Inline]:
-        if _is_subagent(source.path) or not WRITES_INLINE.search(beginning(source.path, _HEAD_BYTES)):
-            return []
         facts: Any = file_facts(source.path)
+        if facts is None:
+            return []
         known = source.path, facts["size"], facts["mtime_ns"]
         if known not in self._inline:
             with suppress(OSError, SourceUnreadable):
@@ -89,7 +89,7 @@ def reader() -> ClaudeCode:
     return ClaudeCode()
 
 
-def _source(path: str) -> Source | None:
+def _source(path: str, head: bytes) -> Source | None:
     facts: Any = file_facts(path)
     if facts is None:
         return None
@@ -99,7 +99,7 @@ def _source(path: str) -> Source | None:
         external_id = stem.removeprefix("agent-")
         parent = os.path.basename(os.path.dirname(os.path.dirname(path)))  # noqa: PTH119, PTH120
     else:
-        external_id, parent = stem, _forked_from(path, stem)
+        external_id, parent = stem, _forked_from(head, stem)
     if not external_id:
         return None
     return Source(ClaudeCode.name, ClaudeCode.agent, path, external_id, external_id, parent=parent or None, **facts)
@@ -110,8 +110,8 @@ def _is_subagent(path: str) -> bool:
     return name.startswith("agent-") and os.path.basename(directory) == "subagents"  # noqa: PTH119
 
 
-def _forked_from(path: str, own: str) -> str | None:
-    for found in _PARENT.findall(beginning(path, _HEAD_BYTES)):
+def _forked_from(head: bytes, own: str) -> str | None:
+    for found in _PARENT.findall(head):
         if (name := found.decode(errors="replace")) != own:
             return str(name)
     return None

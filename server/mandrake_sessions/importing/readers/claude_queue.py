@@ -58,11 +58,13 @@ class Queue:
                 self._queued.remove(each)
                 return
 
+    def is_out(self, at: int | None) -> bool:
+        """Whether something was taken out and had no record until the model went on. ``at``: when it did; a fork begins
+        with what was queued for it, and then has older records."""
+        return any(each.is_out and (each.at or 0) <= (at or 0) for each in self._queued)
+
     def alone(self, at: int | None) -> list[Queued]:
-        """Those that were taken out and had no record until the model went on. ``at``: when it did; a fork begins with
-        what was queued for it, and then has older records."""
-        out = [
-            each for each in self._queued if each.is_out and each.at is not None and at is not None and each.at <= at
-        ]
+        """Take that."""
+        out = [each for each in self._queued if each.is_out and (each.at or 0) <= (at or 0)]
         self._queued = [each for each in self._queued if each not in out]
         return out

@@ -90,19 +90,21 @@ class ClaudeRecords:
             if isinstance(line, Broken):
                 yield line
                 continue
-            yield from self._record(line)
+            if (handled := self._handled(line)) is not None:
+                yield from handled
         yield from self._settle_command(is_answered=False)
         yield from self._settle_boundary()
 
-    def _record(self, line: Line) -> Iterator[Event]:
+    def _handled(self, line: Line) -> Iterator[Event] | None:
+        """The events of a record; None of one that has none."""
         record = line.object
-        if self._records is not None and text_of(record.get("uuid")) not in self._records:
-            return
-        handler = self._handlers.get(text_of(record.get("type")))
-        if handler is not None:
-            yield from events_of(line, handler(record, line))
-        if (uuid := text_of(record.get("uuid"))) is not None and len(self._recent) < _RECENT:
+        uuid = record.get("uuid")
+        if self._records is not None and text_of(uuid) not in self._records:
+            return None
+        if type(uuid) is str and len(self._recent) < _RECENT:
             self._recent.add(uuid)
+        handler = self._handlers.get(text_of(record.get("type")))
+        return None if handler is None else events_of(line, handler(record, line))
 
     # What begins a round, and what only looks so.
 
@@ -154,7 +156,7 @@ class ClaudeRecords:
         here = Mark(Position(start, self._state()))
         yield here
         request = Request(text_of(record.get("parentUuid")), _uuid(record, start), start)
-        recent, self._recent = self._recent, set()
+        recent, self._recent = self._recent, {request.name}
         found = None
         if request.parent not in recent:
             found = self._branches.left_with(self._source.path, request.parent)
@@ -172,8 +174,8 @@ class ClaudeRecords:
             for line in each_line(self._source.path, start, _SKIPPED):
                 if line.start >= end if isinstance(line, Line) else line.offset >= end:
                     break
-                if isinstance(line, Line):
-                    yield from self._record(line)
+                if isinstance(line, Line) and (handled := self._handled(line)) is not None:
+                    yield from handled
 
     def _state(self) -> dict[str, Any]:
         return {"introduced": self._is_introduced, **self._branches.state(), **self._queue.state()}
@@ -241,7 +243,8 @@ class ClaudeRecords:
         yield from self._introduce(record)
         yield from self._named_parent(record)
         at = moment_of(record.get("timestamp"))
-        yield from self._queued_alone(line, at)
+        if self._queue.is_out(at):
+            yield from self._queued_alone(line, at)
         is_cut_off = record.get("isAbortedMidStream") is True
         for number, block in enumerate(objects_of(message.get("content"))):
             yield from _block(block, f"{uuid}:{number}", reply, at, model, is_cut_off=is_cut_off)
