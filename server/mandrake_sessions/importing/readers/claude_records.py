@@ -14,7 +14,6 @@ from mandrake_sessions.importing.events import (
     Answered,
     Broken,
     Called,
-    Compacted,
     Ended,
     Event,
     Left,
@@ -28,6 +27,7 @@ from mandrake_sessions.importing.events import (
 from mandrake_sessions.importing.lines import Line, each_line
 from mandrake_sessions.importing.readers.claude_branches import Branches, Request
 from mandrake_sessions.importing.readers.claude_queue import Queue
+from mandrake_sessions.importing.readers.claude_session import ClaudeSession, uuid_of
 from mandrake_sessions.importing.reading import Source, events_of
 from mandrake_sessions.importing.values import count_of, joined_texts, moment_of, object_of, objects_of, text_of
 
@@ -51,12 +51,13 @@ _SKIPPED = re.compile(
 _RECENT: Final = 10_000
 
 
-class ClaudeRecords:
+class ClaudeRecords(ClaudeSession):
     """The reading of one file from a position on. ``records``: the uuids of those that count, if not all do."""
 
     def __init__(
         self, source: Source, position: Position, *, is_subagent: bool, records: set[str] | None = None
     ) -> None:
+        super().__init__(position.state)
         self._source = source
         self._from = position
         self._is_subagent = is_subagent
@@ -66,11 +67,9 @@ class ClaudeRecords:
         self._queue = Queue(state)
         # The records since the last request, which another one may follow.
         self._recent: set[str] = set()
-        self._is_introduced = bool(state.get("introduced"))
         self._parent: str | None = None
         # A command that was typed, until it is seen whether the model answers it; and where its line begins.
         self._command: tuple[Record, str, int] | None = None
-        self._boundary: Record | None = None
         # Whether the last answer does not say how it ended.
         self._is_open = False
         self._handlers: Mapping[Any, Callable[[Record, Line], Iterator[Event]]] = {
@@ -78,9 +77,9 @@ class ClaudeRecords:
             "assistant": self._assistant,
             "system": self._system,
             "attachment": self._attachment,
-            "custom-title": self._title,
-            "summary": self._summary,
-            "cost-state": self._cost,
+            "custom-title": self.title,
+            "summary": self.summary,
+            "cost-state": self.cost,
             "queue-operation": self._queued,
         }
 
@@ -93,7 +92,7 @@ class ClaudeRecords:
             if (handled := self._handled(line)) is not None:
                 yield from handled
         yield from self._settle_command(is_answered=False)
-        yield from self._settle_boundary()
+        yield from self.settle_boundary()
 
     def _handled(self, line: Line) -> Iterator[Event] | None:
         """The events of a record; None of one that has none."""
@@ -120,7 +119,7 @@ class ClaudeRecords:
         text = content if isinstance(content, str) else joined_texts(content, "text")
         if record.get("isCompactSummary") is True:
             yield from self._settle_command(is_answered=False)
-            yield self._compacted(record, text)
+            yield self.compacted(record, text)
         elif record.get("isMeta") is True:
             return
         elif text.startswith(_INTERRUPTED):
@@ -136,15 +135,15 @@ class ClaudeRecords:
             yield from self._begin(record, text, content, line.start)
 
     def _begin(self, record: Record, text: str, content: Any, start: int) -> Iterator[Event]:
-        yield from self._settle_boundary()
+        yield from self.settle_boundary()
         self._queue.recorded(text)
-        yield from self._introduce(record)
+        yield from self.introduce(record)
         yield from self._branch(record, start)
         blocks = content if isinstance(content, list) else None
         if blocks is not None and all(block.get("type") == "text" for block in objects_of(blocks)):
             blocks = None
         at = moment_of(record.get("timestamp"))
-        uuid = _uuid(record, start)
+        uuid = uuid_of(record, start)
         if _is_injected(record, text):
             # Nobody asked for the round: the text is the program's own, and stands beside.
             yield Requested(uuid, "", at, "system", blocks or [{"type": "text", "text": text}], uuid)
@@ -155,7 +154,7 @@ class ClaudeRecords:
         """A round begins here: after the last one, after an earlier one, or in a branch that was left."""
         here = Mark(Position(start, self._state()))
         yield here
-        request = Request(text_of(record.get("parentUuid")), _uuid(record, start), start)
+        request = Request(text_of(record.get("parentUuid")), uuid_of(record, start), start)
         recent, self._recent = self._recent, {request.name}
         found = None
         if request.parent not in recent:
@@ -178,7 +177,7 @@ class ClaudeRecords:
                     yield from handled
 
     def _state(self) -> dict[str, Any]:
-        return {"introduced": self._is_introduced, **self._branches.state(), **self._queue.state()}
+        return {"introduced": self.is_introduced, **self._branches.state(), **self._queue.state()}
 
     def _queued(self, record: Record, line: Line) -> Iterator[Event]:
         self._queue.take(record, line.start)
@@ -197,10 +196,10 @@ class ClaudeRecords:
             return
         (record, text, start), self._command = self._command, None
         self._queue.recorded(text)
-        yield from self._settle_boundary()
-        yield from self._introduce(record)
+        yield from self.settle_boundary()
+        yield from self.introduce(record)
         yield from self._branch(record, start)
-        uuid = _uuid(record, start)
+        uuid = uuid_of(record, start)
         at = moment_of(record.get("timestamp"))
         yield Requested(uuid, text, at, "user" if is_answered else "system", None, uuid)
         if not is_answered:
@@ -211,7 +210,7 @@ class ClaudeRecords:
         yield from self._settle_command(is_answered=False)
         shown = _TAG.sub("", text).strip()
         if was_command and shown and record.get("repeatsCompactSummary") is not True:
-            uuid = _uuid(record, 0)
+            uuid = uuid_of(record, 0)
             yield Said(uuid, uuid, "tool_output", shown, moment_of(record.get("timestamp")))
 
     def _attachment(self, record: Record, line: Line) -> Iterator[Event]:
@@ -233,14 +232,14 @@ class ClaudeRecords:
             return
         message = object_of(record.get("message"))
         model = text_of(message.get("model"))
-        uuid = _uuid(record, line.start)
+        uuid = uuid_of(record, line.start)
         reply = text_of(message.get("id")) or uuid
         if model == "<synthetic>":
             yield from self._synthetic(record, message, uuid)
             return
         yield from self._settle_command(is_answered=True)
-        yield from self._settle_boundary()
-        yield from self._introduce(record)
+        yield from self.settle_boundary()
+        yield from self.introduce(record)
         yield from self._named_parent(record)
         at = moment_of(record.get("timestamp"))
         if self._queue.is_out(at):
@@ -286,14 +285,6 @@ class ClaudeRecords:
 
     # What is said of the conversation as a whole.
 
-    def _introduce(self, record: Record) -> Iterator[Event]:
-        if self._is_introduced:
-            return
-        self._is_introduced = True
-        named = {"version": record.get("version"), "gitBranch": record.get("gitBranch")}
-        metadata = {name: value for name, value in named.items() if isinstance(value, str) and value}
-        yield SessionSaid(cwd=text_of(record.get("cwd")), at=moment_of(record.get("timestamp")), metadata=metadata)
-
     def _named_parent(self, record: Record) -> Iterator[Event]:
         """Answers that were copied from another session name it."""
         named = text_of(record.get("requestSessionId"))
@@ -304,38 +295,9 @@ class ClaudeRecords:
     def _system(self, record: Record, _line: Line) -> Iterator[Event]:
         if record.get("subtype") == "compact_boundary":
             yield from self._settle_command(is_answered=False)
-            yield from self._settle_boundary()
-            self._boundary = record
+            yield from self.settle_boundary()
+            self.boundary = record
             self._branches.compacted()
-
-    def _settle_boundary(self) -> Iterator[Event]:
-        """No summary followed."""
-        if self._boundary is not None:
-            yield self._compacted(self._boundary, "")
-
-    def _compacted(self, record: Record, summary: str) -> Compacted:
-        told = object_of((self._boundary or {}).get("compactMetadata"))
-        self._boundary = None
-        wanted = {"trigger": text_of(told.get("trigger")), "preTokens": count_of(told.get("preTokens"))}
-        metadata = {name: value for name, value in wanted.items() if value is not None}
-        return Compacted(_uuid(record, 0), summary, moment_of(record.get("timestamp")), metadata=metadata)
-
-    def _title(self, record: Record, _line: Line) -> Iterator[Event]:
-        yield SessionSaid(title=text_of(record.get("customTitle")) or text_of(record.get("title")))
-
-    def _summary(self, record: Record, _line: Line) -> Iterator[Event]:
-        yield SessionSaid(description=text_of(record.get("summary")))
-
-    def _cost(self, record: Record, _line: Line) -> Iterator[Event]:
-        """The program's running total, which has the costs of subagents and of a fork's parent in it."""
-        total = record.get("totalCostUSD")
-        if isinstance(total, int | float) and not isinstance(total, bool):
-            yield SessionSaid(metadata={"totalCostUSD": total})
-
-
-def _uuid(record: Record, start: int) -> str:
-    """The record's name; where it has none, its place."""
-    return text_of(record.get("uuid")) or f"byte {start}"
 
 
 def _typed_command(text: str) -> str | None:
