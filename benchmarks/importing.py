@@ -25,6 +25,7 @@ MEGABYTE, MEBIBYTE = 1_000_000, 1024 * 1024
 MOST_ROUNDS = 3
 MOST_MEMORY = 200
 _UUID = re.compile(rb"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-)[0-9a-f]{12}")
+_NAME = re.compile(rb'"uuid":"([^"]+)"')
 _ID = re.compile(rb"\b((?:msg|toolu|req|srvtoolu)_[0-9A-Za-z]+)")
 _AGENT = re.compile(rb'("agentId":"[0-9a-f]+|agent-[0-9a-f]+(?=\.))')
 
@@ -81,10 +82,13 @@ def _write(directory: Path, most: int) -> tuple[int, int]:
 def _write_long(path: Path, size: int) -> None:
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
+        text, follows = _made_up(12), b"null"
         for number in itertools.count():
             if file.tell() >= size:
                 break
-            file.write(_fresh(_made_up(12), number))
+            made = _fresh(text, number).replace(b'{"parentUuid":null', b'{"parentUuid":' + follows, 1)
+            follows = b'"' + _NAME.findall(made)[-1] + b'"'
+            file.write(made)
 
 
 def _recorded() -> Iterator[tuple[Path, bytes]]:
