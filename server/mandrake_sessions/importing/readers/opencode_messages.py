@@ -47,8 +47,11 @@ class Messages(Protocol):
     @property
     def session(self) -> str: ...
     def all(self) -> Iterator[Message]: ...
-    def stamps(self) -> Iterator[tuple[str, int]]:
-        """The id of each, and the time of the last change of its rows; without what they say."""
+    def names(self) -> Iterator[str]:
+        """Their ids, without what they say."""
+
+    def changed_since(self, time: int) -> set[str]:
+        """The ids of those that have a row which was changed later."""
 
     def has(self, name: str) -> bool: ...
 
@@ -87,10 +90,14 @@ class OldMessages:
                 parts.append(Part(str(row["id"]), data))
         return parts, changed
 
-    def stamps(self) -> Iterator[tuple[str, int]]:
-        for row in self._database.rows("message", ("id", "time_updated"), *self._selected()):
-            parts = self._database.rows("part", ("time_updated",), {"message_id": row["id"]})
-            yield str(row["id"]), max([_changed(row), *(_changed(part) for part in parts)])
+    def names(self) -> Iterator[str]:
+        return (str(row["id"]) for row in self._database.rows("message", ("id",), *self._selected()))
+
+    def changed_since(self, time: int) -> set[str]:
+        where, above = {"session_id": self.session}, ("time_updated", time)
+        messages = self._database.rows("message", ("id",), where, above=above)
+        parts = self._database.rows("part", ("message_id",), where, above=above)
+        return {str(row["id"]) for row in messages} | {str(row["message_id"]) for row in parts}
 
     def has(self, name: str) -> bool:
         where = {"id": name, "session_id": self.session}
@@ -118,10 +125,12 @@ class NewMessages:
                 parts = list(_new_parts(name, row["type"], data))
                 yield Message(name, row["type"], at, _changed(row), _new_data(data), parts, broken)
 
-    def stamps(self) -> Iterator[tuple[str, int]]:
-        for row in self._rows(("id", "type", "time_updated")):
-            if row["type"] in _KINDS:
-                yield str(row["id"]), _changed(row)
+    def names(self) -> Iterator[str]:
+        return (str(row["id"]) for row in self._rows(("id", "type")) if row["type"] in _KINDS)
+
+    def changed_since(self, time: int) -> set[str]:
+        where, above = {"session_id": self.session}, ("time_updated", time)
+        return {str(row["id"]) for row in self._database.rows("session_message", ("id",), where, above=above)}
 
     def has(self, name: str) -> bool:
         where = {"id": name, "session_id": self.session}

@@ -81,11 +81,15 @@ class OpencodeTalk:
 
     def _is_as_before(self) -> bool:
         """Whether the rows before the last request are as they were."""
-        count = changed = 0
-        for name, latest in self._messages.stamps() if self._from is not None else ():
+        if self._from is None or self._requests[-1][:1] != [self._from]:
+            return False
+        count, changed = self._known
+        moved = self._messages.changed_since(changed)
+        for number, name in enumerate(self._messages.names()):
             if name == self._from:
-                return (count, changed) == self._known and self._requests[-1][:1] == [name]
-            count, changed = count + 1, max(changed, latest)
+                return number == count
+            if name in moved:
+                return False
         return False
 
     def _message(self, message: Message, *, is_over: bool) -> Iterator[Event]:
