@@ -136,7 +136,8 @@ class Importer:
         for name, state in self._imports.waiting() if self._made else ():
             waits = _decoded(state).get("waits")
             if waits is not None and waits["parent"] in self._made:
-                self._orphans.append((name, waits["parent"], waits["relation"], waits["call"]))
+                # What a parent says of its calls comes after it.
+                self._orphans.insert(0, (name, waits["parent"], waits["relation"], waits["call"]))
         self._made.clear()
         for orphan in self._orphans:
             set_parent(self._imports, *orphan)
