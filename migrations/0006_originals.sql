@@ -5,7 +5,7 @@
 -- tables, so that no other read passes them. Programs of before may still read and write.
 --
 -- A session has one file under an empty `file_name`, its transcript, and perhaps others that lie beside that one, by their
--- own names. `path` is where it was. `file_id`, `size` and `mtime_ns` are those of the file when all of it was kept
+-- own names. Where its program may write several transcripts of it, each has its own name. `path` is where it was. `file_id`, `size` and `mtime_ns` are those of the file when all of it was kept
 -- last; NULL while that goes on, so that the next import goes on with it.
 CREATE TABLE original_file (
     pk INTEGER PRIMARY KEY,

@@ -199,3 +199,134 @@ def test_pictures_stay_in_the_blocks_of_a_request(place: Place) -> None:
     place.bring()
     (asked,) = place.rounds(ONE)
     assert (asked.request.content, asked.request.blocks) == ("What is it?", content)
+
+
+def test_a_branch_that_was_left_can_be_gone_back_to(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("First")
+    one = talk.say("One", "msg_1")
+    talk.ask("Left")
+    left = talk.say("Two", "msg_2")
+    talk.ask("Other", parent=one)
+    talk.say("Three", "msg_3")
+    talk.write()
+    place.bring()
+    talk.ask("Back", parent=left)
+    talk.say("Four", "msg_4")
+    for _ in range(2):
+        talk.write()
+        place.bring()
+        assert place.talk(ONE) == [("First", ["One"]), ("Left", ["Two"]), ("Back", ["Four"])]
+        talk.add("progress")
+    forks = [place.talk(session_id=session.id) for session in place.sessions() if session.external_id is None]
+    assert [("First", ["One"]), ("Other", ["Three"])] in forks
+    with SessionManager(place.database) as manager:
+        used = manager.usage()
+    assert (used.rounds, used.turns, used.totals[0].input_tokens) == (4, 4, 40)
+    assert place.is_sound()
+    # The same in one go.
+    place.database.unlink()
+    place.bring()
+    assert place.talk(ONE) == [("First", ["One"]), ("Left", ["Two"]), ("Back", ["Four"])]
+
+
+def queued(talk: Claude, operation: str, text: str | None = None) -> None:
+    record = {"type": "queue-operation", "operation": operation, "timestamp": "2026-03-01T10:00:00.000Z"}
+    talk.records.append(record if text is None else record | {"content": text})
+
+
+@pytest.mark.parametrize("first", range(12))
+def test_what_was_typed_meanwhile_may_stand_in_the_queue_alone(place: Place, first: int) -> None:
+    talk = claude(place.home, ONE)
+    queued(talk, "enqueue", "First")
+    queued(talk, "dequeue")
+    talk.ask("First")
+    talk.call("call_1", "msg_1")
+    queued(talk, "enqueue", "Alone")
+    queued(talk, "enqueue", "Taken back")
+    queued(talk, "popAll")
+    queued(talk, "enqueue", "Alone")
+    talk.answer("call_1", "done")
+    queued(talk, "remove", "Alone")
+    talk.say("I see.", "msg_2")
+    queued(talk, "enqueue", "Waits")
+    talk.write(upto=first)
+    place.bring()
+    talk.write()
+    place.bring()
+    assert place.talk(ONE) == [("First", [""]), ("Alone", ["I see."])]
+    assert place.rounds(ONE)[1].origin is Origin.USER
+
+
+def test_inline_subagents_of_early_versions_are_sessions(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("Delegate", version="1.0.95")
+    block = {"type": "tool_use", "id": "call_1", "name": "Task", "input": {"prompt": "Look around"}}
+    call = talk.block(block, "msg_1", stop=None)
+    side = talk.ask("Look around", parent=None, isSidechain=True)
+    talk.say("I did", "msg_2", isSidechain=True, parent=side)
+    other = talk.ask("Something else", parent=None, isSidechain=True)
+    talk.say("Also", "msg_3", isSidechain=True, parent=other)
+    talk.add("user", parent=call, message={"content": [{"type": "tool_result", "tool_use_id": "call_1",
+                                                        "content": "I did"}]})  # fmt: skip
+    talk.say("Done", "msg_4", stop=None)
+    # As the program writes it: without blanks.
+    talk.path.parent.mkdir(parents=True)
+    lines = [json.dumps(record, separators=(",", ":")) for record in talk.records]
+    talk.path.write_text("\n".join(lines[:3]) + "\n")
+    place.bring()
+    talk.path.write_text("\n".join(lines) + "\n")
+    place.bring()
+    assert place.talk(ONE) == [("Delegate", ["", "Done"])]
+    assert place.rounds(ONE)[0].response.status == "completed"
+    (parent,) = [session for session in place.sessions() if session.external_id == ONE]
+    found = {session.external_id: session for session in place.sessions() if session.external_id != ONE}
+    assert {name: (each.relation, each.parent_id, each.parent_tool_call_id) for name, each in found.items()} == {
+        f"{ONE} {side}": ("subagent", parent.id, "call_1"), f"{ONE} {other}": ("subagent", parent.id, None),
+    }  # fmt: skip
+    assert place.talk(f"{ONE} {side}") == [("Look around", ["I did"])]
+    assert place.talk(f"{ONE} {other}") == [("Something else", ["Also"])]
+    assert place.told()[-1]["turns"] == 0
+    assert place.is_sound()
+
+
+def test_a_parent_that_comes_later_gets_its_children(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("First")
+    talk.say("One", "msg_1")
+    child = Claude(talk.path.parent / ONE / "subagents" / "agent-abc.jsonl", "child")
+    child.ask("Look around", isSidechain=True, agentId="abc")
+    child.say("I did", "msg_3", isSidechain=True, agentId="abc")
+    child.write()
+    child.path.with_suffix("").with_suffix(".meta.json").write_text(json.dumps({"toolUseId": "call_1"}))
+    fork_of(talk, place, names_parent=True).write()
+    place.bring()
+    assert [session.parent_id for session in place.sessions()] == [None, None]
+    talk.write()
+    place.bring()
+    found = {session.external_id: session for session in place.sessions()}
+    parent = found[ONE].id
+    assert (found["abc"].parent_id, found["abc"].relation, found["abc"].parent_tool_call_id) == (
+        parent, "subagent", "call_1",
+    )  # fmt: skip
+    assert (found[TWO].parent_id, found[TWO].relation) == (parent, "fork")
+    with SessionManager(place.database) as manager:
+        assert (manager.usage().rounds, manager.usage().totals[0].input_tokens) == (3, 30)
+    assert place.is_sound()
+
+
+def test_records_of_progress_stand_between_others(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("First")
+    talk.call("call_1", "msg_1")
+    talk.add("progress", data={"type": "hook_progress"})
+    talk.answer("call_1", "done")
+    talk.say("One", "msg_2", stop=None)
+    talk.add("progress", data={"type": "hook_progress"})
+    talk.ask("Second")
+    talk.say("Two", "msg_3", stop=None)
+    talk.write()
+    place.bring()
+    assert place.talk(ONE) == [("First", ["", "One"]), ("Second", ["Two"])]
+    assert [each.response.status for each in place.rounds(ONE)] == ["completed", "completed"]
+    assert [turn.status for each in place.rounds(ONE) for turn in each.response.turns] == ["completed"] * 3

@@ -118,3 +118,80 @@ def test_a_command_that_was_declined_or_failed_says_so(place: Place) -> None:
     assert turn.tool_calls[0].arguments == {"x": 1}
     with SessionManager(place.database) as manager:
         assert manager.usage().tool_calls == 3
+
+
+def announced(text: str, second: int = 0) -> list[dict[str, Any]]:
+    return [codex_event("agent_message", second, message=text), codex_item("assistant", text, second)]
+
+
+def test_what_is_put_in_again_on_resume_is_no_request(place: Place) -> None:
+    context = [codex_item("user", "# AGENTS.md instructions for /x\n\n<INSTRUCTIONS>"),
+               codex_item("user", "<environment_context>x</environment_context>")]  # fmt: skip
+    records = [META, *context, *asked("First"), *announced("One"), *context, *asked("Second"), *announced("Two")]
+    write_lines(codex_path(place.home, ONE), records)
+    place.bring()
+    assert place.talk(ONE) == [("First", ["One"]), ("Second", ["Two"])]
+
+
+def test_a_turn_that_ends_without_an_answer_has_failed(place: Place) -> None:
+    begun, failed = codex_event("task_started"), codex_event("task_complete", last_agent_message=None)
+    records = [META, begun, *asked("First"), failed, begun, *asked("Second"), *announced("Two"),
+               codex_event("task_complete", last_agent_message="Two"),
+               begun, codex_item("assistant", "In short"), codex("compacted", {"message": "x"}), failed]  # fmt: skip
+    path = codex_path(place.home, ONE)
+    for count in (7, len(records)):
+        write_lines(path, records[:count])
+        place.bring()
+    first, second, summary = place.rounds(ONE)
+    assert [each.response.status for each in (first, second)] == ["error", "completed"]
+    assert [turn.content for turn in second.response.turns] == ["Two"]
+    assert [(turn.kind, turn.content) for turn in summary.response.turns] == [("compaction", "In short")]
+
+
+@pytest.mark.parametrize("end", ["## My request for Codex:\n", "## My request:\n"])
+def test_an_editor_s_words_around_a_request_are_beside_it(place: Place, end: str) -> None:
+    whole = f"# Context from my IDE setup:\n\n## Open tabs:\n- a.py: a.py\n\n{end}Why?\nSay."
+    write_lines(codex_path(place.home, ONE), [META, *asked(whole), *announced("So.")])
+    place.bring()
+    (only,) = place.rounds(ONE)
+    assert (only.request.content, only.request.blocks) == ("Why?\nSay.", [{"type": "input_text", "text": whole}])
+
+
+def test_a_fork_that_copies_its_history_does_not_double_it(place: Place) -> None:
+    two, three = ONE.replace("01a2", "02a2"), ONE.replace("01a2", "03a2")
+
+    def head(thread: str, second: int) -> dict[str, Any]:
+        return codex("session_meta", {"id": thread, "timestamp": f"2026-03-01T10:00:{second:02}Z"}, second)
+
+    def round_(text: str, answer: str, total: int, second: int) -> list[dict[str, Any]]:
+        return [codex_item("user", text, second), codex_event("user_message", second, message=text),
+                *announced(answer, second), counted(total, 10)]  # fmt: skip
+
+    # Each has other times, and counts on.
+    write_lines(codex_path(place.home, ONE), [head(ONE, 1), *round_("First", "One", 10, 1)])
+    write_lines(codex_path(place.home, two), [head(two, 2), head(ONE, 2), *round_("First", "One", 10, 2),
+                                              *round_("Second", "Two", 20, 3)])  # fmt: skip
+    write_lines(codex_path(place.home, three),
+                [head(three, 4), head(two, 4), head(ONE, 4), *round_("First", "One", 10, 4),
+                 *round_("Second", "Two", 20, 4), *round_("Third", "Three", 30, 5)])  # fmt: skip
+    place.bring()
+    place.bring()
+    assert place.talk(three) == [("First", ["One"]), ("Second", ["Two"]), ("Third", ["Three"])]
+    assert [each.copied_from_id is None for each in place.rounds(three)] == [False, False, True]
+    with SessionManager(place.database) as manager:
+        used = manager.usage()
+        found = {name: manager.get_session(external_id=name) for name in (ONE, two, three)}
+    assert (found[three].parent_id, found[two].parent_id) == (found[two].id, found[ONE].id)
+    assert (found[three].relation, found[ONE].relation) == ("fork", None)
+    assert (used.rounds, used.turns, used.totals[0].input_tokens) == (3, 3, 30)
+    assert place.is_sound()
+
+
+def test_the_same_words_elsewhere_are_no_copy(place: Place) -> None:
+    other = ONE.replace("01a2", "02a2")
+    for thread in (ONE, other):
+        head = codex("session_meta", {"id": thread, "timestamp": "2026-03-01T10:00:00Z"})
+        write_lines(codex_path(place.home, thread), [head, *asked("Hello"), *announced("Hi.")])
+    place.bring()
+    with SessionManager(place.database) as manager:
+        assert manager.usage().rounds == 2

@@ -179,14 +179,17 @@ def test_any_value_in_any_place_does_no_harm(place: Place) -> None:
         codex(
             "session_meta", {"id": THREAD, "timestamp": "2026-03-01T10:00:00Z", "cwd": "/x", "source": {"subagent": {}}}
         ),
+        codex("session_meta", {"id": "another", "timestamp": "2026-03-01T10:00:00Z"}),
         codex("turn_context", {"model": "m"}),
-        codex_item("user", "First"),
+        codex_event("task_started"),
+        codex_item("user", "# Context from my IDE setup:\n## My request for Codex:\nFirst"),
         codex_event("user_message", message="First", images=["data:"]),
         codex_event(
             "item_completed", item={"type": "UserMessage", "id": "i", "content": [{"type": "text", "text": "x"}]}
         ),
         codex("response_item", {"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "Hm."}]}),
         codex_item("assistant", "One"),
+        codex_event("agent_message", message="One"),
         codex("response_item", {"type": "function_call", "name": "spawn_agent", "arguments": "{}", "call_id": "c"}),
         codex("response_item", {"type": "function_call_output", "call_id": "c", "output": '{"agent_id": "x"}'}),
         codex_event("token_count", info={"total_token_usage": {"input_tokens": 5}, "last_token_usage": {}}),
@@ -207,7 +210,11 @@ def test_any_value_in_any_place_does_no_harm(place: Place) -> None:
         talk.ask("The summary", isCompactSummary=True)
         talk.ask("<command-name>/x</command-name>")
         talk.add("attachment", attachment={"type": "queued_command", "prompt": "x", "origin": {"kind": "human"}})
+        for operation in ("enqueue", "enqueue", "remove", "dequeue", "popAll"):
+            talk.add("queue-operation", operation=operation, content="x")
         talk.say("x", "msg_2", requestSessionId="y", isAbortedMidStream=True)
+        talk.ask("Other", parent=None, isSidechain=True, version="1.0.0")
+        talk.ask("Back", parent=talk.records[1]["uuid"])
         talk.records = [odd(record, chance) for record in talk.records]
         talk.write()
         thread = f"{number:08}-b70c-7ec1-b748-b6ac50d90e32"

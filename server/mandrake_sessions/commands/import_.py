@@ -15,21 +15,21 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from mandrake_sessions.commands.arguments import add_setting, add_store, usage
+from mandrake_sessions.commands.arguments import add_setting, add_store, path, usage
+from mandrake_sessions.commands.results import add_json, say_json
 from mandrake_sessions.commands.shared import (
     DONE,
     FAILED,
     STOPPED,
     flush,
-    hint,
     place_of,
     say,
-    say_json,
     settings_of,
     told,
 )
 from mandrake_sessions.commands.writing import make_searchable, note, store_to_write
 from mandrake_sessions.errors import InvalidValue, SessionsError
+from mandrake_sessions.folding import hint
 from mandrake_sessions.importing.elsewhere import OtherStores
 from mandrake_sessions.importing.follower import Follower, Root, roots_of
 from mandrake_sessions.importing.importer import Importer
@@ -56,12 +56,14 @@ EXAMPLE = "mandrake-sessions import --dry-run"
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("[SOURCE…]")
-    parser.add_argument("sources", metavar="SOURCE", nargs="*", help="a program's name, a file or a directory")
+    parser.add_argument(
+        "sources", metavar="SOURCE", nargs="*", type=path, help="a program's name, a file or a directory"
+    )
     add_store(parser, scope=None)
     add_setting(parser, "no_originals")
     parser.add_argument("--follow", action="store_true", help="stay, and bring in what is written from now on")
     parser.add_argument("--dry-run", action="store_true", help="say what there is to bring in; bring in nothing")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, for a program")
+    add_json(parser)
 
 
 def run(options: Namespace) -> int:
@@ -126,9 +128,7 @@ def _watching(sources: list[Source], known: Mapping[str, Reader], options: Names
     roots = roots_of(named, sources, os.path.expanduser("~"), os.environ)  # noqa: PTH111
     paths = [os.path.realpath(given_path("source", name)) for name in options.sources if name not in known]
     roots += [Root(path, list(known.values())) for path in paths]
-    directories = [each.path if os.path.isdir(each.path) or each.path not in paths else os.path.dirname(each.path)  # noqa: PTH112, PTH120
-                   for each in roots]  # fmt: skip
-    with closing(watch(list(dict.fromkeys(directories)))) as watching:
+    with closing(watch(list(dict.fromkeys(each.path for each in roots)))) as watching:
         yield _Watched(roots, watching)
 
 
@@ -176,13 +176,13 @@ def _named(name: str, known: Mapping[str, Reader]) -> Iterator[Source]:
         # The directory of the user may be a link.
         yield from known[name].discover(os.path.expanduser("~"), os.environ)  # noqa: PTH111
         return
-    path = given_path("source", name)
-    if not Path(path).exists():
+    place = given_path("source", name)
+    if not Path(place).exists():
         raise InvalidValue(
             "sources", f"there is no file {shorten(name)!r}, and no program of that name; known are {', '.join(known)}"
         )
     for reader in known.values():
-        yield from reader.sources_at(os.path.realpath(path))
+        yield from reader.sources_at(os.path.realpath(place))
 
 
 @contextmanager
@@ -222,7 +222,7 @@ def _looked_at(
     if manager is None:
         live = {id(source): others.find(source) for source in sources}
         return [Outcome(source, "new" if live[id(source)] is None else "live") for source in sources]
-    with closing(Importer(manager, known, elsewhere=others)) as importer:
+    with closing(Importer(manager, known, elsewhere=others)) as importer, manager.snapshot():
         return [importer.look(source) for source in sources]
 
 
@@ -307,17 +307,17 @@ def _tell(outcome: Outcome, options: Namespace) -> None:
         if outcome.what != "unchanged":
             _say_outcome(outcome)
         return
-    path = storable(outcome.source.path)
+    place = storable(outcome.source.path)
     if outcome.what == "failed":
-        hint(f"{path}: was not brought in: {outcome.reason}")
+        hint(f"{place}: was not brought in: {outcome.reason}")
     elif outcome.reason is not None:
-        hint(f"{path}: {outcome.reason}")
+        hint(f"{place}: {outcome.reason}")
     for broken in outcome.broken:
         left_out = "; the line was left out" if broken.is_left_out else ""
         line = f":{broken.line}" if broken.line else ""
-        hint(f"{path}{line}: {broken.reason}{left_out}")
+        hint(f"{place}{line}: {broken.reason}{left_out}")
     if outcome.more_broken:
-        hint(f"{path}: {outcome.more_broken} more such lines")
+        hint(f"{place}: {outcome.more_broken} more such lines")
 
 
 def _say_outcome(outcome: Outcome) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 
-from mandrake_sessions.commands.arguments import usage
+from mandrake_sessions.commands.arguments import path, usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
-from mandrake_sessions.commands.shared import DONE, FAILED, say, told
-from mandrake_sessions.folding import hint
+from mandrake_sessions.commands.results import add_json, say_result
+from mandrake_sessions.commands.shared import DONE, FAILED, told
 from mandrake_sessions.errors import InvalidValue, NotFound
+from mandrake_sessions.folding import hint
 from mandrake_sessions.importing.placing import NotPlaced, Place, inside_of, write_original
 from mandrake_sessions.importing.readers import readers
 from mandrake_sessions.importing.reading import Reader
-from mandrake_sessions.maintenance.words import given_path, size_text
+from mandrake_sessions.maintenance.words import given_path, plural, size_text
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.operations.originals import Original, Originals
 
@@ -31,8 +32,12 @@ def declare(parser: ArgumentParser) -> None:
     add_session(parser)
     add_looking(parser)
     parser.add_argument(
-        "--to", metavar="PATH", help="a directory, or a file that is not there (of SESSION alone, without subagents)"
+        "--to",
+        metavar="PATH",
+        type=path,
+        help="a directory, or a file that is not there (of SESSION alone, without subagents)",
     )
+    add_json(parser)
 
 
 def run(options: Namespace) -> int:
@@ -50,8 +55,10 @@ def _restore(options: Namespace) -> int:
             raise NotFound("transcript", found.session.id, _why_none(found.manager, found.session.id))
         known = readers()
         if options.to is None:
-            return _write_each([(each, _usual(each, known)) for each in kept], originals)
-        return _write_each(_given(options.to, kept, own[0]), originals)
+            wanted = [(each, _usual(each, known)) for each in kept]
+        else:
+            wanted = _given(options.to, kept, own[0])
+        return _write_each(wanted, originals, options)
 
 
 def _kept(originals: Originals, session_id: str) -> list[Original]:
@@ -76,30 +83,32 @@ def _why_none(manager: SessionManager, session_id: str) -> str:
 def _usual(original: Original, known: dict[str, Reader]) -> Place | str:
     """Where the program keeps it; or why that is not known."""
     reader = known.get(original.reader)
-    directories = getattr(reader, "directories", None)
+    places = getattr(reader, "places", None)
     # The directory of the user may be a link.
-    own = [] if directories is None else directories(os.path.expanduser("~"), os.environ)  # noqa: PTH111
+    own = [] if places is None else places(os.path.expanduser("~"), os.environ)  # noqa: PTH111
     place = inside_of(own, original.path)
     return place or f"that is not where {original.reader or 'a program'} keeps its files; say where with --to"
 
 
 def _given(to: str, kept: list[Original], main: Original) -> list[tuple[Original, Place | str]]:
     """Where ``--to`` says: the files lie in a directory as they lay around the transcript."""
-    path = os.path.realpath(given_path("to", to))
-    if not (os.path.isdir(path) or to.endswith(("/", os.sep))):  # noqa: PTH112
-        directory, name = os.path.split(path)
+    where = os.path.realpath(given_path("to", to))
+    if not (os.path.isdir(where) or to.endswith(("/", os.sep))):  # noqa: PTH112
+        directory, name = os.path.split(where)
         if not os.path.isdir(directory):  # noqa: PTH112
             raise InvalidValue("to", f"there is no directory {directory}")
+        if len(kept) > 1:
+            hint(f"{plural(len(kept) - 1, 'other file')} of it is left out, since --to names a file; name a directory")
         return [(main, Place(directory, (name,)))]
     around = os.path.dirname(main.path)  # noqa: PTH120
     places: list[tuple[Original, Place | str]] = []
     for each in kept:
-        place = inside_of([around], each.path, at=path)
-        places.append((each, place or Place(path, (os.path.basename(each.path),))))  # noqa: PTH119
+        place = inside_of([around], each.path, at=where)
+        places.append((each, place or Place(where, (os.path.basename(each.path),))))  # noqa: PTH119
     return places
 
 
-def _write_each(wanted: list[tuple[Original, Place | str]], originals: Originals) -> int:
+def _write_each(wanted: list[tuple[Original, Place | str]], originals: Originals, options: Namespace) -> int:
     code = DONE
     for original, place in wanted:
         if isinstance(place, str):
@@ -107,12 +116,13 @@ def _write_each(wanted: list[tuple[Original, Place | str]], originals: Originals
             code = FAILED
             continue
         try:
-            path = write_original(place, originals.pieces(original))
+            written = write_original(place, originals.pieces(original))
         except NotPlaced as error:
             hint(f"{original.path}: was not written: {error}")
             code = FAILED
             continue
-        say(f"{path}: {size_text(original.size)}")
+        facts = {"session_id": original.session_id, "path": written, "bytes": original.size}
+        say_result(options, {**facts, "is_whole": original.is_whole}, f"{written}: {size_text(original.size)}")
         if not original.is_whole:
-            hint(f"{path}: the file was longer when it was read last, and is not kept to its end")
+            hint(f"{written}: the file was longer when it was read last, and is not kept to its end")
     return code

@@ -23,6 +23,7 @@ from mandrake_sessions.importing.events import (
     Paused,
     Position,
     Requested,
+    Rewritten,
     Said,
     SessionSaid,
     Spawned,
@@ -34,7 +35,7 @@ from mandrake_sessions.importing.events import (
 HELD_BYTES: Final = 1024 * 1024
 # So many calls that were not answered yet are remembered once their turns are written.
 _OPEN_CALLS: Final = 10_000
-_COUNTS: Final = ("input_tokens", "output_tokens", "thought_tokens", "cache_read_tokens", "cache_write_tokens")
+_COUNTS: Final = ("input_tokens", "output_tokens", "thought_tokens", "cache_read_tokens", "cache_write_tokens", "cost")
 
 Fields = dict[str, Any]
 
@@ -53,7 +54,7 @@ class Sink(Protocol):
     def end_round(self, of: Any, fields: Fields) -> None: ...
     def leave(self, left: Left) -> None: ...
     def spawn(self, spawned: Spawned) -> None: ...
-    def report(self, broken: Broken) -> None: ...
+    def report(self, noticed: Broken | Rewritten) -> None: ...
     def verbatim(self, entity: Verbatim) -> None: ...
     def mark(self, position: Position) -> None:
         """All before the position was given."""
@@ -113,6 +114,7 @@ class Assembler:
             Left: sink.leave,
             Spawned: sink.spawn,
             Broken: sink.report,
+            Rewritten: sink.report,
             Mark: self._mark,
             Verbatim: sink.verbatim,
             Paused: lambda _: None,

@@ -103,6 +103,7 @@ class Used:
     thought_tokens: int | None = None
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
+    cost: float | None = None
 
 
 @frozen
@@ -129,10 +130,12 @@ class Ended:
 @frozen
 class Left:
     """The conversation goes on before these rounds, by the ids of their requests: they are another branch from now on.
-    ``at_request``: the request that the new branch begins with."""
+    ``at_request``: the request that the new branch begins with, or another name for it. ``shared_ids``: those of the
+    requests, where they are not the same."""
 
     requests: tuple[str, ...]
     at_request: str
+    shared_ids: tuple[str, ...] = ()
 
 
 @frozen
@@ -160,6 +163,13 @@ class Paused:
 
 
 @frozen
+class Rewritten:
+    """What was read before is not as it was then. Nothing of it is deleted."""
+
+    reason: str
+
+
+@frozen
 class Mark:
     """All that was said until now lies before ``position``, and all that follows lies after it."""
 
@@ -176,4 +186,4 @@ class Verbatim:
 
 
 _OfOthers = SessionSaid | Requested | Said | Called | Answered | Used | Compacted | Ended | Left | Spawned
-Event = _OfOthers | Broken | Mark | Paused | Verbatim
+Event = _OfOthers | Broken | Rewritten | Mark | Paused | Verbatim

@@ -45,14 +45,14 @@ class Root:
 
 
 def roots_of(readers: Iterable[Reader], sources: Iterable[Source], home: str, env: Mapping[str, str]) -> list[Root]:
-    """Where programs keep their files: the directories that their readers name, or those of what they have now."""
+    """Where programs keep conversations, as their readers name it, or the files that there are now."""
     found: list[Root] = []
     of_reader: dict[str, set[str]] = {}
     for source in sources:
-        of_reader.setdefault(source.reader, set()).add(os.path.dirname(source.path))  # noqa: PTH120
+        of_reader.setdefault(source.reader, set()).add(source.path)
     for reader in readers:
-        directories = getattr(reader, "directories", None)
-        paths = of_reader.get(reader.name, set()) if directories is None else directories(home, env)
+        places = getattr(reader, "places", None)
+        paths = of_reader.get(reader.name, set()) if places is None else places(home, env)
         found += [Root(path, [reader]) for path in sorted(paths)]
     return found
 

@@ -92,7 +92,7 @@ class Importer:
             self._is_ready = True
         looked = looked or self.look(source)
         if looked.is_moved:
-            self._imports.move_source(source.reader, source.key, storable(source.path))
+            self._imports.move_source(source.reader, source.key, storable(source.path), source.kept_as)
         if looked.what in ("live", "unchanged"):
             return self._keep_alone(looked)
         if looked.what in ("deleted", "failed"):
@@ -215,9 +215,8 @@ class Importer:
     def finish(self) -> None:
         """Commit what is written, and say where sessions came from that were there before their parents."""
         self._taking.steps.end()
-        for orphan in self._taking.orphans:
+        for orphan in self._taking.take_orphans():
             set_parent(self._imports, *orphan)
-        self._taking.orphans.clear()
 
     def close(self) -> None:
         """Undo what is not committed."""

@@ -44,7 +44,7 @@ class Keeping:
         """Begin to read, where the file is not kept as it is. ``session_pk``: of a session that is there;
         ``is_rewritten``: it is known to be another file than it was."""
         source = self._source
-        known = None if session_pk is None else self._originals.kept(session_pk, "")
+        known = None if session_pk is None else self._originals.kept(session_pk, source.kept_as)
         if source.beside is None or (known is not None and _is_same(source, known.file_id, known.size, known.mtime_ns)):
             return
         at = 0
@@ -71,7 +71,7 @@ class Keeping:
         if self._packing is None:
             return
         if self._file_pk is None:
-            self._file_pk = self._originals.open(session_pk, self._source.reader, "", storable(self._source.path))
+            self._file_pk = self._open(session_pk)
             if self._is_another:
                 self._originals.cut(self._file_pk)
         while upto is None or not self._waiting or self._waiting[0].start < upto:
@@ -98,6 +98,10 @@ class Keeping:
     def close(self) -> None:
         if self._packing is not None:
             self._packing.close()
+
+    def _open(self, session_pk: int) -> int:
+        source = self._source
+        return self._originals.open(session_pk, source.reader, source.kept_as, storable(source.path))
 
     def _keep_beside(self, session_pk: int, path: str) -> None:
         """A small file. One that cannot be read is none."""

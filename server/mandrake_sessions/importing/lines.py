@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import IO, Any, Final
 
@@ -120,11 +120,8 @@ def each_line(
             length = len(line)
             if line and not line.endswith(b"\n"):
                 line, length = _rest_of_line(file, line)
-            if length > MAX_LINE_BYTES or not (line.isspace() or (skipped is not None and skipped.match(line))):
-                found = list(_object(number, start, start + length, line)) if line else []
-                yield from found
-            else:
-                found = []
+            found = _told(number, start, start + length, line, skipped)
+            yield from found
             if not line.endswith(b"\n") and not found:
                 if tail is None or tail.is_over:
                     return
@@ -154,6 +151,26 @@ def _rest_of_line(file: IO[bytes], line: bytes) -> tuple[bytes, int]:
     if length > MAX_LINE_BYTES:
         return pieces[-1][-1:], length
     return b"".join(pieces), length
+
+
+def _told(number: int, start: int, end: int, line: bytes, skipped: re.Pattern[bytes] | None) -> Sequence[Line | Broken]:
+    """What a line says; nothing of one that nobody wants, and of one that is still written."""
+    is_short = end - start <= MAX_LINE_BYTES
+    if is_short and (not line or (skipped is not None and skipped.match(line))):
+        return ()
+    if (whole := _plain_object(number, start, end, line)) is not None:
+        return (whole,)
+    return () if is_short and line.isspace() else list(_object(number, start, end, line))
+
+
+def _plain_object(number: int, start: int, end: int, line: bytes) -> Line | None:
+    """What nearly every line is; None of one that needs a closer look."""
+    try:
+        text = line.decode()
+        value, end_of_value = _decoder.raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return Line(number, start, end, value) if type(value) is dict and text[end_of_value:] == "\n" else None
 
 
 def _object(number: int, start: int, end: int, line: bytes) -> Iterator[Line | Broken]:

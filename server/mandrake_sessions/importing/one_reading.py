@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 
 from mandrake_sessions.importing.assembling import Assembler
 from mandrake_sessions.importing.elsewhere import Recorded
-from mandrake_sessions.importing.events import Broken, Event, Position
+from mandrake_sessions.importing.events import Broken, Event, Position, Rewritten
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.prefix import checksum, lines_before
 from mandrake_sessions.importing.reading import Source
@@ -93,7 +93,10 @@ class Reading:
         if isinstance(self.events, Generator):
             self.events.close()
 
-    def report(self, broken: Broken) -> None:
+    def report(self, broken: Broken | Rewritten) -> None:
+        if isinstance(broken, Rewritten):
+            self.what, self.reason = "rewritten", broken.reason
+            return
         if broken == self._reported:
             # One line has become several events.
             return
@@ -109,7 +112,8 @@ class Reading:
         """Where reading goes on. Raises OSError, SourceUnreadable."""
         known = self.known
         if known is None or not known.position:
-            return Position()
+            # A database is read by what its rows say.
+            return Position(0, self.state.get("reader", {}))
         found = checksum(self.source.path, known.position)
         if found == known.checksum:
             self.start = known.position
@@ -125,8 +129,13 @@ class Reading:
 
 def state_of(known: StoredSource | None) -> dict[str, Any]:
     """What the reader, and the import, remember of a source."""
+    return {} if known is None else decoded(known.state)
+
+
+def decoded(stored: str) -> dict[str, Any]:
+    """A state as it is stored; empty where it is damaged."""
     try:
-        state = {} if known is None else json.loads(known.state)
+        state = json.loads(stored)
     except ValueError:
         return {}
     return state if isinstance(state, dict) else {}

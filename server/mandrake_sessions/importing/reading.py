@@ -25,6 +25,7 @@ class Source:
     one that it came from, where that can be seen without reading it. ``title``: where the program keeps it elsewhere.
     ``session_id``: the id of a session of a store like this one. ``beside``: the paths of small files that belong to
     the conversation too; None where the bytes of ``path`` are not kept, since it holds more than this conversation.
+    ``kept_as``: the name under which it is kept; not empty where a conversation may have several such files.
     ``tail``: for ``each_line``, while the file is followed. A reader that does not pass it on is read again each time.
     """
 
@@ -40,6 +41,7 @@ class Source:
     title: str | None = None
     session_id: str | None = None
     beside: tuple[str, ...] | None = None
+    kept_as: str = ""
     tail: Tail | None = None
 
 
@@ -51,9 +53,10 @@ def storable(path: str) -> str:
 class Reader(Protocol):
     """``name``: one word, which the command line takes. ``agent``: the word that its sessions have.
 
-    A reader may have a method ``directories(home, environment)``, which gives the directories where its program keeps
-    its files: there ``restore-transcript`` writes them again, and ``import --follow`` hears of changes. It may have a
-    method ``forget()``, which is called before sources are looked for again: what it remembers of files may be old.
+    A reader may have a method ``places(home, environment)``, which gives the directories, or files, where its program
+    keeps conversations: there ``restore-transcript`` writes them again, and ``import --follow`` hears of changes. Of a
+    reader without it those files alone are followed that were there in the beginning. It may have a method
+    ``forget()``, which is called before sources are looked for again: what it remembers of files may be old.
     """
 
     @property

@@ -12,13 +12,24 @@ from attrs import define, field
 from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.importing.assembling import Fields, safe_text, safe_value
-from mandrake_sessions.importing.events import Broken, Left, Position, Requested, SessionSaid, Spawned, Verbatim
+from mandrake_sessions.importing.events import (
+    Broken,
+    Left,
+    Position,
+    Requested,
+    Rewritten,
+    SessionSaid,
+    Spawned,
+    Verbatim,
+)
 from mandrake_sessions.importing.names import Names, session_id_of, shared_round_id
 from mandrake_sessions.importing.reading import Source
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Relation, Turn
 from mandrake_sessions.operations.imports import STAMPS, Imports, OpenRound, WholeSession
 
+# So many forks of forks are looked at.
+_GENERATIONS: Final = 50
 _ABSOLUTE: Final = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
 
 
@@ -26,12 +37,13 @@ _ABSOLUTE: Final = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
 _OF_THE_BEGINNING: Final = (
     "id", "tool_calls", "created_at", "stream_start_time", "stream_end_time", "content", "raw_response",
 )  # fmt: skip
-_NOTHING_USED: Final[Mapping[str, int | None]] = {
+_NOTHING_USED: Final[Mapping[str, float | None]] = {
     "input_tokens": 0,
     "output_tokens": 0,
     "thought_tokens": None,
     "cache_read_tokens": None,
     "cache_write_tokens": None,
+    "cost": None,
 }
 
 
@@ -95,7 +107,13 @@ class Branched(Exception):
 class SessionSink:
     """What both kinds of sinks have. ``position``: how far the source was read, with all before it written."""
 
-    def __init__(self, manager: SessionManager, imports: Imports, source: Source, report: Callable[[Broken], None]):
+    def __init__(
+        self,
+        manager: SessionManager,
+        imports: Imports,
+        source: Source,
+        report: Callable[[Broken | Rewritten], None],
+    ) -> None:
         self._manager = manager
         self._imports = imports
         self._source = source
@@ -155,8 +173,24 @@ class SessionSink:
         original = self._imports.original(shared)
         if original is None:
             return shared, None
-        is_copy = (original.content, original.created_at) == (fields["content"], fields["created_at"])
+        # A fork may be written with times of its own.
+        is_copy = original.content == fields["content"] and (
+            original.created_at == fields["created_at"] or self._comes_from(original.session_id)
+        )
         return own, original.id if is_copy else None
+
+    def _comes_from(self, session_id: str) -> bool:
+        """Whether the conversation goes back to a session."""
+        named = self.told.parent
+        above = None if named is None else session_id_of(self._source.agent, named)
+        for _ in range(_GENERATIONS):
+            if above in (None, session_id):
+                break
+            try:
+                above = self._manager.get_session(above).parent_id
+            except NotFound:
+                return False
+        return above == session_id
 
     def _round_fields(self, requested: Requested, at: int) -> Fields:
         fields: Fields = {
@@ -379,8 +413,8 @@ def cut_branch(manager: SessionManager, sink: SessionSink, agent: str, left: Lef
     earlier run is not done again."""
     names = Names(sink.session_id)
     there = []
-    for request in left.requests:
-        for name in (names.of("round", request), shared_round_id(agent, request)):
+    for request, shared in zip(left.requests, left.shared_ids or left.requests, strict=True):
+        for name in (names.of("round", request), shared_round_id(agent, shared)):
             found = sink._imports.original(name)
             if found is not None and found.session_id == sink.session_id:
                 there.append(name)

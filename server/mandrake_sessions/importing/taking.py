@@ -6,9 +6,10 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
-from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.errors import NotFound, SessionsError
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.importing.ahead import in_its_time
 from mandrake_sessions.importing.assembling import Assembler
@@ -17,7 +18,7 @@ from mandrake_sessions.importing.events import Event, Paused
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.lines import SourceUnreadable
 from mandrake_sessions.importing.names import session_id_of
-from mandrake_sessions.importing.one_reading import Outcome, Reading, state_of
+from mandrake_sessions.importing.one_reading import Outcome, Reading, decoded, state_of
 from mandrake_sessions.importing.prefix import checksum
 from mandrake_sessions.importing.reading import Reader, Source, file_facts, storable
 from mandrake_sessions.importing.sinks import Branched, GrowingSink, SessionSink, WholeSink, cut_branch
@@ -32,10 +33,12 @@ logger = logging.getLogger(__name__)
 # So many started conversations of one are remembered.
 _SPAWNED: Final = 1000
 
+# A session, and what becomes of it: see ``set_parent``.
+Orphan = tuple[str, str, str, str | None]
+
 
 class Taking:
-    """``steps``: its transactions; it ends some of them itself. ``orphans``: sessions whose parent was not there when
-    they were made, as ``set_parent`` takes them. The rest: see ``Importer``."""
+    """``steps``: its transactions; it ends some of them itself. The rest: see ``Importer``."""
 
     def __init__(
         self,
@@ -55,7 +58,9 @@ class Taking:
         self._originals = Originals(manager.store)
         self.threads = ThreadPoolExecutor(1, thread_name_prefix="mandrake-sessions-packing")
         self.steps = Steps(self._imports)
-        self.orphans: list[tuple[str, str, str, str | None]] = []
+        self._orphans: list[Orphan] = []
+        # Sessions that were made since the orphans were taken.
+        self._made: set[str] = set()
         self._spawned: dict[tuple[str, str], str] = {}
 
     def close(self) -> None:
@@ -181,16 +186,20 @@ class Taking:
             sink.finish()
             sink.has_news = False
         has_session = sink.whole is not None if isinstance(sink, WholeSink) else not _is_unborn(sink)
-        if told.parent is not None and has_session:
-            self._note_orphan(sink)
+        if has_session and not reading.is_there:
+            self._made.add(sink.session_id)
+        waits = self._note_orphan(sink) if told.parent is not None and has_session else None
         for external_id, call in sink.spawned.items():
             self._spawned[source.agent, external_id] = call
+            self._note_child(sink, external_id, call)
         if not reading.is_paused or sink.position.offset != reading.written_at:
             # While a round goes on, it is read again from its beginning by the next run.
-            self._keep_source(reading, sink, has_session=has_session)
+            self._keep_source(reading, sink, waits, has_session=has_session)
             reading.written_at = sink.position.offset
 
-    def _keep_source(self, reading: Reading, sink: SessionSink, *, has_session: bool) -> None:
+    def _keep_source(
+        self, reading: Reading, sink: SessionSink, waits: dict[str, Any] | None, *, has_session: bool
+    ) -> None:
         source, told = reading.source, sink.told
         spawned = {**reading.state.get("spawned", {}), **sink.spawned}
         state = {
@@ -200,6 +209,8 @@ class Taking:
             "spawned": dict(list(spawned.items())[-_SPAWNED:]),
             "open": reading.is_paused or (reading.assembler is not None and reading.assembler.is_open),
         }
+        if waits is not None:
+            state["waits"] = waits
         self._imports.keep_source(
             StoredSource(
                 source.reader,
@@ -217,13 +228,35 @@ class Taking:
             )
         )
 
-    def _note_orphan(self, sink: SessionSink) -> None:
+    def take_orphans(self) -> list[Orphan]:
+        """The sessions whose parent was not there when they were made, but may be now; each once."""
+        found, self._orphans = self._orphans, []
+        made, self._made = self._made, set()
+        earlier = []
+        for name, state in self._imports.waiting() if made else ():
+            waits = decoded(state).get("waits")
+            if waits is not None and waits["parent"] in made:
+                earlier.append((name, waits["parent"], waits["relation"], waits["call"]))
+        # What a parent says of its calls comes after it.
+        return [*earlier, *found]
+
+    def _note_orphan(self, sink: SessionSink) -> dict[str, Any] | None:
+        """What is remembered of a session whose parent is not there yet."""
         told = sink.told
         assert told.parent is not None
-        if self._manager.get_session(sink.session_id).parent_id is None:
-            parent_id = session_id_of(sink.agent, told.parent)
-            relation = told.relation or "continuation"
-            self.orphans.append((sink.session_id, parent_id, relation, told.parent_tool_call))
+        if self._manager.get_session(sink.session_id).parent_id is not None:
+            return None
+        parent_id = session_id_of(sink.agent, told.parent)
+        relation = told.relation or "continuation"
+        self._orphans.append((sink.session_id, parent_id, relation, told.parent_tool_call))
+        return {"parent": parent_id, "relation": relation, "call": told.parent_tool_call}
+
+    def _note_child(self, sink: SessionSink, external_id: str, call: str) -> None:
+        """A subagent was brought in before the call that started it was read."""
+        with suppress(NotFound):
+            child = self._manager.get_session(session_id_of(sink.agent, external_id))
+            if child.parent_tool_call_id is None and child.parent_id in (None, sink.session_id):
+                self._orphans.append((child.id, sink.session_id, "subagent", call))
 
     def _started_by(self, source: Source, parent: str) -> str | None:
         """The tool call of the parent that started it, if the parent was read."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 _MAX_COUNT = 2**62
+_COST_BOUND = 10**6
 
 
 def text_of(value: Any) -> str | None:
@@ -27,6 +28,12 @@ def objects_of(value: Any) -> Iterator[dict[str, Any]]:
 def count_of(value: Any) -> int | None:
     """A number of things; None where it is something else."""
     return value if type(value) is int and 0 <= value < _MAX_COUNT else None
+
+
+def cost_of(value: Any) -> float | None:
+    """What something cost; None where it is nothing, or something else."""
+    is_cost = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _COST_BOUND
+    return float(value) if is_cost else None
 
 
 def moment_of(value: Any) -> int | None:

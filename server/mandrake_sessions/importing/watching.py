@@ -1,4 +1,4 @@
-"""Hearing of the files below some directories: by inotify on Linux, else by looking at them again and again."""
+"""Hearing of some files, and of those below some directories: by inotify on Linux, else by looking again and again."""
 
 from __future__ import annotations
 
@@ -46,25 +46,26 @@ class Watching(Protocol):
     def close(self) -> None: ...
 
 
-def watch(directories: Sequence[str], *, polls: bool = False) -> Watching:
-    """Watch all that is below these directories; links are not followed but for the directories themselves. One that
-    is not there is waited for. ``polls``: without inotify."""
+def watch(paths: Sequence[str], *, polls: bool = False) -> Watching:
+    """Watch these files, and all that is below these directories; links are not followed but for the paths
+    themselves. A path that is not there is waited for. Of a database its -wal is meant too. ``polls``: without inotify.
+    """
     handle = None if polls else new_handle()
-    return Polling(directories) if handle is None else _Inotify(handle, directories)
+    return Polling(paths) if handle is None else _Inotify(handle, paths)
 
 
 class _Inotify:
-    def __init__(self, handle: int, directories: Sequence[str]) -> None:
+    def __init__(self, handle: int, wanted: Sequence[str]) -> None:
         self._handle = handle
-        self._directories = directories
+        self._wanted = wanted
         self._paths: dict[int, str] = {}
-        # Directories that are above those that are wanted, whose files do not matter.
+        # Directories that are above what is wanted, whose other files do not matter.
         self._above: set[int] = set()
         # What could not be watched is looked at.
         self._rest: Polling | None = None
         self._found: set[str] = set()
-        for directory in directories:
-            self._begin(directory)
+        for path in wanted:
+            self._begin(path)
         # What is there is no news.
         self._found.clear()
 
@@ -86,7 +87,7 @@ class _Inotify:
     def _take(self, event: Happened) -> None:
         if event.kinds & LOST:
             # Some events came faster than they were read.
-            for wanted in self._directories:
+            for wanted in self._wanted:
                 self._begin(wanted)
             return
         directory = self._paths.get(event.watch)
@@ -94,14 +95,18 @@ class _Inotify:
             return
         if event.kinds & ENDED:
             del self._paths[event.watch]
+            is_above = event.watch in self._above
             self._above.discard(event.watch)
-            if directory in self._directories:
-                self._begin(directory)
+            for wanted in self._wanted:
+                if wanted == directory or (is_above and wanted.startswith(directory + os.sep)):
+                    self._begin(wanted)
             return
         path = os.path.join(directory, event.name)  # noqa: PTH118
         if event.watch in self._above:
-            for wanted in self._directories:
-                if wanted == path or wanted.startswith(path + os.sep):
+            for wanted in self._wanted:
+                if path in _files_of(wanted) and not event.kinds & OF_DIRECTORY:
+                    self._found.add(path)
+                elif wanted == path or wanted.startswith(path + os.sep):
                     self._begin(wanted)
         elif event.kinds & OF_DIRECTORY:
             if event.kinds & (MADE | MOVED_HERE):
@@ -109,13 +114,14 @@ class _Inotify:
         elif event.kinds & ~(MOVED_AWAY | MADE):
             self._found.add(path)
 
-    def _begin(self, directory: str) -> None:
-        """Watch a directory with all that is below, or wait for it in the nearest one that is there."""
-        self._below(os.path.realpath(directory), known_as=directory)
-        above = directory
+    def _begin(self, wanted: str) -> None:
+        """Watch a directory with all that is below; what is none, or not there, in the nearest one that is there."""
+        self._below(os.path.realpath(wanted), known_as=wanted)
+        self._found.update(path for path in _files_of(wanted) if os.path.isfile(path))  # noqa: PTH113
+        above = wanted
         while not os.path.isdir(above) and os.path.dirname(above) != above:  # noqa: PTH112, PTH120
             above = os.path.dirname(above)  # noqa: PTH120
-        if above != directory:
+        if above != wanted:
             watch = watch_directory(self._handle, os.path.realpath(above), _EVENTS)
             if watch is not None and watch not in self._paths:
                 self._paths[watch] = above
@@ -150,17 +156,17 @@ class _Inotify:
 class Polling:
     """Looks at all files now and then, and often at those that were written to just now."""
 
-    def __init__(self, directories: Sequence[str]) -> None:
-        self._directories: list[str] = []
+    def __init__(self, wanted: Sequence[str]) -> None:
+        self._wanted: list[str] = []
         self._known: dict[str, tuple[int, int, int]] = {}
         self._hot: dict[str, float] = {}
         self._next_scan = 0.0
-        for directory in directories:
-            self.add(directory)
+        for path in wanted:
+            self.add(path)
 
-    def add(self, directory: str) -> None:
-        if directory not in self._directories:
-            self._directories.append(directory)
+    def add(self, path: str) -> None:
+        if path not in self._wanted:
+            self._wanted.append(path)
             self._scan()
 
     def wait(self, seconds: float | None) -> set[str]:
@@ -187,7 +193,7 @@ class Polling:
 
     def _scan(self) -> set[str]:
         began = time.monotonic()
-        paths = {path: _facts(path) for path in _files_below(self._directories)}
+        paths = {path: _facts(path) for path in _files_below(self._wanted)}
         found = {path for path, facts in paths.items() if self._is_news(path, facts)}
         self._known = {path: facts for path, facts in paths.items() if facts is not None}
         ended = time.monotonic()
@@ -201,8 +207,14 @@ class Polling:
         return True
 
 
-def _files_below(directories: Sequence[str]) -> Iterator[str]:
-    waiting = list(directories)
+def _files_of(wanted: str) -> tuple[str, str]:
+    """The files of a path that is no directory."""
+    return wanted, f"{wanted}-wal"
+
+
+def _files_below(wanted: Sequence[str]) -> Iterator[str]:
+    waiting = [path for path in wanted if os.path.isdir(path)]  # noqa: PTH112
+    yield from (path for each in wanted if each not in waiting for path in _files_of(each))
     while waiting:
         for entry in _entries(waiting.pop()):
             if entry.is_dir(follow_symlinks=False):

@@ -87,10 +87,15 @@ class Imports(Operations):
         with self._write() as tx:
             imported.mark_copy(tx, round_id, original_id)
 
-    def move_source(self, reader: str, key: str, path: str) -> None:
+    def move_source(self, reader: str, key: str, path: str, kept_as: str) -> None:
         """The file of a source is somewhere else now."""
         with self._write() as tx:
-            imported.move_source(tx, reader, key, path)
+            imported.move_source(tx, reader, key, path, kept_as)
+
+    def waiting(self) -> list[tuple[str, str]]:
+        """The sessions whose parent was not there when they were brought in, each with the state of its source."""
+        with self._read() as sql:
+            return imported.waiting_states(sql)
 
     def original(self, round_id: str) -> Original | None:
         """The round of that id, or what it is a copy of; None where there is none."""

@@ -17,6 +17,10 @@ GROUP: Final = "mandrake_sessions.readers"
 _OWN: Final[Mapping[str, str]] = {
     "claude-code": "claude_code",
     "codex": "codex",
+    "gemini-cli": "gemini_cli",
+    "opencode": "opencode",
+    "goose": "goose",
+    "aider": "aider",
     "original": "original",
     "jsonl": "own",
 }

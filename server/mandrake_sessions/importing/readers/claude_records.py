@@ -13,7 +13,6 @@ from typing import Any, Final
 from mandrake_sessions.importing.events import (
     Answered,
     Called,
-    Compacted,
     Ended,
     Event,
     Left,
@@ -25,6 +24,9 @@ from mandrake_sessions.importing.events import (
     Used,
 )
 from mandrake_sessions.importing.lines import Line, each_line
+from mandrake_sessions.importing.readers.claude_branches import Branches, Request
+from mandrake_sessions.importing.readers.claude_queue import Queue
+from mandrake_sessions.importing.readers.claude_session import ClaudeSession, uuid_of
 from mandrake_sessions.importing.reading import Source, events_of
 from mandrake_sessions.importing.values import count_of, joined_texts, moment_of, object_of, objects_of, text_of
 
@@ -40,29 +42,33 @@ _TAG = re.compile(r"</?(?:local-command|bash)-std(?:out|err)>")
 _LAST_WORDS: Final = ("end_turn", "stop_sequence", "max_tokens", "refusal")
 # More than half of a file: what the program sends to the model and notes for itself. The lines need not be decoded.
 _SKIPPED = re.compile(
-    rb'\{"type":"(?!user"|assistant"|system"|attachment"|custom-title"|summary"|cost-state")[\w-]+"'
+    rb'\{"type":"(?!user"|assistant"|system"|attachment"|custom-title"|summary"|cost-state"|queue-operation")[\w-]+"'
     rb'|\{"parentUuid":(?:null|"[\w-]*"),"isSidechain":(?:true|false),(?:"agentId":"[\w-]*",)?'
     rb'"attachment":\{"type":"(?!queued_command")[\w-]+"'
 )
-# So many places to go back to are remembered: each position holds them.
-_REMEMBERED: Final = 2000
+# So many records since the last request are remembered.
+_RECENT: Final = 10_000
 
 
-class ClaudeRecords:
-    """The reading of one file from a position on."""
+class ClaudeRecords(ClaudeSession):
+    """The reading of one file from a position on. ``records``: the uuids of those that count, if not all do."""
 
-    def __init__(self, source: Source, position: Position, *, is_subagent: bool) -> None:
+    def __init__(
+        self, source: Source, position: Position, *, is_subagent: bool, records: set[str] | None = None
+    ) -> None:
+        super().__init__(position.state)
         self._source = source
         self._from = position
         self._is_subagent = is_subagent
+        self._records = records
         state = position.state
-        # The requests of this branch by the ``parentUuid`` of each, the latest last.
-        self._starts: dict[str | None, str] = dict(state.get("starts", []))
-        self._is_introduced = bool(state.get("introduced"))
+        self._branches = Branches(state)
+        self._queue = Queue(state)
+        # The records since the last request, which another one may follow.
+        self._recent: set[str] = set()
         self._parent: str | None = None
         # A command that was typed, until it is seen whether the model answers it; and where its line begins.
         self._command: tuple[Record, str, int] | None = None
-        self._boundary: Record | None = None
         # Whether the last answer does not say how it ended.
         self._is_open = False
         self._handlers: Mapping[Any, Callable[[Record, Line], Iterator[Event]]] = {
@@ -70,9 +76,10 @@ class ClaudeRecords:
             "assistant": self._assistant,
             "system": self._system,
             "attachment": self._attachment,
-            "custom-title": self._title,
-            "summary": self._summary,
-            "cost-state": self._cost,
+            "custom-title": self.title,
+            "summary": self.summary,
+            "cost-state": self.cost,
+            "queue-operation": self._queued,
         }
 
     def events(self) -> Iterator[Event]:
@@ -81,12 +88,21 @@ class ClaudeRecords:
             if not isinstance(line, Line):
                 yield line
                 continue
-            record = line.object
-            handler = self._handlers.get(text_of(record.get("type")))
-            if handler is not None:
-                yield from events_of(line, handler(record, line))
+            if (handled := self._handled(line)) is not None:
+                yield from handled
         yield from self._settle_command(is_answered=False)
-        yield from self._settle_boundary()
+        yield from self.settle_boundary()
+
+    def _handled(self, line: Line) -> Iterator[Event] | None:
+        """The events of a record; None of one that has none."""
+        record = line.object
+        uuid = record.get("uuid")
+        if self._records is not None and text_of(uuid) not in self._records:
+            return None
+        if type(uuid) is str and len(self._recent) < _RECENT:
+            self._recent.add(uuid)
+        handler = self._handlers.get(text_of(record.get("type")))
+        return None if handler is None else events_of(line, handler(record, line))
 
     # What begins a round, and what only looks so.
 
@@ -102,7 +118,7 @@ class ClaudeRecords:
         text = content if isinstance(content, str) else joined_texts(content, "text")
         if record.get("isCompactSummary") is True:
             yield from self._settle_command(is_answered=False)
-            yield self._compacted(record, text)
+            yield self.compacted(record, text)
         elif record.get("isMeta") is True:
             return
         elif text.startswith(_INTERRUPTED):
@@ -118,14 +134,15 @@ class ClaudeRecords:
             yield from self._begin(record, text, content, line.start)
 
     def _begin(self, record: Record, text: str, content: Any, start: int) -> Iterator[Event]:
-        yield from self._settle_boundary()
-        yield from self._introduce(record)
+        yield from self.settle_boundary()
+        self._queue.recorded(text)
+        yield from self.introduce(record)
         yield from self._branch(record, start)
         blocks = content if isinstance(content, list) else None
         if blocks is not None and all(block.get("type") == "text" for block in objects_of(blocks)):
             blocks = None
         at = moment_of(record.get("timestamp"))
-        uuid = _uuid(record, start)
+        uuid = uuid_of(record, start)
         if _is_injected(record, text):
             # Nobody asked for the round: the text is the program's own, and stands beside.
             yield Requested(uuid, "", at, "system", blocks or [{"type": "text", "text": text}], uuid)
@@ -133,30 +150,55 @@ class ClaudeRecords:
             yield Requested(uuid, text, at, "user", blocks, uuid)
 
     def _branch(self, record: Record, start: int) -> Iterator[Event]:
-        """A round begins here. Where another one began at the same place, somebody went back before that."""
-        yield Mark(Position(start, self._state()))
-        parent = text_of(record.get("parentUuid"))
-        if parent in self._starts:
-            requests = list(self._starts.items())
-            place = next(number for number, (known, _) in enumerate(requests) if known == parent)
-            self._starts = dict(requests[:place])
-            yield Left(tuple(own for _, own in requests[place:]), _uuid(record, start))
-        self._starts[parent] = _uuid(record, start)
-        if len(self._starts) > _REMEMBERED:
-            del self._starts[next(iter(self._starts))]
+        """A round begins here: after the last one, after an earlier one, or in a branch that was left."""
+        here = Mark(Position(start, self._state()))
+        yield here
+        request = Request(text_of(record.get("parentUuid")), uuid_of(record, start), start)
+        recent, self._recent = self._recent, {request.name}
+        found = None
+        if request.parent not in recent:
+            found = self._branches.left_with(self._source.path, request.parent)
+        if found is not None:
+            if gone := self._branches.go_back(found[0], start):
+                yield Left(gone, request.name)
+            yield from self._again(list(self._branches.lines_of(*found)))
+            yield here
+        if gone := self._branches.begin(request):
+            yield Left(gone, request.name)
+
+    def _again(self, ranges: list[tuple[int, int]]) -> Iterator[Event]:
+        """The rounds of a branch that was left, which is gone on in."""
+        for start, end in ranges:
+            for line in each_line(self._source.path, start, _SKIPPED):
+                if line.start >= end if isinstance(line, Line) else line.offset >= end:
+                    break
+                if isinstance(line, Line) and (handled := self._handled(line)) is not None:
+                    yield from handled
 
     def _state(self) -> dict[str, Any]:
-        return {"introduced": self._is_introduced, "starts": list(self._starts.items())}
+        return {"introduced": self.is_introduced, **self._branches.state(), **self._queue.state()}
+
+    def _queued(self, record: Record, line: Line) -> Iterator[Event]:
+        self._queue.take(record, line.start)
+        return iter(())
+
+    def _queued_alone(self, line: Line, at: int | None) -> Iterator[Event]:
+        """The model goes on with what was typed meanwhile."""
+        state = self._state()
+        for queued in self._queue.alone(at):
+            yield Mark(Position(line.start, state))
+            yield Requested(f"queued {queued.start}", queued.text, queued.at)
 
     def _settle_command(self, *, is_answered: bool) -> Iterator[Event]:
         """A command was typed. One that the model answers is a request, any other is not counted as one."""
         if self._command is None:
             return
         (record, text, start), self._command = self._command, None
-        yield from self._settle_boundary()
-        yield from self._introduce(record)
+        self._queue.recorded(text)
+        yield from self.settle_boundary()
+        yield from self.introduce(record)
         yield from self._branch(record, start)
-        uuid = _uuid(record, start)
+        uuid = uuid_of(record, start)
         at = moment_of(record.get("timestamp"))
         yield Requested(uuid, text, at, "user" if is_answered else "system", None, uuid)
         if not is_answered:
@@ -167,7 +209,7 @@ class ClaudeRecords:
         yield from self._settle_command(is_answered=False)
         shown = _TAG.sub("", text).strip()
         if was_command and shown and record.get("repeatsCompactSummary") is not True:
-            uuid = _uuid(record, 0)
+            uuid = uuid_of(record, 0)
             yield Said(uuid, uuid, "tool_output", shown, moment_of(record.get("timestamp")))
 
     def _attachment(self, record: Record, line: Line) -> Iterator[Event]:
@@ -189,16 +231,18 @@ class ClaudeRecords:
             return
         message = object_of(record.get("message"))
         model = text_of(message.get("model"))
-        uuid = _uuid(record, line.start)
+        uuid = uuid_of(record, line.start)
         reply = text_of(message.get("id")) or uuid
         if model == "<synthetic>":
             yield from self._synthetic(record, message, uuid)
             return
         yield from self._settle_command(is_answered=True)
-        yield from self._settle_boundary()
-        yield from self._introduce(record)
+        yield from self.settle_boundary()
+        yield from self.introduce(record)
         yield from self._named_parent(record)
         at = moment_of(record.get("timestamp"))
+        if self._queue.is_out(at):
+            yield from self._queued_alone(line, at)
         is_cut_off = record.get("isAbortedMidStream") is True
         for number, block in enumerate(objects_of(message.get("content"))):
             yield from _block(block, f"{uuid}:{number}", reply, at, model, is_cut_off=is_cut_off)
@@ -240,14 +284,6 @@ class ClaudeRecords:
 
     # What is said of the conversation as a whole.
 
-    def _introduce(self, record: Record) -> Iterator[Event]:
-        if self._is_introduced:
-            return
-        self._is_introduced = True
-        named = {"version": record.get("version"), "gitBranch": record.get("gitBranch")}
-        metadata = {name: value for name, value in named.items() if isinstance(value, str) and value}
-        yield SessionSaid(cwd=text_of(record.get("cwd")), at=moment_of(record.get("timestamp")), metadata=metadata)
-
     def _named_parent(self, record: Record) -> Iterator[Event]:
         """Answers that were copied from another session name it."""
         named = text_of(record.get("requestSessionId"))
@@ -258,39 +294,9 @@ class ClaudeRecords:
     def _system(self, record: Record, _line: Line) -> Iterator[Event]:
         if record.get("subtype") == "compact_boundary":
             yield from self._settle_command(is_answered=False)
-            yield from self._settle_boundary()
-            self._boundary = record
-            # Another request without a parent begins no branch now.
-            self._starts.pop(None, None)
-
-    def _settle_boundary(self) -> Iterator[Event]:
-        """No summary followed."""
-        if self._boundary is not None:
-            yield self._compacted(self._boundary, "")
-
-    def _compacted(self, record: Record, summary: str) -> Compacted:
-        told = object_of((self._boundary or {}).get("compactMetadata"))
-        self._boundary = None
-        wanted = {"trigger": text_of(told.get("trigger")), "preTokens": count_of(told.get("preTokens"))}
-        metadata = {name: value for name, value in wanted.items() if value is not None}
-        return Compacted(_uuid(record, 0), summary, moment_of(record.get("timestamp")), metadata=metadata)
-
-    def _title(self, record: Record, _line: Line) -> Iterator[Event]:
-        yield SessionSaid(title=text_of(record.get("customTitle")) or text_of(record.get("title")))
-
-    def _summary(self, record: Record, _line: Line) -> Iterator[Event]:
-        yield SessionSaid(description=text_of(record.get("summary")))
-
-    def _cost(self, record: Record, _line: Line) -> Iterator[Event]:
-        """The program's running total, which has the costs of subagents and of a fork's parent in it."""
-        total = record.get("totalCostUSD")
-        if isinstance(total, int | float) and not isinstance(total, bool):
-            yield SessionSaid(metadata={"totalCostUSD": total})
-
-
-def _uuid(record: Record, start: int) -> str:
-    """The record's name; where it has none, its place."""
-    return text_of(record.get("uuid")) or f"byte {start}"
+            yield from self.settle_boundary()
+            self.boundary = record
+            self._branches.compacted()
 
 
 def _typed_command(text: str) -> str | None:

@@ -20,20 +20,22 @@ _TITLES: Final = "session_index.jsonl"
 # The head of a rollout holds the program's instructions too, before or after what it says of parents.
 _HEAD_BYTES: Final = 256 * 1024
 _PARENT = re.compile(rb'"(?:forked_from_id|parent_thread_id)"\s*:\s*"([^"\\]{1,200})"')
+_IS_HEAD = re.compile(rb'\{"timestamp"\s*:\s*"[^"]*",\s*"type"\s*:\s*"session_meta"')
+_ID = re.compile(rb'"id"\s*:\s*"([0-9a-fA-F-]{36})"')
 
 
 class Codex:
-    """Tried with files of 0.58.0 and 0.169.0."""
+    """Tried with files of 0.58.0, 0.137.0 and 0.169.0."""
 
     name = "codex"
     agent = "codex"
 
-    def directories(self, home: str, environment: Mapping[str, str]) -> list[str]:
+    def places(self, home: str, environment: Mapping[str, str]) -> list[str]:
         own = environment.get("CODEX_HOME") or os.path.join(home, ".codex")  # noqa: PTH118
         return [os.path.join(own, name) for name in ("sessions", "archived_sessions")]  # noqa: PTH118
 
     def discover(self, home: str, environment: Mapping[str, str]) -> Iterator[Source]:
-        for directory in self.directories(home, environment):
+        for directory in self.places(home, environment):
             yield from self.sources_at(directory)
 
     def sources_at(self, path: str) -> Iterator[Source]:
@@ -62,7 +64,11 @@ def _source(path: str) -> Source | None:
     if named is None or facts is None:
         return None
     thread = named[1].lower()
-    parents = (name.decode() for name in _PARENT.findall(beginning(path, _HEAD_BYTES).partition(b"\n")[0]))
+    head, _, rest = beginning(path, _HEAD_BYTES).partition(b"\n")
+    # A fork of older versions has the head of what it has copied after its own.
+    second = rest.partition(b"\n")[0]
+    copied = _ID.findall(second) if _IS_HEAD.match(second) else []
+    parents = (name.decode().lower() for name in (*_PARENT.findall(head), *copied))
     parent = next((name for name in parents if name != thread), None)
     title = _title(path, thread)
     return Source(Codex.name, Codex.agent, path, thread, thread, parent=parent, title=title, beside=(), **facts)

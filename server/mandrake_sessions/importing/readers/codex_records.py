@@ -30,6 +30,7 @@ from mandrake_sessions.importing.values import joined_texts, moment_of, object_o
 
 _EXIT_CODE = re.compile(r"^(?:Process exited with code|Exit code:) (-?\d+)$", re.MULTILINE)
 _REJECTED: Final = ("rejected by user", "Rejected(")
+_ABORTED: Final = "aborted by user"
 # How much of a tool's output says how it ended.
 _HEAD: Final = 500
 
@@ -44,6 +45,7 @@ class CodexRecords(CodexRequests):
         self._announced: set[str] = set()
         self._outcomes: dict[str, tuple[bool, Record]] = {}
         self._spawning: set[str] = set()
+        self._has_parent = False
         self._kinds: Mapping[Any, Handler] = {
             "session_meta": self._meta,
             "turn_context": self._context,
@@ -65,6 +67,8 @@ class CodexRecords(CodexRequests):
         self._events: Mapping[Any, Handler] = {
             "user_message": self.user_message,
             "item_completed": self._completed,
+            "agent_message": self._announce,
+            "task_started": self._task_started,
             "token_count": self._token_count,
             "turn_aborted": self._aborted,
             "task_complete": self._task_complete,
@@ -98,9 +102,16 @@ class CodexRecords(CodexRequests):
 
     def _meta(self, payload: Record, line: Line) -> Iterator[Event]:
         """The head. What follows later is that of a conversation which this one was copied from."""
+        thread = (text_of(payload.get("id")) or "").lower()
         if self.is_introduced:
+            if thread and thread != self.origin and not self.is_begun():
+                self.origin = thread
+                if not self._has_parent and thread != self._source.external_id:
+                    self._has_parent = True
+                    yield SessionSaid(parent=thread, relation="fork")
             return
         self.is_introduced = True
+        self.origin = thread
         spawned = object_of(object_of(object_of(payload.get("source")).get("subagent")).get("thread_spawn"))
         parent = text_of(payload.get("parent_thread_id")) or text_of(spawned.get("parent_thread_id"))
         relation = "subagent" if parent else "fork"
@@ -116,6 +127,7 @@ class CodexRecords(CodexRequests):
             metadata["archived"] = True
         at = moment_of(payload.get("timestamp")) or at_of(line)
         cwd = text_of(payload.get("cwd"))
+        self._has_parent = parent is not None
         if parent is None:
             yield SessionSaid(cwd=cwd, at=at, metadata=metadata)
         else:
@@ -163,10 +175,11 @@ class CodexRecords(CodexRequests):
         name = name_of(payload, line)
         reply = self.replies.of_item()
         said = Said(name, reply, "message", text, at_of(line), self.model)
-        if self.has_items and name not in self._announced:
-            self.unannounced = said
-        else:
+        is_announced = name in self._announced if self.has_items else self.announcement in (None, text)
+        if is_announced:
             yield said
+        else:
+            self.unannounced = said
         self._announced.discard(name)
 
     def _reasoning(self, payload: Record, line: Line) -> Iterator[Event]:
@@ -208,6 +221,8 @@ class CodexRecords(CodexRequests):
         is_failed, metadata = self._outcomes.pop(call) if call in self._outcomes else _outcome(output or "")
         if any(word in (output or "")[:_HEAD] for word in _REJECTED) and not metadata:
             is_failed, metadata = True, {"rejected": True}
+        elif (output or "").startswith(_ABORTED):
+            is_failed = True
         yield Answered(call, output, at_of(line), is_failed, content, metadata)
         if call in self._spawning:
             self._spawning.discard(call)
@@ -220,6 +235,7 @@ class CodexRecords(CodexRequests):
         summary = text_of(payload.get("message")) or ""
         if self.unannounced is not None:
             summary, self.unannounced = self.unannounced.text, None
+        self.is_compacted = True
         yield Compacted(f"byte {line.start}", summary, at_of(line), self.replies.of_compaction())
 
     def _token_count(self, payload: Record, _line: Line) -> Iterator[Event]:
@@ -241,6 +257,19 @@ class CodexRecords(CodexRequests):
             yield Ended("error", at_of(line), told)
         elif payload.get("last_agent_message") is not None:
             yield Ended("completed", at_of(line))
+        elif self.is_asked and not self.is_compacted and not self.has_items:
+            # Older versions do not say what went wrong.
+            yield Ended("error", at_of(line))
+
+    def _task_started(self, _payload: Record, _line: Line) -> Iterator[Event]:
+        self.is_asked = self.is_compacted = False
+        return iter(())
+
+    def _announce(self, payload: Record, _line: Line) -> Iterator[Event]:
+        """In older versions this stands before an answer or after it. The summary of a compaction has none."""
+        self.announcement = text_of(payload.get("message"))
+        if self.unannounced is not None and self.unannounced.text == self.announcement:
+            yield from self.settle_unannounced()
 
 
 def _decoded(value: Any) -> Any:

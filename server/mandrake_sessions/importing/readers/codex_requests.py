@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import blake2b
 from typing import Any, Final
 
 from attrs import frozen
@@ -17,8 +19,14 @@ Handler = Callable[[Record, Line], Iterator[Event]]
 
 _INJECTED: Final = (
     "<environment_context>", "# AGENTS.md instructions", "<turn_aborted>", "<subagent_notification>",
-    "<user_instructions>", "<user_shell_command>", "<skill>",
+    "<user_instructions>", "<user_shell_command>", "<skill>", "<permissions instructions>", "<skills_instructions>",
+    "<codex_internal_context",
 )  # fmt: skip
+# What an editor puts before the typed words.
+_WRAPPER: Final = re.compile(
+    r"# (?:Context from my IDE setup|Files mentioned by the user):.*?^## My request(?: for \w+)?:[ \t]*\n?(.*)",
+    re.DOTALL | re.MULTILINE,
+)
 # So many requests can be taken back by a later reading.
 _REMEMBERED: Final = 2000
 
@@ -43,10 +51,22 @@ class CodexRequests:
         self.model = text_of(state.get("model"))
         # Does the file say of each item that it is complete? Then an answer of which it does not is none.
         self.has_items = bool(state.get("items"))
-        self._requests: list[str] = list(state.get("requests", []))
+        # The name of each, and one that a copy of it in a fork has too.
+        self._requests: list[list[str]] = list(state.get("requests", []))
+        # The thread that the conversation began in, and what was asked in it until now.
+        self.origin = text_of(state.get("origin")) or ""
+        self._asked = text_of(state.get("asked")) or ""
+        # What an event has announced of the answer that follows, in older versions.
+        self.announcement = text_of(state.get("announcement"))
+        # Whether the turn that runs has had a request, and a compaction.
+        self.is_asked = self.is_compacted = False
         self._unconfirmed: _Typed | None = None
         # An answer that may be the summary of a compaction.
         self.unannounced: Said | None = None
+
+    def is_begun(self) -> bool:
+        """Whether there was a request."""
+        return bool(self._asked)
 
     def user_item(self, payload: Record, content: Any, line: Line) -> Iterator[Event]:
         """An item of role ``user``."""
@@ -97,7 +117,7 @@ class CodexRequests:
         yield from self.settle()
         yield Mark(Position(line.start, self._state()))
         gone, self._requests = self._requests[-count:], self._requests[:-count]
-        yield Left(tuple(gone), f"byte {line.start}")
+        yield Left(tuple(each[0] for each in gone), f"byte {line.start}", tuple(each[1] for each in gone))
 
     def _confirm(self, typed: _Typed) -> Iterator[Event]:
         """A request for certain. It has the place of its item, if that was just read."""
@@ -112,8 +132,15 @@ class CodexRequests:
         yield from self.settle_unannounced()
         yield Mark(Position(typed.start, self._state()))
         name = f"byte {typed.start}"
-        self._requests.append(name)
-        yield Requested(name, typed.text, typed.at, "user", typed.blocks)
+        self._asked = blake2b(f"{self._asked} {typed.text}".encode("utf-8", "replace"), digest_size=8).hexdigest()
+        shared = f"{self.origin} {self._asked}"
+        self._requests.append([name, shared])
+        self.is_asked = True
+        text, blocks = typed.text, typed.blocks
+        if (wrapped := _WRAPPER.match(text)) is not None:
+            # The whole of it is kept beside.
+            text, blocks = wrapped[1].strip(), blocks or [{"type": "input_text", "text": text}]
+        yield Requested(name, text, typed.at, "user", blocks, shared)
 
     def _state(self) -> Record:
         return {
@@ -122,6 +149,9 @@ class CodexRequests:
             "items": self.has_items,
             "replies": self.replies.state(),
             "requests": self._requests[-_REMEMBERED:],
+            "origin": self.origin,
+            "asked": self._asked,
+            "announcement": None if self.announcement is None else "",
         }
 
 

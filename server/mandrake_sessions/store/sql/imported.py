@@ -74,14 +74,14 @@ def keep_source(tx: Transaction, source: StoredSource) -> None:
     )
 
 
-def move_source(tx: Transaction, reader: str, key: str, path: str) -> None:
+def move_source(tx: Transaction, reader: str, key: str, path: str, kept_as: str) -> None:
     """Write where a source is now, for what is kept of it too."""
     of_it = "WHERE reader = ? AND key = ?"
     tx.sql.execute(f"UPDATE import_source SET path = ? {of_it}", (path, reader, key))
     tx.sql.execute(
-        "UPDATE original_file SET path = ? WHERE file_name = ''"
+        "UPDATE original_file SET path = ? WHERE file_name = ?"
         f" AND session_pk = (SELECT session_pk FROM import_source {of_it})",
-        (path, reader, key),
+        (path, kept_as, reader, key),
     )
 
 
@@ -100,6 +100,15 @@ def recorded_sessions(sql: Sql, agents: Iterable[str]) -> list[RecordedSession]:
         " AND s.copying_lease IS NULL AND substr(coalesce(s.source, ''), 1, 7) <> 'import:'"
     )
     return [RecordedSession._make(row) for agent in agents for row in sql.execute(statement, (agent,))]
+
+
+def waiting_states(sql: Sql) -> list[tuple[str, str]]:
+    """The sessions that wait for their parent, each with the state of its source."""
+    return list(
+        sql.execute(
+            "SELECT session_id, state FROM import_source WHERE session_pk IS NOT NULL AND state LIKE '%\"waits\": {%'"
+        )
+    )
 
 
 class Original(NamedTuple):

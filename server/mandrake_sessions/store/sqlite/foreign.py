@@ -46,18 +46,41 @@ class ForeignDatabase:
         return {name: self._columns(name) for (name,) in self._read(statement, ())}
 
     def rows(
-        self, table: str, columns: Sequence[str], where: Mapping[str, Any] | None = None, order: str = "rowid"
+        self,
+        table: str,
+        columns: Sequence[str],
+        where: Mapping[str, Any] | None = None,
+        order: Sequence[str] = ("rowid",),
+        most: int | None = None,
+        above: tuple[str, int] | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Rows in an order, read while they are asked for; those with these values alone. A column that the table lacks
-        is None."""
+        """Rows in an order, read while they are asked for; those with these values alone, and with a number above this
+        one in a column. A column that the table lacks is None, and so is a value of more than ``most`` bytes."""
         present = self._columns(table)
-        wanted = ", ".join(_quoted(name) if name in present else f"NULL AS {_quoted(name)}" for name in columns)
+        wanted = ", ".join(_wanted(name, present, most) for name in columns)
         given = where or {}
-        condition = " AND ".join(f"{_quoted(name)} = ?" for name in given) or "true"
-        by = order if order == "rowid" else _quoted(order)
+        conditions = [f"{_quoted(name)} = ?" for name in given]
+        if above is not None:
+            conditions.append(f"{_quoted(above[0])} > {above[1]:d}")
+        condition = " AND ".join(conditions) or "true"
+        by = ", ".join(name if name == "rowid" else _quoted(name) for name in order)
         statement = f"SELECT {wanted} FROM {_quoted(table)} WHERE {condition} ORDER BY {by}"
         for row in self._read(statement, tuple(given.values())):
             yield dict(zip(columns, row, strict=True))
+
+    def extents(self, table: str, by: str, changed: str, text: str) -> dict[Any, tuple[int, int, int]]:
+        """For each value of a column: how many rows have it, the highest of their times of change, and the bytes of
+        their texts."""
+        # SQLite would put the texts into the groups that it sorts.
+        statement = (
+            f"SELECT {_quoted(by)}, CAST({_quoted(changed)} AS INTEGER), length(CAST({_quoted(text)} AS BLOB))"
+            f" FROM {_quoted(table)}"
+        )
+        found: dict[Any, tuple[int, int, int]] = {}
+        for value, time, size in self._read(statement, ()):
+            count, latest, total = found.get(value, (0, 0, 0))
+            found[value] = (count + 1, max(latest, time or 0), total + (size or 0))
+        return found
 
     def _columns(self, table: str) -> set[str]:
         return {name for (name,) in self._read("SELECT name FROM pragma_table_info(?)", (table,))}
@@ -74,3 +97,10 @@ class ForeignDatabase:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _wanted(name: str, present: set[str], most: int | None) -> str:
+    column = _quoted(name)
+    if name not in present:
+        return f"NULL AS {column}"
+    return column if most is None else f"CASE WHEN length(CAST({column} AS BLOB)) <= {most} THEN {column} END"

@@ -1,0 +1,116 @@
+"""The branches of a transcript of Claude Code: where somebody went back, and where to go on in one that was left."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any, Final, NamedTuple
+
+from attrs import frozen
+
+from mandrake_sessions.importing.lines import opened
+
+# So many places to go back to are remembered: each position holds them.
+_REMEMBERED: Final = 2000
+_LEFT: Final = 20
+_PIECE: Final = 1024 * 1024
+_NAMED: Final = 200
+
+
+class Request(NamedTuple):
+    """``parent``: the record that it follows. ``start``: where its line begins."""
+
+    parent: str | None
+    name: str
+    start: int
+
+
+@frozen
+class LeftBranch:
+    """The requests of a branch that was left, and where its lines end."""
+
+    requests: list[Request]
+    end: int
+
+
+class Branches:
+    """The requests of the branch that is read, by what each follows, the latest last."""
+
+    def __init__(self, state: Mapping[str, Any]) -> None:
+        self._requests: dict[str | None, Request] = {each[0]: Request(*each) for each in state.get("starts", [])}
+        self._left = [
+            LeftBranch([Request(*request) for request in requests], end) for requests, end in state.get("left", [])
+        ]
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "starts": list(self._requests.values()),
+            "left": [(each.requests, each.end) for each in self._left],
+        }
+
+    def compacted(self) -> None:
+        """Another request without a parent begins no branch now."""
+        self._requests.pop(None, None)
+
+    def begin(self, request: Request) -> tuple[str, ...]:
+        """A request begins. Gives those that are another branch from now on: where an earlier one follows the same
+        record, somebody went back before that."""
+        gone = self._cut(request.parent, request.start)
+        self._requests[request.parent] = request
+        if len(self._requests) > _REMEMBERED:
+            del self._requests[next(iter(self._requests))]
+        return gone
+
+    def _cut(self, parent: str | None, end: int) -> tuple[str, ...]:
+        if parent not in self._requests:
+            return ()
+        requests = list(self._requests.values())
+        place = list(self._requests).index(parent)
+        self._requests = {each.parent: each for each in requests[:place]}
+        gone = requests[place:]
+        self._left = [*self._left[1 - _LEFT :], LeftBranch(gone[-_REMEMBERED // 10 :], end)]
+        return tuple(each.name for each in gone)
+
+    def left_with(self, path: str, record: str | None) -> tuple[LeftBranch, int] | None:
+        """The branch that was left in which a record is, and where that stands. Raises OSError, SourceUnreadable."""
+        if record is None or record in self._requests:
+            return None
+        for branch in reversed(self._left):
+            if (place := _place_of(path, record, branch.requests[0].start, branch.end)) is not None:
+                return branch, place
+        return None
+
+    def go_back(self, branch: LeftBranch, start: int) -> tuple[str, ...]:
+        """Go on in a branch that was left. Gives the requests that are another branch from now on."""
+        self._left.remove(branch)
+        return self._cut(branch.requests[0].parent, start)
+
+    def lines_of(self, branch: LeftBranch, place: int) -> Iterator[tuple[int, int]]:
+        """The bytes of the rounds of a branch up to that which has a place, without those of branches within it."""
+        later = [request.start for request in branch.requests if request.start > place]
+        start, end = branch.requests[0].start, min([*later, branch.end])
+        for other in sorted(self._left, key=lambda each: each.requests[0].start):
+            if start <= other.requests[0].start and other.end <= end:
+                yield start, other.requests[0].start
+                start = other.end
+        yield start, end
+
+
+def _place_of(path: str, record: str, start: int, end: int) -> int | None:
+    """Where the record of that name stands, between two bytes."""
+    wanted = re.compile(rb'"uuid"\s*:\s*' + re.escape(json.dumps(record).encode()))
+    with closing(opened(path)) as file:
+        while start > 0 and not file.seekable() and (piece := file.read(min(start, _PIECE))):
+            start -= len(piece)
+        if file.seekable():
+            file.seek(start)
+        held = b""
+        while start < end and (piece := file.read(min(_PIECE, end - start))):
+            held += piece
+            if (found := wanted.search(held)) is not None:
+                return start + len(piece) - len(held) + found.start()
+            start += len(piece)
+            held = held[-_NAMED:]
+    return None
