@@ -6,8 +6,9 @@ from argparse import ArgumentParser, Namespace
 
 from mandrake_sessions.amounts import plural, size_text
 from mandrake_sessions.commands.arguments import add_store, path, usage
+from mandrake_sessions.commands.progress import shown_progress
 from mandrake_sessions.commands.results import add_json, say_result
-from mandrake_sessions.commands.shared import DONE, FAILED, ended, shown_progress
+from mandrake_sessions.commands.shared import DONE, FAILED, ended
 from mandrake_sessions.commands.words import COMMAND_WORDS
 from mandrake_sessions.maintenance import back_up, salvage
 

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 
 from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import add_store, usage
+from mandrake_sessions.commands.progress import shown_progress
 from mandrake_sessions.commands.results import add_json, say_json
 from mandrake_sessions.commands.shared import (
     DONE,
@@ -14,7 +15,6 @@ from mandrake_sessions.commands.shared import (
     Meant,
     ended,
     say,
-    shown_progress,
 )
 from mandrake_sessions.commands.words import COMMAND_WORDS
 from mandrake_sessions.maintenance import Finding, Level, Repair, check_up, repair

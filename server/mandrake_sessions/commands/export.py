@@ -18,8 +18,9 @@ from mandrake_sessions.commands.looking import Looking, add_looking, count_every
 from mandrake_sessions.commands.moments import day
 from mandrake_sessions.commands.naming import HOW_TO_NAME, Named, named_each
 from mandrake_sessions.commands.output_file import into_file
+from mandrake_sessions.commands.progress import shown_bytes, shown_progress
 from mandrake_sessions.commands.results import add_json, say_json
-from mandrake_sessions.commands.shared import DONE, FAILED, say_parts, shown_bytes, shown_progress, told
+from mandrake_sessions.commands.shared import DONE, FAILED, say_parts, told
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.exports import cleaner_of, document, title_in

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from mandrake_sessions.commands.arguments import add_setting, add_store, path, usage
-from mandrake_sessions.commands.results import add_json, say_json
+from mandrake_sessions.commands.import_report import Totals, tell_outcome, tell_plan, tell_totals
+from mandrake_sessions.commands.progress import ShownAmount, shown_amount
+from mandrake_sessions.commands.results import add_json
 from mandrake_sessions.commands.shared import (
     DONE,
     FAILED,
@@ -29,7 +29,6 @@ from mandrake_sessions.commands.shared import (
 )
 from mandrake_sessions.commands.writing import make_searchable, note, store_to_write
 from mandrake_sessions.errors import InvalidValue, SessionsError
-from mandrake_sessions.folding import hint
 from mandrake_sessions.importing.elsewhere import OtherStores
 from mandrake_sessions.importing.follower import Follower, Root, roots_of
 from mandrake_sessions.importing.importer import Importer
@@ -38,7 +37,7 @@ from mandrake_sessions.importing.readers import readers
 from mandrake_sessions.importing.reading import Reader, Source, parents_first, storable
 from mandrake_sessions.importing.watching import Watching, watch
 from mandrake_sessions.maintenance.only_one import only_one
-from mandrake_sessions.maintenance.words import given_path, plural, size_text
+from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.operations.housekeeping import housekeeper
@@ -86,15 +85,15 @@ def _import(options: Namespace) -> int:
         others = kept.enter_context(_others(known, options))
         watching = kept.enter_context(_watching(sources, known, options)) if options.follow else None
         looked = _looked_at(sources, manager, known, others)
-        _tell_plan(looked, options)
+        tell_plan(looked, place_of(settings_of(options), options.scope).path, options)
         if options.dry_run or manager is None:
             return DONE
         keeps = not settings_of(options).no_originals
-        with _stopping() as is_stopped, _bar(_amount(looked)) as progress:
+        with _stopping() as is_stopped, shown_amount(_amount(looked)) as progress:
             importer = Importer(manager, known, progress.within, elsewhere=others, keeps=keeps, follows=options.follow)
             kept.enter_context(closing(importer))
             totals = _bring(looked, importer, progress, is_stopped, options)
-        _tell_totals(totals, len(looked), options)
+        tell_totals(totals, len(looked), options)
         if totals.read < len(looked):
             return STOPPED
         if watching is not None:
@@ -153,7 +152,7 @@ def _follow(
         if outcome.what == "failed":
             told[outcome.source.path] = outcome.reason or ""
         if is_problem or (options.json and outcome.what in ("new", "grown", "live")):
-            _tell(outcome, options)
+            tell_outcome(outcome, options)
         elif outcome.counts.sessions:
             say(f"{outcome.source.agent}: {storable(outcome.source.external_id)} has begun")
         flush()
@@ -226,59 +225,8 @@ def _looked_at(
         return [importer.look(source) for source in sources]
 
 
-def _tell_plan(looked: list[Outcome], options: Namespace) -> None:
-    """What there is, how much, and where it goes."""
-    if options.json:
-        for outcome in looked if options.dry_run else ():
-            _say_outcome(outcome)
-        return
-    for name in dict.fromkeys(outcome.source.reader for outcome in looked):
-        of_it = [outcome for outcome in looked if outcome.source.reader == name]
-        size = size_text(sum(outcome.source.size for outcome in of_it))
-        kinds = [
-            f"{sum(outcome.what == what for outcome in of_it)} {word}"
-            for what, word in _WORDS.items()
-            if any(outcome.what == what for outcome in of_it)
-        ]
-        say(f"{name}: {plural(len(of_it), 'conversation')}, {size}: {', '.join(kinds)}")
-    if not looked:
-        say("There is nothing to bring in: no known program has left conversations here.")
-    say(f"into {place_of(settings_of(options), options.scope).path}")
-    flush()
-
-
 # A file that was written to not longer ago will probably grow.
 _RECENT_SECONDS = 600
-
-_WORDS = {
-    "new": "new",
-    "grown": "changed since",
-    "unchanged": "brought in before",
-    "live": "recorded here while they went on",
-    "deleted": "deleted here",
-    "failed": "with a name that cannot be",
-}
-
-
-@define
-class _Totals:
-    read: int = 0
-    sessions: int = 0
-    rounds: int = 0
-    turns: int = 0
-    calls: int = 0
-    problems: int = 0
-    by_what: dict[str, int] = field(factory=dict)
-
-    def add(self, outcome: Outcome) -> None:
-        counts = outcome.counts
-        self.read += 1
-        self.sessions += counts.sessions
-        self.rounds += counts.rounds
-        self.turns += counts.turns
-        self.calls += counts.calls
-        self.problems += outcome.what in ("failed", "rewritten") or bool(outcome.broken)
-        self.by_what[outcome.what] = self.by_what.get(outcome.what, 0) + 1
 
 
 def _amount(looked: list[Outcome]) -> int:
@@ -286,73 +234,20 @@ def _amount(looked: list[Outcome]) -> int:
 
 
 def _bring(
-    looked: list[Outcome], importer: Importer, progress: _Shown, is_stopped: Callable[[], bool], options: Namespace
-) -> _Totals:
-    totals = _Totals()
+    looked: list[Outcome], importer: Importer, progress: ShownAmount, is_stopped: Callable[[], bool], options: Namespace
+) -> Totals:
+    totals = Totals()
     for outcome in looked:
         if is_stopped():
             break
         is_read = outcome.what in ("new", "grown")
         outcome = importer.bring(outcome.source, outcome)
         if is_read:
-            progress.complete(outcome.source)
+            progress.complete(outcome.source.size)
         totals.add(outcome)
-        _tell(outcome, options)
+        tell_outcome(outcome, options)
     importer.finish()
     return totals
-
-
-def _tell(outcome: Outcome, options: Namespace) -> None:
-    if options.json:
-        if outcome.what != "unchanged":
-            _say_outcome(outcome)
-        return
-    place = storable(outcome.source.path)
-    if outcome.what == "failed":
-        hint(f"{place}: was not brought in: {outcome.reason}")
-    elif outcome.reason is not None:
-        hint(f"{place}: {outcome.reason}")
-    for broken in outcome.broken:
-        left_out = "; the line was left out" if broken.is_left_out else ""
-        line = f":{broken.line}" if broken.line else ""
-        hint(f"{place}{line}: {broken.reason}{left_out}")
-    if outcome.more_broken:
-        hint(f"{place}: {outcome.more_broken} more such lines")
-
-
-def _say_outcome(outcome: Outcome) -> None:
-    source, counts = outcome.source, outcome.counts
-    say_json(
-        {
-            "type": "source", "reader": source.reader, "agent": source.agent, "path": storable(source.path),
-            "external_id": storable(source.external_id), "bytes": source.size, "what": outcome.what,
-            "session_id": outcome.session_id, "rounds": counts.rounds, "turns": counts.turns,
-            "tool_calls": counts.calls, "kept": counts.kept, "reason": outcome.reason,
-            "more_broken": outcome.more_broken,
-            "broken": [{"line": each.line or None, "reason": each.reason} for each in outcome.broken],
-        }
-    )  # fmt: skip
-
-
-def _tell_totals(totals: _Totals, of: int, options: Namespace) -> None:
-    if options.json:
-        say_json(
-            {
-                "type": "end", "sources": of, "read": totals.read, "sessions": totals.sessions, "rounds": totals.rounds,
-                "turns": totals.turns, "tool_calls": totals.calls, "problems": totals.problems,
-                "is_complete": totals.read == of,
-            }
-        )  # fmt: skip
-        return
-    parts = [
-        plural(totals.sessions, "session"),
-        plural(totals.rounds, "round"),
-        plural(totals.turns, "turn"),
-        plural(totals.calls, "tool call"),
-    ]
-    say(f"{', '.join(parts)} brought in")
-    if totals.read < of:
-        hint(f"Stopped: {totals.read} of {of} conversations were looked at. Run it again to go on.")
 
 
 @contextmanager
@@ -371,35 +266,3 @@ def _stopping() -> Iterator[Callable[[], bool]]:
         yield lambda: asked
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-class _Shown:
-    """Where a bar shows how far it is, if it is shown."""
-
-    def __init__(self, show: Callable[[int], None] | None) -> None:
-        self._show = show
-        self._before = 0
-
-    def within(self, read: int) -> None:
-        """So much of the source was read."""
-        if self._show is not None:
-            self._show(self._before + read)
-
-    def complete(self, source: Source) -> None:
-        self._before += source.size
-        self.within(0)
-
-
-@contextmanager
-def _bar(total: int) -> Iterator[_Shown]:
-    """A bar on stderr with a rate and a rest, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield _Shown(None)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
-    columns: tuple[Any, ...] = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield _Shown(lambda done: bar.update(task, completed=min(done, total)))

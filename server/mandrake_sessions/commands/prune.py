@@ -10,6 +10,7 @@ from attrs import asdict
 from mandrake_sessions.amounts import plural, size_text
 from mandrake_sessions.commands.arguments import add_store, usage
 from mandrake_sessions.commands.moments import day, duration
+from mandrake_sessions.commands.progress import shown_progress
 from mandrake_sessions.commands.results import add_json, say_json
 from mandrake_sessions.commands.shared import (
     DONE,
@@ -18,7 +19,6 @@ from mandrake_sessions.commands.shared import (
     ended,
     opened,
     say,
-    shown_progress,
 )
 from mandrake_sessions.commands.table import fitted
 from mandrake_sessions.ids import now_ms

@@ -8,8 +8,9 @@ from attrs import asdict
 
 from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import add_store, path, usage
+from mandrake_sessions.commands.progress import shown_progress
 from mandrake_sessions.commands.results import add_json, say_result
-from mandrake_sessions.commands.shared import DONE, ended, shown_progress
+from mandrake_sessions.commands.shared import DONE, ended
 from mandrake_sessions.maintenance import restore
 
 DESCRIPTION = (

@@ -32,12 +32,9 @@ from mandrake_sessions.transport.standard_streams import NOBODY_READS, discard_s
 from mandrake_sessions.workspaces import how_to_name
 
 if TYPE_CHECKING:
-    from mandrake_sessions.maintenance import Progress
     from mandrake_sessions.manager import SessionManager
 
 DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
-# After so many bytes progress is shown again.
-_SHOWN_BYTES = 256 * 1024
 
 
 class OutputFailed(Exception):
@@ -242,55 +239,6 @@ def _writing() -> Iterator[None]:
         raise
     except OSError as error:
         raise OutputFailed(f"cannot write to stdout: {error.strerror}") from None
-
-
-@contextmanager
-def shown_bytes(doing: str) -> Iterator[Callable[[Iterable[str]], Iterable[str]]]:
-    """Gives what passes the parts of a text on, and shows on stderr how much has passed, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield iter
-        return
-    from rich.console import Console
-    from rich.progress import FileSizeColumn, SpinnerColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), FileSizeColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(doing, total=None)
-
-        def passed(parts: Iterable[str]) -> Iterator[str]:
-            size = 0
-            for part in parts:
-                yield part
-                size += len(part)
-                if size >= _SHOWN_BYTES:
-                    bar.advance(task, size)
-                    size = 0
-            bar.update(task, advance=size, refresh=True)
-
-        yield passed
-
-
-@contextmanager
-def shown_progress() -> Iterator[Progress | None]:
-    """Show on stderr how far the block is, if that is a terminal; else give None."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-
-        def show(doing: str, done: int, total: int) -> None:
-            # Show each phase at least once, however short it is.
-            begins = doing != bar.tasks[task].description
-            bar.update(task, description=doing, completed=done, total=total or None, refresh=begins)
-
-        yield show
 
 
 def _told(command: str, error: Exception, code: int) -> int:

@@ -1,0 +1,118 @@
+"""What ``import`` says: of what there is, of each source, and of all of them."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from attrs import define, field
+
+from mandrake_sessions.commands.results import say_json
+from mandrake_sessions.commands.shared import flush, say
+from mandrake_sessions.folding import hint
+from mandrake_sessions.importing.one_reading import Outcome
+from mandrake_sessions.importing.reading import storable
+from mandrake_sessions.maintenance.words import plural, size_text
+
+_WORDS = {
+    "new": "new",
+    "grown": "changed since",
+    "unchanged": "brought in before",
+    "live": "recorded here while they went on",
+    "deleted": "deleted here",
+    "failed": "with a name that cannot be",
+}
+
+
+@define
+class Totals:
+    read: int = 0
+    sessions: int = 0
+    rounds: int = 0
+    turns: int = 0
+    calls: int = 0
+    problems: int = 0
+    by_what: dict[str, int] = field(factory=dict)
+
+    def add(self, outcome: Outcome) -> None:
+        counts = outcome.counts
+        self.read += 1
+        self.sessions += counts.sessions
+        self.rounds += counts.rounds
+        self.turns += counts.turns
+        self.calls += counts.calls
+        self.problems += outcome.what in ("failed", "rewritten") or bool(outcome.broken)
+        self.by_what[outcome.what] = self.by_what.get(outcome.what, 0) + 1
+
+
+def tell_plan(looked: list[Outcome], into: str, options: Namespace) -> None:
+    """What there is, how much, and where it goes."""
+    if options.json:
+        for outcome in looked if options.dry_run else ():
+            _say_outcome(outcome)
+        return
+    for name in dict.fromkeys(outcome.source.reader for outcome in looked):
+        of_it = [outcome for outcome in looked if outcome.source.reader == name]
+        size = size_text(sum(outcome.source.size for outcome in of_it))
+        kinds = [
+            f"{sum(outcome.what == what for outcome in of_it)} {word}"
+            for what, word in _WORDS.items()
+            if any(outcome.what == what for outcome in of_it)
+        ]
+        say(f"{name}: {plural(len(of_it), 'conversation')}, {size}: {', '.join(kinds)}")
+    if not looked:
+        say("There is nothing to bring in: no known program has left conversations here.")
+    say(f"into {into}")
+    flush()
+
+
+def tell_outcome(outcome: Outcome, options: Namespace) -> None:
+    if options.json:
+        if outcome.what != "unchanged":
+            _say_outcome(outcome)
+        return
+    place = storable(outcome.source.path)
+    if outcome.what == "failed":
+        hint(f"{place}: was not brought in: {outcome.reason}")
+    elif outcome.reason is not None:
+        hint(f"{place}: {outcome.reason}")
+    for broken in outcome.broken:
+        left_out = "; the line was left out" if broken.is_left_out else ""
+        line = f":{broken.line}" if broken.line else ""
+        hint(f"{place}{line}: {broken.reason}{left_out}")
+    if outcome.more_broken:
+        hint(f"{place}: {outcome.more_broken} more such lines")
+
+
+def _say_outcome(outcome: Outcome) -> None:
+    source, counts = outcome.source, outcome.counts
+    say_json(
+        {
+            "type": "source", "reader": source.reader, "agent": source.agent, "path": storable(source.path),
+            "external_id": storable(source.external_id), "bytes": source.size, "what": outcome.what,
+            "session_id": outcome.session_id, "rounds": counts.rounds, "turns": counts.turns,
+            "tool_calls": counts.calls, "kept": counts.kept, "reason": outcome.reason,
+            "more_broken": outcome.more_broken,
+            "broken": [{"line": each.line or None, "reason": each.reason} for each in outcome.broken],
+        }
+    )  # fmt: skip
+
+
+def tell_totals(totals: Totals, of: int, options: Namespace) -> None:
+    if options.json:
+        say_json(
+            {
+                "type": "end", "sources": of, "read": totals.read, "sessions": totals.sessions, "rounds": totals.rounds,
+                "turns": totals.turns, "tool_calls": totals.calls, "problems": totals.problems,
+                "is_complete": totals.read == of,
+            }
+        )  # fmt: skip
+        return
+    parts = [
+        plural(totals.sessions, "session"),
+        plural(totals.rounds, "round"),
+        plural(totals.turns, "turn"),
+        plural(totals.calls, "tool call"),
+    ]
+    say(f"{', '.join(parts)} brought in")
+    if totals.read < of:
+        hint(f"Stopped: {totals.read} of {of} conversations were looked at. Run it again to go on.")
