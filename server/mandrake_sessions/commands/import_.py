@@ -8,7 +8,6 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 
 from attrs import frozen
@@ -37,12 +36,12 @@ from mandrake_sessions.importing.readers import readers
 from mandrake_sessions.importing.reading import Reader, Source, parents_first, storable
 from mandrake_sessions.importing.watching import Watching, watch
 from mandrake_sessions.maintenance.only_one import only_one
-from mandrake_sessions.maintenance.words import given_path
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.operations.housekeeping import housekeeper
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import BadSetting
+from mandrake_sessions.workspaces import given_path
 
 DESCRIPTION = (
     "Bring conversations in that other programs have written: all that this user has, or those of SOURCE, a program's "
@@ -176,7 +175,7 @@ def _named(name: str, known: Mapping[str, Reader]) -> Iterator[Source]:
         yield from known[name].discover(os.path.expanduser("~"), os.environ)  # noqa: PTH111
         return
     place = given_path("source", name)
-    if not Path(place).exists():
+    if not place.exists():
         raise InvalidValue(
             "sources", f"there is no file {shorten(name)!r}, and no program of that name; known are {', '.join(known)}"
         )

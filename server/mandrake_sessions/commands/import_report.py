@@ -6,12 +6,12 @@ from argparse import Namespace
 
 from attrs import define, field
 
+from mandrake_sessions.amounts import plural, size_text
 from mandrake_sessions.commands.results import say_json
 from mandrake_sessions.commands.shared import flush, say
 from mandrake_sessions.folding import hint
 from mandrake_sessions.importing.one_reading import Outcome
 from mandrake_sessions.importing.reading import storable
-from mandrake_sessions.maintenance.words import plural, size_text
 
 _WORDS = {
     "new": "new",

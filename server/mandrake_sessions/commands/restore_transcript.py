@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 
+from mandrake_sessions.amounts import plural, size_text
 from mandrake_sessions.commands.arguments import path, usage
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
@@ -15,9 +16,9 @@ from mandrake_sessions.folding import hint
 from mandrake_sessions.importing.placing import NotPlaced, Place, inside_of, write_original
 from mandrake_sessions.importing.readers import readers
 from mandrake_sessions.importing.reading import Reader
-from mandrake_sessions.maintenance.words import given_path, plural, size_text
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.operations.originals import Original, Originals
+from mandrake_sessions.workspaces import given_path
 
 DESCRIPTION = (
     "Write the file again that a conversation was brought in from, byte for byte, and those of its subagents: where "

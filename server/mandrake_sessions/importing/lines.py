@@ -9,7 +9,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import IO, Any, Final
+from typing import IO, Any, Final, overload
 
 from attrs import define, frozen
 
@@ -104,6 +104,16 @@ class _Unpacked(io.RawIOBase):
 def size_inside(path: str) -> int:
     """The bytes of a file as they are stored. Raises OSError."""
     return os.lstat(path).st_size
+
+
+@overload
+def each_line(path: str, offset: int = 0, skipped: re.Pattern[bytes] | None = None) -> Iterator[Line | Broken]: ...
+
+
+@overload
+def each_line(
+    path: str, offset: int = 0, skipped: re.Pattern[bytes] | None = None, tail: Tail | None = None
+) -> Iterator[Line | Broken | Paused]: ...
 
 
 def each_line(

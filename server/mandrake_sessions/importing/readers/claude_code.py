@@ -62,7 +62,7 @@ class ClaudeCode:
         yield source
         for each in self._inline_in(source) if WRITES_INLINE.search(head) and not _is_subagent(path) else ():
             name = f"{source.external_id} {each.name}"
-            facts = {"size": each.size, "mtime_ns": each.end, "parent": source.key, "beside": None}
+            facts: Any = {"size": each.size, "mtime_ns": each.end, "parent": source.key, "beside": None}
             yield evolve(source, key=name, external_id=name, **facts)
 
     def _inline_in(self, source: Source) -> list[Inline]:
