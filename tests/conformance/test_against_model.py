@@ -49,6 +49,7 @@ def test_the_manager_does_what_the_model_does(kind: type[Backend], before: list[
         with comparison(backend) as (compared, _):
             for burst in before:
                 compared.run(*burst)
+            compared.end_copies()
             compared.compare_everything()
         with backend.manager(quick=True) as manager:
             compared.target = ManagerTarget(manager)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hypothesis import currently_in_test_context, note
@@ -45,10 +45,20 @@ class Comparison:
 
     def run(self, *burst: Operation) -> list[Any]:
         """Send operations together; each answer must be the model's. Gives the results, None for errors."""
+        return self._carry_out(concrete(operation, self.model, self._sent) for operation in burst)
+
+    def end_copies(self) -> None:
+        """Complete the copies of turns that stream. They belong to the process that took them up last, so they would be
+        interrupted when it ends, at a moment that nobody knows where it is killed."""
+        for *_, turn in list(self.model.turns()):
+            if turn.is_copy and turn.status == "streaming":
+                self._carry_out([("turn/update", {"turnId": _id(turn.fields["id"]), "status": "completed"})])
+
+    def _carry_out(self, wanted: Iterable[tuple[str, Params]]) -> list[Any]:
+        """Each call is asked for when the model has carried out those before it."""
         calls, expected = [], []
         before, repeated = self.seq(), self.model.repeated
-        for operation in burst:
-            method, params = concrete(operation, self.model, self._sent)
+        for method, params in wanted:
             if currently_in_test_context():
                 note(f"{method} {json.dumps(params)}")
             expected.append(self._expected(method, params))
@@ -57,7 +67,7 @@ class Comparison:
         answers = self.target.answer(calls)
         for call, wanted, answer in zip(calls, expected, answers, strict=True):
             _check_answer(call, wanted, answer)
-        if len(burst) == 1 and (isinstance(expected[0], Refused) or self.model.repeated > repeated):
+        if len(calls) == 1 and (isinstance(expected[0], Refused) or self.model.repeated > repeated):
             is_single = calls[0][0] != "transaction/run" or isinstance(expected[0], Refused)
             assert not is_single or self.seq() == before, f"{calls[0]} wrote something"
         return [answer.get("result") for answer in answers]

@@ -25,12 +25,14 @@ def compare_servers(workspace: Path, before: list[Burst], after: list[Burst], fr
             compared = Comparison(WireTarget(wire))
             for burst in [*([operation] for operation in BEGINNING), *before]:
                 compared.run(*burst)
+            compared.end_copies()
             compared.compare_everything()
         with serving(workspace, framing, *QUICK, **options) as wire:
             compared.target = WireTarget(wire)
             compared.compare_everything()
             for burst in [*after, *([operation] for operation in BEGINNING[:2])]:
                 compared.run(*burst)
+            compared.end_copies()
             (last,) = compared.run(BEGINNING[2])
             compared.compare_everything()
             _check_follower(compared, watcher, last["seq"])

@@ -62,6 +62,7 @@ def test_several_processes_on_one_store(bursts: list[Burst], seed: int) -> None:
                 play.check_file()
                 play.follow()
                 if play.chance.random() < 0.1:
+                    play.compared.end_copies()
                     every.replace(play.chance.randrange(2))
             play.check_everything()
             play.compared.target = WireTarget(every.at(0))
@@ -127,6 +128,7 @@ class Play:
 
     def restart_now_and_then(self) -> None:
         if self.chance.random() < 0.1:
+            self.compared.end_copies()
             self._manager.close()
             self._manager.init()
             self._keepers = self._new_keepers()
