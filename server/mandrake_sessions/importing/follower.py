@@ -78,8 +78,10 @@ class Follower:
         self._fill_index = fill_index
         self._house = house
         self._tell = tell
-        # Paths to be looked at, and when.
+        # Paths to be looked at, and when; and those to be looked at once more when nobody has written for long: what
+        # their last words are is known then.
         self._due: dict[str, float] = {}
+        self._settled_at: dict[str, float] = {}
         self._rest_at: float | None = None
         self._index_at: float | None = None
         self._house_pause = _HOUSE_SECONDS[0]
@@ -100,13 +102,14 @@ class Follower:
                 time.sleep(min(took, _LONGEST_BREATH))
 
     def _next(self) -> float:
-        times = [self._house_at, *self._due.values()]
+        times = [self._house_at, *self._due.values(), *self._settled_at.values()]
         return min(times + [each for each in (self._rest_at, self._index_at) if each is not None])
 
     def _work(self, now: float) -> None:
-        for path in [path for path, at in self._due.items() if at <= now]:
-            del self._due[path]
-            self._look_at(path)
+        for times in (self._due, self._settled_at):
+            for path in [path for path, at in times.items() if at <= now]:
+                del times[path]
+                self._look_at(path)
         if self._rest_at is not None and self._rest_at <= now:
             self._rest()
         if self._index_at is not None and self._index_at <= now:
@@ -134,7 +137,9 @@ class Follower:
         except (Busy, StoreMoved):
             self._due[path] = time.monotonic() + _AGAIN_SECONDS
             return
-        self._wrote(outcome)
+        if outcome.what not in ("unchanged", "deleted", "live"):
+            self._wrote()
+            self._settled_at[path] = time.monotonic() + REST_SECONDS + 1
         self._tell(outcome)
 
     def _waits_for_others(self, path: str, source: Source) -> bool:
@@ -148,13 +153,12 @@ class Follower:
         self._elsewhere.look()
         return False
 
-    def _wrote(self, outcome: Outcome) -> None:
+    def _wrote(self) -> None:
         now = time.monotonic()
-        if outcome.what not in ("unchanged", "deleted", "live"):
-            self._rest_at = now + REST_SECONDS + 1
-            self._index_at = now + _INDEX_SECONDS
-            self._house_pause = _HOUSE_SECONDS[0]
-            self._house_at = min(self._house_at, now + self._house_pause)
+        self._rest_at = now + REST_SECONDS + 1
+        self._index_at = now + _INDEX_SECONDS
+        self._house_pause = _HOUSE_SECONDS[0]
+        self._house_at = min(self._house_at, now + self._house_pause)
 
     def _rest(self) -> None:
         self._rest_at = time.monotonic() + REST_SECONDS if self._importer.is_waiting else None

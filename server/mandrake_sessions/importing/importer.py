@@ -60,6 +60,8 @@ class Importer:
         # Readings that wait for more, the one that had more last at the end.
         self._waiting: dict[tuple[str, str], Reading] = {}
         self._is_ready = False
+        # The agents' names for the conversations that were brought in until now.
+        self._brought: set[tuple[str, str]] = set()
 
     def look(self, source: Source) -> Outcome:
         """What ``bring`` would do, without reading the source."""
@@ -97,9 +99,12 @@ class Importer:
             return self._keep_alone(looked)
         if looked.what in ("deleted", "failed"):
             return looked
+        # Another file of the same conversation may have been brought in since it was looked for.
+        is_unknown = looked.is_unknown and (source.agent, source.external_id) not in self._brought
+        self._brought.add((source.agent, source.external_id))
         known = None if looked.is_unknown else self._imports.source(source.reader, source.key)
         reading = Reading(source, looked.what, known)
-        reading.is_there = not looked.is_unknown and self._is_there(source)
+        reading.is_there = not is_unknown and self._is_there(source)
         if source.tail is not None and not reading.is_there:
             reading.is_born_here = True
         return self._guarded(reading, self._taking.read)

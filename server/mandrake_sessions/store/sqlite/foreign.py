@@ -87,7 +87,9 @@ class ForeignDatabase:
 
     def _read(self, statement: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         try:
-            yield from self._connection.execute(statement, values)
+            # Not `yield from`, which closes the cursor at an end, and cannot when the database is closed already.
+            for row in self._connection.execute(statement, values):  # noqa: UP028
+                yield row
         except sqlite3.Error as error:
             raise self._unreadable(error) from None
 
