@@ -9,14 +9,14 @@ import shlex
 import shutil
 import signal
 import subprocess
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 from attrs import frozen
 
 from commands.running import TIMEOUT, age, end, fill, run, start, store_of, titles
-from mandrake_sessions.commands import COMMANDS
+from importing.transcripts import claude
+from mandrake_sessions.commands import COMMANDS, module_of
 from wire import SERVER, clean_environment
 
 # Commands whose example goes on until somebody ends it, or takes what others give: below they are run by themselves.
@@ -44,6 +44,7 @@ class Expected:
     before: tuple[str, ...] = ()
 
 
+_TALK = "11111111-1111-4111-8111-111111111111"
 _TITLES = ("A talk on files", "An old talk", "The flaky test")
 EXPECTED = {
     "list": Expected("The flaky test"),
@@ -52,6 +53,8 @@ EXPECTED = {
     "usage": Expected("DAY"),
     "new": Expected("-7", (*_TITLES, "A talk on files")),
     "append": Expected("-7", (*_TITLES, "")),
+    "import": Expected("1 conversation"),
+    "restore-transcript": Expected(titles=(*_TITLES, ""), file=f"{_TALK}.jsonl", before=("import --workspace .",)),
     "record": Expected("tested", (*_TITLES, "make test")),
     "fork": Expected("-7", (*_TITLES, "The flaky test")),
     "rename": Expected(titles=("A talk on badgers", "A talk on files", "An old talk")),
@@ -77,7 +80,9 @@ def filled(workspace: Path) -> Path:
     """A workspace in which every example has something to do."""
     fill(store_of(workspace), *sorted(_TITLES))
     age(store_of(workspace), "An old talk", 100)
-    (workspace / "home").mkdir()
+    talk = claude(workspace / "home", _TALK)
+    talk.ask("What?")
+    talk.write()
     (workspace / "Makefile").write_text(_MAKEFILE)
     _program(workspace, "sitecustomize.py", _TELLS)
     _program(workspace, "some-agent", _AGENT)
@@ -92,7 +97,7 @@ def _program(workspace: Path, name: str, text: str) -> None:
 
 
 def example(command: str) -> str:
-    return str(import_module(f"mandrake_sessions.commands.{command}").EXAMPLE)
+    return str(module_of(command).EXAMPLE)
 
 
 def environment(workspace: Path) -> dict[str, str]:
@@ -104,7 +109,7 @@ def environment(workspace: Path) -> dict[str, str]:
 def check_loaded(workspace: Path, command: str) -> None:
     """Of all processes that a line has started, the command's is one, and none has loaded a language server."""
     processes = [ast.literal_eval(line) for line in (workspace / "loaded").read_text().splitlines()]
-    assert any(f"mandrake_sessions.commands.{command}" in modules for modules in processes)
+    assert any(module_of(command).__name__ in modules for modules in processes)
     for modules in processes:
         assert not [name for name in modules if name.partition(".")[0] in ("pygls", "lsprotocol")]
 

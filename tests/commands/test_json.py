@@ -10,6 +10,7 @@ from commands.running import Ended, run, store_of
 from commands.test_reading import rows
 from commands.test_terminal import on_a_terminal
 from commands.test_writing import rounds
+from importing.transcripts import claude
 from mandrake_sessions.commands import COMMANDS
 from mandrake_sessions.model import HistoryRound
 
@@ -61,7 +62,14 @@ def test_every_command_speaks_json(workspace: Path) -> None:
     assert told("doctor")["repairs"] == []
     assert told("prune", "--older-than", "1m")["sessions"] == []
     assert told("backup", "rows.sqlite", "--salvage")["gaps"] == 0
-    assert done | ENDLESS | OTHERWISE | {"record", "show"} == set(COMMANDS)
+    talk = claude(workspace / "home", "11111111-1111-4111-8111-111111111111")
+    talk.ask("What?")
+    talk.write()
+    brought = [line["type"] for line in rows(run(workspace, "import", "--workspace", ".", "--json"))]
+    assert brought == ["source", "end"]
+    written = told("restore-transcript", talk.session, "--to", ".")
+    assert (written["path"], written["isWhole"]) == (str(workspace / talk.path.name), True)
+    assert done | ENDLESS | OTHERWISE | {"import", "record", "show"} == set(COMMANDS)
 
 
 def _check_ids(workspace: Path, told: dict[str, object], session: str) -> None:

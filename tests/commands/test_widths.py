@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from commands.running import age, fill, run, store_of
 from commands.test_terminal import on_a_terminal
+from importing.transcripts import claude
 from mandrake_sessions import SessionManager
 from mandrake_sessions.commands import COMMANDS
 from mandrake_sessions.folding import fold
@@ -26,6 +27,8 @@ LINES: dict[str, list[list[str]]] = {
     "usage": [[], ["--by", "model"], ["--by", "session"], ["--until", "2001-01-01"]],
     "new": [["A title"], ["--agent", ""]],
     "append": [["--session", "@last", "--prompt", "?"], ["--session", "nothing"], ["--session", "@1", "--title", "x"]],
+    "import": [[], ["--dry-run"], ["nothing-of-this-name"], ["--follow", "--dry-run"]],
+    "restore-transcript": [["a talk of another program", "--to", "here"], ["@last"], ["@last", "--to", "no/where"]],
     "record": [["--", "true"], ["--", "no-such-program-of-anybody"], []],
     "fork": [["@last"], ["@last", "--through", "99"]],
     "rename": [["@last", "Another"], ["long", "Another"]],
@@ -86,6 +89,12 @@ def test_every_command_is_tried() -> None:
 def test_no_line_is_wider_than_the_terminal(filled: Path, command: str, width: int) -> None:
     if command == "restore":
         run(filled, "backup", "kept.sqlite")
+    if command in ("import", "restore-transcript"):
+        talk = claude(filled / "home", "11111111-1111-4111-8111-111111111111")
+        talk.ask("A talk of another program")
+        talk.write(tail=b"{broken, as a line may be\n")
+    if command == "restore-transcript":
+        run(filled, "import", "--workspace", ".", code=1)
     plain = {"PAGER": "cat", "NO_COLOR": "1", "MANDRAKE_SESSIONS_DEMO_SPEED": "500"}
     # What fits into the narrow one fits into the other, unless it is laid out for the width.
     more = [*LINES[command][1:], ["--help"], ["--no-such-flag-anywhere"]] if width == WIDTHS[0] else []

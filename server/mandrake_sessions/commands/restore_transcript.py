@@ -24,7 +24,7 @@ DESCRIPTION = (
     "Write the file again that a conversation was brought in from, byte for byte, and those of its subagents: where "
     "the program keeps them, or where --to says. A file that is there is never overwritten."
 )
-EXAMPLE = "mandrake-sessions restore-transcript @last --to ."
+EXAMPLE = "mandrake-sessions restore-transcript @last --agent claude-code --to ."
 
 
 def declare(parser: ArgumentParser) -> None:
