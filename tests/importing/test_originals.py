@@ -198,7 +198,7 @@ def test_what_is_inside_a_compressed_file_is_kept(place: Place, tmp_path: Path) 
 
 def test_a_setting_turns_it_off(place: Place) -> None:
     talk_of(place).write()
-    place.bring("--no-originals")
+    place.bring("--no-originals", "claude-code")
     talk_of(place, TWO).write()
     run(place.workspace, "import", "--database", place.database, HOME=str(place.home),
         MANDRAKE_SESSIONS_NO_ORIGINALS="true")  # fmt: skip

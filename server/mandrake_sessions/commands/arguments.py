@@ -84,6 +84,12 @@ def add_store(parser: ArgumentParser, scope: str | None = "workspace") -> None:
     parser.add_argument("--busy-timeout", metavar="SECONDS", help="how long to wait for another process's lock")
 
 
+def add_switch(parser: ArgumentParser, name: str) -> None:
+    """The flag of a setting that is true or false, for a command with arguments: none of them is its value."""
+    setting = next(setting for setting in setting_fields() if setting.name == name)
+    parser.add_argument(flag_of(name), action="store_const", const="true", help=setting.metadata["help"])
+
+
 def add_setting(parser: ArgumentParser, name: str) -> None:
     """The flag of a setting."""
     setting = next(setting for setting in setting_fields() if setting.name == name)

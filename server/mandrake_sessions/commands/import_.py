@@ -12,7 +12,7 @@ from types import FrameType
 
 from attrs import frozen
 
-from mandrake_sessions.commands.arguments import add_setting, add_store, path, usage
+from mandrake_sessions.commands.arguments import add_store, add_switch, path, usage
 from mandrake_sessions.commands.import_report import Totals, tell_outcome, tell_plan, tell_totals
 from mandrake_sessions.commands.progress import ShownAmount, shown_amount
 from mandrake_sessions.commands.results import add_json
@@ -58,7 +58,7 @@ def declare(parser: ArgumentParser) -> None:
         "sources", metavar="SOURCE", nargs="*", type=path, help="a program's name, a file or a directory"
     )
     add_store(parser, scope=None)
-    add_setting(parser, "no_originals")
+    add_switch(parser, "no_originals")
     parser.add_argument("--follow", action="store_true", help="stay, and bring in what is written from now on")
     parser.add_argument("--dry-run", action="store_true", help="say what there is to bring in; bring in nothing")
     add_json(parser)

@@ -14,14 +14,14 @@ from mandrake_sessions.importing.lines import Line
 from mandrake_sessions.rules import MAX_AHEAD_MS
 
 
+def is_ahead(event: Event) -> bool:
+    """Whether it has a time that no call would take."""
+    return _latest(event) > now_ms() + MAX_AHEAD_MS
+
+
 def in_its_time(event: Event, line: Line | None = None) -> Iterator[Event]:
-    """The event, without a time that no call would take. ``line``: where it stands; None where nothing has lines."""
-    at = getattr(event, "at", None)
-    ended = event.more.get("stream_end_time") if isinstance(event, Said) and event.more else None
-    latest = max(at or 0, ended or 0)
-    if not latest or latest <= now_ms() + MAX_AHEAD_MS:
-        yield event
-        return
+    """The event without such a time. ``line``: where it stands; None where nothing has lines."""
+    latest = _latest(event)
     number, start = (line.number, line.start) if line is not None else (0, 0)
     named = f" of {name}" if line is None and (name := getattr(event, "id", None)) else ""
     yield Broken(number, start, f"the time{named}, {_shown(latest)}, lies in the future; it was not taken over", False)
@@ -29,6 +29,13 @@ def in_its_time(event: Event, line: Line | None = None) -> Iterator[Event]:
     if isinstance(event, Said):
         changed["more"] = {name: value for name, value in event.more.items() if name != "stream_end_time"}
     yield evolve(event, **changed)
+
+
+def _latest(event: Event) -> int:
+    at: int = getattr(event, "at", None) or 0
+    if isinstance(event, Said) and event.more:
+        return max(at, event.more.get("stream_end_time") or 0)
+    return at
 
 
 def _shown(at: int) -> str:

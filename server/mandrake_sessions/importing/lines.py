@@ -130,6 +130,10 @@ def each_line(
             length = len(line)
             if line and not line.endswith(b"\n"):
                 line, length = _rest_of_line(file, line)
+            elif skipped is not None and skipped.match(line):
+                number += 1
+                start += length
+                continue
             found = _told(number, start, start + length, line, skipped)
             yield from found
             if not line.endswith(b"\n") and not found:

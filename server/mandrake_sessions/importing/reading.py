@@ -13,7 +13,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from mandrake_sessions.importing.ahead import in_its_time
+from mandrake_sessions.importing.ahead import in_its_time, is_ahead
 from mandrake_sessions.importing.events import Broken, Event, Position
 from mandrake_sessions.importing.lines import Line, SourceUnreadable, Tail, opened
 
@@ -81,7 +81,10 @@ def events_of(line: Line, handle: Iterator[Event]) -> Iterator[Event]:
     """The events of a record. One that is not what the reader knows is broken, and the rest goes on."""
     try:
         for event in handle:
-            yield from in_its_time(event, line)
+            if is_ahead(event):
+                yield from in_its_time(event, line)
+            else:
+                yield event
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
         yield Broken(line.number, line.start, f"is another record than its type says ({type(error).__name__})")
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mandrake_sessions.errors import NotFound, SessionsError
 from mandrake_sessions.ids import now_ms
-from mandrake_sessions.importing.ahead import in_its_time
+from mandrake_sessions.importing.ahead import in_its_time, is_ahead
 from mandrake_sessions.importing.assembling import Assembler
 from mandrake_sessions.importing.born import BornSink
 from mandrake_sessions.importing.events import Event, Paused
@@ -279,7 +279,10 @@ def _guarded(events: Iterator[Event]) -> Iterator[Event]:
     """Whatever a reader meets that it did not expect, the other sources are brought in."""
     try:
         for event in events:
-            yield from in_its_time(event)
+            if is_ahead(event):
+                yield from in_its_time(event)
+            else:
+                yield event
     except (OSError, SessionsError):
         raise
     except Exception as error:
