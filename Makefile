@@ -46,7 +46,7 @@ COUNTING := faults hostile commands soak $(addprefix e2e/test_,$(addsuffix .py,a
 	logs slow_readers standard_streams surroundings))
 reliability: $(VENV)/ready-to-check ## Run the tests that count what they try, and write docs/reliability.md.
 	rm -rf .reliability && mkdir .reliability
-	MANDRAKE_SESSIONS_FIGURES=$(CURDIR)/.reliability/figures.jsonl $(BIN)/pytest -n auto \
+	MANDRAKE_SESSIONS_EXAMPLES=3 MANDRAKE_SESSIONS_FIGURES=$(CURDIR)/.reliability/figures.jsonl $(BIN)/pytest -n auto \
 		--junitxml .reliability/report.xml $(addprefix tests/,$(COUNTING))
 	$(BIN)/python scripts/reliability.py .reliability/report.xml .reliability/figures.jsonl
 

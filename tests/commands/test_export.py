@@ -185,12 +185,18 @@ def test_a_signal_leaves_nothing_of_a_file(workspace: Path, by: signal.Signals) 
 
 
 @pytest.mark.parametrize(
-    ("form", "redact"),
-    [("jsonl", "--redact"), ("markdown", "--no-redact"), ("html", "--no-redact"), ("atif", "--no-redact")],
+    ("form", "redact", "size"),
+    [
+        # To look for secrets takes most of the time, and less memory than the other forms.
+        ("jsonl", "--redact", 16),
+        ("markdown", "--no-redact", 64),
+        ("html", "--no-redact", 64),
+        ("atif", "--no-redact", 64),
+    ],
 )
 @pytest.mark.timeout(600)
-def test_a_turn_of_64_mib_takes_little_memory(workspace: Path, form: str, redact: str) -> None:
-    fill(workspace, size=64 * MIB)
+def test_a_long_turn_takes_little_memory(workspace: Path, form: str, redact: str, size: int) -> None:
+    fill(workspace, size=size * MIB)
     target = workspace / "large"
     # What a process held before it ran this program counts for its own in getrusage, so it tells of itself.
     program = "from mandrake_sessions.cli import main; main(); print(open('/proc/self/status').read())"
@@ -199,12 +205,12 @@ def test_a_turn_of_64_mib_takes_little_memory(workspace: Path, form: str, redact
         command, cwd=workspace, env=clean_environment(workspace), check=True, timeout=500, capture_output=True
     )
     text = target.read_text()
-    assert text.count("é") == 64 * (MIB // len(LINE.encode()))
+    assert text.count("é") == size * (MIB // len(LINE.encode()))
     if form == "jsonl":
         (turn,) = read_back(text.splitlines())["rounds"][0]["response"]["turns"]
         assert turn["content"] == LINE * text.count("é")
     peak = next(line for line in done.stdout.decode().splitlines() if line.startswith("VmHWM"))
-    assert int(peak.split()[1]) < 400 * 1024
+    assert int(peak.split()[1]) < 160 * 1024
 
 
 @pytest.mark.parametrize("form", ["markdown", "html", "atif"])

@@ -47,20 +47,20 @@ def everything(seen: Seen) -> str:
 
 
 @given(any_text)
-@examples(300)
+@examples(120)
 def test_whatever_is_said_is_text(text: str) -> None:
     seen = shown(said(iter([text]), breaks=len(text) % 2 == 0))
     assert {tag for tag, _ in seen.elements} <= TAGS_OF_PROSE
 
 
 @given(texts)
-@examples(300)
+@examples(120)
 def test_no_word_is_left_out(text: str) -> None:
     assert letters(text) <= letters(everything(shown(said(iter([text])))))
 
 
 @given(any_text, any_text)
-@examples(200)
+@examples(100)
 def test_what_is_no_markdown_is_shown_to_the_letter(text: str, other: str) -> None:
     # A reader drops the first line feed, and there is one before the end.
     assert shown(preformatted([text, other])).text.removeprefix("\n").removesuffix("\n") == plain(text + other)
@@ -71,7 +71,7 @@ def test_what_is_no_markdown_is_shown_to_the_letter(text: str, other: str) -> No
 
 
 @given(any_text, any_text)
-@examples(200)
+@examples(100)
 def test_both_sides_of_an_edit_are_shown(old: str, new: str) -> None:
     rows = shown(diff("", old, new)).text.split("\n")
     before, after = plain(old).split("\n"), plain(new).split("\n")
@@ -84,7 +84,7 @@ def test_both_sides_of_an_edit_are_shown(old: str, new: str) -> None:
 
 
 @given(st.dictionaries(texts, st.recursive(texts, lambda inner: st.lists(inner) | st.dictionaries(texts, inner))))
-@examples(100)
+@examples(40)
 def test_each_argument_of_a_tool_is_shown(value: dict[str, Any]) -> None:
     seen = shown(shown_arguments(value))
     expected = json.dumps(value, ensure_ascii=False)

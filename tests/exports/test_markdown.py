@@ -81,13 +81,13 @@ def test_what_is_quoted_stays_in_its_quote(text: str) -> None:
 
 
 @given(texts)
-@examples(200)
+@examples(100)
 def test_whatever_is_quoted_stays_in_its_quote(text: str) -> None:
     check_quoted(text)
 
 
 @given(texts)
-@examples(200)
+@examples(100)
 def test_whatever_is_fenced_stays_in_its_fence(text: str) -> None:
     for slices in ([text], split(text)):
         document = "".join(fenced(slices, longest_run(slices)))
@@ -96,7 +96,7 @@ def test_whatever_is_fenced_stays_in_its_fence(text: str) -> None:
 
 
 @given(texts)
-@examples(200)
+@examples(100)
 def test_a_title_means_itself(text: str) -> None:
     for parser in PARSERS:
         tokens = parser.parse(f"# {inline(text)}\n")

@@ -17,6 +17,7 @@ from mandrake_sessions.maintenance import check_up, repair
 from mandrake_sessions.model import ToolCallStatus, TurnStatus
 from mandrake_sessions.store.sqlite.connect import connect
 from mandrake_sessions.store.sqlite.deep_check import deep_check
+from model.profile import TIMES
 from strict import connected
 from wire import store_of
 
@@ -35,6 +36,7 @@ ODD = (
 )
 ANSWERS = (NotFound, Conflict, FeedPruned, StorageFailure)
 SEED = 8
+_VALUES = 5
 # Each odd value of a table at a time would do, but for processes that work beside each other.
 SHARES = 8
 
@@ -91,8 +93,13 @@ def tables(path: Path) -> dict[str, list[str]]:
 
 
 def mutations(path: Path) -> list[tuple[str, str, str]]:
-    """Each column of each table, each odd value."""
-    return [(table, column, value) for table, names in tables(path).items() for column in names for value in ODD]
+    """Each column of each table with some odd values, each of which stands in many of them; with more examples, all."""
+    return [
+        (table, column, value)
+        for table, names in tables(path).items()
+        for column in names
+        for value in (ODD if TIMES > 1 else random.Random(f"{table} {column}").sample(ODD, _VALUES))
+    ]
 
 
 def make_odd(path: Path, table: str, column: str, value: str) -> bool:

@@ -140,7 +140,9 @@ def test_every_value_in_every_field(workspace: Path, framing: Framing) -> None:
     counted: Counter[str] = Counter()
     with serving(workspace, framing, *FAST) as wire:
         table = Table(wire)
-        for part in parts(CELLS):
+        # What a value does is no matter of the framing.
+        cells = CELLS if framing == "lines" else CELLS[::4]
+        for part in parts(cells):
             found = table.answers(message for number, cell in part for message in table.messages(number, cell))
             for number, cell in part:
                 before, after = seqs(found, number)
@@ -148,10 +150,11 @@ def test_every_value_in_every_field(workspace: Path, framing: Framing) -> None:
             assert all("result" in message for name, message in found.items() if str(name).startswith("make"))
         unread(wire)
         assert wire.log == ""
-    assert counted["refused"] > 5000, counted
-    assert counted["accepted"] > 100, counted
-    assert counted["kept"] > 500, counted
-    record(f"each type in each field, {framing}", cells=len(CELLS), **counted)
+    whole = len(CELLS) / len(cells)
+    assert counted["refused"] > 5000 / whole, counted
+    assert counted["accepted"] > 100 / whole, counted
+    assert counted["kept"] > 500 / whole, counted
+    record(f"each type in each field, {framing}", cells=len(cells), **counted)
 
 
 def unread(wire: Wire) -> None:

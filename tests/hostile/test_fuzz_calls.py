@@ -26,7 +26,7 @@ from wire import Framing, Message, Wire, serving
 pytestmark = fuzzing.patient
 
 FLAGS = ("--durability", "normal")
-BURSTS = 25
+BURSTS = 15
 CALLS = 40
 METHOD_NAMES = tuple(METHODS)
 # More of what makes and streams, so that there is something; less of what takes away much.

@@ -29,6 +29,9 @@ TEXTS = {
     "control": "\x01" * (8 * MIB // 6 - 1024),
 }
 
+# What takes most memory for its JSON.
+AT_ONCE = "astral"
+
 
 class Heavy:
     """A client that sends characters as they are, lets go the answers that it has waited for, and looks at the peak
@@ -136,7 +139,8 @@ class Filled:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", TEXTS)
 def test_a_server_needs_no_more_than_the_readme_says(workspace: Path, kind: str) -> None:
-    """Every method, with as much as it takes or gives, alone and together, in one process."""
+    """Every method, with as much as it takes or gives, alone and, with what takes most memory, together: all in one
+    process."""
     text = TEXTS[kind]
     with serving(workspace, "lines", "--durability", "normal", "--feed-max-bytes", str(64 * MIB)) as wire:
         client = Heavy(wire)
@@ -145,16 +149,17 @@ def test_a_server_needs_no_more_than_the_readme_says(workspace: Path, kind: str)
         for method, params in filled.reads:
             client.call(method, **params)
         _export(client, text)
-        _read_at_once(client, filled)
-        _write_at_once(client, filled)
-        _follow(client, filled)
+        if kind == AT_ONCE:
+            _read_at_once(client, filled)
+            _write_at_once(client, filled)
+            _follow(client, filled)
         client.look_at_rest()
         client.call("toolCall/delete", turnId=filled.turns[0], toolCallId="two")
         client.call("turn/delete", turnId=filled.turns[0])
         client.call("round/delete", roundId=filled.round)
         client.call("session/delete", sessionId=filled.session)
         client.look_at_rest()
-        assert client.used == set(METHODS)
+        assert kind != AT_ONCE or client.used == set(METHODS)
 
 
 def _export(client: Heavy, text: str) -> None:

@@ -49,7 +49,7 @@ lost_blocks = st.tuples(
 )
 
 
-@examples(150)
+@examples(100)
 @given(given=st.lists(messages, min_size=1, max_size=5), framing=framings, cut=cuts, data=st.data())
 def test_messages_come_out_as_they_went_in(given: list[Any], framing: str, cut: list[int], data: st.DataObject) -> None:
     """Any JSON in any pieces, between blank lines or other headers, in LF or CRLF, after a byte-order mark or not."""
@@ -68,7 +68,7 @@ def test_messages_come_out_as_they_went_in(given: list[Any], framing: str, cut: 
     _same(given, found)
 
 
-@examples(150)
+@examples(100)
 @given(given=st.lists(messages, min_size=1, max_size=4), framing=framings, cut=cuts, data=st.data())
 def test_rubbish_costs_no_message(given: list[Any], framing: str, cut: list[int], data: st.DataObject) -> None:
     """Lines that are no JSON, header blocks without a length, messages that are too large: each is one fault, and every
@@ -97,7 +97,7 @@ def test_rubbish_costs_no_message(given: list[Any], framing: str, cut: list[int]
     assert list(map(_without_prefix, found)) == list(map(_without_prefix, expected))
 
 
-@examples(200)
+@examples(100)
 @given(given=st.lists(messages, min_size=1, max_size=5), wrong=st.integers(0, 4), cut=cuts, data=st.data())
 def test_a_length_that_is_too_short_costs_its_own_message_alone(
     given: list[Any], wrong: int, cut: list[int], data: st.DataObject
@@ -139,7 +139,7 @@ def test_the_first_line_tells_the_framing(first: bytes, framing: str) -> None:
         assert told[0].name == framing
 
 
-@examples(200)
+@examples(100)
 @given(
     parts=st.lists(
         st.sampled_from(
@@ -161,7 +161,7 @@ def test_pieces_make_no_difference(parts: list[bytes], cut: list[int], known: st
     assert _frames([stream[i : i + 1] for i in range(len(stream))], known) == at_once
 
 
-@examples(200)
+@examples(100)
 @given(messages)
 def test_a_message_is_one_line(message: Any) -> None:
     """By anybody's idea of a line, and it is read back as it was."""
@@ -170,7 +170,7 @@ def test_a_message_is_one_line(message: Any) -> None:
     assert difference(message, decode(encoded)) is None
 
 
-@examples(200)
+@examples(100)
 @given(st.binary(max_size=60) | messages.map(encode).flatmap(lambda b: st.integers(0, len(b)).map(lambda n: b[:n])))
 def test_no_bytes_stop_the_reader_of_json(raw: bytes) -> None:
     """They are a value, or an error that can be answered: nothing else is ever raised."""
