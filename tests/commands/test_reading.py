@@ -227,6 +227,20 @@ def test_show_redacts_nothing_and_says_it_in_each_format(workspace: Path) -> Non
     assert not [line for line in text.splitlines() if line != line.rstrip()]
 
 
+def test_a_request_keeps_its_lines_on_a_terminal(workspace: Path) -> None:
+    request = "Fix these:\n1) a\n2) b\nerror: x\n   indented\n\n\n# <b> `c`\n```\n*d* &amp;"
+    talk(store_of(workspace), "A talk", "One.\n\nTwo.\n\n- a\n- b\n\nThree.\n\n1. c\n\n   d\n2. e", request=request)
+    made = run(workspace, "new").out.strip()
+    with SessionManager(store_of(workspace)) as manager:
+        manager.update_session(made, description=request)
+    _, on_terminal = on_a_terminal(workspace, "show", "A talk", environment={"NO_COLOR": "1"})
+    for shown in (on_terminal.replace("\r\n", "\n"), run(workspace, "show", "A talk", "--format", "text").out):
+        quoted = "\n".join(f"▌ {line}".rstrip() for line in request.split("\n"))
+        assert f"\n\n{quoted}\n\n" in shown
+        assert "\n▌ One.\n▌\n▌ Two.\n▌\n▌  • a\n▌  • b\n▌\n▌ Three.\n▌\n▌  1 c\n▌\n▌    d\n▌\n▌  2 e\n" in shown
+    assert f"\n\n{quoted}\n" in run(workspace, "show", made, "--format", "text").out
+
+
 def test_search_shows_where_the_words_are(workspace: Path) -> None:
     session = talk(store_of(workspace), "A talk", "One 🦡 badger\nand another badger")
     out = run(workspace, "search", "badger").out
