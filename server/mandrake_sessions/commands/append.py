@@ -31,9 +31,10 @@ from mandrake_sessions.model import Origin, ResponseStatus, TurnStatus
 
 DESCRIPTION = (
     "Store what comes on stdin as a turn, as it comes, so that everybody who follows the session sees it live. Without "
-    "--session it makes a session, with --prompt a round in it. It prints the session's id. Where the input ends, the "
-    "turn is completed; after Ctrl-C it is cancelled, after another signal interrupted. It waits for another process's "
-    "lock, and a text beyond 64 MiB goes on in another turn."
+    "--session it makes a session, with --prompt a round in it. It prints the session's id. The text is taken for "
+    "Markdown, which joins lines to paragraphs where it is shown; for a log or JSON lines give --plain. Where the "
+    "input ends, the turn is completed; after Ctrl-C it is cancelled, after another signal interrupted. It waits for "
+    "another process's lock, and a text beyond 64 MiB goes on in another turn."
 )
 EXAMPLE = 'some-agent | mandrake-sessions append --prompt "What is in here?"'
 # Between two tries, where another process holds the lock for long.
@@ -48,7 +49,9 @@ def declare(parser: ArgumentParser) -> None:
     parser.add_argument("--title", metavar="TITLE", help="the title of the session that is made")
     parser.add_argument("--kind", metavar="KIND", default="message", help="of the turn (default: message)")
     parser.add_argument("--model", metavar="MODEL", help="the model that says it")
-    parser.add_argument("--plain", action="store_true", help="the text is no Markdown: its lines stay lines")
+    parser.add_argument(
+        "--plain", action="store_true", help="take the text as it is, not for Markdown: its lines stay lines"
+    )
     add_where(parser)
     add_json(parser, "print the ids of session, round and turn as a JSON object, for a program")
 
