@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mandrake_sessions.commands.arguments import usage
+from mandrake_sessions.commands.formats import add_format
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
 from mandrake_sessions.commands.pager import say_lines
@@ -27,11 +28,7 @@ def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("SESSION")
     add_session(parser)
-    parser.add_argument(
-        "--format",
-        choices=("text", "markdown", "html", "jsonl", "atif"),
-        help="(default: text on a terminal, markdown elsewhere)",
-    )
+    add_format(parser, "text", default="text on a terminal, markdown elsewhere")
     parser.add_argument("--json", action="store_const", const="jsonl", dest="format", help="the same as --format jsonl")
     add_looking(parser)
 
