@@ -105,7 +105,11 @@ def test_a_session_from_its_beginning_to_its_end(workspace: Path) -> None:
     made = run(workspace, "new", "A talk", "--agent", "codex", "--external-id", "x").out.strip()
     found = session(workspace, made)
     assert (found.title, found.agent, found.external_id, found.cwd) == ("A talk", "codex", "x", str(workspace))
-    run(workspace, "rename", "x", "Another talk")
+    assert run(workspace, "rename", "x", "").err.startswith(
+        f"It has no title now; lists show its first request: {made}"
+    )
+    assert session(workspace, made).title is None
+    assert run(workspace, "rename", "x", "Another talk").err == f"Renamed: {made}  Another talk\n"
     appended(workspace, b"Yes.", "--session", "x", "--prompt", "Is it?")
     appended(workspace, b"No.", "--session", "x", "--prompt", "Is it not?")
     copy = run(workspace, "fork", "x", "--through", "1", "--title", "A copy").out.strip()
@@ -273,7 +277,8 @@ def test_append_says_what_is_missing(workspace: Path) -> None:
         run(workspace, "delete", made, "--yes")
         _, err = process.communicate(b"more", timeout=TIMEOUT)
         assert process.returncode == 1
-        assert b"append: only the first 10 bytes of the input are kept: " in err
+        assert b"append: the session, or its turn, was deleted while the input was stored there" in err
+        assert b"nothing of the input is kept" in err
 
 
 def test_append_of_much_at_once(workspace: Path) -> None:
