@@ -208,7 +208,7 @@ def test_list(workspace: Path) -> None:
         ["@2", first[:13], "now", "idle", "What", "of", "otters?"],
     ]
     assert listed(workspace, "--agent", "codex") == listed(workspace, "--query", "中文") == ["A 中文 title"]
-    assert listed(workspace, "--since", "1h", "--limit", "1") == ["A 中文 title"]
+    assert listed(workspace, "--since", "1h", "--limit", "1") == listed(workspace, "-n", "1") == ["A 中文 title"]
     assert listed(workspace, "--state", "running") == listed(workspace, "--archived") == []
 
 

@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from mandrake_sessions.commands.arguments import usage, whole_number
+from mandrake_sessions.commands.arguments import add_limit, usage
 from mandrake_sessions.commands.filters import add_filters, filters
 from mandrake_sessions.commands.looking import Looking, add_looking, count_everywhere, listed, tell_nothing
 from mandrake_sessions.commands.moments import ago
@@ -49,9 +49,7 @@ def declare(parser: ArgumentParser) -> None:
         choices=("running", "requires_action", "failed", "idle"),
         help="only those that stand so: running, requires_action, failed or idle",
     )
-    parser.add_argument(
-        "--limit", metavar="N", type=whole_number, help="at most so many (default: 30 on a terminal, all elsewhere)"
-    )
+    add_limit(parser, "at most so many (default: 30 on a terminal, all elsewhere)")
     add_json(parser)
 
 

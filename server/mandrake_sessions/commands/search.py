@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mandrake_sessions.amounts import plural
-from mandrake_sessions.commands.arguments import usage, whole_number
+from mandrake_sessions.commands.arguments import add_limit, usage
 from mandrake_sessions.commands.filters import add_filters, filters
 from mandrake_sessions.commands.looking import Looking, add_looking, at_least, tell_nothing
 from mandrake_sessions.commands.moments import ago
@@ -48,13 +48,7 @@ def declare(parser: ArgumentParser) -> None:
         "--role", choices=("user", "agent", "tool"), help="only in titles and requests, in answers, or in tool calls"
     )
     add_filters(parser, since="texts", archived=True)
-    parser.add_argument(
-        "--limit",
-        metavar="N",
-        type=whole_number,
-        default=_USUAL_LIMIT,
-        help=f"at most so many hits (default: {_USUAL_LIMIT})",
-    )
+    add_limit(parser, f"at most so many hits (default: {_USUAL_LIMIT})", _USUAL_LIMIT)
     add_json(parser)
 
 
