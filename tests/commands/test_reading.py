@@ -53,6 +53,11 @@ def listed(workspace: Path, *flags: str) -> list[str]:
     return [row["title"] for row in rows(run(workspace, "list", "--json", *flags))]
 
 
+def without_about(lines: list[str]) -> list[str]:
+    """Candidates of an ambiguous name, without what tells one from another of the same title."""
+    return [line.partition("  (")[0] for line in lines]
+
+
 # ---- where they look
 
 
@@ -138,7 +143,13 @@ def test_a_session_has_many_names(workspace: Path) -> None:
     assert first in run(workspace, "show", "x-1", "--agent", "codex").out
     told = run(workspace, "show", "talk", code=1).err.splitlines()
     assert told[0].endswith("'talk' may mean one of these sessions; give the beginning of an id:")
-    assert told[1:] == [f"  {second}  A talk on otters", f"  {first}  A talk on badgers"]
+    about = "active now, 1 round"
+    badgers = f"  {first}  A talk on badgers  (codex, {about})"
+    assert told[1:] == [f"  {second}  A talk on otters  ({about})", badgers]
+    copy = run(workspace, "fork", "badgers", "--agent", "codex").out.strip()
+    told = run(workspace, "show", "a talk on badgers", code=1).err.splitlines()
+    assert sorted(told[1:]) == [badgers, f"  {copy}  A talk on badgers  (codex, {about}, fork of {first})"]
+    run(workspace, "delete", copy)
     assert "no session '@3' among 2 here" in run(workspace, "show", "@3", code=1).err
     assert "no session 'whales' here; mandrake-sessions list" in run(workspace, "show", "whales", code=1).err
 
@@ -164,10 +175,10 @@ def test_a_name_that_fits_several_does_nothing(workspace: Path) -> None:
     called = talk(database, "called so", external_id=part, agent="codex")
     titled = talk(database, f"about {part}")
     told = run(workspace, "delete", part, "--yes", code=1).err.splitlines()
-    assert told[1:] == [f"  {called}  called so", f"  {victim}  victim"]
+    assert without_about(told[1:]) == [f"  {called}  called so", f"  {victim}  victim"]
     run(workspace, "delete", part, "--agent", "codex", "--yes")
     told = run(workspace, "delete", part, "--yes", code=1).err.splitlines()
-    assert told[1:] == [f"  {victim}  victim", f"  {titled}  about {part}"]
+    assert without_about(told[1:]) == [f"  {victim}  victim", f"  {titled}  about {part}"]
     assert listed(workspace) == [f"about {part}", "victim"]
 
 

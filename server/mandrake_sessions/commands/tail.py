@@ -59,7 +59,7 @@ def run(options: Namespace) -> int:
 
 def _tail(options: Namespace) -> int:
     heard: queue.SimpleQueue[Heard | Exception] = queue.SimpleQueue()
-    with Looking(options) as looking:
+    with Looking(options, waits=True) as looking:
         try:
             shown = _Shown(options, _follow(looking, options, heard.put))
             while True:
