@@ -255,7 +255,7 @@ def test_a_request_keeps_its_lines_on_a_terminal(workspace: Path) -> None:
 def test_search_shows_where_the_words_are(workspace: Path) -> None:
     session = talk(store_of(workspace), "A talk", "One 🦡 badger\nand another badger")
     out = run(workspace, "search", "badger").out
-    assert out == f"{session[:13]}  A talk  content  now\n    One 🦡 badger\n    and another badger\n"
+    assert out == f"{session[:13]}  A talk  answer  now\n    One 🦡 badger\n    and another badger\n"
     code, shown = on_a_terminal(workspace, "search", "badger")
     assert code == 0
     assert shown.count("\x1b[1;33mbadger\x1b[0m") == 2
@@ -264,6 +264,22 @@ def test_search_shows_where_the_words_are(workspace: Path) -> None:
     assert [len(rows(run(workspace, "search", "badger", "--json", "--role", role))) for role in ("user", "agent")] == [
         0, 1
     ]  # fmt: skip
+
+
+def test_search_names_what_it_found_in_the_words_of_people(workspace: Path) -> None:
+    session = talk(store_of(workspace), "One otter", "Two\n\n \notters", "Three otters")
+    with SessionManager(store_of(workspace)) as manager:
+        response = manager.history(session).rounds[0].response.id
+        call: Any = {"id": "1", "arguments": {"of": "four otters"}, "response": "five otters"}
+        manager.create_turn(response, tool_calls=[call], status=TurnStatus.COMPLETED)
+    out = run(workspace, "search", "otter OR otters", "--json").out or run(workspace, "search", "otters", "--json").out
+    assert {json.loads(line)["field"] for line in out.splitlines()} >= {"request", "content", "arguments", "response"}
+    lines = run(workspace, "search", "otters").out.splitlines()
+    assert {line.split("  ")[2] for line in lines if line.startswith(session[:13])} == {
+        "request", "answer", "tool call", "tool result"
+    }  # fmt: skip
+    assert run(workspace, "search", "otter").out.startswith(f"{session[:13]}  One otter  title  now\n")
+    assert "    Two\n    otters\n" in run(workspace, "search", "otters", "--role", "agent").out
 
 
 def test_usage_has_a_row_for_each_currency(workspace: Path) -> None:

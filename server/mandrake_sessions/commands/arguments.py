@@ -77,8 +77,9 @@ def meant(word: str, known: Collection[str]) -> str:
 
 
 def wrapped(text: str, indent: int = 0) -> str:
-    """A paragraph in the lines of a terminal; ``indent``: blanks before all but the first."""
-    return fold(text, shutil.get_terminal_size().columns - 2, indent)
+    """Paragraphs in the lines of a terminal; ``indent``: blanks before all lines of one but the first."""
+    room = shutil.get_terminal_size().columns - 2
+    return "\n\n".join(fold(paragraph, room, indent) for paragraph in text.split("\n\n"))
 
 
 def _help_folded(text: str) -> str:

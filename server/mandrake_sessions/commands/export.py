@@ -66,7 +66,7 @@ def declare(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--redact", action=BooleanOptionalAction, help="replace secrets, or leave everything as it is")
     add_looking(parser)
-    add_filters(parser, since="those that moved")
+    add_filters(parser, since="those that were active")
     add_json(parser, "with --output: one JSON object a line for each file that was written")
 
 

@@ -19,9 +19,10 @@ from mandrake_sessions.folding import hint
 from mandrake_sessions.model import SessionOfStore
 
 DESCRIPTION = (
-    "List conversations, the one that moved last first: those of this workspace's store, and those of your own store "
-    "that are about this workspace. The beginning of an id names a session in other commands, and so do @1, @2 … with "
-    "the same --all, --scope and --agent."
+    "List conversations, the one that was active last first: those of this workspace's store, and those of your own "
+    "store that are about this workspace.\n\n"
+    "Other commands name a session by the beginning of its ID, or by its place in the list: @1, @2 and so on. Give "
+    "them the same --all, --scope and --agent, since these change the places."
 )
 EXAMPLE = "mandrake-sessions list --since 2d"
 _ON_A_TERMINAL = 30
@@ -42,7 +43,7 @@ def declare(parser: ArgumentParser) -> None:
     parser.usage = usage()
     add_looking(parser)
     parser.add_argument("--query", metavar="TEXT", help="only those with this text in the title or the first request")
-    add_filters(parser, since="those that moved", archived=True)
+    add_filters(parser, since="those that were active", archived=True)
     parser.add_argument(
         "--state",
         metavar="STATE",
