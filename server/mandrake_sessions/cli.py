@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given and sys.stdin.isatty():
         given.append("--help")
-    if not given or (given[0].startswith("-") and given[0] not in _OF_THE_PROGRAM):
+    is_unnamed = not given or (given[0].startswith("-") and given[0] not in _OF_THE_PROGRAM)
+    if is_unnamed:
         given.insert(0, "serve")
     if given[0] == "help":
         given = [*given[1:2], "--help"]
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _parser().error(f"unknown command {shorten(name)}{meant(name, COMMANDS)}; --help lists the commands")
         command = module_of(name)
         parser = parser_of(name, command)
-        options = parsed(parser, given[1:], COMMANDS)
+        options = parsed(parser, given[1:], COMMANDS, _parser() if is_unnamed else None)
     except OSError as error:
         return _unwritten(error)
     try:

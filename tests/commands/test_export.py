@@ -256,6 +256,47 @@ def test_a_document_that_is_not_made_is_said(workspace: Path) -> None:
     run(workspace, "export", SESSION, "-o", "talk.pdf", "--format", "markdown")
 
 
+BEGINS = {"markdown": "# A talk", "html": "<!doctype html>", "jsonl": '{"type":"export"', "atif": '{"schema_version"'}
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("a.md", "markdown"), ("a.markdown", "markdown"), ("a.html", "html"), ("a.HTM", "html"), ("a.jsonl", "jsonl"),
+     ("a.json", "atif"), ("a.txt", "markdown"), ("a", "markdown"), (".md", "markdown"), ("b.html/a", "markdown"),
+     ("a.log", None), ("a.docx", None), ("a.html.old", None)],
+)  # fmt: skip
+def test_the_ending_of_a_file_names_the_format(workspace: Path, name: str, form: str | None) -> None:
+    fill(workspace)
+    (workspace / "b.html").mkdir()
+    if form is None:
+        assert "say what it is to be with --format" in run(workspace, "export", SESSION, "-o", name, code=2).err
+        assert not (workspace / name).exists()
+        form = "html"
+        run(workspace, "export", SESSION, "-o", name, "--format", "htm")
+    else:
+        run(workspace, "export", SESSION, "-o", name)
+    assert (workspace / name).read_text().lower().startswith(BEGINS[form].lower())
+
+
+def test_formats_have_short_names(workspace: Path) -> None:
+    fill(workspace)
+    for short, name in (("md", "markdown"), ("htm", "html")):
+        for command in (["export"], ["show"]):
+            made = [run(workspace, *command, SESSION, "--format", each).out for each in (short, name)]
+            assert made[0] == made[1] != ""
+
+
+def test_a_dash_is_stdout(workspace: Path) -> None:
+    """Nor is a database written to a file of this name."""
+    fill(workspace)
+    for flags in ([], ["--format", "jsonl"]):
+        assert run(workspace, "export", SESSION, "-o", "-", *flags).out == run(workspace, "export", SESSION, *flags).out
+    assert "DEST: a database cannot be written to stdout" in run(workspace, "backup", "-", code=2).err
+    assert not (workspace / "-").exists()
+    run(workspace, "export", SESSION, "-o", "./-")
+    assert (workspace / "-").read_text().startswith("# A talk")
+
+
 def test_every_session_of_one_store_or_of_all(workspace: Path) -> None:
     fill(workspace)
     home = workspace / "home" / ".mandrake" / "db.sqlite"

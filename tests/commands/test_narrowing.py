@@ -95,9 +95,63 @@ def test_where_nothing_is_found_a_line_says_how_much_there_is(workspace: Path, o
         told = run(workspace, "show", name, code=1).err
         assert told.endswith("here, but in another store: add --all, which finds 1\n")
     told = run(workspace, "show", "@last", code=1).err
-    assert told.endswith("among 0 here; mandrake-sessions list lists them, and --all finds 1\n")
+    assert told.endswith("here: none is stored yet (record, append and new make one), and --all finds 1\n")
     assert "and --all finds none either" in run(workspace, "show", "whales", code=1).err
     assert "among 1 in all stores" in run(workspace, "show", "@2", "--all", code=1).err
+
+
+def test_a_place_without_its_sign_is_told_how_to_name_it(workspace: Path) -> None:
+    for name, flags in (("1", []), ("last", []), ("last", ["--all"]), ("tail", [])):
+        where = "in any store" if flags else "here"
+        told = run(workspace, "show", name, *flags, code=1).err
+        assert f"no session {name!r} {where}: none is stored yet (record, append and new make one)" in told
+    talk(store_of(workspace), "A talk on badgers")
+    for name, flags in (("1", []), ("last", []), ("LAST", ["--all"])):
+        told = run(workspace, "show", name, *flags, code=1).err
+        assert f"; did you mean @{name.lower()}? mandrake-sessions list{' --all' if flags else ''} lists them" in told
+    assert "did you mean" not in run(workspace, "show", "tail", code=1).err
+
+
+def test_an_agent_that_has_none_is_told_which_agents_there_are(workspace: Path, other: Path) -> None:
+    nothing = run(workspace, "list", "--agent", "claude").err
+    assert nothing == "No conversation found, here or in any other store.\n"
+    for agent in ("codex", "claude-code", "codex", None):
+        talk(store_of(workspace), "A talk", agent=agent)
+    talk(store_of(other), "A talk", agent="goose")
+    named = "; agents here: claude-code, codex.\n"
+    for command in (["list"], ["usage"], ["search", "talk"], ["export", "--all", "--scope", "workspace"]):
+        assert run(workspace, *command, "--agent", "claude").err.endswith(named)
+    told = run(workspace, "list", "--all", "--agent", "claude").err
+    assert told.endswith("; agents there: claude-code, codex, goose.\n")
+    assert "agents" not in run(workspace, "list", "--agent", "codex", "--cwd", "elsewhere").err
+
+
+def test_a_file_that_is_named_has_to_be_there(workspace: Path) -> None:
+    for command in (["list"], ["show", "@last"], ["search", "x"], ["usage"], ["export", "x"], ["rename", "x", "y"]):
+        told = run(workspace, *command, "--database", "nowhere.sqlite", code=2).err
+        assert told == f"mandrake-sessions {command[0]}: --database: there is no file {workspace / 'nowhere.sqlite'}\n"
+    run(workspace, "new", "x", "--database", "nowhere.sqlite")
+    assert "  x\n" in run(workspace, "list", "--database", "nowhere.sqlite").out
+
+
+def test_days_as_people_write_them(workspace: Path) -> None:
+    session = talk(store_of(workspace), "A talk")
+    with SessionManager(store_of(workspace)) as manager:
+        moment = manager.get_session(session).active_at / 1000
+    # The day of the session as a place has it where it is noon there.
+    hours = 12 - time.gmtime(moment).tm_hour
+    zone = f"<here>{-hours:+d}"
+    noon = time.gmtime(moment + hours * 3600)
+    day = f"{noon.tm_year}-{noon.tm_mon}-{noon.tm_mday}"
+    before = time.gmtime(moment + (hours - 24) * 3600)
+    for since in ("today", "yesterday", day, f"{before.tm_year}-{before.tm_mon}-{before.tm_mday}"):
+        assert run(workspace, "list", "--since", since, TZ=zone).out, since
+    assert run(workspace, "usage", "--since", "yesterday", "--until", "today", TZ=zone).out == ""
+    assert run(workspace, "usage", "--since", "today", TZ=zone).out
+    assert "is not a day that the calendar has" in run(workspace, "list", "--since", "2026-2-30", code=2).err
+    for since, until in (("today", "yesterday"), ("2d", "5d"), ("2026-1-2", "2026-01-01")):
+        told = run(workspace, "usage", "--since", since, "--until", until, code=2).err
+        assert f"--since: {since} is later than --until {until}" in told
 
 
 def test_a_number_that_was_not_counted_to_its_end_is_told_so(workspace: Path, other: Path) -> None:

@@ -53,6 +53,11 @@ def listed(workspace: Path, *flags: str) -> list[str]:
     return [row["title"] for row in rows(run(workspace, "list", "--json", *flags))]
 
 
+def without_about(lines: list[str]) -> list[str]:
+    """Candidates of an ambiguous name, without what tells one from another of the same title."""
+    return [line.partition("  (")[0] for line in lines]
+
+
 # ---- where they look
 
 
@@ -138,7 +143,13 @@ def test_a_session_has_many_names(workspace: Path) -> None:
     assert first in run(workspace, "show", "x-1", "--agent", "codex").out
     told = run(workspace, "show", "talk", code=1).err.splitlines()
     assert told[0].endswith("'talk' may mean one of these sessions; give the beginning of an id:")
-    assert told[1:] == [f"  {second}  A talk on otters", f"  {first}  A talk on badgers"]
+    about = "active now, 1 round"
+    badgers = f"  {first}  A talk on badgers  (codex, {about})"
+    assert told[1:] == [f"  {second}  A talk on otters  ({about})", badgers]
+    copy = run(workspace, "fork", "badgers", "--agent", "codex").out.strip()
+    told = run(workspace, "show", "a talk on badgers", code=1).err.splitlines()
+    assert sorted(told[1:]) == [badgers, f"  {copy}  A talk on badgers  (codex, {about}, fork of {first})"]
+    run(workspace, "delete", copy)
     assert "no session '@3' among 2 here" in run(workspace, "show", "@3", code=1).err
     assert "no session 'whales' here; mandrake-sessions list" in run(workspace, "show", "whales", code=1).err
 
@@ -164,10 +175,10 @@ def test_a_name_that_fits_several_does_nothing(workspace: Path) -> None:
     called = talk(database, "called so", external_id=part, agent="codex")
     titled = talk(database, f"about {part}")
     told = run(workspace, "delete", part, "--yes", code=1).err.splitlines()
-    assert told[1:] == [f"  {called}  called so", f"  {victim}  victim"]
+    assert without_about(told[1:]) == [f"  {called}  called so", f"  {victim}  victim"]
     run(workspace, "delete", part, "--agent", "codex", "--yes")
     told = run(workspace, "delete", part, "--yes", code=1).err.splitlines()
-    assert told[1:] == [f"  {victim}  victim", f"  {titled}  about {part}"]
+    assert without_about(told[1:]) == [f"  {victim}  victim", f"  {titled}  about {part}"]
     assert listed(workspace) == [f"about {part}", "victim"]
 
 
@@ -208,7 +219,7 @@ def test_list(workspace: Path) -> None:
         ["@2", first[:13], "now", "idle", "What", "of", "otters?"],
     ]
     assert listed(workspace, "--agent", "codex") == listed(workspace, "--query", "中文") == ["A 中文 title"]
-    assert listed(workspace, "--since", "1h", "--limit", "1") == ["A 中文 title"]
+    assert listed(workspace, "--since", "1h", "--limit", "1") == listed(workspace, "-n", "1") == ["A 中文 title"]
     assert listed(workspace, "--state", "running") == listed(workspace, "--archived") == []
 
 
@@ -227,10 +238,24 @@ def test_show_redacts_nothing_and_says_it_in_each_format(workspace: Path) -> Non
     assert not [line for line in text.splitlines() if line != line.rstrip()]
 
 
+def test_a_request_keeps_its_lines_on_a_terminal(workspace: Path) -> None:
+    request = "Fix these:\n1) a\n2) b\nerror: x\n   indented\n\n\n# <b> `c`\n```\n*d* &amp;"
+    talk(store_of(workspace), "A talk", "One.\n\nTwo.\n\n- a\n- b\n\nThree.\n\n1. c\n\n   d\n2. e", request=request)
+    made = run(workspace, "new").out.strip()
+    with SessionManager(store_of(workspace)) as manager:
+        manager.update_session(made, description=request)
+    _, on_terminal = on_a_terminal(workspace, "show", "A talk", environment={"NO_COLOR": "1"})
+    for shown in (on_terminal.replace("\r\n", "\n"), run(workspace, "show", "A talk", "--format", "text").out):
+        quoted = "\n".join(f"▌ {line}".rstrip() for line in request.split("\n"))
+        assert f"\n\n{quoted}\n\n" in shown
+        assert "\n▌ One.\n▌\n▌ Two.\n▌\n▌  • a\n▌  • b\n▌\n▌ Three.\n▌\n▌  1 c\n▌\n▌    d\n▌\n▌  2 e\n" in shown
+    assert f"\n\n{quoted}\n" in run(workspace, "show", made, "--format", "text").out
+
+
 def test_search_shows_where_the_words_are(workspace: Path) -> None:
     session = talk(store_of(workspace), "A talk", "One 🦡 badger\nand another badger")
     out = run(workspace, "search", "badger").out
-    assert out == f"{session[:13]}  A talk  content  now\n    One 🦡 badger\n    and another badger\n"
+    assert out == f"{session[:13]}  A talk  answer  now\n    One 🦡 badger\n    and another badger\n"
     code, shown = on_a_terminal(workspace, "search", "badger")
     assert code == 0
     assert shown.count("\x1b[1;33mbadger\x1b[0m") == 2
@@ -239,6 +264,22 @@ def test_search_shows_where_the_words_are(workspace: Path) -> None:
     assert [len(rows(run(workspace, "search", "badger", "--json", "--role", role))) for role in ("user", "agent")] == [
         0, 1
     ]  # fmt: skip
+
+
+def test_search_names_what_it_found_in_the_words_of_people(workspace: Path) -> None:
+    session = talk(store_of(workspace), "One otter", "Two\n\n \notters", "Three otters")
+    with SessionManager(store_of(workspace)) as manager:
+        response = manager.history(session).rounds[0].response.id
+        call: Any = {"id": "1", "arguments": {"of": "four otters"}, "response": "five otters"}
+        manager.create_turn(response, tool_calls=[call], status=TurnStatus.COMPLETED)
+    out = run(workspace, "search", "otter OR otters", "--json").out or run(workspace, "search", "otters", "--json").out
+    assert {json.loads(line)["field"] for line in out.splitlines()} >= {"request", "content", "arguments", "response"}
+    lines = run(workspace, "search", "otters").out.splitlines()
+    assert {line.split("  ")[2] for line in lines if line.startswith(session[:13])} == {
+        "request", "answer", "tool call", "tool result"
+    }  # fmt: skip
+    assert run(workspace, "search", "otter").out.startswith(f"{session[:13]}  One otter  title  now\n")
+    assert "    Two\n    otters\n" in run(workspace, "search", "otters", "--role", "agent").out
 
 
 def test_usage_has_a_row_for_each_currency(workspace: Path) -> None:

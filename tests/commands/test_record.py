@@ -581,7 +581,8 @@ def test_a_session_that_is_deleted_is_told_at_the_end(workspace: Path) -> None:
         run(workspace, "delete", "gone")
         out, err = process.communicate(b"\n", timeout=TIMEOUT)
     assert (process.returncode, out) == (0, b"one\ntwo\n")
-    assert b"only the first 4 bytes of the output are kept: " in err
+    assert b"record: the session, or its turn, was deleted while the output was stored there" in err
+    assert b"nothing of the output is kept" in err
 
 
 def test_a_full_disk_is_told_at_the_end(workspace: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -52,6 +53,27 @@ def backup(workspace: Path) -> Path:
 def previous(database: Path) -> Path:
     (kept,) = database.parent.glob("db.sqlite.replaced-*.backup")
     return kept
+
+
+@pytest.mark.parametrize("flags", [[], ["--database"]])
+def test_it_says_how_to_go_back(workspace: Path, backup: Path, flags: list[str]) -> None:
+    database = store_of(workspace)
+    store = [*flags, str(database)] if flags else []
+    told = run(workspace, "restore", backup, *store).out
+    assert f"the previous file, with 2 sessions: {previous(database)}\n" in told
+    assert names(database.parent) == [".gitignore", "db.sqlite", previous(database).name]
+    (back,) = re.findall(r"^to go back: `mandrake-sessions (.*)`$", told, re.MULTILINE)
+    assert ("--database" in back) == bool(flags)
+    assert titles(database) == ["old"]
+    run(workspace, *shlex.split(back))
+    assert titles(database) == ["new", "old"]
+
+
+def test_a_previous_file_that_is_no_store_any_more_is_said(workspace: Path, backup: Path) -> None:
+    store_of(workspace).write_bytes(bytes(range(256)) * 40)
+    told = run(workspace, "restore", backup).out
+    assert "the previous file, which cannot be read as a store: " in told
+    assert "to go back" not in told
 
 
 def test_the_backup_is_the_store_and_what_was_there_is_kept(workspace: Path, backup: Path) -> None:

@@ -105,7 +105,11 @@ def test_a_session_from_its_beginning_to_its_end(workspace: Path) -> None:
     made = run(workspace, "new", "A talk", "--agent", "codex", "--external-id", "x").out.strip()
     found = session(workspace, made)
     assert (found.title, found.agent, found.external_id, found.cwd) == ("A talk", "codex", "x", str(workspace))
-    run(workspace, "rename", "x", "Another talk")
+    assert run(workspace, "rename", "x", "").err.startswith(
+        f"It has no title now; lists show its first request: {made}"
+    )
+    assert session(workspace, made).title is None
+    assert run(workspace, "rename", "x", "Another talk").err == f"Renamed: {made}  Another talk\n"
     appended(workspace, b"Yes.", "--session", "x", "--prompt", "Is it?")
     appended(workspace, b"No.", "--session", "x", "--prompt", "Is it not?")
     copy = run(workspace, "fork", "x", "--through", "1", "--title", "A copy").out.strip()
@@ -169,6 +173,20 @@ def test_append_makes_what_is_missing(workspace: Path) -> None:
     assert "--title: is for a session that is made" in run(
         workspace, "append", "--session", made, "--title", "x", code=2
     ).err  # fmt: skip
+
+
+def test_nothing_makes_no_session(workspace: Path) -> None:
+    told = run(workspace, "append", code=1)
+    assert (told.out, told.err) == ("", "mandrake-sessions append: nothing came on stdin, so no session was made\n")
+    assert not store_of(workspace).exists()
+    assert "nowhere does not exist" in run(workspace, "append", "--workspace", "nowhere", code=2).err
+    for answer, code in (("\x04", 1), ("\x03", 130)):
+        ended = on_a_terminal(workspace, "append", question="Type the text", answer=answer)
+        assert (ended[0], "nothing came" in ended[1]) == (code, True)
+    assert not store_of(workspace).exists()
+    for flags in (["--prompt", ""], ["--title", "A talk"]):
+        assert said(workspace, appended(workspace, b"", *flags)) == [(TurnStatus.COMPLETED, "")]
+    assert said(workspace, appended(workspace, b"text")) == [(TurnStatus.COMPLETED, "text")]
 
 
 def test_append_stores_every_byte_as_it_comes(workspace: Path) -> None:
@@ -242,9 +260,9 @@ def test_append_waits_for_another_process(workspace: Path) -> None:
 def test_append_begins_when_another_process_is_done(workspace: Path) -> None:
     run(workspace, "new", "first")
     with locked(workspace):
-        process = subprocess.Popen([*SERVER, "append", "--busy-timeout", "0.2"], cwd=workspace,
-                                   env=clean_environment(workspace), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE)  # fmt: skip
+        process = subprocess.Popen([*SERVER, "append", "--title", "A talk", "--busy-timeout", "0.2"],
+                                   cwd=workspace, env=clean_environment(workspace), stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
         assert process.stderr is not None
         assert b" is locked by " in process.stderr.readline()
     out, err = process.communicate(b"x", timeout=TIMEOUT)
@@ -273,7 +291,8 @@ def test_append_says_what_is_missing(workspace: Path) -> None:
         run(workspace, "delete", made, "--yes")
         _, err = process.communicate(b"more", timeout=TIMEOUT)
         assert process.returncode == 1
-        assert b"append: only the first 10 bytes of the input are kept: " in err
+        assert b"append: the session, or its turn, was deleted while the input was stored there" in err
+        assert b"nothing of the input is kept" in err
 
 
 def test_append_of_much_at_once(workspace: Path) -> None:
@@ -343,7 +362,8 @@ def test_append_goes_on_though_nobody_reads_its_output(workspace: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the input of such a terminal just ends")
 def test_a_terminal_that_goes_away_interrupts_the_turn(workspace: Path) -> None:
     own, its = pty.openpty()
-    process = subprocess.Popen([*SERVER, "append"], cwd=workspace, env=clean_environment(workspace), stdin=its,
+    process = subprocess.Popen([*SERVER, "append", "--title", "A talk"], cwd=workspace,
+                               env=clean_environment(workspace), stdin=its,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
     os.close(its)
     assert process.stdout is not None
@@ -475,7 +495,13 @@ def test_tail_says_on_a_terminal_what_it_waits_for(workspace: Path, tmp_path: Pa
     assert code == 0
     said = f"Waiting for the first session that is stored in {store_of(workspace)}; --all follows 1 other store."
     # A terminal has its lines end between words.
-    assert said in " ".join(shown.split())
+    assert f"{said} Ctrl-C ends it." in " ".join(shown.split())
+    session = run(workspace, "new", "an otter").out.strip()
+    for flags, what in (([], f"{store_of(workspace)}"), (["otter"], f"{session[:13]}  an otter"),
+                        (["--all"], "every store that you have used")):  # fmt: skip
+        code, shown = on_a_terminal(workspace, "tail", *flags, question="Ctrl-C", answer="\x03")
+        assert code == 0
+        assert f"Following {' '.join(what.split())}; Ctrl-C ends it." in " ".join(shown.split())
     assert "no session 'badger' here, but in another store" in run(workspace, "tail", "badger", code=1).err
 
 
@@ -491,6 +517,7 @@ def test_call(workspace: Path) -> None:
         (["session/list", '{"limit": 0}'], 2, "params.limit: must be an integer from 1"),
         (["session/list", "[1]"], 2, "JSON: the params of a method are an object"),
         (["session/list", "{"], 2, "JSON: not valid JSON"),
+        (["session/list", "limit=1"], 2, """; the params of a method are an object, such as '{"limit": 1}'"""),
         (["session/get", '{"externalId": "x"}'], 1, "no session 'x'"),
     ):
         assert complaint in run(workspace, "call", *wrong, code=code).err

@@ -101,7 +101,7 @@ def test_two_terminals(workspace: Path) -> None:
 def test_from_a_shell(workspace: Path) -> None:
     done = subprocess.run(["sh", "-ec", example("README.md", "shell")], cwd=workspace, env=environment(workspace),
                           capture_output=True, text=True, check=True, timeout=60)  # fmt: skip
-    for part in ("@1  ", "> A few files.", "content  now", "ROUNDS"):
+    for part in ("@1  ", "> A few files.", "answer  now", "ROUNDS"):
         assert part in done.stdout
     assert "A few files." in (workspace / "talk.md").read_text()
     assert run(["mandrake-sessions", "list", "--json"], workspace).count("\n") == 2

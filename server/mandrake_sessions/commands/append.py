@@ -7,9 +7,10 @@ import signal
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
+from itertools import chain
 from typing import Final, TypeVar
 
 from attrs import frozen
@@ -22,6 +23,7 @@ from mandrake_sessions.commands.new import about
 from mandrake_sessions.commands.results import add_json, say_result
 from mandrake_sessions.commands.shared import DONE, FAILED, OutputFailed, check_stdin, told
 from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
+from mandrake_sessions.commands.writing import check_store
 from mandrake_sessions.errors import Busy, SessionsError
 from mandrake_sessions.fields import PLAIN, NewTurn, Piece
 from mandrake_sessions.files import explain
@@ -31,9 +33,11 @@ from mandrake_sessions.model import Origin, ResponseStatus, TurnStatus
 
 DESCRIPTION = (
     "Store what comes on stdin as a turn, as it comes, so that everybody who follows the session sees it live. Without "
-    "--session it makes a session, with --prompt a round in it. It prints the session's id. Where the input ends, the "
-    "turn is completed; after Ctrl-C it is cancelled, after another signal interrupted. It waits for another process's "
-    "lock, and a text beyond 64 MiB goes on in another turn."
+    "--session it makes a session, with --prompt a round in it. It prints the session's id. Without --session, --title "
+    "and --prompt it does both once the first text comes. The text is taken for Markdown, which joins lines to "
+    "paragraphs where it is shown; for a log or JSON lines give --plain. Where the input ends, the turn is completed; "
+    "after Ctrl-C it is cancelled, after another signal interrupted. It waits for another process's lock, and a text "
+    "beyond 64 MiB goes on in another turn."
 )
 EXAMPLE = 'some-agent | mandrake-sessions append --prompt "What is in here?"'
 # Between two tries, where another process holds the lock for long.
@@ -48,21 +52,31 @@ def declare(parser: ArgumentParser) -> None:
     parser.add_argument("--title", metavar="TITLE", help="the title of the session that is made")
     parser.add_argument("--kind", metavar="KIND", default="message", help="of the turn (default: message)")
     parser.add_argument("--model", metavar="MODEL", help="the model that says it")
-    parser.add_argument("--plain", action="store_true", help="the text is no Markdown: its lines stay lines")
+    parser.add_argument(
+        "--plain", action="store_true", help="take the text as it is, not for Markdown: its lines stay lines"
+    )
     add_where(parser)
     add_json(parser, "print the ids of session, round and turn as a JSON object, for a program")
 
 
 def run(options: Namespace) -> int:
-    """0: all of it is stored. 1: something was not. 128 and the signal's number: a signal ended it, and what came until
-    then is stored, as far as the store could be written."""
+    """0: all of it is stored. 1: something was not, or nothing came. 128 and the signal's number: a signal ended it,
+    and what came until then is stored, as far as the store could be written."""
     return told(options, lambda: _append(options))
 
 
 def _append(options: Namespace) -> int:
     check_texts(options)
-    check_stdin("</dev/null stores an empty text")
+    check_stdin("with --prompt, </dev/null stores an empty text")
     with Arriving() as pieces, ExitStack() as stores:
+        first = b""
+        if options.session is options.prompt is options.title is None:
+            # Without a text, the session would hold nothing at all.
+            check_store(options)
+            _tell_to_type()
+            first = next(iter(pieces), b"")
+            if not first:
+                return _nothing_came(pieces)
         try:
             manager, named_id = _patiently(pieces, lambda: stores.enter_context(target(options)))
             answer = _patiently(pieces, lambda: _begun(manager, named_id, options), manager)
@@ -77,9 +91,21 @@ def _append(options: Namespace) -> int:
             ids = {"session_id": answer.session_id, "round_id": answer.round_id, "turn_id": turn_id}
             say_result(options, ids, answer.session_id)
             sys.stdout.flush()
-        if sys.stdin.isatty():
-            hint("Type the text; Ctrl-D ends it.")
-        return _stored(manager, answer, pieces)
+        if not first:
+            _tell_to_type()
+        return _stored(manager, answer, pieces, first)
+
+
+def _tell_to_type() -> None:
+    if sys.stdin.isatty():
+        hint("Type the text; Ctrl-D ends it.")
+
+
+def _nothing_came(pieces: Arriving) -> int:
+    _, error, code = _end(pieces)
+    if error is None:
+        hint("mandrake-sessions append: nothing came on stdin, so no session was made")
+    return code or FAILED
 
 
 @frozen
@@ -120,10 +146,10 @@ def _round(manager: SessionManager, session_id: str, prompt: str | None) -> tupl
     return made.round.id, made.response.id
 
 
-def _stored(manager: SessionManager, answer: _Answer, pieces: Arriving) -> int:
+def _stored(manager: SessionManager, answer: _Answer, pieces: Arriving, first: bytes) -> int:
     kept = 0
     try:
-        for size, text in _texts(pieces):
+        for size, text in _texts(chain([first], pieces)):
             piece: Piece = {"content": text}
             _patiently(pieces, partial(answer.turns.add, len(text.encode()), [piece]), manager)
             kept += size
@@ -137,7 +163,7 @@ def _stored(manager: SessionManager, answer: _Answer, pieces: Arriving) -> int:
     return code
 
 
-def _texts(pieces: Arriving) -> Iterator[tuple[int, str]]:
+def _texts(pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]:
     """Each piece as text, with the number of bytes that it had. A byte that is no UTF-8 is shown by its number."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="backslashreplace")
     for piece in pieces:

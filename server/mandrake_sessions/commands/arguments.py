@@ -36,20 +36,38 @@ class Parser(ArgumentParser):
         file.flush()
 
 
-def parsed(parser: ArgumentParser, arguments: Sequence[str], commands: Collection[str]) -> Namespace:
-    """The arguments of a command. One that it does not know ends the program with the flag that was probably meant."""
+def parsed(
+    parser: Parser, arguments: Sequence[str], commands: Collection[str], program: Parser | None = None
+) -> Namespace:
+    """The arguments of a command. One that it does not know ends the program with the flag that was probably meant.
+    ``program``: where nobody named the command, the parser of the program, which tells of flags that are like none of
+    the command."""
     # Not parse_args: its error about unknown flags names none that is like them.
     options, unknown = parser.parse_known_args(arguments)
     # Where no argument is left to follow it, it is said for nothing.
     unknown = [word for word in unknown if word != "--"]
     if unknown:
-        flag = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
-        flags = re.findall(r"--[\w-]+", parser.format_help())
-        named = next((word for word in unknown if word in commands), None)
-        program = parser.prog.partition(" ")[0]
-        hint = meant(flag, flags) if named is None else f"; a command comes first: {program} {named}"
-        parser.error(f"unknown arguments: {' '.join(unknown)}{hint}")
+        _refuse(unknown, parser, commands, program)
     return options
+
+
+def _refuse(unknown: list[str], parser: Parser, commands: Collection[str], program: Parser | None) -> NoReturn:
+    told = f"unknown arguments: {' '.join(unknown)}"
+    named = next((word for word in unknown if word in commands), None)
+    if named is not None:
+        parser.error(f"{told}; a command comes first: {parser.prog.partition(' ')[0]} {named}")
+    flag = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
+    for each in filter(None, (parser, program)):
+        if hint := _flag_meant(flag, each):
+            each.error(told + hint)
+    (program or parser).error(f"{told}; --help lists the {'flags' if flag else 'arguments'}")
+
+
+def _flag_meant(flag: str, parser: Parser) -> str:
+    """The flag of the parser that somebody may have misspelled, as ``meant`` says it."""
+    names = [name.removeprefix("--") for name in re.findall(r"--[\w-]+", parser.format_help())]
+    similar = nearest_name(flag.lstrip("-"), names, cutoff=_NEAR)
+    return "" if similar is None else f"; did you mean --{similar}?"
 
 
 def meant(word: str, known: Collection[str]) -> str:
@@ -59,8 +77,9 @@ def meant(word: str, known: Collection[str]) -> str:
 
 
 def wrapped(text: str, indent: int = 0) -> str:
-    """A paragraph in the lines of a terminal; ``indent``: blanks before all but the first."""
-    return fold(text, shutil.get_terminal_size().columns - 2, indent)
+    """Paragraphs in the lines of a terminal; ``indent``: blanks before all lines of one but the first."""
+    room = shutil.get_terminal_size().columns - 2
+    return "\n\n".join(fold(paragraph, room, indent) for paragraph in text.split("\n\n"))
 
 
 def _help_folded(text: str) -> str:
@@ -103,6 +122,11 @@ def add_setting(parser: ArgumentParser, name: str) -> None:
         const=setting.metadata["alone"],
         help=f"{setting.metadata['help']}{default}",
     )
+
+
+def add_limit(parser: ArgumentParser, says: str, default: int | None = None) -> None:
+    """The flag that says how many are wanted."""
+    parser.add_argument("-n", "--limit", metavar="N", type=whole_number, default=default, help=says)
 
 
 def whole_number(text: str) -> int:
@@ -158,4 +182,6 @@ def directory(flag: str, given: str | None) -> str | None:
 
 
 _DIGITS = 9
+# Of two flags, without their lines: one or two letters may be missing, wrong or in another place.
+_NEAR = 0.7
 _NOT_EMPTY = ("--agent", "--external-id", "--kind", "--model")

@@ -11,6 +11,7 @@ from mandrake_sessions.commands.results import add_json, say_result
 from mandrake_sessions.commands.shared import DONE, FAILED, ended
 from mandrake_sessions.commands.words import COMMAND_WORDS
 from mandrake_sessions.maintenance import back_up, salvage
+from mandrake_sessions.settings import BadSetting
 
 DESCRIPTION = "Copy a store, as it is at one moment, to one verified file. Servers may write meanwhile."
 EXAMPLE = "mandrake-sessions backup ~/saved.sqlite"
@@ -32,6 +33,8 @@ def declare(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """0: the copy is whole. 1: the copy failed, or has faults. 2: DEST cannot be used."""
+    if options.destination == "-":
+        raise BadSetting("DEST", "a database cannot be written to stdout; name a file (./- is one of that name)")
     work = _salvage if options.salvage else _back_up
     return ended(options, lambda meant: work(options, meant.database, meant.busy_timeout))
 

@@ -18,6 +18,8 @@ DESCRIPTION = (
 )
 EXAMPLE = """mandrake-sessions call session/list '{"limit": 1}'"""
 
+_WANTED = """the params of a method are an object, such as '{"limit": 1}'"""
+
 
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
@@ -68,7 +70,7 @@ def _params(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadSetting("JSON", f"not valid JSON: {error}") from None
+        raise BadSetting("JSON", f"not valid JSON: {error}; {_WANTED}") from None
     if not isinstance(found, dict):
-        raise BadSetting("JSON", 'the params of a method are an object, such as {"limit": 1}')
+        raise BadSetting("JSON", _WANTED)
     return found

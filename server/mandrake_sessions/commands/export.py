@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from mandrake_sessions.commands.arguments import path, usage
 from mandrake_sessions.commands.filters import add_filters, filters
+from mandrake_sessions.commands.formats import ENDINGS, USUAL, add_format, ending_of, format_of_file
 from mandrake_sessions.commands.looking import Looking, add_looking, count_everywhere, listed, tell_nothing
 from mandrake_sessions.commands.moments import day
 from mandrake_sessions.commands.naming import HOW_TO_NAME, Named, named_each
@@ -40,35 +41,32 @@ DESCRIPTION = (
     "or those that --agent, --cwd and --since leave."
 )
 EXAMPLE = "mandrake-sessions export @last --output talk.md"
-_SUFFIXES: Final[dict[ExportFormat, str]] = {"markdown": "md", "html": "html", "jsonl": "jsonl", "atif": "json"}
 # Of a title in the name of a file.
 _NAME_CHARACTERS = 40
 
 Write = Callable[[Iterable[str]], None]
-# Documents that nobody wants to find Markdown in.
-_OF_OTHERS: Final = frozenset({".pdf", ".doc", ".docx", ".odt", ".rtf", ".xml", ".csv", ".yaml", ".yml"})
 # Names that end so are files', and not directories'.
-_OF_FILES: Final = _OF_OTHERS | {f".{suffix}" for suffix in _SUFFIXES.values()} | {".txt", ".htm", ".markdown"}
+_OF_OTHERS: Final = (".txt", ".pdf", ".doc", ".docx", ".odt", ".rtf", ".xml", ".csv", ".yaml", ".yml")
+_OF_FILES: Final = frozenset((*ENDINGS, *_OF_OTHERS))
 
 
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("SESSION…|--all")
     parser.add_argument("sessions", metavar="SESSION", nargs="*", help=HOW_TO_NAME)
-    parser.add_argument(
-        "--format", choices=tuple(_SUFFIXES), help="(default: what the name of FILE ends with, else markdown)"
-    )
+    add_format(parser, default="what the ending of FILE names, else markdown")
     parser.add_argument(
         "-o",
         "--output",
         metavar="FILE",
         type=path,
         help="write to a file, in place of what it holds; or to a file for each session, in a directory, which is made "
-        "for several sessions and for --all (default: stdout)",
+        "for several sessions and for --all. -: to stdout, which is the default. .md and .markdown name markdown, "
+        ".html and .htm html, .jsonl jsonl, .json atif; .txt and no ending are markdown; another one needs --format",
     )
     parser.add_argument("--redact", action=BooleanOptionalAction, help="replace secrets, or leave everything as it is")
     add_looking(parser)
-    add_filters(parser, since="those that moved")
+    add_filters(parser, since="those that were active")
     add_json(parser, "with --output: one JSON object a line for each file that was written")
 
 
@@ -82,24 +80,29 @@ def _export(options: Namespace) -> int:
     if not options.sessions and (options.scope or options.database):
         # They say which store is meant, and --all only that each session of it is.
         options.all = False
-    chosen = options.format or _by_suffix(options.output) or "markdown"
     with Looking(options) as looking:
         wanted: Any = {"archived": None, **filters(options)}
         meant = named_each(looking, options) if options.sessions else list(_every(looking, wanted))
         if not meant:
             tell_nothing(looking, options, "conversation", lambda: count_everywhere(looking, wanted))
             return looking.code
-        if options.output is None:
-            code = _write_to_stdout(meant, chosen, options)
-        elif _is_directory(options, len(meant)):
-            code = _write_files(meant, chosen, options, str(given_path("output", options.output)))
-        else:
-            code = _write_file(meant[0], chosen, options, str(given_path("output", options.output)))
-        return code or looking.code
+        return _write_all(meant, options) or looking.code
+
+
+def _write_all(meant: Sequence[Named], options: Namespace) -> int:
+    output = options.output
+    if output is None:
+        return _write_to_stdout(meant, options.format or USUAL, options)
+    named = str(given_path("output", output))
+    if _is_directory(options, len(meant)):
+        return _write_files(meant, options.format or USUAL, options, named)
+    return _write_file(meant[0], options.format or format_of_file("--output", output), options, named)
 
 
 def _check(options: Namespace) -> None:
     """Raises BadSetting."""
+    if options.output == "-":
+        options.output = None
     if not options.sessions and not options.all:
         raise BadSetting("SESSION", "name one (mandrake-sessions list lists them), or export every one with --all")
     if options.output == "":
@@ -109,16 +112,6 @@ def _check(options: Namespace) -> None:
             "--json",
             "it tells which files were written, so it needs --output; for a session as JSON: --format jsonl",
         )
-
-
-def _by_suffix(output: str | None) -> ExportFormat | None:
-    if output is None or os.path.isdir(output):  # noqa: PTH112
-        return None
-    ends = {f".{suffix}": name for name, suffix in _SUFFIXES.items()}
-    suffix = os.path.splitext(output)[1]  # noqa: PTH122
-    if suffix in _OF_OTHERS:
-        raise BadSetting("--output", f"{suffix} is none of {', '.join(ends)}; say what it is to be with --format")
-    return ends.get(suffix)
 
 
 def _is_directory(options: Namespace, count: int) -> bool:
@@ -204,7 +197,7 @@ def _names(meant: Iterable[Named], chosen: ExportFormat, redact: bool | None) ->
     cleaner = cleaner_of(chosen, redact)
     names: dict[SessionManager, dict[str, str]] = defaultdict(dict)
     for each in meant:
-        names[each.manager][each.session.id] = _name(each.session, cleaner) + f".{_SUFFIXES[chosen]}"
+        names[each.manager][each.session.id] = _name(each.session, cleaner) + ending_of(chosen)
     return names
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final, Unpack
 
 from mandrake_sessions.commands.words import in_command_words
-from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.errors import NotFound, SessionsError
 from mandrake_sessions.fields import NewTurn, Piece
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.limits import MAX_TEXT_BYTES
@@ -72,7 +72,13 @@ class FillingTurns:
 
 
 def what_is_kept(kept: int, what: str, why: SessionsError) -> str:
-    """What to say where the rest was lost. ``kept``: so many bytes of ``what`` are stored."""
+    """What to say where the rest was lost. ``kept``: so many bytes of ``what`` were stored."""
+    if isinstance(why, NotFound):
+        # What was stored went with it.
+        return (
+            f"the session, or its turn, was deleted while the {what} was stored there, or the store was replaced: "
+            f"nothing of the {what} is kept"
+        )
     told = f"only the first {kept} bytes of the {what} are kept" if kept else f"nothing of the {what} is kept"
     return f"{told}: {in_command_words(why)}"
 

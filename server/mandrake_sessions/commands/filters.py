@@ -9,7 +9,7 @@ from mandrake_sessions.commands.arguments import directory, path
 from mandrake_sessions.commands.moments import since as since_moment
 from mandrake_sessions.model import Session
 
-WHEN = "12h, 2d, 6w or 2026-01-31"
+WHEN = "12h, 2d, 6w, today, yesterday or 2026-01-31"
 
 
 def add_agent(parser: ArgumentParser) -> None:

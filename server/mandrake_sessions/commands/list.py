@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from mandrake_sessions.commands.arguments import usage, whole_number
+from mandrake_sessions.commands.arguments import add_limit, usage
 from mandrake_sessions.commands.filters import add_filters, filters
 from mandrake_sessions.commands.looking import Looking, add_looking, count_everywhere, listed, tell_nothing
 from mandrake_sessions.commands.moments import ago
@@ -19,9 +19,10 @@ from mandrake_sessions.folding import hint
 from mandrake_sessions.model import SessionOfStore
 
 DESCRIPTION = (
-    "List conversations, the one that moved last first: those of this workspace's store, and those of your own store "
-    "that are about this workspace. The beginning of an id names a session in other commands, and so do @1, @2 … with "
-    "the same --all, --scope and --agent."
+    "List conversations, the one that was active last first: those of this workspace's store, and those of your own "
+    "store that are about this workspace.\n\n"
+    "Other commands name a session by the beginning of its ID, or by its place in the list: @1, @2 and so on. Give "
+    "them the same --all, --scope and --agent, since these change the places."
 )
 EXAMPLE = "mandrake-sessions list --since 2d"
 _ON_A_TERMINAL = 30
@@ -42,16 +43,14 @@ def declare(parser: ArgumentParser) -> None:
     parser.usage = usage()
     add_looking(parser)
     parser.add_argument("--query", metavar="TEXT", help="only those with this text in the title or the first request")
-    add_filters(parser, since="those that moved", archived=True)
+    add_filters(parser, since="those that were active", archived=True)
     parser.add_argument(
         "--state",
         metavar="STATE",
         choices=("running", "requires_action", "failed", "idle"),
         help="only those that stand so: running, requires_action, failed or idle",
     )
-    parser.add_argument(
-        "--limit", metavar="N", type=whole_number, help="at most so many (default: 30 on a terminal, all elsewhere)"
-    )
+    add_limit(parser, "at most so many (default: 30 on a terminal, all elsewhere)")
     add_json(parser)
 
 

@@ -17,7 +17,7 @@ from mandrake_sessions.commands.shared import DONE, FAILED, place_of, settings_o
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import InvalidValue, NotFound, StoreError
 from mandrake_sessions.fields import SessionsWanted
-from mandrake_sessions.files import is_emptied
+from mandrake_sessions.files import exists, is_emptied
 from mandrake_sessions.folding import hint
 from mandrake_sessions.known_stores import KnownStore, find_known_store, known_stores
 from mandrake_sessions.limits import MAX_LIMIT
@@ -53,12 +53,13 @@ class Looking:
     ``is_whole`` is False then; ``has_missed`` tells it of the last look everywhere. ``spots``: those that are there, in
     the order in which they are looked at; ``missing``: the others, each with what a spot has as ``cwd``."""
 
-    def __init__(self, options: Namespace) -> None:
-        """Raises BadSetting."""
+    def __init__(self, options: Namespace, *, waits: bool = False) -> None:
+        """``waits``: a file that the options name need not be there yet. Raises BadSetting."""
         if options.all and (options.scope or options.database):
             flag = "--scope" if options.scope else "--database"
             raise BadSetting("--all", f"cannot be given beside {flag}, which says already where to look")
         self._options = options
+        self._waits = waits
         self._settings = settings_of(options)
         self._stores = OpenStores(self._settings)
         self.is_whole = True
@@ -69,7 +70,7 @@ class Looking:
         self._kept = ExitStack()
 
     def __enter__(self) -> Looking:
-        """Raises what opening the only store raises."""
+        """Raises what opening the only store raises, and InvalidValue: the file that the options name is not there."""
         self._kept.callback(self._stores.close)
         try:
             places = list(self._places())
@@ -166,6 +167,8 @@ class Looking:
         if manager is not None:
             self.spots.append(Spot(place, manager, cwd))
             return
+        if self._options.database and not self._waits and not exists(place.path):
+            raise InvalidValue("database", f"there is no file {place.path}")
         self.missing.append((place, cwd))
         if is_emptied(place.path):
             self.warn(_emptied(place.path))
@@ -226,13 +229,30 @@ def tell_nothing(
 ) -> None:
     """The line on stderr for somebody who has found nothing. ``everywhere``: how much there is of ``what`` in all
     stores; empty for nothing. ``has_more``: not all of it was looked at."""
+    agents = _agents(looking, options)
     if not looking.is_whole:
-        hint(f"No {what} found in what could be read.")
+        hint(f"No {what} found in what could be read{agents}.")
     elif has_more:
-        hint(f"No {what} found in what could be searched.")
+        hint(f"No {what} found in what could be searched{agents}.")
     elif options.all:
-        hint(f"No {what} found in any store.")
+        hint(f"No {what} found in any store{agents}.")
     elif number := everywhere():
-        hint(f"No {what} found here; --all finds {number}.")
+        hint(f"No {what} found here; --all finds {number}{agents}.")
     else:
-        hint(f"No {what} found, here or in any other store.")
+        hint(f"No {what} found, here or in any other store{agents}.")
+
+
+def _agents(looking: Looking, options: Namespace) -> str:
+    """Where somebody asked for the sessions of an agent that has none: those that there are, as a part of a message."""
+    if options.agent is None:
+        return ""
+    found = {each.agent for each in listed(looking, _LOOKED_THROUGH, archived=None) if each.agent}
+    if not found or options.agent in found:
+        return ""
+    more = "" if len(found) <= _AGENTS_NAMED else " …"
+    return f"; agents {'there' if options.all else 'here'}: {', '.join(sorted(found)[:_AGENTS_NAMED])}{more}"
+
+
+# How many sessions are looked through for their agents, and how many agents are named.
+_LOOKED_THROUGH = 1000
+_AGENTS_NAMED = 10

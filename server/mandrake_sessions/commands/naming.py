@@ -10,8 +10,10 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.filters import add_agent, filters
 from mandrake_sessions.commands.looking import Looking, count_everywhere, listed
+from mandrake_sessions.commands.moments import ago
 from mandrake_sessions.commands.shared import Ambiguous
 from mandrake_sessions.commands.titles import title_of
 from mandrake_sessions.errors import NotFound
@@ -98,17 +100,28 @@ def _at(looking: Looking, options: Namespace, name: str, number: int) -> Session
     wanted: Any = filters(options) | {"archived": options.archived}
     found = list(listed(looking, number, **wanted))
     if len(found) < number:
-        places = "in all stores" if options.all else "here"
-        where = f"among {len(found)} {places}; {_how_to_list(options)}"
+        where = _empty(looking, options)
+        if where is None:
+            where = f"among {len(found)} {'in all stores' if options.all else 'here'}; {_how_to_list(options)}"
         if not options.all:
             where += f", and --all finds {count_everywhere(looking, wanted) or _none_either(looking)}"
         raise NotFound("session", name, where)
     return found[-1]
 
 
-def _how_to_list(options: Namespace) -> str:
+def _empty(looking: Looking, options: Namespace) -> str | None:
+    """What to say where no session is stored at all; None where one is, or something could not be read."""
+    if not looking.is_whole or next(listed(looking, 1, archived=None), None) is not None:
+        return None
+    where = "in any store" if options.all else "here"
+    return f"{where}: none is stored yet (record, append and new make one)"
+
+
+def _how_to_list(options: Namespace, name: str = "") -> str:
+    """``name``: one that fits nothing; it may be a place in the list that lacks its sign."""
+    meant = f"did you mean @{name.lower()}? " if _PLACE.fullmatch(f"@{name.lower()}") else ""
     flags = f"{' --all' if options.all else ''}{' --archived' if options.archived else ''}"
-    return f"mandrake-sessions list{flags} lists them"
+    return f"{meant}mandrake-sessions list{flags} lists them"
 
 
 def _none_either(looking: Looking) -> str:
@@ -158,19 +171,35 @@ def _opened(looking: Looking, session: SessionOfStore) -> Named:
 
 
 def _ambiguous(name: str, found: list[SessionOfStore]) -> Ambiguous:
-    lines = [f"{each.id}  {shorten(title_of(each), _TITLE_CHARACTERS)}" for each in found[:_MAX_CANDIDATES]]
+    lines = [_candidate(each) for each in found[:_MAX_CANDIDATES]]
     if len(found) > _MAX_CANDIDATES:
         lines.append("and more")
     message = f"{shorten(repr(name))} may mean one of these sessions; give the beginning of an id:"
     return Ambiguous(message, [each.id for each in found], lines)
 
 
+def _candidate(session: SessionOfStore) -> str:
+    """A session, with what tells it from another one of the same title."""
+    about = [f"active {_when(session.active_at)}", plural(session.round_count, "round")]
+    if session.agent is not None:
+        about.insert(0, session.agent)
+    if session.parent_id is not None:
+        about.append(f"{'child' if session.relation is None else session.relation.value} of {session.parent_id}")
+    return f"{session.id}  {shorten(title_of(session), _TITLE_CHARACTERS)}  ({', '.join(about)})"
+
+
+def _when(moment: int) -> str:
+    told = ago(moment)
+    return f"{told} ago" if " " in told else told
+
+
 def _where(looking: Looking, options: Namespace, name: str) -> str:
+    empty = _empty(looking, options)
     if options.all:
         where = "in any store" if looking.is_whole else "in what could be read"
-        return f"{where}; {_how_to_list(options)}"
+        return empty or f"{where}; {_how_to_list(options, name)}"
     found = len(_all_named(looking, options, name, everywhere=True))
     if found:
         number = f"{_MAX_CANDIDATES} or more" if found > _MAX_CANDIDATES else found
         return f"here, but in another store: add --all, which finds {number}"
-    return f"here; {_how_to_list(options)}, and --all finds {_none_either(looking)}"
+    return f"{empty or f'here; {_how_to_list(options, name)}'}, and --all finds {_none_either(looking)}"

@@ -36,14 +36,16 @@ if TYPE_CHECKING:
     from mandrake_sessions.manager import SessionManager
 
 DESCRIPTION = (
-    "Run a program as it is, and store what it says as it comes, so that everybody who follows the session sees it "
-    "live. Its input, output and exit code pass through unchanged. Stdout becomes a message, and stderr a turn of "
-    "kind stderr; on a terminal, all that the terminal shows is the message. Control codes of terminals are left out "
-    "of the text, where a carriage return ends a line, and kept in the turn's rawResponse. Without --session it makes "
-    "a session, and without --prompt the request is the command line. What COMMAND leaves in the background is "
-    "recorded to its end where our output is a pipe, and else not. Its own options come before COMMAND. At the end it "
-    "names the session on stderr, if that is a terminal; elsewhere stderr is the program's alone, and a script names "
-    'the session first: --session "$(mandrake-sessions new TITLE)".'
+    "Run a program, and store what it says as it comes, so that everybody who follows the session sees it live. The "
+    "program's input, output and exit code pass through unchanged. The options of record come before COMMAND.\n\n"
+    "Stdout becomes a message, and stderr a turn of kind stderr. On a terminal, all that the terminal shows becomes "
+    "the message. The text leaves out the control codes of terminals, and a carriage return ends a line in it; the "
+    "turn's rawResponse keeps them.\n\n"
+    "Without --session it makes a session. Without --prompt the request is the command line.\n\n"
+    "Where stderr is a terminal, record names the session there at the end. Elsewhere stderr has only what the program "
+    'writes. A script makes the session first, to know its id: --session "$(mandrake-sessions new TITLE)".\n\n'
+    "COMMAND may leave programs in the background. Where the output of record is a pipe, it records them to their end; "
+    "elsewhere it stops when COMMAND ends."
 )
 EXAMPLE = "mandrake-sessions record -- make test"
 _TITLE_CHARACTERS: Final = 80

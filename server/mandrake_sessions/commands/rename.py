@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from typing import Final
 
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.looking import Looking, add_looking
@@ -13,6 +14,8 @@ from mandrake_sessions.commands.writing import make_searchable
 
 DESCRIPTION = "Give a session another title."
 EXAMPLE = 'mandrake-sessions rename @last "A talk on badgers"'
+
+_UNTITLED: Final = "It has no title now; lists show its first request"
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -33,6 +36,6 @@ def _rename(options: Namespace) -> int:
     with Looking(options) as looking:
         meant = named(looking, options)
         session = meant.manager.update_session(meant.session.id, title=options.title or None)
-        tell_done(options, session, "Renamed")
+        tell_done(options, session, "Renamed" if session.title else _UNTITLED)
         make_searchable(meant.manager)
         return looking.code

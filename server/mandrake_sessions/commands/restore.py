@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser, Namespace
 
 from attrs import asdict
@@ -11,7 +12,7 @@ from mandrake_sessions.commands.arguments import add_store, path, usage
 from mandrake_sessions.commands.progress import shown_progress
 from mandrake_sessions.commands.results import add_json, say_result
 from mandrake_sessions.commands.shared import DONE, ended
-from mandrake_sessions.maintenance import restore
+from mandrake_sessions.maintenance import Restored, restore
 
 DESCRIPTION = (
     "Verify a backup and make a copy of it the store, while servers run. The previous file is kept beside the store."
@@ -38,6 +39,15 @@ def _restore(options: Namespace, database: str, busy_timeout: float) -> int:
         made = restore(source, database, busy_timeout=busy_timeout, progress=progress)
     lines = [f"{source} → {made.path}: {plural(made.sessions, 'session')}, verified; its storeId is {made.store_id}"]
     if made.previous is not None:
-        lines.append(f"the previous file: {made.previous}")
+        lines += _of_previous(options, made, made.previous)
     say_result(options, {"source": source, **asdict(made)}, *lines)
     return DONE
+
+
+def _of_previous(options: Namespace, made: Restored, previous: str) -> list[str]:
+    """What was replaced, and how it comes back."""
+    if made.previous_sessions is None:
+        return [f"the previous file, which cannot be read as a store: {previous}"]
+    is_usual = not (options.database or options.workspace or options.scope == "system")
+    back = shlex.join(["mandrake-sessions", "restore", previous, *([] if is_usual else ["--database", made.path])])
+    return [f"the previous file, with {plural(made.previous_sessions, 'session')}: {previous}", f"to go back: `{back}`"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mandrake_sessions.amounts import plural
-from mandrake_sessions.commands.arguments import usage, whole_number
+from mandrake_sessions.commands.arguments import add_limit, usage
 from mandrake_sessions.commands.filters import add_filters, filters
 from mandrake_sessions.commands.looking import Looking, add_looking, at_least, tell_nothing
 from mandrake_sessions.commands.moments import ago
@@ -21,7 +21,7 @@ from mandrake_sessions.commands.table import fitted
 from mandrake_sessions.commands.titles import short_id, title_of
 from mandrake_sessions.folding import columns_of, fold, hint
 from mandrake_sessions.limits import MAX_LIMIT
-from mandrake_sessions.model import AllHits, HitOfStore
+from mandrake_sessions.model import AllHits, HitOfStore, SearchField
 from mandrake_sessions.operations.joined_search import JoinedSearch
 from mandrake_sessions.quoting import one_line
 from mandrake_sessions.settings import BadSetting
@@ -34,6 +34,14 @@ EXAMPLE = "mandrake-sessions search flaky test"
 _USUAL_LIMIT = 10
 # So many of those are named whose search index lacks something.
 _STORES_NAMED = 5
+# What people call the texts in which something is found.
+_FIELDS = {
+    SearchField.TITLE: "title",
+    SearchField.REQUEST: "request",
+    SearchField.CONTENT: "answer",
+    SearchField.ARGUMENTS: "tool call",
+    SearchField.RESPONSE: "tool result",
+}
 # Columns on the left of a snippet, and how many it has at least.
 _MARGIN = 4
 _LEAST_ROOM = 20
@@ -48,13 +56,7 @@ def declare(parser: ArgumentParser) -> None:
         "--role", choices=("user", "agent", "tool"), help="only in titles and requests, in answers, or in tool calls"
     )
     add_filters(parser, since="texts", archived=True)
-    parser.add_argument(
-        "--limit",
-        metavar="N",
-        type=whole_number,
-        default=_USUAL_LIMIT,
-        help=f"at most so many hits (default: {_USUAL_LIMIT})",
-    )
+    add_limit(parser, f"at most so many hits (default: {_USUAL_LIMIT})", _USUAL_LIMIT)
     add_json(parser)
 
 
@@ -156,7 +158,7 @@ def _lines(hit: HitOfStore, *, is_first: bool) -> Iterator[str]:
     if not is_first:
         yield ""
     who = one_line(hit.session.agent or "")
-    plain = "  ".join(filter(None, (who, hit.field, ago(hit.at))))
+    plain = "  ".join(filter(None, (who, _FIELDS[hit.field], ago(hit.at))))
     head = short_id(hit.session)
     is_narrow = sys.stdout.isatty() and columns_of(sys.stdout) < len(f"{head}  {plain}") + _LEAST_ROOM
     beside = f"{head}  " if is_narrow else f"{head}    {plain}"
@@ -166,7 +168,8 @@ def _lines(hit: HitOfStore, *, is_first: bool) -> Iterator[str]:
         for line in fold(plain, columns_of(sys.stdout) - _MARGIN).split("\n"):
             yield f"{' ' * _MARGIN}{styled(line, DIM)}"
     for line in _in_lines(_marked(hit)):
-        yield f"{' ' * _MARGIN}{line}"
+        if line.strip():
+            yield f"{' ' * _MARGIN}{line}"
 
 
 def _in_lines(snippet: str) -> Iterator[str]:

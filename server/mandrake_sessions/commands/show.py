@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mandrake_sessions.commands.arguments import usage
+from mandrake_sessions.commands.formats import add_format
 from mandrake_sessions.commands.looking import Looking, add_looking
 from mandrake_sessions.commands.naming import add_session, named
 from mandrake_sessions.commands.pager import say_lines
 from mandrake_sessions.commands.shared import say_parts, say_shown, told
-from mandrake_sessions.commands.styles import is_colored
 from mandrake_sessions.quoting import printable
 
 DESCRIPTION = (
@@ -22,22 +21,14 @@ DESCRIPTION = (
     "is Markdown, or what --format says."
 )
 EXAMPLE = "mandrake-sessions show @last"
-# A line that is not longer than this reads well.
-_WIDTH = 100
 _FOLD = re.compile(r"\n<details>\n<summary>([^<]*)</summary>\n\n")
-# Where stdout is no terminal.
-_USUAL_WIDTH = 80
 
 
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("SESSION")
     add_session(parser)
-    parser.add_argument(
-        "--format",
-        choices=("text", "markdown", "html", "jsonl", "atif"),
-        help="(default: text on a terminal, markdown elsewhere)",
-    )
+    add_format(parser, "text", default="text on a terminal, markdown elsewhere")
     parser.add_argument("--json", action="store_const", const="jsonl", dest="format", help="the same as --format jsonl")
     add_looking(parser)
 
@@ -48,16 +39,19 @@ def run(options: Namespace) -> int:
 
 
 def _show(options: Namespace) -> int:
-    from mandrake_sessions.exports import document
+    from mandrake_sessions.exports import document, for_terminal
 
     chosen: Any = options.format or ("text" if sys.stdout.isatty() else "markdown")
     with Looking(options) as looking:
         meant = named(looking, options)
         with meant.manager.snapshot():
-            made = document(meant.manager, meant.session.id, "markdown" if chosen == "text" else chosen, redact=False)
             if chosen == "text":
-                say_lines(_laid_out(made.parts))
-            elif sys.stdout.isatty():
+                from mandrake_sessions.commands.laid_out import laid_out
+
+                say_lines(laid_out(_sections(for_terminal(meant.manager, meant.session.id))))
+                return looking.code
+            made = document(meant.manager, meant.session.id, chosen, redact=False)
+            if sys.stdout.isatty():
                 say_lines(map(printable, _lines(made.parts)))
             elif chosen == "html":
                 # It says itself that it is UTF-8, and is for a browser.
@@ -65,21 +59,6 @@ def _show(options: Namespace) -> int:
             else:
                 say_shown(made.parts, is_json=chosen != "markdown")
         return looking.code
-
-
-def _laid_out(parts: Iterable[str]) -> Iterator[str]:
-    """The lines of a Markdown document as a terminal shows them, a section at a time."""
-    from rich.console import Console
-    from rich.markdown import Markdown
-
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else _USUAL_WIDTH
-    options: dict[str, Any] = {} if is_colored() else {"no_color": True, "color_system": None}
-    console = Console(width=min(room, _WIDTH), force_terminal=is_colored(), highlight=False, **options)
-    for section in _sections(parts):
-        with console.capture() as captured:
-            console.print(Markdown(printable(section)))
-            console.print()
-        yield from map(str.rstrip, captured.get().splitlines())
 
 
 def _sections(parts: Iterable[str]) -> Iterator[str]:

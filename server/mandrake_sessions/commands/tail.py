@@ -59,7 +59,7 @@ def run(options: Namespace) -> int:
 
 def _tail(options: Namespace) -> int:
     heard: queue.SimpleQueue[Heard | Exception] = queue.SimpleQueue()
-    with Looking(options) as looking:
+    with Looking(options, waits=True) as looking:
         try:
             shown = _Shown(options, _follow(looking, options, heard.put))
             while True:
@@ -77,6 +77,7 @@ def _follow(looking: Looking, options: Namespace, hear: Callable[[Heard | Except
     NotFound, Ambiguous."""
     session = None if options.session is None else found_session(looking, options)
     spot = None if session is None else looking.spot_of(session.store)
+    _tell_what(looking, options, session)
     if session is not None and spot is None:
         store_id = session.store.store_id
         Following(lambda: [each for each in looking.visited() if each.store_id == store_id], hear, looking.tell)
@@ -93,15 +94,27 @@ def _follow(looking: Looking, options: Namespace, hear: Callable[[Heard | Except
     return None
 
 
+def _tell_what(looking: Looking, options: Namespace, session: Session | None) -> None:
+    """Somebody at a terminal is told what will be shown, which may come late."""
+    if not sys.stderr.isatty():
+        return
+    if session is not None:
+        hint(f"Following {short_id(session)}  {title_of(session)}; Ctrl-C ends it.")
+    elif options.all:
+        hint("Following every store that you have used; Ctrl-C ends it.")
+    elif not looking.missing or any(spot.cwd is None for spot in looking.spots):
+        hint(f"Following {' and '.join(spot.place.path for spot in looking.spots)}; Ctrl-C ends it.")
+    else:
+        others = sum(store.available and not store.is_copy for store in looking.visited())
+        more = f"; --all follows {plural(others, 'other store')}" if others else ""
+        hint(f"Waiting for the first session that is stored in {looking.missing[0][0].path}{more}. Ctrl-C ends it.")
+
+
 def _wait_for_missing(looking: Looking, hear: Callable[[Heard | Exception], None]) -> None:
     """Hear of what is said in stores that are not there yet, once they are."""
     for place, cwd in looking.missing:
         later = KnownStore("", place.scope, place.workspace, place.path, 0)
         Following(partial(list, [later]), partial(_hear_about, hear, cwd), partial(_tell_unless_gone, looking))
-    if looking.missing and sys.stderr.isatty() and not any(spot.cwd is None for spot in looking.spots):
-        others = sum(store.available and not store.is_copy for store in looking.visited())
-        more = f"; --all follows {plural(others, 'other store')}" if others else ""
-        hint(f"Waiting for the first session that is stored in {looking.missing[0][0].path}{more}.")
 
 
 def _tell_unless_gone(looking: Looking, unavailable: list[UnavailableStore]) -> None:

@@ -11,7 +11,7 @@ from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.filters import WHEN, add_filters, filters
 from mandrake_sessions.commands.looking import Looking, add_looking, tell_nothing
-from mandrake_sessions.commands.moments import local_timezone, since
+from mandrake_sessions.commands.moments import check_order, local_timezone, since
 from mandrake_sessions.commands.pager import say_lines
 from mandrake_sessions.commands.results import add_json, say_json
 from mandrake_sessions.commands.shared import told
@@ -67,6 +67,7 @@ class _Sums(JoinedUsage):
 
 
 def _usage(options: Namespace) -> int:
+    check_order(options)
     wanted: Any = {**filters(options, since="since"), "until": since("--until", options.until)}
     zone = options.timezone or local_timezone()
     with Looking(options) as looking:

@@ -37,6 +37,11 @@ def store_to_write(options: Namespace) -> Iterator[SessionManager]:
         stores.close()
 
 
+def check_store(options: Namespace) -> None:
+    """Raises what is wrong with the flags that say which store it is, before anything is made."""
+    place_of(settings_of(options), options.scope or "workspace").check_workspace()
+
+
 def note(options: Namespace, manager: SessionManager) -> None:
     """Note in the register that the store is used now, unless a setting says that it is not to be."""
     settings = settings_of(options)

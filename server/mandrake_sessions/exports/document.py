@@ -79,6 +79,12 @@ def document(
     return Document(chosen.media_type, chosen.parts(conversation, cleaner), cleaner)
 
 
+def for_terminal(store: Conversations, session_id: str) -> Iterator[str]:
+    """The parts of a session as Markdown, for who draws it, with nothing replaced; what a person typed is in fences of
+    the language ``AS_TYPED``. Raises NotFound."""
+    return markdown.parts(Conversation(store, session_id), AsItIs(), marks_typed=True)
+
+
 def cleaner_of(export_format: ExportFormat, redact: bool | None = None) -> Cleaner:
     """What a document goes through. Raises InvalidValue: there is no such format."""
     chosen = _FORMATS.get(export_format)

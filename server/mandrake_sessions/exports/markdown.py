@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from mandrake_sessions.exports.conversation import Conversation, is_long, is_plain, is_typed, slices, title_in
 from mandrake_sessions.exports.json_parts import encode
@@ -15,19 +15,23 @@ from mandrake_sessions.json_codec import JsonEncoder
 from mandrake_sessions.model import HistoryRound, Session, ToolCall, Turn
 from mandrake_sessions.redaction import AsItIs, Cleaner, detector
 
+# The language of a fence that holds what a person typed.
+AS_TYPED: Final = "as-typed"
 # JSON of more characters stays on one line: laying it out takes long, and nobody reads it.
 _LAID_OUT = 64 * 1024
 _pretty = JsonEncoder(ensure_ascii=False, allow_nan=False, indent=2)
 
 
-def parts(conversation: Conversation, cleaner: Cleaner) -> Iterator[str]:
-    return _Document(conversation, cleaner).all()
+def parts(conversation: Conversation, cleaner: Cleaner, *, marks_typed: bool = False) -> Iterator[str]:
+    """``marks_typed``: what a person typed is in fences of the language ``AS_TYPED``, for who draws it."""
+    return _Document(conversation, cleaner, marks_typed=marks_typed).all()
 
 
 class _Document:
-    def __init__(self, conversation: Conversation, cleaner: Cleaner) -> None:
+    def __init__(self, conversation: Conversation, cleaner: Cleaner, *, marks_typed: bool) -> None:
         self._conversation = conversation
         self._cleaner = cleaner
+        self._marks_typed = marks_typed
         self._totals = Totals()
 
     def all(self) -> Iterator[str]:
@@ -59,7 +63,7 @@ class _Document:
                 yield f"- {name}: {text}\n"
         if session.description:
             yield "\n"
-            yield from self._quoted(session.description)
+            yield from self._typed(session.description)
 
     def _round(self, each: HistoryRound) -> Iterator[str]:
         yield f"\n## {each.index + 1}. {ASKED[each.origin]}\n\n*{for_people(each.created_at)}*\n"
@@ -84,10 +88,8 @@ class _Document:
 
     def _request(self, each: HistoryRound) -> Iterator[str]:
         if is_typed(each):
-            text = "".join(self._cleaner.slices(slices(each.request.content)))
-            yield from fenced(slices(text), longest_run(slices(text)), "sh")
-        else:
-            yield from self._quoted(each.request.content)
+            return self._fenced(each.request.content, "sh")
+        return self._typed(each.request.content)
 
     # ---- turns
 
@@ -142,8 +144,13 @@ class _Document:
 
     # ---- values
 
-    def _quoted(self, text: str) -> Iterator[str]:
-        return quoted(self._cleaner.slices(slices(text)))
+    def _typed(self, text: str) -> Iterator[str]:
+        """What a person wrote."""
+        return self._fenced(text, AS_TYPED) if self._marks_typed else quoted(self._cleaner.slices(slices(text)))
+
+    def _fenced(self, text: str, language: str) -> Iterator[str]:
+        cleaned = "".join(self._cleaner.slices(slices(text)))
+        return fenced(slices(cleaned), longest_run(slices(cleaned)), language)
 
     def _value(self, value: Any) -> Iterator[str]:
         """A text as it is, anything else as JSON."""

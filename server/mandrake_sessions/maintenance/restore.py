@@ -6,7 +6,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from mandrake_sessions.errors import InvalidValue, StorageFailure, StorageReason, Words
+from mandrake_sessions.errors import InvalidValue, SessionsError, StorageFailure, StorageReason, Words
 from mandrake_sessions.owners import make_directory
 from mandrake_sessions.store.sqlite.copying import Progress, copy_database
 from mandrake_sessions.store.sqlite.migrate import latest_version
@@ -18,14 +18,15 @@ from mandrake_sessions.workspaces import given_path, own_directory, prepare_dire
 
 @frozen
 class Restored:
-    """The restored store. ``previous``: the file that was the store before, or None. ``schema_version`` is the backup's
-    own."""
+    """The restored store. ``previous``: the file that was the store before, or None; ``previous_sessions``: how many
+    that has, or None if it does not tell. ``schema_version`` is the backup's own."""
 
     path: str
     store_id: str
     sessions: int
     schema_version: int
     previous: str | None
+    previous_sessions: int | None
 
 
 def restore(source: str, database: str, *, busy_timeout: float = 5.0, progress: Progress | None = None) -> Restored:
@@ -54,7 +55,16 @@ def restore(source: str, database: str, *, busy_timeout: float = 5.0, progress: 
             _verify(partial.path, given, progress)
         sessions = look_at(partial.path, busy_timeout).sessions
         previous = put_in_place(partial, str(target), busy_timeout)
-    return Restored(str(target), store_id, sessions, facts.schema_version, previous)
+    held = None if previous is None else _sessions_of(previous, busy_timeout)
+    return Restored(str(target), store_id, sessions, facts.schema_version, previous, held)
+
+
+def _sessions_of(path: str, busy_timeout: float) -> int | None:
+    """None where a file does not tell: it may be damaged, which is no failure of the command that replaced it."""
+    try:
+        return look_at(path, busy_timeout).sessions
+    except (SessionsError, OSError):
+        return None
 
 
 def _check_target(target: Path) -> None:
