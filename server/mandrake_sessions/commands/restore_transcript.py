@@ -42,7 +42,7 @@ def declare(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """0: all of it is written. 1: something is not; each is named. 2: --to cannot be used."""
+    """0: all of it is written. 1: something is not; each is named. 2: the place that --to names cannot be used."""
     return told(options, lambda: _restore(options))
 
 
