@@ -51,6 +51,9 @@ class Sink(Protocol):
         """An ended turn, to which ``change_call`` refers. ``name``: the source's own."""
 
     def change_call(self, turn: Any, call: Fields) -> None: ...
+    def drop_turn(self, of: Any, name: str) -> None:
+        """A turn of an earlier reading has no place any more."""
+
     def end_round(self, of: Any, fields: Fields) -> None: ...
     def leave(self, left: Left) -> None: ...
     def spawn(self, spawned: Spawned) -> None: ...
@@ -72,7 +75,7 @@ class _Turn:
     written: Any = None
     # Whether it may have changed since.
     is_changed: bool = True
-    used: Used | None = None
+    used: tuple[Used, ...] = ()
 
 
 @define
@@ -97,6 +100,8 @@ class Assembler:
         self._held: list[_Turn] = []
         self._held_bytes = 0
         self._used: dict[str, Used] = {}
+        # The turns that have the calls of replies without a turn of their own.
+        self._hosts: dict[str, _Turn] = {}
         # The turns of calls that were written without an answer.
         self._written: dict[str, Any] = {}
         self._at: int | None = None
@@ -134,21 +139,29 @@ class Assembler:
         if round_ is None:
             return
         # A reply is counted on its last turn, which may be another one than the last time.
-        last = {turn.reply: turn for turn in self._held}
+        used: dict[int, list[Used]] = {}
+        for reply, each in self._used.items():
+            if (turn := self._turn_of(reply)) is not None:
+                used.setdefault(id(turn), []).append(each)
         for turn in self._held:
-            used = self._used.get(turn.reply) if last[turn.reply] is turn else None
-            if turn.is_changed or used is not turn.used:
-                self._show(round_, turn, used)
+            counted = tuple(used.get(id(turn), ()))
+            if turn.is_changed or counted != turn.used:
+                self._show(round_, turn, counted)
         self._show_end(round_, round_.status or "open")
 
-    def _last_of(self, reply: str) -> _Turn | None:
-        return next((turn for turn in reversed(self._held) if turn.reply == reply), None)
+    def _turn_of(self, reply: str) -> _Turn | None:
+        """Where what a reply used is counted: on its last turn, or on that which has its calls, if it is held."""
+        own = next((turn for turn in reversed(self._held) if turn.reply == reply), None)
+        if own is not None:
+            return own
+        host = self._hosts.get(reply)
+        return host if any(turn is host for turn in self._held) else None
 
-    def _show(self, round_: _Round, turn: _Turn, used: Used | None = None) -> None:
+    def _show(self, round_: _Round, turn: _Turn, used: tuple[Used, ...] = ()) -> None:
         """Write a turn as it is, unless that is written."""
         fields = {**turn.fields, "tool_calls": [dict(call) for call in turn.calls.values()]}
-        if used is not None:
-            _count(fields, used)
+        for each in used:
+            _count(fields, each)
         turn.is_changed, turn.used = False, used
         if fields != turn.shown:
             turn.shown = fields
@@ -215,6 +228,7 @@ class Assembler:
         turn = self._held[-1]
         if called.id in turn.calls:
             return
+        self._hosts[called.reply] = turn
         call: Fields = {"id": called.id, "method_name": called.name, "arguments": called.arguments, "status": "pending"}
         if called.server is not None:
             call["server_name"] = called.server
@@ -295,12 +309,16 @@ class Assembler:
             is_answered = round_.turns > 0 and (is_followed or not (open_calls or is_growing))
             status = "completed" if is_answered else "interrupted" if is_followed else "open"
         self._show_end(round_, status)
+        self._hosts.clear()
         if is_followed:
             self._used.clear()
 
     def _settle_usage(self, round_: _Round) -> None:
         for reply, used in self._used.items():
-            turn = self._last_of(reply)
+            turn = self._turn_of(reply)
+            if turn is not None:
+                # It may have been counted alone when it had said nothing yet.
+                self._sink.drop_turn(round_.of, f"of {reply}")
             turn = turn or (self._held[-1] if self._held else None)
             if turn is None:
                 if not any(getattr(used, name) for name in _COUNTS):

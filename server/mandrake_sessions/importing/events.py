@@ -130,12 +130,10 @@ class Ended:
 @frozen
 class Left:
     """The conversation goes on before these rounds, by the ids of their requests: they are another branch from now on.
-    ``at_request``: the request that the new branch begins with, or another name for it. ``shared_ids``: those of the
-    requests, where they are not the same."""
+    ``at_request``: the request that the new branch begins with, or another name for it."""
 
     requests: tuple[str, ...]
     at_request: str
-    shared_ids: tuple[str, ...] = ()
 
 
 @frozen

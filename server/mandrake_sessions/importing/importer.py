@@ -18,7 +18,7 @@ from mandrake_sessions.importing.elsewhere import OtherStores
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.lines import Tail
 from mandrake_sessions.importing.one_reading import Outcome, Reading, What, state_of
-from mandrake_sessions.importing.reading import Reader, Source, storable
+from mandrake_sessions.importing.reading import Reader, Source, file_facts, storable
 from mandrake_sessions.importing.sinks import Counts, WholeSink, set_parent
 from mandrake_sessions.importing.taking import Taking
 from mandrake_sessions.manager import SessionManager
@@ -67,6 +67,9 @@ class Importer:
         """What ``bring`` would do, without reading the source."""
         try:
             known = self._imports.source(source.reader, source.key)
+            if known is not None and _is_of_another(source, known):
+                source = _beside_another(source)
+                known = self._imports.source(source.reader, source.key)
             present = None if known is not None else self._present(source)
         except InvalidValue as error:
             return Outcome(source, "failed", reason=str(error))
@@ -93,6 +96,7 @@ class Importer:
             self._imports.remove_left_behind()
             self._is_ready = True
         looked = looked or self.look(source)
+        source = _named_as(source, looked.source)
         if looked.is_moved:
             self._imports.move_source(source.reader, source.key, storable(source.path), source.kept_as)
         if looked.what in ("live", "unchanged"):
@@ -100,11 +104,14 @@ class Importer:
         if looked.what in ("deleted", "failed"):
             return looked
         # Another file of the same conversation may have been brought in since it was looked for.
-        is_unknown = looked.is_unknown and (source.agent, source.external_id) not in self._brought
-        self._brought.add((source.agent, source.external_id))
+        name = source.agent, source.external_id
+        if looked.is_unknown and name in self._brought:
+            looked = self.look(source)
+            source = _named_as(source, looked.source)
+        self._brought.add(name)
         known = None if looked.is_unknown else self._imports.source(source.reader, source.key)
         reading = Reading(source, looked.what, known)
-        reading.is_there = not is_unknown and self._is_there(source)
+        reading.is_there = not looked.is_unknown and self._is_there(source)
         if source.tail is not None and not reading.is_there:
             reading.is_born_here = True
         return self._guarded(reading, self._taking.read)
@@ -115,6 +122,10 @@ class Importer:
         key = source.reader, source.key
         waiting = self._waiting.pop(key, None)
         if waiting is not None and waiting.is_of(source):
+            if _facts(waiting.source) == _facts(source):
+                # Nobody has written.
+                self._waiting[key] = waiting
+                return Outcome(source, "unchanged", waiting.session_id)
             waiting.source = evolve(source, tail=waiting.source.tail)
             waiting.touched = time.monotonic()
             self._waiting[key] = waiting
@@ -254,6 +265,23 @@ class Importer:
         # Nobody has gone on with a round of which its source does not say that it has ended.
         is_old = now_ms() * 1_000_000 - source.mtime_ns > _OLD_SECONDS * 1_000_000_000
         return is_old and not self._follows and bool(state_of(known).get("open"))
+
+
+def _is_of_another(source: Source, known: StoredSource) -> bool:
+    """Whether what is known by its key is another file, which is still there: programs copy a conversation's file."""
+    if known.path == storable(source.path) or known.file_id == source.file_id:
+        return False
+    present = file_facts(known.path)
+    return present is not None and present["file_id"] == known.file_id
+
+
+def _named_as(source: Source, other: Source) -> Source:
+    return evolve(source, key=other.key, kept_as=other.kept_as)
+
+
+def _beside_another(source: Source) -> Source:
+    name = storable(source.path)
+    return evolve(source, key=f"{source.key} {name}", kept_as=name)
 
 
 def _may_wait(source: Source) -> bool:

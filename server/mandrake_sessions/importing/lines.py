@@ -130,7 +130,7 @@ def each_line(
             length = len(line)
             if line and not line.endswith(b"\n"):
                 line, length = _rest_of_line(file, line)
-            elif skipped is not None and skipped.match(line):
+            elif line and skipped is not None and skipped.match(line):
                 number += 1
                 start += length
                 continue

@@ -20,6 +20,9 @@ from mandrake_sessions.operations.imports import StoredSource
 
 # So many broken lines of a source are named.
 _BROKEN: Final = 100
+# The ending of files that only grow.
+_LINES: Final = ".jsonl"
+_SHORTER: Final = "the file is shorter than when it was read before; nothing was deleted"
 
 What = Literal["new", "grown", "unchanged", "rewritten", "live", "deleted", "failed"]
 
@@ -78,6 +81,10 @@ class Reading:
         own = self.source
         return (own.path, own.file_id) == (source.path, source.file_id) and own.size <= source.size
 
+    @property
+    def session_id(self) -> str | None:
+        return None if self.sink is None else self.sink.session_id
+
     def outcome(self) -> Outcome:
         """What was done since the last one."""
         assert self.sink is not None
@@ -108,13 +115,26 @@ class Reading:
         else:
             self.more_broken += 1
 
-    def begin(self) -> Position:
-        """Where reading goes on. Raises OSError, SourceUnreadable."""
+    @property
+    def is_cut(self) -> bool:
+        """Whether a file that is read from a place on has lost its end."""
+        known = self.known
+        are_lines = known is not None and all(path.endswith(_LINES) for path in (known.path, self.source.path))
+        return known is not None and are_lines and self.source.size < known.size
+
+    def begin(self) -> Position | None:
+        """Where reading goes on; None where there is nothing to be read. Raises OSError, SourceUnreadable."""
         known = self.known
         if known is None or not known.position:
+            if self.is_cut:
+                self.what, self.reason = "rewritten", _SHORTER
             # A database is read by what its rows say.
             return Position(0, self.state.get("reader", {}))
         found = checksum(self.source.path, known.position)
+        if found == known.checksum and self.is_cut:
+            # What is left of its last round says less than what is here.
+            self.what, self.reason = "rewritten", _SHORTER
+            return None
         if found == known.checksum:
             self.start = known.position
             return Position(known.position, self.state.get("reader", {}))

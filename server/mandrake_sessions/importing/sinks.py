@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import asdict, define, field
 
 from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
 from mandrake_sessions.ids import now_ms
@@ -37,6 +37,13 @@ _ABSOLUTE: Final = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
 _OF_THE_BEGINNING: Final = (
     "id", "tool_calls", "created_at", "stream_start_time", "stream_end_time", "content", "raw_response",
 )  # fmt: skip
+# What is given of one that is made again, beside its tool calls.
+_OF_A_TURN: Final = (
+    "id", "kind", "tool_call_id", "status", "model", "metadata", "current_tokens", "expected_tokens", "input_tokens",
+    "output_tokens", "thought_tokens", "cache_read_tokens", "cache_write_tokens", "input_cost", "output_cost", "cost",
+    "currency", "created_at", "stream_start_time", "stream_end_time", "content", "raw_response",
+)  # fmt: skip
+_FINAL: Final = ("completed", "error", "cancelled")
 _NOTHING_USED: Final[Mapping[str, float | None]] = {
     "input_tokens": 0,
     "output_tokens": 0,
@@ -86,6 +93,8 @@ class _Place:
     response_id: str
     at: int
     known: Iterator[Turn] = field(factory=lambda: iter(()))
+    # Turns that were taken out, until the source gives them again.
+    taken_out: dict[str, Turn] = field(factory=dict)
 
     def take(self, turn_id: str) -> Turn | None:
         """The next turn that is known, if it is this one; else no more are taken from there."""
@@ -138,6 +147,9 @@ class SessionSink:
 
     def change_call(self, turn: Any, call: Fields) -> None:
         raise NotImplementedError
+
+    def drop_turn(self, of: Any, name: str) -> None:
+        """A new session has no turn that is not wanted any more."""
 
     def end_round(self, of: Any, fields: Fields) -> None:
         raise NotImplementedError
@@ -323,11 +335,8 @@ class GrowingSink(SessionSink):
     def add_round(self, requested: Requested, at: int | None) -> _Place:
         at = usable(at)
         fields = self._round_fields(requested, at)
-        own = self._names.of("round", requested.id)
-        shared = None if requested.shared_id is None else shared_round_id(self._source.agent, requested.shared_id)
-        for name in (own, shared):
-            if name is not None and (found := self._imports.original(name)) and found.session_id == self.session_id:
-                return _Place(fields["response_id"], at, self._turns_of(fields["response_id"]))
+        if self._has_request(fields):
+            return _Place(fields["response_id"], at, self._turns_of(fields["response_id"]))
         fields["id"], copied_from = self._name_round(requested, fields)
         self.counts.rounds += 1
         _lenient(lambda given: self._manager.create_round(self.session_id, **given), fields)
@@ -335,10 +344,25 @@ class GrowingSink(SessionSink):
             self._imports.mark_copy(fields["id"], copied_from)
         return _Place(fields["response_id"], at)
 
+    def _has_request(self, fields: Fields) -> bool:
+        """Whether it is there. It gets the words that the source has for it by now."""
+        try:
+            there = self._manager.get_request(fields["request_id"])
+        except NotFound:
+            return False
+        moved = {name: value for name, value in fields.items() if name in ("content", "blocks")}
+        if _differs(there, moved) and self._may_replace(there.content, fields["content"]):
+            _lenient(lambda given: self._manager.update_request(there.id, **given), moved)
+        return True
+
+    def _may_replace(self, before: str, now: str) -> bool:
+        """Whether no words are lost by that: they go on, or the file that has them is kept."""
+        return self._source.beside is not None or now.startswith(before)
+
     def _turns_of(self, response_id: str) -> Iterator[Turn]:
         cursor: str | None = None
         while True:
-            page = self._manager.list_turns(response_id, limit=200, cursor=cursor, include_text=False)
+            page = self._manager.list_turns(response_id, limit=200, cursor=cursor, include_raw=True)
             yield from page.turns
             cursor = page.next_cursor
             if cursor is None:
@@ -350,8 +374,11 @@ class GrowingSink(SessionSink):
         made = self._turn_fields(name, fields, at)
         turn_id = str(made["id"])
         there = of.take(turn_id) or self._turn(turn_id)
+        if there is not None and _is_another(there, made) and self._may_replace(there.content or "", made["content"]):
+            self._take_out(of, there)
+            there = None
         if there is None:
-            self.counts.turns += 1
+            self.counts.turns += of.taken_out.pop(turn_id, None) is None
             self.counts.calls += len(made["tool_calls"])
             _lenient(lambda given: self._manager.create_turn(of.response_id, include_text=False, **given), made)
         else:
@@ -362,8 +389,18 @@ class GrowingSink(SessionSink):
 
     def _turn(self, turn_id: str) -> Turn | None:
         with suppress(NotFound):
-            return self._manager.get_turn(turn_id, include_text=False)
+            return self._manager.get_turn(turn_id)
         return None
+
+    def _take_out(self, of: _Place, there: Turn) -> None:
+        """What a turn says that has ended is final: another one takes its place. Those after it follow it again."""
+        for turn in (there, *of.known):
+            self._manager.delete_turn(turn.id)
+            of.taken_out[turn.id] = turn
+
+    def drop_turn(self, of: _Place, name: str) -> None:  # noqa: ARG002
+        with suppress(NotFound):
+            self._manager.delete_turn(self._names.of("turn", name))
 
     def _change_turn(self, there: Turn, made: Fields) -> None:
         """What is there already is not written again, so nobody hears of it."""
@@ -376,8 +413,6 @@ class GrowingSink(SessionSink):
         # What a reply used is counted on its last turn: on another one than before, perhaps.
         given = {**_NOTHING_USED, **{name: value for name, value in made.items() if name not in _OF_THE_BEGINNING}}
         moved = {name: value for name, value in given.items() if getattr(there, name) != value}
-        if there.status in ("completed", "error", "cancelled"):
-            moved.pop("status", None)
         if moved:
             with suppress(Conflict):
                 self._manager.update_turn(there.id, include_text=False, **moved)
@@ -387,6 +422,10 @@ class GrowingSink(SessionSink):
             self._manager.upsert_tool_call(turn, _safe_call(call))  # type: ignore[arg-type]
 
     def end_round(self, of: _Place, fields: Fields) -> None:
+        for turn in of.taken_out.values():
+            # The source does not have it any more.
+            self._manager.create_turn(of.response_id, include_text=False, **_fields_of(turn))
+        of.taken_out.clear()
         made = _response_fields(fields)
         with suppress(NotFound):
             if _differs(self._manager.get_response(of.response_id), made):
@@ -404,21 +443,37 @@ class GrowingSink(SessionSink):
         self._manager.update_session(self.session_id, **fields)
 
 
+def _is_another(there: Turn, made: Fields) -> bool:
+    """Whether the source says something else by now than a turn that has ended."""
+    if there.status not in _FINAL:
+        return False
+    return made["status"] != there.status or any(
+        made.get(name, "") != getattr(there, name) for name in ("content", "raw_response")
+    )
+
+
+def _fields_of(turn: Turn) -> Fields:
+    """A turn as a new one is made."""
+    fields = {name: getattr(turn, name) for name in _OF_A_TURN}
+    fields["tool_calls"] = [
+        {name: value for name, value in asdict(call, recurse=False).items() if value is not None}
+        for call in turn.tool_calls
+    ]
+    return fields
+
+
 def _differs(there: Any, fields: Fields) -> bool:
     return any(getattr(there, name) != value for name, value in fields.items())
 
 
-def cut_branch(manager: SessionManager, sink: SessionSink, agent: str, left: Left) -> None:
+def cut_branch(manager: SessionManager, sink: SessionSink, left: Left) -> None:
     """Put the rounds of a branch that was left into a fork, and take them out of the session. What was done of it by an
     earlier run is not done again."""
     names = Names(sink.session_id)
     there = []
-    for request, shared in zip(left.requests, left.shared_ids or left.requests, strict=True):
-        for name in (names.of("round", request), shared_round_id(agent, shared)):
-            found = sink._imports.original(name)
-            if found is not None and found.session_id == sink.session_id:
-                there.append(name)
-                break
+    for request in left.requests:
+        with suppress(NotFound):
+            there.append(manager.get_request(names.of("request", request)).round_id)
     if not there:
         return
     manager.fork_session(sink.session_id, through_round_id=there[-1], id=names.of("branch", left.at_request))

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final
 
+from attrs import evolve
+
 from mandrake_sessions.errors import NotFound, SessionsError
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.importing.ahead import in_its_time, is_ahead
@@ -72,6 +74,8 @@ class Taking:
         source = reading.source
         position = reading.begin()
         self.steps.begin()
+        if position is None:
+            return self._note_facts(reading)
         self._sink(reading)
         self._begin_to_keep(reading)
         reading.events = _guarded(self._readers[source.reader].read(source, position))
@@ -79,6 +83,14 @@ class Taking:
         self._complete(reading)
         self.steps.count(source.size - (0 if reading.known is None else reading.known.size))
         return reading.outcome()
+
+    def _note_facts(self, reading: Reading) -> Outcome:
+        """Remember how the file is now, of which nothing is to be read."""
+        source, known = reading.source, reading.known
+        assert known is not None
+        now = evolve(known, file_id=source.file_id, size=source.size, mtime_ns=source.mtime_ns)
+        self._imports.keep_source(now)
+        return Outcome(source, reading.what, known.session_id, reason=reading.reason)
 
     def read_on(self, reading: Reading) -> Outcome:
         """Go on with a reading that has waited."""
@@ -168,7 +180,7 @@ class Taking:
             before.finish()
         reading.is_there = reading.is_there or not _is_unborn(before)
         self.steps.end()
-        cut_branch(self._manager, before, reading.source.agent, branched.left)
+        cut_branch(self._manager, before, branched.left)
         self.steps.begin()
         following = self._sink(reading)
         following.told, following.metadata, following.spawned = before.told, before.metadata, before.spawned
@@ -221,7 +233,7 @@ class Taking:
                 source.size,
                 source.mtime_ns,
                 sink.position.offset,
-                checksum(source.path, sink.position.offset) or "",
+                _checksum_of(source, sink.position.offset),
                 now_ms(),
                 json.dumps(state),
                 is_deleted=False,
@@ -288,6 +300,14 @@ def _guarded(events: Iterator[Event]) -> Iterator[Event]:
     except Exception as error:
         logger.warning("a reader failed", exc_info=True)
         raise SourceUnreadable(f"the reader cannot read it ({type(error).__name__}: {shorten(str(error))})") from error
+
+
+def _checksum_of(source: Source, position: int) -> str:
+    try:
+        return checksum(source.path, position) or ""
+    except OSError:
+        # The file is gone, and what was read of it is here.
+        return ""
 
 
 def _is_unborn(sink: SessionSink) -> bool:

@@ -67,6 +67,8 @@ class ClaudeRecords(ClaudeSession):
         # The records since the last request, which another one may follow.
         self._recent: set[str] = set()
         self._parent: str | None = None
+        # What the program put in between, each with the record that it follows.
+        self._passed: dict[str, str | None] = {}
         # A command that was typed, until it is seen whether the model answers it; and where its line begins.
         self._command: tuple[Record, str, int] | None = None
         # Whether the last answer does not say how it ended.
@@ -120,7 +122,7 @@ class ClaudeRecords(ClaudeSession):
             yield from self._settle_command(is_answered=False)
             yield self.compacted(record, text)
         elif record.get("isMeta") is True:
-            return
+            self._pass_through(record)
         elif text.startswith(_INTERRUPTED):
             at = moment_of(record.get("timestamp"))
             yield Ended("interrupted", at, text.strip("[]"), is_cut_off=self._is_open)
@@ -153,7 +155,7 @@ class ClaudeRecords(ClaudeSession):
         """A round begins here: after the last one, after an earlier one, or in a branch that was left."""
         here = Mark(Position(start, self._state()))
         yield here
-        request = Request(text_of(record.get("parentUuid")), uuid_of(record, start), start)
+        request = Request(self._followed(record), uuid_of(record, start), start)
         recent, self._recent = self._recent, {request.name}
         found = None
         if request.parent not in recent:
@@ -165,6 +167,20 @@ class ClaudeRecords(ClaudeSession):
             yield here
         if gone := self._branches.begin(request):
             yield Left(gone, request.name)
+
+    def _pass_through(self, record: Record) -> None:
+        if (name := text_of(record.get("uuid"))) is not None and len(self._passed) < _RECENT:
+            self._passed[name] = text_of(record.get("parentUuid"))
+
+    def _followed(self, record: Record) -> str | None:
+        """The record that a request follows, without the program's own in between: another request may follow that
+        too."""
+        parent = text_of(record.get("parentUuid"))
+        seen: set[str] = set()
+        while parent is not None and parent in self._passed and parent not in seen:
+            seen.add(parent)
+            parent = self._passed[parent]
+        return parent
 
     def _again(self, ranges: list[tuple[int, int]]) -> Iterator[Event]:
         """The rounds of a branch that was left, which is gone on in."""

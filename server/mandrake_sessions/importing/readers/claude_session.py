@@ -34,11 +34,13 @@ class ClaudeSession:
             yield self.compacted(self.boundary, "")
 
     def compacted(self, record: Record, summary: str) -> Compacted:
+        # It has one name, whether its summary has come or not.
+        name = uuid_of(self.boundary or record, 0)
         told = object_of((self.boundary or {}).get("compactMetadata"))
         self.boundary = None
         wanted = {"trigger": text_of(told.get("trigger")), "preTokens": count_of(told.get("preTokens"))}
         metadata = {name: value for name, value in wanted.items() if value is not None}
-        return Compacted(uuid_of(record, 0), summary, moment_of(record.get("timestamp")), metadata=metadata)
+        return Compacted(name, summary, moment_of(record.get("timestamp")), metadata=metadata)
 
     def title(self, record: Record, _line: Line) -> Iterator[Event]:
         yield SessionSaid(title=text_of(record.get("customTitle")) or text_of(record.get("title")))

@@ -52,7 +52,7 @@ class CodexRequests:
         # Does the file say of each item that it is complete? Then an answer of which it does not is none.
         self.has_items = bool(state.get("items"))
         # The name of each, and one that a copy of it in a fork has too.
-        self._requests: list[list[str]] = list(state.get("requests", []))
+        self._requests = [each for each in state.get("requests", []) if isinstance(each, str)]
         # The thread that the conversation began in, and what was asked in it until now.
         self.origin = text_of(state.get("origin")) or ""
         self._asked = text_of(state.get("asked")) or ""
@@ -117,7 +117,7 @@ class CodexRequests:
         yield from self.settle()
         yield Mark(Position(line.start, self._state()))
         gone, self._requests = self._requests[-count:], self._requests[:-count]
-        yield Left(tuple(each[0] for each in gone), f"byte {line.start}", tuple(each[1] for each in gone))
+        yield Left(tuple(gone), f"byte {line.start}")
 
     def _confirm(self, typed: _Typed) -> Iterator[Event]:
         """A request for certain. It has the place of its item, if that was just read."""
@@ -134,7 +134,7 @@ class CodexRequests:
         name = f"byte {typed.start}"
         self._asked = blake2b(f"{self._asked} {typed.text}".encode("utf-8", "replace"), digest_size=8).hexdigest()
         shared = f"{self.origin} {self._asked}"
-        self._requests.append([name, shared])
+        self._requests.append(name)
         self.is_asked = True
         text, blocks = typed.text, typed.blocks
         if (wrapped := _WRAPPER.match(text)) is not None:

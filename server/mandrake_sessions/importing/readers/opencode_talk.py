@@ -47,21 +47,17 @@ class OpencodeTalk:
         self._from = text_of(state.get("from"))
         self._known = (count_of(state.get("count")) or 0, count_of(state.get("changed")) or 0)
         self._known_digest = text_of(state.get("digest"))
-        # Each with the id that a copy of it in a fork has too.
-        self._requests: list[list[str]] = [
-            each for each in state.get("requests", []) if isinstance(each, list) and len(each) == 2
-        ]
+        self._requests: list[str] = [each for each in state.get("requests", []) if isinstance(each, str)]
         self._count = self._changed = 0
         self._digest = ""
         # Whether the last reply says that another one follows.
         self._goes_on = False
 
     def events(self) -> Iterator[Event]:
-        gone = [each for each in self._requests if not self._messages.has(each[0])]
+        gone = [each for each in self._requests if not self._messages.has(each)]
         if gone:
             # Somebody went back: the program deletes what was said after that.
-            names, shared = zip(*gone, strict=True)
-            yield Left(names, names[0], shared)
+            yield Left(tuple(gone), gone[0])
         is_as_before = not gone and self._is_as_before()
         if not is_as_before:
             self._requests = []
@@ -81,7 +77,7 @@ class OpencodeTalk:
 
     def _is_as_before(self) -> bool:
         """Whether the rows before the last request are as they were."""
-        if self._from is None or self._requests[-1][:1] != [self._from]:
+        if self._from is None or self._requests[-1:] != [self._from]:
             return False
         count, changed = self._known
         moved = self._messages.changed_since(changed)
@@ -96,7 +92,7 @@ class OpencodeTalk:
         for reason in message.broken:
             yield Broken(0, 0, reason, is_left_out=False)
         if message.kind in ("user", "synthetic", "shell"):
-            yield from self._request(message)
+            yield from self._request(message, is_over=is_over)
         elif message.kind == "assistant" and message.data.get("summary") is True:
             yield from self._summary(message, is_over=is_over)
         elif message.kind == "assistant":
@@ -111,7 +107,10 @@ class OpencodeTalk:
 
     # Requests.
 
-    def _request(self, message: Message) -> Iterator[Event]:
+    def _request(self, message: Message, *, is_over: bool) -> Iterator[Event]:
+        if not is_over and message.kind == "user" and not message.parts:
+            # Its words come in rows of their own, after it.
+            return
         if any(part.data.get("type") == "compaction" for part in message.parts):
             return
         if message.kind == "synthetic" and self._goes_on:
@@ -119,20 +118,20 @@ class OpencodeTalk:
             return
         text, origin, blocks = _asked(message)
         shared = f"{message.at} {blake2b(text.encode('utf-8', 'replace'), digest_size=8).hexdigest()}"
-        yield from self._mark(message, shared)
+        yield from self._mark(message)
         self._fold(text)
         yield Requested(message.id, text, message.at, origin, blocks, shared)
         if message.kind == "shell" and (output := text_of(message.data.get("output"))):
             yield Said(f"{message.id}:output", message.id, "tool_output", output, message.at)
             yield Ended("completed", message.at)
 
-    def _mark(self, message: Message, shared: str) -> Iterator[Event]:
+    def _mark(self, message: Message) -> Iterator[Event]:
         if self._known_digest is not None and message.id == self._from and self._digest != self._known_digest:
             yield Rewritten(
                 f"rows of the session before the message {message.id!r} say something else than when they were read "
                 "before; they were read again, and nothing deleted"
             )
-        self._requests = [*self._requests[1 - _REMEMBERED :], [message.id, shared]]
+        self._requests = [*self._requests[1 - _REMEMBERED :], message.id]
         state = {
             "from": message.id,
             "count": self._count,
