@@ -93,6 +93,8 @@ class _Place:
     response_id: str
     at: int
     known: Iterator[Turn] = field(factory=lambda: iter(()))
+    # Whether it was there before.
+    is_known: bool = False
     # Turns that were taken out, until the source gives them again.
     taken_out: dict[str, Turn] = field(factory=dict)
 
@@ -331,12 +333,14 @@ class GrowingSink(SessionSink):
     ``before``: the title and description that the source had when it was read last."""
 
     before: Mapping[str, Any] = {}
+    # Whether what is there stays as it is: the source has lost what it said, or says something else.
+    only_adds = False
 
     def add_round(self, requested: Requested, at: int | None) -> _Place:
         at = usable(at)
         fields = self._round_fields(requested, at)
         if self._has_request(fields):
-            return _Place(fields["response_id"], at, self._turns_of(fields["response_id"]))
+            return _Place(fields["response_id"], at, self._turns_of(fields["response_id"]), is_known=True)
         fields["id"], copied_from = self._name_round(requested, fields)
         self.counts.rounds += 1
         _lenient(lambda given: self._manager.create_round(self.session_id, **given), fields)
@@ -357,7 +361,7 @@ class GrowingSink(SessionSink):
 
     def _may_replace(self, before: str, now: str) -> bool:
         """Whether no words are lost by that: they go on, or the file that has them is kept."""
-        return self._source.beside is not None or now.startswith(before)
+        return not self.only_adds and (self._source.beside is not None or now.startswith(before))
 
     def _turns_of(self, response_id: str) -> Iterator[Turn]:
         cursor: str | None = None
@@ -408,12 +412,12 @@ class GrowingSink(SessionSink):
         for call in made["tool_calls"]:
             present = known.get(call["id"])
             self.counts.calls += present is None
-            if present is None or _differs(present, call):
+            if present is None or (not self.only_adds and _differs(present, call)):
                 self._manager.upsert_tool_call(there.id, call)
         # What a reply used is counted on its last turn: on another one than before, perhaps.
         given = {**_NOTHING_USED, **{name: value for name, value in made.items() if name not in _OF_THE_BEGINNING}}
         moved = {name: value for name, value in given.items() if getattr(there, name) != value}
-        if moved:
+        if moved and not self.only_adds:
             with suppress(Conflict):
                 self._manager.update_turn(there.id, include_text=False, **moved)
 
@@ -427,6 +431,8 @@ class GrowingSink(SessionSink):
             self._manager.create_turn(of.response_id, include_text=False, **_fields_of(turn))
         of.taken_out.clear()
         made = _response_fields(fields)
+        if self.only_adds and of.is_known:
+            return
         with suppress(NotFound):
             if _differs(self._manager.get_response(of.response_id), made):
                 self._manager.update_response(of.response_id, **made)

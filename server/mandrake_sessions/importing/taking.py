@@ -109,6 +109,7 @@ class Taking:
         sink.counts = reading.counts
         if isinstance(sink, GrowingSink):
             sink.before = reading.state
+            sink.only_adds = reading.what == "rewritten"
         reading.sink = sink
         reading.assembler = Assembler(sink)
         return sink

@@ -76,9 +76,9 @@ class ClaudeCode:
         return self._inline.get(known, [])
 
     def read(self, source: Source, position: Position) -> Iterator[Event]:
-        _, _, name = source.key.partition(" ")
-        if name:
-            yield from self._read_inline(source, name, position)
+        if source.beside is None:
+            # A subagent, whose records stand in the file of its parent.
+            yield from self._read_inline(source, source.external_id.rpartition(" ")[2], position)
             return
         if not position.offset and source.parent is not None and _is_subagent(source.path):
             yield _said_of_subagent(source)

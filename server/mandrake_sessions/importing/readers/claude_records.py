@@ -48,6 +48,8 @@ _SKIPPED = re.compile(
 )
 # So many records since the last request are remembered.
 _RECENT: Final = 10_000
+# So many of the records that the program put in are remembered by a position.
+_PASSED: Final = 50
 
 
 class ClaudeRecords(ClaudeSession):
@@ -68,7 +70,7 @@ class ClaudeRecords(ClaudeSession):
         self._recent: set[str] = set()
         self._parent: str | None = None
         # What the program put in between, each with the record that it follows.
-        self._passed: dict[str, str | None] = {}
+        self._passed: dict[str, str | None] = dict(state.get("passed", {}))
         # A command that was typed, until it is seen whether the model answers it; and where its line begins.
         self._command: tuple[Record, str, int] | None = None
         # Whether the last answer does not say how it ended.
@@ -192,7 +194,8 @@ class ClaudeRecords(ClaudeSession):
                     yield from handled
 
     def _state(self) -> dict[str, Any]:
-        return {"introduced": self.is_introduced, **self._branches.state(), **self._queue.state()}
+        passed = dict(list(self._passed.items())[-_PASSED:])
+        return {"introduced": self.is_introduced, "passed": passed, **self._branches.state(), **self._queue.state()}
 
     def _queued(self, record: Record, line: Line) -> Iterator[Event]:
         self._queue.take(record, line.start)
