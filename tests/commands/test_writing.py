@@ -402,8 +402,11 @@ def test_tail_shows_what_others_say(workspace: Path) -> None:
             shown += every.stdout.readline()
         assert b"> Is it?" in shown
         assert b"Nobody asked \\x1b[2J.\n" in shown
-        kinds = [json.loads(one.stdout.readline())["kind"] for _ in range(3)]
-        assert kinds == ["roundCreated", "created", "appended"]
+        told = [json.loads(one.stdout.readline()) for _ in range(4)]
+        assert [each["kind"] for each in told] == ["roundCreated", "created", "appended", "updated"]
+        # The names of the protocol, also of what has changed.
+        assert {"status", "streamEndTime", "updatedAt"} <= told[-1]["changes"].keys()
+        assert not [name for name in told[-1]["changes"] if "_" in name]
         for process in (every, one):
             process.send_signal(signal.SIGINT)
             assert process.wait(TIMEOUT) == 0

@@ -210,7 +210,7 @@ def test_health_tells_of_a_store_before_and_after_it_is_used(workspace: Path, cl
     assert before.path == str(store_of(workspace))
     client.session_create()
     (after,) = client.server_health().stores
-    assert (after.open, after.status, after.schema_version, after.ref_count) == (True, "ok", 4, 1)
+    assert (after.open, after.status, after.schema_version, after.ref_count) == (True, "ok", 6, 1)
 
 
 def test_health_says_why_a_store_is_down(workspace: Path, client: StrictSyncClient) -> None:

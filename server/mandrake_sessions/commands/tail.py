@@ -26,6 +26,7 @@ from mandrake_sessions.folding import hint
 from mandrake_sessions.following import Following, Heard
 from mandrake_sessions.known_stores import KnownStore
 from mandrake_sessions.model import Change, ChangeKind, Session, TurnStatus, UnavailableReason, UnavailableStore
+from mandrake_sessions.protocol.names import camel
 from mandrake_sessions.quoting import one_line, printable
 
 DESCRIPTION = (
@@ -151,7 +152,7 @@ class _Shown:
             return
         change = heard.change
         if self._as_json:
-            say_json(change)
+            say_json(_in_wire_words(change))
         elif change.kind is ChangeKind.ROUND_CREATED and change.request is not None:
             self._errors.clear()
             self._head(heard, change.request.content, "asked")
@@ -228,3 +229,10 @@ def _session(spot: Spot, session_id: str) -> Session | None:
         return spot.manager.get_session(session_id)
     except NotFound:
         return None
+
+
+def _in_wire_words(change: Change) -> Change:
+    """The names of what has changed are values here."""
+    if change.changes is None:
+        return change
+    return evolve(change, changes={camel(name): value for name, value in change.changes.items()})

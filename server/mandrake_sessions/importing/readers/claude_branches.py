@@ -15,6 +15,8 @@ from mandrake_sessions.importing.lines import opened
 # So many places to go back to are remembered: each position holds them.
 _REMEMBERED: Final = 2000
 _LEFT: Final = 20
+# So many of the program's own records are remembered by a position.
+_BETWEEN: Final = 50
 _PIECE: Final = 1024 * 1024
 _NAMED: Final = 200
 
@@ -96,6 +98,28 @@ class Branches:
                 yield start, other.requests[0].start
                 start = other.end
         yield start, end
+
+
+class Between:
+    """The records that the program put between others, each with the one that it follows."""
+
+    def __init__(self, state: Mapping[str, Any]) -> None:
+        self._parents: dict[str, str | None] = dict(state.get("between", {}))
+
+    def state(self) -> dict[str, Any]:
+        return {"between": dict(list(self._parents.items())[-_BETWEEN:])}
+
+    def take(self, record: str | None, parent: str | None) -> None:
+        if record is not None and len(self._parents) < _REMEMBERED:
+            self._parents[record] = parent
+
+    def followed(self, record: str | None) -> str | None:
+        """What a request follows in truth: another request may follow that too."""
+        seen: set[str | None] = set()
+        while record in self._parents and record not in seen:
+            seen.add(record)
+            record = self._parents[record]
+        return record
 
 
 def _place_of(path: str, record: str, start: int, end: int) -> int | None:

@@ -24,7 +24,7 @@ from mandrake_sessions.importing.events import (
     Used,
 )
 from mandrake_sessions.importing.lines import Line, each_line
-from mandrake_sessions.importing.readers.claude_branches import Branches, Request
+from mandrake_sessions.importing.readers.claude_branches import Between, Branches, Request
 from mandrake_sessions.importing.readers.claude_queue import Queue
 from mandrake_sessions.importing.readers.claude_session import ClaudeSession, uuid_of
 from mandrake_sessions.importing.reading import Source, events_of
@@ -48,8 +48,6 @@ _SKIPPED = re.compile(
 )
 # So many records since the last request are remembered.
 _RECENT: Final = 10_000
-# So many of the records that the program put in are remembered by a position.
-_PASSED: Final = 50
 
 
 class ClaudeRecords(ClaudeSession):
@@ -69,8 +67,7 @@ class ClaudeRecords(ClaudeSession):
         # The records since the last request, which another one may follow.
         self._recent: set[str] = set()
         self._parent: str | None = None
-        # What the program put in between, each with the record that it follows.
-        self._passed: dict[str, str | None] = dict(state.get("passed", {}))
+        self._between = Between(state)
         # A command that was typed, until it is seen whether the model answers it; and where its line begins.
         self._command: tuple[Record, str, int] | None = None
         # Whether the last answer does not say how it ended.
@@ -124,7 +121,7 @@ class ClaudeRecords(ClaudeSession):
             yield from self._settle_command(is_answered=False)
             yield self.compacted(record, text)
         elif record.get("isMeta") is True:
-            self._pass_through(record)
+            self._between.take(text_of(record.get("uuid")), text_of(record.get("parentUuid")))
         elif text.startswith(_INTERRUPTED):
             at = moment_of(record.get("timestamp"))
             yield Ended("interrupted", at, text.strip("[]"), is_cut_off=self._is_open)
@@ -157,7 +154,7 @@ class ClaudeRecords(ClaudeSession):
         """A round begins here: after the last one, after an earlier one, or in a branch that was left."""
         here = Mark(Position(start, self._state()))
         yield here
-        request = Request(self._followed(record), uuid_of(record, start), start)
+        request = Request(self._between.followed(text_of(record.get("parentUuid"))), uuid_of(record, start), start)
         recent, self._recent = self._recent, {request.name}
         found = None
         if request.parent not in recent:
@@ -170,20 +167,6 @@ class ClaudeRecords(ClaudeSession):
         if gone := self._branches.begin(request):
             yield Left(gone, request.name)
 
-    def _pass_through(self, record: Record) -> None:
-        if (name := text_of(record.get("uuid"))) is not None and len(self._passed) < _RECENT:
-            self._passed[name] = text_of(record.get("parentUuid"))
-
-    def _followed(self, record: Record) -> str | None:
-        """The record that a request follows, without the program's own in between: another request may follow that
-        too."""
-        parent = text_of(record.get("parentUuid"))
-        seen: set[str] = set()
-        while parent is not None and parent in self._passed and parent not in seen:
-            seen.add(parent)
-            parent = self._passed[parent]
-        return parent
-
     def _again(self, ranges: list[tuple[int, int]]) -> Iterator[Event]:
         """The rounds of a branch that was left, which is gone on in."""
         for start, end in ranges:
@@ -194,8 +177,8 @@ class ClaudeRecords(ClaudeSession):
                     yield from handled
 
     def _state(self) -> dict[str, Any]:
-        passed = dict(list(self._passed.items())[-_PASSED:])
-        return {"introduced": self.is_introduced, "passed": passed, **self._branches.state(), **self._queue.state()}
+        parts = (self._branches, self._between, self._queue)
+        return {"introduced": self.is_introduced} | {name: it for part in parts for name, it in part.state().items()}
 
     def _queued(self, record: Record, line: Line) -> Iterator[Event]:
         self._queue.take(record, line.start)

@@ -62,6 +62,12 @@ def begin_reading(connection: sqlite3.Connection) -> None:
     try:
         # A deferred transaction takes its snapshot with its first read.
         connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+    except UnicodeDecodeError:
+        # SQLite quotes what it cannot read of a schema, and Python cannot read that as a text.
+        undo(connection)
+        damage = sqlite3.DatabaseError("malformed database schema")
+        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise damage from None
     except BaseException:
         undo(connection)
         raise
