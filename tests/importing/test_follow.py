@@ -112,7 +112,8 @@ def test_half_a_line_waits_for_its_other_half(place: Place, program: list[str] |
         assert follower.errors.read_text() == ""
 
 
-def test_files_are_born_rotated_moved_compressed_and_deleted(place: Place) -> None:
+@pytest.mark.parametrize("has_time", [False, True], ids=["", "both-are-seen"])
+def test_files_are_born_rotated_moved_compressed_and_deleted(place: Place, has_time: bool) -> None:
     with following(place) as follower:
         # Born, in directories that are born with it.
         talk = tool_round(place.home)

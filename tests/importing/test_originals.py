@@ -83,7 +83,8 @@ def test_a_file_that_is_there_is_never_overwritten(place: Place) -> None:
     meta.unlink()
     talk.path.write_bytes(b"mine")
     told = restore(place, ONE, code=1)
-    assert f"{talk.path}: was not written: {talk.path} is there already; say with --to where else" in told.err
+    assert f"not written: {talk.path} is there already, and says something else; say with --to where else" in told.err
+    assert f"{agent.path}: is there already, and is the same" in told.out
     assert [talk.path.read_bytes(), *contents(agent.path)] == [b"mine", *before]
     assert meta.exists()
     # A link that leads nowhere is there too.
@@ -98,13 +99,16 @@ def test_to_names_a_file_or_a_directory(place: Place, tmp_path: Path) -> None:
     place.bring()
     restore(place, ONE, "--to", tmp_path / "one.jsonl")
     assert contents(tmp_path / "one.jsonl") == contents(talk.path)
-    assert "is there already" in restore(place, ONE, "--to", tmp_path / "one.jsonl", code=1).err
+    assert "is there already, and is the same" in restore(place, ONE, "--to", tmp_path / "one.jsonl").out
+    (tmp_path / "one.jsonl").write_bytes(talk.path.read_bytes() + b"{}\n")
+    assert "is there already, and says" in restore(place, ONE, "--to", tmp_path / "one.jsonl", code=1).err
     restore(place, ONE, "--to", f"{tmp_path}/all/")
     below = tmp_path / "all" / ONE / "subagents"
     assert contents(tmp_path / "all" / talk.path.name, below / agent.path.name, below / meta.name) == contents(
         talk.path, agent.path, meta
     )
     assert "there is no directory" in restore(place, ONE, "--to", tmp_path / "gone" / "x.jsonl", code=2).err
+    assert "to: is empty" in restore(place, ONE, "--to", "", code=2).err
 
 
 def test_no_link_is_followed_and_nothing_is_written_elsewhere(place: Place, tmp_path: Path) -> None:

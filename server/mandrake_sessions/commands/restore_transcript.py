@@ -22,7 +22,8 @@ from mandrake_sessions.workspaces import given_path
 
 DESCRIPTION = (
     "Write the file again that a conversation was brought in from, byte for byte, and those of its subagents: where "
-    "the program keeps them, or where --to says. A file that is there is never overwritten."
+    "the program keeps them, or where --to says. A file that is there is never overwritten; one that is "
+    "the same already is fine."
 )
 EXAMPLE = "mandrake-sessions restore-transcript @last --agent claude-code --to ."
 
@@ -93,13 +94,15 @@ def _usual(original: Original, known: dict[str, Reader]) -> Place | str:
 
 def _given(to: str, kept: list[Original], main: Original) -> list[tuple[Original, Place | str]]:
     """Where ``--to`` says: the files lie in a directory as they lay around the transcript."""
+    if not to:
+        raise InvalidValue("to", "is empty; name a directory, or a file that is not there")
     where = os.path.realpath(given_path("to", to))
     if not (os.path.isdir(where) or to.endswith(("/", os.sep))):  # noqa: PTH112
         directory, name = os.path.split(where)
         if not os.path.isdir(directory):  # noqa: PTH112
             raise InvalidValue("to", f"there is no directory {directory}")
         if len(kept) > 1:
-            hint(f"{plural(len(kept) - 1, 'other file')} of it is left out, since --to names a file; name a directory")
+            hint(f"left out, since --to names a file: {plural(len(kept) - 1, 'other file')}; name a directory for all")
         return [(main, Place(directory, (name,)))]
     around = os.path.dirname(main.path)  # noqa: PTH120
     places: list[tuple[Original, Place | str]] = []
@@ -113,17 +116,18 @@ def _write_each(wanted: list[tuple[Original, Place | str]], originals: Originals
     code = DONE
     for original, place in wanted:
         if isinstance(place, str):
-            hint(f"{original.path}: was not written: {place}")
+            hint(f"not written: {original.path}: {place}")
             code = FAILED
             continue
         try:
-            written = write_original(place, originals.pieces(original))
+            is_new = write_original(place, originals.pieces(original))
         except NotPlaced as error:
-            hint(f"{original.path}: was not written: {error}")
+            hint(f"not written: {error}")
             code = FAILED
             continue
-        facts = {"session_id": original.session_id, "path": written, "bytes": original.size}
-        say_result(options, {**facts, "is_whole": original.is_whole}, f"{written}: {size_text(original.size)}")
+        facts = {"session_id": original.session_id, "path": place.path, "bytes": original.size, "is_new": is_new}
+        done = size_text(original.size) if is_new else "is there already, and is the same"
+        say_result(options, {**facts, "is_whole": original.is_whole}, f"{place.path}: {done}")
         if not original.is_whole:
-            hint(f"{written}: the file was longer when it was read last, and is not kept to its end")
+            hint(f"{place.path}: the file was longer when it was read last, and is not kept to its end")
     return code

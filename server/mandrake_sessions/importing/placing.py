@@ -17,6 +17,7 @@ from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.files import explain
 
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)
 _DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 _COMPRESSED: Final = ".zst"
 
@@ -52,12 +53,15 @@ def inside_of(directories: Iterable[str], path: str, at: str | None = None) -> P
     return None
 
 
-def write_original(place: Place, pieces: Iterable[bytes]) -> str:
-    """Write a file that is not there; gives its path. Directories on the way are made. Raises NotPlaced; what reading
-    the pieces raises leaves nothing."""
+def write_original(place: Place, pieces: Iterator[bytes]) -> bool:
+    """Write a file that is not there. False: it is there, and says the same already. Directories on the way are made.
+    Raises NotPlaced; what reading the pieces raises leaves nothing."""
     with _named(place.path), _opened(place) as parent:
         name = place.names[-1]
-        if _is_there(name, parent):
+        there = _at(name, parent)
+        if there is not None:
+            if stat.S_ISREG(there.st_mode) and _says_the_same(name, parent, pieces):
+                return False
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         partial = f".{uuid4()}.partial"
         try:
@@ -71,7 +75,7 @@ def write_original(place: Place, pieces: Iterable[bytes]) -> str:
         finally:
             with suppress(FileNotFoundError):
                 parent.unlink(partial)
-    return place.path
+    return True
 
 
 class _Parent:
@@ -106,12 +110,16 @@ class _Parent:
             os.close(self._handle)
 
 
-def _is_there(name: str, parent: _Parent) -> bool:
+def _says_the_same(name: str, parent: _Parent, pieces: Iterator[bytes]) -> bool:
+    with os.fdopen(parent.open(name, os.O_RDONLY | _NO_LINK | _NO_WAIT), "rb") as file:
+        return all(file.read(len(piece)) == piece for piece in pieces) and not file.read(1)
+
+
+def _at(name: str, parent: _Parent) -> os.stat_result | None:
     try:
-        parent.lstat(name)
+        return parent.lstat(name)
     except FileNotFoundError:
-        return False
-    return True
+        return None
 
 
 @contextmanager
@@ -140,6 +148,6 @@ def _named(path: str) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
-        raise NotPlaced(f"{path} is there already; say with --to where else") from None
+        raise NotPlaced(f"{path} is there already, and says something else; say with --to where else") from None
     except OSError as error:
         raise NotPlaced(f"{path}: {explain(error, path)}") from error
