@@ -15,13 +15,25 @@ from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL, ending_signals
 from mandrake_sessions.folding import hint
 from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import BadSetting
-from mandrake_sessions.transport.standard_streams import NOBODY_READS, discard_stdout, open_standard_streams
+from mandrake_sessions.transport.standard_streams import (
+    NOBODY_READS,
+    discard_stdout,
+    open_standard_streams,
+    settle_stderr,
+)
 from mandrake_sessions.version import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; gives its exit code."""
     open_standard_streams()
+    try:
+        return _run(arguments)
+    finally:
+        settle_stderr()
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     if "_ARGCOMPLETE" in os.environ:
         from mandrake_sessions.commands.completion import complete
 

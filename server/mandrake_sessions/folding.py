@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final, TextIO
 
 from mandrake_sessions.quoting import one_line
@@ -17,9 +18,12 @@ _WORD: Final = re.compile(r"(?:`[^`]*`|\S)+")
 
 def hint(line: str, *, is_to_copy: bool = False) -> None:
     """Write one line to stderr, which is no part of what a command gives; on a terminal it is folded. Control
-    characters in it are escaped. ``is_to_copy``: it has a command in it, and stays one line."""
+    characters in it are escaped. ``is_to_copy``: it has a command in it, and stays one line. Where stderr cannot be
+    written there is nobody to tell."""
     text = one_line(line)
-    sys.stderr.write((text if is_to_copy else folded(text, sys.stderr)) + "\n")
+    with suppress(OSError):
+        sys.stderr.write((text if is_to_copy else folded(text, sys.stderr)) + "\n")
+        sys.stderr.flush()
 
 
 def folded(text: str, stream: TextIO, *, indent: int = 0) -> str:

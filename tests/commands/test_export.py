@@ -118,10 +118,14 @@ def test_a_file_is_private_and_whole(workspace: Path) -> None:
     fill(workspace)
     target = workspace / "talk.json"
     target.write_text("before")
+    # Who may read a file that is there stays so; a new one is private.
+    target.chmod(0o644)
     told = run(workspace, "export", "ext-1", "--format", "atif", "--output", target)
     assert told.out == ""
     assert json.loads(target.read_text())["schema_version"] == "ATIF-v1.8"
-    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+    run(workspace, "export", "ext-1", "--output", "new.md")
+    assert stat.S_IMODE((workspace / "new.md").stat().st_mode) == 0o600
     run(workspace, "export", "zz", "--output", target, code=1)
     assert json.loads(target.read_text())["schema_version"] == "ATIF-v1.8"
     assert [path.name for path in workspace.iterdir() if "talk" in path.name] == ["talk.json"]

@@ -252,6 +252,19 @@ def test_a_request_keeps_its_lines_on_a_terminal(workspace: Path) -> None:
     assert f"\n\n{quoted}\n" in run(workspace, "show", made, "--format", "text").out
 
 
+@pytest.mark.parametrize("columns", [2, 5, 20])
+def test_a_table_loses_nothing_on_a_terminal(workspace: Path, columns: int) -> None:
+    letters = [chr(ord("Α") + number) for number in range(columns)]  # noqa: RUF001
+    rows = [[f"head{number}" for number in range(columns)], ["---"] * columns, [letter * 31 for letter in letters]]
+    talk(store_of(workspace), "A talk", "\n".join(f"| {' | '.join(row)} |" for row in rows))
+    for width in (40, 80):
+        _, shown = on_a_terminal(workspace, "show", "A talk", environment={"NO_COLOR": "1"}, columns=width)
+        assert max(map(len, shown.splitlines())) <= width
+        # A cell is folded beside others.
+        assert [shown.count(letter) for letter in letters] == [31] * columns
+        assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+
+
 def test_search_shows_where_the_words_are(workspace: Path) -> None:
     session = talk(store_of(workspace), "A talk", "One 🦡 badger\nand another badger")
     out = run(workspace, "search", "badger").out

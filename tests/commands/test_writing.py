@@ -223,7 +223,7 @@ def test_a_flag_that_may_not_be_empty_makes_nothing(workspace: Path, command: li
 
 def test_a_flag_that_is_no_text_makes_nothing(workspace: Path) -> None:
     ended = run(workspace, "append", "--prompt", b"\xff".decode(errors="surrogateescape"), code=2)
-    assert "--prompt: is not UTF-8" in ended.err
+    assert "argument --prompt: '\\udcff' is not UTF-8" in ended.err
     assert not store_of(workspace).exists() or titles(store_of(workspace)) == []
 
 

@@ -8,20 +8,20 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from itertools import chain
 from typing import Final, TypeVar
 
 from attrs import frozen
 
-from mandrake_sessions.commands.arguments import check_texts, usage
+from mandrake_sessions.commands.arguments import check_not_empty, usage
 from mandrake_sessions.commands.arriving import Arriving
 from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL
 from mandrake_sessions.commands.filling_turns import FillingTurns, at_last, what_is_kept
 from mandrake_sessions.commands.new import about
 from mandrake_sessions.commands.results import add_json, say_result
-from mandrake_sessions.commands.shared import DONE, FAILED, OutputFailed, check_stdin, told
+from mandrake_sessions.commands.shared import DONE, FAILED, OutputFailed, check_stdin, flush, told
 from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
 from mandrake_sessions.commands.writing import check_store
 from mandrake_sessions.errors import Busy, SessionsError
@@ -30,6 +30,7 @@ from mandrake_sessions.files import explain
 from mandrake_sessions.folding import hint
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Origin, ResponseStatus, TurnStatus
+from mandrake_sessions.transport.standard_streams import discard_stdout
 
 DESCRIPTION = (
     "Store what comes on stdin as a turn, as it comes, so that everybody who follows the session sees it live. Without "
@@ -66,7 +67,7 @@ def run(options: Namespace) -> int:
 
 
 def _append(options: Namespace) -> int:
-    check_texts(options)
+    check_not_empty(options)
     check_stdin("with --prompt, </dev/null stores an empty text")
     with Arriving() as pieces, ExitStack() as stores:
         first = b""
@@ -85,15 +86,26 @@ def _append(options: Namespace) -> int:
                 raise
             hint(f"mandrake-sessions append: {what_is_kept(0, 'input', error)}")
             return ENDED_BY_SIGNAL + pieces.stopped_by
-        with suppress(BrokenPipeError, OutputFailed):
-            # Whoever reads it may follow the session from now on.
-            turn_id = answer.turns.turn_id
-            ids = {"session_id": answer.session_id, "round_id": answer.round_id, "turn_id": turn_id}
-            say_result(options, ids, answer.session_id)
-            sys.stdout.flush()
+        is_told = _tell_ids(answer, options)
         if not first:
             _tell_to_type()
-        return _stored(manager, answer, pieces, first)
+        code = _stored(manager, answer, pieces, first)
+        return code if is_told else code or FAILED
+
+
+def _tell_ids(answer: _Answer, options: Namespace) -> bool:
+    """Whoever reads it may follow the session from now on. False: it could not be told, which ends nothing."""
+    ids = {"session_id": answer.session_id, "round_id": answer.round_id, "turn_id": answer.turns.turn_id}
+    try:
+        say_result(options, ids, answer.session_id)
+        flush()
+    except BrokenPipeError:
+        discard_stdout()
+    except OutputFailed as error:
+        discard_stdout()
+        hint(f"mandrake-sessions append: {error}; the session is {answer.session_id}")
+        return False
+    return True
 
 
 def _tell_to_type() -> None:

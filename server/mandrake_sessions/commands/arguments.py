@@ -136,19 +136,16 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
-def check_texts(options: Namespace) -> None:
-    """What is stored as it was given has to be a text, and some of it not empty: said before anything is made, with
-    the flag. Raises BadSetting."""
-    for flag in ("--title", "--prompt", *_NOT_EMPTY):
-        value = getattr(options, flag[2:].replace("-", "_"), None)
-        if value == "" and flag in _NOT_EMPTY:
+def check_not_empty(options: Namespace) -> None:
+    """What is stored as it was given, and must not be empty: said before anything is made, with the flag. Raises
+    BadSetting."""
+    for flag in ("--agent", "--external-id", "--kind", "--model"):
+        if getattr(options, flag[2:].replace("-", "_"), None) == "":
             raise BadSetting(flag, "must not be empty")
-        if value is not None and not _is_text(value):
-            raise BadSetting(flag, "is not UTF-8")
 
 
-def _is_text(value: str) -> bool:
-    """Whether an argument of the command line is text, and not just bytes."""
+def is_text(value: str) -> bool:
+    """Whether what the system gave, such as a path, is text, and not just bytes."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -158,12 +155,14 @@ def _is_text(value: str) -> bool:
 
 def _text(argument: str) -> str:
     """An argument as somebody typed it, in UTF-8: where the locale has another encoding, Python has taken its bytes for
-    other characters."""
+    other characters. Raises ArgumentTypeError: it is no text."""
     try:
         return os.fsencode(argument).decode()
     except UnicodeError:
-        # It is in the encoding of the locale; or it is no text, which breaks a rule later.
-        return argument
+        if is_text(argument):
+            # It is in the encoding of the locale.
+            return argument
+        raise ArgumentTypeError(f"{shorten(repr(argument))} is not UTF-8") from None
 
 
 def path(argument: str) -> str:
@@ -179,9 +178,10 @@ def directory(flag: str, given: str | None) -> str | None:
         return _text(str(normalized(absolute(given))))
     except PathUnknown as error:
         raise BadSetting(flag, f"{shorten(given)}: {error}; give an absolute path") from None
+    except ArgumentTypeError as error:
+        raise BadSetting(flag, f"{error}, as the path of a session has to be") from None
 
 
 _DIGITS = 9
 # Of two flags, without their lines: one or two letters may be missing, wrong or in another place.
 _NEAR = 0.7
-_NOT_EMPTY = ("--agent", "--external-id", "--kind", "--model")

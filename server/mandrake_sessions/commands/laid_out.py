@@ -20,6 +20,7 @@ from rich.markdown import (
     Paragraph,
     TableElement,
 )
+from rich.table import Table
 from rich.text import Text
 
 from mandrake_sessions.commands.styles import is_colored
@@ -28,6 +29,8 @@ from mandrake_sessions.quoting import printable
 
 # A line that is not longer than this reads well.
 _WIDTH = 100
+# A column of a table with less room is no column to the eye.
+_LEAST_COLUMN = 6
 # Where stdout is no terminal.
 _USUAL_WIDTH = 80
 
@@ -108,6 +111,30 @@ class _Typed(BlockQuote):
         yield from super().__rich_console__(console, options)
 
 
+class _Table(TableElement):
+    """Rich's own cuts words that are wider than their column, and columns for which there is no room."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for table in super().__rich_console__(console, options):
+            assert isinstance(table, Table)
+            if len(table.columns) * _LEAST_COLUMN > options.max_width:
+                yield from self._as_list()
+                continue
+            for column in table.columns:
+                column.overflow = "fold"
+            yield table
+
+    def _as_list(self) -> Iterator[Text]:
+        """A line for each cell, after the name of its column."""
+        assert self.header is not None
+        assert self.header.row is not None
+        names = [cell.content for cell in self.header.row.cells]
+        for row in () if self.body is None else self.body.rows:
+            yield Text()
+            for name, cell in zip(names, row.cells, strict=True):
+                yield Text.assemble(name, ": ", cell.content)
+
+
 class _Fence(CodeBlock):
     @classmethod
     def create(cls, markdown: Markdown, token: Any) -> Any:
@@ -123,4 +150,5 @@ class _Document(Markdown):
         "bullet_list_open": _List,
         "ordered_list_open": _List,
         "fence": _Fence,
+        "table_open": _Table,
     }

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, Unpack
 
 from attrs import frozen
 
-from mandrake_sessions.commands.arguments import add_store
+from mandrake_sessions.commands.arguments import add_store, is_text
 from mandrake_sessions.commands.shared import DONE, FAILED, place_of, settings_of
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import InvalidValue, NotFound, StoreError
@@ -153,6 +153,9 @@ class Looking:
             if workspace is None or os.environ.get(HOME_VARIABLE):
                 raise
             # A user without a home directory has no store of his own.
+            return
+        if is_narrow and directory is not None and not is_text(directory):
+            # No session is about it: a path that is stored is text.
             return
         yield own, directory if is_narrow else None
 

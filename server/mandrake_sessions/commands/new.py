@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 
-from mandrake_sessions.commands.arguments import add_store, check_texts, directory, path, usage
+from mandrake_sessions.commands.arguments import add_store, check_not_empty, directory, is_text, path, usage
 from mandrake_sessions.commands.results import add_json, say_result
 from mandrake_sessions.commands.shared import DONE, told
 from mandrake_sessions.commands.writing import store_to_write
 from mandrake_sessions.fields import NewSession
+from mandrake_sessions.folding import hint
 
 DESCRIPTION = "Make a session, and print its id. It is about the working directory, unless --cwd names another."
 EXAMPLE = 'mandrake-sessions new "A talk on files"'
@@ -47,16 +48,31 @@ def run(options: Namespace) -> int:
 def _new(options: Namespace) -> int:
     if options.title is None:
         options.title = options.named
-    check_texts(options)
+    check_not_empty(options)
     with store_to_write(options) as manager:
         made = manager.create_session(**about(options))
         say_result(options, made, made.id)
     return DONE
 
 
+def _working_directory() -> str:
+    """Empty where it is gone, which ``directory`` tells."""
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except OSError:
+        return ""
+
+
 def about(options: Namespace) -> NewSession:
     """The fields of the session that is made. Raises BadSetting."""
-    given: NewSession = {"cwd": directory("--cwd", options.about or os.curdir)}
+    given: NewSession = {}
+    if options.about or is_text(_working_directory()):
+        given["cwd"] = directory("--cwd", options.about or os.curdir)
+    else:
+        hint(
+            f"mandrake-sessions {options.command}: the name of the working directory is not UTF-8, so the session is "
+            "about none; --cwd names another"
+        )
     if options.title is not None:
         given["title"] = options.title
     if options.agent is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,7 +31,8 @@ def _fill(path: str, parts: Iterable[str]) -> None:
 
 def _replace(path: str, parts: Iterable[str]) -> None:
     directory, name = os.path.split(path)
-    # Private, as the store is.
+    mode = _mode_of(path)
+    # A new one is private, as the store is.
     try:
         # The name may be as long as names may be.
         handle, partial = tempfile.mkstemp(prefix=f".{name[:_NAME_CHARACTERS]}.", suffix=".partial", dir=directory)
@@ -41,12 +43,22 @@ def _replace(path: str, parts: Iterable[str]) -> None:
     try:
         with _named(path):
             with os.fdopen(handle, "wb") as output:
+                if mode is not None and hasattr(os, "fchmod"):
+                    os.fchmod(handle, mode)
                 output.writelines(part.encode() for part in parts)
             os.replace(partial, path)  # noqa: PTH105
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(partial)  # noqa: PTH108
         raise
+
+
+def _mode_of(path: str) -> int | None:
+    """Who may do what with a file that is replaced; None where there is none."""
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)  # noqa: PTH116
+    except FileNotFoundError:
+        return None
 
 
 @contextmanager

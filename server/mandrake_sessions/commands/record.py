@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
-from mandrake_sessions.commands.arguments import check_texts, path
+from mandrake_sessions.commands.arguments import check_not_empty, path
 from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL
 from mandrake_sessions.commands.new import about
 from mandrake_sessions.commands.results import add_json, json_of
-from mandrake_sessions.commands.shared import told
+from mandrake_sessions.commands.shared import FAILED, told
 from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
 from mandrake_sessions.errors import Busy, InvalidValue, SessionsError
 from mandrake_sessions.fields import NewSession
@@ -71,8 +71,8 @@ def declare(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """0: the program ended with 0; all other codes of a program pass through too. 1: the store cannot be used, and the
-    program was not started. 126: the program cannot be started. 127: there is no such program. 128 + N: signal N
-    ended the program."""
+    program was not started; or it ended with 0, and its output could not be passed on. 126: the program cannot be
+    started. 127: there is no such program. 128 + N: signal N ended the program."""
     if sys.platform == "win32":
         hint(
             "mandrake-sessions record: it needs terminals and pipes as Unix has them; on Windows: COMMAND | "
@@ -101,7 +101,7 @@ class _Work:
         from mandrake_sessions.commands.recording.kept_round import KeptRound, asked
         from mandrake_sessions.commands.recording.program import check_program
 
-        check_texts(self.options)
+        check_not_empty(self.options)
         command = self._command()
         check_program(command[0])
         words = [_text(word) for word in command]
@@ -140,7 +140,9 @@ class _Work:
                 _finish(relay, signals)
             recorder.end(ending)
         if relay.failed is not None:
-            hint(f"mandrake-sessions record: the output cannot be passed on: {relay.failed.strerror}")
+            why = f"the output cannot be passed on: {relay.failed.strerror}; what was written until then is stored"
+            hint(f"mandrake-sessions record: {why}")
+            self.code = self.code or FAILED
         return recorder
 
     def _tell(self, manager: SessionManager, recorder: Recorder, kept: KeptRound) -> None:
@@ -153,7 +155,7 @@ class _Work:
             ids = {"session_id": kept.session_id, "round_id": kept.round_id, "turn_ids": [turn.id for turn in turns]}
             # The program may have left a line open.
             if recorder.has_open_line:
-                sys.stderr.write("\n")
+                hint("")
             hint(json_of({**ids, "exit_code": self.code}), is_to_copy=True)
         elif sys.stderr.isatty() and not self.options.quiet:
             assert kept.session_id is not None

@@ -81,7 +81,7 @@ def _match(pattern: re.Pattern[str], text: str, first: int, last: int) -> re.Mat
 def _spellings(path: str) -> Iterator[tuple[str, re.Pattern[str]]]:
     """How a directory of this system may stand in a text, each with the pattern that is to match there."""
     yield path, re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w.-])")
-    encoded = quote(path, safe="")
+    encoded = quote(path, safe="", errors="surrogateescape")
     yield encoded, re.compile(rf"{_BEFORE}{re.escape(encoded)}(?![\w.-])")
     dashed = re.sub(r"[^A-Za-z0-9]", "-", path)
     # One word with a dash before it may be an option of a program.

@@ -41,6 +41,14 @@ def discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def settle_stderr() -> None:
+    """The same for stderr, where it could not be written: Python would give an exit code of its own for it."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def was_closed(number: int) -> bool:
     """Whether this standard stream was closed when the process began."""
     return number in _closed

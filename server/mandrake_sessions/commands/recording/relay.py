@@ -26,8 +26,9 @@ _NOBODY_READS: Final = (errno.EPIPE, errno.EIO)
 
 
 class Relay:
-    """``keep`` is given each piece of output once it was passed on. ``failed``: the error of a stream of ours that
-    could not be written; that of the program is closed then, so that it learns of it."""
+    """``keep`` is given each piece of output once it was passed on, or cannot be. ``failed``: the error of a stream of
+    ours that could not be written. That of the program is closed then, so that it learns of it; what it had written
+    until then is kept."""
 
     def __init__(self, program: Program, keep: Callable[[Output, bytes], None]) -> None:
         self._program = program
@@ -65,10 +66,10 @@ class Relay:
     def _pass_output(self, output: Output) -> None:
         try:
             for piece in self._arriving(output):
-                written = self._written(output.sink, piece)
-                if written:
-                    self._keep(output, piece if written == len(piece) else piece[:written])
-                if written < len(piece):
+                is_written = self._is_written(output.sink, piece)
+                self._keep(output, piece)
+                if not is_written:
+                    self._keep_rest(output)
                     break
         finally:
             # A program that goes on writing learns that nobody reads.
@@ -77,6 +78,13 @@ class Relay:
                 terminal.close()
             else:
                 os.close(output.source)
+
+    def _keep_rest(self, output: Output) -> None:
+        """Keep what the program has written already, as far as pipes hold; it may never stop to write."""
+        left = _PIECE_BYTES
+        while left > 0 and select.select([output.source], [], [], 0)[0] and (piece := _read(output.source, left)):
+            left -= len(piece)
+            self._keep(output, piece)
 
     def _arriving(self, output: Output) -> Iterator[bytes]:
         source = output.source
@@ -103,8 +111,8 @@ class Relay:
         poll.register(output.sink, 0)
         return output.source in dict(poll.poll())
 
-    def _written(self, sink: int, piece: bytes) -> int:
-        """How much of it our stream took."""
+    def _is_written(self, sink: int, piece: bytes) -> bool:
+        """Whether our stream took all of it."""
         done = 0
         view = memoryview(piece)
         while done < len(piece):
@@ -116,8 +124,8 @@ class Relay:
             except OSError as error:
                 if error.errno not in _NOBODY_READS:
                     self.failed = error
-                break
-        return done
+                return False
+        return True
 
     def _pass_input(self) -> None:
         terminal = self._program.terminal
@@ -142,11 +150,11 @@ def _is_read_to_its_end(sink: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def _read(source: int) -> bytes:
+def _read(source: int, most: int = _PIECE_BYTES) -> bytes:
     """The next piece; empty at the end, which a terminal may tell by an error."""
     while True:
         try:
-            return os.read(source, _PIECE_BYTES)
+            return os.read(source, most)
         except BlockingIOError:
             select.select([source], [], [])
         except OSError:

@@ -55,7 +55,7 @@ def _replace(database: Database) -> None:
     with partial_file(*os.path.split(path), like=path) as copy:
         has_own_wal = database.history.is_lost or not content.wal.is_same()
         if not (has_own_wal and _copy_with_wal(content, copy)):
-            _copy_alone(content, copy)
+            _copy_alone(content, copy, path)
         _give_name(copy)
         copy.take_the_place_of(os.stat(path))  # noqa: PTH116
         with opening_lock(path, WAIT_SECONDS):
@@ -102,9 +102,9 @@ def _copy_with_wal(content: Content, copy: PartialFile) -> bool:
             Path(copy.path + suffix).unlink(missing_ok=True)
 
 
-def _copy_alone(content: Content, copy: PartialFile) -> None:
-    """Raises StorageFailure: it is damaged."""
+def _copy_alone(content: Content, copy: PartialFile, path: str) -> None:
+    """Raises StorageFailure: what is at the path is damaged."""
     content.handles.copy_to(copy.path)
     with closing(connect(copy.path, read_only=True, immutable=True)) as reader:
         if (found := find_damage(reader)) is not None:
-            raise damage(copy.path, found)
+            raise damage(path, found)
