@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import currently_in_test_context, note
 
 from exported import read_back
+from model.documents import MEDIA_TYPES, check_document
 from model.matching import difference
 from model.operations import STRANGE_ID, Operation, concrete
 from model.reference import (
@@ -199,7 +200,7 @@ class Comparison:
 
     def _compare_searches(self) -> None:
         """What contains the letters is found, each text once, and nothing else."""
-        for query in queries(self.model):
+        for number, query in enumerate(queries(self.model)):
             wanted = {tuple(map(_id, spot)) for spot in found_by(self.model, query)}
             streaming = {tuple(map(_id, spot)) for spot in found_by(self.model, query, streaming=True)}
             end = time.monotonic() + SEARCHABLE_SECONDS
@@ -207,6 +208,9 @@ class Comparison:
                 self.target.fill_search()
             assert found == wanted, f"session/search {query}: {found ^ wanted}"
             self._compare_narrower(query, wanted, streaming)
+            if number == 1:
+                self._compare_by_role(query, wanted, streaming)
+                self._compare_by_moment(query)
 
     def _compare_narrower(self, query: str, wanted: set[tuple[Any, ...]], streaming: set[tuple[Any, ...]]) -> None:
         """The same in one session, of one agent, or of one directory."""
@@ -220,14 +224,35 @@ class Comparison:
                     found = self._searched(query, **{name: view[name]}) - streaming
                     assert found == {spot for spot in wanted if spot[0] in fitting}, f"session/search {query} {name}"
 
+    def _compare_by_role(self, query: str, wanted: set[tuple[Any, ...]], streaming: set[tuple[Any, ...]]) -> None:
+        """The same of the words of one alone, and of sessions that are archived, or are not."""
+        for role in _ROLES.values():
+            whose = {spot for spot in wanted if _ROLES[spot[-1]] == role}
+            assert self._searched(query, role=role) - streaming == whose, f"session/search {query} {role}"
+        shown = {_id(s.fields["id"]) for s in self.model.sessions if session_view(s)["archivedAt"] is None}
+        for archived in (False, True):
+            fitting = {spot for spot in wanted if (spot[0] not in shown) is archived}
+            assert self._searched(query, archived=archived) - streaming == fitting, f"session/search {query} {archived}"
+
+    def _compare_by_moment(self, query: str) -> None:
+        """When each was said is compared elsewhere: here what is made of it."""
+        moments = {_spot(hit): hit["at"] for hit in self._hits(50, query)}
+        for since in sorted(moments.values())[:1] + sorted(moments.values())[-1:]:
+            later = {spot for spot, at in moments.items() if at >= since}
+            assert self._searched(query, since=since) == later, f"session/search {query} since {since}"
+            assert self._searched(query, until=since) == moments.keys() - later, f"session/search {query} until {since}"
+
     def _searched(self, query: str, **where: Any) -> set[tuple[Any, ...]]:
         found = None
         for limit in (2, 50):
-            hits = list(self.pages("session/search", "hits", limit, query=query, archived=None, **where))
-            spots = [tuple(hit[name] for name in _SPOT) for hit in hits]
+            spots = [_spot(hit) for hit in self._hits(limit, query, **where)]
             assert len(spots) == len(set(spots)), f"session/search {query}: something twice in {spots}"
             found = set(spots)
         return found or set()
+
+    def _hits(self, limit: int, query: str, **where: Any) -> list[Message]:
+        wanted = {"query": query, "archived": None} | where
+        return list(self.pages("session/search", "hits", limit, **wanted))
 
     def _compare_history(self, session: Any) -> None:
         for order in ("asc", "desc"):
@@ -248,6 +273,16 @@ class Comparison:
         assert (found["head"]["seq"], found["head"]["storeId"]) == (self._store_seq, self._store_id)
         _same(session_view(session), found["session"], "session/export: session")
         _same([history_view(each, raw=True) for each in session.rounds], found["rounds"], "session/export: rounds")
+
+    def compare_documents(self) -> None:
+        """Those of one session: they take long to make."""
+        for session in self.model.sessions[-1:]:
+            session_id = _id(session.fields["id"])
+            rounds = list(self.pages("session/history", "rounds", 50, sessionId=session_id))
+            for form, media_type in MEDIA_TYPES.items():
+                made = self.read("session/export", sessionId=session_id, format=form, redact=False)
+                assert made["mediaType"] == media_type
+                check_document(form, made["content"], rounds)
 
     def _compare_usage(self) -> None:
         """The histories are those of the model by now, and have the times that the store gave."""
@@ -322,6 +357,7 @@ class Comparison:
 
 # What has ended is found within a second, on a machine that is not busy.
 SEARCHABLE_SECONDS = 10.0
+_ROLES = {"title": "user", "request": "user", "content": "agent", "arguments": "tool", "response": "tool"}
 _SPOT = ("sessionId", "roundId", "turnId", "toolCallId", "field")
 _GETTERS = {
     "session": ("session/get", "sessionId"),
@@ -357,6 +393,10 @@ _CODES = {"invalidParams": -32602, "methodNotFound": -32601, "notFound": -32010,
 def _same(expected: Any, actual: Any, what: str) -> None:
     found = difference(expected, actual)
     assert found is None, f"{what}: {found}"
+
+
+def _spot(hit: Message) -> tuple[Any, ...]:
+    return tuple(hit[name] for name in _SPOT)
 
 
 def _id(entity_id: Any) -> Any:

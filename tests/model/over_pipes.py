@@ -7,6 +7,7 @@ from typing import Any
 
 from model.checking import Comparison
 from model.operations import BEGINNING, Burst
+from model.reference import WRITES
 from model.targets import Follower, WireTarget
 from wire import Framing, Message, Wire, serving
 
@@ -35,6 +36,8 @@ def compare_servers(workspace: Path, before: list[Burst], after: list[Burst], fr
             compared.end_copies()
             (last,) = compared.run(BEGINNING[2])
             compared.compare_everything()
+            compared.compare_documents()
+            _check_server(wire)
             _check_follower(compared, watcher, last["seq"])
             _check_sessions(compared, watcher, last["seq"])
             watcher.request("session/unsubscribe", subscriptionId=sessions)
@@ -42,6 +45,15 @@ def compare_servers(workspace: Path, before: list[Burst], after: list[Burst], fr
             assert again["reset"] is False
             _check_follower(compared, wire, last["seq"])
             wire.request("turn/unsubscribe", subscriptionId=again["subscriptionId"])
+
+
+def _check_server(wire: Wire) -> None:
+    """What it says of itself: that all is well, and every method of the contract."""
+    assert wire.request("server/health")["status"] == "ok"
+    info = wire.request("server/info")
+    assert info["protocolVersion"] == 2
+    described = {method["name"] for method in wire.request("rpc.discover")["methods"]}
+    assert described == {*info["methods"]} > WRITES.keys() | {*info["calls"]}
 
 
 def _check_follower(compared: Comparison, wire: Wire, seq: int) -> None:

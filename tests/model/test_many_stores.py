@@ -30,6 +30,9 @@ class Model:
         self.wires: dict[str, Wire] = {}
         self.stores: dict[str, dict[str, Message]] = {name: {} for name in (*WORKSPACES, SYSTEM)}
         self.gone: set[str] = set()
+        # Requests that have a fish, by session and round; the session of each turn.
+        self.asked: list[tuple[str, str]] = []
+        self.turns: list[str] = []
         for name in WORKSPACES:
             self.create(name)
         self.create(SYSTEM)
@@ -65,10 +68,12 @@ class Model:
         elif kind == "archive":
             self.write(name, "session/update", sessionId=session_id, archived=self.chance.random() < 0.5)
         elif kind == "round":
-            self.write(name, "round/create", sessionId=session_id, content="a FISH?")
+            made = self.write(name, "round/create", sessionId=session_id, content="a FISH?")
+            self.asked.append((session_id, made["round"]["id"]))
         elif kind == "turn":
             made = self.write(name, "round/create", sessionId=session_id, content="?")
             self.write(name, "turn/create", responseId=made["response"]["id"], status="completed", content="!")
+            self.turns.append(session_id)
         self.stores[name][session_id] = self.write(name, "session/get", sessionId=session_id)
 
     def end_server(self, name: str) -> None:
@@ -133,7 +138,60 @@ class Model:
         for session, (told, name) in zip(found, expected, strict=True):
             known = self.known[name]
             assert session == told | {"store": {key: known[key] for key in ("storeId", "scope", "workspace")}}
+        self._search(asker)
+        self._add_up(asker)
         self._read_one(asker)
+
+    @property
+    def present(self) -> dict[str, tuple[Message, str]]:
+        """The sessions of the stores that are there, each with its store, by id."""
+        stores = {name: sessions for name, sessions in self.stores.items() if name not in self.gone}
+        return {id_: (session, name) for name, sessions in stores.items() for id_, session in sessions.items()}
+
+    def _search(self, asker: Wire) -> None:
+        """Titles and requests; what is said in the last moment may be searched a little later."""
+        present = self.present
+        wanted: set[tuple[str, str | None, str]]
+        wanted = {(id_, None, name) for id_, (session, name) in present.items() if "fish" in session["title"].lower()}
+        wanted |= {(id_, round_id, present[id_][1]) for id_, round_id in self.asked if id_ in present}
+        archived = self.chance.choice((None, False, True))
+        shown = {id_ for id_, (session, _) in present.items() if archived in (None, session["archivedAt"] is not None)}
+        wanted = {spot for spot in wanted if spot[0] in shown}
+        deadline = time.monotonic() + 20
+        while (found := self._found(asker, archived)) != wanted and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert found == wanted
+
+    def _found(self, asker: Wire, archived: bool | None) -> set[tuple[str, str | None, str]]:
+        found: list[Message] = []
+        cursor = None
+        while True:
+            page = asker.request(
+                "session/search", scope="all", query="fish", archived=archived, limit=self.chance.choice((2, 50)),
+                cursor=cursor,
+            )  # fmt: skip
+            found += page["hits"]
+            cursor = page["nextCursor"]
+            if cursor is None:
+                break
+        names = {store_id: name for name, store_id in self.store_ids.items()}
+        spots = [(hit["sessionId"], hit["roundId"], names[hit["store"]["storeId"]]) for hit in found]
+        assert len(set(spots)) == len(spots)
+        return set(spots)
+
+    def _add_up(self, asker: Wire) -> None:
+        """Rounds and turns of all stores, by the agent."""
+        present = self.present
+        found = asker.request("session/usage", scope="all", groupBy="agent")
+        told = {group["key"]: (group["rounds"], group["turns"]) for group in found["groups"]}
+        expected: dict[str | None, list[int]] = {}
+        for session, _ in present.values():
+            if session["roundCount"]:
+                expected.setdefault(session["agent"], [0, 0])[0] += session["roundCount"]
+        for session_id in self.turns:
+            if session_id in present:
+                expected[present[session_id][0]["agent"]][1] += 1
+        assert told == {agent: tuple(counts) for agent, counts in expected.items()}
 
     def _read_one(self, asker: Wire) -> None:
         name = self.chance.choice([name for name in self.stores if name not in self.gone])
