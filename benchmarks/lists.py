@@ -14,6 +14,15 @@ FILL_SECONDS = 45.0
 SAMPLES = 30
 # What one session at the most has, among those of ``fill.sessions``; none of it is among the newest.
 RARE = {"query": "session 1234 ", "cwd": "/rare", "source": "rare"}
+# What is rare beside what is frequent, and all together.
+COMBINED: list[dict[str, Any]] = [
+    {"query": "session", "cwd": "/rare"},
+    {"query": "session", "source": "rare"},
+    {"query": "session 1234 ", "agent": "codex"},
+    {"query": "session 1234 ", "agent": "codex", "state": "idle", "archived": None},
+    {"cwd": "/rare", "source": "rare", "streaming": False},
+    {"query": "session 1234 ", "cwd": "/rare", "source": "rare", "agent": "codex", "state": "idle"},
+]
 RARE_MS = 60
 # Each is asked for in both orders.
 FILTERED: dict[str, dict[str, Any]] = {
@@ -71,8 +80,10 @@ def _filtered(few: Server, many: Server, count: int) -> list[Row]:
 def _rare(server: Server) -> list[Row]:
     """Each looks through all sessions."""
     rows = []
-    for name, value in RARE.items():
-        message = request(1, "session/list", {name: value})
-        taken = median([server.seconds_of(message) for _ in range(SAMPLES)])
-        rows.append(Row(f"session/list, a rare {name}", milliseconds(taken), "", taken * 1000, at_most(RARE_MS, "ms")))
+    for wanted in [*({name: value} for name, value in RARE.items()), *COMBINED]:
+        for sort in ("changed", "active"):
+            message = request(1, "session/list", {**wanted, "sort": sort})
+            taken = median([server.seconds_of(message) for _ in range(SAMPLES)])
+            what = f"session/list by {', '.join(wanted)}, rare, {sort}"
+            rows.append(Row(what, milliseconds(taken), "", taken * 1000, at_most(RARE_MS, "ms")))
     return rows

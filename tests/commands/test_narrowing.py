@@ -95,7 +95,7 @@ def test_where_nothing_is_found_a_line_says_how_much_there_is(workspace: Path, o
         told = run(workspace, "show", name, code=1).err
         assert told.endswith("here, but in another store: add --all, which finds 1\n")
     told = run(workspace, "show", "@last", code=1).err
-    assert told.endswith("here: none is stored yet (record, append and new make one), and --all finds 1\n")
+    assert told.endswith("one; import brings in those of other programs), and --all finds 1\n")
     assert "and --all finds none either" in run(workspace, "show", "whales", code=1).err
     assert "among 1 in all stores" in run(workspace, "show", "@2", "--all", code=1).err
 
@@ -104,7 +104,10 @@ def test_a_place_without_its_sign_is_told_how_to_name_it(workspace: Path) -> Non
     for name, flags in (("1", []), ("last", []), ("last", ["--all"]), ("tail", [])):
         where = "in any store" if flags else "here"
         told = run(workspace, "show", name, *flags, code=1).err
-        assert f"no session {name!r} {where}: none is stored yet (record, append and new make one)" in told
+        assert (
+            f"no session {name!r} {where}: none is stored yet (record, append and new make one; import brings in those of other programs)"
+            in told
+        )
     talk(store_of(workspace), "A talk on badgers")
     for name, flags in (("1", []), ("last", []), ("LAST", ["--all"])):
         told = run(workspace, "show", name, *flags, code=1).err
@@ -114,7 +117,8 @@ def test_a_place_without_its_sign_is_told_how_to_name_it(workspace: Path) -> Non
 
 def test_an_agent_that_has_none_is_told_which_agents_there_are(workspace: Path, other: Path) -> None:
     nothing = run(workspace, "list", "--agent", "claude").err
-    assert nothing == "No conversation found, here or in any other store.\n"
+    begin = " Other programs may have left some: mandrake-sessions import"
+    assert nothing == f"No conversation found, here or in any other store.{begin}\n"
     for agent in ("codex", "claude-code", "codex", None):
         talk(store_of(workspace), "A talk", agent=agent)
     talk(store_of(other), "A talk", agent="goose")

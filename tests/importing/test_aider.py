@@ -138,4 +138,4 @@ def test_hostile_text_does_no_harm(place: Place) -> None:
     assert place.rounds(name_of(path))[0].request.content == "Hel\ufffdlo"
     assert place.is_sound()
     (path.parent / "other.md").write_text("# No chat\n")
-    assert "There is nothing to bring in" in place.bring(path.parent / "other.md").out
+    assert "other.md: no known program has written it" in place.bring(path.parent / "other.md", code=1).err

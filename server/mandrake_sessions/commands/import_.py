@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from types import FrameType
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mandrake_sessions.commands.arguments import add_store, add_switch, path, usage
 from mandrake_sessions.commands.import_report import Totals, tell_outcome, tell_plan, tell_totals
@@ -27,19 +27,20 @@ from mandrake_sessions.commands.shared import (
     told,
 )
 from mandrake_sessions.commands.writing import make_searchable, note, store_to_write
-from mandrake_sessions.errors import InvalidValue, SessionsError
+from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.importing.elsewhere import OtherStores
+from mandrake_sessions.importing.events import Broken
+from mandrake_sessions.importing.finding import find, home
 from mandrake_sessions.importing.follower import Follower, Root, roots_of
 from mandrake_sessions.importing.importer import Importer
 from mandrake_sessions.importing.one_reading import Outcome
-from mandrake_sessions.importing.readers import readers
-from mandrake_sessions.importing.reading import Reader, Source, parents_first, storable
+from mandrake_sessions.importing.readers import OWN_NAMES, readers
+from mandrake_sessions.importing.reading import Reader, Source, storable
 from mandrake_sessions.importing.watching import Watching, watch
 from mandrake_sessions.maintenance.only_one import only_one
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.operations.housekeeping import housekeeper
-from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import BadSetting
 from mandrake_sessions.workspaces import given_path
 
@@ -55,8 +56,9 @@ def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage("[SOURCE…]")
     parser.add_argument(
-        "sources", metavar="SOURCE", nargs="*", type=path, help="a program's name, a file or a directory"
-    )
+        "sources", metavar="SOURCE", nargs="*", type=path,
+        help=f"a program ({', '.join(OWN_NAMES)}), a file or a directory (default: all programs)",
+    )  # fmt: skip
     add_store(parser, scope=None)
     add_switch(parser, "no_originals")
     parser.add_argument("--follow", action="store_true", help="stay, and bring in what is written from now on")
@@ -77,21 +79,23 @@ def _import(options: Namespace) -> int:
         raise BadSetting("--follow", "cannot be given beside --dry-run")
     known = readers()
     with ExitStack() as kept:
-        sources = parents_first(_sources(options.sources, known))
+        found = find(options.sources, known)
+        sources = found.sources
         manager = kept.enter_context(_store(options))
         if options.follow:
             kept.enter_context(_alone(options))
         others = kept.enter_context(_others(known, options))
         watching = kept.enter_context(_watching(sources, known, options)) if options.follow else None
         looked = _looked_at(sources, manager, known, others)
-        tell_plan(looked, place_of(settings_of(options), options.scope).path, options)
+        tell_plan(found, looked, place_of(settings_of(options), options.scope).path, options)
         if options.dry_run or manager is None:
-            return DONE
+            return FAILED if found.troubles else DONE
         keeps = not settings_of(options).no_originals
         with _stopping() as is_stopped, shown_amount(_amount(looked)) as progress:
             importer = Importer(manager, known, progress.within, elsewhere=others, keeps=keeps, follows=options.follow)
             kept.enter_context(closing(importer))
-            totals = _bring(looked, importer, progress, is_stopped, options)
+            totals = Totals(problems=len(found.troubles))
+            _bring(looked, importer, progress, is_stopped, totals, options)
         tell_totals(totals, len(looked), options)
         if totals.read < len(looked):
             return STOPPED
@@ -108,7 +112,8 @@ def _import(options: Namespace) -> int:
 def _alone(options: Namespace) -> Iterator[None]:
     """Nobody else follows into the same store meanwhile. Raises DoneByAnother."""
     database = os.path.realpath(place_of(settings_of(options), options.scope).path)
-    with only_one(database, "follow", f"another process follows already, into {database}; there is nothing to do"):
+    advice = "one follows all programs; to follow others than that one does, end it first"
+    with only_one(database, "follow", f"another process follows already, into {database}; {advice}"):
         yield
 
 
@@ -122,8 +127,7 @@ class _Watched:
 def _watching(sources: list[Source], known: Mapping[str, Reader], options: Namespace) -> Iterator[_Watched]:
     """What is watched, from before the first look at it."""
     named = [known[name] for name in options.sources if name in known] if options.sources else list(known.values())
-    # The directory of the user may be a link.
-    roots = roots_of(named, sources, os.path.expanduser("~"), os.environ)  # noqa: PTH111
+    roots = roots_of(named, sources, home(), os.environ)
     paths = [os.path.realpath(given_path("source", name)) for name in options.sources if name not in known]
     roots += [Root(path, list(known.values())) for path in paths]
     with closing(watch(list(dict.fromkeys(each.path for each in roots)))) as watching:
@@ -140,47 +144,45 @@ def _follow(
     if not options.json:
         say("Following; Ctrl-C ends it.")
     flush()
-    told: dict[str, str] = {}
+    told = _Told(options)
+    house = housekeeper(manager.store, settings.feed_max_bytes, settings.feed_max_age)
+    Follower(
+        importer, watched.roots, watched.watching, others, lambda: make_searchable(manager), house, told.tell
+    ).run()
 
-    def tell(outcome: Outcome) -> None:
-        is_problem = outcome.what in ("failed", "rewritten") or outcome.broken
-        if outcome.what == "failed" and told.get(outcome.source.path) == outcome.reason:
-            # It was told when it was met first.
-            return
-        told.pop(outcome.source.path, None)
+
+class _Told:
+    """What a follower says of each source: what is wrong once, and what begins; with ``--json`` whatever comes."""
+
+    def __init__(self, options: Namespace) -> None:
+        self._options = options
+        # By the paths of their files.
+        self._failed: dict[str, str | None] = {}
+        self._broken: dict[str, set[int]] = {}
+
+    def tell(self, outcome: Outcome) -> None:
+        path = outcome.source.path
+        before = self._failed.pop(path, None)
         if outcome.what == "failed":
-            told[outcome.source.path] = outcome.reason or ""
-        if is_problem or (options.json and outcome.what in ("new", "grown", "live")):
-            tell_outcome(outcome, options)
-        elif outcome.counts.sessions:
+            self._failed[path] = outcome.reason
+            if before == outcome.reason:
+                return
+        outcome = evolve(outcome, broken=self._new_ones(path, outcome.broken))
+        comes = ("failed", "rewritten", "new", "grown", "live") if self._options.json else ("failed", "rewritten")
+        if outcome.what in comes or outcome.broken:
+            tell_outcome(outcome, self._options)
+        elif outcome.counts.sessions and not self._options.json:
             say(f"{outcome.source.agent}: {storable(outcome.source.external_id)} has begun")
         flush()
 
-    house = housekeeper(manager.store, settings.feed_max_bytes, settings.feed_max_age)
-    Follower(importer, watched.roots, watched.watching, others, lambda: make_searchable(manager), house, tell).run()
-
-
-def _sources(named: list[str], known: Mapping[str, Reader]) -> list[Source]:
-    """What the arguments name, each once. Raises InvalidValue."""
-    found: dict[tuple[str, str], Source] = {}
-    for name in named or known:
-        for source in _named(name, known):
-            found.setdefault((source.path, source.key), source)
-    return list(found.values())
-
-
-def _named(name: str, known: Mapping[str, Reader]) -> Iterator[Source]:
-    if name in known:
-        # The directory of the user may be a link.
-        yield from known[name].discover(os.path.expanduser("~"), os.environ)  # noqa: PTH111
-        return
-    place = given_path("source", name)
-    if not place.exists():
-        raise InvalidValue(
-            "sources", f"there is no file {shorten(name)!r}, and no program of that name; known are {', '.join(known)}"
-        )
-    for reader in known.values():
-        yield from reader.sources_at(os.path.realpath(place))
+    def _new_ones(self, path: str, broken: list[Broken]) -> list[Broken]:
+        """Those that were not told yet: a round that goes on is read again from its beginning."""
+        if not broken:
+            return broken
+        told = self._broken.setdefault(path, set())
+        new = [each for each in broken if each.offset not in told]
+        told.update(each.offset for each in new)
+        return new
 
 
 @contextmanager
@@ -233,9 +235,15 @@ def _amount(looked: list[Outcome]) -> int:
 
 
 def _bring(
-    looked: list[Outcome], importer: Importer, progress: ShownAmount, is_stopped: Callable[[], bool], options: Namespace
-) -> Totals:
-    totals = Totals()
+    looked: list[Outcome],
+    importer: Importer,
+    progress: ShownAmount,
+    is_stopped: Callable[[], bool],
+    totals: Totals,
+    options: Namespace,
+) -> None:
+    # Nothing is told of what may still be undone.
+    waiting: list[Outcome] = []
     for outcome in looked:
         if is_stopped():
             break
@@ -243,10 +251,18 @@ def _bring(
         outcome = importer.bring(outcome.source, outcome)
         if is_read:
             progress.complete(outcome.source.size)
+        waiting.append(outcome)
+        if not importer.has_uncommitted:
+            _tell_each(waiting, totals, options)
+    importer.finish()
+    _tell_each(waiting, totals, options)
+
+
+def _tell_each(waiting: list[Outcome], totals: Totals, options: Namespace) -> None:
+    for outcome in waiting:
         totals.add(outcome)
         tell_outcome(outcome, options)
-    importer.finish()
-    return totals
+    waiting.clear()
 
 
 @contextmanager

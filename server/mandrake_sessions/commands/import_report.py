@@ -10,9 +10,12 @@ from mandrake_sessions.amounts import plural, size_text
 from mandrake_sessions.commands.results import say_json
 from mandrake_sessions.commands.shared import flush, say
 from mandrake_sessions.folding import hint
+from mandrake_sessions.importing.finding import Found
 from mandrake_sessions.importing.one_reading import Outcome
 from mandrake_sessions.importing.reading import storable
 
+# So many lines of a source that cannot be read are named.
+_SHOWN = 5
 _WORDS = {
     "new": "new",
     "grown": "changed since",
@@ -44,12 +47,21 @@ class Totals:
         self.by_what[outcome.what] = self.by_what.get(outcome.what, 0) + 1
 
 
-def tell_plan(looked: list[Outcome], into: str, options: Namespace) -> None:
-    """What there is, how much, and where it goes."""
+def tell_plan(found: Found, looked: list[Outcome], into: str, options: Namespace) -> None:
+    """What there is, how much, and where it goes; and what cannot be looked at."""
     if options.json:
         for outcome in looked if options.dry_run else ():
             _say_outcome(outcome)
-        return
+    else:
+        _say_plan(looked, into, has_named=bool(options.sources))
+    for trouble in found.troubles:
+        hint(trouble)
+    for name, places in found.empty.items():
+        where = f", in {' and '.join(places)}" if places else ": name its files or directories"
+        hint(f"{name}: nothing was found{where}")
+
+
+def _say_plan(looked: list[Outcome], into: str, *, has_named: bool) -> None:
     for name in dict.fromkeys(outcome.source.reader for outcome in looked):
         of_it = [outcome for outcome in looked if outcome.source.reader == name]
         size = size_text(sum(outcome.source.size for outcome in of_it))
@@ -60,8 +72,10 @@ def tell_plan(looked: list[Outcome], into: str, options: Namespace) -> None:
         ]
         say(f"{name}: {plural(len(of_it), 'conversation')}, {size}: {', '.join(kinds)}")
     if not looked:
-        say("There is nothing to bring in: no known program has left conversations here.")
-    say(f"into {into}")
+        why = "" if has_named else ": no known program has left conversations where it keeps them"
+        say(f"There is nothing to bring in{why}.")
+    else:
+        say(f"into {into}")
     flush()
 
 
@@ -75,12 +89,13 @@ def tell_outcome(outcome: Outcome, options: Namespace) -> None:
         hint(f"{place}: was not brought in: {outcome.reason}")
     elif outcome.reason is not None:
         hint(f"{place}: {outcome.reason}")
-    for broken in outcome.broken:
+    for broken in outcome.broken[:_SHOWN]:
         left_out = "; the line was left out" if broken.is_left_out else ""
         line = f":{broken.line}" if broken.line else ""
         hint(f"{place}{line}: {broken.reason}{left_out}")
-    if outcome.more_broken:
-        hint(f"{place}: {outcome.more_broken} more such lines")
+    more = outcome.more_broken + len(outcome.broken[_SHOWN:])
+    if more:
+        hint(f"{place}: {plural(more, 'more such line')}; --json names more of them")
 
 
 def _say_outcome(outcome: Outcome) -> None:
@@ -107,6 +122,10 @@ def tell_totals(totals: Totals, of: int, options: Namespace) -> None:
             }
         )  # fmt: skip
         return
+    if not (totals.sessions or totals.rounds or totals.turns or totals.calls):
+        say("nothing new")
+        _tell_rest(totals, of)
+        return
     parts = [
         plural(totals.sessions, "session"),
         plural(totals.rounds, "round"),
@@ -114,5 +133,9 @@ def tell_totals(totals: Totals, of: int, options: Namespace) -> None:
         plural(totals.calls, "tool call"),
     ]
     say(f"{', '.join(parts)} brought in")
+    _tell_rest(totals, of)
+
+
+def _tell_rest(totals: Totals, of: int) -> None:
     if totals.read < of:
         hint(f"Stopped: {totals.read} of {of} conversations were looked at. Run it again to go on.")

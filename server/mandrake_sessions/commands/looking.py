@@ -238,11 +238,18 @@ def tell_nothing(
     elif has_more:
         hint(f"No {what} found in what could be searched{agents}.")
     elif options.all:
-        hint(f"No {what} found in any store{agents}.")
+        hint(f"No {what} found in any store{agents}.{_how_to_begin(looking)}")
     elif number := everywhere():
         hint(f"No {what} found here; --all finds {number}{agents}.")
     else:
-        hint(f"No {what} found, here or in any other store{agents}.")
+        hint(f"No {what} found, here or in any other store{agents}.{_how_to_begin(looking)}")
+
+
+def _how_to_begin(looking: Looking) -> str:
+    """A sentence for somebody who has stored nothing yet."""
+    if next(listed(looking, 1, everywhere=True, archived=None), None) is not None:
+        return ""
+    return " Other programs may have left some: mandrake-sessions import"
 
 
 def _agents(looking: Looking, options: Namespace) -> str:

@@ -17,6 +17,7 @@ from mandrake_sessions.commands.moments import ago
 from mandrake_sessions.commands.shared import Ambiguous
 from mandrake_sessions.commands.titles import title_of
 from mandrake_sessions.errors import NotFound
+from mandrake_sessions.known_stores import find_known_store
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Session, SessionOfStore
 from mandrake_sessions.operations.naming import JoinedNames
@@ -114,7 +115,7 @@ def _empty(looking: Looking, options: Namespace) -> str | None:
     if not looking.is_whole or next(listed(looking, 1, archived=None), None) is not None:
         return None
     where = "in any store" if options.all else "here"
-    return f"{where}: none is stored yet (record, append and new make one)"
+    return f"{where}: none is stored yet (record, append and new make one; import brings in those of other programs)"
 
 
 def _how_to_list(options: Namespace, name: str = "") -> str:
@@ -171,20 +172,28 @@ def _opened(looking: Looking, session: SessionOfStore) -> Named:
 
 
 def _ambiguous(name: str, found: list[SessionOfStore]) -> Ambiguous:
-    lines = [_candidate(each) for each in found[:_MAX_CANDIDATES]]
+    # One that was brought into two stores has the same id in both.
+    by_store = len({each.id for each in found}) < len(found)
+    lines = [_candidate(each, by_store=by_store) for each in found[:_MAX_CANDIDATES]]
     if len(found) > _MAX_CANDIDATES:
         lines.append("and more")
-    message = f"{shorten(repr(name))} may mean one of these sessions; give the beginning of an id:"
+    advice = "give the beginning of an id"
+    if by_store:
+        advice += ", and the store with --database, --workspace or --scope"
+    message = f"{shorten(repr(name))} may mean one of these sessions; {advice}:"
     return Ambiguous(message, [each.id for each in found], lines)
 
 
-def _candidate(session: SessionOfStore) -> str:
-    """A session, with what tells it from another one of the same title."""
+def _candidate(session: SessionOfStore, *, by_store: bool) -> str:
+    """A session, with what tells it from another one of the same title. ``by_store``: its store too."""
     about = [f"active {_when(session.active_at)}", plural(session.round_count, "round")]
     if session.agent is not None:
         about.insert(0, session.agent)
     if session.parent_id is not None:
         about.append(f"{'child' if session.relation is None else session.relation.value} of {session.parent_id}")
+    if by_store:
+        known = find_known_store(session.store.store_id, (), ())
+        about.append(f"in {session.store.scope if known is None else known.path}")
     return f"{session.id}  {shorten(title_of(session), _TITLE_CHARACTERS)}  ({', '.join(about)})"
 
 

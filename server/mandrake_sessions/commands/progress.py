@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # After so many bytes progress is shown again.
 _SHOWN_BYTES = 256 * 1024
+# On a narrower terminal its numbers would be cut.
+_ROOM_FOR_A_BAR = 90
 
 
 @contextmanager
@@ -91,7 +93,10 @@ def shown_amount(total: int) -> Iterator[ShownAmount]:
     from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bar
 
-    columns: tuple[Any, ...] = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    columns: list[Any] = [DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()]
+    if console.width >= _ROOM_FOR_A_BAR:
+        columns.insert(0, BarColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total)
         yield ShownAmount(lambda done: bar.update(task, completed=min(done, total)))

@@ -122,4 +122,6 @@ def _numbers(total: CurrencyTotal | None) -> tuple[str, ...]:
         lambda t: t.cache_read_tokens,
         lambda t: t.cache_write_tokens,
     )
-    return (f"{total.cost:,.2f} {total.currency}", *(f"{number(total):,}" for number in tokens))
+    # Many programs say nothing of what it cost.
+    cost = f"{total.cost:,.2f} {total.currency}" if total.cost else ""
+    return (cost, *(f"{number(total):,}" for number in tokens))

@@ -228,6 +228,11 @@ class Importer:
             self._taking.steps.end()
             self._taking.steps.begin()
 
+    @property
+    def has_uncommitted(self) -> bool:
+        """Whether an end of this process would undo something that was brought in."""
+        return self._taking.steps.is_running
+
     def finish(self) -> None:
         """Commit what is written, and say where sessions came from that were there before their parents."""
         self._taking.steps.end()

@@ -92,7 +92,11 @@ class Reading:
         broken, self.broken = self.broken, []
         more, self.more_broken = self.more_broken, 0
         self.sink.counts = self.counts
-        return Outcome(self.source, self.what, self.sink.session_id, counts, broken, more, self.reason)
+        outcome = Outcome(self.source, self.what, self.sink.session_id, counts, broken, more, self.reason)
+        if self.what == "new" and counts.sessions:
+            # What comes next comes to a session that is there.
+            self.what = "grown"
+        return outcome
 
     def close(self) -> None:
         if self.keeping is not None:

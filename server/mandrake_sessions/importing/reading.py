@@ -6,6 +6,7 @@ A reader is one module of ``readers/``, or comes from another package, by an ent
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -104,6 +105,24 @@ def files_below(directory: str, endings: tuple[str, ...]) -> Iterator[os.DirEntr
                 waiting.append(entry.path)
             elif entry.name.endswith(endings) and entry.is_file(follow_symlinks=False):
                 yield entry
+
+
+def unreadable_below(place: str) -> Iterator[OSError]:
+    """Why a directory, and those below it, cannot be listed, or a file not be read; nothing of what is not there. Links
+    are followed as ``files_below`` does. Opens no file: to close a database would drop SQLite's locks."""
+    waiting = [place]
+    while waiting:
+        path = waiting.pop()
+        try:
+            with os.scandir(path) as found:
+                waiting += sorted(entry.path for entry in found if entry.is_dir(follow_symlinks=False))
+        except NotADirectoryError:
+            if not os.access(path, os.R_OK):
+                yield PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            yield error
 
 
 def file_facts(path: str) -> dict[str, int | str] | None:

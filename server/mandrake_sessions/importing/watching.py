@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 from mandrake_sessions.inotify import (
+    ATTRIBUTES,
     ENDED,
     LOST,
     MADE,
@@ -27,7 +28,8 @@ from mandrake_sessions.inotify import (
 
 logger = logging.getLogger(__name__)
 
-_EVENTS: Final = MADE | MODIFIED | MOVED_HERE | MOVED_AWAY | WRITTEN
+# Of the attributes, the mode: what could not be read may be readable now.
+_EVENTS: Final = MADE | MODIFIED | MOVED_HERE | MOVED_AWAY | WRITTEN | ATTRIBUTES
 # Without inotify: files that were written to just now are looked at this often, and for so long.
 _HOT_PAUSE: Final = 0.1
 _HOT_SECONDS: Final = 120.0
@@ -101,7 +103,7 @@ class _Inotify:
                 if wanted == directory or (is_above and wanted.startswith(directory + os.sep)):
                     self._begin(wanted)
             return
-        path = os.path.join(directory, event.name)  # noqa: PTH118
+        path = os.path.join(directory, event.name) if event.name else directory  # noqa: PTH118
         if event.watch in self._above:
             for wanted in self._wanted:
                 if path in _files_of(wanted) and not event.kinds & OF_DIRECTORY:
@@ -109,7 +111,7 @@ class _Inotify:
                 elif wanted == path or wanted.startswith(path + os.sep):
                     self._begin(wanted)
         elif event.kinds & OF_DIRECTORY:
-            if event.kinds & (MADE | MOVED_HERE):
+            if event.kinds & (MADE | MOVED_HERE | ATTRIBUTES):
                 self._below(path)
         elif event.kinds & ~(MOVED_AWAY | MADE):
             self._found.add(path)
@@ -134,6 +136,9 @@ class _Inotify:
             real, name = waiting.pop()
             watch = watch_directory(self._handle, real, _EVENTS)
             if watch is None:
+                if known_as != name and not os.access(real, os.R_OK):
+                    # The directory above tells when that changes.
+                    continue
                 if os.path.isdir(real) and not os.path.islink(real):  # noqa: PTH112, PTH114
                     self._look_instead(name)
                 continue
@@ -158,7 +163,7 @@ class Polling:
 
     def __init__(self, wanted: Sequence[str]) -> None:
         self._wanted: list[str] = []
-        self._known: dict[str, tuple[int, int, int]] = {}
+        self._known: dict[str, _Facts] = {}
         self._hot: dict[str, float] = {}
         self._next_scan = 0.0
         for path in wanted:
@@ -200,7 +205,7 @@ class Polling:
         self._next_scan = ended + max(_SCAN_PAUSE, _SCAN_PART * (ended - began))
         return found
 
-    def _is_news(self, path: str, facts: tuple[int, int, int] | None) -> bool:
+    def _is_news(self, path: str, facts: _Facts | None) -> bool:
         if facts is None or self._known.get(path) == facts:
             return False
         self._known[path] = facts
@@ -231,9 +236,13 @@ def _entries(directory: str) -> list[os.DirEntry[str]]:
         return []
 
 
-def _facts(path: str) -> tuple[int, int, int] | None:
+_Facts = tuple[int, int, int, int]
+
+
+def _facts(path: str) -> _Facts | None:
     try:
         found = os.lstat(path)
     except OSError:
         return None
-    return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+    is_file = stat.S_ISREG(found.st_mode)
+    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode) if is_file else None

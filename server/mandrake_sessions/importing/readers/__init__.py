@@ -26,6 +26,10 @@ _OWN: Final[Mapping[str, str]] = {
 }
 
 
+# What the command line takes without loading a reader.
+OWN_NAMES: Final = tuple(_OWN)
+
+
 def readers() -> dict[str, Reader]:
     """All readers by their names: our own, and those of other packages."""
     made = {name: import_module(f"{__name__}.{module}").reader() for name, module in _OWN.items()}
