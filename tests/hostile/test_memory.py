@@ -185,11 +185,12 @@ def _write_at_once(client: Heavy, filled: Filled) -> None:
     turn, session, response = {"turnId": filled.turns[0]}, {"sessionId": filled.session}, filled.response
     client.at_once(*(("turn/update", turn | {"outputTokens": count}) for count in counts))
     client.at_once(*(("session/update", session | {"title": str(count)}) for count in counts))
-    client.at_once(*(("request/update", {"requestId": filled.request, "content": str(count)}) for count in counts))
-    client.at_once(*(("response/update", {"responseId": response, "status": "open"}) for _ in counts))
+    request = {"requestId": filled.request}
+    client.at_once(*(("request/update", request | {"content": str(count)}) for count in range(2)))
+    client.at_once(*(("response/update", {"responseId": response, "status": "open"}) for _ in range(2)))
     client.at_once(("session/fork", session), ("session/fork", session))
     many = [{"method": "turn/update", "params": turn | {"outputTokens": 9 + count}} for count in counts]
-    many += [{"method": "session/update", "params": session | {"title": f"{count}."}} for count in counts]
+    many += [{"method": "session/update", "params": session | {"title": f"{count}."}} for count in range(2)]
     client.call("transaction/run", operations=many)
     client.call(
         "transaction/run", operations=[{"method": "turn/update", "params": turn | {"metadata": {"k": filled.text}}}]
