@@ -20,7 +20,15 @@ import pytest
 from commands.running import TIMEOUT, names, run, run_program, state, store_of, titles
 from commands.test_terminal import on_a_terminal
 from mandrake_sessions import SessionManager
-from mandrake_sessions.model import HistoryRound, Origin, ResponseStatus, Session, SessionState, TurnStatus
+from mandrake_sessions.model import (
+    HistoryRound,
+    Origin,
+    ResponseStatus,
+    Session,
+    SessionState,
+    ToolCallStatus,
+    TurnStatus,
+)
 from wire import SERVER, clean_environment
 
 
@@ -410,6 +418,34 @@ def test_tail_shows_what_others_say(workspace: Path) -> None:
         for process in (every, one):
             process.send_signal(signal.SIGINT)
             assert process.wait(TIMEOUT) == 0
+
+
+def test_tail_shows_what_an_agent_does(workspace: Path) -> None:
+    run(workspace, "new", "first")
+    with started(workspace, "tail") as every, SessionManager(store_of(workspace)) as manager:
+        assert every.stdout is not None
+        (session,) = manager.list_sessions().sessions
+        made = manager.create_round(session.id, content="?")
+        lines: list[bytes] = []
+        # It says nothing when it has begun.
+        while not select.select([every.stdout], [], [], 0.2)[0]:
+            manager.create_round(session.id, content="Well?")
+        turn = manager.create_turn(made.response.id, tool_calls=[{"id": "1", "method_name": "bash", "arguments": "ls"}])
+        manager.upsert_tool_call(turn.id, {"id": "1", "status": ToolCallStatus.IN_PROGRESS})
+        manager.upsert_tool_call(turn.id, {"id": "1", "status": ToolCallStatus.FAILED})
+        manager.upsert_tool_call(turn.id, {"id": "1", "status": ToolCallStatus.FAILED, "response": "none"})
+        manager.upsert_tool_call(turn.id, {"id": "2", "title": "Read\x1b", "arguments": {"path": "x" * 500}})
+        manager.update_turn(turn.id, content="Done.\n")
+        manager.append_turn(turn.id, content="The end.\n")
+        while not (lines and b"The end" in lines[-1]):
+            lines.append(every.stdout.readline())
+        said = [line.decode().rstrip().partition("first  ")[2] for line in lines if b"bash" in line or b"Read" in line]
+        assert said[:2] == ["calls bash: ls", "bash failed"]
+        assert said[2].startswith('calls Read\\x1b: {"path": "xxx')
+        assert len(said) == 3
+        assert len(said[2]) < 140
+        every.send_signal(signal.SIGINT)
+        assert every.wait(TIMEOUT) == 0
 
 
 def test_tail_follows_every_store_of_the_user(workspace: Path, tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ def test_odd_values_are_taken_as_far_as_they_go(place: Place) -> None:
     talk.write()
     assert place.bring(code=1).err == (
         f"{talk.path}:1: the time, 9999-12-31 23:59:59 UTC, lies in the future; it was not taken over\n"
+        f"{talk.path}:2: the time -5 cannot be read; it was not taken over\n"
+        f"{talk.path}:3: the time 'no time' cannot be read; it was not taken over\n"
     )
     ((request, turns),) = place.talk(ONE)
     assert (request, turns) == ("A lone \ufffd surrogate", ["", "NaN", "five"])

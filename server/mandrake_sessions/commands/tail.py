@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import sys
 from argparse import ArgumentParser, Namespace
@@ -25,9 +26,18 @@ from mandrake_sessions.errors import NotFound
 from mandrake_sessions.folding import hint
 from mandrake_sessions.following import Following, Heard
 from mandrake_sessions.known_stores import KnownStore
-from mandrake_sessions.model import Change, ChangeKind, Session, TurnStatus, UnavailableReason, UnavailableStore
+from mandrake_sessions.model import (
+    Change,
+    ChangeKind,
+    Session,
+    ToolCall,
+    ToolCallStatus,
+    TurnStatus,
+    UnavailableReason,
+    UnavailableStore,
+)
 from mandrake_sessions.protocol.names import camel
-from mandrake_sessions.quoting import one_line, printable
+from mandrake_sessions.quoting import one_line, printable, shorten
 
 DESCRIPTION = (
     "Show what is said while it is said: in one session, or in all where you look, whichever program stores it. Ctrl-C "
@@ -36,6 +46,9 @@ DESCRIPTION = (
 EXAMPLE = "mandrake-sessions tail"
 # A signal that comes just before the thread waits does not wake it.
 _LOOK_SECONDS = 0.5
+# Of what a tool is given so much is shown, and so many calls are remembered.
+_ARGUMENT_CHARACTERS = 100
+_CALLS_KEPT = 10_000
 _ENDED = {
     TurnStatus.ERROR: "error",
     TurnStatus.CANCELLED: "cancelled",
@@ -144,6 +157,8 @@ class _Shown:
         self._is_wanted: dict[tuple[object, str], bool] = {}
         # Of turns that stream.
         self._kinds: dict[str, str] = {}
+        # Tool calls that were told, as they stood then.
+        self._calls: dict[tuple[str | None, str], ToolCallStatus] = {}
         # Those that were told since somebody asked last.
         self._errors: set[tuple[str, Any]] = set()
 
@@ -159,9 +174,13 @@ class _Shown:
         elif change.kind is ChangeKind.TURN_CREATED and change.turn is not None:
             self._kinds[change.turn.id] = change.turn.kind
             self._text(heard, change.turn.content or "")
+            for call in change.turn.tool_calls:
+                self._call(heard, call)
             self._end(heard, change.turn.status, change.turn.error)
         elif change.kind is ChangeKind.TURN_APPENDED:
             self._text(heard, change.content or "")
+        elif change.kind is ChangeKind.TOOL_CALL_UPDATED and change.tool_call is not None:
+            self._call(heard, change.tool_call)
         elif change.kind is ChangeKind.TURN_UPDATED and change.changes is not None:
             self._end(heard, change.changes.get("status"), change.changes.get("error"))
         flush()
@@ -195,6 +214,20 @@ class _Shown:
             self._turn_id = heard.change.turn_id
         say_text(printable(text))
         self._is_line_open = not text.endswith("\n")
+
+    def _call(self, heard: Heard, call: ToolCall) -> None:
+        """What an agent does, once; and that it failed."""
+        key = heard.change.turn_id, call.id
+        name = one_line(call.title or call.method_name or "a tool")
+        if key not in self._calls:
+            given = call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments)
+            about = "" if call.arguments in (None, {}) else f": {shorten(one_line(given), _ARGUMENT_CHARACTERS)}"
+            self._head(heard, "", f"calls {name}{about}")
+        if call.status is ToolCallStatus.FAILED and self._calls.get(key) is not call.status:
+            self._head(heard, "", f"{name} failed")
+        self._calls[key] = call.status
+        while len(self._calls) > _CALLS_KEPT:
+            del self._calls[next(iter(self._calls))]
 
     def _head(self, heard: Heard, text: str, what: str) -> None:
         self._close_line()

@@ -17,6 +17,8 @@ from attrs import frozen
 from mandrake_sessions.importing.ahead import in_its_time, is_ahead
 from mandrake_sessions.importing.events import Broken, Event, Position
 from mandrake_sessions.importing.lines import Line, SourceUnreadable, Tail, opened
+from mandrake_sessions.importing.values import moment_of
+from mandrake_sessions.quoting import shown
 
 
 @frozen
@@ -79,7 +81,12 @@ class Reader(Protocol):
 
 
 def events_of(line: Line, handle: Iterator[Event]) -> Iterator[Event]:
-    """The events of a record. One that is not what the reader knows is broken, and the rest goes on."""
+    """The events of a record. One that is not what the reader knows is broken, and the rest goes on. A ``timestamp``
+    that is no time is told of."""
+    stamp = line.object.get("timestamp")
+    if stamp is not None and moment_of(stamp) is None:
+        why = f"the time {shown(stamp)} cannot be read; it was not taken over"
+        yield Broken(line.number, line.start, why, is_left_out=False)
     try:
         for event in handle:
             if is_ahead(event):
