@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from commands.running import run
-from importing.following import WITHOUT_INOTIFY, Follower, add_line, following, until
+from importing.following import PATIENCE, WITHOUT_INOTIFY, Follower, add_line, following, until
 from importing.importing import Place
 from importing.transcripts import Claude, claude, codex, codex_event, codex_item, codex_path, write_lines
 from mandrake_sessions import SessionManager
@@ -277,3 +277,28 @@ def test_only_what_is_named_is_followed(place: Place, tmp_path: Path) -> None:
             add_line(named, record)
         grown_to(place, ONE, EXPECTED)
     assert len(place.sessions()) == 1
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_it_ends_where_the_store_is_another_one(place: Place, how: str) -> None:
+    """Whoever runs it starts it again, and it brings all into the one that is there then."""
+    talk = tool_round(place.home)
+    talk.write()
+    follower = Follower(place)
+    try:
+        grown_to(place, ONE, EXPECTED)
+        if how == "replaced":
+            with SessionManager(place.workspace / "other.sqlite") as manager:
+                manager.create_session(title="Another")
+            (place.workspace / "other.sqlite").rename(place.database)
+        else:
+            place.database.unlink()
+        talk.ask("More?")
+        add_line(talk.path, talk.records[-1])
+        assert follower.process.wait(PATIENCE) == 1
+    finally:
+        follower.end()
+    assert "was deleted, replaced or moved while it was followed; run it again" in follower.errors.read_text()
+    with following(place):
+        until(lambda: ("More?", []) in place.talk(ONE))
+    assert len(place.sessions()) == (2 if how == "replaced" else 1)

@@ -58,8 +58,9 @@ def roots_of(readers: Iterable[Reader], sources: Iterable[Source], home: str, en
 
 
 class Follower:
-    """``run`` never ends by itself. ``fill_index``: makes searchable what was written, or a part of it; ``house``: the
-    store's idle tasks; ``tell`` is given what became of each source. Raises what the importer raises."""
+    """``run`` ends only by an error, such as that the store is another one: it raises what the importer raises.
+    ``fill_index``: makes searchable what was written, or a part of it; ``house``: the store's idle tasks; ``tell`` is
+    given what became of each source."""
 
     def __init__(
         self,
@@ -106,6 +107,7 @@ class Follower:
         return min(times + [each for each in (self._rest_at, self._index_at) if each is not None])
 
     def _work(self, now: float) -> None:
+        self._patiently(self._importer.check_store)
         for times in (self._due, self._settled_at):
             for path in [path for path, at in times.items() if at <= now]:
                 del times[path]

@@ -12,7 +12,15 @@ from typing import Final
 
 from attrs import evolve
 
-from mandrake_sessions.errors import Busy, InvalidValue, NotFound, NotOpen, SessionsError, StorageFailure
+from mandrake_sessions.errors import (
+    Busy,
+    InvalidValue,
+    NotFound,
+    NotOpen,
+    SessionsError,
+    StorageFailure,
+    StoreMoved,
+)
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.importing.elsewhere import OtherStores
 from mandrake_sessions.importing.keeping import Keeping
@@ -30,8 +38,15 @@ from mandrake_sessions.operations.originals import Originals
 _MOST_WAITING: Final = 32
 # A new source of more bytes is not one that is just begun, and is brought in as a whole.
 _MOST_BORN: Final = 4 * 1024 * 1024
+# A store that is put in the place of another one may be there in a moment.
+_MOVED_TRIES: Final = 5
+_MOVED_PAUSE: Final = 0.2
 # A source that nobody has written to for so long says all that there is to say.
 _OLD_SECONDS: Final = 60
+
+
+class StoreReplaced(SessionsError):
+    """The store is gone, or is another one. What is remembered of sources is of the one before."""
 
 
 class Importer:
@@ -60,6 +75,7 @@ class Importer:
         # Readings that wait for more, the one that had more last at the end.
         self._waiting: dict[tuple[str, str], Reading] = {}
         self._is_ready = False
+        self._store_id: str | None = None
         # The agents' names for the conversations that were brought in until now.
         self._brought: set[tuple[str, str]] = set()
 
@@ -94,6 +110,7 @@ class Importer:
         """
         if not self._is_ready:
             self._imports.remove_left_behind()
+            self._store_id = self._manager.feed.store_id()
             self._is_ready = True
         looked = looked or self.look(source)
         source = _named_as(source, looked.source)
@@ -137,6 +154,23 @@ class Importer:
         looked = self.look(source)
         waits = looked.what == "grown" or (looked.what == "new" and source.size <= _MOST_BORN)
         return self.bring(evolve(source, tail=Tail()) if waits and _may_wait(source) else source, looked)
+
+    def check_store(self) -> None:
+        """Raises StoreReplaced, NotOpen, Busy, StorageFailure."""
+        if self._store_id is not None and self._present_id() != self._store_id:
+            raise StoreReplaced(
+                "the store was deleted, replaced or moved while it was followed; run it again: it brings in what the "
+                "store lacks that is there then"
+            )
+
+    def _present_id(self) -> str | None:
+        """That of the store which has the name now; None where there is none, a moment later either."""
+        for _ in range(_MOVED_TRIES):
+            try:
+                return self._manager.feed.store_id()
+            except StoreMoved:
+                time.sleep(_MOVED_PAUSE)
+        return None
 
     def expect(self, source: Source) -> None:
         """A source that was brought in just now will probably grow: the reading waits for that. Without this, its last
