@@ -20,6 +20,7 @@ from mandrake_sessions.known_stores import KnownStore
 from mandrake_sessions.model import Change, Session, UnavailableReason, UnavailableStore
 from mandrake_sessions.operations.feed import Feed
 from mandrake_sessions.store.elsewhere import Stamp, Visit, VisitedStore, stamp
+from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.time_limits import Job, LimitedWork
 from mandrake_sessions.visits import ALL_VISITS_SECONDS, VISIT_SECONDS, why_unavailable
 from mandrake_sessions.workspaces import register_of_stores
@@ -32,11 +33,11 @@ _AGAIN_SECONDS: Final = 2.0
 
 @frozen
 class Heard:
-    """A change in a store. ``cwd``: only sessions about this directory count there; None: all. ``session``: finds the
-    one that it is about, if it is still there."""
+    """A change in a store, which ``store`` names. ``cwd``: only sessions about this directory count there; None: all.
+    ``session``: finds the one that it is about, if it is still there."""
 
     change: Change
-    store: object
+    store: KnownStore | StorePlace
     cwd: str | None
     session: Callable[[], Session | None]
 
@@ -156,7 +157,7 @@ class _Followed:
         before = self._position
         self._position, changes, sessions = self._visit.run(self._read)
         for change in changes:
-            self._hear(Heard(change, self, None, partial(sessions.get, change.session_id)))
+            self._hear(Heard(change, self.store, None, partial(sessions.get, change.session_id)))
         return self._position != before
 
     def _read(self, visited: VisitedStore) -> tuple[int, list[Change], dict[str, Session]]:

@@ -683,7 +683,8 @@ class Deleted(Value):
 
 @frozen(eq=False, repr=False)
 class PrunableSession(Value):
-    """A session that nobody has changed for long. ``last_change``: milliseconds since the epoch; sizes in bytes:
+    """A session that nobody has changed for long. ``title``: its title, or the beginning of its first request;
+    ``last_change``: milliseconds since the epoch; sizes in bytes:
     requests and texts of turns, raw responses, tool calls, metadata and titles, what the feed keeps of it, and the
     files that it was brought in from, compressed.
     """
@@ -850,6 +851,6 @@ ExportFormat = Literal["markdown", "html", "jsonl", "atif"]
 
 markdown: for people.
 html: one page that needs nothing else, for people to look at.
-jsonl: JSON lines, without any loss; a later release imports them.
+jsonl: JSON lines, without any loss; `mandrake-sessions import` takes them.
 atif: a trajectory for tools that read those of agents.
 """

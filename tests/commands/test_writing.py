@@ -413,6 +413,10 @@ def test_tail_shows_what_others_say(workspace: Path) -> None:
         told = [json.loads(one.stdout.readline()) for _ in range(4)]
         assert [each["kind"] for each in told] == ["roundCreated", "created", "appended", "updated"]
         # The names of the protocol, also of what has changed.
+        assert [each["method"] for each in told] == ["session/updated", *["turn/updated"] * 3]
+        assert told[0]["request"]["content"] == "Is it?"
+        assert {each["store"]["scope"] for each in told} == {"workspace"}
+        assert all(each["store"]["storeId"] for each in told)
         assert {"status", "streamEndTime", "updatedAt"} <= told[-1]["changes"].keys()
         assert not [name for name in told[-1]["changes"] if "_" in name]
         for process in (every, one):
@@ -519,7 +523,7 @@ def test_tail_waits_for_a_store_that_is_not_there_yet(workspace: Path, tmp_path:
             assert other.stdout is not None
             change = json.loads(other.stdout.readline())
             kinds += [change["kind"]] if change["sessionId"] == session else []
-        assert kinds[:4] == ["sessionCreated", "roundCreated", "created", "appended"]
+        assert kinds[:4] == ["created", "roundCreated", "created", "appended"]
         for process in (waiting, other):
             process.send_signal(signal.SIGINT)
             _, told = process.communicate(timeout=TIMEOUT)

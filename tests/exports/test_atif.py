@@ -163,7 +163,10 @@ def test_times_have_one_form(manager: SessionManager) -> None:
     about = [found["extra"], asked["extra"]["round"]["response"], said["extra"]["turn"], call["extra"]]
     times = [{name: text for name, text in each.items() if name.endswith(("At", "Time"))} for each in about]
     assert [sorted(each) for each in times] == [
-        ["activeAt", "archivedAt", "createdAt", "updatedAt"], ["endTime"], ["endTime"], ["endTime", "startTime"]
+        ["activeAt", "archivedAt", "createdAt", "updatedAt"],
+        ["endTime"],
+        ["createdAt", "endTime"],
+        ["endTime", "startTime"],
     ]  # fmt: skip
     for text in (text for each in times for text in each.values()):
         assert datetime.fromisoformat(text).tzinfo is not None

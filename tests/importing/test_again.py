@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from importing.importing import Place
 from importing.transcripts import Claude, claude
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import TurnStatus
+from wire import SERVER, TIMEOUT, clean_environment
 
 ONE = "11111111-1111-4111-8111-111111111111"
 TWO = "22222222-2222-4222-8222-222222222222"
@@ -137,3 +140,60 @@ def test_a_file_that_has_moved_is_the_same(place: Place) -> None:
     talk.path.rename(moved.path)
     (end,) = place.told()
     assert (end["sources"], end["sessions"], end["rounds"]) == (1, 0, 0)
+
+
+def test_two_at_once_bring_all_in_and_both_say_so(place: Place) -> None:
+    for number in range(40):
+        talk = claude(place.home, f"{number:08}-1111-4111-8111-111111111111")
+        for each in range(20):
+            talk.ask(f"Hello {each}")
+            talk.say("Hi." * 100, f"msg_{each}")
+        talk.write()
+    words = [*SERVER, "import", "--database", str(place.database)]
+    environment = clean_environment(place.workspace) | {"HOME": str(place.home)}
+    with ExitStack() as both:
+        running = [
+            both.enter_context(
+                subprocess.Popen(
+                    words, cwd=place.workspace, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                )
+            )
+            for _ in range(2)
+        ]
+        told = [process.communicate(timeout=TIMEOUT * 3)[1] for process in running]
+    assert told == [b"", b""]
+    assert [process.returncode for process in running] == [0, 0]
+    assert [session.round_count for session in place.sessions()] == [20] * 40
+
+
+def test_a_record_twice_in_a_branch_that_was_left_keeps_nothing_out(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    first = talk.ask("One")
+    other = talk.ask("Other", parent=None)
+    talk.ask("Two", parent=first)
+    talk.records.append(next(record for record in talk.records if record["uuid"] == other))
+    talk.ask("Three", parent=talk.records[2]["uuid"])
+    talk.records.append(talk.records[1])
+    talk.write()
+    place.bring()
+    said = {request for session in place.sessions() for request, _ in place.talk(session_id=session.id)}
+    assert said == {"One", "Other", "Two", "Three"}
+
+
+def test_a_child_that_grows_before_its_parent_comes_finds_it(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("Look")
+    talk.call("call_1", "msg_9")
+    agent = Claude(talk.path.parent / ONE / "subagents" / "agent-abc.jsonl", ONE)
+    agent.ask("Look", isSidechain=True)
+    agent.say("Seen.", "msg_a", isSidechain=True)
+    agent.write()
+    place.bring()
+    agent.ask("More?", isSidechain=True)
+    agent.say("No.", "msg_b", isSidechain=True)
+    agent.write()
+    place.bring()
+    talk.write()
+    place.bring()
+    parents = {session.external_id: session.parent_id for session in place.sessions()}
+    assert parents["abc"] is not None

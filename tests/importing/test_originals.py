@@ -162,6 +162,22 @@ def test_a_file_that_grows_is_kept_as_it_grows(place: Place, sizes: list[int], t
     assert place.is_sound()
 
 
+@pytest.mark.parametrize("how", ["tail of zeros", "all zeros", "another word"])
+def test_a_damaged_file_takes_nothing_from_what_is_kept(place: Place, how: str, tmp_path: Path) -> None:
+    talk = talk_of(place, rounds=40, size=100)
+    talk.write()
+    place.bring()
+    before = talk.path.read_bytes()
+    kept = {"tail of zeros": len(before) - 4000, "all zeros": 0, "another word": 0}[how]
+    talk.path.write_bytes(b"x\n" if how == "another word" else before[:kept] + bytes(len(before) - kept))
+    assert "what is kept of it stays as it was" in place.bring(code=1).err
+    # It is told once, and nothing changes it later.
+    place.bring()
+    talk.path.unlink()
+    restore(place, ONE, "--to", tmp_path / "x")
+    assert contents(tmp_path / "x") == [before]
+
+
 @pytest.mark.parametrize("how", ["shorter", "other", "middle"])
 def test_of_a_file_that_was_written_again_the_latest_form_is_kept(place: Place, how: str, tmp_path: Path) -> None:
     talk = talk_of(place, rounds=400, size=100)
@@ -175,7 +191,8 @@ def test_of_a_file_that_was_written_again_the_latest_form_is_kept(place: Place, 
         talk.path.write_bytes(before[:1000] if how == "shorter" else before.replace(b"Hi", b"Ho, "))
     place.bring(code=1)
     restore(place, ONE, "--to", tmp_path / "x")
-    assert contents(tmp_path / "x") == contents(talk.path)
+    # What has less in it does not take the place of what is kept.
+    assert contents(tmp_path / "x") == ([before] if how == "shorter" else contents(talk.path))
     # One that was emptied is not taken for a form of it.
     talk.path.write_bytes(b"")
     place.bring(code=1)

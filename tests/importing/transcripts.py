@@ -25,12 +25,13 @@ class Claude:
         """A record below the last one, or below ``parent``; gives its uuid."""
         self._count += 1
         uuid = fields.pop("uuid", f"{self.session}-{self._count}")
+        hour, minute, second = 10 + self._count // 3600, self._count // 60 % 60, self._count % 60
         record = {
             "parentUuid": self.last if parent == "" else parent,
             "isSidechain": False,
             "type": kind,
             "uuid": uuid,
-            "timestamp": f"2026-03-01T10:{self._count // 60:02}:{self._count % 60:02}.000Z",
+            "timestamp": f"2026-03-01T{hour:02}:{minute:02}:{second:02}.000Z",
             "cwd": CWD,
             "sessionId": self.session,
             "version": "2.1.0",

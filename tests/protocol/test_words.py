@@ -83,7 +83,11 @@ def test_the_database_of_another_program(database: Path) -> None:
     with sqlite3.connect(database) as connection:
         connection.execute("CREATE TABLE t (a)")
     connection.close()
-    check(raised(SessionManager(database).init), "Name another file with db_path", "(`mandrake-sessions import`)")
+    check(
+        raised(SessionManager(database).init),
+        "Name another file with db_path",
+        "`mandrake-sessions import FILE` brings in",
+    )
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:

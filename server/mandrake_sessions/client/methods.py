@@ -210,7 +210,7 @@ class Methods:
     async def turn_latest(
         self, *, where: params.ReadStoreParams | None = None, **given: Unpack[params.TurnLatest]
     ) -> model.Turn | None:
-        """The turn of the highest index, or null."""
+        """The turn of the highest index, with its `rawResponse`, or null."""
         result: model.Turn | None = await self.call("turn/latest", given, where)
         return result
 

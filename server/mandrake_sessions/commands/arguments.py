@@ -145,12 +145,15 @@ def check_not_empty(options: Namespace) -> None:
 
 
 def is_text(value: str) -> bool:
-    """Whether what the system gave, such as a path, is text, and not just bytes."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    """Whether what the system gave, such as a path, is text, and not just bytes: in UTF-8, or in the encoding of the
+    locale."""
+    for as_text in (lambda: os.fsencode(value).decode(), value.encode):
+        try:
+            as_text()
+        except UnicodeError:
+            continue
+        return True
+    return False
 
 
 def _text(argument: str) -> str:

@@ -85,7 +85,12 @@ def _import(options: Namespace) -> int:
         if options.follow:
             kept.enter_context(_alone(options))
         others = kept.enter_context(_others(known, options))
-        watching = kept.enter_context(_watching(sources, known, options)) if options.follow else None
+        watching = None
+        if options.follow:
+            watching = kept.enter_context(_watching(sources, known, options))
+            # What was born before it was watched.
+            found = find(options.sources, known)
+            sources = found.sources
         looked = _looked_at(sources, manager, known, others)
         tell_plan(found, looked, place_of(settings_of(options), options.scope).path, options)
         if options.dry_run or manager is None:

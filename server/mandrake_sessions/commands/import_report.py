@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 
 from attrs import define, field
@@ -34,6 +35,8 @@ class Totals:
     turns: int = 0
     calls: int = 0
     problems: int = 0
+    # New ones that had nothing in them.
+    empty: int = 0
     by_what: dict[str, int] = field(factory=dict)
 
     def add(self, outcome: Outcome) -> None:
@@ -43,6 +46,7 @@ class Totals:
         self.rounds += counts.rounds
         self.turns += counts.turns
         self.calls += counts.calls
+        self.empty += outcome.what == "new" and not (counts.sessions or outcome.broken)
         self.problems += outcome.what in ("failed", "rewritten") or bool(outcome.broken)
         self.by_what[outcome.what] = self.by_what.get(outcome.what, 0) + 1
 
@@ -95,7 +99,7 @@ def tell_outcome(outcome: Outcome, options: Namespace) -> None:
         hint(f"{place}{line}: {broken.reason}{left_out}")
     more = outcome.more_broken + len(outcome.broken[_SHOWN:])
     if more:
-        hint(f"{place}: {plural(more, 'more such line')}; --json names more of them")
+        hint(f"{place}: {plural(more, 'more such line')}")
 
 
 def _say_outcome(outcome: Outcome) -> None:
@@ -134,8 +138,12 @@ def tell_totals(totals: Totals, of: int, options: Namespace) -> None:
     ]
     say(f"{', '.join(parts)} brought in")
     _tell_rest(totals, of)
+    if sys.stdout.isatty() and totals.sessions:
+        hint("mandrake-sessions list --all shows them; import --follow brings in what is written from now on.")
 
 
 def _tell_rest(totals: Totals, of: int) -> None:
+    if totals.empty:
+        say(f"no conversation, or none yet, was in {plural(totals.empty, 'new file')}")
     if totals.read < of:
         hint(f"Stopped: {totals.read} of {of} conversations were looked at. Run it again to go on.")

@@ -96,7 +96,7 @@ def _show_table(found: list[SessionOfStore], *, is_numbered: bool) -> None:
             ago(session.active_at),
             session.state.replace("_", " "),
             session.agent or "",
-            title_of(session),
+            title_of(session) if session.relation is None else f"({session.relation.value}) {title_of(session)}",
         )
         for session in found
     ]

@@ -25,6 +25,7 @@ from mandrake_sessions.quoting import shorten
 from mandrake_sessions.settings import BadSetting
 
 _PLACE = re.compile(r"@(last|[1-9][0-9]{0,5})")
+_NO_PLACE = re.compile(r"@(-[0-9]+|0+)")
 # So many are named where a name is ambiguous.
 _MAX_CANDIDATES = 20
 _TITLE_CHARACTERS = 60
@@ -84,6 +85,8 @@ def found_session(looking: Looking, options: Namespace, name: str | None = None)
     """The same, without opening its store where that is only visited. Raises what ``named`` raises."""
     name = options.session if name is None else name
     assert name is not None
+    if _NO_PLACE.fullmatch(name):
+        raise BadSetting("SESSION", f"{name} is no place in the list: they count from @1, which is @last")
     if not name.strip():
         raise BadSetting("SESSION", "it is empty, which names no session; mandrake-sessions list lists them")
     place = _PLACE.fullmatch(name)

@@ -15,6 +15,7 @@ from mandrake_sessions.commands.naming import add_session, named
 from mandrake_sessions.commands.pager import say_lines
 from mandrake_sessions.commands.shared import say_parts, say_shown, told
 from mandrake_sessions.quoting import printable
+from mandrake_sessions.settings import BadSetting
 
 DESCRIPTION = (
     "Show a conversation as it is: nothing is redacted (export does that). On a terminal it is laid out; elsewhere it "
@@ -29,7 +30,7 @@ def declare(parser: ArgumentParser) -> None:
     parser.usage = usage("SESSION")
     add_session(parser)
     add_format(parser, "text", default="text on a terminal, markdown elsewhere")
-    parser.add_argument("--json", action="store_const", const="jsonl", dest="format", help="the same as --format jsonl")
+    parser.add_argument("--json", action="store_true", help="the same as --format jsonl")
     add_looking(parser)
 
 
@@ -41,7 +42,12 @@ def run(options: Namespace) -> int:
 def _show(options: Namespace) -> int:
     from mandrake_sessions.exports import document, for_terminal
 
-    chosen: Any = options.format or ("text" if sys.stdout.isatty() else "markdown")
+    if options.json and options.format not in (None, "jsonl"):
+        raise BadSetting(
+            "--json", f"cannot be given beside --format {options.format}, which says already what is wanted"
+        )
+    usual = "jsonl" if options.json else "text" if sys.stdout.isatty() else "markdown"
+    chosen: Any = options.format or usual
     with Looking(options) as looking:
         meant = named(looking, options)
         with meant.manager.snapshot():

@@ -26,7 +26,7 @@ _COLUMNS = (Column("USED", is_number=True), Column("STATE", may_go=1), Column("S
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = usage()
-    add_store(parser)
+    add_store(parser, scope=None)
     add_json(parser)
 
 
@@ -41,7 +41,7 @@ def _stores(options: Namespace) -> int:
     for scope in ("workspace", "system"):
         with suppress(SessionsError):
             places.append(place_of(settings, scope))
-    found = known_stores((), places)
+    found = [each for each in known_stores((), places) if options.scope in (None, each.scope)]
     if options.json:
         from mandrake_sessions.protocol.results import ListedStore
 

@@ -18,9 +18,10 @@ from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.filters import add_filters, filters, is_about
 from mandrake_sessions.commands.looking import Looking, Spot, add_looking
 from mandrake_sessions.commands.naming import HOW_TO_NAME, found_session
-from mandrake_sessions.commands.results import add_json, say_json
+from mandrake_sessions.commands.results import add_json
 from mandrake_sessions.commands.shared import flush, say_line, say_text, told
 from mandrake_sessions.commands.styles import BOLD, DIM, styled
+from mandrake_sessions.commands.table import fitted
 from mandrake_sessions.commands.titles import short_id, title_of
 from mandrake_sessions.errors import NotFound
 from mandrake_sessions.folding import hint
@@ -36,7 +37,7 @@ from mandrake_sessions.model import (
     UnavailableReason,
     UnavailableStore,
 )
-from mandrake_sessions.protocol.names import camel
+from mandrake_sessions.protocol import notifications
 from mandrake_sessions.quoting import one_line, printable, shorten
 
 DESCRIPTION = (
@@ -62,7 +63,7 @@ def declare(parser: ArgumentParser) -> None:
     parser.add_argument("session", metavar="SESSION", nargs="?", help=HOW_TO_NAME)
     add_looking(parser)
     add_filters(parser)
-    add_json(parser, "each change as one JSON object a line, for a program")
+    add_json(parser, "each change as one JSON object a line: the notification of the protocol, and its store")
 
 
 def run(options: Namespace) -> int:
@@ -75,7 +76,7 @@ def _tail(options: Namespace) -> int:
     heard: queue.SimpleQueue[Heard | Exception] = queue.SimpleQueue()
     with Looking(options, waits=True) as looking:
         try:
-            shown = _Shown(options, _follow(looking, options, heard.put))
+            shown = _Shown(options, _follow(looking, options, heard.put), looking.spots)
             while True:
                 with suppress(queue.Empty):
                     item = heard.get(timeout=_LOOK_SECONDS)
@@ -147,9 +148,10 @@ def _hear(hear: Callable[[Heard], None], spot: Spot, change: Change) -> None:
 class _Shown:
     """What is on the screen: whose text stands on the last line."""
 
-    def __init__(self, options: Namespace, session_id: str | None) -> None:
-        """``session_id``: only what is said there is shown. Raises BadSetting."""
+    def __init__(self, options: Namespace, session_id: str | None, spots: list[Spot]) -> None:
+        """``session_id``: only what is said there is shown. ``spots``: the stores that are open. Raises BadSetting."""
         self._session_id = session_id
+        self._spots = spots
         self._as_json = options.json
         self._filters = filters(options)
         self._turn_id: str | None = None
@@ -167,7 +169,7 @@ class _Shown:
             return
         change = heard.change
         if self._as_json:
-            say_json(_in_wire_words(change))
+            say_line(json.dumps(self._as_notification(heard)))
         elif change.kind is ChangeKind.ROUND_CREATED and change.request is not None:
             self._errors.clear()
             self._head(heard, change.request.content, "asked")
@@ -184,6 +186,23 @@ class _Shown:
         elif change.kind is ChangeKind.TURN_UPDATED and change.changes is not None:
             self._end(heard, change.changes.get("status"), change.changes.get("error"))
         flush()
+
+    def _as_notification(self, heard: Heard) -> dict[str, Any]:
+        """The change as subscribers are told of it, with the notification's name and the store."""
+        change = heard.change
+        if notifications.concerns_turns(change):
+            method, params = "turn/updated", notifications.turn_updated("", change, raw=True, text=True)
+        else:
+            method, params = "session/updated", notifications.session_updated("", change, heard.session())
+        del params["subscriptionId"]
+        return {"method": method, **params, "store": self._store_of(heard)}
+
+    def _store_of(self, heard: Heard) -> dict[str, Any]:
+        """What ``store`` says in the rows of lists."""
+        store = heard.store
+        own = (spot.manager.feed.store_id() for spot in self._spots if spot.place == store)
+        store_id = store.store_id if isinstance(store, KnownStore) else next(own, None)
+        return {"storeId": store_id or None, "scope": store.scope, "workspace": store.workspace}
 
     def _wanted(self, heard: Heard) -> bool:
         session_id = heard.change.session_id
@@ -232,8 +251,9 @@ class _Shown:
     def _head(self, heard: Heard, text: str, what: str) -> None:
         self._close_line()
         session = heard.session()
-        name = "" if session is None else f"{short_id(session)}  {title_of(session)}"
-        say_line(styled(f"{one_line(name)}  {what}", DIM))
+        beside = f"  {what}" if session is None else f"{short_id(session)}    {what}"
+        title = "" if session is None else fitted(one_line(title_of(session)), sys.stdout, beside)
+        say_line(styled(f"{'' if session is None else short_id(session)}  {title}  {what}", DIM))
         self._turn_id = None
         if text:
             for line in printable(text).split("\n"):
@@ -262,10 +282,3 @@ def _session(spot: Spot, session_id: str) -> Session | None:
         return spot.manager.get_session(session_id)
     except NotFound:
         return None
-
-
-def _in_wire_words(change: Change) -> Change:
-    """The names of what has changed are values here."""
-    if change.changes is None:
-        return change
-    return evolve(change, changes={camel(name): value for name, value in change.changes.items()})

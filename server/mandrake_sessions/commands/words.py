@@ -9,8 +9,12 @@ _ARGUMENTS = {
     "source": "SRC",
     "database": "--database",
     "agent": "--agent",
+    "timezone": "--timezone",
+    "sources": "SOURCE",
+    "to": "--to",
     "output": "--output",
 }
+_OPERATIONS = {"get_session": "mandrake-sessions show", "fork_session": "mandrake-sessions fork"}
 _SWITCHES = {"replace": "--force", "as_is": "--as-is"}
 
 
@@ -21,6 +25,9 @@ class CommandWords(WireWords):
 
     def field(self, name: str) -> str:
         return _ARGUMENTS.get(name) or super().field(name)
+
+    def operation(self, name: str) -> str:
+        return _OPERATIONS[name]
 
     def switch(self, name: str) -> str:
         return _SWITCHES[name]

@@ -83,7 +83,13 @@ class _Trajectory:
     def _about_round(self, each: HistoryRound) -> dict[str, Any]:
         response = _said(_in_iso(wire_fields(each.response, Response, "round_id", "created_at", "updated_at")))
         blocks = each.request.blocks
-        about = {"id": each.id, "origin": each.origin.value, "blocks": blocks, "metadata": each.metadata or None}
+        about = {
+            "id": each.id,
+            "requestId": each.request.id,
+            "origin": each.origin.value,
+            "blocks": blocks,
+            "metadata": each.metadata or None,
+        }
         return _said(about | {"copiedFromId": each.copied_from_id, "response": response})
 
     def _turn(self, turn: Turn, about: dict[str, Any], *, is_copied: bool) -> Iterator[tuple[str, Any]]:
@@ -149,6 +155,11 @@ class _Trajectory:
             "status": status,
             "error": turn.error,
             "endTime": iso(turn.stream_end_time),
+            "createdAt": iso(turn.created_at) if turn.created_at != turn.stream_start_time else None,
+            # The output of a tool says it with the result.
+            "toolCallId": turn.tool_call_id if turn.kind != "tool_output" else None,
+            "inputCost": turn.input_cost or None,
+            "outputCost": turn.output_cost or None,
         }
         return _said(about | {"metadata": turn.metadata or None})
 

@@ -1,4 +1,4 @@
-"""JSON lines that lose nothing: what docs/export.md describes, and what a later release imports.
+"""JSON lines that lose nothing: what docs/export.md describes, and what ``import`` takes.
 
 A reader needs to hold one line at a time. A text of more than ``LONG_TEXT`` characters stands on lines of its own.
 """

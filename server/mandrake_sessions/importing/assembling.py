@@ -128,10 +128,11 @@ class Assembler:
     def take(self, event: Event) -> None:
         self._take[type(event)](event)  # type: ignore[operator]
 
-    def finish(self, *, is_growing: bool = False) -> None:
+    def finish(self, *, is_growing: bool = False, is_left: bool | None = None) -> None:
         """The source has no more. ``is_growing``: for now, so a round of which it does not say that it has ended goes
-        on."""
-        self._close(is_followed=False, is_growing=is_growing)
+        on. ``is_left``: for so long that a call without an answer, or a request, will get none; None where nobody
+        knows."""
+        self._close(is_followed=False, is_growing=is_growing, is_left=is_left)
 
     def pause(self) -> None:
         """Write what is held, as it is by now. It is held on, since it may still change."""
@@ -290,13 +291,13 @@ class Assembler:
             self._held[-1].fields["status"] = "interrupted"
             self._held[-1].is_changed = True
 
-    def _close(self, *, is_followed: bool, is_growing: bool = False) -> None:
+    def _close(self, *, is_followed: bool, is_growing: bool = False, is_left: bool | None = None) -> None:
         """Write the round that runs. ``is_followed``: by another one, so that nothing more comes to it."""
         round_, self._round = self._round, None
         if round_ is None:
             return
         self._settle_usage(round_)
-        if is_followed or round_.status is not None:
+        if is_followed or is_left or round_.status is not None:
             for turn in self._held:
                 for call in turn.calls.values():
                     if call["status"] == "pending":
@@ -306,8 +307,10 @@ class Assembler:
         status = round_.status
         if status is None:
             self.is_open = is_growing and not open_calls
+            if is_left is False and not is_followed:
+                self.is_open = is_growing or open_calls > 0 or round_.turns == 0
             is_answered = round_.turns > 0 and (is_followed or not (open_calls or is_growing))
-            status = "completed" if is_answered else "interrupted" if is_followed else "open"
+            status = "completed" if is_answered else "interrupted" if is_followed or is_left else "open"
         self._show_end(round_, status)
         self._hosts.clear()
         if is_followed:

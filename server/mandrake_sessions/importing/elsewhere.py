@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from mandrake_sessions.importing.agents import agent_word, names_of
 from mandrake_sessions.importing.reading import Source
 from mandrake_sessions.known_stores import known_stores
 from mandrake_sessions.manager import SessionManager
@@ -40,10 +41,11 @@ class OtherStores:
 
     def look(self) -> None:
         """Learn what is recorded in them now. A store that cannot be read counts as empty."""
+        names = [name for agent in self._agents for name in names_of(agent)]
         stores = [store for store in known_stores((), self._others) if store.available and store.path != self._own.path]
         self._found = {
-            (each.agent, each.external_id): Recorded(store.path, each.id)
-            for store, found in ask_each(stores, lambda visited: recorded_sessions(visited, self._agents))
+            (agent_word(each.agent), each.external_id): Recorded(store.path, each.id)
+            for store, found in ask_each(stores, lambda visited: recorded_sessions(visited, names))
             for each in found
         }
 

@@ -56,7 +56,9 @@ def _places(reader: Reader) -> list[str]:
 
 
 def _at_path(name: str, known: Mapping[str, Reader], found: Found) -> Iterator[Source]:
-    place = given_path("source", name)
+    if not name:
+        raise InvalidValue("sources", "is empty; name a program, a file or a directory")
+    place = given_path("sources", name)
     if not os.path.lexists(place):
         similar = nearest_name(name, list(known), cutoff=0.6)
         advice = f"known are {', '.join(known)}" if similar is None else f"did you mean {similar}?"

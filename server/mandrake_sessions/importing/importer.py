@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from attrs import evolve
@@ -22,13 +23,14 @@ from mandrake_sessions.errors import (
     StoreMoved,
 )
 from mandrake_sessions.ids import now_ms
+from mandrake_sessions.importing.agents import names_of
 from mandrake_sessions.importing.elsewhere import OtherStores
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.lines import Tail
 from mandrake_sessions.importing.one_reading import Outcome, Reading, What, state_of
 from mandrake_sessions.importing.reading import Reader, Source, file_facts, storable
 from mandrake_sessions.importing.sinks import Counts, WholeSink, set_parent
-from mandrake_sessions.importing.taking import Taking
+from mandrake_sessions.importing.taking import LEFT_SECONDS, Taking
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Session
 from mandrake_sessions.operations.imports import Imports, StoredSource
@@ -131,7 +133,13 @@ class Importer:
         reading.is_there = not looked.is_unknown and self._is_there(source)
         if source.tail is not None and not reading.is_there:
             reading.is_born_here = True
-        return self._guarded(reading, self._taking.read)
+        done = self._guarded(reading, self._taking.read)
+        if done.what == "failed" and looked.is_unknown:
+            # Somebody else may have brought it in since it was looked for.
+            again = self.look(source)
+            if not again.is_unknown:
+                return self.bring(source, again)
+        return done
 
     def follow(self, source: Source) -> Outcome:
         """``bring`` a source that is being written. The reading waits for more, so that what is there already is not
@@ -282,12 +290,14 @@ class Importer:
 
     def _present(self, source: Source) -> Session | None:
         """The session that the conversation has here: brought in before, or recorded while it went on."""
-        try:
-            if source.session_id is not None:
+        if source.session_id is not None:
+            with suppress(NotFound):
                 return self._manager.get_session(source.session_id)
-            return self._manager.get_session(external_id=source.external_id, agent=source.agent)
-        except NotFound:
             return None
+        for agent in names_of(source.agent):
+            with suppress(NotFound):
+                return self._manager.get_session(external_id=source.external_id, agent=agent)
+        return None
 
     def _wait(self, reading: Reading) -> None:
         while len(self._waiting) >= _MOST_WAITING:
@@ -302,8 +312,8 @@ class Importer:
         if not _is_same(source, known):
             return True
         # Nobody has gone on with a round of which its source does not say that it has ended.
-        is_old = now_ms() * 1_000_000 - source.mtime_ns > _OLD_SECONDS * 1_000_000_000
-        return is_old and not self._follows and bool(state_of(known).get("open"))
+        seconds = (now_ms() - source.mtime_ns / 1_000_000) / 1000
+        return seconds > (LEFT_SECONDS if self._follows else _OLD_SECONDS) and bool(state_of(known).get("open"))
 
 
 def _is_of_another(source: Source, known: StoredSource) -> bool:

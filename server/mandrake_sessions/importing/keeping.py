@@ -37,6 +37,7 @@ class Keeping:
         self._waiting: list[Block] = []
         self._file_pk: int | None = None
         self._is_another = False
+        self._kept_bytes = 0
         # How many bytes were kept that were not before.
         self.kept = 0
 
@@ -55,7 +56,7 @@ class Keeping:
             last = self._originals.last_block(known.pk)
             assert last is not None
             if is_rewritten or not _has(source.path, last):
-                self._is_another = True
+                self._is_another, self._kept_bytes = True, known.end
             else:
                 at = known.end if last.size == BLOCK_BYTES else last.start
                 self.kept = at - known.end
@@ -68,7 +69,8 @@ class Keeping:
 
     def keep(self, session_pk: int, upto: int | None, pause: Callable[[], None] = lambda: None) -> None:
         """Keep what stands before a byte, or all. ``pause`` is called between a few blocks and the next."""
-        if self._packing is None:
+        if self._packing is None or (self._is_another and upto is not None):
+            # Whether another file takes the place of what is kept is known once it was read.
             return
         if self._file_pk is None:
             self._file_pk = self._open(session_pk)
@@ -86,14 +88,31 @@ class Keeping:
             self._waiting = self._waiting[len(ready) :]
             pause()
 
-    def finish(self, session_pk: int, pause: Callable[[], None] = lambda: None) -> None:
-        """Keep what is left, and the files beside it."""
+    def finish(self, session_pk: int, pause: Callable[[], None] = lambda: None, *, is_whole: bool = True) -> bool:
+        """Keep what is left, and the files beside it. ``is_whole``: all of it could be read. False: it is another file
+        than what is kept, and less or damaged, so that what is kept stays."""
         source = self._source
+        if self._packing is not None and self._is_another and not (is_whole and self._is_no_less()):
+            self._file_pk = self._open(session_pk)
+            self._originals.close(self._file_pk, source.file_id, source.size, source.mtime_ns)
+            return False
         self.keep(session_pk, None, pause)
         if self._file_pk is not None:
             self._originals.close(self._file_pk, source.file_id, source.size, source.mtime_ns)
         for path in source.beside or ():
             self._keep_beside(session_pk, path)
+        return True
+
+    def _is_no_less(self) -> bool:
+        """Whether a file of lines is as long as what is kept, and ends with a line. Others are written anew."""
+        source = self._source
+        if not source.path.endswith(".jsonl"):
+            return True
+        if source.size < self._kept_bytes:
+            return False
+        with closing(opened(source.path)) as file:
+            skip(file, max(0, source.size - 1))
+            return file.read(1) == b"\n"
 
     def close(self) -> None:
         if self._packing is not None:

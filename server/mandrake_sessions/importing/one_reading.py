@@ -14,7 +14,7 @@ from mandrake_sessions.importing.elsewhere import Recorded
 from mandrake_sessions.importing.events import Broken, Event, Position, Rewritten
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.prefix import checksum, lines_before
-from mandrake_sessions.importing.reading import Source
+from mandrake_sessions.importing.reading import Source, file_facts
 from mandrake_sessions.importing.sinks import Counts, SessionSink
 from mandrake_sessions.operations.imports import StoredSource
 
@@ -98,6 +98,10 @@ class Reading:
             self.what = "grown"
         return outcome
 
+    def note(self, what: str) -> None:
+        """Something that is to be told of the source."""
+        self.what, self.reason = "rewritten", what if self.reason is None else f"{self.reason}; {what}"
+
     def close(self) -> None:
         if self.keeping is not None:
             self.keeping.close()
@@ -124,7 +128,11 @@ class Reading:
         """Whether a file that is read from a place on has lost its end."""
         known = self.known
         are_lines = known is not None and all(path.endswith(_LINES) for path in (known.path, self.source.path))
-        return known is not None and are_lines and self.source.size < known.size
+        if known is None or not are_lines or self.source.size >= known.size:
+            return False
+        # Since it was found, it may have grown, and somebody else has read it.
+        facts = file_facts(self.source.path)
+        return facts is None or int(facts["size"]) < known.size
 
     def begin(self) -> Position | None:
         """Where reading goes on; None where there is nothing to be read. Raises OSError, SourceUnreadable."""
@@ -134,7 +142,8 @@ class Reading:
                 self.what, self.reason = "rewritten", _SHORTER
             # A database is read by what its rows say.
             return Position(0, self.state.get("reader", {}))
-        found = checksum(self.source.path, known.position)
+        # Where its file was away when it was to be summed up, nobody knows.
+        found = checksum(self.source.path, known.position) if known.checksum else ""
         if found == known.checksum and self.is_cut:
             # What is left of its last round says less than what is here.
             self.what, self.reason = "rewritten", _SHORTER

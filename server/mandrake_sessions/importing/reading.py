@@ -114,6 +114,15 @@ def files_below(directory: str, endings: tuple[str, ...]) -> Iterator[os.DirEntr
                 yield entry
 
 
+def _is_directory(path: str) -> bool:
+    """Also where a link leads to one; a loop leads nowhere."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+# Links with other names are of no matter.
+_TRANSCRIPTS = (".jsonl", ".jsonl.zst", ".json")
+
+
 def unreadable_below(place: str) -> Iterator[OSError]:
     """Why a directory, and those below it, cannot be listed, or a file not be read; nothing of what is not there. Links
     are followed as ``files_below`` does. Opens no file: to close a database would drop SQLite's locks."""
@@ -122,7 +131,13 @@ def unreadable_below(place: str) -> Iterator[OSError]:
         path = waiting.pop()
         try:
             with os.scandir(path) as found:
-                waiting += sorted(entry.path for entry in found if entry.is_dir(follow_symlinks=False))
+                for entry in sorted(found, key=lambda entry: entry.name):
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.is_symlink() and (_is_directory(entry.path) or entry.name.endswith(_TRANSCRIPTS)):
+                        yield OSError(
+                            errno.ELOOP, "it is a link, which is not followed; name what it leads to", entry.path
+                        )
         except NotADirectoryError:
             if not os.access(path, os.R_OK):
                 yield PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)

@@ -410,10 +410,14 @@ class GrowingSink(SessionSink):
         """What is there already is not written again, so nobody hears of it."""
         known = {call.id: call for call in there.tool_calls}
         for call in made["tool_calls"]:
-            present = known.get(call["id"])
+            present = known.pop(call["id"], None)
             self.counts.calls += present is None
             if present is None or (not self.only_adds and _differs(present, call)):
                 self._manager.upsert_tool_call(there.id, call)
+        for moved_away in () if self.only_adds else known:
+            # The source has it at another turn by now.
+            self._manager.delete_tool_call(there.id, moved_away)
+            self.counts.calls -= 1
         # What a reply used is counted on its last turn: on another one than before, perhaps.
         given = {**_NOTHING_USED, **{name: value for name, value in made.items() if name not in _OF_THE_BEGINNING}}
         moved = {name: value for name, value in given.items() if getattr(there, name) != value}
@@ -482,7 +486,13 @@ def cut_branch(manager: SessionManager, sink: SessionSink, left: Left) -> None:
             there.append(manager.get_request(names.of("request", request)).round_id)
     if not there:
         return
-    manager.fork_session(sink.session_id, through_round_id=there[-1], id=names.of("branch", left.at_request))
+    through = there[-1]
+    try:
+        manager.fork_session(sink.session_id, through_round_id=through, id=names.of("branch", left.at_request))
+    except Conflict:
+        # The same request has begun a branch before: a file may have a record twice.
+        again = names.of("branch", f"{left.at_request} {through}")
+        manager.fork_session(sink.session_id, through_round_id=through, id=again)
     with manager.transaction():
         for round_id in reversed(there):
             manager.delete_round(round_id)

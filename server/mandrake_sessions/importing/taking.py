@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -32,6 +33,8 @@ from mandrake_sessions.quoting import shorten
 
 logger = logging.getLogger(__name__)
 
+# A source that nobody has written to for so long: its program is gone, whatever it waited for.
+LEFT_SECONDS: Final = 3600
 # So many started conversations of one are remembered.
 _SPAWNED: Final = 1000
 
@@ -138,7 +141,10 @@ class Taking:
         if reading.keeping is None or reading.sink is None or (pk := self._session_pk(reading)) is None:
             return
         if is_all:
-            reading.keeping.finish(pk, lambda: self._pause(reading) if self.steps.is_due() else None)
+            is_whole = not reading.broken
+            pause = lambda: self._pause(reading) if self.steps.is_due() else None  # noqa: E731
+            if not reading.keeping.finish(pk, pause, is_whole=is_whole):
+                reading.note("what is kept of it stays as it was: the file has less in it now, or cannot be read")
             reading.counts.kept += reading.keeping.kept
         else:
             reading.keeping.keep(pk, reading.sink.position.offset)
@@ -164,7 +170,12 @@ class Taking:
                     self._pause(reading)
         except Branched as branched:
             return branched
-        assembler.finish(is_growing=self._follows and reading.is_growing)
+        source = reading.source
+        # Of what a database or a file of many conversations says, nobody knows when it was written last.
+        is_left = None
+        if source.beside is not None:
+            is_left = time.time_ns() - source.mtime_ns > LEFT_SECONDS * 1_000_000_000
+        assembler.finish(is_growing=self._follows and reading.is_growing, is_left=is_left)
         return None
 
     def _pause(self, reading: Reading) -> None:
@@ -202,6 +213,10 @@ class Taking:
         if has_session and not reading.is_there:
             self._made.add(sink.session_id)
         waits = self._note_orphan(sink) if told.parent is not None and has_session else None
+        if told.parent is None and has_session and "waits" in reading.state:
+            # Its beginning, which names the parent, was read before.
+            is_orphan = self._manager.get_session(sink.session_id).parent_id is None
+            waits = reading.state["waits"] if is_orphan else None
         for external_id, call in sink.spawned.items():
             self._spawned[source.agent, external_id] = call
             self._note_child(sink, external_id, call)

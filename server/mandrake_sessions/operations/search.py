@@ -54,6 +54,8 @@ MAX_HITS = 10_000
 _KEY_BYTES = 6
 # For so long a search first puts into the index what it lacks. So most clients find what they have just written.
 CATCH_UP_SECONDS = 0.2
+# The same for the next page of one, where the index was lost meanwhile.
+LOST_SECONDS = 3.0
 # What JSON writes as it is.
 _SAME_IN_JSON = re.compile(r"[a-z0-9_./+*=<>()#@$%&;|~^!?-]+")
 # The names of the fields, numbers and ids.
@@ -153,6 +155,9 @@ def searched(entities: EntityStore, asked: Asked, before: Given, take: Callable[
         search = Search(sql, asked.query, asked.wanted, session_pk, before)
         if not before.index:
             catch_up(entities, index, CATCH_UP_SECONDS)
+        elif index.current() != before.index:
+            # It was lost since the first page, and what a cursor leads to may not be in it yet.
+            catch_up(entities, index, LOST_SECONDS)
         try:
             with index.reading() as reader:
                 return take(search, reader)

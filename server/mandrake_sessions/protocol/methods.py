@@ -339,7 +339,7 @@ TURN_LATEST = _method_or_null(
     params.TurnLatest,
     model.Turn,
     LONG_READ,
-    "The turn of the highest index, or null.",
+    "The turn of the highest index, with its `rawResponse`, or null.",
     not_found=("response",),
 )
 TOOL_CALL_UPSERT = _method(

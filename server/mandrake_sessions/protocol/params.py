@@ -139,7 +139,7 @@ class SessionExport(TypedDict, total=False):
     session_id: Required[str]
     """The session."""
     format: Required[ExportFormat]
-    """`markdown` for people, `jsonl` without any loss, `atif` for tools that read agents' trajectories."""
+    """`markdown` and `html` for people, `jsonl` without any loss, `atif` for tools that read agents' trajectories."""
     redact: bool
     """Whether secrets and the names of home directories are replaced. Default: depends on ``format``:
     ``False`` for `jsonl`, else ``True``."""

@@ -25,8 +25,8 @@ class WireWords(Words):
 
     mend = "`mandrake-sessions doctor --fix`"
     another_program = (
-        "Name another file with --database. "
-        "A later release imports the original Mandrake's (`mandrake-sessions import`)"
+        "Name another file with --database. If it is the original Mandrake's, move it to another place: then "
+        "`mandrake-sessions import FILE` brings in what is in it"
     )
     store = "--workspace or --database"
     again = "send it again"

@@ -110,6 +110,7 @@ def _source(path: str, head: bytes) -> Source | None:
         external_id, parent = stem, _forked_from(head, stem)
     if not external_id:
         return None
+    parent = None if parent == external_id else parent
     beside = (_beside(path),) if _is_subagent(path) else ()
     return Source(
         ClaudeCode.name, ClaudeCode.agent, path, external_id, external_id, parent=parent or None, beside=beside, **facts

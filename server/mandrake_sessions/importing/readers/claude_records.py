@@ -110,7 +110,9 @@ class ClaudeRecords(ClaudeSession):
     def _user(self, record: Record, line: Line) -> Iterator[Event]:
         if record.get("isSidechain") is True and not self._is_subagent:
             return
-        content = object_of(record.get("message")).get("content")
+        if not isinstance(record.get("message"), dict):
+            raise TypeError("message")
+        content = record["message"].get("content")
         for block in objects_of(content):
             if block.get("type") == "tool_result":
                 yield self._answer(record, block)

@@ -25,6 +25,7 @@ class _Untouched(NamedTuple):
     pk: int
     id: str
     title: str | None
+    preview: str | None
     archived: int
     last_change: int
     round_count: int
@@ -45,7 +46,7 @@ def untouched_sessions(sql: Sql, before: int, *, archived: bool) -> list[Prunabl
     return [
         PrunableSession(
             id=found.id,
-            title=found.title,
+            title=found.title or found.preview or None,
             archived=bool(found.archived),
             last_change=found.last_change,
             round_count=found.round_count,
