@@ -303,8 +303,9 @@ def test_a_full_disk_leaves_nothing(workspace: Path) -> None:
     assert names(workspace) == [".git", ".ws"]
 
 
-@pytest.mark.parametrize("there", [False, True])
-@pytest.mark.parametrize("spelling", ["plain", "dotted", "linked", "upper"])
+@pytest.mark.parametrize(
+    ("spelling", "there"), [("plain", False), ("plain", True), ("dotted", True), ("linked", False), ("upper", True)]
+)
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal", "-run", ".replaced-1.backup", ".v1-1.backup"])
 def test_names_that_the_store_uses_itself_are_refused(workspace: Path, suffix: str, spelling: str, there: bool) -> None:
     """A copy under such a name would be played into the store, or taken for one of its own."""

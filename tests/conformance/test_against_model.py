@@ -41,7 +41,7 @@ def comparison(backend: Backend) -> Iterator[tuple[Comparison, ManagerTarget]]:
         yield compared, target
 
 
-@examples(16)
+@examples(10)
 @given(before=sequences(60), after=sequences(60))
 def test_the_manager_does_what_the_model_does(kind: type[Backend], before: list[Burst], after: list[Burst]) -> None:
     """Answers, errors and all reads are the model's; also after the store was closed and opened again."""
@@ -59,7 +59,7 @@ def test_the_manager_does_what_the_model_does(kind: type[Backend], before: list[
             compared.compare_everything()
 
 
-@examples(16)
+@examples(10)
 @given(before=sequences(60), after=sequences(60), join=st.booleans())
 def test_changes_make_what_is_read(kind: type[Backend], before: list[Burst], after: list[Burst], join: bool) -> None:
     """All changes from the beginning on, or those after a state that was read, give exactly what turn/get gives; so do

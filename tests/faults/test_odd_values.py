@@ -36,7 +36,7 @@ ODD = (
 )
 ANSWERS = (NotFound, Conflict, FeedPruned, StorageFailure)
 SEED = 8
-_VALUES = 5
+_VALUES = 3
 # Each odd value of a table at a time would do, but for processes that work beside each other.
 SHARES = 8
 
@@ -147,7 +147,7 @@ def test_an_odd_value_harms_its_entity_alone_and_is_mended(model: Path, tmp_path
 
 
 # So many are tried with a server and the command line too.
-SERVED = 24
+SERVED = 16
 
 
 def served(model: Path) -> list[tuple[str, str, str]]:

@@ -22,9 +22,8 @@ ABOVE_REST = 240 * MIB
 # What may be kept when all is answered.
 KEPT = 64 * MIB
 TIMEOUT = 240.0
-# Each near 8 MiB as JSON: one byte a character, four bytes of memory a character, six bytes of JSON a character.
+# Each near 8 MiB as JSON: four bytes of memory a character, six bytes of JSON a character.
 TEXTS = {
-    "ascii": "x" * (8 * MIB - 4096),
     "astral": "\N{PILE OF POO}" * (2 * MIB - 1024),
     "control": "\x01" * (8 * MIB // 6 - 1024),
 }

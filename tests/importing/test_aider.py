@@ -99,7 +99,7 @@ def test_each_start_of_the_program_is_a_session(place: Place) -> None:
     assert told[-1]["rounds"] == 0
 
 
-@pytest.mark.parametrize("size", range(len(HEAD), len(HEAD + FIRST + SECOND), 23))
+@pytest.mark.parametrize("size", range(len(HEAD), len(HEAD + FIRST + SECOND), 41))
 def test_a_file_that_has_grown_brings_only_the_new(place: Place, size: int) -> None:
     """Wherever it ended before, also in a reply: that comes when it is whole."""
     whole = HEAD + FIRST + SECOND

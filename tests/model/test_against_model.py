@@ -17,7 +17,7 @@ from wire import Framing
 pytestmark = patient
 
 
-@examples(6, shrink=False)
+@examples(4, shrink=False)
 @given(before=sequences(90, 30), after=sequences(90, 30), framing=st.sampled_from(["lines", "headers"]))
 def test_the_server_does_what_the_model_does(before: list[Burst], after: list[Burst], framing: Framing) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -31,7 +31,7 @@ pytestmark = patient
 seeds = st.integers(0, 2**32 - 1)
 
 
-@examples(15)
+@examples(10)
 @given(bursts=sequences(70, 20), seed=seeds)
 def test_idle_work_and_restarts_between_any_two_operations(bursts: list[Burst], seed: int) -> None:
     """In this process, so that every step of idle work is seen."""
@@ -45,7 +45,7 @@ def test_idle_work_and_restarts_between_any_two_operations(bursts: list[Burst], 
         play.check_everything()
 
 
-@examples(3, shrink=False)
+@examples(2, shrink=False)
 @given(bursts=sequences(80, 30), seed=seeds)
 def test_several_processes_on_one_store(bursts: list[Burst], seed: int) -> None:
     """Two servers and a manager in this process take turns; each prunes as its own settings say, and servers are
