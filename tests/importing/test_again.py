@@ -197,3 +197,13 @@ def test_a_child_that_grows_before_its_parent_comes_finds_it(place: Place) -> No
     place.bring()
     parents = {session.external_id: session.parent_id for session in place.sessions()}
     assert parents["abc"] is not None
+
+
+def test_what_was_recorded_under_another_name_of_the_program_is_not_brought_in_again(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("Hello")
+    talk.write()
+    with SessionManager(place.database) as manager:
+        made = manager.create_session(agent="claude-code-acp", external_id=ONE, source="acp")
+    place.bring()
+    assert [session.id for session in place.sessions()] == [made.id]

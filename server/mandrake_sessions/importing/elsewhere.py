@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 from attrs import frozen
 
@@ -14,9 +17,13 @@ from mandrake_sessions.known_stores import known_stores
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.operations.imports import recorded_sessions
 from mandrake_sessions.operations.originals import Originals
+from mandrake_sessions.store.interface import EntityStore
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.visits import ask_each
 from mandrake_sessions.workspaces import own_directory
+
+# What was recorded under other names is looked up this often.
+_LOOK_SECONDS: Final = 1.0
 
 
 @frozen
@@ -25,6 +32,25 @@ class Recorded:
 
     path: str
     session_id: str
+
+
+class OtherNames:
+    """The sessions of the store that conversations are brought into which were recorded under another name of their
+    program. ``agents``: the words of the programs."""
+
+    def __init__(self, store: EntityStore, agents: Collection[str]) -> None:
+        self._store = store
+        self._names = [name for agent in agents for name in names_of(agent)[1:]]
+        self._found: dict[tuple[str, str], str] = {}
+        self._looked_at = -math.inf
+
+    def find(self, source: Source) -> str | None:
+        """The id of that of a conversation. Raises StorageFailure."""
+        if time.monotonic() - self._looked_at > _LOOK_SECONDS:
+            found = recorded_sessions(self._store, self._names)
+            self._found = {(agent_word(each.agent), each.external_id): each.id for each in found}
+            self._looked_at = time.monotonic()
+        return self._found.get((source.agent, source.external_id))
 
 
 class OtherStores:

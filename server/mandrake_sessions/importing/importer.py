@@ -23,8 +23,7 @@ from mandrake_sessions.errors import (
     StoreMoved,
 )
 from mandrake_sessions.ids import now_ms
-from mandrake_sessions.importing.agents import names_of
-from mandrake_sessions.importing.elsewhere import OtherStores
+from mandrake_sessions.importing.elsewhere import OtherNames, OtherStores
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.lines import Tail
 from mandrake_sessions.importing.one_reading import Outcome, Reading, What, state_of
@@ -76,6 +75,7 @@ class Importer:
         self._follows = follows
         # Readings that wait for more, the one that had more last at the end.
         self._waiting: dict[tuple[str, str], Reading] = {}
+        self._other_names = OtherNames(manager.store, {reader.agent for reader in readers.values()})
         self._is_ready = False
         self._store_id: str | None = None
         # The agents' names for the conversations that were brought in until now.
@@ -294,10 +294,10 @@ class Importer:
             with suppress(NotFound):
                 return self._manager.get_session(source.session_id)
             return None
-        for agent in names_of(source.agent):
-            with suppress(NotFound):
-                return self._manager.get_session(external_id=source.external_id, agent=agent)
-        return None
+        with suppress(NotFound):
+            return self._manager.get_session(external_id=source.external_id, agent=source.agent)
+        other = self._other_names.find(source)
+        return None if other is None else self._manager.get_session(other)
 
     def _wait(self, reading: Reading) -> None:
         while len(self._waiting) >= _MOST_WAITING:
