@@ -17,7 +17,6 @@ from mandrake_sessions.known_stores import known_stores
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.operations.imports import recorded_sessions
 from mandrake_sessions.operations.originals import Originals
-from mandrake_sessions.store.interface import EntityStore
 from mandrake_sessions.store_places import StorePlace
 from mandrake_sessions.visits import ask_each
 from mandrake_sessions.workspaces import own_directory
@@ -38,8 +37,8 @@ class OtherNames:
     """The sessions of the store that conversations are brought into which were recorded under another name of their
     program. ``agents``: the words of the programs."""
 
-    def __init__(self, store: EntityStore, agents: Collection[str]) -> None:
-        self._store = store
+    def __init__(self, manager: SessionManager, agents: Collection[str]) -> None:
+        self._manager = manager
         self._names = [name for agent in agents for name in names_of(agent)[1:]]
         self._found: dict[tuple[str, str], str] = {}
         self._looked_at = -math.inf
@@ -47,7 +46,7 @@ class OtherNames:
     def find(self, source: Source) -> str | None:
         """The id of that of a conversation. Raises StorageFailure."""
         if time.monotonic() - self._looked_at > _LOOK_SECONDS:
-            found = recorded_sessions(self._store, self._names)
+            found = recorded_sessions(self._manager.store, self._names)
             self._found = {(agent_word(each.agent), each.external_id): each.id for each in found}
             self._looked_at = time.monotonic()
         return self._found.get((source.agent, source.external_id))

@@ -75,7 +75,7 @@ class Importer:
         self._follows = follows
         # Readings that wait for more, the one that had more last at the end.
         self._waiting: dict[tuple[str, str], Reading] = {}
-        self._other_names = OtherNames(manager.store, {reader.agent for reader in readers.values()})
+        self._other_names = OtherNames(manager, {reader.agent for reader in readers.values()})
         self._is_ready = False
         self._store_id: str | None = None
         # The agents' names for the conversations that were brought in until now.
