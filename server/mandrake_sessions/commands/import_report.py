@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from attrs import define, field
+from attrs import define
 
 from mandrake_sessions.amounts import plural, size_text
 from mandrake_sessions.commands.results import say_json
@@ -37,7 +37,6 @@ class Totals:
     problems: int = 0
     # New ones that had nothing in them.
     empty: int = 0
-    by_what: dict[str, int] = field(factory=dict)
 
     def add(self, outcome: Outcome) -> None:
         counts = outcome.counts
@@ -48,7 +47,6 @@ class Totals:
         self.calls += counts.calls
         self.empty += outcome.what == "new" and not (counts.sessions or outcome.broken)
         self.problems += outcome.what in ("failed", "rewritten") or bool(outcome.broken)
-        self.by_what[outcome.what] = self.by_what.get(outcome.what, 0) + 1
 
 
 def tell_plan(found: Found, looked: list[Outcome], into: str, options: Namespace) -> None:
