@@ -15,7 +15,7 @@ from typing import Any
 
 from importing.importing import Place
 from mandrake_sessions.errors import SessionsError
-from wire import SERVER, clean_environment
+from wire import SERVER
 
 PATIENCE = 60
 # The program in a Python without ctypes, where nothing tells of changes.
@@ -31,7 +31,7 @@ class Follower:
 
     def __init__(self, place: Place, *arguments: str | Path, program: list[str] | None = None) -> None:
         words = [*(program or SERVER), "import", "--follow", "--database", str(place.database), *map(str, arguments)]
-        environment = clean_environment(place.workspace) | {"HOME": str(place.home)}
+        environment = place.environment
         self.errors = place.workspace / f"errors-{time.monotonic_ns()}"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(

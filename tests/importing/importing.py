@@ -11,6 +11,7 @@ from attrs import frozen
 from commands.running import Ended, run
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import HistoryRound, Session
+from wire import clean_environment
 
 
 @frozen
@@ -23,6 +24,11 @@ class Place:
     @property
     def database(self) -> Path:
         return self.workspace / "store.sqlite"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a process that a test starts itself."""
+        return clean_environment(self.workspace) | {"HOME": str(self.home)}
 
     def bring(self, *arguments: str | Path, code: int = 0) -> Ended:
         """Bring everything of this user into the workspace's file, or what the arguments name."""

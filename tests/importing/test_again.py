@@ -13,7 +13,7 @@ from importing.importing import Place
 from importing.transcripts import Claude, claude
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import TurnStatus
-from wire import SERVER, TIMEOUT, clean_environment
+from wire import SERVER, TIMEOUT
 
 ONE = "11111111-1111-4111-8111-111111111111"
 TWO = "22222222-2222-4222-8222-222222222222"
@@ -150,7 +150,7 @@ def test_two_at_once_bring_all_in_and_both_say_so(place: Place) -> None:
             talk.say("Hi." * 100, f"msg_{each}")
         talk.write()
     words = [*SERVER, "import", "--database", str(place.database)]
-    environment = clean_environment(place.workspace) | {"HOME": str(place.home)}
+    environment = place.environment
     with ExitStack() as both:
         running = [
             both.enter_context(

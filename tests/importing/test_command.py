@@ -15,7 +15,7 @@ from importing.importing import Place
 from importing.transcripts import claude, codex, codex_item, codex_path, write_lines
 from mandrake_sessions import SessionManager
 from mandrake_sessions.importing.agents import agent_word
-from wire import SERVER, clean_environment
+from wire import SERVER
 
 ONE = "11111111-1111-4111-8111-111111111111"
 THREAD = "01a21705-b70c-7ec1-b748-b6ac50d90e32"
@@ -84,7 +84,7 @@ def test_ctrl_c_leaves_whole_sessions(place: Place, times: int) -> None:
             talk.say("Hi." * 500, f"msg_{each}")
         talk.write()
     words = [*SERVER, "import", "--database", str(place.database)]
-    environment = clean_environment(place.workspace) | {"HOME": str(place.home)}
+    environment = place.environment
     with subprocess.Popen(words, cwd=place.workspace, env=environment, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True) as process:  # fmt: skip
         assert process.stdout is not None
@@ -112,7 +112,7 @@ def test_what_a_killed_run_has_not_completed_is_done_by_the_next(place: Place) -
         talk.say("Hi.", f"msg_{each}")
     talk.write()
     words = [*SERVER, "import", "--database", str(place.database)]
-    environment = clean_environment(place.workspace) | {"HOME": str(place.home)}
+    environment = place.environment
     with subprocess.Popen(words, cwd=place.workspace, env=environment, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()

@@ -329,7 +329,7 @@ def test_a_kill_at_any_moment_loses_and_doubles_nothing(place: Place, tmp_path: 
         talk_of(place, f"{number:08}-1111-4111-8111-111111111111", rounds=30, size=1 + number % 7 * 700).write()
     talk_of(place, ONE, rounds=1500, size=300).write()
     words = [*SERVER, "import", "--database", str(place.database)]
-    environment: dict[str, Any] = clean_environment(place.workspace) | {"HOME": str(place.home)}
+    environment: dict[str, Any] = place.environment
     for delay in range(30):
         with subprocess.Popen(words, cwd=place.workspace, env=environment, stdout=subprocess.DEVNULL) as process:
             try:

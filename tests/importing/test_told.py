@@ -16,7 +16,7 @@ import pytest
 from importing.following import WITHOUT_INOTIFY, add_line, following, until
 from importing.importing import Place
 from importing.transcripts import claude, codex, codex_item, codex_path, write_lines
-from wire import SERVER, TIMEOUT, clean_environment
+from wire import SERVER, TIMEOUT
 
 ONE = "11111111-1111-4111-8111-111111111111"
 TWO = "22222222-2222-4222-8222-222222222222"
@@ -54,7 +54,7 @@ def closed() -> Iterator[list[Path]]:
 
 def bring(place: Place, bound: list[str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     words = [*bound, *SERVER, "import", "--database", str(place.database), *map(str, arguments)]
-    environment = clean_environment(place.workspace) | {"HOME": str(place.home)}
+    environment = place.environment
     return subprocess.run(words, cwd=place.workspace, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, check=False, timeout=TIMEOUT)  # fmt: skip
 
@@ -114,7 +114,7 @@ def test_what_is_told_is_stored(place: Place) -> None:
     for number in range(300):
         talk_in(place.home, f"{number:08}-1111-4111-8111-111111111111")
     words = [*SERVER, "import", "--json", "--database", str(place.database)]
-    environment = clean_environment(place.workspace) | {"HOME": str(place.home)}
+    environment = place.environment
     with subprocess.Popen(words, cwd=place.workspace, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         seen = 0
