@@ -100,6 +100,7 @@ def _import(options: Namespace) -> int:
             importer = Importer(manager, known, progress.within, elsewhere=others, keeps=keeps, follows=options.follow)
             kept.enter_context(closing(importer))
             totals = Totals(problems=len(found.troubles))
+            importer.read_ahead(looked)
             _bring(looked, importer, progress, is_stopped, totals, options)
         tell_totals(totals, len(looked), options)
         if totals.read < len(looked):

@@ -34,7 +34,7 @@ from mandrake_sessions.importing.events import (
 # So many bytes of turns, about, are held.
 HELD_BYTES: Final = 1024 * 1024
 # So many calls that were not answered yet are remembered once their turns are written.
-_OPEN_CALLS: Final = 10_000
+OPEN_CALLS: Final = 10_000
 _COUNTS: Final = ("input_tokens", "output_tokens", "thought_tokens", "cache_read_tokens", "cache_write_tokens", "cost")
 
 Fields = dict[str, Any]
@@ -55,12 +55,22 @@ class Sink(Protocol):
         """A turn of an earlier reading has no place any more."""
 
     def end_round(self, of: Any, fields: Fields) -> None: ...
-    def leave(self, left: Left) -> None: ...
+    def leave(self, left: Left) -> None:
+        """Raises Branched: what follows is given to another assembler."""
+
     def spawn(self, spawned: Spawned) -> None: ...
     def report(self, noticed: Broken | Rewritten) -> None: ...
     def verbatim(self, entity: Verbatim) -> None: ...
     def mark(self, position: Position) -> None:
         """All before the position was given."""
+
+
+class Branched(Exception):
+    """The conversation goes on at an earlier place: what was read until now has to be there first."""
+
+    def __init__(self, left: Left) -> None:
+        super().__init__(left)
+        self.left = left
 
 
 @define
@@ -348,7 +358,7 @@ class Assembler:
         for turn in self._held[:count]:
             self._show(round_, turn)
             for name, call in turn.calls.items():
-                if call["status"] == "pending" and len(self._written) < _OPEN_CALLS:
+                if call["status"] == "pending" and len(self._written) < OPEN_CALLS:
                     self._written[name] = turn.written
         self._held = self._held[count:]
         self._held_bytes = sum(turn.size for turn in self._held)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mandrake_sessions.importing.events import Requested
-from mandrake_sessions.importing.sinks import GrowingSink, usable
+from mandrake_sessions.importing.shaping import usable
+from mandrake_sessions.importing.sinks import GrowingSink
 
 
 class BornSink(GrowingSink):

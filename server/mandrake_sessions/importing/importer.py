@@ -7,7 +7,7 @@ any moment, and the next one goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -20,16 +20,18 @@ from mandrake_sessions.errors import (
     NotOpen,
     SessionsError,
     StorageFailure,
-    StoreMoved,
 )
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.importing.elsewhere import OtherNames, OtherStores
+from mandrake_sessions.importing.handing_over import ReadingLost
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.lines import Tail
 from mandrake_sessions.importing.one_reading import Outcome, Reading, What, state_of
-from mandrake_sessions.importing.reading import Reader, Source, file_facts, storable
+from mandrake_sessions.importing.read_ahead import ReadAhead
+from mandrake_sessions.importing.reading import LEFT_SECONDS, Reader, Source, file_facts, storable
+from mandrake_sessions.importing.same_store import SameStore
 from mandrake_sessions.importing.sinks import Counts, WholeSink, set_parent
-from mandrake_sessions.importing.taking import LEFT_SECONDS, Taking
+from mandrake_sessions.importing.taking import Taking
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Session
 from mandrake_sessions.operations.imports import Imports, StoredSource
@@ -39,15 +41,8 @@ from mandrake_sessions.operations.originals import Originals
 _MOST_WAITING: Final = 32
 # A new source of more bytes is not one that is just begun, and is brought in as a whole.
 _MOST_BORN: Final = 4 * 1024 * 1024
-# A store that is put in the place of another one may be there in a moment.
-_MOVED_TRIES: Final = 5
-_MOVED_PAUSE: Final = 0.2
 # A source that nobody has written to for so long says all that there is to say.
 _OLD_SECONDS: Final = 60
-
-
-class StoreReplaced(SessionsError):
-    """The store is gone, or is another one. What is remembered of sources is of the one before."""
 
 
 class Importer:
@@ -76,8 +71,9 @@ class Importer:
         # Readings that wait for more, the one that had more last at the end.
         self._waiting: dict[tuple[str, str], Reading] = {}
         self._other_names = OtherNames(manager, {reader.agent for reader in readers.values()})
+        self._ahead: ReadAhead | None = None
         self._is_ready = False
-        self._store_id: str | None = None
+        self._same_store = SameStore(manager)
         # The agents' names for the conversations that were brought in until now.
         self._brought: set[tuple[str, str]] = set()
 
@@ -104,6 +100,13 @@ class Importer:
             return Outcome(source, "unchanged", present.id)
         return Outcome(source, "new" if (present.source or "").startswith("import:") else "live", present.id)
 
+    def read_ahead(self, looked: Sequence[Outcome]) -> None:
+        """These are brought next, in this order: another process reads what is new of them meanwhile."""
+        new = [
+            each.source for each in looked if each.what == "new" and each.is_unknown and each.source.beside is not None
+        ]
+        self._ahead = ReadAhead(new, packs=self._keeps, is_growing=self._follows)
+
     def bring(self, source: Source, looked: Outcome | None = None) -> Outcome:
         """Read a source, as far as it was not read yet. What a source alone is to blame for is an outcome. ``looked``:
         what ``look`` has found just before.
@@ -112,7 +115,7 @@ class Importer:
         """
         if not self._is_ready:
             self._imports.remove_left_behind()
-            self._store_id = self._manager.feed.store_id()
+            self._same_store.remember()
             self._is_ready = True
         looked = looked or self.look(source)
         source = _named_as(source, looked.source)
@@ -129,7 +132,8 @@ class Importer:
             source = _named_as(source, looked.source)
         self._brought.add(name)
         known = None if looked.is_unknown else self._imports.source(source.reader, source.key)
-        reading = Reading(source, looked.what, known)
+        ahead = self._ahead.take(source) if self._ahead is not None and looked.is_unknown else None
+        reading = Reading(source, looked.what, known, ahead)
         reading.is_there = not looked.is_unknown and self._is_there(source)
         if source.tail is not None and not reading.is_there:
             reading.is_born_here = True
@@ -165,20 +169,7 @@ class Importer:
 
     def check_store(self) -> None:
         """Raises StoreReplaced, NotOpen, Busy, StorageFailure."""
-        if self._store_id is not None and self._present_id() != self._store_id:
-            raise StoreReplaced(
-                "the store was deleted, replaced or moved while it was followed; run it again: it brings in what the "
-                "store lacks that is there then"
-            )
-
-    def _present_id(self) -> str | None:
-        """That of the store which has the name now; None where there is none, a moment later either."""
-        for _ in range(_MOVED_TRIES):
-            try:
-                return self._manager.feed.store_id()
-            except StoreMoved:
-                time.sleep(_MOVED_PAUSE)
-        return None
+        self._same_store.check()
 
     def expect(self, source: Source) -> None:
         """A source that was brought in just now will probably grow: the reading waits for that. Without this, its last
@@ -216,6 +207,10 @@ class Importer:
             self._taking.steps.drop()
             self._forget(reading)
             raise
+        except ReadingLost:
+            self._taking.abandon(reading)
+            self._forget(reading)
+            return self._guarded(reading.here(), read)
         except (OSError, SessionsError) as error:
             self._taking.abandon(reading)
             self._forget(reading)
@@ -286,6 +281,8 @@ class Importer:
         for waiting in self._waiting.values():
             waiting.close()
         self._waiting.clear()
+        if self._ahead is not None:
+            self._ahead.close()
         self._taking.close()
 
     def _present(self, source: Source) -> Session | None:

@@ -27,12 +27,16 @@ _MAX_BESIDE: Final = 1024 * 1024
 
 class Keeping:
     """Keeps the files of one source. ``start`` before the source is read, then ``keep`` any number of times, then
-    ``finish``; each of these two in the transaction that runs. ``close`` in any case."""
+    ``finish``; each of these two in the transaction that runs. ``close`` in any case. ``ready``: all of a file that is
+    not kept yet, as it is kept; None where that is still to be made."""
 
-    def __init__(self, originals: Originals, source: Source, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, originals: Originals, source: Source, threads: ThreadPoolExecutor, ready: list[Block] | None = None
+    ) -> None:
         self._originals = originals
         self._source = source
         self._threads = threads
+        self._ready = ready
         self._packing: _Packing | None = None
         self._waiting: list[Block] = []
         self._file_pk: int | None = None
@@ -60,7 +64,8 @@ class Keeping:
             else:
                 at = known.end if last.size == BLOCK_BYTES else last.start
                 self.kept = at - known.end
-        self._packing = _Packing(source.path, at, self._threads if source.size - at >= _WORTH_A_THREAD else None)
+        threads = self._threads if source.size - at >= _WORTH_A_THREAD else None
+        self._packing = _Packing(source.path, at, threads, self._ready)
 
     @property
     def is_needed(self) -> bool:
@@ -146,18 +151,22 @@ class Keeping:
 class _Packing:
     """The blocks of a file from a byte on, a few at a time; the next few are made while these are written."""
 
-    def __init__(self, path: str, at: int, threads: ThreadPoolExecutor | None) -> None:
+    def __init__(self, path: str, at: int, threads: ThreadPoolExecutor | None, ready: list[Block] | None) -> None:
         self._path = path
+        self._ready = ready
         self._at = at
         self._threads = threads
         self._is_over = False
         self._file: IO[bytes] | None = None
         self._next: Future[list[Block]] | None = None
-        if threads is not None:
+        if threads is not None and ready is None:
             self._next = threads.submit(self._pack)
 
     def take(self) -> list[Block]:
         """None at the end. Raises OSError, SourceUnreadable."""
+        if self._ready is not None:
+            found, self._ready = self._ready, []
+            return found
         if self._threads is None or self._next is None:
             return self._pack()
         found = self._next.result()

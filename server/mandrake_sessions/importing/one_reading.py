@@ -11,9 +11,11 @@ from attrs import evolve, field, frozen
 
 from mandrake_sessions.importing.assembling import Assembler
 from mandrake_sessions.importing.elsewhere import Recorded
-from mandrake_sessions.importing.events import Broken, Event, Position, Rewritten
+from mandrake_sessions.importing.events import Broken, Position, Rewritten
+from mandrake_sessions.importing.heard import HeardAssembler
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.prefix import checksum, lines_before
+from mandrake_sessions.importing.read_ahead import SourceAhead
 from mandrake_sessions.importing.reading import Source, file_facts
 from mandrake_sessions.importing.sinks import Counts, SessionSink
 from mandrake_sessions.operations.imports import StoredSource
@@ -48,19 +50,24 @@ class Outcome:
 
 
 class Reading:
-    """One reading of a source. ``known``: how far it was read before; None where nothing of that counts."""
+    """One reading of a source. ``known``: how far it was read before; None where nothing of that counts. ``ahead``:
+    what another process reads of it; None where it is read here."""
 
-    def __init__(self, source: Source, what: What, known: StoredSource | None) -> None:
+    def __init__(
+        self, source: Source, what: What, known: StoredSource | None, ahead: SourceAhead | None = None
+    ) -> None:
         self.source = source
         self.what = what
         self.known = known
+        self.ahead = ahead
         self.broken: list[Broken] = []
         self.state = state_of(known)
         self.counts = Counts()
         self.reason: str | None = None
-        self.events: Iterator[Event] = iter(())
+        # What its assembler takes.
+        self.events: Iterator[Any] = iter(())
         self.sink: SessionSink | None = None
-        self.assembler: Assembler | None = None
+        self.assembler: Assembler | HeardAssembler | None = None
         self.keeping: Keeping | None = None
         self.start = 0
         # Whether the session is there, to which more comes.
@@ -75,6 +82,12 @@ class Reading:
         self.written_at: int | None = None
         self.more_broken = 0
         self._reported: Broken | None = None
+
+    def here(self) -> Reading:
+        """The same from its beginning, read in this process."""
+        again = Reading(self.source, self.what, self.known)
+        again.is_there, again.is_born_here = self.is_there, self.is_born_here
+        return again
 
     def is_of(self, source: Source) -> bool:
         """Whether it is of this file, which has not become shorter."""

@@ -9,14 +9,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import frozen
 
 from mandrake_sessions.importing.ahead import in_its_time, is_ahead
 from mandrake_sessions.importing.events import Broken, Event, Position
 from mandrake_sessions.importing.lines import Line, SourceUnreadable, Tail, opened
+from mandrake_sessions.importing.names import session_id_of
 from mandrake_sessions.importing.values import moment_of
 from mandrake_sessions.quoting import shown
 
@@ -46,6 +48,11 @@ class Source:
     beside: tuple[str, ...] | None = None
     kept_as: str = ""
     tail: Tail | None = None
+
+
+def session_of(source: Source) -> str:
+    """The id of the session that it becomes."""
+    return source.session_id or session_id_of(source.agent, source.external_id)
 
 
 def storable(path: str) -> str:
@@ -156,6 +163,18 @@ def file_facts(path: str) -> dict[str, int | str] | None:
     if not stat.S_ISREG(found.st_mode):
         return None
     return {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "file_id": f"{found.st_dev}:{found.st_ino}"}
+
+
+# A source that nobody has written to for so long: its program is gone, whatever it waited for.
+LEFT_SECONDS: Final = 3600
+
+
+def is_left(source: Source) -> bool | None:
+    """Whether nobody writes to a source any more. None: of what a database or a file of many conversations says, nobody
+    knows when it was written last."""
+    if source.beside is None:
+        return None
+    return time.time_ns() - source.mtime_ns > LEFT_SECONDS * 1_000_000_000
 
 
 def beginning(path: str, count: int) -> bytes:

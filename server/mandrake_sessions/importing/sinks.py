@@ -10,8 +10,7 @@ from typing import Any, Final
 from attrs import asdict, define, field
 
 from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
-from mandrake_sessions.ids import now_ms
-from mandrake_sessions.importing.assembling import Fields, safe_text, safe_value
+from mandrake_sessions.importing.assembling import Branched, Fields, safe_text
 from mandrake_sessions.importing.events import (
     Broken,
     Left,
@@ -23,10 +22,20 @@ from mandrake_sessions.importing.events import (
     Verbatim,
 )
 from mandrake_sessions.importing.names import Names, session_id_of, shared_round_id
-from mandrake_sessions.importing.reading import Source
+from mandrake_sessions.importing.reading import Source, session_of
+from mandrake_sessions.importing.shaping import Shape, lenient, safe_call, usable
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Relation, Turn
-from mandrake_sessions.operations.imports import STAMPS, Imports, OpenRound, WholeSession
+from mandrake_sessions.operations.imports import (
+    STAMPS,
+    Columns,
+    Imports,
+    OpenRound,
+    WholeSession,
+    response_columns,
+    round_columns,
+    turn_columns,
+)
 
 # So many forks of forks are looked at.
 _GENERATIONS: Final = 50
@@ -107,14 +116,6 @@ class _Place:
         return found
 
 
-class Branched(Exception):
-    """The conversation goes on at an earlier place: what was read until now has to be there first."""
-
-    def __init__(self, left: Left) -> None:
-        super().__init__(left)
-        self.left = left
-
-
 class SessionSink:
     """What both kinds of sinks have. ``position``: how far the source was read, with all before it written."""
 
@@ -130,8 +131,8 @@ class SessionSink:
         self._source = source
         self.report = report
         self.agent = source.agent
-        self.session_id = source.session_id or session_id_of(source.agent, source.external_id)
-        self._names = Names(self.session_id)
+        self.session_id = session_of(source)
+        self._shape = Shape(self.session_id)
         self.told = Told(title=source.title)
         self.metadata: dict[str, Any] = {}
         self.spawned: dict[str, str] = {}
@@ -178,12 +179,12 @@ class SessionSink:
         if self.progress is not None:
             self.progress(position.offset)
 
-    def _name_round(self, requested: Requested, fields: Fields) -> tuple[str, str | None]:
-        """The id of a round, and that of the one that it is a copy of."""
-        own = self._names.of("round", requested.id)
-        if requested.shared_id is None:
+    def _name_round(self, shared_id: str | None, fields: Fields) -> tuple[str, str | None]:
+        """The id of a round, and that of the one that it is a copy of. ``shared_id``: see ``Requested``."""
+        own: str = fields["id"]
+        if shared_id is None:
             return own, None
-        shared = shared_round_id(self._source.agent, requested.shared_id)
+        shared = shared_round_id(self._source.agent, shared_id)
         original = self._imports.original(shared)
         if original is None:
             return shared, None
@@ -205,28 +206,6 @@ class SessionSink:
             except NotFound:
                 return False
         return above == session_id
-
-    def _round_fields(self, requested: Requested, at: int) -> Fields:
-        fields: Fields = {
-            "content": safe_text(requested.text),
-            "origin": requested.origin,
-            "request_id": self._names.of("request", requested.id),
-            "response_id": self._names.of("response", requested.id),
-            "created_at": at,
-        }
-        if requested.blocks is not None:
-            fields["blocks"] = requested.blocks
-        return fields
-
-    def _turn_fields(self, name: str, given: Fields, at: int) -> Fields:
-        fields = {**given, "id": self._names.of("turn", name), "content": safe_text(given["content"])}
-        fields.pop("at")
-        if "raw_response" in fields:
-            fields["raw_response"] = safe_text(fields["raw_response"])
-        fields["created_at"] = fields["stream_start_time"] = at
-        fields["stream_end_time"] = max(at, usable(fields.get("stream_end_time", at)))
-        fields["tool_calls"] = [_safe_call(call) for call in given.get("tool_calls", ())]
-        return fields
 
     def session_fields(self) -> Fields:
         """Those of the session, as they are known now."""
@@ -264,45 +243,51 @@ class WholeSink(SessionSink):
         if entity.kind == "round":
             self.counts.rounds += 1
             copied_from = fields.pop("copied_from_id", None)
-            self._open = self.whole.add_round(fields, copied_from, **stamps)
+            self._open = self.whole.add_round(round_columns(fields), copied_from, **stamps)
         elif self._open is None:
             raise InvalidValue(entity.kind, "stands before the first round")
         elif entity.kind == "turn":
             self.counts.turns += 1
             self.counts.calls += len(fields.get("tool_calls", ()))
-            self.whole.add_turn(self._open, fields, **stamps)
+            self.whole.add_turn(self._open, turn_columns(fields), **stamps)
         else:
-            self.whole.end_round(self._open, fields, **stamps)
+            self.whole.end_round(self._open, response_columns(fields), **stamps)
 
     def add_round(self, requested: Requested, at: int | None) -> OpenRound:
-        at = usable(at)
+        return self.put_round(requested.shared_id, self._shape.round_columns(requested, at))
+
+    def add_turn(self, of: OpenRound, name: str, fields: Fields) -> int:
+        return self.put_turn(of, self._shape.turn_columns(name, fields))
+
+    def change_call(self, turn: int, call: Fields) -> None:
+        self.put_call(turn, self._shape.call_columns(call))
+
+    def end_round(self, of: OpenRound, fields: Fields) -> None:
+        self.put_end(of, self._shape.response_columns(fields))
+
+    def put_round(self, shared_id: str | None, columns: Columns) -> OpenRound:
+        """``add_round`` with what ``Shape`` makes of it; so with the others."""
+        at = columns["created_at"]
         if self.whole is None:
             began = self.told.at if self.told.at is not None else at
             self.whole = self._imports.begin(self.session_id, min(usable(began), at))
-        fields = self._round_fields(requested, at)
-        fields["id"], copied_from = self._name_round(requested, fields)
+        round_id, copied_from = self._name_round(shared_id, columns)
         self.counts.rounds += 1
-        whole = self.whole
-        made: OpenRound = _lenient(lambda given: whole.add_round(given, copied_from), fields)
-        return made
+        return self.whole.add_round({**columns, "id": round_id}, copied_from)
 
-    def add_turn(self, of: OpenRound, name: str, fields: Fields) -> int:
+    def put_turn(self, of: OpenRound, columns: Columns) -> int:
         assert self.whole is not None
-        whole = self.whole
         self.counts.turns += 1
-        self.counts.calls += len(fields.get("tool_calls", ()))
-        made = self._turn_fields(name, fields, usable(fields["at"]))
-        if "error" in made:
-            made["error"] = safe_text(made["error"])
-        return int(_lenient(lambda given: whole.add_turn(of, given), made))
+        self.counts.calls += len(columns.get("tool_calls", ()))
+        return self.whole.add_turn(of, columns)
 
-    def change_call(self, turn: int, call: Fields) -> None:
+    def put_call(self, turn: int, columns: Columns) -> None:
         assert self.whole is not None
-        self.whole.change_call(turn, _safe_call(call))
+        self.whole.change_call(turn, columns)
 
-    def end_round(self, of: OpenRound, fields: Fields) -> None:
+    def put_end(self, of: OpenRound, columns: Columns) -> None:
         assert self.whole is not None
-        self.whole.end_round(of, _response_fields(fields))
+        self.whole.end_round(of, columns)
 
     def finish(self) -> None:
         """Show the session, if there is anything in it."""
@@ -338,12 +323,12 @@ class GrowingSink(SessionSink):
 
     def add_round(self, requested: Requested, at: int | None) -> _Place:
         at = usable(at)
-        fields = self._round_fields(requested, at)
+        fields = self._shape.round(requested, at)
         if self._has_request(fields):
             return _Place(fields["response_id"], at, self._turns_of(fields["response_id"]), is_known=True)
-        fields["id"], copied_from = self._name_round(requested, fields)
+        fields["id"], copied_from = self._name_round(requested.shared_id, fields)
         self.counts.rounds += 1
-        _lenient(lambda given: self._manager.create_round(self.session_id, **given), fields)
+        lenient(lambda given: self._manager.create_round(self.session_id, **given), fields)
         if copied_from is not None:
             self._imports.mark_copy(fields["id"], copied_from)
         return _Place(fields["response_id"], at)
@@ -356,7 +341,7 @@ class GrowingSink(SessionSink):
             return False
         moved = {name: value for name, value in fields.items() if name in ("content", "blocks")}
         if _differs(there, moved) and self._may_replace(there.content, fields["content"]):
-            _lenient(lambda given: self._manager.update_request(there.id, **given), moved)
+            lenient(lambda given: self._manager.update_request(there.id, **given), moved)
         return True
 
     def _may_replace(self, before: str, now: str) -> bool:
@@ -374,8 +359,8 @@ class GrowingSink(SessionSink):
 
     def add_turn(self, of: _Place, name: str, fields: Fields) -> str:
         at = usable(fields["at"])
-        error = fields.pop("error", None)
-        made = self._turn_fields(name, fields, at)
+        made = self._shape.turn(name, fields, at)
+        error = made.pop("error", None)
         turn_id = str(made["id"])
         there = of.take(turn_id) or self._turn(turn_id)
         if there is not None and _is_another(there, made) and self._may_replace(there.content or "", made["content"]):
@@ -384,11 +369,11 @@ class GrowingSink(SessionSink):
         if there is None:
             self.counts.turns += of.taken_out.pop(turn_id, None) is None
             self.counts.calls += len(made["tool_calls"])
-            _lenient(lambda given: self._manager.create_turn(of.response_id, include_text=False, **given), made)
+            lenient(lambda given: self._manager.create_turn(of.response_id, include_text=False, **given), made)
         else:
             self._change_turn(there, made)
-        if error is not None and (there is None or there.error != safe_text(error)):
-            self._manager.update_turn(turn_id, include_text=False, error=safe_text(error))
+        if error is not None and (there is None or there.error != error):
+            self._manager.update_turn(turn_id, include_text=False, error=error)
         return turn_id
 
     def _turn(self, turn_id: str) -> Turn | None:
@@ -404,7 +389,7 @@ class GrowingSink(SessionSink):
 
     def drop_turn(self, of: _Place, name: str) -> None:  # noqa: ARG002
         with suppress(NotFound):
-            self._manager.delete_turn(self._names.of("turn", name))
+            self._manager.delete_turn(self._shape.names.of("turn", name))
 
     def _change_turn(self, there: Turn, made: Fields) -> None:
         """What is there already is not written again, so nobody hears of it."""
@@ -427,14 +412,14 @@ class GrowingSink(SessionSink):
 
     def change_call(self, turn: str, call: Fields) -> None:
         with suppress(NotFound):
-            self._manager.upsert_tool_call(turn, _safe_call(call))  # type: ignore[arg-type]
+            self._manager.upsert_tool_call(turn, safe_call(call))  # type: ignore[arg-type]
 
     def end_round(self, of: _Place, fields: Fields) -> None:
         for turn in of.taken_out.values():
             # The source does not have it any more.
             self._manager.create_turn(of.response_id, include_text=False, **_fields_of(turn))
         of.taken_out.clear()
-        made = _response_fields(fields)
+        made = self._shape.response(fields)
         if self.only_adds and of.is_known:
             return
         with suppress(NotFound):
@@ -502,44 +487,3 @@ def set_parent(imports: Imports, session_id: str, parent_id: str, relation: str,
     """Where a session came from, once that is there."""
     with suppress(NotFound):
         imports.set_parent(session_id, parent_id, Relation(relation), call)
-
-
-def usable(at: int | None) -> int:
-    """A time that is none of the future, now where there is none."""
-    now = now_ms()
-    return now if at is None or at > now else at
-
-
-def _response_fields(fields: Fields) -> Fields:
-    made = dict(fields)
-    if "stop_reason" in made:
-        made["stop_reason"] = safe_text(made["stop_reason"])
-    if "end_time" in made:
-        made["end_time"] = usable(made["end_time"])
-    return made
-
-
-def _safe_call(call: Mapping[str, Any]) -> Fields:
-    texts = {name: safe_text(call[name]) for name in ("id", "method_name", "server_name") if name in call}
-    return {**call, **texts}
-
-
-def _lenient(write: Callable[[Fields], Any], fields: Fields) -> Any:
-    """Write fields; values that break a rule become texts that do not."""
-    try:
-        return write(fields)
-    except InvalidValue:
-        made = dict(fields)
-        for name in ("blocks", "metadata"):
-            if name in made:
-                made[name] = [safe_value(made[name])] if name == "blocks" else {"text": safe_value(made[name])}
-        made["tool_calls"] = [
-            {name: safe_value(value) if name in _VALUES else value for name, value in call.items()}
-            for call in made.get("tool_calls", ())
-        ]
-        if not made["tool_calls"]:
-            del made["tool_calls"]
-        return write(made)
-
-
-_VALUES: Final = ("arguments", "response", "content", "server_name")

@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import json
-import logging
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final
 
 from attrs import evolve
 
-from mandrake_sessions.errors import NotFound, SessionsError
+from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import now_ms
-from mandrake_sessions.importing.ahead import in_its_time, is_ahead
-from mandrake_sessions.importing.assembling import Assembler
+from mandrake_sessions.importing.assembling import Assembler, Branched
 from mandrake_sessions.importing.born import BornSink
-from mandrake_sessions.importing.events import Event, Paused
+from mandrake_sessions.importing.events import Paused
+from mandrake_sessions.importing.guarded import guarded
+from mandrake_sessions.importing.heard import HeardAssembler
 from mandrake_sessions.importing.keeping import Keeping
-from mandrake_sessions.importing.lines import SourceUnreadable
 from mandrake_sessions.importing.names import session_id_of
 from mandrake_sessions.importing.one_reading import Outcome, Reading, decoded, state_of
 from mandrake_sessions.importing.prefix import checksum
-from mandrake_sessions.importing.reading import Reader, Source, file_facts, storable
-from mandrake_sessions.importing.sinks import Branched, GrowingSink, SessionSink, WholeSink, cut_branch
+from mandrake_sessions.importing.reading import Reader, Source, file_facts, is_left, storable
+from mandrake_sessions.importing.sinks import GrowingSink, SessionSink, WholeSink, cut_branch
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.operations.import_steps import Steps
 from mandrake_sessions.operations.imports import Imports, StoredSource
 from mandrake_sessions.operations.originals import Originals
-from mandrake_sessions.quoting import shorten
 
-logger = logging.getLogger(__name__)
-
-# A source that nobody has written to for so long: its program is gone, whatever it waited for.
-LEFT_SECONDS: Final = 3600
 # So many started conversations of one are remembered.
 _SPAWNED: Final = 1000
 
@@ -81,7 +74,10 @@ class Taking:
             return self._note_facts(reading)
         self._sink(reading)
         self._begin_to_keep(reading)
-        reading.events = _guarded(self._readers[source.reader].read(source, position))
+        if reading.ahead is not None:
+            reading.events = reading.ahead.calls()
+        else:
+            reading.events = guarded(self._readers[source.reader].read(source, position))
         self._take_all(reading)
         self._complete(reading)
         self.steps.count(source.size - (0 if reading.known is None else reading.known.size))
@@ -114,7 +110,7 @@ class Taking:
             sink.before = reading.state
             sink.only_adds = reading.what == "rewritten"
         reading.sink = sink
-        reading.assembler = Assembler(sink)
+        reading.assembler = Assembler(sink) if reading.ahead is None else HeardAssembler(sink)
         return sink
 
     def _begin_to_keep(self, reading: Reading) -> None:
@@ -123,7 +119,8 @@ class Taking:
             return
         if reading.keeping is not None:
             reading.keeping.close()
-        reading.keeping = Keeping(self._originals, source, self.threads)
+        ready = None if reading.ahead is None else reading.ahead.blocks
+        reading.keeping = Keeping(self._originals, source, self.threads, ready)
         session_pk = self._session_pk(reading) if reading.is_there else None
         reading.keeping.start(session_pk, is_rewritten=reading.what == "rewritten")
 
@@ -170,12 +167,7 @@ class Taking:
                     self._pause(reading)
         except Branched as branched:
             return branched
-        source = reading.source
-        # Of what a database or a file of many conversations says, nobody knows when it was written last.
-        is_left = None
-        if source.beside is not None:
-            is_left = time.time_ns() - source.mtime_ns > LEFT_SECONDS * 1_000_000_000
-        assembler.finish(is_growing=self._follows and reading.is_growing, is_left=is_left)
+        assembler.finish(is_growing=self._follows and reading.is_growing, is_left=is_left(reading.source))
         return None
 
     def _pause(self, reading: Reading) -> None:
@@ -301,21 +293,6 @@ class Taking:
             sink.whole.settle()
             self.steps.end()
             sink.whole.abandon()
-
-
-def _guarded(events: Iterator[Event]) -> Iterator[Event]:
-    """Whatever a reader meets that it did not expect, the other sources are brought in."""
-    try:
-        for event in events:
-            if is_ahead(event):
-                yield from in_its_time(event)
-            else:
-                yield event
-    except (OSError, SessionsError):
-        raise
-    except Exception as error:
-        logger.warning("a reader failed", exc_info=True)
-        raise SourceUnreadable(f"the reader cannot read it ({type(error).__name__}: {shorten(str(error))})") from error
 
 
 def _checksum_of(source: Source, position: int) -> str:

@@ -25,14 +25,22 @@ from mandrake_sessions.store.sql.imported import OpenRound, Original, RecordedSe
 
 __all__ = [
     "STAMPS",
+    "Columns",
     "Imports",
     "OpenRound",
     "Original",
     "RecordedSession",
     "StoredSource",
     "WholeSession",
+    "call_columns",
     "recorded_sessions",
+    "response_columns",
+    "round_columns",
+    "turn_columns",
 ]
+
+# What the rules have made of the fields of an entity.
+Columns = dict[str, Any]
 
 # What an entity has of the store that it was in, beside the fields that a caller gives.
 STAMPS: Final = ("index", "updated_at")
@@ -126,8 +134,7 @@ def recorded_sessions(store: EntityStore, agents: Collection[str]) -> list[Recor
 
 class WholeSession:
     """A session that is being written. Each call is made inside a step, the next one in the same or in a later one. All
-    raise InvalidValue for a field that breaks its rule, and StoreMoved where the session is gone: the store is another
-    one, or somebody took this process for dead."""
+    raise StoreMoved where the session is gone: the store is another one, or somebody took this process for dead."""
 
     def __init__(self, imports: Imports, session_id: str, created_at: int) -> None:
         self._imports = imports
@@ -141,27 +148,24 @@ class WholeSession:
         """What ``Originals`` knows the session by."""
         return self._copy.pk
 
-    def add_round(self, fields: Mapping[str, Any], copied_from_id: str | None, **stamps: int) -> OpenRound:
-        """``fields``: those of a new round, with ``created_at``. ``stamps``: those of ``STAMPS`` that it had in another
-        store. Raises Conflict where another session has one of its ids."""
-        columns = _whole(rules.checked(rules.ROUND, fields), _OF_ROUND)
-        columns["copied_from_id"] = None if copied_from_id is None else rules.uuid("copied_from_id", copied_from_id)
-        return imported.add_round(self._imports.running, self._copy, columns, _stamps(stamps))
+    def add_round(self, columns: Columns, copied_from_id: str | None, **stamps: int) -> OpenRound:
+        """``columns``: of ``round_columns``. ``stamps``: those of ``STAMPS`` that it had in another store. Raises
+        Conflict where another session has one of its ids."""
+        copied = None if copied_from_id is None else rules.uuid("copied_from_id", copied_from_id)
+        made = {**columns, "copied_from_id": copied}
+        return imported.add_round(self._imports.running, self._copy, made, _stamps(stamps))
 
-    def add_turn(self, of: OpenRound, fields: Mapping[str, Any], **stamps: int) -> int:
-        """``fields``: those of an ended turn, with all its times. Gives what ``change_call`` takes. Raises Conflict
-        where another session has its id."""
-        columns = _whole(rules.checked(rules.TURN, fields), _OF_TURN)
+    def add_turn(self, of: OpenRound, columns: Columns, **stamps: int) -> int:
+        """``columns``: of ``turn_columns``. Gives what ``change_call`` takes. Raises Conflict where another session has
+        its id."""
         return imported.add_turn(self._imports.running, self._copy, of, columns, _stamps(stamps))
 
-    def change_call(self, turn_pk: int, call: Mapping[str, Any]) -> None:
-        """Set fields of a tool call of a turn."""
-        columns = rules.tool_call("tool_call", call)
+    def change_call(self, turn_pk: int, columns: Columns) -> None:
+        """Set fields of a tool call of a turn. ``columns``: of ``call_columns``."""
         imported.change_call(self._imports.running, turn_pk, columns)
 
-    def end_round(self, of: OpenRound, fields: Mapping[str, Any], **stamps: int) -> None:
-        """``fields``: those of the response."""
-        columns = rules.checked(rules.RESPONSE, fields)
+    def end_round(self, of: OpenRound, columns: Columns, **stamps: int) -> None:
+        """``columns``: of ``response_columns``."""
         imported.end_round(self._imports.running, self._copy, of, columns, _stamps(stamps))
 
     def settle(self) -> None:
@@ -171,7 +175,8 @@ class WholeSession:
             raise StoreMoved(tx.sql.path)
 
     def show(self, fields: Mapping[str, Any], *, parent_id: str | None) -> None:
-        """The last call: everybody sees the session. ``fields``: those of the session, without its parent."""
+        """The last call: everybody sees the session. ``fields``: those of the session, without its parent. Raises
+        InvalidValue for one that breaks its rule."""
         columns = rules.checked(rules.SESSION, fields)
         if parent_id is not None and sessions.is_there(self._imports.running.sql, parent_id):
             columns["parent_id"] = parent_id
@@ -207,6 +212,26 @@ class WholeSession:
                 pass
         finally:
             self._forget()
+
+
+def round_columns(fields: Mapping[str, Any]) -> Columns:
+    """Those of a new round, with ``created_at``, as ``WholeSession`` takes them. Raises InvalidValue."""
+    return _whole(rules.checked(rules.ROUND, fields), _OF_ROUND)
+
+
+def turn_columns(fields: Mapping[str, Any]) -> Columns:
+    """The same of an ended turn, with all its times."""
+    return _whole(rules.checked(rules.TURN, fields), _OF_TURN)
+
+
+def call_columns(fields: Mapping[str, Any]) -> Columns:
+    """The same of a tool call of a turn."""
+    return rules.tool_call("tool_call", fields)
+
+
+def response_columns(fields: Mapping[str, Any]) -> Columns:
+    """The same of a response."""
+    return rules.checked(rules.RESPONSE, fields)
 
 
 def _whole(columns: dict[str, Any], needed: tuple[str, ...]) -> dict[str, Any]:

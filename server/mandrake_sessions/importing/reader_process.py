@@ -1,0 +1,115 @@
+"""The process that reads sources ahead, for one that writes (``read_ahead.py``).
+
+It gets one pickled list of sources on stdin, and gives on stdout what an assembler says of each, in pickled batches. It
+ends with stdin or stdout, so it does not outlive the other process.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from contextlib import closing, suppress
+from io import BytesIO
+from typing import IO, Final
+
+from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.importing.assembling import Assembler, Branched
+from mandrake_sessions.importing.events import Position
+from mandrake_sessions.importing.guarded import guarded
+from mandrake_sessions.importing.handing_over import Asked, Batch, ReadingLost, SaidSink
+from mandrake_sessions.importing.lines import opened
+from mandrake_sessions.importing.readers import readers
+from mandrake_sessions.importing.reading import Reader, Source, is_left, session_of
+from mandrake_sessions.operations.originals import BLOCK_BYTES, Block, packed
+
+# So many bytes of calls are given together, or one call.
+_BATCH_BYTES: Final = 128 * 1024
+# Larger files are packed by the process that writes, which need not hold them for that.
+MAX_PACKED: Final = 4 * BLOCK_BYTES
+
+
+def main() -> None:
+    asked: Asked = pickle.load(sys.stdin.buffer)
+    # What somebody prints goes elsewhere.
+    with suppress(BrokenPipeError), os.fdopen(os.dup(1), "wb") as output:
+        os.dup2(2, 1)
+        known = readers()
+        for source in asked.sources:
+            _Reading(source, output).give(known[source.reader], asked)
+
+
+class _Reading:
+    """One source: what is said of it goes to the output."""
+
+    def __init__(self, source: Source, output: IO[bytes]) -> None:
+        self._source = source
+        self._output = output
+        self._sink = SaidSink(session_of(source))
+        self._blocks: list[Block] | None = None
+
+    def give(self, reader: Reader, asked: Asked) -> None:
+        error: Exception | None = None
+        self._begin()
+        try:
+            if asked.packs:
+                self._blocks = _packed(self._source)
+            self._read(reader, is_growing=asked.is_growing)
+            self._pickle_calls()
+        except (OSError, SessionsError) as failed:
+            error = failed
+            self._pickle_calls()
+        except RecursionError:
+            # What is nested too deep to be pickled is read by the other process.
+            self._begin()
+            error = ReadingLost()
+        self._write(is_last=True, error=error)
+
+    def _read(self, reader: Reader, *, is_growing: bool) -> None:
+        assembler = Assembler(self._sink)
+        for event in guarded(reader.read(self._source, Position(0, {}))):
+            try:
+                assembler.take(event)
+            except Branched:
+                assembler = Assembler(self._sink)
+            if self._sink.calls:
+                self._pickle_calls()
+                if self._pickled.tell() >= _BATCH_BYTES:
+                    self._write()
+        assembler.finish(is_growing=is_growing, is_left=is_left(self._source))
+        self._sink.end(is_open=assembler.is_open)
+
+    def _begin(self) -> None:
+        self._count = 0
+        self._pickled = BytesIO()
+        self._pickler = pickle.Pickler(self._pickled, pickle.HIGHEST_PROTOCOL)
+
+    def _pickle_calls(self) -> None:
+        for call in self._sink.calls:
+            self._pickler.dump(call)
+        self._count += len(self._sink.calls)
+        self._sink.calls.clear()
+
+    def _write(self, *, is_last: bool = False, error: Exception | None = None) -> None:
+        calls = self._pickled.getbuffer()
+        head = Batch(self._count, len(calls), is_last, error, self._blocks)
+        pickle.dump(head, self._output, pickle.HIGHEST_PROTOCOL)
+        self._output.write(calls)
+        self._output.flush()
+        self._blocks = None
+        self._begin()
+
+
+def _packed(source: Source) -> list[Block] | None:
+    """The whole of a small file; None of another one."""
+    if source.beside is None or source.size > MAX_PACKED:
+        return None
+    with closing(opened(source.path)) as file:
+        content = file.read(MAX_PACKED + 1)
+    if len(content) > MAX_PACKED:
+        return None
+    return [packed(start, content[start : start + BLOCK_BYTES]) for start in range(0, len(content), BLOCK_BYTES)]
+
+
+if __name__ == "__main__":
+    main()
