@@ -14,7 +14,8 @@
         └── StorageFailure      opening, reading or writing failed; see StorageReason
             ├── Unreadable      … one value, row or table of the file is odd, the rest is fine
             │   └── StrangePart … another program put something on our tables
-            └── StoreMoved      … because somebody deleted, replaced or moved the store
+            ├── StoreMoved      … because somebody deleted, replaced or moved the store
+            └── NoStore         … because nothing was stored there yet
 
 Every message says what was wrong, with which value, and what to do. It does so in Python's words; ``worded`` gives it
 in the words of another reader (``protocol/words.py``). ``protocol/errors.py`` gives each its code.
@@ -290,5 +291,19 @@ class StoreMoved(StorageFailure):
         super().__init__(
             StorageReason.IO,
             lambda words: f"database {path}: it was deleted, replaced or moved just now; {words.again}",
+            path,
+        )
+
+
+class NoStore(StorageFailure):
+    """There is no file where a store was looked for."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            StorageReason.OPEN,
+            lambda words: (
+                f"there is no store at {path}: nothing has been stored there yet, and the first write creates it; "
+                f"name another one with {words.store}"
+            ),
             path,
         )

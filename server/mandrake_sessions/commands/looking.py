@@ -67,6 +67,8 @@ class Looking:
         self.spots: list[Spot] = []
         self.missing: list[tuple[StorePlace, str | None]] = []
         self._warned: set[str] = set()
+        # Paths of those that could not be opened, which has been told.
+        self._failed: set[str] = set()
         self._kept = ExitStack()
 
     def __enter__(self) -> Looking:
@@ -165,7 +167,9 @@ class Looking:
         except StoreError as error:
             if is_only:
                 raise
-            self.warn(f"{place.path}: {in_command_words(error)}")
+            why = in_command_words(error)
+            self.warn(why if why.startswith(place.path) else f"{place.path}: {why}")
+            self._failed.add(place.path)
             return
         if manager is not None:
             self.spots.append(Spot(place, manager, cwd))
@@ -181,7 +185,7 @@ class Looking:
         for store in unavailable:
             if is_emptied(store.path):
                 self.warn(_emptied(store.path))
-            elif store.reason is not UnavailableReason.GONE:
+            elif store.reason is not UnavailableReason.GONE and store.path not in self._failed:
                 more = f"mandrake-sessions doctor --database {shlex.quote(store.path)}"
                 self.warn(f"{store.path} cannot be read: {store.reason}; {more} tells more")
 
