@@ -81,9 +81,8 @@ tooManySubscriptions: this connection has as many subscriptions as it may have; 
 class Words:
     """The words that messages use for things: here those of Python."""
 
-    # What mends a store, and another name for the file, where it is another program's.
+    # What mends a store.
     mend = "`maintenance.repair`"
-    another_program = "Name another file with db_path"
     # What names a store to work on.
     store = "database"
     # How to do the same once more.
@@ -104,6 +103,10 @@ class Words:
     def setting(self, name: str) -> str:
         """An argument of SessionManager."""
         return name
+
+    def to_bring_in(self, file: str) -> str:  # noqa: ARG002
+        """A sentence for somebody in whose way another program's database is."""
+        return ""
 
     def maintenance(self, function: str, file: str) -> str:  # noqa: ARG002
         """A function of ``maintenance`` that works on a file."""

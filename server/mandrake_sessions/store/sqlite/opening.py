@@ -9,7 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from mandrake_sessions.errors import Busy, StorageFailure, StorageReason, StoreMoved, StrangePart, Unreadable, Wording
+from mandrake_sessions.errors import (
+    Busy,
+    StorageFailure,
+    StorageReason,
+    StoreMoved,
+    StrangePart,
+    Unreadable,
+    Wording,
+    Words,
+)
 from mandrake_sessions.files import explain, file_size
 from mandrake_sessions.owners import make_directory
 from mandrake_sessions.store.settings import StoreSettings
@@ -291,13 +300,13 @@ def check_identity(connection: sqlite3.Connection, path: str) -> None:
         return
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if application_id != 0 or tables:
-        raise StorageFailure(
-            StorageReason.FOREIGN_DATABASE,
-            lambda words: (
-                f"{path} is the database of another program; nothing was written to it. {words.another_program}"
-            ),
-            path,
-        )
+        raise StorageFailure(StorageReason.FOREIGN_DATABASE, lambda words: _foreign(path, words), path)
+
+
+def _foreign(path: str, words: Words) -> str:
+    instead = how_to_name("another file", path, words.setting("db_path"))
+    told = f"{path} is the database of another program; nothing was written to it. Name {instead}"
+    return ". ".join(filter(None, (told, words.to_bring_in(path))))
 
 
 def _or_elsewhere(what: str, path: str) -> Wording:
