@@ -245,13 +245,16 @@ passed, and what they counted. The tests run in `make check`. `make reliability`
 By hand, `MANDRAKE_SESSIONS_FAULTS=20` tries twenty times as many kills and power cuts, and
 `MANDRAKE_SESSIONS_FUZZ_SECONDS=600` fuzzes for ten minutes.
 
-Five things are not promised. SQLite keeps no checksums: damage inside a text that leaves the file's structure whole
+Six things are not promised. SQLite keeps no checksums: damage inside a text that leaves the file's structure whole
 goes undetected. A write that failed with `io` may have reached the -wal: after a kill it can be there, whole, though
 the server did not acknowledge it. A bug of SQLite before 3.51.3 (but not in 3.50.7 and 3.44.6) can damage a file in
 rare races; `doctor` and `server/health` warn of it. A program that cuts the -shm of an open store, or of its search
 index, ends the servers that use it (SIGBUS); acknowledged writes stay. One that overwrites the -shm alone can damage an
 index of the store, which `doctor` finds. A program that copies something over the store while a checkpoint copies the
 -wal into it leaves a mixture, which the server reports as damaged; that takes a few milliseconds for each 4 MB written.
+The command `record` passes output on before it stores it, so that the program is not slowed: killed with SIGKILL, it
+loses what it passed on in the last 20 ms, and of a program that prints faster than the store takes it, up to 18 MiB.
+What is stored is the beginning of what was passed on, without gaps.
 """
 
 

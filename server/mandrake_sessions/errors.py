@@ -14,7 +14,8 @@
         └── StorageFailure      opening, reading or writing failed; see StorageReason
             ├── Unreadable      … one value, row or table of the file is odd, the rest is fine
             │   └── StrangePart … another program put something on our tables
-            └── StoreMoved      … because somebody deleted, replaced or moved the store
+            ├── StoreMoved      … because somebody deleted, replaced or moved the store
+            └── NoStore         … because nothing was stored there yet
 
 Every message says what was wrong, with which value, and what to do. It does so in Python's words; ``worded`` gives it
 in the words of another reader (``protocol/words.py``). ``protocol/errors.py`` gives each its code.
@@ -80,9 +81,8 @@ tooManySubscriptions: this connection has as many subscriptions as it may have; 
 class Words:
     """The words that messages use for things: here those of Python."""
 
-    # What mends a store, and another name for the file, where it is another program's.
+    # What mends a store.
     mend = "`maintenance.repair`"
-    another_program = "Name another file with db_path"
     # What names a store to work on.
     store = "database"
     # How to do the same once more.
@@ -103,6 +103,10 @@ class Words:
     def setting(self, name: str) -> str:
         """An argument of SessionManager."""
         return name
+
+    def to_bring_in(self, file: str) -> str:  # noqa: ARG002
+        """A sentence for somebody in whose way another program's database is."""
+        return ""
 
     def maintenance(self, function: str, file: str) -> str:  # noqa: ARG002
         """A function of ``maintenance`` that works on a file."""
@@ -290,5 +294,19 @@ class StoreMoved(StorageFailure):
         super().__init__(
             StorageReason.IO,
             lambda words: f"database {path}: it was deleted, replaced or moved just now; {words.again}",
+            path,
+        )
+
+
+class NoStore(StorageFailure):
+    """There is no file where a store was looked for."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            StorageReason.OPEN,
+            lambda words: (
+                f"there is no store at {path}: nothing has been stored there yet, and the first write creates it; "
+                f"name another one with {words.store}"
+            ),
             path,
         )

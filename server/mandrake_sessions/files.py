@@ -27,6 +27,17 @@ def exists(path: str | os.PathLike[str]) -> bool:
     return True
 
 
+def is_gone(path: str) -> bool:
+    """Whether there is nothing at all under this name. False if the system does not tell."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
 def is_file(path: str) -> bool:
     """Whether a file exists. Raises OSError if the system does not tell: a program that may not look for a store must
     not conclude that there is none."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -100,7 +100,7 @@ class JsonEncoder:
     def _with_long_integers(self, value: Any) -> str:
         """``json`` cannot write a text as it is. So a string that nothing else can be stands for each long integer,
         which takes its place afterwards. Raises _IntTooLong."""
-        mark = secrets.token_hex(16)
+        mark = os.urandom(16).hex()
         found: list[str] = []
 
         def stand_in(given: Any) -> str:

@@ -17,11 +17,11 @@ from mandrake_sessions.errors import (
     StorageFailure,
     StorageReason,
 )
+from mandrake_sessions.files import is_gone
 from mandrake_sessions.known_stores import KnownStore
 from mandrake_sessions.model import StoreRef, UnavailableReason, UnavailableStore
 from mandrake_sessions.operations.joining import Joining
 from mandrake_sessions.store.elsewhere import Visit, VisitedStore
-from mandrake_sessions.store.engines import is_gone
 from mandrake_sessions.store.interface import EntityStore
 from mandrake_sessions.time_limits import Job, LimitedWork
 

@@ -114,6 +114,19 @@ def test_each_completes_commands_flags_and_sessions(workspace: Path, asked: Ask)
     assert asked(f"mandrake-sessions delete {made[:5]}") == [made[:13]]
 
 
+def test_each_completes_titles_and_the_names_of_programs(workspace: Path, asked: Ask) -> None:
+    for title, agent in (("Walk one", "codex"), ("Walk-two", "claude-code"), ("Twice", "codex"), ("Twice", "goose")):
+        run(workspace, "new", title, "--agent", agent)
+    # A shell may write the blank of a title in its own way.
+    offered = [word.replace("\\ ", " ") for word in asked("mandrake-sessions show Wa")]
+    assert sorted(word.strip("'\"") for word in offered) == ["Walk one", "Walk-two"]
+    assert asked("mandrake-sessions rename Walk-") == ["Walk-two"]
+    # It would not say which one.
+    assert "Twice" not in asked("mandrake-sessions show Tw")
+    assert set(asked("mandrake-sessions list --agent ")) == {"codex", "claude-code", "goose"}
+    assert asked("mandrake-sessions show --agent cl") == ["claude-code"]
+
+
 def test_each_completes_files(workspace: Path, asked: Ask) -> None:
     (workspace / "kept.sqlite").write_text("")
     assert asked("mandrake-sessions restore kep") == ["kept.sqlite"]

@@ -100,6 +100,44 @@ def test_where_nothing_is_found_a_line_says_how_much_there_is(workspace: Path, o
     assert "among 1 in all stores" in run(workspace, "show", "@2", "--all", code=1).err
 
 
+def test_what_only_archived_sessions_have_is_told(workspace: Path, other: Path) -> None:
+    talk(store_of(workspace), "A talk on badgers")
+    talk(store_of(other), "A talk on otters")
+    run(workspace, "archive", "badgers")
+    run(other, "archive", "otters", MANDRAKE_HOME=str(workspace / "home" / ".mandrake"))
+    talk(store_of(other), "Another talk on badgers")
+    # Whoever only visits a store puts nothing into its search index.
+    run(other, "search", "badgers", MANDRAKE_HOME=str(workspace / "home" / ".mandrake"))
+    for command, what in ((["search"], "text"), (["list", "--query"], "conversation")):
+        for flags, word, said in (
+            ([], "badgers", "here; --archived finds 1, and --all finds 1"),
+            (["--scope", "system"], "otters", "here; --all --archived finds 1"),
+            (["--all"], "otters", "in any store; --archived finds 1"),
+            (["--all"], "whales", "in any store"),
+            ([], "whales", "here or in any other store"),
+            (["--archived"], "otters", "here; --all finds 1"),
+        ):
+            told = run(workspace, *command, word, *flags).err
+            assert told == f"No {what} found{',' if 'other' in said else ''} {said}.\n", (command, flags, word)
+    assert "badgers" in run(workspace, "search", "badgers", "--archived").out
+    # What was used in archived sessions counts as any.
+    assert "archived" not in run(workspace, "usage", "--agent", "nobody").err
+
+
+def test_usage_of_each_session_has_its_title(workspace: Path, other: Path) -> None:
+    here = talk(store_of(workspace), "A talk on badgers")
+    untitled = talk(store_of(workspace), None, request="What is an otter?")
+    there = talk(store_of(other), "A talk on whales")
+    run(workspace, "archive", "badgers")
+    heading, *lines = run(workspace, "usage", "--by", "session", "--all").out.splitlines()
+    assert heading.startswith("SESSION ")
+    assert heading.endswith("TITLE")
+    ends = {here: "A talk on badgers", untitled: "What is an otter?", there: "A talk on whales"}
+    assert len(lines) == len(ends)
+    for session, title in ends.items():
+        assert [line for line in lines if line.startswith(f"{session[:13]} ") and line.endswith(f"  {title}")]
+
+
 def test_a_place_without_its_sign_is_told_how_to_name_it(workspace: Path) -> None:
     for name, flags in (("1", []), ("last", []), ("last", ["--all"]), ("tail", [])):
         where = "in any store" if flags else "here"

@@ -308,6 +308,27 @@ def test_a_killed_record_keeps_what_came(workspace: Path) -> None:
     assert (turn.content, turn.status) == ("until here\n", TurnStatus.INTERRUPTED)
 
 
+# What docs/reliability.md says.
+MOST_LOST = 18 * 1024 * 1024
+
+
+def test_a_record_that_is_killed_in_a_flood_keeps_the_beginning(workspace: Path) -> None:
+    """Whole up to where it ends, and no more is missing than what waited for the store."""
+    passed = workspace / "passed"
+    with (
+        passed.open("wb") as out,
+        recording(workspace, "--", "seq", "1", "1000000000", stdout=out, stderr=subprocess.DEVNULL) as process,
+    ):
+        until(lambda: passed.stat().st_size > MOST_LOST + 4 * 1024 * 1024)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(TIMEOUT)
+    (only,) = rounds(workspace)
+    stored = "".join(turn.content or "" for turn in only.response.turns).encode()
+    said = passed.read_bytes()
+    assert said.startswith(stored)
+    assert len(said) - len(stored) <= MOST_LOST
+
+
 def test_a_reader_that_goes_away_ends_the_program_as_alone(workspace: Path) -> None:
     command = f"{' '.join(SERVER)} record -- yes | head -n 1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=workspace, env=clean_environment(workspace),

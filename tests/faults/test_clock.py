@@ -145,3 +145,39 @@ def test_no_time_lies_before_its_entity(workspace: Path, tmp_path: Path) -> None
         early = {name: time for name, time in times.items() if time is not None and time < entity["createdAt"]}
         assert not early, f"{early} before {entity}"
     assert [turn["status"] for turn in found[6:9]] == ["interrupted"] * 3
+
+
+def test_a_create_with_a_time_can_be_sent_again_whatever_the_clock_says_by_then(
+    workspace: Path, tmp_path: Path
+) -> None:
+    """It is known by its id and params; what was not sent before is still judged by the clock."""
+    clock = Clock(tmp_path)
+    now = int(time.time() * 1000)
+    session, round_id, response, turn = (f"00000000-0000-4000-8000-00000000000{n}" for n in "abcd")
+    times = {"createdAt": now, "streamStartTime": now, "streamEndTime": now + 1000}
+    creates: list[tuple[str, dict[str, object]]] = [
+        ("session/create", {"id": session, "createdAt": now}),
+        (
+            "round/create",
+            {"id": round_id, "responseId": response, "sessionId": session, "content": "?", "createdAt": now},
+        ),
+        ("turn/create", {"id": turn, "responseId": response, "status": "completed", **times}),
+    ]
+    with serving(workspace, "lines", **clock.options()) as wire:
+        for method, params in creates:
+            wire.request(method, **params)
+        stored = wire.request("session/history", sessionId=session)
+        clock.set(-3 * 24 * HOUR)
+        for method, params in creates:
+            wire.request(method, **params)
+        assert wire.request("session/history", sessionId=session) == stored
+        for method, params in creates:
+            others = {name: value for name, value in params.items() if name not in ("id", "responseId")}
+            if method == "turn/create":
+                others["responseId"] = response
+            told = wire.error(method, **others)
+            assert told["data"]["kind"] == "invalidParams"
+            assert "must be at most a day ahead of the clock" in told["message"]
+        # Other params under the same id are no repetition.
+        told = wire.error("session/create", id=session, createdAt=now + 1)
+        assert told["data"]["kind"] == "conflict"

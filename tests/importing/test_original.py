@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from commands.running import run
 from importing.importing import Place
 from mandrake_sessions import SessionManager
 
@@ -92,3 +98,23 @@ def test_it_may_grow_and_is_not_written_to(place: Place) -> None:
         assert path.read_bytes() == before
     assert place.talk("s1") == [("What is in here?", ["I look.", "A file.", "And more."])]
     assert place.is_sound()
+
+
+@pytest.mark.parametrize("scope", ["system", "workspace"])
+def test_where_it_is_in_the_place_of_a_store_the_message_says_how_to_bring_it_in(place: Place, scope: str) -> None:
+    """And that is so; it stays where it is, as it is."""
+    path = place.home / ".mandrake" / "db.sqlite" if scope == "system" else place.workspace / ".ws" / "db.sqlite"
+    usual: dict[str, Any] = {"HOME": str(place.home), "MANDRAKE_HOME": str(place.home / ".mandrake")}
+    make(path).close()
+    before = path.read_bytes()
+    refused = run(place.workspace, "list", "--scope", scope, code=1, **usual)
+    advice = "Name another file with --database"
+    if scope == "system":
+        advice = "Name another directory with the variable MANDRAKE_HOME"
+        usual["MANDRAKE_HOME"] = str(place.home / "mine")
+    assert advice in refused.err
+    command = re.search("`mandrake-sessions ([^`]+)` then brings in what is in it", refused.err)
+    assert command, refused.err
+    run(place.workspace, *shlex.split(command[1]), **usual)
+    assert "A talk" in run(place.workspace, "list", "--scope", "system", **usual).out
+    assert path.read_bytes() == before

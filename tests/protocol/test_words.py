@@ -86,7 +86,7 @@ def test_the_database_of_another_program(database: Path) -> None:
     check(
         raised(SessionManager(database).init),
         "Name another file with db_path",
-        "`mandrake-sessions import FILE` brings in",
+        f"`mandrake-sessions import {database}` then brings in",
     )
 
 

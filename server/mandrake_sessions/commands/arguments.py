@@ -8,6 +8,7 @@ import shutil
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from mandrake_sessions.folding import fold, folded
@@ -147,25 +148,26 @@ def check_not_empty(options: Namespace) -> None:
 def is_text(value: str) -> bool:
     """Whether what the system gave, such as a path, is text, and not just bytes: in UTF-8, or in the encoding of the
     locale."""
-    for as_text in (lambda: os.fsencode(value).decode(), value.encode):
-        try:
-            as_text()
-        except UnicodeError:
-            continue
-        return True
-    return False
+    return _decoded(value) is not None
 
 
 def _text(argument: str) -> str:
-    """An argument as somebody typed it, in UTF-8: where the locale has another encoding, Python has taken its bytes for
-    other characters. Raises ArgumentTypeError: it is no text."""
-    try:
-        return os.fsencode(argument).decode()
-    except UnicodeError:
-        if is_text(argument):
-            # It is in the encoding of the locale.
-            return argument
-        raise ArgumentTypeError(f"{shorten(repr(argument))} is not UTF-8") from None
+    """An argument as somebody typed it. Raises ArgumentTypeError: it is no text."""
+    text = _decoded(argument)
+    if text is None:
+        raise ArgumentTypeError(f"{shorten(repr(argument))} is not UTF-8")
+    return text
+
+
+def _decoded(value: str) -> str | None:
+    """The text of what the system gave, in UTF-8: where the locale has another encoding, Python has taken its bytes for
+    other characters. Else what they are in the encoding of the locale; None if it is no text there either."""
+    with suppress(UnicodeError):
+        return os.fsencode(value).decode()
+    with suppress(UnicodeError):
+        value.encode()
+        return value
+    return None
 
 
 def path(argument: str) -> str:

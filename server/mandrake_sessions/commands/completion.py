@@ -6,12 +6,17 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mandrake_sessions.commands import COMMANDS, module_of
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.shared import DONE, say_text, told
+from mandrake_sessions.commands.titles import short_id, title_of
 from mandrake_sessions.quoting import one_line
+
+if TYPE_CHECKING:
+    from mandrake_sessions.commands.looking import Looking
+    from mandrake_sessions.model import SessionOfStore
 
 DESCRIPTION = (
     "Print what a shell needs to complete commands, flags and sessions. bash and zsh take it with eval, in ~/.bashrc, "
@@ -23,8 +28,8 @@ _PROGRAM = "mandrake-sessions"
 _BEGIN_ZSH = "(( ${+functions[compdef]} )) || { autoload -Uz compinit && compinit -i }\n"
 # So many sessions are offered.
 _SESSIONS = 30
-# The arguments that name a session.
-_OF_SESSIONS = ("session", "sessions")
+# Of a title, which may be as long as a request.
+_TITLE_CHARACTERS: Final = 80
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -69,19 +74,54 @@ def _declare(inner: ArgumentParser, command: ArgumentParser) -> None:
     """Give a parser the arguments of a command, with what completes them."""
     inner.set_defaults(**command._defaults)
     for action in command._actions:
-        if action.dest in _OF_SESSIONS:
-            action.completer = _sessions  # type: ignore[attr-defined]
+        if action.dest in _COMPLETED:
+            action.completer = _COMPLETED[action.dest]  # type: ignore[attr-defined]
         inner._add_action(action)
 
 
-def _sessions(parsed_args: Namespace, **_: Any) -> dict[str, str]:
-    """The beginnings of the ids of the sessions of the list, each with its title."""
-    from mandrake_sessions.commands.looking import Looking, listed
-    from mandrake_sessions.commands.titles import short_id, title_of
+def _sessions(prefix: str, parsed_args: Namespace, **_: Any) -> dict[str, str]:
+    """The beginnings of the ids of the sessions of the list, each with its title; for a word that is begun, also the
+    titles that begin so, each with the id."""
+    from mandrake_sessions.commands.looking import listed
 
-    usual = {"workspace": None, "database": None, "scope": None, "all": False, "busy_timeout": None, "command": ""}
     found: dict[str, str] = {}
-    with suppress(Exception), Looking(Namespace(**(usual | vars(parsed_args)))) as looking:
+    with suppress(Exception), _looking(parsed_args) as looking:
         for session in listed(looking, _SESSIONS, archived=parsed_args.archived):
             found[short_id(session)] = one_line(title_of(session))
+        if prefix.strip():
+            word = max(prefix.split(), key=len)
+            begun = listed(looking, _SESSIONS, archived=parsed_args.archived, query=word)
+            found |= _titles([session for session in begun if title_of(session).startswith(prefix)])
     return found
+
+
+def _titles(sessions: list[SessionOfStore]) -> dict[str, str]:
+    """Those that name one session, as far as they fit on a line."""
+    titles = [one_line(title_of(session))[:_TITLE_CHARACTERS].rstrip() for session in sessions]
+    return {
+        title: short_id(session)
+        for title, session in zip(titles, sessions, strict=True)
+        if titles.count(title) == 1 and not title.startswith(("-", "@"))
+    }
+
+
+def _agents(parsed_args: Namespace, **_: Any) -> list[str]:
+    """The programs whose sessions there are."""
+    from mandrake_sessions.commands.looking import agents_of
+
+    found: list[str] = []
+    with suppress(Exception), _looking(parsed_args) as looking:
+        found += sorted(one_line(agent) for agent in agents_of(looking))
+    return found
+
+
+def _looking(parsed_args: Namespace) -> Looking:
+    """Where the words that were typed so far look."""
+    from mandrake_sessions.commands.looking import Looking
+
+    usual = {"workspace": None, "database": None, "scope": None, "all": False, "busy_timeout": None, "command": ""}
+    return Looking(Namespace(**(usual | vars(parsed_args))))
+
+
+# What completes the values of arguments, by their names.
+_COMPLETED: Final = {"session": _sessions, "sessions": _sessions, "agent": _agents}

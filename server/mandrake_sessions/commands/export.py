@@ -10,12 +10,13 @@ from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Final
 
 from mandrake_sessions.commands.arguments import path, usage
 from mandrake_sessions.commands.filters import add_filters, filters
 from mandrake_sessions.commands.formats import ENDINGS, USUAL, add_format, ending_of, format_of_file
-from mandrake_sessions.commands.looking import Looking, add_looking, count_everywhere, listed, tell_nothing
+from mandrake_sessions.commands.looking import Looking, add_looking, count_listed, listed, tell_nothing
 from mandrake_sessions.commands.moments import day
 from mandrake_sessions.commands.naming import HOW_TO_NAME, Named, named_each
 from mandrake_sessions.commands.output_file import into_file
@@ -84,7 +85,8 @@ def _export(options: Namespace) -> int:
         wanted: Any = {"archived": None, **filters(options)}
         meant = named_each(looking, options) if options.sessions else list(_every(looking, wanted))
         if not meant:
-            tell_nothing(looking, options, "conversation", lambda: count_everywhere(looking, wanted))
+            count = partial(count_listed, looking, wanted)
+            tell_nothing(looking, options, "conversation", count, omits_archived=False)
             return looking.code
         return _write_all(meant, options) or looking.code
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from typing import Any
 
 from mandrake_sessions.commands.arguments import add_limit, usage
 from mandrake_sessions.commands.filters import add_filters, filters
-from mandrake_sessions.commands.looking import Looking, add_looking, count_everywhere, listed, tell_nothing
+from mandrake_sessions.commands.looking import Looking, add_looking, count_listed, listed, tell_nothing
 from mandrake_sessions.commands.moments import ago
 from mandrake_sessions.commands.pager import say_lines
 from mandrake_sessions.commands.results import add_json, say_json
@@ -64,7 +65,7 @@ def _list(options: Namespace) -> int:
     with Looking(options) as looking:
         is_found = _say(looking, options.limit, wanted) if options.json else _show(looking, options, wanted)
         if not is_found:
-            tell_nothing(looking, options, "conversation", lambda: count_everywhere(looking, wanted))
+            tell_nothing(looking, options, "conversation", partial(count_listed, looking, wanted))
         return looking.code
 
 

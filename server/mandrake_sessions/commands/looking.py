@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 import shlex
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from typing import Any, TypeVar, Unpack
+from typing import Any, Protocol, TypeVar, Unpack
 
 from attrs import frozen
 
@@ -67,6 +67,8 @@ class Looking:
         self.spots: list[Spot] = []
         self.missing: list[tuple[StorePlace, str | None]] = []
         self._warned: set[str] = set()
+        # Paths of those that could not be opened, which has been told.
+        self._failed: set[str] = set()
         self._kept = ExitStack()
 
     def __enter__(self) -> Looking:
@@ -165,7 +167,9 @@ class Looking:
         except StoreError as error:
             if is_only:
                 raise
-            self.warn(f"{place.path}: {in_command_words(error)}")
+            why = in_command_words(error)
+            self.warn(why if why.startswith(place.path) else f"{place.path}: {why}")
+            self._failed.add(place.path)
             return
         if manager is not None:
             self.spots.append(Spot(place, manager, cwd))
@@ -181,7 +185,7 @@ class Looking:
         for store in unavailable:
             if is_emptied(store.path):
                 self.warn(_emptied(store.path))
-            elif store.reason is not UnavailableReason.GONE:
+            elif store.reason is not UnavailableReason.GONE and store.path not in self._failed:
                 more = f"mandrake-sessions doctor --database {shlex.quote(store.path)}"
                 self.warn(f"{store.path} cannot be read: {store.reason}; {more} tells more")
 
@@ -216,9 +220,10 @@ def listed(
             return
 
 
-def count_everywhere(looking: Looking, wanted: SessionsWanted) -> str:
-    """How many sessions all stores have, as ``at_least`` says it; empty where there are none."""
-    page = looking.joined(JoinedSessions(limit=MAX_LIMIT, sort="active", **wanted), everywhere=True)
+def count_listed(looking: Looking, wanted: Any, *, everywhere: bool, archived: bool | None = None) -> str:
+    """How many sessions there are with these filters, as ``Counting`` says it."""
+    joining = JoinedSessions(limit=MAX_LIMIT, sort="active", **with_archived(wanted, archived))
+    page = looking.joined(joining, everywhere=everywhere)
     return at_least(sum(1 for _ in page.sessions), has_more=page.next_cursor is not None)
 
 
@@ -227,22 +232,52 @@ def at_least(number: int, *, has_more: bool) -> str:
     return f"{number} or more" if has_more else str(number or "")
 
 
+class Counting(Protocol):
+    """How much there is of what somebody looks for, in all stores or where the command looks; empty for nothing.
+    ``archived``: in archived sessions; None: as the options say."""
+
+    def __call__(self, *, everywhere: bool, archived: bool | None = None) -> str: ...
+
+
+def with_archived(wanted: Any, archived: bool | None) -> Any:
+    """The same filters, for ``Counting``."""
+    return wanted if archived is None else {**wanted, "archived": archived}
+
+
 def tell_nothing(
-    looking: Looking, options: Namespace, what: str, everywhere: Callable[[], str], *, has_more: bool = False
+    looking: Looking,
+    options: Namespace,
+    what: str,
+    count: Counting,
+    *,
+    omits_archived: bool = True,
+    has_more: bool = False,
 ) -> None:
-    """The line on stderr for somebody who has found nothing. ``everywhere``: how much there is of ``what`` in all
-    stores; empty for nothing. ``has_more``: not all of it was looked at."""
+    """The line on stderr for somebody who has found nothing. ``omits_archived``: archived sessions do not count without
+    ``--archived``. ``has_more``: not all of it was looked at."""
     agents = _agents(looking, options)
     if not looking.is_whole:
         hint(f"No {what} found in what could be read{agents}.")
     elif has_more:
         hint(f"No {what} found in what could be searched{agents}.")
+    elif ways := _other_ways(options, count, may_be_archived=omits_archived and not options.archived):
+        hint(f"No {what} found {'in any store' if options.all else 'here'}; {ways}{agents}.")
     elif options.all:
         hint(f"No {what} found in any store{agents}.{_how_to_begin(looking)}")
-    elif number := everywhere():
-        hint(f"No {what} found here; --all finds {number}{agents}.")
     else:
         hint(f"No {what} found, here or in any other store{agents}.{_how_to_begin(looking)}")
+
+
+def _other_ways(options: Namespace, count: Counting, *, may_be_archived: bool) -> str:
+    """The flags with which something is found, each with how much, as a part of a message."""
+    found = []
+    if may_be_archived:
+        found.append(("--archived", count(everywhere=options.all, archived=True)))
+    if not options.all:
+        found.append(("--all", count(everywhere=True)))
+    if may_be_archived and not options.all and not any(number for _, number in found):
+        found.append(("--all --archived", count(everywhere=True, archived=True)))
+    return ", and ".join(f"{flags} finds {number}" for flags, number in found if number)
 
 
 def _how_to_begin(looking: Looking) -> str:
@@ -256,11 +291,16 @@ def _agents(looking: Looking, options: Namespace) -> str:
     """Where somebody asked for the sessions of an agent that has none: those that there are, as a part of a message."""
     if options.agent is None:
         return ""
-    found = {each.agent for each in listed(looking, _LOOKED_THROUGH, archived=None) if each.agent}
+    found = agents_of(looking)
     if not found or options.agent in found:
         return ""
     more = "" if len(found) <= _AGENTS_NAMED else " …"
     return f"; agents {'there' if options.all else 'here'}: {', '.join(sorted(found)[:_AGENTS_NAMED])}{more}"
+
+
+def agents_of(looking: Looking) -> set[str]:
+    """The programs whose sessions the stores have."""
+    return {each.agent for each in listed(looking, _LOOKED_THROUGH, archived=None) if each.agent}
 
 
 # How many sessions are looked through for their agents, and how many agents are named.

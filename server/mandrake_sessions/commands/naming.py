@@ -12,7 +12,7 @@ from attrs import frozen
 
 from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.filters import add_agent, filters
-from mandrake_sessions.commands.looking import Looking, count_everywhere, listed
+from mandrake_sessions.commands.looking import Looking, count_listed, listed
 from mandrake_sessions.commands.moments import ago
 from mandrake_sessions.commands.shared import Ambiguous
 from mandrake_sessions.commands.titles import title_of
@@ -108,7 +108,7 @@ def _at(looking: Looking, options: Namespace, name: str, number: int) -> Session
         if where is None:
             where = f"among {len(found)} {'in all stores' if options.all else 'here'}; {_how_to_list(options)}"
         if not options.all:
-            where += f", and --all finds {count_everywhere(looking, wanted) or _none_either(looking)}"
+            where += f", and --all finds {count_listed(looking, wanted, everywhere=True) or _none_either(looking)}"
         raise NotFound("session", name, where)
     return found[-1]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
 from mandrake_sessions.errors import InvalidValue
 from mandrake_sessions.files import explain, is_file
+from mandrake_sessions.unfinished import unfinished
 
 # Of the name of the file that is written first, which has more in it: at most four bytes each, of 255.
 _NAME_CHARACTERS = 50
@@ -32,25 +32,21 @@ def _fill(path: str, parts: Iterable[str]) -> None:
 def _replace(path: str, parts: Iterable[str]) -> None:
     directory, name = os.path.split(path)
     mode = _mode_of(path)
-    # A new one is private, as the store is.
-    try:
-        # The name may be as long as names may be.
-        handle, partial = tempfile.mkstemp(prefix=f".{name[:_NAME_CHARACTERS]}.", suffix=".partial", dir=directory)
-    except OSError as error:
-        raise InvalidValue(
-            "output", f"{path} cannot be made: {explain(error, directory)}; name another place"
-        ) from error
-    try:
+    with ExitStack() as ending:
+        # A new one is private, as the store is.
+        try:
+            # The name may be as long as names may be.
+            made = ending.enter_context(unfinished(name[:_NAME_CHARACTERS], directory))
+        except OSError as error:
+            raise InvalidValue(
+                "output", f"{path} cannot be made: {explain(error, directory)}; name another place"
+            ) from error
         with _named(path):
-            with os.fdopen(handle, "wb") as output:
+            with made.output as output:
                 if mode is not None and hasattr(os, "fchmod"):
-                    os.fchmod(handle, mode)
+                    os.fchmod(output.fileno(), mode)
                 output.writelines(part.encode() for part in parts)
-            os.replace(partial, path)  # noqa: PTH105
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(partial)  # noqa: PTH108
-        raise
+            os.replace(made.name, path)  # noqa: PTH105
 
 
 def _mode_of(path: str) -> int | None:

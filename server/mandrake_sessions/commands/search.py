@@ -6,12 +6,13 @@ import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import add_limit, usage
 from mandrake_sessions.commands.filters import add_filters, filters
-from mandrake_sessions.commands.looking import Looking, add_looking, at_least, tell_nothing
+from mandrake_sessions.commands.looking import Looking, add_looking, at_least, tell_nothing, with_archived
 from mandrake_sessions.commands.moments import ago
 from mandrake_sessions.commands.pager import say_lines
 from mandrake_sessions.commands.results import add_json, say_json
@@ -90,7 +91,7 @@ def _search(options: Namespace) -> int:
             say_lines(line for number, hit in enumerate(hits) for line in _lines(hit, is_first=number == 0))
         if not hits:
             has_more = any(first.pending.values())
-            tell_nothing(looking, options, "text", lambda: _count(looking, wanted), has_more=has_more)
+            tell_nothing(looking, options, "text", partial(_count, looking, wanted), has_more=has_more)
         if pages[-1].next_cursor is not None and not options.json:
             hint(f"There are more: --limit {options.limit * 10} shows further ones.")
         lacking.tell()
@@ -148,9 +149,10 @@ def _pages(looking: Looking, first: JoinedSearch, wanted: dict[str, Any], limit:
         joining = JoinedSearch(limit=min(limit, MAX_LIMIT), cursor=page.next_cursor, **wanted)
 
 
-def _count(looking: Looking, wanted: dict[str, Any]) -> str:
-    """How many texts there are in all stores."""
-    page = looking.joined(JoinedSearch(limit=MAX_LIMIT, **wanted), everywhere=True)
+def _count(looking: Looking, wanted: dict[str, Any], *, everywhere: bool, archived: bool | None = None) -> str:
+    """How many texts there are."""
+    joining = JoinedSearch(limit=MAX_LIMIT, **with_archived(wanted, archived))
+    page = looking.joined(joining, everywhere=everywhere)
     return at_least(len(page.hits), has_more=page.next_cursor is not None)
 
 

@@ -17,12 +17,13 @@ from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import (
     Conflict,
     InvalidValue,
+    NoStore,
     SessionsError,
     StorageFailure,
     StorageReason,
     WorkspaceNotFound,
 )
-from mandrake_sessions.files import explain
+from mandrake_sessions.files import exists, explain
 from mandrake_sessions.folding import folded, hint
 from mandrake_sessions.quoting import ascii_json, one_line, printable, shorten
 from mandrake_sessions.settings import BadSetting, Settings, given_settings
@@ -133,7 +134,30 @@ def opened(meant: Meant) -> SessionManager:
 
 def ended(options: Namespace, work: Callable[[Meant], int], *, failed: int = FAILED) -> int:
     """Do a command's work on its store; gives the exit code, as ``told`` does."""
-    return told(options, lambda: work(_store_meant(options)), failed=failed)
+    return told(options, lambda: _done_on_store(options, work), failed=failed)
+
+
+def _done_on_store(options: Namespace, work: Callable[[Meant], int]) -> int:
+    meant = _store_meant(options)
+    try:
+        return work(meant)
+    except NoStore as missing:
+        if missing.path == meant.database and _has_own_store(options):
+            wording = missing.worded
+            raise StorageFailure(
+                missing.reason, lambda words: f"{wording(words)}, or your own with --scope system", missing.path
+            ) from missing
+        raise
+
+
+def _has_own_store(options: Namespace) -> bool:
+    """Whether the user has a store of his own, and may have meant it: the options name no other."""
+    if options.scope == "system" or options.workspace or options.database:
+        return False
+    try:
+        return exists(place_of(settings_of(options), "system").path)
+    except SessionsError:
+        return False
 
 
 def told(options: Namespace, work: Callable[[], int], *, failed: int = FAILED) -> int:

@@ -12,7 +12,7 @@ from mandrake_sessions.commands.results import add_json, say_json
 from mandrake_sessions.commands.shared import DONE, place_of, settings_of, told
 from mandrake_sessions.commands.table import Column, table
 from mandrake_sessions.errors import SessionsError
-from mandrake_sessions.files import is_emptied
+from mandrake_sessions.files import is_emptied, is_gone
 from mandrake_sessions.folding import hint
 from mandrake_sessions.known_stores import KnownStore, known_stores
 
@@ -56,5 +56,12 @@ def _stores(options: Namespace) -> int:
 
 
 def _row(store: KnownStore) -> tuple[str, str, str]:
-    state = "" if store.available else "empty" if is_emptied(store.path) else "gone"
-    return ago(store.last_used_at), state, store.path
+    return ago(store.last_used_at), _state(store), store.path
+
+
+def _state(store: KnownStore) -> str:
+    if store.available:
+        return ""
+    if is_gone(store.path):
+        return "gone"
+    return "empty" if is_emptied(store.path) else "unreadable"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
-from itertools import chain
+from functools import partial
 from typing import Any
 
 from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.filters import WHEN, add_filters, filters
-from mandrake_sessions.commands.looking import Looking, add_looking, tell_nothing
+from mandrake_sessions.commands.looking import Looking, add_looking, listed, tell_nothing
 from mandrake_sessions.commands.moments import check_order, local_timezone, since
 from mandrake_sessions.commands.pager import say_lines
 from mandrake_sessions.commands.results import add_json, say_json
 from mandrake_sessions.commands.shared import told
 from mandrake_sessions.commands.table import Column, table
-from mandrake_sessions.commands.titles import ID_CHARACTERS
+from mandrake_sessions.commands.titles import ID_CHARACTERS, title_of
 from mandrake_sessions.model import CurrencyTotal, UnavailableStore, UsageGroup
 from mandrake_sessions.operations.usage import JoinedUsage
 
@@ -76,28 +76,42 @@ def _usage(options: Namespace) -> int:
             for group in groups:
                 say_json(group)
         elif groups:
-            _show(groups, options.by)
+            _show(groups, options.by, _titles(looking, groups) if options.by == "session" else None)
         if not groups:
-            tell_nothing(looking, options, "usage", lambda: _everywhere(looking, _Sums(timezone=zone, **wanted)))
+            count = partial(_count, looking, _Sums(timezone=zone, **wanted))
+            # It counts archived sessions as others.
+            tell_nothing(looking, options, "usage", count, omits_archived=False)
         return looking.code
 
 
-def _everywhere(looking: Looking, sums: _Sums) -> str:
-    """How much every store has."""
-    return "".join(f"that of {plural(group.rounds, 'round')}" for group in looking.joined(sums, everywhere=True))
+def _count(looking: Looking, sums: _Sums, *, everywhere: bool, archived: bool | None = None) -> str:  # noqa: ARG001
+    groups = looking.joined(sums, everywhere=everywhere)
+    return "".join(f"that of {plural(group.rounds, 'round')}" for group in groups)
 
 
-def _show(groups: list[UsageGroup], by: str | None) -> None:
-    heading = Column("" if by is None else by.upper(), is_rest=True)
+def _titles(looking: Looking, groups: list[UsageGroup]) -> dict[str, str]:
+    """What stands for each session, by its id."""
+    ids = {group.key for group in groups if group.key is not None}
+    found: dict[str, str] = {}
+    sessions = listed(looking, archived=None)
+    while len(found) < len(ids) and (session := next(sessions, None)) is not None:
+        if session.id in ids:
+            found[session.id] = title_of(session)
+    return found
+
+
+def _show(groups: list[UsageGroup], by: str | None, titles: dict[str, str] | None) -> None:
+    """``titles``: of the sessions, where each has its sum."""
     without_key = "all" if by is None else _WAYS[by]
     if by not in (None, "day"):
         groups = sorted(groups, key=_cost, reverse=True)
-    rows = (_rows(group, _key(group, by) or without_key) for group in groups)
-    say_lines(table((heading, *_COLUMNS), list(chain.from_iterable(rows))))
-
-
-def _key(group: UsageGroup, by: str | None) -> str | None:
-    return group.key[:ID_CHARACTERS] if by == "session" and group.key else group.key
+    heading = "" if by is None else by.upper()
+    columns: tuple[Column, ...] = (Column(heading, is_rest=True), *_COLUMNS)
+    rows = [row for group in groups for row in _rows(group, group.key or without_key)]
+    if titles is not None:
+        columns = (Column(heading, is_dim=True), *_COLUMNS, Column("TITLE", is_rest=True))
+        rows = [(row[0][:ID_CHARACTERS], *row[1:], titles.get(row[0], "")) for row in rows]
+    say_lines(table(columns, rows))
 
 
 def _cost(group: UsageGroup) -> float:

@@ -6,20 +6,22 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
 from attrs import frozen
 
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.files import explain
+from mandrake_sessions.unfinished import Unfinished, unfinished
 
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)
 _DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 _COMPRESSED: Final = ".zst"
+# Of the name that a file has until it is whole.
+_STEM: Final = "mandrake-sessions"
 
 
 class NotPlaced(SessionsError):
@@ -63,18 +65,13 @@ def write_original(place: Place, pieces: Iterator[bytes]) -> bool:
             if stat.S_ISREG(there.st_mode) and _says_the_same(name, parent, pieces):
                 return False
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-        partial = f".{uuid4()}.partial"
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
-            with os.fdopen(parent.open(partial, flags), "wb") as output:
+        with parent.unfinished() as made:
+            with made.output as output:
                 output.writelines(pieces)
                 output.flush()
                 os.fsync(output.fileno())
             # Not a renaming, which would take the place of a file that came meanwhile.
-            parent.link(partial, name)
-        finally:
-            with suppress(FileNotFoundError):
-                parent.unlink(partial)
+            parent.give_name(made, name)
     return True
 
 
@@ -92,11 +89,11 @@ class _Parent:
     def open(self, name: str, flags: int) -> int:
         return os.open(self.at(name), flags, 0o600, dir_fd=self._handle)
 
-    def link(self, name: str, new: str) -> None:
-        os.link(self.at(name), self.at(new), src_dir_fd=self._handle, dst_dir_fd=self._handle)
+    def unfinished(self) -> AbstractContextManager[Unfinished]:
+        return unfinished(_STEM, self._path, self._handle)
 
-    def unlink(self, name: str) -> None:
-        os.unlink(self.at(name), dir_fd=self._handle)
+    def give_name(self, made: Unfinished, name: str) -> None:
+        os.link(made.name, self.at(name), src_dir_fd=self._handle, dst_dir_fd=self._handle)
 
     def lstat(self, name: str) -> os.stat_result:
         return os.stat(self.at(name), dir_fd=self._handle, follow_symlinks=False)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.file_locks import fcntl
 from mandrake_sessions.store.sqlite import lock_files
 
 
@@ -18,7 +19,7 @@ class DoneByAnother(SessionsError):
 def only_one(database: str, work: str, told: str) -> Iterator[None]:
     """Whoever does this work in the block. The others get DoneByAnother with this text; when the process is gone, the
     next one can. Without locks of files (Windows) nobody is held up."""
-    if lock_files.fcntl is None:
+    if fcntl is None:
         yield
         return
     name = f"{work}.lock"

@@ -43,13 +43,14 @@ class RoundOperations(Operations):
             NotFound: no such session.
             Conflict: ``idInUse``.
         """
-        columns = rules.checked(rules.ROUND, fields)
+        columns = rules.checked(rules.NEW_ROUND, fields)
         session_id = rules.uuid("session_id", session_id)
         given = create_hash(fields, columns, session_id=session_id)
         with self._write() as tx:
             if given is not None and (existing := rounds.find_round(tx.sql, columns["id"])):
                 check_same("round", columns["id"], existing.create_hash, given)
                 return existing.detail
+            rules.check_times(columns)
             session = sessions.get_session(tx.sql, session_id)
             _check_ids_are_free(tx, columns)
             preview = sessions.preview_of(columns["content"])

@@ -39,11 +39,12 @@ class SessionOperations(Operations):
             NotFound: no session has the ``parent_id``.
             Conflict: ``idInUse`` by a session made with other fields, or ``externalIdInUse``.
         """
-        columns = rules.checked(rules.SESSION, fields)
+        columns = rules.checked(rules.NEW_SESSION, fields)
         given = create_hash(fields, columns)
         with self._write() as tx:
             if (made := made_before(tx.sql, columns.get("id"), given)) is not None:
                 return made
+            rules.check_times(columns)
             if (parent_id := columns.get("parent_id")) is not None:
                 sessions.get_session(tx.sql, parent_id)
             check_external_id(tx, columns.get("agent"), columns.get("external_id"), None)

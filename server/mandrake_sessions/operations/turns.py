@@ -54,13 +54,14 @@ class TurnOperations(Operations):
             NotFound: no such response.
             Conflict: ``idInUse``.
         """
-        columns = rules.checked(rules.TURN, fields)
+        columns = rules.checked(rules.NEW_TURN, fields)
         response_id = rules.uuid("response_id", response_id)
         given = create_hash(fields, columns, response_id=response_id)
         with self._write() as tx:
             if given is not None and (existing := turns.find_turn(tx.sql, columns["id"])):
                 check_same("turn", columns["id"], existing.create_hash, given)
                 return self._turn(tx.sql, existing, text=include_text, lazily=lazily)
+            rules.check_times(columns)
             stored = _insert(tx, rounds.get_round_of_response(tx.sql, response_id), columns, given)
             turn = turns.load_turn(tx.sql, stored, text=include_text)
             seq = changes.record_turn_created(tx, stored, turn)

@@ -24,10 +24,6 @@ class WireWords(Words):
     """What clients and people read."""
 
     mend = "`mandrake-sessions doctor --fix`"
-    another_program = (
-        "Name another file with --database. If it is the original Mandrake's, move it to another place: then "
-        "`mandrake-sessions import FILE` brings in what is in it"
-    )
     store = "--workspace or --database"
     again = "send it again"
 
@@ -39,6 +35,10 @@ class WireWords(Words):
 
     def setting(self, name: str) -> str:
         return _FLAGS.get(name, f"--{name.replace('_', '-')}")
+
+    def to_bring_in(self, file: str) -> str:
+        command = shlex.join(["mandrake-sessions", "import", file])
+        return f"If it is the original Mandrake's, `{command}` then brings in what is in it, and leaves it as it is"
 
     def maintenance(self, function: str, file: str) -> str:
         return _COMMANDS[function].format(shlex.quote(file))

@@ -7,14 +7,13 @@ import re
 from mandrake_sessions.errors import StorageFailure, StorageReason
 from mandrake_sessions.store.interface import EntityStore, Store
 from mandrake_sessions.store.settings import StoreSettings
-from mandrake_sessions.store.sqlite.absent import EmptyStore, is_gone, is_there, may_make
+from mandrake_sessions.store.sqlite.absent import EmptyStore, is_there, may_make
 from mandrake_sessions.store.sqlite.build import sqlite_version
 from mandrake_sessions.store.sqlite.store import SqliteStore
 from mandrake_sessions.workspaces import path_of_uri
 
 __all__ = [
     "empty_store",
-    "is_gone",
     "is_there",
     "may_make",
     "path_or_name",

@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from mandrake_sessions.store.search import SearchReader, SearchWriter
 
 
-def is_gone(path: str) -> bool:
-    """Whether there is nothing at all under the name of a store."""
-    return not os.path.lexists(path)
-
-
 def is_there(path: str) -> bool:
     """Whether there is a store at ``path`` that can be opened without creating one.
 

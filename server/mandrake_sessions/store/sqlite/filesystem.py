@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mandrake_sessions.errors import StorageFailure, StorageReason
+from mandrake_sessions.files import explain
 
 _NETWORK = frozenset(
     {
@@ -118,6 +119,11 @@ def check_kind(path: str) -> None:
         raise _no_file(path, "it is a directory")
     if not stat.S_ISREG(mode):
         raise _no_file(path, "it is a device, a FIFO or a socket")
+
+
+def cannot_be_looked_at(path: str, error: OSError) -> StorageFailure:
+    """The failure where the system does not tell whether there is a file."""
+    return StorageFailure(StorageReason.OPEN, f"{path} cannot be looked at: {explain(error, path)}", path)
 
 
 def _no_file(path: str, what: str) -> StorageFailure:

@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mandrake_sessions.errors import StoreMoved
+from mandrake_sessions.file_locks import fcntl
 from mandrake_sessions.store.sql.values import is_uuid
 from mandrake_sessions.store.sqlite import directory_lock
 from mandrake_sessions.store.sqlite.failures import os_failure, os_failures
@@ -27,7 +28,6 @@ from mandrake_sessions.store.sqlite.lock_files import (
     LASTING,
     NO_FILE,
     dead_handle,
-    fcntl,
     is_dead,
     leads_to,
     lock_file,

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from mandrake_sessions.errors import Busy
+from mandrake_sessions.file_locks import fcntl
 from mandrake_sessions.store.sqlite.handles import open_handles, own_handle
-from mandrake_sessions.store.sqlite.lock_files import fcntl
 from mandrake_sessions.store.sqlite.no_checkpoint import SHARED_AT, SHARED_BYTES
 from mandrake_sessions.store.sqlite.setup_lock import opening_lock
 

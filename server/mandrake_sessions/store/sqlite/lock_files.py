@@ -12,20 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Final
 
 from mandrake_sessions.errors import StoreMoved
+from mandrake_sessions.file_locks import fcntl, open_to_lock, try_lock
 from mandrake_sessions.files import whose
 from mandrake_sessions.owners import give_to_owner, make_directory
 from mandrake_sessions.store.sql.values import is_uuid
 from mandrake_sessions.store.sqlite.failures import os_failures
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows: turns belong to no process, and stay as they are until some process resumes them.
-    fcntl = None
 
 # There is no lock file, or something else has the name of its directory.
 NO_FILE: Final = (FileNotFoundError, NotADirectoryError)
@@ -122,7 +116,7 @@ def named_lock(database_path: str, name: str) -> int | None:
 def open_lock_file(path: Path) -> int:
     """Raises OSError; FileNotFoundError where there is none."""
     with _run_directory(path.parent) as directory:
-        handle = _open_to_lock(path.name, directory)
+        handle = open_to_lock(path.name, directory)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EISDIR, "it is no file", str(path))
@@ -144,22 +138,13 @@ def _run_directory(path: Path, *, make: bool = False) -> Iterator[int]:
         os.close(directory)
 
 
-def _open_to_lock(path: str | Path, directory: int | None = None) -> int:
-    """Open a file to lock it. Some file systems lock only files that are open for writing."""
-    flags = _NO_LINK | getattr(os, "O_NONBLOCK", 0)
-    try:
-        return os.open(path, os.O_RDWR | flags, dir_fd=directory)
-    except PermissionError:
-        return os.open(path, os.O_RDONLY | flags, dir_fd=directory)
-
-
 @contextmanager
 def dead_file(path: Path) -> Iterator[bool]:
     """Whether no process holds the lock of a file, or the file is missing. During the block no other process can find
     the same. If it was dead, it is deleted afterwards."""
     try:
         with os_failures(str(path)):
-            handle = _open_to_lock(path)
+            handle = open_to_lock(path)
     except FileNotFoundError:
         yield True
         return
@@ -170,7 +155,7 @@ def dead_file(path: Path) -> Iterator[bool]:
 def is_dead(path: Path) -> bool:
     """Whether no process holds the lock of a file, or the file is missing. It changes nothing."""
     try:
-        handle = _open_to_lock(path)
+        handle = open_to_lock(path)
     except NO_FILE:
         return True
     except OSError:
@@ -192,17 +177,6 @@ def dead_handle(handle: int, path: Path) -> Iterator[bool]:
                 path.unlink()
     finally:
         os.close(handle)
-
-
-def try_lock(handle: int) -> bool:
-    """Take the ``flock`` of an open file, unless another process has it."""
-    if fcntl is None:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def leads_to(path: Path | str, handle: int) -> bool:

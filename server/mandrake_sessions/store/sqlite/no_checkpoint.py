@@ -19,9 +19,9 @@ from contextlib import closing, contextmanager, suppress
 from typing import Final
 
 from mandrake_sessions.errors import StoreError
+from mandrake_sessions.file_locks import fcntl
 from mandrake_sessions.store.sqlite.handles import open_handles, own_handle
 from mandrake_sessions.store.sqlite.immediate import one_snapshot
-from mandrake_sessions.store.sqlite.lock_files import fcntl
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from mandrake_sessions.errors import Busy, StorageFailure, StorageReason, StoreMoved, StrangePart, Unreadable, Wording
+from mandrake_sessions.errors import (
+    Busy,
+    StorageFailure,
+    StorageReason,
+    StoreMoved,
+    StrangePart,
+    Unreadable,
+    Wording,
+    Words,
+)
 from mandrake_sessions.files import explain, file_size
 from mandrake_sessions.owners import make_directory
 from mandrake_sessions.store.settings import StoreSettings
@@ -19,7 +28,7 @@ from mandrake_sessions.store.sqlite.connect import connect, is_wal
 from mandrake_sessions.store.sqlite.database import Database
 from mandrake_sessions.store.sqlite.diagnosis import damage, schema_too_new
 from mandrake_sessions.store.sqlite.failures import is_odd_content, may_be_odd_content, storage_failure
-from mandrake_sessions.store.sqlite.filesystem import check_filesystem, check_kind, check_links
+from mandrake_sessions.store.sqlite.filesystem import cannot_be_looked_at, check_filesystem, check_kind, check_links
 from mandrake_sessions.store.sqlite.handles import open_handles, own_handle
 from mandrake_sessions.store.sqlite.identity import SHM, WAL, renew_store_id_if_copied
 from mandrake_sessions.store.sqlite.immediate import one_snapshot
@@ -69,8 +78,8 @@ def open_database(path: str, settings: StoreSettings) -> Database:
 def prepare(path: str, settings: StoreSettings, *, again: bool, make: bool) -> None:
     """Make the directory and an empty file, private both, where there are none; see ``pool.acquire``."""
     check_kind(path)
-    if not (make or os.path.exists(path)):  # noqa: PTH110
-        raise StoreMoved(path)
+    if not make:
+        _check_is_there(path)
     if not settings.allow_network_filesystem:
         check_filesystem(path)
     check_links(path, settings.inside)
@@ -89,6 +98,17 @@ def prepare(path: str, settings: StoreSettings, *, again: bool, make: bool) -> N
     if make and not os.path.exists(path):  # noqa: PTH110
         with setup_lock(path, settings.busy_timeout, demanded=not settings.allow_network_filesystem):
             _make_file(path)
+
+
+def _check_is_there(path: str) -> None:
+    """Raises StoreMoved where there is no file; StorageFailure where the system does not tell, as behind a directory
+    that this user may not search."""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreMoved(path) from None
+    except OSError as error:
+        raise cannot_be_looked_at(path, error) from error
 
 
 def _make_file(path: str) -> None:
@@ -280,13 +300,13 @@ def check_identity(connection: sqlite3.Connection, path: str) -> None:
         return
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if application_id != 0 or tables:
-        raise StorageFailure(
-            StorageReason.FOREIGN_DATABASE,
-            lambda words: (
-                f"{path} is the database of another program; nothing was written to it. {words.another_program}"
-            ),
-            path,
-        )
+        raise StorageFailure(StorageReason.FOREIGN_DATABASE, lambda words: _foreign(path, words), path)
+
+
+def _foreign(path: str, words: Words) -> str:
+    instead = how_to_name("another file", path, words.setting("db_path"))
+    told = f"{path} is the database of another program; nothing was written to it. Name {instead}"
+    return ". ".join(filter(None, (told, words.to_bring_in(path))))
 
 
 def _or_elsewhere(what: str, path: str) -> Wording:

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mandrake_sessions.file_locks import fcntl, try_lock
 from mandrake_sessions.owners import give_to_owner, keep_owner_and_mode
-from mandrake_sessions.store.sqlite.lock_files import dead_file, fcntl, is_dead, try_lock
+from mandrake_sessions.store.sqlite.lock_files import dead_file, is_dead
 
 SUFFIX = ".partial"
 _SIDECARS = ("-journal", "-wal", "-shm")

@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from typing import TypeVar
 
-from mandrake_sessions.errors import StorageFailure, StorageReason
-from mandrake_sessions.files import explain, is_file
+from mandrake_sessions.errors import NoStore
+from mandrake_sessions.files import is_file
 from mandrake_sessions.store.sqlite.connect import StoreConnection, connect
 from mandrake_sessions.store.sqlite.failures import storage_failure
+from mandrake_sessions.store.sqlite.filesystem import cannot_be_looked_at
 from mandrake_sessions.store.sqlite.permissions import may_not_share
 
 T = TypeVar("T")
@@ -45,20 +46,13 @@ def reading(path: str) -> Iterator[StoreConnection]:
 
 
 def require_file(path: str) -> None:
-    """Raises StorageFailure if there is no file, or the system does not tell."""
+    """Raises NoStore; StorageFailure if the system does not tell."""
     try:
         if is_file(path):
             return
     except OSError as error:
-        raise StorageFailure(StorageReason.OPEN, f"{path} cannot be looked at: {explain(error, path)}", path) from error
-    raise StorageFailure(
-        StorageReason.OPEN,
-        lambda words: (
-            f"there is no store at {path}: nothing has been stored there yet, and the first write creates it; "
-            f"name another one with {words.store}"
-        ),
-        path,
-    )
+        raise cannot_be_looked_at(path, error) from error
+    raise NoStore(path)
 
 
 def interruptible(connection: sqlite3.Connection, work: Callable[[], T]) -> T:

@@ -26,7 +26,7 @@ from mandrake_sessions.store.sql.seq import last_seq
 from mandrake_sessions.store.sql.values import OddValue
 from mandrake_sessions.store.sqlite.connect import StoreConnection, connect
 from mandrake_sessions.store.sqlite.failures import may_be_odd_content, storage_failure, to_domain_error
-from mandrake_sessions.store.sqlite.filesystem import check_kind, check_links
+from mandrake_sessions.store.sqlite.filesystem import cannot_be_looked_at, check_kind, check_links
 from mandrake_sessions.store.sqlite.identity import TICK_NS, WAL, is_copy
 from mandrake_sessions.store.sqlite.immediate import one_snapshot
 from mandrake_sessions.store.sqlite.migrate import latest_version, pending_migrations, user_version
@@ -209,5 +209,7 @@ def _gone(path: str) -> StorageFailure:
 def _look(path: str) -> Look:
     try:
         return look(path)
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise _gone(path) from error
+    except OSError as error:
+        raise cannot_be_looked_at(path, error) from error

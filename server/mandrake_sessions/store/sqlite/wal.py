@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from mandrake_sessions.errors import Busy
+from mandrake_sessions.file_locks import fcntl
 from mandrake_sessions.store.sqlite import wal_index
 from mandrake_sessions.store.sqlite.handles import Handles
-from mandrake_sessions.store.sqlite.lock_files import fcntl
 from mandrake_sessions.store.sqlite.wal_index import WalIndex
 
 # The byte of the -shm that a writer locks (SQLite's file format, "WAL Locks").

@@ -1,0 +1,100 @@
+"""Files that are written under another name until they are whole.
+
+Their writer holds a ``flock`` on each. So the next one can tell a file that a killed process has left, and deletes it,
+from one that is being written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Final
+
+from mandrake_sessions.file_locks import fcntl, open_to_lock, try_lock
+
+_MADE: Final = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Unfinished:
+    """A private file: ``output`` fills it. ``name``: in the directory where that is open, else the whole path."""
+
+    def __init__(self, directory: int | None, name: str, handle: int) -> None:
+        self.name = name
+        self.output: IO[bytes] = os.fdopen(handle, "wb")
+        self._directory = directory
+        # It keeps the lock until the file has its name, when the output is closed: some systems rename no open file.
+        self._held = None if fcntl is None else os.dup(handle)
+
+    def close(self) -> None:
+        """Nothing is left of it, except under the names that it was given."""
+        try:
+            self.output.close()
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(self.name, dir_fd=self._directory)
+            if self._held is not None:
+                os.close(self._held)
+
+
+@contextmanager
+def unfinished(stem: str, directory: str, handle: int | None = None) -> Iterator[Unfinished]:
+    """Make one for the block, and delete those of the same stem whose writer is gone. ``handle``: that of the
+    directory, if it is open. Raises OSError."""
+    if handle is not None:
+        directory = ""
+    _remove_dead(directory, handle, re.compile(rf"\.{re.escape(stem)}\.[0-9a-f]{{12}}\.partial"))
+    made = _made(stem, directory, handle)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def _made(stem: str, directory: str, handle: int | None) -> Unfinished:
+    while True:
+        name = os.path.join(directory, f".{stem}.{uuid.uuid4().hex[:12]}.partial")  # noqa: PTH118
+        file = os.open(name, _MADE, 0o600, dir_fd=handle)
+        if _is_held(name, handle, file):
+            return Unfinished(handle, name, file)
+        os.close(file)
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=handle)
+
+
+def _is_held(name: str, directory: int | None, file: int) -> bool:
+    """Lock it. False: until then another process took it for a dead one, and deletes it."""
+    try:
+        return fcntl is None or (try_lock(file) and _leads_to(name, directory, file))
+    except OSError:
+        # A file system without locks, where nobody takes it for a dead one either.
+        return True
+
+
+def _remove_dead(directory: str, handle: int | None, names: re.Pattern[str]) -> None:
+    # A directory that cannot be listed may take a new file all the same.
+    with suppress(OSError):
+        for name in os.listdir(directory if handle is None else handle):  # noqa: PTH208
+            if names.fullmatch(name):
+                with suppress(OSError):
+                    _remove_if_dead(os.path.join(directory, name), handle)  # noqa: PTH118
+
+
+def _remove_if_dead(name: str, directory: int | None) -> None:
+    file = open_to_lock(name, directory)
+    try:
+        is_file = stat.S_ISREG(os.fstat(file).st_mode)
+        if is_file and try_lock(file) and _leads_to(name, directory, file):
+            os.unlink(name, dir_fd=directory)
+    finally:
+        os.close(file)
+
+
+def _leads_to(name: str, directory: int | None, file: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(name, dir_fd=directory, follow_symlinks=False), os.fstat(file))
+    except OSError:
+        return False
