@@ -41,7 +41,7 @@ class ReadAhead:
         self._is_waiting = set(self._names)
         self._process: subprocess.Popen[bytes] | None = None
         self._current: SourceAhead | None = None
-        if _processors() > 1 and sum(source.size for source in sources) >= WORTH_A_PROCESS:
+        if sys.executable and _processors() > 1 and sum(source.size for source in sources) >= WORTH_A_PROCESS:
             self._start(Asked(list(sources), packs, is_growing))
 
     def _start(self, asked: Asked) -> None:

@@ -34,7 +34,8 @@ def main() -> None:
     # What somebody prints goes elsewhere.
     with suppress(BrokenPipeError), os.fdopen(os.dup(1), "wb") as output:
         os.dup2(2, 1)
-        known = readers()
+        # Others may have something to say when they are loaded, and have said it in the process that writes.
+        known = readers({source.reader for source in asked.sources})
         for source in asked.sources:
             _Reading(source, output).give(known[source.reader], asked)
 

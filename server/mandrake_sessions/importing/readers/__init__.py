@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Final
@@ -30,11 +30,14 @@ _OWN: Final[Mapping[str, str]] = {
 OWN_NAMES: Final = tuple(_OWN)
 
 
-def readers() -> dict[str, Reader]:
-    """All readers by their names: our own, and those of other packages."""
-    made = {name: import_module(f"{__name__}.{module}").reader() for name, module in _OWN.items()}
+def readers(names: Collection[str] | None = None) -> dict[str, Reader]:
+    """All readers by their names, or those that are named: our own, and those of other packages."""
+    wanted = [name for name in _OWN if names is None or name in names]
+    made = {name: import_module(f"{__name__}.{_OWN[name]}").reader() for name in wanted}
     for point in entry_points(group=GROUP):
-        if point.name in made:
+        if names is not None and (point.name not in names or point.name in _OWN):
+            continue
+        if point.name in _OWN:
             logger.warning("the reader %s of %s is not used: there is one of that name", point.name, point.value)
             continue
         try:
