@@ -93,9 +93,9 @@ class Reading:
         more, self.more_broken = self.more_broken, 0
         self.sink.counts = self.counts
         outcome = Outcome(self.source, self.what, self.sink.session_id, counts, broken, more, self.reason)
-        if self.what == "new" and counts.sessions:
-            # What comes next comes to a session that is there.
-            self.what = "grown"
+        if (self.what == "new" and counts.sessions) or self.what == "rewritten":
+            # What comes next comes to a session that is there, and is told once.
+            self.what, self.reason = "grown", None
         return outcome
 
     def note(self, what: str) -> None:

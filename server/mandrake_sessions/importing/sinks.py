@@ -97,6 +97,8 @@ class _Place:
     is_known: bool = False
     # Turns that were taken out, until the source gives them again.
     taken_out: dict[str, Turn] = field(factory=dict)
+    # The turns that this reading has made.
+    made: set[str] = field(factory=set)
 
     def take(self, turn_id: str) -> Turn | None:
         """The next turn that is known, if it is this one; else no more are taken from there."""
@@ -355,13 +357,13 @@ class GrowingSink(SessionSink):
         except NotFound:
             return False
         moved = {name: value for name, value in fields.items() if name in ("content", "blocks")}
-        if _differs(there, moved) and self._may_replace(there.content, fields["content"]):
+        if _differs(there, moved) and self._may_replace(there.content, fields["content"], only_adds=self.only_adds):
             _lenient(lambda given: self._manager.update_request(there.id, **given), moved)
         return True
 
-    def _may_replace(self, before: str, now: str) -> bool:
+    def _may_replace(self, before: str, now: str, *, only_adds: bool) -> bool:
         """Whether no words are lost by that: they go on, or the file that has them is kept."""
-        return not self.only_adds and (self._source.beside is not None or now.startswith(before))
+        return not only_adds and (self._source.beside is not None or now.startswith(before))
 
     def _turns_of(self, response_id: str) -> Iterator[Turn]:
         cursor: str | None = None
@@ -378,15 +380,19 @@ class GrowingSink(SessionSink):
         made = self._turn_fields(name, fields, at)
         turn_id = str(made["id"])
         there = of.take(turn_id) or self._turn(turn_id)
-        if there is not None and _is_another(there, made) and self._may_replace(there.content or "", made["content"]):
+        only_adds = self.only_adds and turn_id not in of.made
+        may_replace = there is not None and self._may_replace(there.content or "", made["content"], only_adds=only_adds)
+        if there is not None and may_replace and _is_another(there, made):
             self._take_out(of, there)
             there = None
         if there is None:
             self.counts.turns += of.taken_out.pop(turn_id, None) is None
             self.counts.calls += len(made["tool_calls"])
+            if self.only_adds:
+                of.made.add(turn_id)
             _lenient(lambda given: self._manager.create_turn(of.response_id, include_text=False, **given), made)
         else:
-            self._change_turn(there, made)
+            self._change_turn(there, made, only_adds=only_adds)
         if error is not None and (there is None or there.error != safe_text(error)):
             self._manager.update_turn(turn_id, include_text=False, error=safe_text(error))
         return turn_id
@@ -406,22 +412,22 @@ class GrowingSink(SessionSink):
         with suppress(NotFound):
             self._manager.delete_turn(self._names.of("turn", name))
 
-    def _change_turn(self, there: Turn, made: Fields) -> None:
+    def _change_turn(self, there: Turn, made: Fields, *, only_adds: bool) -> None:
         """What is there already is not written again, so nobody hears of it."""
         known = {call.id: call for call in there.tool_calls}
         for call in made["tool_calls"]:
             present = known.pop(call["id"], None)
             self.counts.calls += present is None
-            if present is None or (not self.only_adds and _differs(present, call)):
+            if present is None or (not only_adds and _differs(present, call)):
                 self._manager.upsert_tool_call(there.id, call)
-        for moved_away in () if self.only_adds else known:
+        for moved_away in () if only_adds else known:
             # The source has it at another turn by now.
             self._manager.delete_tool_call(there.id, moved_away)
             self.counts.calls -= 1
         # What a reply used is counted on its last turn: on another one than before, perhaps.
         given = {**_NOTHING_USED, **{name: value for name, value in made.items() if name not in _OF_THE_BEGINNING}}
         moved = {name: value for name, value in given.items() if getattr(there, name) != value}
-        if moved and not self.only_adds:
+        if moved and not only_adds:
             with suppress(Conflict):
                 self._manager.update_turn(there.id, include_text=False, **moved)
 
@@ -435,10 +441,11 @@ class GrowingSink(SessionSink):
             self._manager.create_turn(of.response_id, include_text=False, **_fields_of(turn))
         of.taken_out.clear()
         made = _response_fields(fields)
-        if self.only_adds and of.is_known:
-            return
         with suppress(NotFound):
-            if _differs(self._manager.get_response(of.response_id), made):
+            there = self._manager.get_response(of.response_id)
+            if self.only_adds and of.is_known and there.status != "open":
+                return
+            if _differs(there, made):
                 self._manager.update_response(of.response_id, **made)
 
     def finish(self) -> None:
