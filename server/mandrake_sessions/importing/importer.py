@@ -23,6 +23,7 @@ from mandrake_sessions.errors import (
     StoreMoved,
 )
 from mandrake_sessions.ids import now_ms
+from mandrake_sessions.importing.comparing import is_as_kept
 from mandrake_sessions.importing.elsewhere import OtherNames, OtherStores
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.lines import Tail
@@ -248,7 +249,9 @@ class Importer:
                 originals = self._elsewhere.originals(looked.recorded)
             keeping = Keeping(originals, source, self._taking.threads)
             pk = originals.session_pk(looked.session_id)
-            keeping.start(pk)
+            kept = originals.kept(pk, source.kept_as)
+            is_same = kept is None or is_as_kept(originals, looked.session_id, source, kept.file_id, kept.size)
+            keeping.start(pk, is_rewritten=not is_same)
             if keeping.is_needed and looked.recorded is None:
                 self._taking.steps.begin()
                 keeping.finish(pk, self._go_on)

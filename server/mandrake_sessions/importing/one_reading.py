@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Final, Literal
 
 from attrs import evolve, field, frozen
@@ -77,9 +77,10 @@ class Reading:
         self._reported: Broken | None = None
 
     def is_of(self, source: Source) -> bool:
-        """Whether it is of this file, which has not become shorter."""
+        """Whether it is of this file, which has grown since or is as it was."""
         own = self.source
-        return (own.path, own.file_id) == (source.path, source.file_id) and own.size <= source.size
+        is_as_it_was = (own.size, own.mtime_ns) == (source.size, source.mtime_ns)
+        return (own.path, own.file_id) == (source.path, source.file_id) and (own.size < source.size or is_as_it_was)
 
     @property
     def session_id(self) -> str | None:
@@ -134,8 +135,9 @@ class Reading:
         facts = file_facts(self.source.path)
         return facts is None or int(facts["size"]) < known.size
 
-    def begin(self) -> Position | None:
-        """Where reading goes on; None where there is nothing to be read. Raises OSError, SourceUnreadable."""
+    def begin(self, is_as_kept: Callable[[StoredSource], bool]) -> Position | None:
+        """Where reading goes on; None where there is nothing to be read. ``is_as_kept``: whether the file has what is
+        kept of it. Raises OSError, SourceUnreadable."""
         known = self.known
         if known is None or not known.position:
             if self.is_cut:
@@ -148,7 +150,7 @@ class Reading:
             # What is left of its last round says less than what is here.
             self.what, self.reason = "rewritten", _SHORTER
             return None
-        if found == known.checksum:
+        if found == known.checksum and is_as_kept(known):
             self.start = known.position
             return Position(known.position, self.state.get("reader", {}))
         self.what = "rewritten"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from attrs import evolve
@@ -17,6 +18,7 @@ from mandrake_sessions.ids import now_ms
 from mandrake_sessions.importing.ahead import in_its_time, is_ahead
 from mandrake_sessions.importing.assembling import Assembler
 from mandrake_sessions.importing.born import BornSink
+from mandrake_sessions.importing.comparing import is_as_kept
 from mandrake_sessions.importing.events import Event, Paused
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.lines import SourceUnreadable
@@ -75,7 +77,9 @@ class Taking:
 
     def read(self, reading: Reading) -> Outcome:
         source = reading.source
-        position = reading.begin()
+        position = reading.begin(
+            lambda known: is_as_kept(self._originals, known.session_id, source, known.file_id, known.size)
+        )
         self.steps.begin()
         if position is None:
             return self._note_facts(reading)
@@ -141,9 +145,7 @@ class Taking:
         if reading.keeping is None or reading.sink is None or (pk := self._session_pk(reading)) is None:
             return
         if is_all:
-            is_whole = not reading.broken
-            pause = lambda: self._pause(reading) if self.steps.is_due() else None  # noqa: E731
-            if not reading.keeping.finish(pk, pause, is_whole=is_whole):
+            if not reading.keeping.finish(pk, partial(self._pause_if_due, reading), is_whole=not reading.broken):
                 reading.note("what is kept of it stays as it was: the file has less in it now, or cannot be read")
             reading.counts.kept += reading.keeping.kept
         else:
@@ -177,6 +179,10 @@ class Taking:
             is_left = time.time_ns() - source.mtime_ns > LEFT_SECONDS * 1_000_000_000
         assembler.finish(is_growing=self._follows and reading.is_growing, is_left=is_left)
         return None
+
+    def _pause_if_due(self, reading: Reading) -> None:
+        if self.steps.is_due():
+            self._pause(reading)
 
     def _pause(self, reading: Reading) -> None:
         if isinstance(reading.sink, WholeSink) and reading.sink.whole is not None:
