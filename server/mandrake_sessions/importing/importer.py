@@ -69,14 +69,14 @@ class Importer:
     ) -> None:
         self._manager = manager
         self._imports = Imports(manager.store)
-        self._taking = Taking(manager, readers, progress, keeps=keeps, follows=follows)
+        self._other_names = OtherNames(manager, {reader.agent for reader in readers.values()})
+        self._taking = Taking(manager, readers, progress, self._other_names.id_of, keeps=keeps, follows=follows)
         self._originals = Originals(manager.store)
         self._elsewhere = elsewhere
         self._keeps = keeps
         self._follows = follows
         # Readings that wait for more, the one that had more last at the end.
         self._waiting: dict[tuple[str, str], Reading] = {}
-        self._other_names = OtherNames(manager, {reader.agent for reader in readers.values()})
         self._is_ready = False
         self._store_id: str | None = None
         # The agents' names for the conversations that were brought in until now.
@@ -299,7 +299,7 @@ class Importer:
             return None
         with suppress(NotFound):
             return self._manager.get_session(external_id=source.external_id, agent=source.agent)
-        other = self._other_names.find(source)
+        other = self._other_names.find(source.agent, source.external_id)
         return None if other is None else self._manager.get_session(other)
 
     def _wait(self, reading: Reading) -> None:

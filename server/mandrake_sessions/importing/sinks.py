@@ -142,6 +142,8 @@ class SessionSink:
         # Whether something was said of the session since it was written.
         self.has_news = False
         self.progress: Callable[[int], None] | None = None
+        # The id of the session that an agent's conversation has, or will have.
+        self.id_of: Callable[[str, str], str] = session_id_of
 
     def add_round(self, requested: Requested, at: int | None) -> Any:
         raise NotImplementedError
@@ -198,7 +200,7 @@ class SessionSink:
     def _comes_from(self, session_id: str) -> bool:
         """Whether the conversation goes back to a session."""
         named = self.told.parent
-        above = None if named is None else session_id_of(self._source.agent, named)
+        above = None if named is None else self.id_of(self._source.agent, named)
         for _ in range(_GENERATIONS):
             if above in (None, session_id):
                 break
@@ -323,7 +325,7 @@ class WholeSink(SessionSink):
         parent_id = None
         if told.parent is not None:
             fields["relation"] = told.relation
-            parent_id = session_id_of(self._source.agent, told.parent)
+            parent_id = self.id_of(self._source.agent, told.parent)
             if told.parent_tool_call is not None:
                 fields["parent_tool_call_id"] = told.parent_tool_call
         self.whole.show(fields, parent_id=parent_id)

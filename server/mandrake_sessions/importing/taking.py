@@ -19,10 +19,10 @@ from mandrake_sessions.importing.ahead import in_its_time, is_ahead
 from mandrake_sessions.importing.assembling import Assembler
 from mandrake_sessions.importing.born import BornSink
 from mandrake_sessions.importing.comparing import is_as_kept
+from mandrake_sessions.importing.elsewhere import call_that_names
 from mandrake_sessions.importing.events import Event, Paused
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.lines import SourceUnreadable
-from mandrake_sessions.importing.names import session_id_of
 from mandrake_sessions.importing.one_reading import Outcome, Reading, decoded, state_of
 from mandrake_sessions.importing.prefix import checksum
 from mandrake_sessions.importing.reading import Reader, Source, file_facts, storable
@@ -45,13 +45,15 @@ Orphan = tuple[str, str, str, str | None]
 
 
 class Taking:
-    """``steps``: its transactions; it ends some of them itself. The rest: see ``Importer``."""
+    """``steps``: its transactions; it ends some of them itself. ``id_of``: gives the id of the session that an agent's
+    conversation has here, or will have. The rest: see ``Importer``."""
 
     def __init__(
         self,
         manager: SessionManager,
         readers: Mapping[str, Reader],
         progress: Callable[[int], None] | None,
+        id_of: Callable[[str, str], str],
         *,
         keeps: bool,
         follows: bool,
@@ -59,6 +61,7 @@ class Taking:
         self._manager = manager
         self._readers = readers
         self._progress = progress
+        self._id_of = id_of
         self._keeps = keeps
         self._follows = follows
         self._imports = Imports(manager.store)
@@ -69,6 +72,8 @@ class Taking:
         # Sessions that were made since the orphans were taken.
         self._made: set[str] = set()
         self._spawned: dict[tuple[str, str], str] = {}
+        # Conversations, and the recorded sessions in which the call that started them was looked for.
+        self._looked_in: set[tuple[str, str]] = set()
 
     def close(self) -> None:
         """Undo what is not committed."""
@@ -113,6 +118,7 @@ class Taking:
         kind = GrowingSink if reading.is_there else BornSink if reading.is_born_here else WholeSink
         sink = kind(self._manager, self._imports, reading.source, reading.report)
         sink.progress = self._progress
+        sink.id_of = self._id_of
         sink.counts = reading.counts
         if isinstance(sink, GrowingSink):
             sink.before = reading.state
@@ -280,7 +286,7 @@ class Taking:
         assert told.parent is not None
         if self._manager.get_session(sink.session_id).parent_id is not None:
             return None
-        parent_id = session_id_of(sink.agent, told.parent)
+        parent_id = self._id_of(sink.agent, told.parent)
         relation = told.relation or "continuation"
         self._orphans.append((sink.session_id, parent_id, relation, told.parent_tool_call))
         return {"parent": parent_id, "relation": relation, "call": told.parent_tool_call}
@@ -288,7 +294,7 @@ class Taking:
     def _note_child(self, sink: SessionSink, external_id: str, call: str) -> None:
         """A subagent was brought in before the call that started it was read."""
         with suppress(NotFound):
-            child = self._manager.get_session(session_id_of(sink.agent, external_id))
+            child = self._manager.get_session(self._id_of(sink.agent, external_id))
             if child.parent_tool_call_id is None and child.parent_id in (None, sink.session_id):
                 self._orphans.append((child.id, sink.session_id, "subagent", call))
 
@@ -297,8 +303,14 @@ class Taking:
         if (call := self._spawned.get((source.agent, source.external_id))) is not None:
             return call
         known = self._imports.source(source.reader, parent)
-        found = state_of(known).get("spawned", {}).get(source.external_id)
-        return found if isinstance(found, str) else None
+        if known is not None:
+            found = state_of(known).get("spawned", {}).get(source.external_id)
+            return found if isinstance(found, str) else None
+        parent_id = self._id_of(source.agent, parent)
+        if (source.external_id, parent_id) in self._looked_in:
+            return None
+        self._looked_in.add((source.external_id, parent_id))
+        return call_that_names(self._manager, parent_id, source.external_id)
 
     def abandon(self, reading: Reading) -> None:
         """The other sources of the step are kept."""
