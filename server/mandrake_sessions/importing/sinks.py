@@ -22,7 +22,7 @@ from mandrake_sessions.importing.events import (
     Spawned,
     Verbatim,
 )
-from mandrake_sessions.importing.names import Names, session_id_of, shared_round_id
+from mandrake_sessions.importing.names import Names, is_named, session_id_of, shared_round_id
 from mandrake_sessions.importing.reading import Source
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Relation, Turn
@@ -99,14 +99,19 @@ class _Place:
     taken_out: dict[str, Turn] = field(factory=dict)
     # The turns that this reading has made.
     made: set[str] = field(factory=set)
+    # Turns that are known, and which the source has not given until now.
+    not_given: set[str] = field(factory=set)
 
     def take(self, turn_id: str) -> Turn | None:
         """The next turn that is known, if it is this one; else no more are taken from there."""
         found = next(self.known, None)
-        if found is None or found.id != turn_id:
+        if found is not None and found.id == turn_id:
+            return found
+        if found is not None:
+            self.not_given = {found.id, *(turn.id for turn in self.known)}
             self.known = iter(())
-            return None
-        return found
+        self.not_given.discard(turn_id)
+        return None
 
 
 class Branched(Exception):
@@ -339,6 +344,8 @@ class GrowingSink(SessionSink):
     before: Mapping[str, Any] = {}
     # Whether what is there stays as it is: the source has lost what it said, or says something else.
     only_adds = False
+    # Whether the source was only added to, so that what it does not say any more is taken back by a later record.
+    takes_back = False
 
     def add_round(self, requested: Requested, at: int | None) -> _Place:
         at = usable(at)
@@ -443,12 +450,21 @@ class GrowingSink(SessionSink):
             self._manager.create_turn(of.response_id, include_text=False, **_fields_of(turn))
         of.taken_out.clear()
         made = _response_fields(fields)
+        if of.is_known and made["status"] != "open" and self.takes_back and not self.only_adds:
+            self._take_back(of)
         with suppress(NotFound):
             there = self._manager.get_response(of.response_id)
             if self.only_adds and of.is_known and there.status != "open":
                 return
             if _differs(there, made):
                 self._manager.update_response(of.response_id, **made)
+
+    def _take_back(self, of: _Place) -> None:
+        """What a file that has grown does not say any more, since a later record says what it was."""
+        for turn_id in (*of.not_given, *(turn.id for turn in of.known)):
+            if is_named(turn_id):
+                self._manager.delete_turn(turn_id)
+        of.not_given.clear()
 
     def finish(self) -> None:
         """Change what the source has said of the session since, and nothing that somebody has changed here."""

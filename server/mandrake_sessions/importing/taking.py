@@ -136,6 +136,8 @@ class Taking:
         reading.keeping = Keeping(self._originals, source, self.threads)
         session_pk = self._session_pk(reading) if reading.is_there else None
         reading.keeping.start(session_pk, is_rewritten=reading.what == "rewritten")
+        if isinstance(reading.sink, GrowingSink):
+            reading.sink.takes_back = reading.keeping.has_grown
 
     def _session_pk(self, reading: Reading) -> int | None:
         sink = reading.sink
