@@ -81,6 +81,8 @@ class Importer:
         self._store_id: str | None = None
         # The agents' names for the conversations that were brought in until now.
         self._brought: set[tuple[str, str]] = set()
+        # Files that had nothing for a session of their own; another file of the conversation may make it.
+        self._without_session: list[Source] = []
 
     def look(self, source: Source) -> Outcome:
         """What ``bring`` would do, without reading the source."""
@@ -120,7 +122,7 @@ class Importer:
         if looked.is_moved:
             self._imports.move_source(source.reader, source.key, storable(source.path), source.kept_as)
         if looked.what in ("live", "unchanged"):
-            return self._keep_alone(looked)
+            return self._keep_alone(self._with_session(looked))
         if looked.what in ("deleted", "failed"):
             return looked
         # Another file of the same conversation may have been brought in since it was looked for.
@@ -140,6 +142,8 @@ class Importer:
             again = self.look(source)
             if not again.is_unknown:
                 return self.bring(source, again)
+        if done.what != "failed" and not (reading.is_there or done.counts.sessions):
+            self._without_session.append(source)
         return done
 
     def follow(self, source: Source) -> Outcome:
@@ -237,6 +241,12 @@ class Importer:
         self._waiting.pop((reading.source.reader, reading.source.key), None)
         reading.close()
 
+    def _with_session(self, looked: Outcome) -> Outcome:
+        """With the session that another file of the conversation has made, where this one has made none."""
+        if looked.session_id is not None or (present := self._present(looked.source)) is None:
+            return looked
+        return evolve(looked, session_id=present.id)
+
     def _keep_alone(self, looked: Outcome) -> Outcome:
         """Keep the file of a conversation that is here already."""
         source = looked.source
@@ -280,6 +290,9 @@ class Importer:
 
     def finish(self) -> None:
         """Commit what is written, and say where sessions came from that were there before their parents."""
+        waiting, self._without_session = self._without_session, []
+        for source in waiting:
+            self._keep_alone(self._with_session(Outcome(source, "unchanged")))
         self._taking.steps.end()
         for orphan in self._taking.take_orphans():
             set_parent(self._imports, *orphan)
