@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Collection
@@ -62,21 +61,6 @@ class OtherNames:
             self._found = {(agent_word(each.agent), each.external_id): each.id for each in found}
             self._looked_at = time.monotonic()
         return self._found.get((agent, external_id))
-
-
-def call_that_names(manager: SessionManager, session_id: str, external_id: str) -> str | None:
-    """The tool call of a session that was recorded whose answer names a conversation that it has started."""
-    cursor: str | None = None
-    with suppress(NotFound):
-        while True:
-            page = manager.history(session_id, cursor=cursor)
-            for call in (call for each in page.rounds for turn in each.response.turns for call in turn.tool_calls):
-                if external_id in json.dumps((call.response, call.content)):
-                    return call.id
-            cursor = page.next_cursor
-            if cursor is None:
-                return None
-    return None
 
 
 class OtherStores:

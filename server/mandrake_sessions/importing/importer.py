@@ -6,6 +6,7 @@ any moment, and the next one goes on.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -35,6 +36,9 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Session
 from mandrake_sessions.operations.imports import Imports, StoredSource
 from mandrake_sessions.operations.originals import Originals
+from mandrake_sessions.quoting import shorten
+
+logger = logging.getLogger(__name__)
 
 # So many readings wait for more, each with an open file. Any other begins again at the last round of its source.
 _MOST_WAITING: Final = 32
@@ -45,6 +49,8 @@ _MOVED_TRIES: Final = 5
 _MOVED_PAUSE: Final = 0.2
 # A source that nobody has written to for so long says all that there is to say.
 _OLD_SECONDS: Final = 60
+# What a reader of another package meets that gives values of other types than those that events have.
+_OF_VALUES: Final = (TypeError, ValueError, LookupError, AttributeError)
 
 
 class StoreReplaced(SessionsError):
@@ -133,7 +139,7 @@ class Importer:
         self._brought.add(name)
         known = None if looked.is_unknown else self._imports.source(source.reader, source.key)
         reading = Reading(source, looked.what, known)
-        reading.is_there = not looked.is_unknown and self._is_there(source)
+        reading.is_there = not looked.is_unknown and self._present(source) is not None
         if source.tail is not None and not reading.is_there:
             reading.is_born_here = True
         done = self._guarded(reading, self._taking.read)
@@ -221,7 +227,7 @@ class Importer:
             self._taking.steps.drop()
             self._forget(reading)
             raise
-        except (OSError, SessionsError) as error:
+        except (OSError, SessionsError, *_OF_VALUES) as error:
             self._taking.abandon(reading)
             self._forget(reading)
             return Outcome(reading.source, "failed", broken=reading.broken, reason=_why(error))
@@ -264,7 +270,7 @@ class Importer:
             keeping.start(pk, is_rewritten=not is_same)
             if keeping.is_needed and looked.recorded is None:
                 self._taking.steps.begin()
-                keeping.finish(pk, self._go_on)
+                keeping.finish(pk, self._taking.steps.go_on)
                 self._taking.steps.count(keeping.kept)
             elif keeping.is_needed:
                 keeping.finish(pk)
@@ -276,12 +282,6 @@ class Importer:
         finally:
             if keeping is not None:
                 keeping.close()
-
-    def _go_on(self) -> None:
-        """Let others write, if they have waited for long."""
-        if self._taking.steps.is_due():
-            self._taking.steps.end()
-            self._taking.steps.begin()
 
     @property
     def has_uncommitted(self) -> bool:
@@ -321,9 +321,6 @@ class Importer:
             self._waiting.pop(next(iter(self._waiting))).close()
         self._waiting[reading.source.reader, reading.source.key] = reading
 
-    def _is_there(self, source: Source) -> bool:
-        return self._present(source) is not None
-
     def _has_grown(self, source: Source, known: StoredSource) -> bool:
         if not _is_same(source, known):
             return True
@@ -355,6 +352,9 @@ def _may_wait(source: Source) -> bool:
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, _OF_VALUES) and not isinstance(error, SessionsError):
+        logger.warning("an event cannot be brought in", exc_info=True)
+        return f"what its reader gives cannot be brought in ({type(error).__name__}: {shorten(str(error))})"
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 

@@ -19,14 +19,14 @@ from mandrake_sessions.importing.ahead import in_its_time, is_ahead
 from mandrake_sessions.importing.assembling import Assembler
 from mandrake_sessions.importing.born import BornSink
 from mandrake_sessions.importing.comparing import is_as_kept
-from mandrake_sessions.importing.elsewhere import call_that_names
 from mandrake_sessions.importing.events import Event, Paused
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.lines import SourceUnreadable
-from mandrake_sessions.importing.one_reading import Outcome, Reading, decoded, state_of
+from mandrake_sessions.importing.one_reading import Outcome, Reading, decoded
 from mandrake_sessions.importing.prefix import checksum
 from mandrake_sessions.importing.reading import Reader, Source, file_facts, storable
 from mandrake_sessions.importing.sinks import Branched, GrowingSink, SessionSink, WholeSink, cut_branch
+from mandrake_sessions.importing.starting import StartingCalls
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.operations.import_steps import Steps
 from mandrake_sessions.operations.imports import Imports, StoredSource
@@ -71,9 +71,7 @@ class Taking:
         self._orphans: list[Orphan] = []
         # Sessions that were made since the orphans were taken.
         self._made: set[str] = set()
-        self._spawned: dict[tuple[str, str], str] = {}
-        # Conversations, and the recorded sessions in which the call that started them was looked for.
-        self._looked_in: set[tuple[str, str]] = set()
+        self._calls = StartingCalls(manager, self._imports, id_of)
 
     def close(self) -> None:
         """Undo what is not committed."""
@@ -218,7 +216,7 @@ class Taking:
         assert sink is not None
         told = sink.told
         if told.parent is not None and told.parent_tool_call is None:
-            told.parent_tool_call = self._started_by(source, told.parent)
+            told.parent_tool_call = self._calls.started(source, told.parent)
         self._keep(reading, is_all=True)
         if isinstance(sink, WholeSink) or sink.has_news or not reading.is_paused:
             sink.finish()
@@ -232,7 +230,7 @@ class Taking:
             is_orphan = self._manager.get_session(sink.session_id).parent_id is None
             waits = reading.state["waits"] if is_orphan else None
         for external_id, call in sink.spawned.items():
-            self._spawned[source.agent, external_id] = call
+            self._calls.note(source.agent, external_id, call)
             self._note_child(sink, external_id, call)
         if not reading.is_paused or sink.position.offset != reading.written_at:
             # While a round goes on, it is read again from its beginning by the next run.
@@ -299,20 +297,6 @@ class Taking:
             child = self._manager.get_session(self._id_of(sink.agent, external_id))
             if child.parent_tool_call_id is None and child.parent_id in (None, sink.session_id):
                 self._orphans.append((child.id, sink.session_id, "subagent", call))
-
-    def _started_by(self, source: Source, parent: str) -> str | None:
-        """The tool call of the parent that started it, if the parent was read."""
-        if (call := self._spawned.get((source.agent, source.external_id))) is not None:
-            return call
-        known = self._imports.source(source.reader, parent)
-        if known is not None:
-            found = state_of(known).get("spawned", {}).get(source.external_id)
-            return found if isinstance(found, str) else None
-        parent_id = self._id_of(source.agent, parent)
-        if (source.external_id, parent_id) in self._looked_in:
-            return None
-        self._looked_in.add((source.external_id, parent_id))
-        return call_that_names(self._manager, parent_id, source.external_id)
 
     def abandon(self, reading: Reading) -> None:
         """The other sources of the step are kept."""
