@@ -124,6 +124,25 @@ def announced(text: str, second: int = 0) -> list[dict[str, Any]]:
     return [codex_event("agent_message", second, message=text), codex_item("assistant", text, second)]
 
 
+@pytest.mark.parametrize("first", range(2, 11))
+def test_the_summary_of_a_compaction_counts_once_wherever_the_file_ended_before(place: Place, first: int) -> None:
+    """Until the line of the compaction comes, it looks like an answer."""
+    records = [
+        META, *asked("First"), *announced("One"), counted(10, 10), codex_item("assistant", "In short"), counted(15, 5),
+        codex("compacted", {"message": "x"}), codex_event("task_complete", last_agent_message="One"),
+    ]  # fmt: skip
+    path = codex_path(place.home, ONE)
+    write_lines(path, records[:first])
+    place.bring()
+    write_lines(path, records)
+    place.bring()
+    assert place.talk(ONE) == [("First", ["One"]), ("", ["In short"])]
+    with SessionManager(place.database) as manager:
+        used = manager.usage()
+    assert (used.totals[0].input_tokens, used.turns) == (15, 2)
+    assert place.is_sound()
+
+
 def test_what_is_put_in_again_on_resume_is_no_request(place: Place) -> None:
     context = [codex_item("user", "# AGENTS.md instructions for /x\n\n<INSTRUCTIONS>"),
                codex_item("user", "<environment_context>x</environment_context>")]  # fmt: skip

@@ -145,10 +145,11 @@ def test_another_package_brings_a_reader(place: Place, tmp_path: Path) -> None:
         "    def read(self, source, position):\n"
         "        yield Requested('1', open(source.path).read(), 1000)\n"
         "        yield Said('2', 'r', 'message', 'Yes', 2000)\n"
+        "        yield Said('3', 'r', 'thought', 4 if 'odd' in source.path else 'So', 2000)\n"
         "        yield from () if 'good' in source.path else [1 / 0]\n"
         "reader = Other\n"
     )
-    for name in ("good", "wrong"):
+    for name in ("good", "wrong", "odd"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "talk.other").write_text("Any words?")
 
@@ -158,12 +159,15 @@ def test_another_package_brings_a_reader(place: Place, tmp_path: Path) -> None:
 
     told = bring(tmp_path / "good" / "talk.other")
     assert "other: 1 conversation" in told.out
-    assert place.talk("one") == [("Any words?", ["Yes"])]
+    assert place.talk("one") == [("Any words?", ["Yes", "So"])]
     # One that fails takes nothing else with it.
     write_both(place)
     place.database.unlink()
     told = bring(tmp_path / "wrong" / "talk.other", place.home, code=1)
     assert "the reader cannot read it (ZeroDivisionError" in told.err
+    assert len(place.sessions()) == 2
+    told = bring(tmp_path / "odd" / "talk.other", code=1)
+    assert "what its reader gives cannot be brought in (" in told.err
     assert len(place.sessions()) == 2
     assert place.is_sound()
 

@@ -112,6 +112,37 @@ def test_half_a_line_waits_for_its_other_half(place: Place, program: list[str] |
         assert follower.errors.read_text() == ""
 
 
+def test_a_round_of_a_file_that_was_written_again_goes_on_and_ends(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("Before")
+    talk.say("Yes.", "msg_1")
+    talk.ask("What is in here?")
+    talk.write()
+    with following(place) as follower:
+        until(lambda: place.talk(ONE)[1:] == [("What is in here?", [])])
+        talk.records[0]["message"]["content"] = "Something else, of another length"
+        talk.records[0]["uuid"] = "other"
+        write_lines(talk.path.with_name("new"), talk.records)
+        talk.path.with_name("new").rename(talk.path)
+        until(lambda: "the file is another than what was read of it before" in follower.errors.read_text())
+        count = len(talk.records)
+        talk.say("I look.", "msg_2", stop="tool_use")
+        talk.call("call_1", "msg_2")
+        talk.answer("call_1", "a.txt")
+        talk.say("A file.", "msg_3")
+        for record in talk.records[count:]:
+            add_line(talk.path, record)
+        until(lambda: dict(place.talk(ONE))["What is in here?"] == ["I look.", "A file."])
+
+        def ended() -> bool:
+            (asked,) = [each for each in place.rounds(ONE) if each.request.content == "What is in here?"]
+            calls = [(call.status, call.response) for turn in asked.response.turns for call in turn.tool_calls]
+            return (asked.response.status, calls) == ("completed", [("completed", "a.txt")])
+
+        until(ended)
+        assert follower.errors.read_text().count("the file is another") == 1
+
+
 @pytest.mark.parametrize("has_time", [False, True], ids=["", "both-are-seen"])
 def test_files_are_born_rotated_moved_compressed_and_deleted(place: Place, has_time: bool) -> None:
     with following(place) as follower:

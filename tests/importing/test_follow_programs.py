@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -81,15 +82,21 @@ def _watches(follower: Follower) -> int:
     return sum(path.read_text().count("inotify wd:") for path in fdinfo.iterdir())
 
 
-def test_every_file_of_a_session_is_kept_and_written_again(place: Place) -> None:
-    """The program begins another file where somebody goes on with a session."""
+@pytest.mark.parametrize("runs", [1, 2])
+def test_every_file_of_a_session_is_kept_and_written_again(place: Place, runs: int) -> None:
+    """The program begins another file where somebody goes on with a session, or looks at it."""
+    alone = gemini.chats(place) / "session-2026-02-28T10-00-11111111.jsonl"
+    write_lines(alone, [gemini.head(second=0)])
+    os.utime(alone, (1, 1))
     first, second = gemini.chat(place), gemini.chats(place) / "session-2026-03-02T10-00-11111111.jsonl"
     write_lines(first, gemini.talk())
     write_lines(second, [gemini.head(second=60), gemini.ask("q9", "And now?", 61), gemini.say("a9", "Now.", 62)])
-    for _ in range(2):
+    if runs == 2:
+        place.bring(alone)
+    for _ in range(runs):
         place.bring()
     assert place.talk(gemini.ONE)[2:] == [("And now?", ["Now."])]
-    wanted = {path: path.read_bytes() for path in (first, second)}
+    wanted = {path: path.read_bytes() for path in (alone, first, second)}
     for path in wanted:
         path.unlink()
     session = place.sessions()[0].id

@@ -200,6 +200,32 @@ def test_of_a_file_that_was_written_again_the_latest_form_is_kept(place: Place, 
     assert contents(tmp_path / "y") == contents(tmp_path / "x")
 
 
+@pytest.mark.parametrize("how", ["in place", "another file", "recorded live"])
+def test_a_word_of_another_kind_in_the_middle_is_noticed(place: Place, how: str, tmp_path: Path) -> None:
+    """The file is as long as before, and its beginning and its end say the same."""
+    talk = talk_of(place, rounds=400, size=100)
+    talk.write()
+    if how == "recorded live":
+        with SessionManager(place.database) as manager:
+            manager.create_session(agent="claude-code", external_id=ONE, source="acp")
+    place.bring()
+    content = talk.path.read_bytes().replace(b"Hello 200", b"Jello 200")
+    before = place.talk(ONE)
+    # A new time alone says nothing.
+    os.utime(talk.path)
+    (end,) = [line for line in place.told() if line["type"] == "end"]
+    assert (end["rounds"], end["turns"]) == (0, 0)
+    if how == "another file":
+        talk.path.unlink()
+    talk.path.write_bytes(content)
+    told = place.bring(code=0 if how == "recorded live" else 1).err
+    assert ("the file is another than what was read of it before" in told) == (how != "recorded live")
+    assert place.bring().err == ""
+    assert place.talk(ONE) == before
+    restore(place, ONE, "--to", tmp_path / "x")
+    assert contents(tmp_path / "x") == [content]
+
+
 def test_what_is_inside_a_compressed_file_is_kept(place: Place, tmp_path: Path) -> None:
     zstandard = pytest.importorskip("zstandard")
     meta = codex("session_meta", {"id": THREAD, "timestamp": "2026-03-01T10:00:00Z", "cwd": "/x"})

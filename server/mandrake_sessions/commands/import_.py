@@ -169,10 +169,12 @@ class _Told:
     def tell(self, outcome: Outcome) -> None:
         path = outcome.source.path
         before = self._failed.pop(path, None)
-        if outcome.what == "failed":
+        if outcome.what in ("failed", "rewritten"):
             self._failed[path] = outcome.reason
-            if before == outcome.reason:
+            if before == outcome.reason and outcome.what == "failed":
                 return
+            if before == outcome.reason:
+                outcome = evolve(outcome, what="grown", reason=None)
         outcome = evolve(outcome, broken=self._new_ones(path, outcome.broken))
         comes = ("failed", "rewritten", "new", "grown", "live") if self._options.json else ("failed", "rewritten")
         if outcome.what in comes or outcome.broken:

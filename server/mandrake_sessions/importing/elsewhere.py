@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
+from mandrake_sessions.errors import InvalidValue, NotFound
 from mandrake_sessions.importing.agents import agent_word, names_of
+from mandrake_sessions.importing.names import session_id_of
 from mandrake_sessions.importing.reading import Source
 from mandrake_sessions.known_stores import known_stores
 from mandrake_sessions.manager import SessionManager
@@ -43,13 +45,22 @@ class OtherNames:
         self._found: dict[tuple[str, str], str] = {}
         self._looked_at = -math.inf
 
-    def find(self, source: Source) -> str | None:
+    def id_of(self, agent: str, external_id: str) -> str:
+        """The id of the session that a conversation has here, recorded or brought in, or will have. Raises
+        StorageFailure."""
+        own = session_id_of(agent, external_id)
+        for named in ({"session_id": own}, {"external_id": external_id, "agent": agent}):
+            with suppress(NotFound, InvalidValue):
+                return self._manager.get_session(**named).id
+        return self.find(agent, external_id) or own
+
+    def find(self, agent: str, external_id: str) -> str | None:
         """The id of that of a conversation. Raises StorageFailure."""
         if time.monotonic() - self._looked_at > _LOOK_SECONDS:
             found = recorded_sessions(self._manager.store, self._names)
             self._found = {(agent_word(each.agent), each.external_id): each.id for each in found}
             self._looked_at = time.monotonic()
-        return self._found.get((source.agent, source.external_id))
+        return self._found.get((agent, external_id))
 
 
 class OtherStores:

@@ -6,6 +6,7 @@ any moment, and the next one goes on.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ from mandrake_sessions.errors import (
     StorageFailure,
 )
 from mandrake_sessions.ids import now_ms
+from mandrake_sessions.importing.comparing import is_as_kept
 from mandrake_sessions.importing.elsewhere import OtherNames, OtherStores
 from mandrake_sessions.importing.handing_over import ReadingLost
 from mandrake_sessions.importing.keeping import Keeping
@@ -36,6 +38,9 @@ from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Session
 from mandrake_sessions.operations.imports import Imports, StoredSource
 from mandrake_sessions.operations.originals import Originals
+from mandrake_sessions.quoting import shorten
+
+logger = logging.getLogger(__name__)
 
 # So many readings wait for more, each with an open file. Any other begins again at the last round of its source.
 _MOST_WAITING: Final = 32
@@ -43,6 +48,8 @@ _MOST_WAITING: Final = 32
 _MOST_BORN: Final = 4 * 1024 * 1024
 # A source that nobody has written to for so long says all that there is to say.
 _OLD_SECONDS: Final = 60
+# What a reader of another package meets that gives values of other types than those that events have.
+_OF_VALUES: Final = (TypeError, ValueError, LookupError, AttributeError)
 
 
 class Importer:
@@ -63,19 +70,21 @@ class Importer:
     ) -> None:
         self._manager = manager
         self._imports = Imports(manager.store)
-        self._taking = Taking(manager, readers, progress, keeps=keeps, follows=follows)
+        self._other_names = OtherNames(manager, {reader.agent for reader in readers.values()})
+        self._taking = Taking(manager, readers, progress, self._other_names.id_of, keeps=keeps, follows=follows)
         self._originals = Originals(manager.store)
         self._elsewhere = elsewhere
         self._keeps = keeps
         self._follows = follows
         # Readings that wait for more, the one that had more last at the end.
         self._waiting: dict[tuple[str, str], Reading] = {}
-        self._other_names = OtherNames(manager, {reader.agent for reader in readers.values()})
         self._ahead: ReadAhead | None = None
         self._is_ready = False
         self._same_store = SameStore(manager)
         # The agents' names for the conversations that were brought in until now.
         self._brought: set[tuple[str, str]] = set()
+        # Files that had nothing for a session of their own; another file of the conversation may make it.
+        self._without_session: list[Source] = []
 
     def look(self, source: Source) -> Outcome:
         """What ``bring`` would do, without reading the source."""
@@ -102,9 +111,7 @@ class Importer:
 
     def read_ahead(self, looked: Sequence[Outcome]) -> None:
         """These are brought next, in this order: another process reads what is new of them meanwhile."""
-        new = [
-            each.source for each in looked if each.what == "new" and each.is_unknown and each.source.beside is not None
-        ]
+        new = [outcome.source for outcome in looked if outcome.is_unknown and outcome.source.beside is not None]
         self._ahead = ReadAhead(new, packs=self._keeps, is_growing=self._follows)
 
     def bring(self, source: Source, looked: Outcome | None = None) -> Outcome:
@@ -122,7 +129,7 @@ class Importer:
         if looked.is_moved:
             self._imports.move_source(source.reader, source.key, storable(source.path), source.kept_as)
         if looked.what in ("live", "unchanged"):
-            return self._keep_alone(looked)
+            return self._keep_alone(self._with_session(looked))
         if looked.what in ("deleted", "failed"):
             return looked
         # Another file of the same conversation may have been brought in since it was looked for.
@@ -134,7 +141,7 @@ class Importer:
         known = None if looked.is_unknown else self._imports.source(source.reader, source.key)
         ahead = self._ahead.take(source) if self._ahead is not None and looked.is_unknown else None
         reading = Reading(source, looked.what, known, ahead)
-        reading.is_there = not looked.is_unknown and self._is_there(source)
+        reading.is_there = not looked.is_unknown and self._present(source) is not None
         if source.tail is not None and not reading.is_there:
             reading.is_born_here = True
         done = self._guarded(reading, self._taking.read)
@@ -143,6 +150,8 @@ class Importer:
             again = self.look(source)
             if not again.is_unknown:
                 return self.bring(source, again)
+        if done.what != "failed" and not (reading.is_there or done.counts.sessions):
+            self._without_session.append(source)
         return done
 
     def follow(self, source: Source) -> Outcome:
@@ -211,7 +220,7 @@ class Importer:
             self._taking.abandon(reading)
             self._forget(reading)
             return self._guarded(reading.here(), read)
-        except (OSError, SessionsError) as error:
+        except (OSError, SessionsError, *_OF_VALUES) as error:
             self._taking.abandon(reading)
             self._forget(reading)
             return Outcome(reading.source, "failed", broken=reading.broken, reason=_why(error))
@@ -231,6 +240,12 @@ class Importer:
         self._waiting.pop((reading.source.reader, reading.source.key), None)
         reading.close()
 
+    def _with_session(self, looked: Outcome) -> Outcome:
+        """With the session that another file of the conversation has made, where this one has made none."""
+        if looked.session_id is not None or (present := self._present(looked.source)) is None:
+            return looked
+        return evolve(looked, session_id=present.id)
+
     def _keep_alone(self, looked: Outcome) -> Outcome:
         """Keep the file of a conversation that is here already."""
         source = looked.source
@@ -243,10 +258,12 @@ class Importer:
                 originals = self._elsewhere.originals(looked.recorded)
             keeping = Keeping(originals, source, self._taking.threads)
             pk = originals.session_pk(looked.session_id)
-            keeping.start(pk)
+            kept = originals.kept(pk, source.kept_as)
+            is_same = kept is None or is_as_kept(originals, looked.session_id, source, kept.file_id, kept.size)
+            keeping.start(pk, is_rewritten=not is_same)
             if keeping.is_needed and looked.recorded is None:
                 self._taking.steps.begin()
-                keeping.finish(pk, self._go_on)
+                keeping.finish(pk, self._taking.steps.go_on)
                 self._taking.steps.count(keeping.kept)
             elif keeping.is_needed:
                 keeping.finish(pk)
@@ -259,12 +276,6 @@ class Importer:
             if keeping is not None:
                 keeping.close()
 
-    def _go_on(self) -> None:
-        """Let others write, if they have waited for long."""
-        if self._taking.steps.is_due():
-            self._taking.steps.end()
-            self._taking.steps.begin()
-
     @property
     def has_uncommitted(self) -> bool:
         """Whether an end of this process would undo something that was brought in."""
@@ -272,6 +283,9 @@ class Importer:
 
     def finish(self) -> None:
         """Commit what is written, and say where sessions came from that were there before their parents."""
+        waiting, self._without_session = self._without_session, []
+        for source in waiting:
+            self._keep_alone(self._with_session(Outcome(source, "unchanged")))
         self._taking.steps.end()
         for orphan in self._taking.take_orphans():
             set_parent(self._imports, *orphan)
@@ -293,7 +307,7 @@ class Importer:
             return None
         with suppress(NotFound):
             return self._manager.get_session(external_id=source.external_id, agent=source.agent)
-        other = self._other_names.find(source)
+        other = self._other_names.find(source.agent, source.external_id)
         return None if other is None else self._manager.get_session(other)
 
     def _wait(self, reading: Reading) -> None:
@@ -301,9 +315,6 @@ class Importer:
             # It is read again from its last round on when it grows.
             self._waiting.pop(next(iter(self._waiting))).close()
         self._waiting[reading.source.reader, reading.source.key] = reading
-
-    def _is_there(self, source: Source) -> bool:
-        return self._present(source) is not None
 
     def _has_grown(self, source: Source, known: StoredSource) -> bool:
         if not _is_same(source, known):
@@ -336,6 +347,9 @@ def _may_wait(source: Source) -> bool:
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, _OF_VALUES) and not isinstance(error, SessionsError):
+        logger.warning("an event cannot be brought in", exc_info=True)
+        return f"what its reader gives cannot be brought in ({type(error).__name__}: {shorten(str(error))})"
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 

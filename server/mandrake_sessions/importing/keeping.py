@@ -44,6 +44,8 @@ class Keeping:
         self._kept_bytes = 0
         # How many bytes were kept that were not before.
         self.kept = 0
+        # Whether the file still ends what is kept of it as it did, so that it was only added to.
+        self.has_grown = False
 
     def start(self, session_pk: int | None, *, is_rewritten: bool = False) -> None:
         """Begin to read, where the file is not kept as it is. ``session_pk``: of a session that is there;
@@ -62,6 +64,7 @@ class Keeping:
             if is_rewritten or not _has(source.path, last):
                 self._is_another, self._kept_bytes = True, known.end
             else:
+                self.has_grown = True
                 at = known.end if last.size == BLOCK_BYTES else last.start
                 self.kept = at - known.end
         threads = self._threads if source.size - at >= _WORTH_A_THREAD else None

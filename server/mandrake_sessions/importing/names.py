@@ -18,6 +18,11 @@ def shared_round_id(agent: str, shared_id: str) -> str:
     return _named(_NAMESPACE.bytes, f"round/{agent}/{shared_id}")
 
 
+def is_named(entity_id: str) -> bool:
+    """Whether an id is of the kind that is given here, which no server gives."""
+    return entity_id[14:15] == "5"
+
+
 class Names:
     """The ids in one session."""
 

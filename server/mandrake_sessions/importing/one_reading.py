@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Final, Literal
 
 from attrs import evolve, field, frozen
@@ -90,9 +90,10 @@ class Reading:
         return again
 
     def is_of(self, source: Source) -> bool:
-        """Whether it is of this file, which has not become shorter."""
+        """Whether it is of this file, which has grown since or is as it was."""
         own = self.source
-        return (own.path, own.file_id) == (source.path, source.file_id) and own.size <= source.size
+        is_as_it_was = (own.size, own.mtime_ns) == (source.size, source.mtime_ns)
+        return (own.path, own.file_id) == (source.path, source.file_id) and (own.size < source.size or is_as_it_was)
 
     @property
     def session_id(self) -> str | None:
@@ -106,9 +107,9 @@ class Reading:
         more, self.more_broken = self.more_broken, 0
         self.sink.counts = self.counts
         outcome = Outcome(self.source, self.what, self.sink.session_id, counts, broken, more, self.reason)
-        if self.what == "new" and counts.sessions:
-            # What comes next comes to a session that is there.
-            self.what = "grown"
+        if (self.what == "new" and counts.sessions) or self.what == "rewritten":
+            # What comes next comes to a session that is there, and is told once.
+            self.what, self.reason = "grown", None
         return outcome
 
     def note(self, what: str) -> None:
@@ -147,8 +148,9 @@ class Reading:
         facts = file_facts(self.source.path)
         return facts is None or int(facts["size"]) < known.size
 
-    def begin(self) -> Position | None:
-        """Where reading goes on; None where there is nothing to be read. Raises OSError, SourceUnreadable."""
+    def begin(self, is_as_kept: Callable[[StoredSource], bool]) -> Position | None:
+        """Where reading goes on; None where there is nothing to be read. ``is_as_kept``: whether the file has what is
+        kept of it. Raises OSError, SourceUnreadable."""
         known = self.known
         if known is None or not known.position:
             if self.is_cut:
@@ -161,7 +163,7 @@ class Reading:
             # What is left of its last round says less than what is here.
             self.what, self.reason = "rewritten", _SHORTER
             return None
-        if found == known.checksum:
+        if found == known.checksum and is_as_kept(known):
             self.start = known.position
             return Position(known.position, self.state.get("reader", {}))
         self.what = "rewritten"

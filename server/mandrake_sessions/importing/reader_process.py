@@ -60,8 +60,8 @@ class _Reading:
         except (OSError, SessionsError) as failed:
             error = failed
             self._pickle_calls()
-        except RecursionError:
-            # What is nested too deep to be pickled is read by the other process.
+        except Exception:
+            # What is nested too deep to be pickled, or is no value of an event: the other process reads it, and tells.
             self._begin()
             error = ReadingLost()
         self._write(is_last=True, error=error)

@@ -21,7 +21,7 @@ from mandrake_sessions.importing.events import (
     Spawned,
     Verbatim,
 )
-from mandrake_sessions.importing.names import Names, session_id_of, shared_round_id
+from mandrake_sessions.importing.names import Names, is_named, session_id_of, shared_round_id
 from mandrake_sessions.importing.reading import Source, session_of
 from mandrake_sessions.importing.shaping import Shape, lenient, safe_call, usable
 from mandrake_sessions.manager import SessionManager
@@ -106,14 +106,21 @@ class _Place:
     is_known: bool = False
     # Turns that were taken out, until the source gives them again.
     taken_out: dict[str, Turn] = field(factory=dict)
+    # The turns that this reading has made.
+    made: set[str] = field(factory=set)
+    # Turns that are known, and which the source has not given until now.
+    not_given: set[str] = field(factory=set)
 
     def take(self, turn_id: str) -> Turn | None:
         """The next turn that is known, if it is this one; else no more are taken from there."""
         found = next(self.known, None)
-        if found is None or found.id != turn_id:
+        if found is not None and found.id == turn_id:
+            return found
+        if found is not None:
+            self.not_given = {found.id, *(turn.id for turn in self.known)}
             self.known = iter(())
-            return None
-        return found
+        self.not_given.discard(turn_id)
+        return None
 
 
 class SessionSink:
@@ -141,6 +148,8 @@ class SessionSink:
         # Whether something was said of the session since it was written.
         self.has_news = False
         self.progress: Callable[[int], None] | None = None
+        # The id of the session that an agent's conversation has, or will have.
+        self.id_of: Callable[[str, str], str] = session_id_of
 
     def add_round(self, requested: Requested, at: int | None) -> Any:
         raise NotImplementedError
@@ -197,7 +206,7 @@ class SessionSink:
     def _comes_from(self, session_id: str) -> bool:
         """Whether the conversation goes back to a session."""
         named = self.told.parent
-        above = None if named is None else session_id_of(self._source.agent, named)
+        above = None if named is None else self.id_of(self._source.agent, named)
         for _ in range(_GENERATIONS):
             if above in (None, session_id):
                 break
@@ -306,7 +315,7 @@ class WholeSink(SessionSink):
         parent_id = None
         if told.parent is not None:
             fields["relation"] = told.relation
-            parent_id = session_id_of(self._source.agent, told.parent)
+            parent_id = self.id_of(self._source.agent, told.parent)
             if told.parent_tool_call is not None:
                 fields["parent_tool_call_id"] = told.parent_tool_call
         self.whole.show(fields, parent_id=parent_id)
@@ -320,6 +329,8 @@ class GrowingSink(SessionSink):
     before: Mapping[str, Any] = {}
     # Whether what is there stays as it is: the source has lost what it said, or says something else.
     only_adds = False
+    # Whether the source was only added to, so that what it does not say any more is taken back by a later record.
+    takes_back = False
 
     def add_round(self, requested: Requested, at: int | None) -> _Place:
         at = usable(at)
@@ -340,13 +351,13 @@ class GrowingSink(SessionSink):
         except NotFound:
             return False
         moved = {name: value for name, value in fields.items() if name in ("content", "blocks")}
-        if _differs(there, moved) and self._may_replace(there.content, fields["content"]):
+        if _differs(there, moved) and self._may_replace(there.content, fields["content"], only_adds=self.only_adds):
             lenient(lambda given: self._manager.update_request(there.id, **given), moved)
         return True
 
-    def _may_replace(self, before: str, now: str) -> bool:
+    def _may_replace(self, before: str, now: str, *, only_adds: bool) -> bool:
         """Whether no words are lost by that: they go on, or the file that has them is kept."""
-        return not self.only_adds and (self._source.beside is not None or now.startswith(before))
+        return not only_adds and (self._source.beside is not None or now.startswith(before))
 
     def _turns_of(self, response_id: str) -> Iterator[Turn]:
         cursor: str | None = None
@@ -363,15 +374,19 @@ class GrowingSink(SessionSink):
         error = made.pop("error", None)
         turn_id = str(made["id"])
         there = of.take(turn_id) or self._turn(turn_id)
-        if there is not None and _is_another(there, made) and self._may_replace(there.content or "", made["content"]):
+        only_adds = self.only_adds and turn_id not in of.made
+        may_replace = there is not None and self._may_replace(there.content or "", made["content"], only_adds=only_adds)
+        if there is not None and may_replace and _is_another(there, made):
             self._take_out(of, there)
             there = None
         if there is None:
             self.counts.turns += of.taken_out.pop(turn_id, None) is None
             self.counts.calls += len(made["tool_calls"])
+            if self.only_adds:
+                of.made.add(turn_id)
             lenient(lambda given: self._manager.create_turn(of.response_id, include_text=False, **given), made)
         else:
-            self._change_turn(there, made)
+            self._change_turn(there, made, only_adds=only_adds)
         if error is not None and (there is None or there.error != error):
             self._manager.update_turn(turn_id, include_text=False, error=error)
         return turn_id
@@ -391,22 +406,22 @@ class GrowingSink(SessionSink):
         with suppress(NotFound):
             self._manager.delete_turn(self._shape.names.of("turn", name))
 
-    def _change_turn(self, there: Turn, made: Fields) -> None:
+    def _change_turn(self, there: Turn, made: Fields, *, only_adds: bool) -> None:
         """What is there already is not written again, so nobody hears of it."""
         known = {call.id: call for call in there.tool_calls}
         for call in made["tool_calls"]:
             present = known.pop(call["id"], None)
             self.counts.calls += present is None
-            if present is None or (not self.only_adds and _differs(present, call)):
+            if present is None or (not only_adds and _differs(present, call)):
                 self._manager.upsert_tool_call(there.id, call)
-        for moved_away in () if self.only_adds else known:
+        for moved_away in () if only_adds else known:
             # The source has it at another turn by now.
             self._manager.delete_tool_call(there.id, moved_away)
             self.counts.calls -= 1
         # What a reply used is counted on its last turn: on another one than before, perhaps.
         given = {**_NOTHING_USED, **{name: value for name, value in made.items() if name not in _OF_THE_BEGINNING}}
         moved = {name: value for name, value in given.items() if getattr(there, name) != value}
-        if moved and not self.only_adds:
+        if moved and not only_adds:
             with suppress(Conflict):
                 self._manager.update_turn(there.id, include_text=False, **moved)
 
@@ -420,11 +435,21 @@ class GrowingSink(SessionSink):
             self._manager.create_turn(of.response_id, include_text=False, **_fields_of(turn))
         of.taken_out.clear()
         made = self._shape.response(fields)
-        if self.only_adds and of.is_known:
-            return
+        if of.is_known and made["status"] != "open" and self.takes_back and not self.only_adds:
+            self._take_back(of)
         with suppress(NotFound):
-            if _differs(self._manager.get_response(of.response_id), made):
+            there = self._manager.get_response(of.response_id)
+            if self.only_adds and of.is_known and there.status != "open":
+                return
+            if _differs(there, made):
                 self._manager.update_response(of.response_id, **made)
+
+    def _take_back(self, of: _Place) -> None:
+        """What a file that has grown does not say any more, since a later record says what it was."""
+        for turn_id in (*of.not_given, *(turn.id for turn in of.known)):
+            if is_named(turn_id):
+                self._manager.delete_turn(turn_id)
+        of.not_given.clear()
 
     def finish(self) -> None:
         """Change what the source has said of the session since, and nothing that somebody has changed here."""

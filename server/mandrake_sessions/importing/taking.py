@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from attrs import evolve
@@ -14,15 +15,16 @@ from mandrake_sessions.errors import NotFound
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.importing.assembling import Assembler, Branched
 from mandrake_sessions.importing.born import BornSink
+from mandrake_sessions.importing.comparing import is_as_kept
 from mandrake_sessions.importing.events import Paused
 from mandrake_sessions.importing.guarded import guarded
 from mandrake_sessions.importing.heard import HeardAssembler
 from mandrake_sessions.importing.keeping import Keeping
-from mandrake_sessions.importing.names import session_id_of
-from mandrake_sessions.importing.one_reading import Outcome, Reading, decoded, state_of
+from mandrake_sessions.importing.one_reading import Outcome, Reading, decoded
 from mandrake_sessions.importing.prefix import checksum
 from mandrake_sessions.importing.reading import Reader, Source, file_facts, is_left, storable
 from mandrake_sessions.importing.sinks import GrowingSink, SessionSink, WholeSink, cut_branch
+from mandrake_sessions.importing.starting import StartingCalls
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.operations.import_steps import Steps
 from mandrake_sessions.operations.imports import Imports, StoredSource
@@ -36,13 +38,15 @@ Orphan = tuple[str, str, str, str | None]
 
 
 class Taking:
-    """``steps``: its transactions; it ends some of them itself. The rest: see ``Importer``."""
+    """``steps``: its transactions; it ends some of them itself. ``id_of``: gives the id of the session that an agent's
+    conversation has here, or will have. The rest: see ``Importer``."""
 
     def __init__(
         self,
         manager: SessionManager,
         readers: Mapping[str, Reader],
         progress: Callable[[int], None] | None,
+        id_of: Callable[[str, str], str],
         *,
         keeps: bool,
         follows: bool,
@@ -50,6 +54,7 @@ class Taking:
         self._manager = manager
         self._readers = readers
         self._progress = progress
+        self._id_of = id_of
         self._keeps = keeps
         self._follows = follows
         self._imports = Imports(manager.store)
@@ -59,7 +64,7 @@ class Taking:
         self._orphans: list[Orphan] = []
         # Sessions that were made since the orphans were taken.
         self._made: set[str] = set()
-        self._spawned: dict[tuple[str, str], str] = {}
+        self._calls = StartingCalls(manager, self._imports, id_of)
 
     def close(self) -> None:
         """Undo what is not committed."""
@@ -68,7 +73,9 @@ class Taking:
 
     def read(self, reading: Reading) -> Outcome:
         source = reading.source
-        position = reading.begin()
+        position = reading.begin(
+            lambda known: is_as_kept(self._originals, known.session_id, source, known.file_id, known.size)
+        )
         self.steps.begin()
         if position is None:
             return self._note_facts(reading)
@@ -105,6 +112,7 @@ class Taking:
         kind = GrowingSink if reading.is_there else BornSink if reading.is_born_here else WholeSink
         sink = kind(self._manager, self._imports, reading.source, reading.report)
         sink.progress = self._progress
+        sink.id_of = self._id_of
         sink.counts = reading.counts
         if isinstance(sink, GrowingSink):
             sink.before = reading.state
@@ -123,6 +131,8 @@ class Taking:
         reading.keeping = Keeping(self._originals, source, self.threads, ready)
         session_pk = self._session_pk(reading) if reading.is_there else None
         reading.keeping.start(session_pk, is_rewritten=reading.what == "rewritten")
+        if isinstance(reading.sink, GrowingSink):
+            reading.sink.takes_back = reading.keeping.has_grown
 
     def _session_pk(self, reading: Reading) -> int | None:
         sink = reading.sink
@@ -138,9 +148,7 @@ class Taking:
         if reading.keeping is None or reading.sink is None or (pk := self._session_pk(reading)) is None:
             return
         if is_all:
-            is_whole = not reading.broken
-            pause = lambda: self._pause(reading) if self.steps.is_due() else None  # noqa: E731
-            if not reading.keeping.finish(pk, pause, is_whole=is_whole):
+            if not reading.keeping.finish(pk, partial(self._pause_if_due, reading), is_whole=not reading.broken):
                 reading.note("what is kept of it stays as it was: the file has less in it now, or cannot be read")
             reading.counts.kept += reading.keeping.kept
         else:
@@ -170,6 +178,10 @@ class Taking:
         assembler.finish(is_growing=self._follows and reading.is_growing, is_left=is_left(reading.source))
         return None
 
+    def _pause_if_due(self, reading: Reading) -> None:
+        if self.steps.is_due():
+            self._pause(reading)
+
     def _pause(self, reading: Reading) -> None:
         if isinstance(reading.sink, WholeSink) and reading.sink.whole is not None:
             reading.sink.whole.settle()
@@ -196,7 +208,7 @@ class Taking:
         assert sink is not None
         told = sink.told
         if told.parent is not None and told.parent_tool_call is None:
-            told.parent_tool_call = self._started_by(source, told.parent)
+            told.parent_tool_call = self._calls.started(source, told.parent)
         self._keep(reading, is_all=True)
         if isinstance(sink, WholeSink) or sink.has_news or not reading.is_paused:
             sink.finish()
@@ -210,7 +222,7 @@ class Taking:
             is_orphan = self._manager.get_session(sink.session_id).parent_id is None
             waits = reading.state["waits"] if is_orphan else None
         for external_id, call in sink.spawned.items():
-            self._spawned[source.agent, external_id] = call
+            self._calls.note(source.agent, external_id, call)
             self._note_child(sink, external_id, call)
         if not reading.is_paused or sink.position.offset != reading.written_at:
             # While a round goes on, it is read again from its beginning by the next run.
@@ -266,7 +278,7 @@ class Taking:
         assert told.parent is not None
         if self._manager.get_session(sink.session_id).parent_id is not None:
             return None
-        parent_id = session_id_of(sink.agent, told.parent)
+        parent_id = self._id_of(sink.agent, told.parent)
         relation = told.relation or "continuation"
         self._orphans.append((sink.session_id, parent_id, relation, told.parent_tool_call))
         return {"parent": parent_id, "relation": relation, "call": told.parent_tool_call}
@@ -274,17 +286,9 @@ class Taking:
     def _note_child(self, sink: SessionSink, external_id: str, call: str) -> None:
         """A subagent was brought in before the call that started it was read."""
         with suppress(NotFound):
-            child = self._manager.get_session(session_id_of(sink.agent, external_id))
+            child = self._manager.get_session(self._id_of(sink.agent, external_id))
             if child.parent_tool_call_id is None and child.parent_id in (None, sink.session_id):
                 self._orphans.append((child.id, sink.session_id, "subagent", call))
-
-    def _started_by(self, source: Source, parent: str) -> str | None:
-        """The tool call of the parent that started it, if the parent was read."""
-        if (call := self._spawned.get((source.agent, source.external_id))) is not None:
-            return call
-        known = self._imports.source(source.reader, parent)
-        found = state_of(known).get("spawned", {}).get(source.external_id)
-        return found if isinstance(found, str) else None
 
     def abandon(self, reading: Reading) -> None:
         """The other sources of the step are kept."""

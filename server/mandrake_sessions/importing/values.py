@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 _MAX_COUNT = 2**62
@@ -40,15 +41,21 @@ def moment_of(value: Any) -> int | None:
     """A time of ISO 8601, in UTC where it names no zone, or a number of seconds or milliseconds; as milliseconds since
     the epoch."""
     if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-            moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-            return max(0, int(moment.timestamp() * 1000))
-        except (ValueError, OverflowError, OSError):
-            return None
+        return _moment_of_text(value)
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e14:
         return int(value if value >= 1e11 else value * 1000)
     return None
+
+
+@lru_cache(4)
+def _moment_of_text(text: str) -> int | None:
+    # The time of a record is asked for by several, one after the other.
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return max(0, int(moment.timestamp() * 1000))
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def joined_texts(blocks: Any, *kinds: str) -> str:

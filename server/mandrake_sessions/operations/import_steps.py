@@ -52,6 +52,12 @@ class Steps:
         if running is not None:
             running.close()
 
+    def go_on(self) -> None:
+        """Let others write, if they have waited for long."""
+        if self.is_due():
+            self.end()
+            self.begin()
+
     def drop(self) -> None:
         """What was written since the last ``end`` is not stored."""
         running, self._running = self._running, None

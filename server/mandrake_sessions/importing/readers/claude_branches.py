@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final, NamedTuple
 
@@ -22,11 +22,17 @@ _NAMED: Final = 200
 
 
 class Request(NamedTuple):
-    """``parent``: the record that it follows. ``start``: where its line begins."""
+    """``parent``: the record that it follows. ``start``: where its line begins. ``also``: the rounds after it that
+    nobody has asked for with a record of its own."""
 
     parent: str | None
     name: str
     start: int
+    also: Sequence[str] = ()
+
+    @property
+    def rounds(self) -> tuple[str, ...]:
+        return self.name, *self.also
 
 
 @frozen
@@ -52,6 +58,11 @@ class Branches:
             "left": [(each.requests, each.end) for each in self._left],
         }
 
+    @property
+    def requests(self) -> list[Request]:
+        """Those of the branch that is read."""
+        return list(self._requests.values())
+
     def compacted(self) -> None:
         """Another request without a parent begins no branch now."""
         self._requests.pop(None, None)
@@ -65,22 +76,43 @@ class Branches:
             del self._requests[next(iter(self._requests))]
         return gone
 
+    def add(self, name: str) -> None:
+        """A round that goes with the last request."""
+        if self._requests:
+            parent, last = next(reversed(self._requests.items()))
+            if name not in last.also:
+                self._requests[parent] = last._replace(also=[*last.also, name])
+
     def _cut(self, parent: str | None, end: int) -> tuple[str, ...]:
-        if parent not in self._requests:
-            return ()
-        requests = list(self._requests.values())
-        place = list(self._requests).index(parent)
-        self._requests = {each.parent: each for each in requests[:place]}
-        gone = requests[place:]
-        self._left = [*self._left[1 - _LEFT :], LeftBranch(gone[-_REMEMBERED // 10 :], end)]
-        return tuple(each.name for each in gone)
+        return self.leave_from(list(self._requests).index(parent), end) if parent in self._requests else ()
+
+    def leave_from(self, index: int, end: int) -> tuple[str, ...]:
+        """The rounds from a request on are a branch that was left, which can be gone on in. ``end``: of its lines."""
+        if gone := self._drop_from(index):
+            self._left = [*self._left[1 - _LEFT :], LeftBranch(gone[-_REMEMBERED // 10 :], end)]
+        return _rounds(gone)
+
+    def forget_from(self, index: int) -> tuple[str, ...]:
+        """The same where the first of them is left in its middle, so that nobody can go on in the lines as they are."""
+        gone = self._drop_from(index)
+        self._left = [each for each in self._left if each.requests[0].start < gone[0].start]
+        return _rounds(gone)
+
+    def _drop_from(self, index: int) -> list[Request]:
+        requests = self.requests
+        self._requests = {each.parent: each for each in requests[:index]}
+        return requests[index:]
+
+    def is_in_left(self, start: int) -> bool:
+        """Whether a line is one of a branch that was left."""
+        return any(each.requests[0].start <= start < each.end for each in self._left)
 
     def left_with(self, path: str, record: str | None) -> tuple[LeftBranch, int] | None:
         """The branch that was left in which a record is, and where that stands. Raises OSError, SourceUnreadable."""
         if record is None or record in self._requests:
             return None
         for branch in reversed(self._left):
-            if (place := _place_of(path, record, branch.requests[0].start, branch.end)) is not None:
+            if (place := place_of(path, record, branch.requests[0].start, branch.end)) is not None:
                 return branch, place
         return None
 
@@ -110,8 +142,10 @@ class Between:
         return {"between": dict(list(self._parents.items())[-_BETWEEN:])}
 
     def take(self, record: str | None, parent: str | None) -> None:
-        if record is not None and len(self._parents) < _REMEMBERED:
+        if record is not None:
             self._parents[record] = parent
+            if len(self._parents) > _REMEMBERED:
+                del self._parents[next(iter(self._parents))]
 
     def followed(self, record: str | None) -> str | None:
         """What a request follows in truth: another request may follow that too."""
@@ -122,8 +156,12 @@ class Between:
         return record
 
 
-def _place_of(path: str, record: str, start: int, end: int) -> int | None:
-    """Where the record of that name stands, between two bytes."""
+def _rounds(requests: Sequence[Request]) -> tuple[str, ...]:
+    return tuple(name for each in requests for name in each.rounds)
+
+
+def place_of(path: str, record: str, start: int, end: int) -> int | None:
+    """Where the record of that name stands, between two bytes. Raises OSError, SourceUnreadable."""
     wanted = re.compile(rb'"uuid"\s*:\s*' + re.escape(json.dumps(record).encode()))
     with closing(opened(path)) as file:
         while start > 0 and not file.seekable() and (piece := file.read(min(start, _PIECE))):

@@ -15,7 +15,6 @@ from mandrake_sessions.importing.events import (
     Called,
     Ended,
     Event,
-    Left,
     Mark,
     Position,
     Requested,
@@ -24,9 +23,9 @@ from mandrake_sessions.importing.events import (
     Used,
 )
 from mandrake_sessions.importing.lines import Line, each_line
-from mandrake_sessions.importing.readers.claude_branches import Between, Branches, Request
-from mandrake_sessions.importing.readers.claude_queue import Queue
-from mandrake_sessions.importing.readers.claude_session import ClaudeSession, uuid_of
+from mandrake_sessions.importing.readers.claude_rounds import SKIPPED, ClaudeRounds
+from mandrake_sessions.importing.readers.claude_session import uuid_of
+from mandrake_sessions.importing.readers.claude_tree import SYNTHETIC, reply_of
 from mandrake_sessions.importing.reading import Source, events_of
 from mandrake_sessions.importing.values import count_of, joined_texts, moment_of, object_of, objects_of, text_of
 
@@ -40,36 +39,18 @@ _BASH = re.compile(r"\s*<bash-input>(.*?)</bash-input>", re.DOTALL)
 _TAG = re.compile(r"</?(?:local-command|bash)-std(?:out|err)>")
 # A model that has ended its reply so has ended the round.
 _LAST_WORDS: Final = ("end_turn", "stop_sequence", "max_tokens", "refusal")
-# More than half of a file: what the program sends to the model and notes for itself. The lines need not be decoded.
-_SKIPPED = re.compile(
-    rb'\{"type":"(?!user"|assistant"|system"|attachment"|custom-title"|summary"|cost-state"|queue-operation")[\w-]+"'
-    rb'|\{"parentUuid":(?:null|"[\w-]*"),"isSidechain":(?:true|false),(?:"agentId":"[\w-]*",)?'
-    rb'"attachment":\{"type":"(?!queued_command")[\w-]+"'
-)
-# So many records since the last request are remembered.
-_RECENT: Final = 10_000
 
 
-class ClaudeRecords(ClaudeSession):
+class ClaudeRecords(ClaudeRounds):
     """The reading of one file from a position on. ``records``: the uuids of those that count, if not all do."""
 
     def __init__(
         self, source: Source, position: Position, *, is_subagent: bool, records: set[str] | None = None
     ) -> None:
-        super().__init__(position.state)
-        self._source = source
-        self._from = position
+        super().__init__(source, position)
         self._is_subagent = is_subagent
         self._records = records
-        state = position.state
-        self._branches = Branches(state)
-        self._queue = Queue(state)
-        # The records since the last request, which another one may follow.
-        self._recent: set[str] = set()
         self._parent: str | None = None
-        self._between = Between(state)
-        # A command that was typed, until it is seen whether the model answers it; and where its line begins.
-        self._command: tuple[Record, str, int] | None = None
         # Whether the last answer does not say how it ended.
         self._is_open = False
         self._handlers: Mapping[Any, Callable[[Record, Line], Iterator[Event]]] = {
@@ -84,24 +65,26 @@ class ClaudeRecords(ClaudeSession):
         }
 
     def events(self) -> Iterator[Event]:
-        yield Mark(self._from)
-        for line in each_line(self._source.path, self._from.offset, _SKIPPED, self._source.tail):
+        yield Mark(self.begins_at)
+        for line in each_line(self.source.path, self.begins_at.offset, SKIPPED, self.source.tail):
             if not isinstance(line, Line):
                 yield line
                 continue
-            if (handled := self._handled(line)) is not None:
+            if (handled := self.handled(line)) is not None:
                 yield from handled
-        yield from self._settle_command(is_answered=False)
+        yield from self.settle_command(is_answered=False)
         yield from self.settle_boundary()
 
-    def _handled(self, line: Line) -> Iterator[Event] | None:
-        """The events of a record; None of one that has none."""
+    def handled(self, line: Line) -> Iterator[Event] | None:
         record = line.object
         uuid = record.get("uuid")
         if self._records is not None and text_of(uuid) not in self._records:
             return None
-        if type(uuid) is str and len(self._recent) < _RECENT:
-            self._recent.add(uuid)
+        if type(uuid) is str:
+            if self.turning.is_left(line.start):
+                return None
+            is_aside = record.get("isSidechain") is True and not self._is_subagent
+            self.turning.take(uuid, None if is_aside else reply_of(record), line.start)
         handler = self._handlers.get(text_of(record.get("type")))
         return None if handler is None else events_of(line, handler(record, line))
 
@@ -120,27 +103,27 @@ class ClaudeRecords(ClaudeSession):
             return
         text = content if isinstance(content, str) else joined_texts(content, "text")
         if record.get("isCompactSummary") is True:
-            yield from self._settle_command(is_answered=False)
+            yield from self.settle_command(is_answered=False)
             yield self.compacted(record, text)
         elif record.get("isMeta") is True:
-            self._between.take(text_of(record.get("uuid")), text_of(record.get("parentUuid")))
+            self.between.take(text_of(record.get("uuid")), text_of(record.get("parentUuid")))
         elif text.startswith(_INTERRUPTED):
             at = moment_of(record.get("timestamp"))
             yield Ended("interrupted", at, text.strip("[]"), is_cut_off=self._is_open)
         elif _OUTPUT.match(text):
             yield from self._command_output(record, text)
         elif (command := _typed_command(text)) is not None:
-            yield from self._settle_command(is_answered=False)
-            self._command = (record, command, line.start)
+            yield from self.settle_command(is_answered=False)
+            self.command = (record, command, line.start)
         else:
-            yield from self._settle_command(is_answered=False)
+            yield from self.settle_command(is_answered=False)
             yield from self._begin(record, text, content, line.start)
 
     def _begin(self, record: Record, text: str, content: Any, start: int) -> Iterator[Event]:
         yield from self.settle_boundary()
-        self._queue.recorded(text)
+        self.queue.recorded(text)
         yield from self.introduce(record)
-        yield from self._branch(record, start)
+        yield from self.branch(record, start)
         blocks = content if isinstance(content, list) else None
         if blocks is not None and all(block.get("type") == "text" for block in objects_of(blocks)):
             blocks = None
@@ -152,56 +135,28 @@ class ClaudeRecords(ClaudeSession):
         else:
             yield Requested(uuid, text, at, "user", blocks, uuid)
 
-    def _branch(self, record: Record, start: int) -> Iterator[Event]:
-        """A round begins here: after the last one, after an earlier one, or in a branch that was left."""
-        here = Mark(Position(start, self._state()))
-        yield here
-        request = Request(self._between.followed(text_of(record.get("parentUuid"))), uuid_of(record, start), start)
-        recent, self._recent = self._recent, {request.name}
-        found = None
-        if request.parent not in recent:
-            found = self._branches.left_with(self._source.path, request.parent)
-        if found is not None:
-            if gone := self._branches.go_back(found[0], start):
-                yield Left(gone, request.name)
-            yield from self._again(list(self._branches.lines_of(*found)))
-            yield here
-        if gone := self._branches.begin(request):
-            yield Left(gone, request.name)
-
-    def _again(self, ranges: list[tuple[int, int]]) -> Iterator[Event]:
-        """The rounds of a branch that was left, which is gone on in."""
-        for start, end in ranges:
-            for line in each_line(self._source.path, start, _SKIPPED):
-                if line.start >= end if isinstance(line, Line) else line.offset >= end:
-                    break
-                if isinstance(line, Line) and (handled := self._handled(line)) is not None:
-                    yield from handled
-
-    def _state(self) -> dict[str, Any]:
-        parts = (self._branches, self._between, self._queue)
-        return {"introduced": self.is_introduced} | {name: it for part in parts for name, it in part.state().items()}
-
     def _queued(self, record: Record, line: Line) -> Iterator[Event]:
-        self._queue.take(record, line.start)
+        self.queue.take(record, line.start)
         return iter(())
 
     def _queued_alone(self, line: Line, at: int | None) -> Iterator[Event]:
         """The model goes on with what was typed meanwhile."""
-        state = self._state()
-        for queued in self._queue.alone(at):
-            yield Mark(Position(line.start, state))
-            yield Requested(f"queued {queued.start}", queued.text, queued.at)
+        state = self.state()
+        for queued in self.queue.alone(at):
+            self.here = Mark(Position(line.start, state))
+            yield self.here
+            name = f"queued {queued.start}"
+            self.branches.add(name)
+            yield Requested(name, queued.text, queued.at)
 
-    def _settle_command(self, *, is_answered: bool) -> Iterator[Event]:
-        """A command was typed. One that the model answers is a request, any other is not counted as one."""
-        if self._command is None:
+    def settle_command(self, *, is_answered: bool) -> Iterator[Event]:
+        if self.command is None:
             return
-        (record, text, start), self._command = self._command, None
-        self._queue.recorded(text)
+        (record, text, start), self.command = self.command, None
+        self.queue.recorded(text)
         yield from self.settle_boundary()
         yield from self.introduce(record)
-        yield from self._branch(record, start)
+        yield from self.branch(record, start)
         uuid = uuid_of(record, start)
         at = moment_of(record.get("timestamp"))
         yield Requested(uuid, text, at, "user" if is_answered else "system", None, uuid)
@@ -209,8 +164,8 @@ class ClaudeRecords(ClaudeSession):
             yield Ended("completed", at)
 
     def _command_output(self, record: Record, text: str) -> Iterator[Event]:
-        was_command = self._command is not None
-        yield from self._settle_command(is_answered=False)
+        was_command = self.command is not None
+        yield from self.settle_command(is_answered=False)
         shown = _TAG.sub("", text).strip()
         if was_command and shown and record.get("repeatsCompactSummary") is not True:
             uuid = uuid_of(record, 0)
@@ -225,7 +180,7 @@ class ClaudeRecords(ClaudeSession):
         content = attachment.get("prompt")
         text = content if isinstance(content, str) else joined_texts(content, "text")
         if text:
-            yield from self._settle_command(is_answered=False)
+            yield from self.settle_command(is_answered=False)
             yield from self._begin(record, text, content, line.start)
 
     # What the model and its tools say.
@@ -237,15 +192,16 @@ class ClaudeRecords(ClaudeSession):
         model = text_of(message.get("model"))
         uuid = uuid_of(record, line.start)
         reply = text_of(message.get("id")) or uuid
-        if model == "<synthetic>":
+        if model == SYNTHETIC:
             yield from self._synthetic(record, message, uuid)
             return
-        yield from self._settle_command(is_answered=True)
+        yield from self.say_again(record, reply, line.start)
+        yield from self.settle_command(is_answered=True)
         yield from self.settle_boundary()
         yield from self.introduce(record)
         yield from self._named_parent(record)
         at = moment_of(record.get("timestamp"))
-        if self._queue.is_out(at):
+        if self.queue.is_out(at):
             yield from self._queued_alone(line, at)
         is_cut_off = record.get("isAbortedMidStream") is True
         for number, block in enumerate(objects_of(message.get("content"))):
@@ -262,7 +218,7 @@ class ClaudeRecords(ClaudeSession):
         text = joined_texts(message.get("content"), "text")
         if not text or text == "No response requested.":
             return
-        yield from self._settle_command(is_answered=True)
+        yield from self.settle_command(is_answered=True)
         at = moment_of(record.get("timestamp"))
         is_error = record.get("isApiErrorMessage") is True
         yield Said(uuid, uuid, "message", text, at, error=text if is_error else None)
@@ -291,16 +247,18 @@ class ClaudeRecords(ClaudeSession):
     def _named_parent(self, record: Record) -> Iterator[Event]:
         """Answers that were copied from another session name it."""
         named = text_of(record.get("requestSessionId"))
-        if self._parent is None and named and named != self._source.external_id and not self._is_subagent:
+        if self._parent is None and named and named != self.source.external_id and not self._is_subagent:
             self._parent = named
             yield SessionSaid(parent=named, relation="fork")
 
     def _system(self, record: Record, _line: Line) -> Iterator[Event]:
-        if record.get("subtype") == "compact_boundary":
-            yield from self._settle_command(is_answered=False)
+        if record.get("subtype") != "compact_boundary":
+            self.between.take(text_of(record.get("uuid")), text_of(record.get("parentUuid")))
+        else:
+            yield from self.settle_command(is_answered=False)
             yield from self.settle_boundary()
             self.boundary = record
-            self._branches.compacted()
+            self.branches.compacted()
 
 
 def _typed_command(text: str) -> str | None:

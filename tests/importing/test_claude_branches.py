@@ -1,0 +1,140 @@
+"""Transcripts of Claude Code in which somebody went back into the middle of a round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from importing.following import add_line, following, until
+from importing.importing import Place
+from importing.transcripts import Claude, claude
+from mandrake_sessions import SessionManager
+
+ONE = "11111111-1111-4111-8111-111111111111"
+
+Talk = list[tuple[str, list[str | None]]]
+LEFT: Talk = [("First", ["Looking", "Two"]), ("Second", ["Three"])]
+CUT: Talk = [("First", ["Looking"])]
+OTHER: Talk = [("Other", ["Four"])]
+
+
+def two_rounds(home: Path) -> tuple[Claude, dict[str, str]]:
+    """A transcript, and its records by what they say."""
+    talk, named = claude(home, ONE), {}
+    named["First"] = talk.ask("First")
+    named["Looking"] = talk.say("Looking", "msg_1", stop="tool_use")
+    named["call"] = talk.call("call_1", "msg_1")
+    named["result"] = talk.answer("call_1", "a.txt")
+    named["Two"] = talk.say("Two", "msg_2")
+    talk.add("system", subtype="stop_hook_summary")
+    talk.ask("Second")
+    named["Three"] = talk.say("Three", "msg_3")
+    return talk, named
+
+
+def ask_again(talk: Claude, parent: str) -> None:
+    talk.ask("Other", parent=parent)
+    talk.say("Four", "msg_4")
+
+
+def say_again(talk: Claude, parent: str) -> None:
+    talk.say("Four", "msg_4", parent=parent)
+
+
+# What is done, below which record, and what the conversation is then.
+WAYS = [
+    (ask_again, "Looking", CUT + OTHER),
+    (ask_again, "call", CUT + OTHER),
+    (ask_again, "result", CUT + OTHER),
+    (ask_again, "Two", [*LEFT[:1], *OTHER]),
+    (say_again, "result", [*CUT, ("", ["Four"])]),
+    (say_again, "First", [("First", []), ("", ["Four"])]),
+]
+
+
+def others(place: Place) -> list[Talk]:
+    """The branches that were left."""
+    return [place.talk(session_id=session.id) for session in place.sessions() if session.external_id is None]
+
+
+def check(place: Place, talk: Talk, left: list[Talk], replies: int) -> None:
+    assert place.talk(ONE) == talk
+    assert sorted(others(place)) == sorted(left)
+    with SessionManager(place.database) as manager:
+        used = manager.usage()
+    # Each reply is counted once, and each request.
+    assert (used.totals[0].input_tokens, used.totals[0].output_tokens) == (10 * replies, 20 * replies)
+    assert place.is_sound()
+
+
+@pytest.mark.parametrize(("go_back", "to", "expected"), WAYS, ids=[f"{way[0].__name__}-{way[1]}" for way in WAYS])
+@pytest.mark.parametrize("first", [0, 2, 3, 5, 7, 8, 9])
+def test_what_was_left_in_the_middle_of_a_round_is_another_branch(
+    place: Place, first: int, go_back: Callable[[Claude, str], None], to: str, expected: Talk
+) -> None:
+    """Wherever the file ended before."""
+    talk, named = two_rounds(place.home)
+    go_back(talk, named[to])
+    talk.write(upto=first)
+    place.bring()
+    for _ in range(2):
+        talk.write()
+        place.bring()
+        check(place, expected, [LEFT], 4)
+    calls = [call for each in place.rounds(ONE) for turn in each.response.turns for call in turn.tool_calls]
+    assert [(call.status, call.response) for call in calls] == ([] if to == "First" else [("completed", "a.txt")])
+    talk.ask("And on")
+    talk.say("Five", "msg_5")
+    talk.write()
+    place.bring()
+    check(place, [*expected, ("And on", ["Five"])], [LEFT], 5)
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_a_round_that_was_left_in_its_middle_can_be_gone_back_to(place: Place, grows: bool) -> None:
+    talk, named = two_rounds(place.home)
+    ask_again(talk, named["result"])
+    if grows:
+        talk.write()
+        place.bring()
+    talk.ask("Back", parent=named["Three"])
+    talk.say("Five", "msg_5")
+    for _ in range(2):
+        talk.write()
+        place.bring()
+        check(place, [*LEFT, ("Back", ["Five"])], [LEFT, CUT + OTHER], 5)
+
+
+def test_a_follower_sees_it_as_the_file_grows(place: Place) -> None:
+    talk, named = two_rounds(place.home)
+    ask_again(talk, named["Looking"])
+    with following(place):
+        for number, record in enumerate(talk.records):
+            add_line(talk.path, record)
+            if number == 7:
+                until(lambda: place.talk(ONE) == LEFT)
+        until(lambda: others(place) != [])
+    place.bring()
+    check(place, CUT + OTHER, [LEFT], 4)
+
+
+def test_what_stands_beside_each_other_is_no_branch(place: Place) -> None:
+    """The blocks of a reply, the results of calls that ran at once, and what the program puts between."""
+    talk = claude(place.home, ONE)
+    talk.ask("First")
+    one = talk.call("call_1", "msg_1")
+    two = talk.call("call_2", "msg_1")
+    talk.answer("call_1", "a", parent=one)
+    talk.add("attachment", attachment={"type": "hook_success"})
+    talk.answer("call_2", "b", parent=two)
+    talk.say("Two", "msg_2")
+    talk.add("system", subtype="stop_hook_summary")
+    talk.add("attachment", attachment={"type": "hook_success"})
+    talk.ask("Second")
+    talk.say("Three", "msg_3")
+    for upto in range(len(talk.records)):
+        talk.write(upto=upto + 1)
+        place.bring()
+    check(place, [("First", ["", "Two"]), ("Second", ["Three"])], [], 3)
