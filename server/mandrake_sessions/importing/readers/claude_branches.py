@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final, NamedTuple
@@ -19,6 +18,8 @@ _LEFT: Final = 20
 _BETWEEN: Final = 50
 _PIECE: Final = 1024 * 1024
 _NAMED: Final = 200
+# Before a value stand its name, a colon and some space, in so many bytes.
+_SPACE: Final = 40
 
 
 class Request(NamedTuple):
@@ -162,7 +163,7 @@ def _rounds(requests: Sequence[Request]) -> tuple[str, ...]:
 
 def place_of(path: str, record: str, start: int, end: int) -> int | None:
     """Where the record of that name stands, between two bytes. Raises OSError, SourceUnreadable."""
-    wanted = re.compile(rb'"uuid"\s*:\s*' + re.escape(json.dumps(record).encode()))
+    wanted = json.dumps(record).encode()
     with closing(opened(path)) as file:
         while start > 0 and not file.seekable() and (piece := file.read(min(start, _PIECE))):
             start -= len(piece)
@@ -171,8 +172,19 @@ def place_of(path: str, record: str, start: int, end: int) -> int | None:
         held = b""
         while start < end and (piece := file.read(min(_PIECE, end - start))):
             held += piece
-            if (found := wanted.search(held)) is not None:
-                return start + len(piece) - len(held) + found.start()
+            if (found := _named_in(held, wanted)) is not None:
+                return start + len(piece) - len(held) + found
             start += len(piece)
             held = held[-_NAMED:]
+    return None
+
+
+def _named_in(piece: bytes, wanted: bytes) -> int | None:
+    """Where these bytes stand as the ``uuid`` of an object. A pattern of each would have to be compiled first."""
+    at = piece.find(wanted)
+    while at >= 0:
+        name, colon, space = piece[max(0, at - _SPACE) : at].rpartition(b":")
+        if colon and not space.strip() and name.rstrip().endswith(b'"uuid"'):
+            return at
+        at = piece.find(wanted, at + 1)
     return None
