@@ -43,24 +43,27 @@ class Asked:
 class Batch:
     """What stands before some calls of a source. ``size``: the bytes of the pickled calls that follow, of which there
     are ``count``. ``is_last``: nothing more comes of the source. ``error``: why that is so before its end. ``blocks``:
-    in the first batch, all of the file as it is kept; None where it was not packed."""
+    in the first batch, all of the file as it is kept; None where it was not packed. ``checksum``: in the last batch,
+    that of the file before the last position."""
 
     count: int
     size: int
     is_last: bool = False
     error: Exception | None = None
     blocks: list[Block] | None = None
+    checksum: str = ""
 
 
 class SaidSink:
-    """A sink that keeps the calls. ``calls``: those since they were taken. A round and a turn are numbers. What a new
-    session is to have is given as columns; after ``leave`` the session is there, and what comes is given as it was."""
+    """A sink that keeps the calls. ``calls``: those since they were taken; ``position``: the last mark. A round and a
+    turn are numbers. What a new session is to have is given as columns; after ``leave`` the session is there, and what
+    comes is given as it was."""
 
     def __init__(self, session_id: str) -> None:
         self.calls: list[Call] = []
         self._shape: Shape | None = Shape(session_id)
         self._made = 0
-        self._position = Position()
+        self.position = Position()
 
     def say(self, said: SessionSaid) -> None:
         self.calls.append(("say", said))
@@ -105,9 +108,9 @@ class SaidSink:
 
     def mark(self, position: Position) -> None:
         # The state grows with a conversation, and is needed at its end alone: all is read again if it is not reached.
-        self._position = position
+        self.position = position
         self.calls.append(("mark", Position(position.offset)))
 
     def end(self, *, is_open: bool) -> None:
         """How the assembler has ended. ``is_open``: with a round that may go on."""
-        self.calls += [("mark", self._position), ("ended", is_open)]
+        self.calls += [("mark", self.position), ("ended", is_open)]

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any, Final
 
 from mandrake_sessions.importing.lines import opened
+from mandrake_sessions.importing.reading import Source
 
 _HEAD: Final = 4096
 _TAIL: Final = 65536
@@ -31,6 +32,15 @@ def checksum(path: str, position: int) -> str | None:
         tail = file.read(rest)
         digest.update(tail)
         return digest.hexdigest() if len(tail) == rest else None
+
+
+def checksum_of(source: Source, position: int) -> str:
+    """That of a source of which all before the position was read. Raises SourceUnreadable."""
+    try:
+        return checksum(source.path, position) or ""
+    except OSError:
+        # The file is gone, and what was read of it is here.
+        return ""
 
 
 def lines_before(path: str, position: int) -> int:

@@ -91,18 +91,21 @@ class ReadAhead:
 
 
 class SourceAhead:
-    """What is read of one source. ``blocks``: all of its file as it is kept; None where it was not packed. Raises
-    ReadingLost where the other process is gone."""
+    """What is read of one source. ``blocks``: all of its file as it is kept; None where it was not packed.
+    ``checksum``: that of the file before the last position, once all calls were taken. Raises ReadingLost where the
+    other process is gone."""
 
     def __init__(self, stdout: IO[bytes]) -> None:
         self._stdout = stdout
         self._batch: Batch | None = self._head()
         self.blocks = self._batch.blocks
+        self.checksum = ""
 
     def calls(self) -> Iterator[Call]:
         """What an assembler says of it, once. Raises what reading raises, OSError and SourceUnreadable, and ReadingLost
         where the source has to be read here."""
         while (batch := self._batch) is not None:
+            self.checksum = batch.checksum
             load = pickle.Unpickler(BytesIO(self._read(batch.size))).load
             self._batch = None if batch.is_last else self._head()
             for _ in range(batch.count):

@@ -19,6 +19,7 @@ from mandrake_sessions.importing.events import Position
 from mandrake_sessions.importing.guarded import guarded
 from mandrake_sessions.importing.handing_over import Asked, Batch, ReadingLost, SaidSink
 from mandrake_sessions.importing.lines import opened
+from mandrake_sessions.importing.prefix import checksum_of
 from mandrake_sessions.importing.readers import readers
 from mandrake_sessions.importing.reading import Reader, Source, is_left, session_of
 from mandrake_sessions.operations.originals import BLOCK_BYTES, Block, packed
@@ -64,7 +65,8 @@ class _Reading:
             # What is nested too deep to be pickled, or is no value of an event: the other process reads it, and tells.
             self._begin()
             error = ReadingLost()
-        self._write(is_last=True, error=error)
+        summed = "" if error is not None else checksum_of(self._source, self._sink.position.offset)
+        self._write(is_last=True, error=error, checksum=summed)
 
     def _read(self, reader: Reader, *, is_growing: bool) -> None:
         assembler = Assembler(self._sink)
@@ -91,9 +93,9 @@ class _Reading:
         self._count += len(self._sink.calls)
         self._sink.calls.clear()
 
-    def _write(self, *, is_last: bool = False, error: Exception | None = None) -> None:
+    def _write(self, *, is_last: bool = False, error: Exception | None = None, checksum: str = "") -> None:
         calls = self._pickled.getbuffer()
-        head = Batch(self._count, len(calls), is_last, error, self._blocks)
+        head = Batch(self._count, len(calls), is_last, error, self._blocks, checksum)
         pickle.dump(head, self._output, pickle.HIGHEST_PROTOCOL)
         self._output.write(calls)
         self._output.flush()

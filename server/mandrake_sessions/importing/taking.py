@@ -21,8 +21,8 @@ from mandrake_sessions.importing.guarded import guarded
 from mandrake_sessions.importing.heard import HeardAssembler
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.one_reading import Outcome, Reading, decoded
-from mandrake_sessions.importing.prefix import checksum
-from mandrake_sessions.importing.reading import Reader, Source, file_facts, is_left, storable
+from mandrake_sessions.importing.prefix import checksum_of
+from mandrake_sessions.importing.reading import Reader, file_facts, is_left, storable
 from mandrake_sessions.importing.sinks import GrowingSink, SessionSink, WholeSink, cut_branch
 from mandrake_sessions.importing.starting import StartingCalls
 from mandrake_sessions.manager import SessionManager
@@ -253,7 +253,7 @@ class Taking:
                 source.size,
                 source.mtime_ns,
                 sink.position.offset,
-                _checksum_of(source, sink.position.offset),
+                checksum_of(source, sink.position.offset) if reading.ahead is None else reading.ahead.checksum,
                 now_ms(),
                 json.dumps(state),
                 is_deleted=False,
@@ -297,14 +297,6 @@ class Taking:
             sink.whole.settle()
             self.steps.end()
             sink.whole.abandon()
-
-
-def _checksum_of(source: Source, position: int) -> str:
-    try:
-        return checksum(source.path, position) or ""
-    except OSError:
-        # The file is gone, and what was read of it is here.
-        return ""
 
 
 def _is_unborn(sink: SessionSink) -> bool:
