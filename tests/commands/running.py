@@ -23,6 +23,13 @@ from wire import store_of as store_of
 
 TIMEOUT = 60.0
 
+# Before a command: its stdout becomes its controlling terminal, so that what is typed there may be a signal. It is a
+# program of its own, since no code may run between fork and exec in a process that has threads.
+CONTROLLED = (
+    sys.executable, "-I", "-S", "-c",
+    "import fcntl, os, sys, termios; fcntl.ioctl(1, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])",
+)  # fmt: skip
+
 
 @frozen
 class Ended:

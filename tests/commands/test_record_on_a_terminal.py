@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pty
 import re
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.running import TIMEOUT
+from commands.running import CONTROLLED, TIMEOUT
 from commands.test_record import RECORD, is_stored, message, python, recorded, rounds, turns, until
 from mandrake_sessions.model import HistoryRound, ResponseStatus, TurnStatus
 from wire import SERVER, clean_environment
@@ -40,12 +39,10 @@ class Person:
         self.shown = b""
         # Where in ``shown`` what was seen last ends.
         self._seen = 0
-        # Its controlling terminal: what is typed there may be a signal.
         self.process = subprocess.Popen(
-            command, cwd=workspace, env=clean_environment(workspace) | {"TERM": "xterm", "PS1": "$ "},
+            [*CONTROLLED, *command], cwd=workspace, env=clean_environment(workspace) | {"TERM": "xterm", "PS1": "$ "},
             stdin=self.its if stdin is None else stdin, stdout=self.its,
             stderr=self.its if stderr is None else stderr, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0),
         )  # fmt: skip
 
     def types(self, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import pty
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.running import TIMEOUT, age, fill, store_of, titles
+from commands.running import CONTROLLED, TIMEOUT, age, fill, store_of, titles
 from wire import SERVER, clean_environment
 
 
@@ -33,15 +32,13 @@ def on_a_terminal(
     termios.tcsetwinsize(its, (50, columns))
     of_ours = {name: value for name, value in clean_environment(workspace).items() if name != "COLUMNS"}
     process = subprocess.Popen(
-        [*SERVER, *arguments],
+        [*CONTROLLED, *SERVER, *arguments],
         cwd=workspace,
         env=of_ours | {"TERM": "xterm", "PAGER": "cat"} | dict(environment or {}),
         stdin=its,
         stdout=its,
         stderr=its,
-        # Its controlling terminal: so a Ctrl-C typed there is a signal.
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )
     os.close(its)
     shown, deadline = b"", time.monotonic() + TIMEOUT
