@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -99,6 +100,18 @@ def test_a_deleted_session_does_not_come_back(place: Place) -> None:
     run(place.workspace, "delete", session.id, "--yes", "--database", place.database)
     talk.ask("More?")
     talk.write()
+    assert "1 deleted here" in place.bring().out
+    assert place.sessions() == []
+
+
+def test_a_copy_of_its_file_does_not_bring_a_deleted_session_back(place: Place, tmp_path: Path) -> None:
+    talk = two_rounds(place.home)
+    talk.write()
+    place.bring()
+    (session,) = place.sessions()
+    run(place.workspace, "delete", session.id, "--yes", "--database", place.database)
+    shutil.copy(talk.path, tmp_path)
+    assert "1 deleted here" in place.bring(tmp_path / talk.path.name).out
     assert "1 deleted here" in place.bring().out
     assert place.sessions() == []
 

@@ -95,6 +95,38 @@ def test_subscribers_hear_each_word_once(place: Place) -> None:
     assert kinds.count(ChangeKind.ROUND_CREATED) == 2
 
 
+def _unended(place: Place, thread: str, seconds_ago: float) -> Path:
+    """A rollout whose program does not say that the round has ended, as older versions do not."""
+    path = codex_path(place.home, thread)
+    write_lines(
+        path, [codex("session_meta", {"id": thread}), codex_item("user", "Hi", 1), codex_item("assistant", "Hello", 2)]
+    )
+    at = time.time() - seconds_ago
+    os.utime(path, (at, at))
+    return path
+
+
+def test_what_nobody_has_written_to_for_a_minute_has_ended(place: Place) -> None:
+    """Whether that was long before it is followed, or is so when nothing else is written."""
+    _unended(place, THREAD, 120)
+    place.bring()
+    heard: list[Change] = []
+
+    def status(name: str) -> str:
+        return place.rounds(name)[-1].response.status
+
+    with SessionManager(place.database) as manager:
+        manager.add_listener(heard.append)
+        _unended(place, ONE, 120)
+        _unended(place, TWO, 54)
+        with following(place):
+            assert [status(THREAD), status(ONE)] == ["completed", "completed"]
+            until(lambda: status(TWO) == "completed")
+        assert [status(THREAD), status(ONE)] == ["completed", "completed"]
+    old = {place.rounds(THREAD)[0].response.id}
+    assert not [each for each in heard if each.response is not None and each.response.id in old]
+
+
 @WAYS
 def test_half_a_line_waits_for_its_other_half(place: Place, program: list[str] | None) -> None:
     talk = tool_round(place.home)

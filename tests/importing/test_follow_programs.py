@@ -16,14 +16,17 @@ from importing.following import WITHOUT_INOTIFY, Follower, add_line, following, 
 from importing.importing import Place
 from importing.test_opencode import opencode
 from importing.transcripts import write_lines
+from mandrake_sessions import SessionManager
+from mandrake_sessions.model import Change, ChangeKind
 
 WAYS = pytest.mark.parametrize("program", [None, WITHOUT_INOTIFY], ids=["inotify", "looking"])
 # The program in a Python where what nobody has written to for a second is settled.
 HASTY = [
     sys.executable,
     "-c",
-    "import sys; from mandrake_sessions.importing import follower, readers; from mandrake_sessions.cli import main;"
-    " readers.readers(); follower.REST_SECONDS = 1; readers.aider._SETTLED_SECONDS = 1; sys.exit(main())",
+    "import sys; from mandrake_sessions.importing import follower, importer, one_reading, readers;"
+    " from mandrake_sessions.cli import main; readers.readers(); readers.aider._SETTLED_SECONDS = 1;"
+    " follower.REST_SECONDS = importer.REST_SECONDS = one_reading.REST_SECONDS = 1; sys.exit(main())",
 ]
 
 
@@ -52,6 +55,21 @@ def test_a_database_that_is_made_and_grows_appears_as_it_grows(place: Place, pro
         database.say("m4", "s1", "Two")
         until(lambda: place.talk("s1")[1:] == [("Second", ["Two"])])
     assert place.is_sound()
+
+
+def test_subscribers_hear_of_each_round_of_a_database_once(place: Place) -> None:
+    heard: list[Change] = []
+    with following(place), opencode(place) as database, SessionManager(place.database) as manager:
+        manager.add_listener(heard.append)
+        for number in range(3):
+            database.session(f"s{number}")
+            database.ask(f"m{number}", f"s{number}", "First")
+            until(lambda: place.talk(f"s{number}") == [("First", [])])  # noqa: B023
+            database.say(f"n{number}", f"s{number}", "One")
+            until(lambda: place.talk(f"s{number}") == [("First", ["One"])])  # noqa: B023
+        until(lambda: [each.turn.content for each in heard if each.turn is not None].count("One") >= 3)
+        kinds = [each.kind for each in heard]
+    assert [kinds.count(kind) for kind in (ChangeKind.SESSION_CREATED, ChangeKind.ROUND_CREATED)] == [3, 3]
 
 
 def test_a_last_reply_comes_when_its_file_has_settled(place: Place) -> None:

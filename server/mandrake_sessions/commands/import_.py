@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -107,8 +106,7 @@ def _import(options: Namespace) -> int:
             return STOPPED
         if watching is not None:
             for source in sources:
-                if time.time_ns() - source.mtime_ns < _RECENT_SECONDS * 1_000_000_000:
-                    importer.expect(source)
+                importer.expect(source)
             importer.finish()
             _follow(watching, importer, manager, others, options)
         return FAILED if totals.problems else DONE
@@ -232,10 +230,6 @@ def _looked_at(
         return [Outcome(source, "new" if live[id(source)] is None else "live") for source in sources]
     with closing(Importer(manager, known, elsewhere=others)) as importer, manager.snapshot():
         return [importer.look(source) for source in sources]
-
-
-# A file that was written to not longer ago will probably grow.
-_RECENT_SECONDS = 600
 
 
 def _amount(looked: list[Outcome]) -> int:

@@ -13,14 +13,14 @@ from mandrake_sessions.errors import Busy, StoreError, StoreMoved
 from mandrake_sessions.importing.elsewhere import OtherStores
 from mandrake_sessions.importing.importer import Importer
 from mandrake_sessions.importing.one_reading import Outcome
-from mandrake_sessions.importing.reading import Reader, Source
+from mandrake_sessions.importing.reading import REST_SECONDS, Reader, Source
 from mandrake_sessions.importing.watching import Watching
 from mandrake_sessions.operations.housekeeping import Housekeeper
 
 T = TypeVar("T")
 
-# A round that its source does not end counts as ended when nothing was written for so long.
-REST_SECONDS: Final = 60.0
+# A reading that has waited for long enough is ended so much later.
+_AFTER_REST: Final = 1.0
 # What a lock kept from the store is tried again after so long.
 _AGAIN_SECONDS: Final = 0.1
 # A file that belongs to a new one may come a moment after it.
@@ -91,6 +91,7 @@ class Follower:
     def run(self, first: Iterable[str] = ()) -> None:
         """``first``: paths that may have changed since they were looked at."""
         self._due.update(dict.fromkeys(first, 0.0))
+        self._plan_rest()
         while True:
             now = time.monotonic()
             for path in self._watching.wait(max(0.0, self._next() - now)):
@@ -141,7 +142,7 @@ class Follower:
             return
         if outcome.what not in ("unchanged", "deleted", "live"):
             self._wrote()
-            self._settled_at[path] = time.monotonic() + REST_SECONDS + 1
+            self._settled_at[path] = time.monotonic() + REST_SECONDS + _AFTER_REST
         self._tell(outcome)
 
     def _waits_for_others(self, path: str, source: Source) -> bool:
@@ -157,16 +158,20 @@ class Follower:
 
     def _wrote(self) -> None:
         now = time.monotonic()
-        self._rest_at = now + REST_SECONDS + 1
+        self._plan_rest()
         self._index_at = now + _INDEX_SECONDS
         self._house_pause = _HOUSE_SECONDS[0]
         self._house_at = min(self._house_at, now + self._house_pause)
 
+    def _plan_rest(self) -> None:
+        at = self._importer.rests_at
+        self._rest_at = None if at is None else at + _AFTER_REST
+
     def _rest(self) -> None:
-        self._rest_at = time.monotonic() + REST_SECONDS if self._importer.is_waiting else None
-        for outcome in self._patiently(lambda: self._importer.rest(REST_SECONDS)) or ():
+        for outcome in self._patiently(self._importer.rest) or ():
             self._tell(outcome)
         self._patiently(self._importer.finish)
+        self._plan_rest()
 
     def _keep_house(self, now: float) -> None:
         pause = self._patiently(lambda: self._house.step(wait=False))

@@ -22,7 +22,6 @@ from mandrake_sessions.errors import (
     SessionsError,
     StorageFailure,
 )
-from mandrake_sessions.ids import now_ms
 from mandrake_sessions.importing.comparing import is_as_kept
 from mandrake_sessions.importing.elsewhere import OtherNames, OtherStores
 from mandrake_sessions.importing.handing_over import ReadingLost
@@ -30,7 +29,7 @@ from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.lines import Tail
 from mandrake_sessions.importing.one_reading import Outcome, Reading, What, state_of
 from mandrake_sessions.importing.read_ahead import ReadAhead
-from mandrake_sessions.importing.reading import LEFT_SECONDS, Reader, Source, file_facts, storable
+from mandrake_sessions.importing.reading import REST_SECONDS, Reader, Source, age_of, file_facts, storable
 from mandrake_sessions.importing.same_store import SameStore
 from mandrake_sessions.importing.sinks import Counts, WholeSink, set_parent
 from mandrake_sessions.importing.taking import Taking
@@ -46,8 +45,6 @@ logger = logging.getLogger(__name__)
 _MOST_WAITING: Final = 32
 # A new source of more bytes is not one that is just begun, and is brought in as a whole.
 _MOST_BORN: Final = 4 * 1024 * 1024
-# A source that nobody has written to for so long says all that there is to say.
-_OLD_SECONDS: Final = 60
 # What a reader of another package meets that gives values of other types than those that events have.
 _OF_VALUES: Final = (TypeError, ValueError, LookupError, AttributeError)
 
@@ -90,7 +87,7 @@ class Importer:
         """What ``bring`` would do, without reading the source."""
         try:
             known = self._imports.source(source.reader, source.key)
-            if known is not None and _is_of_another(source, known):
+            if known is not None and not known.is_deleted and _is_of_another(source, known):
                 source = _beside_another(source)
                 known = self._imports.source(source.reader, source.key)
             present = None if known is not None else self._present(source)
@@ -114,9 +111,9 @@ class Importer:
         new = [outcome.source for outcome in looked if outcome.is_unknown and outcome.source.beside is not None]
         self._ahead = ReadAhead(new, packs=self._keeps, is_growing=self._follows)
 
-    def bring(self, source: Source, looked: Outcome | None = None) -> Outcome:
+    def bring(self, source: Source, looked: Outcome | None = None, *, is_begun: bool = False) -> Outcome:
         """Read a source, as far as it was not read yet. What a source alone is to blame for is an outcome. ``looked``:
-        what ``look`` has found just before.
+        what ``look`` has found just before. ``is_begun``: a conversation has begun, which subscribers are to hear of.
 
         Raises NotOpen, Busy, StorageFailure: the sources since the last commit are as they were.
         """
@@ -133,17 +130,16 @@ class Importer:
         if looked.what in ("deleted", "failed"):
             return looked
         # Another file of the same conversation may have been brought in since it was looked for.
-        name = source.agent, source.external_id
-        if looked.is_unknown and name in self._brought:
+        if looked.is_unknown and (source.agent, source.external_id) in self._brought:
             looked = self.look(source)
             source = _named_as(source, looked.source)
-        self._brought.add(name)
+        self._brought.add((source.agent, source.external_id))
         known = None if looked.is_unknown else self._imports.source(source.reader, source.key)
         ahead = self._ahead.take(source) if self._ahead is not None and looked.is_unknown else None
         reading = Reading(source, looked.what, known, ahead)
         reading.is_there = not looked.is_unknown and self._present(source) is not None
-        if source.tail is not None and not reading.is_there:
-            reading.is_born_here = True
+        # What comes of a store like this one is taken as a whole.
+        reading.is_born_here = is_begun and not reading.is_there and source.session_id is None
         done = self._guarded(reading, self._taking.read)
         if done.what == "failed" and looked.is_unknown:
             # Somebody else may have brought it in since it was looked for.
@@ -173,8 +169,10 @@ class Importer:
         if waiting is not None:
             waiting.close()
         looked = self.look(source)
-        waits = looked.what == "grown" or (looked.what == "new" and source.size <= _MOST_BORN)
-        return self.bring(evolve(source, tail=Tail()) if waits and _may_wait(source) else source, looked)
+        is_begun = looked.what == "new" and source.size <= _MOST_BORN
+        if (looked.what == "grown" or is_begun) and _may_wait(source):
+            source = evolve(source, tail=Tail())
+        return self.bring(source, looked, is_begun=is_begun)
 
     def check_store(self) -> None:
         """Raises StoreReplaced, NotOpen, Busy, StorageFailure."""
@@ -184,20 +182,20 @@ class Importer:
         """A source that was brought in just now will probably grow: the reading waits for that. Without this, its last
         round is read again with its next line, which takes long where that is a long one."""
         looked = self.look(source)
-        if looked.what == "unchanged" and looked.session_id is not None and _may_wait(source):
+        is_here = looked.what == "unchanged" and looked.session_id is not None
+        if is_here and _may_wait(source) and age_of(source) < REST_SECONDS:
             self.bring(evolve(source, tail=Tail()), evolve(looked, what="grown"))
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether a reading waits for more."""
-        return bool(self._waiting)
+    def rests_at(self) -> float | None:
+        """When one that waits for more has waited for long enough, by ``time.monotonic``; None where none waits."""
+        return min((waiting.touched + REST_SECONDS for waiting in self._waiting.values()), default=None)
 
-    def rest(self, seconds: float) -> list[Outcome]:
-        """End the readings that have waited for so long: what their sources say is all that there is to it."""
-        before = time.monotonic() - seconds
-        found = [key for key, waiting in self._waiting.items() if waiting.touched <= before]
+    def rest(self) -> list[Outcome]:
+        """End the readings that have waited for long enough: what their sources say is all that there is to it."""
+        before = time.monotonic() - REST_SECONDS
         outcomes = []
-        for key in found:
+        for key in [key for key, waiting in self._waiting.items() if waiting.touched <= before]:
             waiting = self._waiting.pop(key)
             assert waiting.source.tail is not None
             waiting.source.tail.is_over = True
@@ -320,8 +318,7 @@ class Importer:
         if not _is_same(source, known):
             return True
         # Nobody has gone on with a round of which its source does not say that it has ended.
-        seconds = (now_ms() - source.mtime_ns / 1_000_000) / 1000
-        return seconds > (LEFT_SECONDS if self._follows else _OLD_SECONDS) and bool(state_of(known).get("open"))
+        return age_of(source) > REST_SECONDS and bool(state_of(known).get("open"))
 
 
 def _is_of_another(source: Source, known: StoredSource) -> bool:

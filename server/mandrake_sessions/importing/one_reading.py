@@ -16,7 +16,7 @@ from mandrake_sessions.importing.heard import HeardAssembler
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.prefix import checksum, lines_before
 from mandrake_sessions.importing.read_ahead import SourceAhead
-from mandrake_sessions.importing.reading import Source, file_facts
+from mandrake_sessions.importing.reading import REST_SECONDS, Source, age_of, file_facts
 from mandrake_sessions.importing.sinks import Counts, SessionSink
 from mandrake_sessions.operations.imports import StoredSource
 
@@ -76,8 +76,8 @@ class Reading:
         self.is_born_here = False
         # Whether it waits for more, and since when; and whether more may come at all.
         self.is_paused = False
-        self.is_growing = True
-        self.touched = time.monotonic()
+        self.is_growing = age_of(source) < REST_SECONDS
+        self.touched = time.monotonic() - age_of(source)
         # The position that was remembered last.
         self.written_at: int | None = None
         self.more_broken = 0

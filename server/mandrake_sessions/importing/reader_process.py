@@ -21,7 +21,7 @@ from mandrake_sessions.importing.handing_over import Asked, Batch, ReadingLost, 
 from mandrake_sessions.importing.lines import opened
 from mandrake_sessions.importing.prefix import checksum_of
 from mandrake_sessions.importing.readers import readers
-from mandrake_sessions.importing.reading import Reader, Source, is_left, session_of
+from mandrake_sessions.importing.reading import REST_SECONDS, Reader, Source, age_of, is_left, session_of
 from mandrake_sessions.operations.originals import BLOCK_BYTES, Block, packed
 
 # So many bytes of calls are given together, or one call.
@@ -56,7 +56,7 @@ class _Reading:
         try:
             if asked.packs:
                 self._blocks = _packed(self._source)
-            self._read(reader, is_growing=asked.is_growing)
+            self._read(reader, is_growing=asked.is_growing and age_of(self._source) < REST_SECONDS)
             self._pickle_calls()
         except (OSError, SessionsError) as failed:
             error = failed

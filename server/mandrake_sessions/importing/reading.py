@@ -165,8 +165,15 @@ def file_facts(path: str) -> dict[str, int | str] | None:
     return {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "file_id": f"{found.st_dev}:{found.st_ino}"}
 
 
+# A round of which its source does not say that it has ended has ended when nobody has written for so long.
+REST_SECONDS: Final = 60.0
 # A source that nobody has written to for so long: its program is gone, whatever it waited for.
 LEFT_SECONDS: Final = 3600
+
+
+def age_of(source: Source) -> float:
+    """The seconds since somebody has written to it."""
+    return max(0.0, (time.time_ns() - source.mtime_ns) / 1e9)
 
 
 def is_left(source: Source) -> bool | None:
@@ -174,7 +181,7 @@ def is_left(source: Source) -> bool | None:
     knows when it was written last."""
     if source.beside is None:
         return None
-    return time.time_ns() - source.mtime_ns > LEFT_SECONDS * 1_000_000_000
+    return age_of(source) > LEFT_SECONDS
 
 
 def beginning(path: str, count: int) -> bytes:
