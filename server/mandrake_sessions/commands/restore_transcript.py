@@ -17,6 +17,7 @@ from mandrake_sessions.importing.placing import NotPlaced, Place, inside_of, wri
 from mandrake_sessions.importing.readers import readers
 from mandrake_sessions.importing.reading import Reader
 from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.model import Relation
 from mandrake_sessions.operations.originals import Original, Originals
 from mandrake_sessions.workspaces import given_path
 
@@ -76,8 +77,10 @@ def _kept(originals: Originals, session_id: str) -> list[Original]:
 
 
 def _why_none(manager: SessionManager, session_id: str) -> str:
-    source = manager.get_session(session_id).source or ""
-    if source.startswith("import:"):
+    session = manager.get_session(session_id)
+    if session.relation is Relation.FORK and session.parent_id is not None:
+        return f"kept here: it is a branch of {session.parent_id}; restore-transcript {session.parent_id} has its file"
+    if (session.source or "").startswith("import:"):
         return "kept here: import --no-originals left it out, or its program has no file of this conversation alone"
     return "kept here: it was not brought in from a file"
 

@@ -21,11 +21,6 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
 _WORD_OF: Final = {name: word for word, names in _WORDS.items() for name in (word, *names)}
 
 
-def names_of(word: str) -> tuple[str, ...]:
-    """What the agent of a word may be called in a store, the word first."""
-    return (word, *_WORDS.get(word, ()))
-
-
 def agent_word(name: str) -> str:
     """The word for an agent, from what it calls itself: a name, a title, a package's name or a path of a program. One
     that nobody knows keeps its own name, in lower case with hyphens."""

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from contextlib import closing
+from itertools import chain
+from typing import IO
 
 from mandrake_sessions.errors import NotFound, StorageFailure, StorageReason
 from mandrake_sessions.importing.lines import opened
 from mandrake_sessions.importing.reading import Source
-from mandrake_sessions.operations.originals import Originals
+from mandrake_sessions.operations.imports import StoredSource
+from mandrake_sessions.operations.originals import KeptFile, Originals
 
 
 def is_as_kept(
-    originals: Originals, session_id: str | None, source: Source, file_id: str | None, size: int | None
+    originals: Originals,
+    session_id: str | None,
+    source: Source,
+    known: StoredSource | KeptFile,
+    *,
+    trusts_growth: bool,
 ) -> bool:
-    """Whether it is, as far as is known. ``file_id`` and ``size``: those of the file when it was read last. What has
-    grown since, and is the same file, was only added to. Raises OSError, SourceUnreadable."""
-    if session_id is None or source.beside is None or (source.file_id == file_id and source.size != size):
+    """Whether it is, as far as is known. ``known``: the file as it was when it was read last, or kept.
+    ``trusts_growth``: what has grown since, and is the same file, was only added to; a follower cannot read all of a
+    file for each line. Raises OSError, SourceUnreadable."""
+    has_grown = source.file_id == known.file_id and source.size != known.size
+    if session_id is None or source.beside is None or (has_grown and trusts_growth):
         return True
+    # Half a line at its end was not read yet.
+    most = known.position if isinstance(known, StoredSource) and has_grown else sys.maxsize
     try:
         kept = [each for each in originals.originals(session_id) if each.name == source.kept_as]
         with closing(opened(source.path)) as file:
-            return all(file.read(len(piece)) == piece for each in kept for piece in originals.pieces(each))
+            return _begins_with(file, chain.from_iterable(map(originals.pieces, kept)), most)
     except NotFound:
         return True
     except StorageFailure as error:
@@ -28,3 +42,13 @@ def is_as_kept(
             raise
         # What is damaged says nothing of the file.
         return True
+
+
+def _begins_with(file: IO[bytes], pieces: Iterable[bytes], most: int) -> bool:
+    """Whether a file begins with these, as far as the first ``most`` bytes say."""
+    for piece in pieces:
+        compared = piece[:most]
+        if file.read(len(compared)) != compared:
+            return False
+        most -= len(compared)
+    return True

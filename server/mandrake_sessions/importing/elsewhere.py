@@ -12,7 +12,7 @@ from typing import Final
 from attrs import frozen
 
 from mandrake_sessions.errors import InvalidValue, NotFound
-from mandrake_sessions.importing.agents import agent_word, names_of
+from mandrake_sessions.importing.agents import agent_word
 from mandrake_sessions.importing.names import session_id_of
 from mandrake_sessions.importing.reading import Source
 from mandrake_sessions.known_stores import known_stores
@@ -41,7 +41,7 @@ class OtherNames:
 
     def __init__(self, manager: SessionManager, agents: Collection[str]) -> None:
         self._manager = manager
-        self._names = [name for agent in agents for name in names_of(agent)[1:]]
+        self._agents = frozenset(agents)
         self._found: dict[tuple[str, str], str] = {}
         self._looked_at = -math.inf
 
@@ -57,10 +57,14 @@ class OtherNames:
     def find(self, agent: str, external_id: str) -> str | None:
         """The id of that of a conversation. Raises StorageFailure."""
         if time.monotonic() - self._looked_at > _LOOK_SECONDS:
-            found = recorded_sessions(self._manager.store, self._names)
+            found = recorded_sessions(self._manager.store, self._is_other)
             self._found = {(agent_word(each.agent), each.external_id): each.id for each in found}
             self._looked_at = time.monotonic()
         return self._found.get((agent, external_id))
+
+    def _is_other(self, name: str) -> bool:
+        """Whether it is another name of one of the programs."""
+        return name not in self._agents and agent_word(name) in self._agents
 
 
 class OtherStores:
@@ -77,13 +81,15 @@ class OtherStores:
 
     def look(self) -> None:
         """Learn what is recorded in them now. A store that cannot be read counts as empty."""
-        names = [name for agent in self._agents for name in names_of(agent)]
         stores = [store for store in known_stores((), self._others) if store.available and store.path != self._own.path]
         self._found = {
             (agent_word(each.agent), each.external_id): Recorded(store.path, each.id)
-            for store, found in ask_each(stores, lambda visited: recorded_sessions(visited, names))
+            for store, found in ask_each(stores, lambda visited: recorded_sessions(visited, self._is_known))
             for each in found
         }
+
+    def _is_known(self, name: str) -> bool:
+        return agent_word(name) in self._agents
 
     def find(self, source: Source) -> Recorded | None:
         """The session that was recorded of a conversation, as far as ``look`` has found it."""

@@ -257,7 +257,7 @@ class Importer:
             keeping = Keeping(originals, source, self._taking.threads)
             pk = originals.session_pk(looked.session_id)
             kept = originals.kept(pk, source.kept_as)
-            is_same = kept is None or is_as_kept(originals, looked.session_id, source, kept.file_id, kept.size)
+            is_same = kept is None or is_as_kept(originals, looked.session_id, source, kept, trusts_growth=True)
             keeping.start(pk, is_rewritten=not is_same)
             if keeping.is_needed and looked.recorded is None:
                 self._taking.steps.begin()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import IO, Final
 
 from mandrake_sessions.importing.lines import SourceUnreadable, opened, skip
@@ -21,6 +21,8 @@ from mandrake_sessions.operations.originals import BLOCK_BYTES, Block, Originals
 _BATCH: Final = 8
 # Of less than this the packing is not worth a thread.
 _WORTH_A_THREAD: Final = 4 * BLOCK_BYTES
+# So much is read at once of what is only looked at.
+_PIECE: Final = 1024 * 1024
 # A larger file beside a transcript is not kept.
 _MAX_BESIDE: Final = 1024 * 1024
 
@@ -114,13 +116,13 @@ class Keeping:
     def _is_no_less(self) -> bool:
         """Whether a file of lines is as long as what is kept, and ends with a line. Others are written anew."""
         source = self._source
-        if not source.path.endswith(".jsonl"):
+        if not source.path.endswith((".jsonl", ".jsonl.zst")):
             return True
-        if source.size < self._kept_bytes:
-            return False
+        size, end = 0, b""
         with closing(opened(source.path)) as file:
-            skip(file, max(0, source.size - 1))
-            return file.read(1) == b"\n"
+            while piece := file.read(_PIECE):
+                size, end = size + len(piece), piece[-1:]
+        return size >= self._kept_bytes and end == b"\n"
 
     def close(self) -> None:
         if self._packing is not None:
@@ -196,11 +198,13 @@ class _Packing:
 
 
 def _read_whole(file: IO[bytes]) -> bytes:
-    """A whole block, but for the last one: each read of a compressed file may give less."""
+    """A whole block, but for the last one: each read of a compressed file may give less. Of a file that is damaged, as
+    much as can be read: whoever reads its lines says so."""
     pieces, size = [], 0
-    while size < BLOCK_BYTES and (piece := file.read(BLOCK_BYTES - size)):
-        pieces.append(piece)
-        size += len(piece)
+    with suppress(SourceUnreadable):
+        while size < BLOCK_BYTES and (piece := file.read(BLOCK_BYTES - size)):
+            pieces.append(piece)
+            size += len(piece)
     return b"".join(pieces)
 
 

@@ -9,7 +9,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import IO, Any, Final, overload
+from typing import IO, Any, Final, cast, overload
 
 from attrs import define, frozen
 
@@ -19,6 +19,9 @@ from mandrake_sessions.importing.events import Broken, Paused
 # A longer line is left out. Programs write pictures into a line, of a few megabytes.
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 _PIECE = 1024 * 1024
+# What nobody writes, and is put behind what a compressed file holds.
+_END: Final = os.urandom(16)
+_BOM: Final = b"\xef\xbb\xbf"
 _decoder = json.JSONDecoder(parse_constant=lambda _name: None)
 
 
@@ -62,14 +65,53 @@ def _decompressed(path: str, file: IO[bytes]) -> IO[bytes]:
     else:
         return _Unpacked.of(ZstdFile(file), path)
     try:
-        from zstandard import ZstdDecompressor
+        from zstandard import ZstdCompressor, ZstdDecompressor
     except ImportError:
         file.close()
         raise SourceUnreadable(
             f"{path} is compressed with zstd, which this Python does not read; "
             "install mandrake-sessions[zstd], or Python 3.14"
         ) from None
-    return _Unpacked.of(ZstdDecompressor().stream_reader(file, closefd=True, read_across_frames=True), path)
+    whole = _Followed(file, ZstdCompressor().compress(_END))
+    reader = ZstdDecompressor().stream_reader(cast("IO[bytes]", whole), closefd=True, read_across_frames=True)
+    return _Unpacked.of(_UntilEnd(reader), path)
+
+
+class _Followed:
+    """A file, and some bytes after it."""
+
+    def __init__(self, file: IO[bytes], after: bytes) -> None:
+        self._file = file
+        self._after = io.BytesIO(after)
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(size) or self._after.read(size)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _UntilEnd:
+    """What is inside, without ``_END``, which has to be the last of it: the library says nothing of a file that ends in
+    the middle of a frame."""
+
+    def __init__(self, inside: Any) -> None:
+        self._inside = inside
+        self._held = b""
+
+    def read(self, size: int) -> bytes:
+        while piece := self._inside.read(size):
+            self._held += piece
+            if len(self._held) > len(_END):
+                given, self._held = self._held[: -len(_END)], self._held[-len(_END) :]
+                return given
+        if self._held != _END:
+            raise EOFError("it ends in the middle")
+        self._held = _END
+        return b""
+
+    def close(self) -> None:
+        self._inside.close()
 
 
 class _Unpacked(io.RawIOBase):
@@ -126,15 +168,17 @@ def each_line(
         skip(file, offset)
         number, start = 1, offset
         while True:
-            line = file.readline(_PIECE)
-            length = len(line)
-            if line and not line.endswith(b"\n"):
-                line, length = _rest_of_line(file, line)
-            elif line and skipped is not None and skipped.match(line):
+            try:
+                line, length = _line(file)
+            except SourceUnreadable as error:
+                # What stands before it counts.
+                yield Broken(number, start, f"{str(error).removeprefix(path).strip()}; what follows is left out")
+                return
+            if skipped is not None and length <= _PIECE and line.endswith(b"\n") and skipped.match(line):
                 number += 1
                 start += length
                 continue
-            found = _told(number, start, start + length, line, skipped)
+            found = _told(number, start, start + length, line if start else line.removeprefix(_BOM), skipped)
             yield from found
             if not line.endswith(b"\n") and not found:
                 if tail is None or tail.is_over:
@@ -153,6 +197,12 @@ def skip(file: IO[bytes], offset: int) -> None:
         return
     while offset > 0 and (piece := file.read(min(offset, _PIECE))):
         offset -= len(piece)
+
+
+def _line(file: IO[bytes]) -> tuple[bytes, int]:
+    """The next line, and its length; nothing of one that is too long but its end."""
+    line = file.readline(_PIECE)
+    return _rest_of_line(file, line) if line and not line.endswith(b"\n") else (line, len(line))
 
 
 def _rest_of_line(file: IO[bytes], line: bytes) -> tuple[bytes, int]:

@@ -18,7 +18,7 @@ from mandrake_sessions.importing.assembling import Assembler, Branched
 from mandrake_sessions.importing.events import Position
 from mandrake_sessions.importing.guarded import guarded
 from mandrake_sessions.importing.handing_over import Asked, Batch, ReadingLost, SaidSink
-from mandrake_sessions.importing.lines import opened
+from mandrake_sessions.importing.lines import SourceUnreadable, opened
 from mandrake_sessions.importing.prefix import checksum_of
 from mandrake_sessions.importing.readers import readers
 from mandrake_sessions.importing.reading import REST_SECONDS, Reader, Source, age_of, is_left, session_of
@@ -107,8 +107,11 @@ def _packed(source: Source) -> list[Block] | None:
     """The whole of a small file; None of another one."""
     if source.beside is None or source.size > MAX_PACKED:
         return None
-    with closing(opened(source.path)) as file:
-        content = file.read(MAX_PACKED + 1)
+    try:
+        with closing(opened(source.path)) as file:
+            content = file.read(MAX_PACKED + 1)
+    except SourceUnreadable:
+        return None
     if len(content) > MAX_PACKED:
         return None
     return [packed(start, content[start : start + BLOCK_BYTES]) for start in range(0, len(content), BLOCK_BYTES)]

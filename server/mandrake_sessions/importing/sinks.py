@@ -464,12 +464,9 @@ class GrowingSink(SessionSink):
 
 
 def _is_another(there: Turn, made: Fields) -> bool:
-    """Whether the source says something else by now than a turn that has ended."""
-    if there.status not in _FINAL:
-        return False
-    return made["status"] != there.status or any(
-        made.get(name, "") != getattr(there, name) for name in ("content", "raw_response")
-    )
+    """Whether the source says something else by now than a turn that has ended, or that somebody gave up."""
+    is_other_end = there.status in _FINAL and made["status"] != there.status
+    return is_other_end or any(made.get(name, "") != getattr(there, name) for name in ("content", "raw_response"))
 
 
 def _fields_of(turn: Turn) -> Fields:
@@ -486,26 +483,27 @@ def _differs(there: Any, fields: Fields) -> bool:
     return any(getattr(there, name) != value for name, value in fields.items())
 
 
-def cut_branch(manager: SessionManager, sink: SessionSink, left: Left) -> None:
+def cut_branch(manager: SessionManager, imports: Imports, sink: SessionSink, left: Left) -> None:
     """Put the rounds of a branch that was left into a fork, and take them out of the session. What was done of it by an
     earlier run is not done again."""
     names = Names(sink.session_id)
     there = []
     for request in left.requests:
         with suppress(NotFound):
-            there.append(manager.get_request(names.of("request", request)).round_id)
+            there.append(manager.get_request(names.of("request", request)))
     if not there:
         return
-    through = there[-1]
+    through = there[-1].round_id
     try:
-        manager.fork_session(sink.session_id, through_round_id=through, id=names.of("branch", left.at_request))
+        fork = manager.fork_session(sink.session_id, through_round_id=through, id=names.of("branch", left.at_request))
     except Conflict:
         # The same request has begun a branch before: a file may have a record twice.
         again = names.of("branch", f"{left.at_request} {through}")
-        manager.fork_session(sink.session_id, through_round_id=through, id=again)
+        fork = manager.fork_session(sink.session_id, through_round_id=through, id=again)
     with manager.transaction():
-        for round_id in reversed(there):
-            manager.delete_round(round_id)
+        imports.date_branch(fork.id, there[0].created_at)
+        for each in reversed(there):
+            manager.delete_round(each.round_id)
 
 
 def set_parent(imports: Imports, session_id: str, parent_id: str, relation: str, call: str | None) -> None:

@@ -74,7 +74,7 @@ class Taking:
     def read(self, reading: Reading) -> Outcome:
         source = reading.source
         position = reading.begin(
-            lambda known: is_as_kept(self._originals, known.session_id, source, known.file_id, known.size)
+            lambda known: is_as_kept(self._originals, known.session_id, source, known, trusts_growth=self._follows)
         )
         self.steps.begin()
         if position is None:
@@ -196,7 +196,7 @@ class Taking:
             before.finish()
         reading.is_there = reading.is_there or not _is_unborn(before)
         self.steps.end()
-        cut_branch(self._manager, before, branched.left)
+        cut_branch(self._manager, self._imports, before, branched.left)
         self.steps.begin()
         following = self._sink(reading)
         following.told, following.metadata, following.spawned = before.told, before.metadata, before.spawned

@@ -8,7 +8,7 @@ everybody, so that whoever follows it sees it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -121,15 +121,23 @@ class Imports(Operations):
             columns["parent_tool_call_id"] = tool_call_id
             touch_session(tx, stored.pk, columns)
 
+    def date_branch(self, session_id: str, began: int) -> None:
+        """Say of a fork when it began, and that it moved when its rounds did: it was not made now. Raises NotFound."""
+        with self._write() as tx:
+            pk = sessions.get_session(tx.sql, session_id, lenient=True).pk
+            touch_session(tx, pk, {"created_at": began})
+            imported.set_active(tx, pk, max(began, sessions.latest_moment(tx.sql, pk)))
+
     def begin(self, session_id: str, created_at: int | None) -> WholeSession:
         """A new session of that id, which nobody is shown yet. Inside a step. Raises InvalidValue."""
         return WholeSession(self, rules.uuid("session_id", session_id), rules.moment("created_at", created_at))
 
 
-def recorded_sessions(store: EntityStore, agents: Collection[str]) -> list[RecordedSession]:
-    """The sessions of these agents that were recorded while they went on. Raises StorageFailure."""
+def recorded_sessions(store: EntityStore, is_wanted: Callable[[str], bool]) -> list[RecordedSession]:
+    """The sessions that were recorded while they went on, of the agents whose names are wanted. Raises
+    StorageFailure."""
     with store.reading() as sql:
-        return imported.recorded_sessions(sql, agents)
+        return imported.recorded_sessions(sql, filter(is_wanted, imported.agents(sql)))
 
 
 class WholeSession:

@@ -20,6 +20,11 @@ from mandrake_sessions.importing.values import object_of, text_of
 
 _ENDINGS: Final = (".jsonl", ".jsonl.zst")
 _OTHERS: Final = ("rollout-", "session-")
+# What a file of this program has near its beginning: a record with a parent, or one of those that it may begin with.
+_RECORD: Final = re.compile(
+    rb'"parentUuid"|\A(?:\xef\xbb\xbf)?\{\s*"type"\s*:\s*"'
+    rb'(?:queue-operation|file-history-snapshot|summary|mode|permission-mode|custom-title)"'
+)
 # A fork names its parent in the answers that it has copied, which stand near the beginning.
 _HEAD_BYTES: Final = 256 * 1024
 _PARENT = re.compile(rb'"requestSessionId"\s*:\s*"([^"\\]{1,200})"')
@@ -52,7 +57,7 @@ class ClaudeCode:
         for found in (entry.path for entry in files_below(path, _ENDINGS)) if is_directory else [path]:
             if not os.path.basename(found).startswith(_OTHERS) and found.endswith(_ENDINGS):  # noqa: PTH119
                 head = beginning(found, _HEAD_BYTES)
-                if b'"parentUuid"' in head:
+                if _RECORD.search(head):
                     yield from self._in_file(found, head)
 
     def _in_file(self, path: str, head: bytes) -> Iterator[Source]:

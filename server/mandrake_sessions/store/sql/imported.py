@@ -93,6 +93,11 @@ class RecordedSession(NamedTuple):
     id: str
 
 
+def agents(sql: Sql) -> list[str]:
+    """What agents are called here."""
+    return [name for (name,) in sql.execute("SELECT DISTINCT agent FROM session WHERE agent IS NOT NULL")]
+
+
 def recorded_sessions(sql: Sql, agents: Iterable[str]) -> list[RecordedSession]:
     """Those of these agents."""
     statement = (
@@ -131,6 +136,11 @@ def find_original(sql: Sql, round_id: str) -> Original | None:
 
 def mark_copy(tx: Transaction, round_id: str, original_id: str) -> None:
     tx.sql.execute("UPDATE round SET copied_from_id = ? WHERE id = ?", (original_id, round_id))
+
+
+def set_active(tx: Transaction, pk: int, at: int) -> None:
+    """When the conversation of a session moved last."""
+    tx.sql.execute("UPDATE session SET active_at = ? WHERE pk = ?", (at, pk))
 
 
 def begin_session(tx: Transaction, created_at: int) -> Copy:
