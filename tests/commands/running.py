@@ -90,19 +90,20 @@ def end(process: subprocess.Popen[bytes], by: signal.Signals) -> int:
     return process.wait(TIMEOUT)
 
 
-def fill(database: Path, *titles: str, text: int = 1000) -> list[str]:
-    """Make sessions with a turn of so much text each; gives their ids."""
+def fill(database: Path, *titles: str, text: int = 1000, raw: int = 2) -> list[str]:
+    """Make sessions with a turn of so much text and so much raw response each, which no search index takes in; gives
+    their ids."""
     database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if database.parent.name == ".ws":
         (database.parent / ".gitignore").write_text("*\n")
     with SessionManager(database) as manager:
-        return [_session(manager, title, text) for title in titles]
+        return [_session(manager, title, text, raw) for title in titles]
 
 
-def _session(manager: SessionManager, title: str, text: int) -> str:
+def _session(manager: SessionManager, title: str, text: int, raw: int) -> str:
     session = manager.create_session(title=title, metadata={"n": 1})
     turn = manager.create_turn(manager.create_round(session.id, content="?").response.id)
-    manager.append_turn(turn.id, content="x" * text, raw_response="{}")
+    manager.append_turn(turn.id, content="x" * text, raw_response="{" + "}".rjust(raw - 1))
     manager.update_turn(turn.id, status=TurnStatus.COMPLETED)
     return session.id
 

@@ -207,7 +207,7 @@ def test_a_wal_that_is_long_is_emptied(workspace: Path) -> None:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM session").fetchone()
         for title in ("big", "bigger", "biggest"):
-            fill(database, title, text=60_000_000)
+            fill(database, title, raw=60_000_000)
         assert wrong(workspace) == {"wal": "warning"}
         report = run(workspace, "doctor", "--fix").out
         assert f"not fixed: the -wal cannot be emptied while a program reads from it; {WAL_ADVICE}\n" in report
