@@ -113,7 +113,8 @@ class Importer:
 
     def bring(self, source: Source, looked: Outcome | None = None, *, is_begun: bool = False) -> Outcome:
         """Read a source, as far as it was not read yet. What a source alone is to blame for is an outcome. ``looked``:
-        what ``look`` has found just before. ``is_begun``: a conversation has begun, which subscribers are to hear of.
+        what ``look`` has found just before. ``is_begun``: a conversation that is not here yet has begun, which
+        subscribers are to hear of.
 
         Raises NotOpen, Busy, StorageFailure: the sources since the last commit are as they were.
         """
@@ -169,8 +170,8 @@ class Importer:
         if waiting is not None:
             waiting.close()
         looked = self.look(source)
-        is_begun = looked.what == "new" and source.size <= _MOST_BORN
-        if (looked.what == "grown" or is_begun) and _may_wait(source):
+        is_begun = looked.what == "grown" or (looked.what == "new" and source.size <= _MOST_BORN)
+        if is_begun and _may_wait(source):
             source = evolve(source, tail=Tail())
         return self.bring(source, looked, is_begun=is_begun)
 
