@@ -138,6 +138,16 @@ def test_usage_of_each_session_has_its_title(workspace: Path, other: Path) -> No
         assert [line for line in lines if line.startswith(f"{session[:13]} ") and line.endswith(f"  {title}")]
 
 
+def test_usage_of_little_does_not_look_like_nothing(workspace: Path) -> None:
+    for title, cost, tokens in (("few", 0.0, 5), ("many", 0.0, 5000), ("little", 0.0048, 1), ("much", 12.5, 1)):
+        with SessionManager(store_of(workspace)) as manager:
+            response = manager.create_round(manager.create_session(title=title).id, content="?").response.id
+            manager.create_turn(response, cost=cost, output_tokens=tokens, status=TurnStatus.COMPLETED)
+    _, *lines = run(workspace, "usage", "--by", "session").out.splitlines()
+    assert [line.split()[-1] for line in lines] == ["much", "little", "many", "few"]
+    assert [" 12.50 USD " in lines[0], " 0.0048 USD " in lines[1]] == [True, True]
+
+
 def test_a_place_without_its_sign_is_told_how_to_name_it(workspace: Path) -> None:
     for name, flags in (("1", []), ("last", []), ("last", ["--all"]), ("tail", [])):
         where = "in any store" if flags else "here"
