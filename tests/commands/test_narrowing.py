@@ -157,6 +157,8 @@ def test_a_place_without_its_sign_is_told_how_to_name_it(workspace: Path) -> Non
     for name, flags in (("1", []), ("last", []), ("LAST", ["--all"])):
         told = run(workspace, "show", name, *flags, code=1).err
         assert f"; did you mean @{name.lower()}? mandrake-sessions list{' --all' if flags else ''} lists them" in told
+    for name in ("@lst", "@Lats"):
+        assert "; did you mean @last? mandrake-sessions list" in run(workspace, "show", name, code=1).err
     assert "did you mean" not in run(workspace, "show", "tail", code=1).err
 
 
@@ -172,6 +174,10 @@ def test_an_agent_that_has_none_is_told_which_agents_there_are(workspace: Path, 
         assert run(workspace, *command, "--agent", "claude").err.endswith(named)
     told = run(workspace, "list", "--all", "--agent", "claude").err
     assert told.endswith("; agents there: claude-code, codex, goose.\n")
+    for agent, near in (("cloude-code", "claude-code"), ("codx", "codex")):
+        told = run(workspace, "list", "--agent", agent).err
+        assert f"(did you mean {near}?); agents here:" in told
+    assert "did you mean" not in run(workspace, "list", "--agent", "aider").err
     assert "agents" not in run(workspace, "list", "--agent", "codex", "--cwd", "elsewhere").err
 
 
