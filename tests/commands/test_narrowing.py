@@ -138,6 +138,16 @@ def test_usage_of_each_session_has_its_title(workspace: Path, other: Path) -> No
         assert [line for line in lines if line.startswith(f"{session[:13]} ") and line.endswith(f"  {title}")]
 
 
+def test_usage_of_little_does_not_look_like_nothing(workspace: Path) -> None:
+    for title, cost, tokens in (("few", 0.0, 5), ("many", 0.0, 5000), ("little", 0.0048, 1), ("much", 12.5, 1)):
+        with SessionManager(store_of(workspace)) as manager:
+            response = manager.create_round(manager.create_session(title=title).id, content="?").response.id
+            manager.create_turn(response, cost=cost, output_tokens=tokens, status=TurnStatus.COMPLETED)
+    _, *lines = run(workspace, "usage", "--by", "session").out.splitlines()
+    assert [line.split()[-1] for line in lines] == ["much", "little", "many", "few"]
+    assert [" 12.50 USD " in lines[0], " 0.0048 USD " in lines[1]] == [True, True]
+
+
 def test_a_place_without_its_sign_is_told_how_to_name_it(workspace: Path) -> None:
     for name, flags in (("1", []), ("last", []), ("last", ["--all"]), ("tail", [])):
         where = "in any store" if flags else "here"
@@ -147,6 +157,8 @@ def test_a_place_without_its_sign_is_told_how_to_name_it(workspace: Path) -> Non
     for name, flags in (("1", []), ("last", []), ("LAST", ["--all"])):
         told = run(workspace, "show", name, *flags, code=1).err
         assert f"; did you mean @{name.lower()}? mandrake-sessions list{' --all' if flags else ''} lists them" in told
+    for name in ("@lst", "@Lats"):
+        assert "; did you mean @last? mandrake-sessions list" in run(workspace, "show", name, code=1).err
     assert "did you mean" not in run(workspace, "show", "tail", code=1).err
 
 
@@ -162,6 +174,10 @@ def test_an_agent_that_has_none_is_told_which_agents_there_are(workspace: Path, 
         assert run(workspace, *command, "--agent", "claude").err.endswith(named)
     told = run(workspace, "list", "--all", "--agent", "claude").err
     assert told.endswith("; agents there: claude-code, codex, goose.\n")
+    for agent, near in (("cloude-code", "claude-code"), ("codx", "codex")):
+        told = run(workspace, "list", "--agent", agent).err
+        assert f"(did you mean {near}?); agents here:" in told
+    assert "did you mean" not in run(workspace, "list", "--agent", "aider").err
     assert "agents" not in run(workspace, "list", "--agent", "codex", "--cwd", "elsewhere").err
 
 

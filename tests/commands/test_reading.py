@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import re
 import sys
@@ -236,6 +238,60 @@ def test_show_redacts_nothing_and_says_it_in_each_format(workspace: Path) -> Non
     assert "bold." in text
     assert "**" not in text
     assert not [line for line in text.splitlines() if line != line.rstrip()]
+
+
+IMAGE = base64.b64encode(bytes(range(256)) * 1000).decode()
+SAID = [
+    {"type": "text", "text": "What is on it?"},
+    {"type": "image", "mimeType": "image/png", "data": IMAGE},
+    {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": IMAGE}},
+    {"type": "image_url", "image_url": {"url": f"data:image/webp;base64,{IMAGE}", "detail": "high"}},
+    {"type": "input_image", "image_url": f"data:image/gif;base64,{IMAGE}"},
+    {"type": "audio", "mimeType": "audio/wav", "data": IMAGE},
+    {"type": "input_audio", "input_audio": {"data": f"data:audio/mp3;name=a;base64,{IMAGE}", "format": "mp3"}},
+    {"type": "resource", "resource": {"uri": "file:///a.pdf", "mimeType": "application/pdf", "blob": IMAGE}},
+    {"type": "content", "content": {"type": "image", "mimeType": "image/bmp", "data": IMAGE}},
+    {"inlineData": {"mimeType": "image/heic", "data": IMAGE}},
+    {"type": "image_generation_call", "status": "completed", "result": IMAGE},
+    {"type": "text", "text": f"It is ![this](data:image/tiff;base64,{IMAGE}) one."},
+]
+SHORT = {
+    "image/png", "image/jpeg", "image/webp", "image/gif", "audio/wav", "audio/mp3", "application/pdf", "image/bmp",
+    "image/heic", "binary", "image/tiff",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["blocks", "arguments", "response", "content", "text"])
+def test_a_file_in_base64_is_named_where_people_read(workspace: Path, where: str) -> None:
+    with SessionManager(store_of(workspace)) as manager:
+        blocks: Any = SAID if where == "blocks" else None
+        made = manager.create_round(manager.create_session().id, content="?", blocks=blocks)
+        fields: Any = {where: {"given": SAID} if where == "arguments" else SAID}
+        if where == "text":
+            fields = {"response": f"It is data:image/png;base64,{IMAGE}"}
+        calls: Any = [] if where == "blocks" else [{"id": "1", **fields}]
+        manager.create_turn(made.response.id, tool_calls=calls, status=TurnStatus.COMPLETED)
+    for command in (["show"], ["export", "--no-redact"], ["export", "--redact"]):
+        for form in ("text", "markdown", "html")[command[0] == "export" :]:
+            out = html.unescape(re.sub("<[^>]*>", "", run(workspace, *command, "@last", "--format", form).out))
+            assert {each for each in SHORT if f"[{each}, 256.0 kB]" in out} == (
+                {"image/png"} if where == "text" else SHORT
+            ), (command, form)
+            assert where == "text" or ("What is on it?" in out and "file:///a.pdf" in out)
+            assert max(len(word) for word in re.findall("[A-Za-z0-9+/=]+", out)) < 500
+    for form in ("jsonl", "atif"):
+        assert IMAGE in run(workspace, "show", "@last", "--format", form).out
+
+
+def test_a_text_that_only_looks_like_base64_is_shown(workspace: Path) -> None:
+    texts = ["word", "x" * 5000, "deadbeef" * 500, "data:text/plain;base64,aGk=", "data:image/png;base64,<b>"]
+    for form in ("text", "markdown"):
+        with SessionManager(store_of(workspace)) as manager:
+            response = manager.create_round(manager.create_session().id, content="?").response.id
+            call: Any = {"id": "1", "arguments": {"data": "word", "mimeType": "text/plain"}, "response": texts}
+            manager.create_turn(response, tool_calls=[call], status=TurnStatus.COMPLETED)
+        out = "".join(run(workspace, "show", "@last", "--format", form).out.split())
+        assert [text for text in texts if text not in out.replace("▌", "")] == []
 
 
 def test_a_request_keeps_its_lines_on_a_terminal(workspace: Path) -> None:

@@ -530,6 +530,15 @@ def test_tail_waits_for_a_store_that_is_not_there_yet(workspace: Path, tmp_path:
             assert (process.returncode, told) == (0, b"")
 
 
+def test_tail_says_on_a_terminal_that_it_follows_the_users_own_store(workspace: Path) -> None:
+    run(workspace, "new", "a badger", "--scope", "system", "--cwd", ".")
+    code, shown = on_a_terminal(workspace, "tail", question="Ctrl-C", answer="\x03")
+    assert code == 0
+    own = workspace / "home" / ".mandrake" / "db.sqlite"
+    said = f"Following {own} for what is about {workspace}, and {store_of(workspace)} once it is made; Ctrl-C ends it."
+    assert said in " ".join(shown.split())
+
+
 def test_tail_says_on_a_terminal_what_it_waits_for(workspace: Path, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     (theirs / ".git").mkdir(parents=True)

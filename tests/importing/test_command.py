@@ -7,10 +7,12 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from commands.running import Ended, run
+from commands.test_terminal import on_a_terminal
 from importing.importing import Place
 from importing.transcripts import claude, codex, codex_item, codex_path, write_lines
 from mandrake_sessions import SessionManager
@@ -30,13 +32,46 @@ def write_both(place: Place) -> None:
     write_lines(codex_path(place.home, THREAD), [meta, codex_item("user", "Hello"), codex_item("assistant", "Hi.")])
 
 
+def test_it_ends_with_where_they_are_seen(place: Place) -> None:
+    own: Any = {"HOME": str(place.home), "MANDRAKE_HOME": str(place.home / "own")}
+    meta = codex("session_meta", {"id": THREAD, "timestamp": "2026-03-01T10:00:00Z", "cwd": str(place.workspace)})
+    write_lines(codex_path(place.home, THREAD), [meta, codex_item("user", "Hello")])
+    for flags, where in (
+        ([], ""),
+        (["--workspace", "."], "list --workspace . "),
+        (["--database", "a b"], "list --database 'a b' "),
+    ):
+        told = run(place.workspace, "import", *flags, **own).out
+        assert where in told if where else "shows them" not in told
+        assert "Hello" in run(place.workspace, "list", *flags, **own).out
+    talk = claude(place.home, ONE)
+    talk.ask("Hello")
+    talk.write()
+    assert "list --all shows them" in run(place.workspace, "import", "claude-code", **own).out
+    assert "shows them" not in run(place.workspace, "import", **own).out
+    assert len(run(place.workspace, "list", "--all", **own).out.splitlines()) > 2
+
+
+def test_on_a_terminal_nothing_flashes_where_there_is_nothing_to_bring_in(place: Place) -> None:
+    own: Any = {"HOME": str(place.home), "MANDRAKE_HOME": str(place.home / "own")}
+    for flags in ([], ["--follow"]):
+        _, shown = on_a_terminal(
+            place.workspace, "import", *flags, question="Following;", answer="\x03", environment=own
+        )
+        assert "There is nothing to bring in" in shown
+        assert "bytes" not in shown
+
+
 def test_it_finds_what_this_user_has(place: Place) -> None:
     write_both(place)
     store = place.home / "own"
     told = run(place.workspace, "import", HOME=str(place.home), MANDRAKE_HOME=str(store)).out.splitlines()
     assert told[0].startswith("claude-code: 1 conversation, ")
     assert told[1].startswith("codex: 1 conversation, ")
-    assert told[2:] == [f"into {store}/db.sqlite", "2 sessions, 2 rounds, 2 turns, 0 tool calls brought in"]
+    assert told[2:] == [
+        f"into {store}/db.sqlite", "2 sessions, 2 rounds, 2 turns, 0 tool calls brought in",
+        "mandrake-sessions list --all shows them",
+    ]  # fmt: skip
     with SessionManager(store / "db.sqlite") as manager:
         found = {session.agent: session for session in manager.list_sessions().sessions}
     assert {name: session.source for name, session in found.items()} == {

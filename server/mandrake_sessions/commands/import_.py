@@ -101,7 +101,7 @@ def _import(options: Namespace) -> int:
             totals = Totals(problems=len(found.troubles))
             importer.read_ahead(looked)
             _bring(looked, importer, progress, is_stopped, totals, options)
-        tell_totals(totals, len(looked), options)
+        tell_totals(totals, len(looked), manager, options)
         if totals.read < len(looked):
             return STOPPED
         if watching is not None:

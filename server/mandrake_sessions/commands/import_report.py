@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from argparse import Namespace
 
-from attrs import define
+from attrs import Factory, define
 
 from mandrake_sessions.amounts import plural, size_text
+from mandrake_sessions.commands.filters import is_about
 from mandrake_sessions.commands.results import say_json
-from mandrake_sessions.commands.shared import flush, say
+from mandrake_sessions.commands.shared import flush, place_of, say, settings_of
 from mandrake_sessions.folding import hint
 from mandrake_sessions.importing.finding import Found
 from mandrake_sessions.importing.one_reading import Outcome
 from mandrake_sessions.importing.reading import storable
+from mandrake_sessions.manager import SessionManager
 
 # So many lines of a source that cannot be read are named.
 _SHOWN = 5
@@ -37,11 +40,15 @@ class Totals:
     problems: int = 0
     # New ones that had nothing in them.
     empty: int = 0
+    # Of new ones.
+    session_ids: list[str] = Factory(list)
 
     def add(self, outcome: Outcome) -> None:
         counts = outcome.counts
         self.read += 1
         self.sessions += counts.sessions
+        if counts.sessions and outcome.session_id is not None:
+            self.session_ids.append(outcome.session_id)
         self.rounds += counts.rounds
         self.turns += counts.turns
         self.calls += counts.calls
@@ -114,7 +121,7 @@ def _say_outcome(outcome: Outcome) -> None:
     )  # fmt: skip
 
 
-def tell_totals(totals: Totals, of: int, options: Namespace) -> None:
+def tell_totals(totals: Totals, of: int, manager: SessionManager, options: Namespace) -> None:
     if options.json:
         say_json(
             {
@@ -136,8 +143,23 @@ def tell_totals(totals: Totals, of: int, options: Namespace) -> None:
     ]
     say(f"{', '.join(parts)} brought in")
     _tell_rest(totals, of)
-    if sys.stdout.isatty() and totals.sessions:
-        hint("mandrake-sessions list --all shows them; import --follow brings in what is written from now on.")
+    if totals.sessions and (flags := _where_to_look(totals, manager, options)):
+        say(f"mandrake-sessions list {flags} shows them")
+    if sys.stdout.isatty() and totals.sessions and not options.follow:
+        hint("mandrake-sessions import --follow brings in what is written from now on.")
+
+
+def _where_to_look(totals: Totals, manager: SessionManager, options: Namespace) -> str:
+    """The flags with which ``list`` shows all that came; empty where it needs none."""
+    if options.database:
+        return f"--database {shlex.quote(options.database)}"
+    if options.workspace:
+        return f"--workspace {shlex.quote(options.workspace)}"
+    if options.scope == "workspace":
+        return ""
+    workspace = place_of(settings_of(options), "workspace").workspace
+    came = map(manager.get_session, totals.session_ids)
+    return "" if workspace and all(is_about(session, workspace) for session in came) else "--all"
 
 
 def _tell_rest(totals: Totals, of: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, Unpack
 
 from attrs import frozen
 
-from mandrake_sessions.commands.arguments import add_store, is_text
+from mandrake_sessions.commands.arguments import add_store, is_text, meant
 from mandrake_sessions.commands.shared import DONE, FAILED, place_of, settings_of
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import InvalidValue, NotFound, StoreError
@@ -295,7 +295,10 @@ def _agents(looking: Looking, options: Namespace) -> str:
     if not found or options.agent in found:
         return ""
     more = "" if len(found) <= _AGENTS_NAMED else " …"
-    return f"; agents {'there' if options.all else 'here'}: {', '.join(sorted(found)[:_AGENTS_NAMED])}{more}"
+    near = meant(options.agent, found).removeprefix("; ")
+    advice = f" ({near})" if near else ""
+    where = "there" if options.all else "here"
+    return f"{advice}; agents {where}: {', '.join(sorted(found)[:_AGENTS_NAMED])}{more}"
 
 
 def agents_of(looking: Looking) -> set[str]:

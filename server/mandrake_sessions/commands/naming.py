@@ -21,7 +21,7 @@ from mandrake_sessions.known_stores import find_known_store
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.model import Session, SessionOfStore
 from mandrake_sessions.operations.naming import JoinedNames
-from mandrake_sessions.quoting import shorten
+from mandrake_sessions.quoting import nearest_name, shorten
 from mandrake_sessions.settings import BadSetting
 
 _PLACE = re.compile(r"@(last|[1-9][0-9]{0,5})")
@@ -123,7 +123,10 @@ def _empty(looking: Looking, options: Namespace) -> str | None:
 
 def _how_to_list(options: Namespace, name: str = "") -> str:
     """``name``: one that fits nothing; it may be a place in the list that lacks its sign."""
-    meant = f"did you mean @{name.lower()}? " if _PLACE.fullmatch(f"@{name.lower()}") else ""
+    near = f"@{name.lower()}" if _PLACE.fullmatch(f"@{name.lower()}") else None
+    if name.startswith("@"):
+        near = nearest_name(name.lower(), ["@last"], cutoff=0.6)
+    meant = "" if near is None else f"did you mean {near}? "
     flags = f"{' --all' if options.all else ''}{' --archived' if options.archived else ''}"
     return f"{meant}mandrake-sessions list{flags} lists them"
 

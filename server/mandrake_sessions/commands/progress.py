@@ -85,8 +85,8 @@ class ShownAmount:
 
 @contextmanager
 def shown_amount(total: int) -> Iterator[ShownAmount]:
-    """A bar on stderr with a rate and a rest, if that is a terminal."""
-    if not sys.stderr.isatty():
+    """A bar on stderr with a rate and a rest, if that is a terminal and there is something to do."""
+    if not (total and sys.stderr.isatty()):
         yield ShownAmount(None)
         return
     from rich.console import Console

@@ -119,6 +119,10 @@ def _tell_what(looking: Looking, options: Namespace, session: Session | None) ->
         hint("Following every store that you have used; Ctrl-C ends it.")
     elif not looking.missing or any(spot.cwd is None for spot in looking.spots):
         hint(f"Following {' and '.join(spot.place.path for spot in looking.spots)}; Ctrl-C ends it.")
+    elif looking.spots:
+        spot, (later, _) = looking.spots[0], looking.missing[0]
+        own = f"{spot.place.path} for what is about {spot.cwd}"
+        hint(f"Following {own}, and {later.path} once it is made; Ctrl-C ends it.")
     else:
         others = sum(store.available and not store.is_copy for store in looking.visited())
         more = f"; --all follows {plural(others, 'other store')}" if others else ""

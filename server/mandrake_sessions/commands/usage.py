@@ -33,6 +33,8 @@ _WAYS = {
     "agent": "(no agent)",
     "cwd": "(no directory)",
 }
+# A smaller cost has more than two digits behind the point.
+_LEAST_SHOWN = 0.01
 _COLUMNS = (
     Column("COST", is_number=True),
     Column("INPUT", is_number=True, may_go=2),
@@ -104,7 +106,7 @@ def _show(groups: list[UsageGroup], by: str | None, titles: dict[str, str] | Non
     """``titles``: of the sessions, where each has its sum."""
     without_key = "all" if by is None else _WAYS[by]
     if by not in (None, "day"):
-        groups = sorted(groups, key=_cost, reverse=True)
+        groups = sorted(groups, key=_size, reverse=True)
     heading = "" if by is None else by.upper()
     columns: tuple[Column, ...] = (Column(heading, is_rest=True), *_COLUMNS)
     rows = [row for group in groups for row in _rows(group, group.key or without_key)]
@@ -114,8 +116,11 @@ def _show(groups: list[UsageGroup], by: str | None, titles: dict[str, str] | Non
     say_lines(table(columns, rows))
 
 
-def _cost(group: UsageGroup) -> float:
-    return sum(total.cost for total in group.totals)
+def _size(group: UsageGroup) -> tuple[float, int]:
+    """What it cost; of what cost the same, how many tokens it used."""
+    return sum(total.cost for total in group.totals), sum(
+        total.input_tokens + total.output_tokens for total in group.totals
+    )
 
 
 def _rows(group: UsageGroup, key: str) -> Iterator[tuple[str, ...]]:
@@ -124,6 +129,11 @@ def _rows(group: UsageGroup, key: str) -> Iterator[tuple[str, ...]]:
     for number, total in enumerate(group.totals or [None]):
         name = key if number == 0 else ""
         yield (name, *_numbers(total), *(counts if number == 0 else ("", "")))
+
+
+def _amount(cost: float) -> str:
+    """With so many digits that it does not look like nothing."""
+    return f"{cost:,.2f}" if abs(cost) >= _LEAST_SHOWN else f"{cost:.9f}".rstrip("0").rstrip(".")
 
 
 def _numbers(total: CurrencyTotal | None) -> tuple[str, ...]:
@@ -137,5 +147,5 @@ def _numbers(total: CurrencyTotal | None) -> tuple[str, ...]:
         lambda t: t.cache_write_tokens,
     )
     # Many programs say nothing of what it cost.
-    cost = f"{total.cost:,.2f} {total.currency}" if total.cost else ""
+    cost = f"{_amount(total.cost)} {total.currency}" if total.cost else ""
     return (cost, *(f"{number(total):,}" for number in tokens))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from mandrake_sessions.exports.binary import without_binary
 from mandrake_sessions.exports.conversation import Conversation, is_long, is_plain, is_typed, slices, title_in
 from mandrake_sessions.exports.json_parts import encode
 from mandrake_sessions.exports.markdown_text import code, fenced, inline, longest_run, quoted
@@ -153,8 +154,8 @@ class _Document:
         return fenced(slices(cleaned), longest_run(slices(cleaned)), language)
 
     def _value(self, value: Any) -> Iterator[str]:
-        """A text as it is, anything else as JSON."""
-        shown = self._cleaner.json(value)
+        """A text as it is, anything else as JSON; files in it are named."""
+        shown = self._cleaner.json(without_binary(value))
         language = "text" if isinstance(shown, str) else "json"
         text = shown if isinstance(shown, str) else _laid_out(shown)
         yield from fenced(slices(text), longest_run(slices(text)), language)

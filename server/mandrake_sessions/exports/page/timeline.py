@@ -8,12 +8,13 @@ from itertools import chain
 from attrs import frozen
 from markupsafe import Markup
 
+from mandrake_sessions.exports.binary import without_binary
 from mandrake_sessions.exports.conversation import Conversation, is_typed, slices
 from mandrake_sessions.exports.page.prose import said
 from mandrake_sessions.exports.page.related import Related
 from mandrake_sessions.exports.page.text import MAX_PROSE_BYTES, line, moment, preformatted, shortened, taken
 from mandrake_sessions.exports.page.turns import Turns
-from mandrake_sessions.exports.page.values import shown_json
+from mandrake_sessions.exports.page.values import shown_value
 from mandrake_sessions.exports.totals import Totals
 from mandrake_sessions.exports.words import ASKED, RESPONSE_ENDED, Endings, used
 from mandrake_sessions.model import HistoryRound, Response
@@ -80,7 +81,7 @@ class Timeline:
     def _blocks(self, each: HistoryRound) -> Iterator[Markup]:
         if each.request.blocks is not None:
             yield Markup("<details><summary>Blocks of the request</summary>\n")
-            yield from shown_json(self._cleaner.json(each.request.blocks))
+            yield from shown_value(self._cleaner.json(without_binary(each.request.blocks)))
             yield Markup("</details>\n")
 
     def _end(self, response: Response, totals: Totals, endings: Endings) -> Iterator[Markup]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mandrake_sessions.exports.binary import without_binary
 from mandrake_sessions.exports.conversation import slices
 from mandrake_sessions.exports.page.diffs import diff
 from mandrake_sessions.exports.page.terminal import without_sequences
@@ -21,7 +22,6 @@ _MARKS = {
     ToolCallStatus.COMPLETED: "✓",
     ToolCallStatus.FAILED: "✗",
 }
-_BASE64 = ("image", "audio")
 
 
 def tool_call(call: ToolCall, cleaner: Cleaner) -> Iterator[Markup]:
@@ -29,7 +29,7 @@ def tool_call(call: ToolCall, cleaner: Cleaner) -> Iterator[Markup]:
     yield Markup("<p class=by>Call {}</p>\n").format(name(cleaner.text(call.id)))
     if call.arguments is not None and call.arguments != {}:
         yield _label("Arguments")
-        yield from shown_arguments(cleaner.json(call.arguments))
+        yield from shown_arguments(cleaner.json(without_binary(call.arguments)))
     for label, value in (("Result", call.response), ("Content", call.content)):
         if value is not None and value != {} and value != "":
             yield _label(label)
@@ -56,14 +56,15 @@ def _label(words: str) -> Markup:
 
 
 def _given(value: Any, cleaner: Cleaner) -> Iterator[Markup]:
-    """A text, blocks as ACP and models have them, or JSON."""
-    if isinstance(value, str):
-        yield from terminal(value, cleaner)
+    """A text, blocks as ACP and models have them, or JSON. Files in it are named."""
+    shown = without_binary(value)
+    if isinstance(shown, str):
+        yield from terminal(shown, cleaner)
     elif isinstance(value, list) and value and all(map(_is_block, value)):
-        for block in value:
-            yield from _block(block, cleaner)
+        for block in shown:
+            yield from terminal(block, cleaner) if isinstance(block, str) else _block(block, cleaner)
     else:
-        yield from shown_json(cleaner.json(value))
+        yield from shown_json(cleaner.json(shown))
 
 
 def terminal(text: Any, cleaner: Cleaner) -> Iterator[Markup]:
@@ -84,9 +85,6 @@ def _block(block: dict[str, Any], cleaner: Cleaner) -> Iterator[Markup]:
     elif kind == "diff" and _is_diff(rest):
         shown = cleaner.json(rest)
         yield from diff(shown["path"], shown.get("oldText") or "", shown["newText"])
-    elif kind in _BASE64 and isinstance(rest.get("data"), str):
-        yield Markup("<p>[{}: {:,} characters of base64]</p>\n").format(kind, len(rest.pop("data")))
-        yield from shown_json(cleaner.json(rest))
     else:
         yield from shown_json(cleaner.json(block))
 
