@@ -22,22 +22,41 @@ _MADE: Final = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
 class Unfinished:
     """A private file: ``output`` fills it. ``name``: in the directory where that is open, else the whole path."""
 
-    def __init__(self, directory: int | None, name: str, handle: int) -> None:
-        self.name = name
-        self.output: IO[bytes] = os.fdopen(handle, "wb")
-        self._directory = directory
+    name: str
+    output: IO[bytes]
+
+    def __init__(self, stem: str, directory: str, handle: int | None) -> None:
+        self._stem = stem
+        self._place = directory
+        self._directory = handle
+        self._file: int | None = None
         # It keeps the lock until the file has its name, when the output is closed: some systems rename no open file.
-        self._held = None if fcntl is None else os.dup(handle)
+        self._held: int | None = None
+
+    def make(self) -> None:
+        """Raises OSError. Whatever ends it, as a signal may at any place, ``close`` leaves nothing."""
+        while True:
+            self.name = os.path.join(self._place, f".{self._stem}.{uuid.uuid4().hex[:12]}.partial")  # noqa: PTH118
+            self._file = os.open(self.name, _MADE, 0o600, dir_fd=self._directory)
+            if _is_held(self.name, self._directory, self._file):
+                break
+            self.close()
+        self._held = None if fcntl is None else os.dup(self._file)
+        self.output, self._file = os.fdopen(self._file, "wb"), None
 
     def close(self) -> None:
         """Nothing is left of it, except under the names that it was given."""
         try:
-            self.output.close()
+            if hasattr(self, "output"):
+                self.output.close()
         finally:
-            with suppress(FileNotFoundError):
-                os.unlink(self.name, dir_fd=self._directory)
-            if self._held is not None:
-                os.close(self._held)
+            if hasattr(self, "name"):
+                with suppress(FileNotFoundError):
+                    os.unlink(self.name, dir_fd=self._directory)
+            for handle in (self._file, self._held):
+                if handle is not None:
+                    os.close(handle)
+            self._file = self._held = None
 
 
 @contextmanager
@@ -47,22 +66,12 @@ def unfinished(stem: str, directory: str, handle: int | None = None) -> Iterator
     if handle is not None:
         directory = ""
     _remove_dead(directory, handle, re.compile(rf"\.{re.escape(stem)}\.[0-9a-f]{{12}}\.partial"))
-    made = _made(stem, directory, handle)
+    made = Unfinished(stem, directory, handle)
     try:
+        made.make()
         yield made
     finally:
         made.close()
-
-
-def _made(stem: str, directory: str, handle: int | None) -> Unfinished:
-    while True:
-        name = os.path.join(directory, f".{stem}.{uuid.uuid4().hex[:12]}.partial")  # noqa: PTH118
-        file = os.open(name, _MADE, 0o600, dir_fd=handle)
-        if _is_held(name, handle, file):
-            return Unfinished(handle, name, file)
-        os.close(file)
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=handle)
 
 
 def _is_held(name: str, directory: int | None, file: int) -> bool:

@@ -115,7 +115,8 @@ def stopped_export(workspace: Path, target: Path) -> Iterator[tuple[subprocess.P
     process = start(workspace, *exported(target))
     try:
         deadline = time.monotonic() + TIMEOUT
-        while not (found := partials(workspace) - known):
+        # One that is written to is held.
+        while not (found := {each for each in partials(workspace) - known if each.stat().st_size}):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.001)

@@ -113,8 +113,7 @@ class Importer:
 
     def bring(self, source: Source, looked: Outcome | None = None, *, is_begun: bool = False) -> Outcome:
         """Read a source, as far as it was not read yet. What a source alone is to blame for is an outcome. ``looked``:
-        what ``look`` has found just before. ``is_begun``: a conversation that is not here yet has begun, which
-        subscribers are to hear of.
+        what ``look`` has found just before. ``is_begun``: subscribers are to hear of a new one.
 
         Raises NotOpen, Busy, StorageFailure: the sources since the last commit are as they were.
         """
