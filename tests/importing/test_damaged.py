@@ -92,6 +92,24 @@ def test_whole_compressed_files_are_read_whole(place: Place, tmp_path: Path) -> 
     assert _restored(place, tmp_path, THREAD) == whole
 
 
+def test_a_compressed_file_has_the_branches_of_a_plain_one(place: Place) -> None:
+    """Also where somebody goes on in a branch that was left, in the middle of the file."""
+    talk = claude(place.home, ONE)
+    talk.ask("Hello")
+    begun = talk.say("Hi.", "m1")
+    talk.ask("This way?")
+    this_way = talk.say("No.", "m2")
+    talk.ask("That way?", parent=begun)
+    talk.say("Yes.", "m3")
+    talk.ask("And on?", parent=this_way)
+    talk.say("On.", "m4")
+    talk.write()
+    _compressed(talk.path)
+    place.bring()
+    assert place.talk(ONE) == [("Hello", ["Hi."]), ("This way?", ["No."]), ("And on?", ["On."])]
+    assert place.is_sound()
+
+
 def _long_talk(place: Place) -> Claude:
     talk = claude(place.home, ONE)
     for number in range(45):

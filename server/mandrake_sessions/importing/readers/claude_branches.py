@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from attrs import frozen
 
-from mandrake_sessions.importing.lines import opened
+from mandrake_sessions.importing.lines import opened, skip
 
 # So many places to go back to are remembered: each position holds them.
 _REMEMBERED: Final = 2000
@@ -165,10 +165,7 @@ def place_of(path: str, record: str, start: int, end: int) -> int | None:
     """Where the record of that name stands, between two bytes. Raises OSError, SourceUnreadable."""
     wanted = json.dumps(record).encode()
     with closing(opened(path)) as file:
-        while start > 0 and not file.seekable() and (piece := file.read(min(start, _PIECE))):
-            start -= len(piece)
-        if file.seekable():
-            file.seek(start)
+        skip(file, start)
         held = b""
         while start < end and (piece := file.read(min(_PIECE, end - start))):
             held += piece
