@@ -24,9 +24,9 @@ WAYS = pytest.mark.parametrize("program", [None, WITHOUT_INOTIFY], ids=["inotify
 HASTY = [
     sys.executable,
     "-c",
-    "import sys; from mandrake_sessions.importing import follower, importer, one_reading, readers;"
+    "import sys; from mandrake_sessions.importing import follower, importer, readers, reading;"
     " from mandrake_sessions.cli import main; readers.readers(); readers.aider._SETTLED_SECONDS = 1;"
-    " follower.REST_SECONDS = importer.REST_SECONDS = one_reading.REST_SECONDS = 1; sys.exit(main())",
+    " follower.REST_SECONDS = importer.REST_SECONDS = reading.REST_SECONDS = 1; sys.exit(main())",
 ]
 
 

@@ -29,7 +29,7 @@ from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.lines import Tail
 from mandrake_sessions.importing.one_reading import Outcome, Reading, What, state_of
 from mandrake_sessions.importing.read_ahead import ReadAhead
-from mandrake_sessions.importing.reading import REST_SECONDS, Reader, Source, age_of, file_facts, storable
+from mandrake_sessions.importing.reading import REST_SECONDS, Reader, Source, file_facts, is_at_rest, storable
 from mandrake_sessions.importing.same_store import SameStore
 from mandrake_sessions.importing.sinks import Counts, WholeSink, set_parent
 from mandrake_sessions.importing.taking import Taking
@@ -183,7 +183,7 @@ class Importer:
         round is read again with its next line, which takes long where that is a long one."""
         looked = self.look(source)
         is_here = looked.what == "unchanged" and looked.session_id is not None
-        if is_here and _may_wait(source) and age_of(source) < REST_SECONDS:
+        if is_here and _may_wait(source) and not is_at_rest(source):
             self.bring(evolve(source, tail=Tail()), evolve(looked, what="grown"))
 
     @property
@@ -318,7 +318,7 @@ class Importer:
         if not _is_same(source, known):
             return True
         # Nobody has gone on with a round of which its source does not say that it has ended.
-        return age_of(source) > REST_SECONDS and bool(state_of(known).get("open"))
+        return is_at_rest(source) and bool(state_of(known).get("open"))
 
 
 def _is_of_another(source: Source, known: StoredSource) -> bool:

@@ -15,12 +15,12 @@ from typing import IO, Final
 
 from mandrake_sessions.importing.lines import SourceUnreadable, opened, skip
 from mandrake_sessions.importing.reading import Source, file_facts, storable
-from mandrake_sessions.operations.originals import BLOCK_BYTES, Block, Originals, packed, unpacked
+from mandrake_sessions.operations.originals import BLOCK_BYTES, Block, Originals, blocks_of, packed, unpacked
 
 # So many blocks are packed together, and held.
 _BATCH: Final = 8
 # Of less than this the packing is not worth a thread.
-_WORTH_A_THREAD: Final = 4 * BLOCK_BYTES
+WORTH_A_THREAD: Final = 4 * BLOCK_BYTES
 # So much is read at once of what is only looked at.
 _PIECE: Final = 1024 * 1024
 # A larger file beside a transcript is not kept.
@@ -69,7 +69,7 @@ class Keeping:
                 self.has_grown = True
                 at = known.end if last.size == BLOCK_BYTES else last.start
                 self.kept = at - known.end
-        threads = self._threads if source.size - at >= _WORTH_A_THREAD else None
+        threads = self._threads if source.size - at >= WORTH_A_THREAD else None
         self._packing = _Packing(source.path, at, threads, self._ready)
 
     @property
@@ -148,8 +148,7 @@ class Keeping:
             return
         pk = self._originals.open(session_pk, self._source.reader, name, storable(path))
         self._originals.cut(pk)
-        starts = range(0, len(content), BLOCK_BYTES)
-        self._originals.put(pk, [packed(start, content[start : start + BLOCK_BYTES]) for start in starts])
+        self._originals.put(pk, blocks_of(content))
         self._originals.close(pk, *now)
 
 

@@ -143,11 +143,6 @@ class _Unpacked(io.RawIOBase):
         super().close()
 
 
-def size_inside(path: str) -> int:
-    """The bytes of a file as they are stored. Raises OSError."""
-    return os.lstat(path).st_size
-
-
 @overload
 def each_line(path: str, offset: int = 0, skipped: re.Pattern[bytes] | None = None) -> Iterator[Line | Broken]: ...
 

@@ -16,7 +16,7 @@ from mandrake_sessions.importing.heard import HeardAssembler
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.prefix import checksum, lines_before
 from mandrake_sessions.importing.read_ahead import SourceAhead
-from mandrake_sessions.importing.reading import REST_SECONDS, Source, age_of, file_facts
+from mandrake_sessions.importing.reading import Source, age_of, file_facts, is_at_rest
 from mandrake_sessions.importing.sinks import Counts, SessionSink
 from mandrake_sessions.operations.imports import StoredSource
 
@@ -76,7 +76,7 @@ class Reading:
         self.is_born_here = False
         # Whether it waits for more, and since when; and whether more may come at all.
         self.is_paused = False
-        self.is_growing = age_of(source) < REST_SECONDS
+        self.is_growing = not is_at_rest(source)
         self.touched = time.monotonic() - age_of(source)
         # The position that was remembered last.
         self.written_at: int | None = None

@@ -18,16 +18,15 @@ from mandrake_sessions.importing.assembling import Assembler, Branched
 from mandrake_sessions.importing.events import Position
 from mandrake_sessions.importing.guarded import guarded
 from mandrake_sessions.importing.handing_over import Asked, Batch, ReadingLost, SaidSink
+from mandrake_sessions.importing.keeping import WORTH_A_THREAD
 from mandrake_sessions.importing.lines import SourceUnreadable, opened
 from mandrake_sessions.importing.prefix import checksum_of
 from mandrake_sessions.importing.readers import readers
-from mandrake_sessions.importing.reading import REST_SECONDS, Reader, Source, age_of, is_left, session_of
-from mandrake_sessions.operations.originals import BLOCK_BYTES, Block, packed
+from mandrake_sessions.importing.reading import Reader, Source, is_at_rest, is_left, session_of
+from mandrake_sessions.operations.originals import Block, blocks_of
 
 # So many bytes of calls are given together, or one call.
 _BATCH_BYTES: Final = 128 * 1024
-# Larger files are packed by the process that writes, which need not hold them for that.
-MAX_PACKED: Final = 4 * BLOCK_BYTES
 
 
 def main() -> None:
@@ -56,7 +55,7 @@ class _Reading:
         try:
             if asked.packs:
                 self._blocks = _packed(self._source)
-            self._read(reader, is_growing=asked.is_growing and age_of(self._source) < REST_SECONDS)
+            self._read(reader, is_growing=asked.is_growing and not is_at_rest(self._source))
             self._pickle_calls()
         except (OSError, SessionsError) as failed:
             error = failed
@@ -104,17 +103,17 @@ class _Reading:
 
 
 def _packed(source: Source) -> list[Block] | None:
-    """The whole of a small file; None of another one."""
-    if source.beside is None or source.size > MAX_PACKED:
+    """The whole of a small file; None of another one, which the process that writes packs on a thread."""
+    if source.beside is None or source.size >= WORTH_A_THREAD:
         return None
     try:
         with closing(opened(source.path)) as file:
-            content = file.read(MAX_PACKED + 1)
+            content = file.read(WORTH_A_THREAD)
     except SourceUnreadable:
         return None
-    if len(content) > MAX_PACKED:
+    if len(content) >= WORTH_A_THREAD:
         return None
-    return [packed(start, content[start : start + BLOCK_BYTES]) for start in range(0, len(content), BLOCK_BYTES)]
+    return blocks_of(content)
 
 
 if __name__ == "__main__":

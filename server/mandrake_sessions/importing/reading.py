@@ -176,6 +176,11 @@ def age_of(source: Source) -> float:
     return max(0.0, (time.time_ns() - source.mtime_ns) / 1e9)
 
 
+def is_at_rest(source: Source) -> bool:
+    """Whether nobody has written to it for so long that a round which it does not end has ended."""
+    return age_of(source) >= REST_SECONDS
+
+
 def is_left(source: Source) -> bool | None:
     """Whether nobody writes to a source any more. None: of what a database or a file of many conversations says, nobody
     knows when it was written last."""

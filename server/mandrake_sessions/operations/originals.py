@@ -11,7 +11,12 @@ from mandrake_sessions.operations.base import Operations
 from mandrake_sessions.store.sql import originals, sessions
 from mandrake_sessions.store.sql.originals import BLOCK_BYTES, Block, KeptFile, packed, unpacked
 
-__all__ = ["BLOCK_BYTES", "Block", "KeptFile", "Originals", "packed", "unpacked"]
+__all__ = ["BLOCK_BYTES", "Block", "KeptFile", "Originals", "blocks_of", "packed", "unpacked"]
+
+
+def blocks_of(content: bytes) -> list[Block]:
+    """A whole file as it is kept."""
+    return [packed(start, content[start : start + BLOCK_BYTES]) for start in range(0, len(content), BLOCK_BYTES)]
 
 
 @frozen
