@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from mandrake_sessions.folding import fold, folded
 from mandrake_sessions.quoting import nearest_name, one_line, shorten
-from mandrake_sessions.settings import BadSetting, flag_of, setting_fields
+from mandrake_sessions.settings import BadSetting, Settings, flag_of, given_settings, setting_fields
 from mandrake_sessions.workspaces import PathUnknown, absolute, normalized
 
 
@@ -102,6 +102,15 @@ def add_store(parser: ArgumentParser, scope: str | None = "workspace") -> None:
     parser.add_argument("--database", metavar="PATH", type=path, help="the file of the workspace's store")
     parser.add_argument("--scope", choices=("workspace", "system"), default=scope, help="system: the user's own store")
     parser.add_argument("--busy-timeout", metavar="SECONDS", help="how long to wait for another process's lock")
+
+
+def settings_of(options: Namespace) -> Settings:
+    """Those that the flags and the environment say. Raises BadSetting."""
+    if options.scope == "system" and (options.workspace or options.database):
+        flag = "--workspace" if options.workspace else "--database"
+        raise BadSetting(flag, "cannot be given beside --scope system, which says already which store is meant")
+    flags = {name: getattr(options, name, None) for name in ("workspace", "database", "busy_timeout", "no_originals")}
+    return Settings(**given_settings(flags))
 
 
 def add_switch(parser: ArgumentParser, name: str) -> None:

@@ -11,7 +11,7 @@ from types import FrameType
 
 from attrs import evolve, frozen
 
-from mandrake_sessions.commands.arguments import add_store, add_switch, path, usage
+from mandrake_sessions.commands.arguments import add_store, add_switch, path, settings_of, usage
 from mandrake_sessions.commands.import_report import Totals, tell_outcome, tell_plan, tell_totals
 from mandrake_sessions.commands.progress import ShownAmount, shown_amount
 from mandrake_sessions.commands.results import add_json
@@ -22,7 +22,6 @@ from mandrake_sessions.commands.shared import (
     flush,
     place_of,
     say,
-    settings_of,
     told,
 )
 from mandrake_sessions.commands.writing import make_searchable, note, store_to_write

@@ -9,9 +9,10 @@ from argparse import Namespace
 from attrs import Factory, define
 
 from mandrake_sessions.amounts import plural, size_text
+from mandrake_sessions.commands.arguments import settings_of
 from mandrake_sessions.commands.filters import is_about
 from mandrake_sessions.commands.results import say_json
-from mandrake_sessions.commands.shared import flush, place_of, say, settings_of
+from mandrake_sessions.commands.shared import flush, place_of, say
 from mandrake_sessions.folding import hint
 from mandrake_sessions.importing.finding import Found
 from mandrake_sessions.importing.one_reading import Outcome

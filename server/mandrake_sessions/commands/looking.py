@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeVar, Unpack
 
 from attrs import frozen
 
-from mandrake_sessions.commands.arguments import add_store, is_text, meant
-from mandrake_sessions.commands.shared import DONE, FAILED, place_of, settings_of
+from mandrake_sessions.commands.arguments import add_store, is_text, meant, settings_of
+from mandrake_sessions.commands.shared import DONE, FAILED, place_of
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import InvalidValue, NotFound, StoreError
 from mandrake_sessions.fields import SessionsWanted

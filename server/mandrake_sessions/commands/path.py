@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from mandrake_sessions.commands.arguments import add_store, usage
+from mandrake_sessions.commands.arguments import add_store, settings_of, usage
 from mandrake_sessions.commands.results import add_json, say_json
-from mandrake_sessions.commands.shared import DONE, place_of, say_line, settings_of, told
+from mandrake_sessions.commands.shared import DONE, place_of, say_line, told
 from mandrake_sessions.quoting import one_line
 
 DESCRIPTION = (

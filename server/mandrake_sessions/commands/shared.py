@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from mandrake_sessions.commands.arguments import settings_of
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import (
     Conflict,
@@ -26,7 +27,7 @@ from mandrake_sessions.errors import (
 from mandrake_sessions.files import exists, explain
 from mandrake_sessions.folding import folded, hint
 from mandrake_sessions.quoting import ascii_json, one_line, printable, shorten
-from mandrake_sessions.settings import BadSetting, Settings, given_settings
+from mandrake_sessions.settings import Settings
 from mandrake_sessions.store_names import StoreName
 from mandrake_sessions.store_places import StorePlace, StorePlaces
 from mandrake_sessions.transport.standard_streams import NOBODY_READS, discard_stdout, was_closed
@@ -76,15 +77,6 @@ def _store_meant(options: Namespace) -> Meant:
     place.check_workspace()
     check_links(place.path, place.own_directory)
     return Meant(os.path.realpath(place.path), settings.busy_timeout, settings.allow_network_filesystem)
-
-
-def settings_of(options: Namespace) -> Settings:
-    """Those that the flags and the environment say. Raises BadSetting."""
-    if options.scope == "system" and (options.workspace or options.database):
-        flag = "--workspace" if options.workspace else "--database"
-        raise BadSetting(flag, "cannot be given beside --scope system, which says already which store is meant")
-    flags = {name: getattr(options, name, None) for name in ("workspace", "database", "busy_timeout", "no_originals")}
-    return Settings(**given_settings(flags))
 
 
 def place_of(settings: Settings, scope: str) -> StorePlace:

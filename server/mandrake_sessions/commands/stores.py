@@ -5,11 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from contextlib import suppress
 
-from mandrake_sessions.commands.arguments import add_store, usage
+from mandrake_sessions.commands.arguments import add_store, settings_of, usage
 from mandrake_sessions.commands.moments import ago
 from mandrake_sessions.commands.pager import say_lines
 from mandrake_sessions.commands.results import add_json, say_json
-from mandrake_sessions.commands.shared import DONE, place_of, settings_of, told
+from mandrake_sessions.commands.shared import DONE, place_of, told
 from mandrake_sessions.commands.table import Column, table
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.files import is_emptied, is_gone

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from mandrake_sessions.commands.shared import place_of, settings_of
+from mandrake_sessions.commands.arguments import settings_of
+from mandrake_sessions.commands.shared import place_of
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.ids import now_ms
 from mandrake_sessions.known_stores import note_used

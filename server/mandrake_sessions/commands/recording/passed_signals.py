@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import threading
+import time
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
@@ -69,11 +70,21 @@ class PassedSignals:
     def waited(self, pid: int) -> int:
         """The status of a child that has ended. A signal that came just before a blocking call would wait for its end,
         so nothing blocks but the look for signals."""
+        while (status := self.waited_for(pid, None)) is None:
+            pass
+        return status
+
+    def waited_for(self, pid: int, seconds: float | None) -> int | None:
+        """The same; None if it has not ended after so many seconds."""
+        deadline = None if seconds is None else time.monotonic() + seconds
         while True:
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:
                 return status
-            select.select([self._read_end], [], [])
+            rest = None if deadline is None else deadline - time.monotonic()
+            if rest is not None and rest <= 0:
+                return None
+            select.select([self._read_end], [], [], rest)
             with suppress(BlockingIOError):
                 os.read(self._read_end, 4096)
 

@@ -146,12 +146,14 @@ def start(command: list[str], modes: list[Any] | None) -> Program:
             streams.add_terminal(STDIN, STDOUT, modes)
         for kind, number in (("message", STDOUT), ("stderr", STDERR)):
             streams.add_output(kind, number)
-        pid = _spawned(command, streams.actions, apart=apart)
+        pid = spawned(command, streams.actions, apart=apart)
         own.pop_all()
         return Program(pid, tuple(streams.outputs), streams.terminal, apart)
 
 
-def _spawned(command: list[str], actions: Sequence[Any], *, apart: bool) -> int:
+def spawned(command: list[str], actions: Sequence[Any], *, apart: bool = False) -> int:
+    """Start a program with these descriptors, as ``posix_spawn`` takes them; gives its id. ``apart``: in a session of
+    its own. Raises CannotStart."""
     # Not subprocess: a controlling terminal would need code of ours in the process that is about to begin. To open one
     # by its name does it too, and this can do that: setsid comes before the actions.
     more: dict[str, Any] = {"setsid": True} if apart else {}

@@ -1,0 +1,175 @@
+"""The recorder: a process that reads what passes between a client and an agent, and stores it.
+
+    python -m mandrake_sessions.acp.recorder_process OPTIONS
+
+Stdin has the frames of ``frames.py``, stderr is the client's log. OPTIONS is a JSON object: the flags that say which
+store is meant, and ``agent``, a descriptor of the agent's process, where the system has such.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+from mandrake_sessions.acp.frames import AGENT, CLIENT, ENDED, LOST, Frame, Frames
+from mandrake_sessions.acp.lines import MAX_BYTES, Lines
+from mandrake_sessions.acp.spool import Spool
+from mandrake_sessions.folding import hint
+
+_PIECE_BYTES: Final = 1024 * 1024
+# A tenth of a processor that others want as well.
+_NICE: Final = 10
+# The thread that reads has to come between two lines of the one that understands them, or what passes waits in the
+# proxy: much sooner than Python's own 5 ms.
+_SWITCH_SECONDS: Final = 0.0005
+# A client may wait for the end of stderr. After the last byte it is kept so long, or until the proxy is gone.
+_LOG_SECONDS: Final = 3.0
+_LOOK_SECONDS: Final = 0.05
+# An agent whose proxy was killed learns it from the end of its stdin. One that does not end by that gets a SIGTERM.
+_ORPHAN_SECONDS: Final = 2.0
+# After the end, a store that cannot be written is waited for so long.
+_STORING_SECONDS: Final = 30.0
+
+
+class Understands(Protocol):
+    """What says what messages mean: ``conversation.Conversation``."""
+
+    def take(self, direction: Literal["client", "agent"], line: bytes, at: int) -> None: ...
+
+    def end(self, at: int, how: str | None) -> None: ...
+
+
+class Recording:
+    """Takes the bytes of frames, to the end."""
+
+    def __init__(self, conversation: Understands, say: Callable[[str], None]) -> None:
+        self._conversation = conversation
+        self._say = say
+        self._frames = Frames()
+        self._lines = {CLIENT: Lines(self._tell_long), AGENT: Lines(self._tell_long)}
+        self._at = time.time_ns() // 1_000_000
+        self._how: str | None = "the connection to the agent was cut off"
+        self._has_failed = False
+
+    def take(self, piece: bytes) -> None:
+        for frame in self._frames.of(piece):
+            self._at = frame.at
+            self._take(frame)
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        for kind, lines in self._lines.items():
+            if line := lines.rest():
+                self._take_line(kind, line)
+        self._safely(lambda: self._conversation.end(self._at, self._how))
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind in self._lines:
+            for line in self._lines[frame.kind].of(frame.data):
+                self._take_line(frame.kind, line)
+        elif frame.kind == LOST:
+            # What was begun has no end.
+            for lines in self._lines.values():
+                lines.rest()
+        elif frame.kind == ENDED:
+            self._how = _ending(int(frame.data))
+
+    def _take_line(self, kind: bytes, line: bytes) -> None:
+        direction: Literal["client", "agent"] = "client" if kind == CLIENT else "agent"
+        self._safely(lambda: self._conversation.take(direction, line, self._at))
+
+    def _safely(self, work: Callable[[], None]) -> None:
+        """A fault of ours costs one message, and not those that follow."""
+        try:
+            work()
+        except Exception as error:
+            if not self._has_failed:
+                self._has_failed = True
+                # Its text may quote the conversation.
+                self._say(f"a message is not stored, by a fault of this program ({type(error).__name__}); others are")
+
+    def _tell_long(self) -> None:
+        self._say(f"a message of more than {MAX_BYTES // 1024**2} MiB is not stored")
+
+
+def _ending(code: int) -> str:
+    """How the agent ended, by its exit code as a shell tells it."""
+    if code > 128:
+        with suppress(ValueError):
+            return f"the agent was ended by {signal.Signals(code - 128).name}"
+    return f"the agent ended with exit code {code}"
+
+
+def main() -> None:
+    """Run to the end of stdin."""
+    given = json.loads(sys.argv[1])
+    _step_back()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    spool = Spool()
+    threading.Thread(target=_read, args=(spool, given.pop("agent", None)), daemon=True).start()
+
+    # Not before what passes is read.
+    from mandrake_sessions.acp.conversation import Conversation
+    from mandrake_sessions.acp.homes import Homes
+
+    homes = Homes(Namespace(**given))
+    recording = Recording(Conversation(homes.put), _say)
+    while piece := spool.take():
+        recording.take(piece)
+    recording.end()
+    sys.exit(0 if homes.end(_STORING_SECONDS) else 1)
+
+
+def _step_back() -> None:
+    """Leave the processors to the client and the agent where there are not enough for all."""
+    with suppress(OSError):
+        os.nice(_NICE)
+    # Linux may weigh a session as a whole, and this process has one of its own.
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(f"{_NICE}\n")
+
+
+def _read(spool: Spool, agent: int | None) -> None:
+    """Take everything from stdin at once, so that the proxy keeps nothing."""
+    proxy = os.getppid()
+    while piece := os.read(0, _PIECE_BYTES):
+        spool.put(piece)
+    spool.end()
+    deadline = time.monotonic() + _LOG_SECONDS
+    while os.getppid() == proxy and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+    _discard_stderr()
+    if agent is not None and os.getppid() != proxy:
+        _end_orphan(agent)
+
+
+def _end_orphan(agent: int) -> None:
+    """End an agent that outlives a proxy that was killed."""
+    if sys.platform == "linux" and not select.select([agent], [], [], _ORPHAN_SECONDS)[0]:
+        with suppress(OSError):
+            signal.pidfd_send_signal(agent, signal.SIGTERM)
+
+
+def _discard_stderr() -> None:
+    """A client that waits for the end of our stderr does not wait for us."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+
+
+def _say(what: str) -> None:
+    hint(f"mandrake-sessions acp: {what}")
+
+
+if __name__ == "__main__":
+    main()
