@@ -30,6 +30,7 @@ COMMANDS: dict[str, Sequence[str]] = {
     "new": ("new", "a name"),
     "append": ("append", "--prompt", "a question"),
     "record": ("record", "--", "true"),
+    "acp": ("acp", "--", "cat"),
     "import --dry-run": ("import", "--dry-run"),
     "fork": ("fork", "@last"),
     "rename": ("rename", "@last", "another name"),

@@ -56,6 +56,7 @@ EXPECTED = {
     "import": Expected("1 conversation"),
     "restore-transcript": Expected(titles=(*_TITLES, ""), file=f"{_TALK}.jsonl", before=("import --workspace .",)),
     "record": Expected("tested", (*_TITLES, "make test")),
+    "acp": Expected("A few files."),
     "fork": Expected("-7", (*_TITLES, "The flaky test")),
     "rename": Expected(titles=("A talk on badgers", "A talk on files", "An old talk")),
     "archive": Expected("Archived: "),

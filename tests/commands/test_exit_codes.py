@@ -21,6 +21,7 @@ WAITING = {
     "append": ["append", "--prompt", "?"],
     "call": ["call", "session/list", "-"],
     "record": ["record", "--", "sleep", "100"],
+    "acp": ["acp", "--", "sleep", "100"],
     "tail": ["tail"],
 }
 _MEANS = {signal.SIGTERM: "SIGTERM ended it", signal.SIGHUP: "SIGHUP ended it", signal.SIGINT: "Ctrl-C ended it"}
@@ -67,12 +68,13 @@ def test_each_lists_the_signals_that_end_it(workspace: Path, command: str) -> No
     ends = {"129", "141", "143"}
     assert ends & listed.keys() == (set() if command == "serve" else ends)
     assert {"0", "2", "71", "130"} <= listed.keys()
-    assert ("128 + N" in listed) == (command == "record")
+    assert ("128 + N" in listed) == (command in ("acp", "record"))
 
 
 def test_a_program_that_a_signal_ended_is_told_by_its_number(workspace: Path) -> None:
     for number in (9, 15):
-        assert run(workspace, "record", "--", "sh", "-c", f"kill -{number} $$", code=128 + number).err == ""
+        for command in ("acp", "record"):
+            assert run(workspace, command, "--", "sh", "-c", f"kill -{number} $$", code=128 + number).err == ""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the address space is not limited this way")

@@ -14,8 +14,9 @@ from importing.transcripts import claude
 from mandrake_sessions.commands import COMMANDS
 from mandrake_sessions.model import HistoryRound
 
-# What these print is no report: a script for a shell, a result of the protocol, a picture, the protocol itself.
-OTHERWISE = {"completion", "call", "demo", "serve"}
+# What these print is no report: what an agent says, a script for a shell, a result of the protocol, a picture, the
+# protocol itself.
+OTHERWISE = {"acp", "completion", "call", "demo", "serve"}
 # It does not end by itself; tests/commands/test_writing.py reads what it prints.
 ENDLESS = {"tail"}
 

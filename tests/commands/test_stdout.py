@@ -51,7 +51,7 @@ def test_help_that_cannot_be_written_is_a_failure(workspace: Path, arguments: li
 
 
 def test_the_help_has_the_code_of_an_output_that_nobody_reads(workspace: Path) -> None:
-    for command in ("list", "doctor", "record"):
+    for command in ("list", "doctor", "record", "acp"):
         assert "141" in run(workspace, command, "--help").out
     assert "141" not in run(workspace, "serve", "--help").out
 

@@ -30,6 +30,7 @@ LINES: dict[str, list[list[str]]] = {
     "import": [[], ["--dry-run"], ["nothing-of-this-name"], ["--follow", "--dry-run"]],
     "restore-transcript": [["a talk of another program", "--to", "here"], ["@last"], ["@last", "--to", "no/where"]],
     "record": [["--", "true"], ["--", "no-such-program-of-anybody"], []],
+    "acp": [["--", "true"], ["--", "no-such-program-of-anybody"], []],
     "fork": [["@last"], ["@last", "--through", "99"]],
     "rename": [["@last", "Another"], ["long", "Another"]],
     "archive": [["@last"], ["@99"]],

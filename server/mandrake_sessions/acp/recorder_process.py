@@ -15,7 +15,6 @@ import signal
 import sys
 import threading
 import time
-from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +23,10 @@ from typing import Final, Literal, Protocol
 from mandrake_sessions.acp.frames import AGENT, CLIENT, ENDED, LOST, Frame, Frames
 from mandrake_sessions.acp.lines import MAX_BYTES, Lines
 from mandrake_sessions.acp.spool import Spool
+from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.folding import hint
+from mandrake_sessions.protocol.words import in_wire_words
+from mandrake_sessions.settings import BadSetting
 
 _PIECE_BYTES: Final = 1024 * 1024
 # A tenth of a processor that others want as well.
@@ -115,19 +117,38 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     _step_back()
     sys.setswitchinterval(_SWITCH_SECONDS)
-    spool = Spool()
-    threading.Thread(target=_read, args=(spool, given.pop("agent", None)), daemon=True).start()
+    spool, is_done = Spool(), threading.Event()
+    # It reads what passes before this process knows what that means.
+    reader = threading.Thread(target=_read, args=(spool, is_done, given.pop("agent", None)))
+    reader.start()
+    try:
+        is_stored = _is_recorded(spool, given)
+    except Exception as error:
+        # Its text may quote the conversation.
+        _say(f"nothing more is stored, by a fault of this program ({type(error).__name__})")
+        os._exit(1)
+    is_done.set()
+    reader.join()
+    sys.exit(0 if is_stored else 1)
 
-    # Not before what passes is read.
+
+def _is_recorded(spool: Spool, where: dict[str, str | None]) -> bool:
+    """Record to the end; gives whether all is stored."""
     from mandrake_sessions.acp.conversation import Conversation
     from mandrake_sessions.acp.homes import Homes
 
-    homes = Homes(Namespace(**given))
+    try:
+        homes = Homes(**where)
+    except (BadSetting, SessionsError) as error:
+        _say(f"nothing is stored: {in_wire_words(error)}; the conversation itself goes on")
+        while spool.take():
+            pass
+        return False
     recording = Recording(Conversation(homes.put), _say)
     while piece := spool.take():
         recording.take(piece)
     recording.end()
-    sys.exit(0 if homes.end(_STORING_SECONDS) else 1)
+    return homes.end(_STORING_SECONDS)
 
 
 def _step_back() -> None:
@@ -139,7 +160,7 @@ def _step_back() -> None:
         Path("/proc/self/autogroup").write_text(f"{_NICE}\n")
 
 
-def _read(spool: Spool, agent: int | None) -> None:
+def _read(spool: Spool, is_done: threading.Event, agent: int | None) -> None:
     """Take everything from stdin at once, so that the proxy keeps nothing."""
     proxy = os.getppid()
     while piece := os.read(0, _PIECE_BYTES):
@@ -147,7 +168,8 @@ def _read(spool: Spool, agent: int | None) -> None:
     spool.end()
     deadline = time.monotonic() + _LOG_SECONDS
     while os.getppid() == proxy and time.monotonic() < deadline:
-        time.sleep(_LOOK_SECONDS)
+        if is_done.wait(_LOOK_SECONDS):
+            return
     _discard_stderr()
     if agent is not None and os.getppid() != proxy:
         _end_orphan(agent)

@@ -74,7 +74,11 @@ class Spool:
         return piece
 
     def _from_file(self) -> bytes:
-        if self._file is None or self._read_to == self._written_to:
+        if self._file is None:
+            return b""
+        if self._read_to == self._written_to:
+            self._file.close()
+            self._file = None
             return b""
         size = min(_TAKEN_BYTES, self._written_to - self._read_to)
         piece = os.pread(self._file.fileno(), size, self._read_to)

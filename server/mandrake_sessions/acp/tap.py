@@ -62,6 +62,12 @@ class Tap:
             else:
                 self._put(self._loss() + head(kind, _now(), len(piece)), piece)
 
+    def give_up(self) -> None:
+        """Nobody will read the pipe, and that was said."""
+        with self._changed:
+            self._is_dead = True
+            self._waiting.clear()
+
     def end(self, code: int) -> None:
         """The agent has ended with this exit code; nothing more comes."""
         with self._changed:

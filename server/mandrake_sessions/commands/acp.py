@@ -42,7 +42,7 @@ _LOG_SECONDS: Final = 0.5
 def declare(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.usage = "%(prog)s [OPTIONS] -- AGENT [ARG…]"
-    add_store(parser, scope=None)
+    add_store(parser, scope=None, waits=False)
     parser.add_argument(
         "program",
         metavar="AGENT [ARG…]",
@@ -126,7 +126,7 @@ class _Work:
         passing = Passing(Streams(STDIN, STDOUT, agent.stdin, agent.stdout), tap.put)
         # The agent does not wait for the recorder's start; what passes until then waits in its pipe.
         start_without_signals(*passing.threads, tap.thread)
-        recorder = self._start_recorder(agent.pid, frames)
+        recorder = self._start_recorder(agent.pid, frames, tap)
         self.signals.pass_to(Program(agent.pid, (), None, False))
         status = os.waitstatus_to_exitcode(self.signals.waited(agent.pid))
         code = status if status >= 0 else ENDED_BY_SIGNAL - status
@@ -137,13 +137,14 @@ class _Work:
         self.log.settle()
         return code
 
-    def _start_recorder(self, agent: int, frames: int) -> int | None:
+    def _start_recorder(self, agent: int, frames: int, tap: Tap) -> int | None:
         """Gives its id, None where it cannot start."""
         from mandrake_sessions.commands.recording.program import CannotStart
 
         try:
             return _recorder(self.options, agent, frames)
         except CannotStart as error:
+            tap.give_up()
             self.log.say(
                 f"nothing is stored, since the recorder cannot be started: {error}; the conversation itself goes on"
             )
@@ -199,9 +200,7 @@ def _recorder(options: Namespace, agent: int, frames: int) -> int:
     its own: what ends us, or our terminal, does not end it. Raises CannotStart."""
     from mandrake_sessions.commands.recording.program import STDIN, STDOUT, spawned
 
-    given: dict[str, Any] = {
-        name: getattr(options, name) for name in ("workspace", "database", "scope", "busy_timeout")
-    }
+    given: dict[str, Any] = {name: getattr(options, name) for name in ("workspace", "database", "scope")}
     actions = ((os.POSIX_SPAWN_DUP2, frames, STDIN), (os.POSIX_SPAWN_OPEN, STDOUT, os.devnull, os.O_WRONLY, 0))
     with ExitStack() as held:
         if (handle := _handle(agent)) is not None:

@@ -96,12 +96,13 @@ def usage(*needed: str) -> str:
     return " ".join(("%(prog)s", *needed, "[OPTIONS]"))
 
 
-def add_store(parser: ArgumentParser, scope: str | None = "workspace") -> None:
-    """The flags that say which store a command is about. ``scope``: the default."""
+def add_store(parser: ArgumentParser, scope: str | None = "workspace", *, waits: bool = True) -> None:
+    """The flags that say which store a command is about. ``scope``: the default. ``waits``: for other processes."""
     parser.add_argument("--workspace", metavar="PATH", type=path, help="the workspace's directory")
     parser.add_argument("--database", metavar="PATH", type=path, help="the file of the workspace's store")
     parser.add_argument("--scope", choices=("workspace", "system"), default=scope, help="system: the user's own store")
-    parser.add_argument("--busy-timeout", metavar="SECONDS", help="how long to wait for another process's lock")
+    if waits:
+        parser.add_argument("--busy-timeout", metavar="SECONDS", help="how long to wait for another process's lock")
 
 
 def settings_of(options: Namespace) -> Settings:
