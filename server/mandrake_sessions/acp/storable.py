@@ -15,6 +15,8 @@ Made = TypeVar("Made")
 
 # Of values that are only made safe where they are not nested deeper.
 _MAX_DEPTH: Final = 100
+# Of a number: a store takes 50,000 digits.
+_MAX_BITS: Final = 100_000
 _SHORTENED: Final = 100_000
 _NONE: Final = object()
 
@@ -56,6 +58,8 @@ def cleaned(value: Any, depth: int = 0) -> Any:
         return {safe_text(str(name)): cleaned(item, depth + 1) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [cleaned(item, depth + 1) for item in value]
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        return "(too long a number)"
     return value
 
 

@@ -8,7 +8,6 @@ this user and be private, and lines that are no events are left out.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -23,9 +22,11 @@ from uuid import UUID
 from attrs import asdict, frozen
 
 from mandrake_sessions.acp.events import Event, from_json, to_json
+from mandrake_sessions.acp.storable import cleaned
 from mandrake_sessions.errors import StorageFailure
 from mandrake_sessions.file_locks import fcntl, open_to_lock, try_lock
 from mandrake_sessions.ids import now_ms
+from mandrake_sessions.json_codec import JsonDecoder, JsonEncoder
 from mandrake_sessions.owners import make_directory, may_be_own
 from mandrake_sessions.workspaces import system_database
 
@@ -36,6 +37,8 @@ _MADE: Final = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
 # A line of a file that we have written is shorter: the longest message has 64 MiB, and JSON may make six of a byte.
 _LONGEST_LINE: Final = 512 * 1024 * 1024
 _EVENT_BYTES: Final = 400
+_ENCODER: Final = JsonEncoder(separators=(",", ":"))
+_DECODER: Final = JsonDecoder()
 
 
 @frozen
@@ -191,15 +194,20 @@ def _stem(store: str) -> str:
 
 
 def _line(entry: Entry) -> bytes:
+    """Raises TypeError, ValueError, RecursionError."""
     event = entry.event
     value = ["Lost", asdict(event)] if isinstance(event, Lost) else to_json(event)
-    return json.dumps([entry.start, value], separators=(",", ":"), default=dict).encode() + b"\n"
+    try:
+        text = _ENCODER.encode([entry.start, value])
+    except (TypeError, ValueError, RecursionError):
+        text = _ENCODER.encode([entry.start, cleaned(value)])
+    return text.encode() + b"\n"
 
 
 def _entry(line: bytes) -> Entry | None:
     """None: it is no event."""
     try:
-        start, value = json.loads(line)
+        start, value = _DECODER.decode(line.decode())
         event = Lost(**value[1]) if value[0] == "Lost" else from_json(value)
         is_whole = all(_is_typed(name, each) for name, each in asdict(event, recurse=False).items())
         if is_whole and (start is None or type(start) is int):

@@ -95,7 +95,7 @@ class Importer:
             return Outcome(source, "failed", reason=str(error))
         if known is not None:
             what: What = "deleted" if known.is_deleted else "grown" if self._has_grown(source, known) else "unchanged"
-            if what == "grown" and self._is_recorded_since(known.session_id):
+            if what == "grown" and source.session_id is None and self._is_recorded_since(known.session_id):
                 what = "live"
             is_kept, is_moved = known.kept == _facts(source), known.path != storable(source.path)
             return Outcome(source, what, known.session_id, is_kept=is_kept, is_moved=is_moved)
