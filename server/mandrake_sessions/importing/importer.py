@@ -95,6 +95,8 @@ class Importer:
             return Outcome(source, "failed", reason=str(error))
         if known is not None:
             what: What = "deleted" if known.is_deleted else "grown" if self._has_grown(source, known) else "unchanged"
+            if what == "grown" and source.session_id is None and self._is_recorded_since(known.session_id):
+                what = "live"
             is_kept, is_moved = known.kept == _facts(source), known.path != storable(source.path)
             return Outcome(source, what, known.session_id, is_kept=is_kept, is_moved=is_moved)
         if present is None:
@@ -105,6 +107,14 @@ class Importer:
         if source.session_id is not None:
             return Outcome(source, "unchanged", present.id)
         return Outcome(source, "new" if (present.source or "").startswith("import:") else "live", present.id)
+
+    def _is_recorded_since(self, session_id: str | None) -> bool:
+        """Whether a session that was brought in is recorded by now: what its source gets is in it already."""
+        with suppress(NotFound):
+            return session_id is not None and not (self._manager.get_session(session_id).source or "").startswith(
+                "import:"
+            )
+        return False
 
     def read_ahead(self, looked: Sequence[Outcome]) -> None:
         """These are brought next, in this order: another process reads what is new of them meanwhile."""
@@ -155,7 +165,7 @@ class Importer:
         read again. Call ``finish`` after it."""
         key = source.reader, source.key
         waiting = self._waiting.pop(key, None)
-        if waiting is not None and waiting.is_of(source):
+        if waiting is not None and waiting.is_of(source) and not self._is_recorded_since(waiting.session_id):
             if _facts(waiting.source) == _facts(source):
                 # Nobody has written.
                 self._waiting[key] = waiting
