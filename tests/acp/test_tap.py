@@ -115,7 +115,7 @@ class Reading:
         self.tap.thread.start()
 
     def rest(self) -> list[Frame]:
-        frames, found = Frames(), []
+        frames, found = Frames(), list[Frame]()
         while piece := os.read(self.end, 1_000_000):
             found += frames.of(piece)
         os.close(self.end)
@@ -175,7 +175,7 @@ def test_after_a_loss_it_goes_on() -> None:
     reading = Reading()
     while not reading.said:
         reading.tap.put(AGENT, b"y" * 100_000)
-    frames, found = Frames(), []
+    frames, found = Frames(), list[Frame]()
     while reading.tap.untaken(0):
         found += frames.of(os.read(reading.end, 1_000_000))
     reading.tap.put(AGENT, b"again")

@@ -9,6 +9,7 @@ store is meant, and ``agent``, a descriptor of the agent's process, where the sy
 from __future__ import annotations
 
 import json
+import logging
 import os
 import select
 import signal
@@ -20,13 +21,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from mandrake_sessions.acp.client_log import ClientLog
 from mandrake_sessions.acp.frames import AGENT, CLIENT, ENDED, LOST, Frame, Frames
 from mandrake_sessions.acp.lines import MAX_BYTES, Lines
 from mandrake_sessions.acp.spool import Spool
 from mandrake_sessions.errors import SessionsError
-from mandrake_sessions.folding import hint
+from mandrake_sessions.logs import start_logging
 from mandrake_sessions.protocol.words import in_wire_words
-from mandrake_sessions.settings import BadSetting
+from mandrake_sessions.settings import BadSetting, Settings, given_settings
+
+logger = logging.getLogger(__name__)
 
 _PIECE_BYTES: Final = 1024 * 1024
 # A tenth of a processor that others want as well.
@@ -97,6 +101,7 @@ class Recording:
         except Exception as error:
             if not self._has_failed:
                 self._has_failed = True
+                logger.exception("a message of the conversation is not stored")
                 # Its text may quote the conversation.
                 self._say(f"a message is not stored, by a fault of this program ({type(error).__name__}); others are")
 
@@ -121,30 +126,35 @@ def main() -> None:
     # It reads what passes before this process knows what that means.
     reader = threading.Thread(target=_read, args=(spool, is_done, given.pop("agent", None)))
     reader.start()
+    log = ClientLog()
     try:
-        is_stored = _is_recorded(spool, given)
+        is_stored = _is_recorded(spool, log, given)
     except Exception as error:
         # Its text may quote the conversation.
-        _say(f"nothing more is stored, by a fault of this program ({type(error).__name__})")
+        log.say(f"nothing more is stored, by a fault of this program ({type(error).__name__})")
+        log.settle()
         os._exit(1)
+    log.settle()
     is_done.set()
     reader.join()
     sys.exit(0 if is_stored else 1)
 
 
-def _is_recorded(spool: Spool, where: dict[str, str | None]) -> bool:
+def _is_recorded(spool: Spool, log: ClientLog, where: dict[str, str | None]) -> bool:
     """Record to the end; gives whether all is stored."""
     from mandrake_sessions.acp.conversation import Conversation
     from mandrake_sessions.acp.homes import Homes
 
     try:
-        homes = Homes(**where)
-    except (BadSetting, SessionsError) as error:
-        _say(f"nothing is stored: {in_wire_words(error)}; the conversation itself goes on")
+        settings = Settings(**given_settings({}))
+        start_logging(settings.log_level, settings.log_file, settings.log_max_bytes)
+        homes = Homes(where["workspace"], where["database"], where["scope"], tell=log.say)
+    except (BadSetting, SessionsError, OSError) as error:
+        log.say(f"nothing is stored: {in_wire_words(error)}; the conversation itself goes on")
         while spool.take():
             pass
         return False
-    recording = Recording(Conversation(homes.put), _say)
+    recording = Recording(Conversation(homes.put), log.say)
     while piece := spool.take():
         recording.take(piece)
     recording.end()
@@ -187,10 +197,6 @@ def _discard_stderr() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     os.close(null)
-
-
-def _say(what: str) -> None:
-    hint(f"mandrake-sessions acp: {what}")
 
 
 if __name__ == "__main__":

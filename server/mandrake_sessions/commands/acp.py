@@ -6,13 +6,13 @@ import argparse
 import json
 import os
 import sys
-import threading
 from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
 
+from mandrake_sessions.acp.client_log import ClientLog
 from mandrake_sessions.commands.arguments import add_store, path, settings_of
 from mandrake_sessions.commands.ending import ENDED_BY_SIGNAL
 from mandrake_sessions.folding import hint
@@ -35,8 +35,6 @@ DESCRIPTION = (
 EXAMPLE = "mandrake-sessions acp -- some-agent --acp"
 # After the agent has ended, we wait so long for what it said last to be stored. What takes longer goes on without us.
 _STORING_SECONDS: Final = 3.0
-# A reader of our log that takes nothing is left after so long.
-_LOG_SECONDS: Final = 0.5
 
 
 def declare(parser: ArgumentParser) -> None:
@@ -91,27 +89,11 @@ class _Agent:
     stdout: int
 
 
-class _Log:
-    """The client's log: our stderr. Nothing waits for whoever reads it, until the end."""
-
-    def __init__(self) -> None:
-        self._saying: list[threading.Thread] = []
-
-    def say(self, what: str) -> None:
-        thread = threading.Thread(target=hint, args=(f"mandrake-sessions acp: {what}",), daemon=True)
-        self._saying.append(thread)
-        thread.start()
-
-    def settle(self) -> None:
-        for thread in self._saying:
-            thread.join(_LOG_SECONDS)
-
-
 @define(eq=False)
 class _Work:
     options: Namespace
     signals: PassedSignals
-    log: _Log = field(factory=_Log)
+    log: ClientLog = field(factory=ClientLog)
 
     def run(self, command: list[str]) -> int:
         """Run the agent to its end; gives our exit code. Raises CannotStart."""
