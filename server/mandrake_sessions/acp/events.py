@@ -132,11 +132,13 @@ class Stood:
 @frozen
 class Used:
     """What the agent has said of the whole response until now: members of ``fields.UsageFields``; those that are left
-    out are kept."""
+    out are kept. ``totals``: such members for the whole session, where only the store may know what they were before
+    the round began: it has them as the session's metadata ``totals`` (``usage.own_share``)."""
 
     session: str
     round: str
     usage: Mapping[str, Json]
+    totals: Mapping[str, Json] = field(factory=dict)
 
 
 @frozen
