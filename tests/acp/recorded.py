@@ -151,7 +151,13 @@ class Store:
 
     def rounds(self, name: str = "one", agent: str = "codex") -> list[HistoryRound]:
         with SessionManager(self.database) as manager:
-            return list(manager.history(manager.get_session(external_id=name, agent=agent).id).rounds)
+            session = manager.get_session(external_id=name, agent=agent).id
+            page = manager.history(session)
+            found = list(page.rounds)
+            while page.next_cursor is not None:
+                page = manager.history(session, cursor=page.next_cursor)
+                found += page.rounds
+        return found
 
     def talk(self, name: str = "one", agent: str = "codex") -> list[tuple[str, str, list[tuple[str, str, str]]]]:
         """Each round: its request, how its response stands, and the kind, the text and the status of each turn."""

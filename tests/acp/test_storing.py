@@ -348,7 +348,7 @@ def test_what_somebody_deletes_meanwhile_stays_deleted(store: Store, what: str) 
         talk.end()
         Talk(homes.put, "another").ask("?")
     rest = ("first", "completed", [("message", "other", "completed"), ("tool_calls", "", "completed")])
-    expected = {"session": None, "round": [("second", "completed", [])],
+    expected: Any = {"session": None, "round": [("second", "completed", [])],
                 "turn": [rest, ("second", "completed", [])]}[what]  # fmt: skip
     if expected is None:
         assert [session.external_id for session in store.sessions()] == ["another"]

@@ -12,9 +12,9 @@ from mandrake_sessions import rules
 from mandrake_sessions.acp.events import Asked, Called, Completed, Ended, Put, Requested, Said, Stood, Used
 from mandrake_sessions.acp.known import KnownRound, KnownTurn, holder_id, part_id
 from mandrake_sessions.acp.sessions import lost_in_all
-from mandrake_sessions.acp.storable import cut, lenient, storable
+from mandrake_sessions.acp.storable import BROKEN, cut, lenient, storable
 from mandrake_sessions.acp.waiting_files import Lost
-from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
+from mandrake_sessions.errors import Conflict, NotFound
 from mandrake_sessions.importing.assembling import safe_text
 from mandrake_sessions.importing.shaping import usable
 from mandrake_sessions.manager import SessionManager
@@ -297,7 +297,7 @@ class Answering:
 
         try:
             made({**fields, "tool_calls": tool_calls})
-        except InvalidValue:
+        except BROKEN:
             calls = [storable(call, rules.TOOL_CALL) for call in tool_calls]
             made({**storable(fields, rules.TURN), "tool_calls": calls})
         turn.chars += len(text)

@@ -9,7 +9,6 @@ from uuid import UUID, uuid5
 from attrs import define, evolve, field
 
 from mandrake_sessions.acp.events import Asked, Began, Completed
-from mandrake_sessions.importing.assembling import safe_text
 
 # So many ended rounds of a session are remembered, for what comes late.
 _ENDED_ROUNDS: Final = 8
@@ -101,11 +100,6 @@ class KnownSession:
     metadata: dict[str, Any] = field(factory=dict)
     is_gone: bool = False
     rounds: dict[str, KnownRound] = field(factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The agent's id of it, as it is stored."""
-        return safe_text(self.began.session)
 
     def clone(self) -> KnownSession:
         return evolve(

@@ -15,7 +15,6 @@ from mandrake_sessions.acp.leftovers import end_left_open
 from mandrake_sessions.acp.storable import lenient
 from mandrake_sessions.acp.waiting_files import Lost
 from mandrake_sessions.errors import InvalidValue, NotFound
-from mandrake_sessions.importing.assembling import safe_text
 from mandrake_sessions.importing.elsewhere import OtherNames
 from mandrake_sessions.importing.shaping import usable
 from mandrake_sessions.manager import SessionManager
@@ -38,7 +37,7 @@ class Sessions:
         session = self.known.get(event.session)
         if session is None:
             session = self.known[event.session] = KnownSession(event, metadata=dict(event.metadata))
-            session.id = self._find(event.agent, session.name)
+            session.id = self._find(event.agent, session.began.session)
             if session.id is not None:
                 end_left_open(self._manager, session.id)
                 self._take_over(session)
@@ -80,7 +79,7 @@ class Sessions:
         """The id in the store, in which it is from now on."""
         if session.id is None:
             began = session.began
-            session.id = self._find(began.agent, session.name)
+            session.id = self._find(began.agent, session.began.session)
             if session.id is None:
                 session.id = self._make(session)
                 for child in self._children(began):
@@ -129,7 +128,7 @@ class Sessions:
     def _make(self, session: KnownSession) -> str:
         began = session.began
         fields: dict[str, Any] = {
-            "external_id": session.name,
+            "external_id": session.began.session,
             "agent": began.agent,
             "source": SOURCE,
             "metadata": dict(session.metadata),
@@ -182,7 +181,7 @@ class Sessions:
             return None
         known = self.known.get(parent)
         if known is None:
-            return self._find(session.began.agent, safe_text(parent))
+            return self._find(session.began.agent, parent)
         if known.is_gone:
             return None
         if known.id is None and self._is_below(known, session):

@@ -19,13 +19,15 @@ _MAX_DEPTH: Final = 100
 _MAX_BITS: Final = 100_000
 _SHORTENED: Final = 100_000
 _NONE: Final = object()
+# What a value that is no JSON raises, or one that is nested too deep to be looked at.
+BROKEN: Final = (InvalidValue, ValueError, TypeError, RecursionError)
 
 
 def lenient(write: Callable[[dict[str, Any]], Made], fields: Mapping[str, Any], rules: Mapping[str, Rule]) -> Made:
     """Write fields. Where one breaks its rule, each that does becomes one that does not, or is left out."""
     try:
         return write(dict(fields))
-    except InvalidValue:
+    except BROKEN:
         return write(storable(fields, rules))
 
 
@@ -41,7 +43,7 @@ def storable(fields: Mapping[str, Any], rules: Mapping[str, Rule]) -> dict[str, 
 def _fitting(name: str, value: Any, rule: Rule) -> Any:
     makers: tuple[Callable[[Any], Any], ...] = (_as_it_is, cleaned, partial(_as_text, name))
     for make in makers:
-        with suppress(InvalidValue, ValueError, TypeError, RecursionError):
+        with suppress(*BROKEN):
             found = make(value)
             rule(name, found)
             return found

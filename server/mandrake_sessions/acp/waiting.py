@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 
-from mandrake_sessions.acp.events import Asked, Began, Called, Event, Put, Requested, Said
+from mandrake_sessions.acp.events import Began, Called, Event, Put, Requested, Said
 from mandrake_sessions.acp.waiting_files import Entry, Lost, WaitingFile
 from mandrake_sessions.importing.assembling import safe_text
 
@@ -29,6 +29,7 @@ _BATCH_EVENTS: Final = 2000
 _MOST_TURNS: Final = 20_000
 _MOST_LOST: Final = 1000
 _EVENT_BYTES: Final = 400
+_SHORT_BYTES: Final = 64 * 1024
 # Before another try to make a file.
 _SECONDS: Final = 1.0
 
@@ -67,6 +68,7 @@ class Waiting:
     def put(self, event: Event) -> None:
         """Does not wait for the store."""
         with self._changed:
+            event = _named(event)
             entry = self._entry(event)
             if isinstance(event, Began):
                 self._began[event.session] = event
@@ -180,7 +182,7 @@ class Waiting:
             if not self._spill():
                 return False
         assert self._file is not None
-        is_long = isinstance(entry.event, Said | Put | Called | Requested | Asked)
+        is_long = isinstance(entry.event, Said | Put | Called | Requested) or entry.size > _SHORT_BYTES
         room = self._bounds.file + (0 if is_long else self._bounds.rest) - self._file.size
         return self._file.write(entry, room)
 
@@ -228,6 +230,17 @@ class Waiting:
             if not self._keep(Entry(lost, None, _EVENT_BYTES)):
                 return
             del self._lost[key]
+
+
+def _named(event: Event) -> Event:
+    """The same with a name of its session that can be stored."""
+    session = safe_text(event.session)
+    parent = event.parent if isinstance(event, Began) else None
+    if session is not event.session:
+        event = evolve(event, session=session)
+    if isinstance(event, Began) and parent is not None:
+        event = evolve(event, parent=safe_text(parent))
+    return event
 
 
 def weight(value: Any) -> int:
