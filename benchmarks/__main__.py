@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import (
+    acp,
     agents,
     append,
     client,
@@ -52,6 +53,7 @@ SUBJECTS: dict[str, Callable[[Options], list[Row]]] = {
     "follow": follow.run,
     "search": search.run,
     "import": importing.run,
+    "acp": acp.run,
     "memory": memory.run,
     "growth": growth.run,
     "agents": agents.run,

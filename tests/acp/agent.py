@@ -2,7 +2,8 @@
 
 - ``read FILE``: copy stdin to a file, to its end. ``reading FILE``: the same on a thread.
 - ``give FILE SEED``: write a file to stdout, in random pieces.
-- ``play FILE``: play its side of a recording, line by line.
+- ``play FILE``: play its side of a recording, line by line, to the end of stdin. ``part FILE``: the same, but then it
+  goes on.
 - ``say TEXT``, ``cry TEXT``: write to stdout, to stderr.
 - ``sleep SECONDS``. ``wait FILE``: until it is there. ``made FILE``: make it.
 - ``count FILE``: write to stdout without end, and the number of its bytes to a file.
@@ -50,10 +51,9 @@ def give(path: str, seed: str) -> None:
         data = data[count:]
 
 
-def play(path: str) -> None:
+def play(path: str, *, is_all: bool = True) -> None:
     """The client's lines go to ``path.got``, as they came."""
-    stdin = os.fdopen(0, "rb")
-    with Path(f"{path}.got").open("wb") as got:
+    with os.fdopen(0, "rb", closefd=False) as stdin, Path(f"{path}.got").open("wb") as got:
         for kind, line in json.loads(Path(path).read_text()):
             if kind == "c2a":
                 got.write(stdin.readline())
@@ -61,7 +61,8 @@ def play(path: str) -> None:
                 write(line.encode())
             else:
                 os.write(2, line.encode())
-        got.write(stdin.read())
+        if is_all:
+            got.write(stdin.read())
 
 
 def wait(path: str) -> None:
@@ -112,6 +113,7 @@ ACTIONS: dict[str, tuple[int, Callable[..., object]]] = {
     "reading": (1, reading),
     "give": (2, give),
     "play": (1, play),
+    "part": (1, lambda path: play(path, is_all=False)),
     "say": (1, lambda text: write(text.encode() + b"\n")),
     "cry": (1, lambda text: os.write(2, text.encode() + b"\n")),
     "sleep": (1, lambda seconds: time.sleep(float(seconds))),

@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from mandrake_sessions.acp.client_log import ClientLog
@@ -33,14 +32,14 @@ from mandrake_sessions.settings import BadSetting, Settings, given_settings
 logger = logging.getLogger(__name__)
 
 _PIECE_BYTES: Final = 1024 * 1024
-# A tenth of a processor that others want as well.
-_NICE: Final = 10
 # The thread that reads has to come between two lines of the one that understands them, or what passes waits in the
 # proxy: much sooner than Python's own 5 ms.
 _SWITCH_SECONDS: Final = 0.0005
 # A client may wait for the end of stderr. After the last byte it is kept so long, or until the proxy is gone.
 _LOG_SECONDS: Final = 3.0
 _LOOK_SECONDS: Final = 0.05
+# Under a flood, so many times as long as it works it waits.
+_PAUSE: Final = 3.0
 # An agent whose proxy was killed learns it from the end of its stdin. One that does not end by that gets a SIGTERM.
 _ORPHAN_SECONDS: Final = 2.0
 # After the end, a store that cannot be written is waited for so long.
@@ -120,7 +119,6 @@ def _ending(code: int) -> str:
 def main() -> None:
     """Run to the end of stdin."""
     given = json.loads(sys.argv[1])
-    _step_back()
     sys.setswitchinterval(_SWITCH_SECONDS)
     spool, is_done = Spool(), threading.Event()
     # It reads what passes before this process knows what that means.
@@ -156,18 +154,13 @@ def _is_recorded(spool: Spool, log: ClientLog, where: dict[str, str | None]) -> 
         return False
     recording = Recording(Conversation(homes.put), log.say)
     while piece := spool.take():
+        begun = time.monotonic()
         recording.take(piece)
+        if spool.is_filling:
+            # A flood: the client and the agent may need the processors, and what passes is kept meanwhile.
+            time.sleep(_PAUSE * (time.monotonic() - begun))
     recording.end()
     return homes.end(_STORING_SECONDS)
-
-
-def _step_back() -> None:
-    """Leave the processors to the client and the agent where there are not enough for all."""
-    with suppress(OSError):
-        os.nice(_NICE)
-    # Linux may weigh a session as a whole, and this process has one of its own.
-    with suppress(OSError):
-        Path("/proc/self/autogroup").write_text(f"{_NICE}\n")
 
 
 def _read(spool: Spool, is_done: threading.Event, agent: int | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from typing import IO, Final
@@ -14,6 +15,8 @@ _FILE_BYTES: Final = 4 * 1024 * 1024 * 1024
 _TAKEN_BYTES: Final = 1024 * 1024
 # Where the file takes nothing, somebody else may make room.
 _SECONDS: Final = 1.0
+_MUCH_BYTES: Final = 4 * 1024 * 1024
+_JUST_SECONDS: Final = 0.05
 
 
 class Spool:
@@ -28,13 +31,21 @@ class Spool:
         self._file: IO[bytes] | None = None
         self._read_to = self._written_to = 0
         self._is_ended = False
+        self._last_put = 0.0
 
     def put(self, piece: bytes) -> None:
         """Waits for room where the disk is full, or the file as long as it may be."""
         with self._changed:
             while not self._is_kept(piece):
                 self._changed.wait(_SECONDS)
+            self._last_put = time.monotonic()
             self._changed.notify_all()
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether much waits, and more has just come."""
+        waits = self._bytes + self._written_to - self._read_to
+        return waits > _MUCH_BYTES and time.monotonic() - self._last_put < _JUST_SECONDS
 
     def end(self) -> None:
         """Nothing more comes; what is there can still be taken."""
