@@ -75,7 +75,7 @@ _OPTIONS: Final = [{"optionId": "a", "kind": "allow_once", "name": "A"}, {"optio
 def _update(draw: st.DrawFn) -> Line:
     kind = draw(st.sampled_from(sorted(_KINDS)))
     members = {"sessionUpdate": kind, **{name: draw(_MEMBERS[name]) for name in _KINDS[kind].split()}}
-    for name in draw(st.lists(st.sampled_from(sorted(members)), max_size=2)):
+    for name in draw(st.lists(st.sampled_from(sorted(members)), max_size=1)):
         members.pop(name, None)
     for name in draw(st.lists(st.sampled_from(sorted(_MEMBERS)), max_size=2)):
         members[name] = draw(_MEMBERS[name] | _VALUES)
@@ -118,6 +118,7 @@ _TRAFFIC: Final = st.lists(
         st.tuples(st.sampled_from("ca"), _VALUES.filter(lambda value: not isinstance(value, int))),
         st.tuples(st.sampled_from("ca"), st.binary(max_size=40)),
     ),
+    min_size=20,
     max_size=40,
 )  # fmt: skip
 
@@ -133,7 +134,7 @@ class _Complaints(logging.Handler):
         self.records.append(record)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(_TRAFFIC, st.sampled_from([1, 2]), st.sampled_from(["some-agent", "opencode", "vibe", "gemini-cli"]))
 def test_any_traffic(traffic: list[Line], version: int, name: str) -> None:
     logger, complaints = logging.getLogger("mandrake_sessions.acp.conversation"), _Complaints()
@@ -148,7 +149,7 @@ def test_any_traffic(traffic: list[Line], version: int, name: str) -> None:
         outcome = carried_out([*begun, *traffic])
     finally:
         logger.removeHandler(complaints)
-    assert [record.exc_info for record in complaints.records] == []
+    assert [record.getMessage() for record in complaints.records] == []
     for session in outcome.sessions.values():
         for round_ in session["rounds"]:
             assert round_["status"] != "open"
