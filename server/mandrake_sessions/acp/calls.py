@@ -30,6 +30,8 @@ _DONE: Final = ("completed", "failed")
 _MAX_META: Final = 64 * 1024
 # Content that comes in pieces, and is kept until the call has ended.
 _MAX_CONTENT: Final = 4 * 1024 * 1024
+# The same of one that has ended; it may still get a piece, but there are many of those.
+_MAX_DONE_CONTENT: Final = 64 * 1024
 
 # Gives the terminal of a name.
 Terminals = Callable[[str], Terminal]
@@ -47,6 +49,8 @@ class Call:
     _size: int = 0
     _has_begun: bool = False
     _has_end: bool = False
+    # Its content is too much to be kept, so that pieces can no more be added.
+    _is_full: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -76,7 +80,7 @@ class Call:
     def add(self, item: Json, at: int, terminals: Terminals) -> Object:
         """The fields that change with one more piece of content."""
         size = len(json.dumps(item))
-        if self._size + size > _MAX_CONTENT:
+        if self._is_full or self._size + size > _MAX_CONTENT:
             return self._begun(at)
         self._size += size
         self._content.append(without_secrets(item))
@@ -105,7 +109,9 @@ class Call:
             fields = self._with_metadata(self._stand("failed", at), {}, {reason: True})
         elif any(terminal.is_changed for terminal in self.terminals.values()):
             fields = self.output()
-        self._content, self._size = [], 0
+        if "status" not in fields:
+            self.terminals = {}
+        self._drop_content(_MAX_DONE_CONTENT)
         return fields
 
     def _begun(self, at: int) -> Object:
@@ -125,6 +131,8 @@ class Call:
             self.metadata = kept | reasons
             fields["metadata"] = self.metadata
         self.status = status
+        if self.is_done and not self.terminals:
+            self._drop_content(_MAX_DONE_CONTENT)
         if self.is_done and not self._has_end:
             self._has_end = True
             fields["end_time"] = at
@@ -154,9 +162,15 @@ class Call:
     def _replace(self, content: list[Json], terminals: Terminals) -> list[Json]:
         content = without_secrets(content)
         self._size = len(json.dumps(content)) if content else 0
-        self._content = content if self._size <= _MAX_CONTENT else []
+        self._content, self._is_full = content, False
         self._look_for_terminals(terminals)
-        return self._shown() if self.terminals else content
+        shown = self._shown() if self.terminals else content
+        self._drop_content(_MAX_CONTENT)
+        return shown
+
+    def _drop_content(self, allowed: int) -> None:
+        if self._size > allowed:
+            self._content, self._size, self._is_full = [], 0, True
 
     def _look_for_terminals(self, terminals: Terminals) -> None:
         for item in self._content:

@@ -82,9 +82,9 @@ def _fork(talks: Talks, params: Object, _at: int) -> Answer:
 def _list(talks: Talks, _params: Object, _at: int) -> Answer:
     def answered(answer: Answered) -> None:
         for each in list_of(answer.result, "sessions"):
-            talk = talks.get(text_of(each, "sessionId") or "")
-            if talk is not None:
-                talk.describe(text_of(each, "title"))
+            session, title = text_of(each, "sessionId"), text_of(each, "title")
+            if session is not None and title is not None:
+                talks.list(session, title)
 
     return answered
 

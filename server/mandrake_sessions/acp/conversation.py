@@ -61,10 +61,12 @@ class Conversation:
                 continue
             try:
                 self._take(direction, message, len(line), at)
-            except Exception:
-                # Nothing that passes may stop the recording of what follows.
+            except Exception as error:
+                # Nothing that passes may stop the recording of what follows. What it says is no matter for a log.
                 self._talks.skip()
-                logger.exception("a message of an ACP conversation was left out")
+                details = error if logger.isEnabledFor(logging.DEBUG) else None
+                what = "a message of an ACP conversation was left out: %s"
+                logger.log(logging.ERROR, what, type(error).__name__, exc_info=details)
 
     def end(self, at: int, how: str | None) -> None:
         """Nothing more comes; ``how``: why, for those who read what was cut off."""

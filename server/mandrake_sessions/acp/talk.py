@@ -25,8 +25,8 @@ from mandrake_sessions.acp.totals import Totals
 # What comes so soon after the end of a round, and names nothing, was on its way when the round ended.
 _LATE_MS: Final = 1000
 _PAST_ROUNDS: Final = 8
-_CALLS: Final = 1024
-_TERMINALS: Final = 64
+_CALLS: Final = 256
+_TERMINALS: Final = 32
 # Characters of a request that comes in pieces, and of one that is compared with what the agent repeats.
 _MAX_PIECES: Final = 256 * 1024
 _MAX_ECHO: Final = 64 * 1024
@@ -114,7 +114,7 @@ class Talk:
 
     def of_call(self, name: str, at: int, *, is_new: bool, parent: str | None = None) -> tuple[Round, Call]:
         """A call and its round. ``is_new``: it is announced, so that it is another one if a new round runs."""
-        known = self._calls.get(name)
+        known = self.known_call(name)
         if known is not None and not (is_new and known[0].has_ended and self.running):
             return known
         above = self.known_call(parent) if not self.running else None
@@ -125,7 +125,12 @@ class Talk:
         return made
 
     def known_call(self, name: str | None) -> tuple[Round, Call] | None:
-        return self._calls.get(name) if name is not None else None
+        if name is None:
+            return None
+        for each in self.running:
+            if name in each.calls:
+                return each, each.calls[name]
+        return self._calls.get(name)
 
     def terminal(self, name: str) -> Terminal:
         if name not in self.terminals:

@@ -43,6 +43,7 @@ class Talks:
     client: Object = field(factory=dict)
     skipped: int = 0
     _all: OrderedDict[str, Talk] = field(factory=OrderedDict)
+    _titles: OrderedDict[str, str] = field(factory=OrderedDict)
     _held: deque[Held] = field(factory=deque)
     _held_bytes: int = 0
 
@@ -84,10 +85,18 @@ class Talks:
             metadata: Mapping[str, Json] = {**self.about, **talk.told}
             relation = relation if parent is not None else None
             self.emit(Began(session, self.agent, at, talk.cwd, relation, parent, parent_tool_call, False, metadata))
-            if (title := talk.title) is not None:
-                talk.title = None
-                talk.describe(title)
+            title, talk.title = talk.title or self._titles.pop(session, None), None
+            talk.describe(title)
         return talk
+
+    def list(self, session: str, title: str) -> None:
+        """The agent lists a session under a title, which is kept for one that may become known later."""
+        if (talk := self._all.get(session)) is not None:
+            talk.describe(title)
+            return
+        self._titles[session] = title
+        if len(self._titles) > _TALKS:
+            self._titles.popitem(last=False)
 
     def inherit(self, talk: Talk, parent: Talk | None) -> None:
         """The totals of a fork may go on from its parent's."""
