@@ -114,7 +114,7 @@ class Home:
                 break
             if batch and not self._patiently(lambda storing, batch=batch: storing.store(batch)):  # type: ignore[misc]
                 return False
-            self._waiting.done()
+            self._waiting.done(() if self._storing is None else self._storing.unfinished)
             if not batch and self._storing is not None and self._storing.is_idle:
                 self._rest()
         if self._storing is None:
