@@ -120,8 +120,11 @@ class Answering:
             return
         first, rest = cut(safe_text(event.text), self.turn_bytes)
         turn = known.open.get(event.turn) or self._taken_up(known, event)
-        if turn is None and event.turn in known.turns and not self._is_replaced(event, first):
-            return
+        if turn is None and event.turn in known.turns:
+            # Of a round that another recorder has stored to its end, what it said last is there.
+            is_done = known.was_there and not known.is_running
+            if is_done or not self._is_replaced(event, first):
+                return
         if turn is None:
             turn = self._make(known, event, first)
         else:
