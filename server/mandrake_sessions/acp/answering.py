@@ -120,8 +120,11 @@ class Answering:
             return
         first, rest = cut(safe_text(event.text), self.turn_bytes)
         turn = known.open.get(event.turn) or self._taken_up(known, event)
-        if turn is None and event.turn in known.turns and not self._is_replaced(event, first):
-            return
+        if turn is None and event.turn in known.turns:
+            # Of a round that another recorder has stored to its end, what it said last is there.
+            is_done = known.was_there and not known.is_running
+            if is_done or not self._is_replaced(event, first):
+                return
         if turn is None:
             turn = self._make(known, event, first)
         else:
@@ -141,27 +144,36 @@ class Answering:
         turn = known.open.get(event.turn)
         if turn is None:
             found = None if event.turn in known.gone else self._find_turn(event.turn)
-            if found is None or found.status not in _RESUMABLE:
+            if found is None:
                 return
-            turn, _ = self._as_known(found)
+            turn, status = self._as_known(found)
+            if status not in _RESUMABLE:
+                return
             known.open[event.turn] = turn
         turn.ending = event
         others = [other for other in known.open.values() if other is not turn and not other.is_paused]
-        if others or known.waits or not known.is_running:
+        if others or known.waits or not known.is_running or event.status != "completed":
             self._finish(known, turn)
+            if not known.waits:
+                self._hold(known, event.at)
 
     def call(self, known: KnownRound, event: Called) -> None:
         if event.turn in known.gone:
             return
         fields = {name: value for name, value in event.fields.items() if name in rules.TOOL_CALL}
+        ending = Completed(event.session, event.round, event.turn, event.at)
         turn = known.open.get(event.turn)
-        if turn is None and event.turn not in known.turns and self._find_turn(event.turn) is None:
-            self._make(known, event, "", tool_calls=[fields])
-            self.complete(known, Completed(event.session, event.round, event.turn, event.at))
-            return
-        self._note(known, event.turn)
         if turn is not None and turn.ending is not None:
-            turn.ending = Completed(event.session, event.round, event.turn, event.at)
+            turn.ending = ending
+        elif turn is None and event.turn not in known.turns:
+            is_new = self._find_turn(event.turn) is None
+            if is_new:
+                self._make(known, event, "", tool_calls=[fields])
+            self._note(known, event.turn)
+            # Nothing is said in it.
+            self.complete(known, ending)
+            if is_new:
+                return
         upsert = self._manager.upsert_tool_call
         lenient(lambda given: upsert(event.turn, given), fields, rules.TOOL_CALL)  # type: ignore[arg-type]
 
@@ -248,7 +260,7 @@ class Answering:
             self._drop_holder(known)
 
     def _find_left(self, known: KnownRound) -> None:
-        """The turns that another recorder of the round has not ended: they had nothing more to say."""
+        """The turns that another recorder of the round has not ended."""
         cursor = None
         while True:
             page = self._manager.list_turns(known.response_id, include_text=False, cursor=cursor)
@@ -256,10 +268,8 @@ class Answering:
                 is_left = found.status in _RESUMABLE and found.id not in known.open
                 if is_left and found.id == holder_id(known.id):
                     known.has_holder = True
-                elif is_left:
-                    turn = KnownTurn(found.id, found.kind, found.stream_start_time, dict(found.metadata))
-                    known.open[turn.id] = turn
-                    turn.ending = Completed("", known.id, turn.id, found.stream_end_time or found.stream_start_time)
+                elif is_left and not any(turn.part_id == found.id for turn in known.open.values()):
+                    known.open[found.id] = KnownTurn(found.id, found.kind, found.stream_start_time, {})
             cursor = page.next_cursor
             if cursor is None:
                 return
@@ -387,6 +397,9 @@ class Answering:
     def _is_replaced(self, event: Put, text: str) -> bool:
         """Whether a turn that has ended has to be made anew, since it says something else now; it is gone then."""
         try:
+            if not event.is_ended:
+                self._manager.delete_turn(event.turn)
+                return True
             self._update(event.turn, {"content": text, "kind": event.kind, "metadata": dict(event.metadata)})
         except Conflict:
             self._manager.delete_turn(event.turn)

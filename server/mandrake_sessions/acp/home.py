@@ -74,6 +74,8 @@ class Home:
         self._is_locked = False
         self._deadline: float | None = None
         self._is_stored = False
+        # What is not stored is left to others by now.
+        self._is_left = False
         self._thread = threading.Thread(target=self._run, name="mandrake-sessions-acp-store", daemon=True)
         self._thread.start()
 
@@ -93,6 +95,7 @@ class Home:
         self._thread.join(max(0.0, self._deadline - time.monotonic()) + 2 * _LOCK_SECONDS)
         if not self._thread.is_alive() and self._is_stored:
             return self._waiting.lost_events == 0
+        self._is_left = True
         self._leave()
         return False
 
@@ -114,7 +117,7 @@ class Home:
                 break
             if batch and not self._patiently(lambda storing, batch=batch: storing.store(batch)):  # type: ignore[misc]
                 return False
-            self._waiting.done()
+            self._waiting.done(() if self._storing is None else self._storing.unfinished)
             if not batch and self._storing is not None and self._storing.is_idle:
                 self._rest()
         if self._storing is None:
@@ -155,7 +158,7 @@ class Home:
     def _patiently(self, work: Callable[[Storing], None]) -> bool:
         """Do some work on the store, as soon as it can be written. False: the deadline came before."""
         pause = _FIRST_PAUSE
-        while True:
+        while not self._is_left:
             try:
                 work(self._opened())
             except (SessionsError, OSError) as error:
@@ -171,6 +174,7 @@ class Home:
             self._waiting.pause(pause)
             # After a lock was waited for, the next try waits for it too.
             pause = _FIRST_PAUSE if self._is_locked else min(2 * pause, _LONGEST_PAUSE)
+        return False
 
     def _opened(self) -> Storing:
         """Raises SessionsError, OSError."""

@@ -72,6 +72,17 @@ class Storing:
         """Whether no round runs."""
         return not any(any(session.running) for session in self._sessions.known.values())
 
+    @property
+    def unfinished(self) -> list[Event]:
+        """How turns end that stream on until another one does: of these the store does not know it yet."""
+        return [
+            turn.ending
+            for session in self._sessions.known.values()
+            for known in session.running
+            for turn in known.open.values()
+            if turn.ending is not None
+        ]
+
     def store(self, batch: Sequence[Entry]) -> None:
         """All of it but what a single event is to blame for, which is logged and left out.
 

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import evolve, frozen
@@ -60,6 +60,7 @@ class Waiting:
         self._taken_end: int | None = None
         self._chars: OrderedDict[str, int] = OrderedDict()
         self._began: dict[str, Began] = {}
+        self._unfinished: Sequence[Event] = ()
         self._lost: dict[tuple[str, str | None, str | None], Lost] = {}
         self.lost_events = 0
         self._is_ended = False
@@ -105,9 +106,10 @@ class Waiting:
             entries, self._taken_end = [], self._file.size
         return entries
 
-    def done(self) -> None:
-        """What was taken is stored."""
+    def done(self, unfinished: Sequence[Event] = ()) -> None:
+        """What was taken is stored. ``unfinished``: what of all that was is not carried out yet."""
         with self._changed:
+            self._unfinished = unfinished
             if self._file is None:
                 for _ in range(self._taken):
                     self._bytes -= self._memory.popleft().size
@@ -197,7 +199,7 @@ class Waiting:
             self._no_file_until = time.monotonic() + _SECONDS
             return False
         # Whoever reads it without us has to know whose events these are.
-        heads = [Entry(began, None, 0) for began in self._began.values()]
+        heads = [Entry(event, None, 0) for event in (*self._began.values(), *self._unfinished)]
         taken_end = None
         for number, entry in enumerate([*heads, *self._memory]):
             if not made.write(entry, 2 * self._bounds.memory + self._bounds.file):
