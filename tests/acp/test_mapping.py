@@ -549,6 +549,12 @@ def test_a_process_goes_on_from_the_old_total_or_begins_again(total: float, own:
     assert [each["usage"]["cost"] for each in outcome.rounds("s")] == [1.5, own, 1.0]
 
 
+def test_a_total_of_a_session_that_nobody_has_seen_before_is_no_prompts_own() -> None:
+    traffic = [prompt("1", 2), spent(5.0), stop(2), prompt("2", 3), spent(5.5), stop(3)]
+    rounds = carried_out([*loaded("session/load"), *traffic]).rounds("s")
+    assert [each["usage"].get("cost") for each in rounds] == [None, 0.5]
+
+
 def test_usage_is_what_each_agent_means_by_it() -> None:
     counts = [{"inputTokens": 100, "outputTokens": 10, "cachedReadTokens": 5}, {"inputTokens": 300, "outputTokens": 10}]
     found = {}
