@@ -108,6 +108,10 @@ SAID: Mapping[str, tuple[list[Line], list[tuple[str, str]]]] = {
         [message("a", messageId="1"), update("tool_call", toolCallId="t", title="T"), message("b", messageId="1")],
         [("message", "ab")],
     ),
+    "what a subagent says is kept apart": (
+        [message("a"), message("b", _meta={"claudeCode": {"parentToolUseId": "t"}}), message("c")],
+        [("message", "a"), ("message", "b"), ("message", "c")],
+    ),
     "a picture is a turn of its own": (
         [message("a"), update("agent_message_chunk", content={"type": "image", "data": "AA=="}), message("b")],
         [("message", "a"), ("message", "[image]"), ("message", "b")],
@@ -504,6 +508,17 @@ def test_what_comes_before_a_session_is_known_waits_for_it() -> None:
     assert (outcome.sessions["s"]["title"], round_["origin"]) == ("Early", "agent")
     assert texts(round_) == [("message", "hello")]
     assert calls(round_)[0]["metadata"]["rejected"] is True
+
+
+@pytest.mark.parametrize("method", ["session/load", "session/fork"])
+def test_a_question_before_the_session_is_known_waits_for_it(method: str) -> None:
+    name = "f" if method == "session/fork" else "s"
+    question = permission(0, title="T")
+    question[1]["params"]["sessionId"] = name
+    asked = client(method, 1, sessionId="s", cwd="/p", mcpServers=[])
+    traffic = [*opened()[:2], asked, message("old", name), question, answer(1, sessionId=name), chosen(0, "no")]
+    round_ = only(carried_out(traffic), name)
+    assert (texts(round_), calls(round_)[0]["metadata"]["rejected"]) == ([], True)
 
 
 def test_what_is_known_of_a_session() -> None:

@@ -113,6 +113,7 @@ class Talks:
     def loaded(self, talk: Talk, at: int, cwd: str | None) -> None:
         talk.loads = max(0, talk.loads - 1)
         self.begin(talk.name, at, cwd=cwd)
+        self.release(talk)
         talk.replays_on = self.agent in _REPLAY_LATE and not talk.running
 
     def not_loaded(self, talk: Talk) -> None:
