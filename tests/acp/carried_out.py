@@ -94,8 +94,9 @@ class Outcome:
             case Stood():
                 round_["stood"].append(event.status)
             case Used():
-                before = self.sessions[event.session]["metadata"].get("totals", {})
-                round_["usage"] |= {**event.usage, **own_share(event.totals, before)}
+                before = self.sessions[event.session]["metadata"].get("totals")
+                own = {} if before is None else own_share(event.totals, before)
+                round_["usage"] |= {**event.usage, **own}
             case Ended():
                 assert round_["status"] == "open"
                 round_["status"], round_["stop_reason"] = event.status, event.stop_reason

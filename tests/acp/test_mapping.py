@@ -108,6 +108,10 @@ SAID: Mapping[str, tuple[list[Line], list[tuple[str, str]]]] = {
         [message("a", messageId="1"), update("tool_call", toolCallId="t", title="T"), message("b", messageId="1")],
         [("message", "ab")],
     ),
+    "what a subagent says is kept apart": (
+        [message("a"), message("b", _meta={"claudeCode": {"parentToolUseId": "t"}}), message("c")],
+        [("message", "a"), ("message", "b"), ("message", "c")],
+    ),
     "a picture is a turn of its own": (
         [message("a"), update("agent_message_chunk", content={"type": "image", "data": "AA=="}), message("b")],
         [("message", "a"), ("message", "[image]"), ("message", "b")],
@@ -506,6 +510,17 @@ def test_what_comes_before_a_session_is_known_waits_for_it() -> None:
     assert calls(round_)[0]["metadata"]["rejected"] is True
 
 
+@pytest.mark.parametrize("method", ["session/load", "session/fork"])
+def test_a_question_before_the_session_is_known_waits_for_it(method: str) -> None:
+    name = "f" if method == "session/fork" else "s"
+    question = permission(0, title="T")
+    question[1]["params"]["sessionId"] = name
+    asked = client(method, 1, sessionId="s", cwd="/p", mcpServers=[])
+    traffic = [*opened()[:2], asked, message("old", name), question, answer(1, sessionId=name), chosen(0, "no")]
+    round_ = only(carried_out(traffic), name)
+    assert (texts(round_), calls(round_)[0]["metadata"]["rejected"]) == ([], True)
+
+
 def test_what_is_known_of_a_session() -> None:
     traffic = [
         client("session/set_mode", 2, sessionId="s", modeId="ask"), answer(2),
@@ -547,6 +562,12 @@ def test_a_process_goes_on_from_the_old_total_or_begins_again(total: float, own:
         outcome,
     )
     assert [each["usage"]["cost"] for each in outcome.rounds("s")] == [1.5, own, 1.0]
+
+
+def test_a_total_of_a_session_that_nobody_has_seen_before_is_no_prompts_own() -> None:
+    traffic = [prompt("1", 2), spent(5.0), stop(2), prompt("2", 3), spent(5.5), stop(3)]
+    rounds = carried_out([*loaded("session/load"), *traffic]).rounds("s")
+    assert [each["usage"].get("cost") for each in rounds] == [None, 0.5]
 
 
 def test_usage_is_what_each_agent_means_by_it() -> None:

@@ -70,10 +70,10 @@ def _fork(talks: Talks, params: Object, _at: int) -> Answer:
         if session is None:
             return
         talk = talks.await_load(session)
-        talks.release(talk)
-        talk.loads -= 1
         talks.begin(session, answer.at, cwd=cwd, parent=parent, relation="fork")
         talks.inherit(talk, talks.get(parent) if parent is not None else None)
+        talks.release(talk)
+        talk.loads = max(0, talk.loads - 1)
         talk.describe(**choices(answer.result), **_directories(params))
 
     return answered

@@ -103,7 +103,8 @@ class Conversation:
             self._talks.skip()
             return None
         talk = self._talks.get(session)
-        if talk is not None:
+        if talk is not None and (talk.is_known or method == "session/update"):
+            # What is said of one that is about to be known is a replay; what is asked for it is not.
             return call(self._talks, talk, params, at)
         held = _HeldAnswer()
 

@@ -133,7 +133,8 @@ class Stood:
 class Used:
     """What the agent has said of the whole response until now: members of ``fields.UsageFields``; those that are left
     out are kept. ``totals``: such members for the whole session, where only the store may know what they were before
-    the round began: it has them as the session's metadata ``totals`` (``usage.own_share``)."""
+    the round began: it has them as the session's metadata ``totals``, or cannot know either
+    (``usage.own_share``)."""
 
     session: str
     round: str

@@ -148,11 +148,15 @@ class Talk:
                 if any(each is terminal for each in call.terminals.values()):
                     round_.call(call, call.output(), at)
 
-    def say(self, kind: str, block: Json, name: str | None, at: int) -> None:
-        """A piece of what the agent says. One that is no text is a turn of its own, with the block."""
+    def say(self, kind: str, block: Json, name: str | None, at: int, parent: str | None = None) -> None:
+        """A piece of what the agent says. One that is no text is a turn of its own, with the block. ``parent``: the
+        call of a subagent that says it."""
         if self.is_replaying:
             return
         metadata: Object = {} if name is None else {"messageId": name}
+        if parent is not None:
+            metadata["parentToolCallId"] = parent
+            name = f"{parent} {name or ''}"
         round_ = self.of_turn(kind, name, at)
         if is_text(block):
             if text := text_of_block(block):

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from attrs import define, field
 
 from mandrake_sessions.acp.events import Began
-from mandrake_sessions.acp.members import Json, Object, list_of, object_of, text_of
+from mandrake_sessions.acp.members import Json, Object, count_of, list_of, object_of, text_of
 from mandrake_sessions.acp.rounds import Emit
 from mandrake_sessions.acp.secret_members import without_secrets
 from mandrake_sessions.acp.talk import Talk
@@ -52,8 +52,7 @@ class Talks:
 
     def agree(self, result: Object) -> None:
         """What the agent has answered to `initialize`."""
-        version = result.get("protocolVersion")
-        self.version = version if isinstance(version, int) and not isinstance(version, bool) else 1
+        self.version = count_of(result, "protocolVersion") or 1
         info = object_of(result, "agentInfo") or object_of(result, "info")
         name = text_of(info, "name") or text_of(info, "title")
         if name is not None and (word := agent_word(name)):
@@ -114,6 +113,7 @@ class Talks:
     def loaded(self, talk: Talk, at: int, cwd: str | None) -> None:
         talk.loads = max(0, talk.loads - 1)
         self.begin(talk.name, at, cwd=cwd)
+        self.release(talk)
         talk.replays_on = self.agent in _REPLAY_LATE and not talk.running
 
     def not_loaded(self, talk: Talk) -> None:

@@ -25,7 +25,7 @@ def said(kind: str) -> Update:
 
     def take(talks: Talks, talk: Talk, update: Object, at: int) -> None:
         if isinstance(update.get("content"), dict):
-            talk.say(kind, update["content"], text_of(update, "messageId"), at)
+            talk.say(kind, update["content"], text_of(update, "messageId"), at, parent_call(update))
         else:
             talks.skip()
 
@@ -67,13 +67,17 @@ def _is_echo(talk: Talk, text: str, name: str | None) -> bool:
     return not text.strip() or any(text.strip() in each.text for each in talk.running)
 
 
+def parent_call(update: Object) -> str | None:
+    """The call of a subagent that works in the same session."""
+    return text_of(object_of(object_of(update, "_meta"), "claudeCode"), "parentToolUseId")
+
+
 def change_call(talk: Talk, update: Object, at: int, *, is_new: bool, clears: bool) -> tuple[Round, Call] | None:
     """What a message says of a tool call, which is made if it is not known. None where the message names none."""
     name = text_of(update, "toolCallId")
     if name is None or not name:
         return None
-    parent = text_of(object_of(object_of(update, "_meta"), "claudeCode"), "parentToolUseId")
-    round_, call = talk.of_call(name, at, is_new=is_new, parent=parent)
+    round_, call = talk.of_call(name, at, is_new=is_new, parent=parent_call(update))
     round_.call(call, call.change(update, at, talk.terminal, clears=clears), at)
     return round_, call
 
