@@ -13,6 +13,7 @@ from mandrake_sessions.acp.events import Asked, Called, Completed, Ended, Put, R
 from mandrake_sessions.acp.known import KnownRound, KnownTurn, holder_id, part_id
 from mandrake_sessions.acp.sessions import lost_in_all
 from mandrake_sessions.acp.storable import BROKEN, cut, lenient, storable
+from mandrake_sessions.acp.usage import own_share
 from mandrake_sessions.acp.waiting_files import Lost
 from mandrake_sessions.errors import Conflict, NotFound
 from mandrake_sessions.importing.assembling import safe_text
@@ -198,10 +199,24 @@ class Answering:
             self._stream_again(known, event.at)
 
     def use(self, known: KnownRound, event: Used) -> None:
+        if event.turn is not None:
+            if event.turn not in known.gone:
+                self._update(event.turn, dict(event.usage))
+            return
         before = self._manager.get_response(known.response_id).usage
         fields = {name: getattr(before, name, None) for name in rules.USAGE} | dict(event.usage)
+        fields |= self._own_share(known, event)
         update = self._manager.update_response
         lenient(lambda given: update(known.response_id, usage=given), fields, rules.USAGE)  # type: ignore[arg-type]
+
+    def _own_share(self, known: KnownRound, event: Used) -> Mapping[str, Any]:
+        """Of running totals of the session, what is beyond those that the store has. Nothing where it has none: what the
+        session used before it was recorded is not this response's."""
+        if not event.totals:
+            return {}
+        session_id = self._manager.get_round(known.id).round.session_id
+        before = self._manager.get_session(session_id).metadata.get("totals")
+        return own_share(event.totals, before) if isinstance(before, dict) else {}
 
     def lose(self, known: KnownRound, lost: Lost) -> None:
         """Something was lost: the turn and the response end in an error that says so."""

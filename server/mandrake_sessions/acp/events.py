@@ -134,12 +134,14 @@ class Used:
     """What the agent has said of the whole response until now: members of ``fields.UsageFields``; those that are left
     out are kept. ``totals``: such members for the whole session, where only the store may know what they were before
     the round began: it has them as the session's metadata ``totals``, or cannot know either
-    (``usage.own_share``)."""
+    (``usage.own_share``). ``turn``: the
+    one turn that ``usage`` is of; then it is no part of what is said of the whole response."""
 
     session: str
     round: str
     usage: Mapping[str, Json]
     totals: Mapping[str, Json] = field(factory=dict)
+    turn: str | None = None
 
 
 @frozen

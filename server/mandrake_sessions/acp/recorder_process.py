@@ -3,7 +3,8 @@
     python -m mandrake_sessions.acp.recorder_process OPTIONS
 
 Stdin has the frames of ``frames.py``, stderr is the client's log. OPTIONS is a JSON object: the flags that say which
-store is meant, and ``agent``, a descriptor of the agent's process, where the system has such.
+store is meant, ``program``, what the agent is called until it says so itself, and ``agent``, a descriptor of its
+process, where the system has such.
 """
 
 from __future__ import annotations
@@ -152,7 +153,7 @@ def _is_recorded(spool: Spool, log: ClientLog, where: dict[str, str | None]) -> 
         while spool.take():
             pass
         return False
-    recording = Recording(Conversation(homes.put), log.say)
+    recording = Recording(Conversation(homes.put, where["program"] or "acp"), log.say)
     while piece := spool.take():
         begun = time.monotonic()
         recording.take(piece)

@@ -61,6 +61,8 @@ class Round:
     _open: OrderedDict[tuple[str, str], OpenTurn] = field(factory=OrderedDict)
     _used: dict[str, Any] = field(factory=dict)
     _totals: dict[str, Any] = field(factory=dict)
+    # The turn that something was said in last.
+    _spoken: str | None = None
     _stands: Literal["open", "requires_action"] = "open"
 
     @property
@@ -72,19 +74,21 @@ class Round:
         same kind and no name either."""
         self.has_output = True
         turn = self._turn(kind, at, name)
+        self._spoken = turn.id
         self.emit(Said(self.session, self.id, turn.id, kind, text, at, metadata))
         turn.at = at
         self._leave_all_but(turn)
 
     def put(self, kind: str, text: str, at: int, name: str, metadata: Mapping[str, Any], *, is_ended: bool) -> None:
-        """A turn with a name as a whole. One that has not ended may be said again."""
+        """A turn with a name as a whole, beside what is said. One that has not ended may be put again."""
         self.has_output = True
         turn = self._turn(kind, at, name)
         self.emit(Put(self.session, self.id, turn.id, kind, text, at, metadata, is_ended))
         turn.at = at
         if is_ended:
             self._open.pop(turn.key, None)
-        self._leave_all_but(turn)
+        # A text without an id goes on after it: agents change their plan in the middle of one.
+        self._leave_oldest()
 
     def show(self, kind: str, text: str, at: int, metadata: Mapping[str, Any]) -> None:
         """A turn of its own, which is whole."""
@@ -128,6 +132,13 @@ class Round:
             self._used |= new
             self._totals |= new_totals
             self.emit(Used(self.session, self.id, new, dict(self._totals) if new_totals else {}))
+
+    def use_at_last(self, usage: Mapping[str, Any]) -> None:
+        """What the reply used that was said last, and nothing of those before it."""
+        if self._spoken is None:
+            self.use(usage)
+        elif usage:
+            self.emit(Used(self.session, self.id, usage, turn=self._spoken))
 
     def end(
         self,
@@ -174,6 +185,9 @@ class Round:
     def _leave_all_but(self, turn: OpenTurn) -> None:
         """Something else is said now: a turn without a name is whole, and so is the oldest of too many."""
         self._leave_unnamed(turn)
+        self._leave_oldest()
+
+    def _leave_oldest(self) -> None:
         while len(self._open) > _OPEN:
             self._complete(next(iter(self._open.values())))
 

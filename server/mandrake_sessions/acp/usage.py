@@ -20,7 +20,7 @@ _DIGITS: Final = 12
 
 
 def counts_of(result: Object) -> Object:
-    """The counts that an answer tells, as members of ``fields.UsageFields``."""
+    """The counts that an answer tells, as members of ``fields.UsageFields``; a turn has them by the same names."""
     usage = object_of(result, "usage") or object_of(object_of(object_of(result, "_meta"), "quota"), "token_count")
     return _counts(usage)
 

@@ -40,8 +40,8 @@ def stop(talk: Talk, round_: Round, result: Object, at: int) -> None:
     match usage.meaning(talk.agent):
         case "prompt":
             round_.use(counts)
-        case "last reply" if counts:
-            metadata["lastReply"] = {"usage": without_secrets(object_of(result, "usage"))}
+        case "last reply":
+            round_.use_at_last(counts)
         case "session" if counts:
             own, unknown = talk.totals.split(round_, counts)
             round_.use(own, unknown)

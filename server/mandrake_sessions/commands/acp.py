@@ -183,6 +183,7 @@ def _recorder(options: Namespace, agent: int, frames: int) -> int:
     from mandrake_sessions.commands.recording.program import STDIN, STDOUT, spawned
 
     given: dict[str, Any] = {name: getattr(options, name) for name in ("workspace", "database", "scope")}
+    given["program"] = os.fsencode(options.program[0]).decode(errors="replace")
     actions = ((os.POSIX_SPAWN_DUP2, frames, STDIN), (os.POSIX_SPAWN_OPEN, STDOUT, os.devnull, os.O_WRONLY, 0))
     with ExitStack() as held:
         if (handle := _handle(agent)) is not None:
