@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+from mandrake_sessions.model import ResponseStatus
+from mandrake_sessions.operations.rounds import change_response
 from mandrake_sessions.operations.turns import interrupt_turn
 from mandrake_sessions.store.interface import Store, Transaction
-from mandrake_sessions.store.sql import leases, turns
+from mandrake_sessions.store.sql import leases, rounds, turns
 from mandrake_sessions.store.sql.readable import readable
+from mandrake_sessions.store.sql.rounds import NOT_ENDED
 
 # An end must not wait for somebody else's lock; others will notice in time.
 LAST_WORDS_SECONDS = 0.3
@@ -44,3 +47,27 @@ def _interrupt(tx: Transaction, lease_id: str) -> int:
     for stored in readable(tx.sql, turn_ids, partial(turns.get_turn, tx.sql)):
         interrupt_turn(tx, stored)
     return len(turn_ids)
+
+
+def interrupt_unattended(store: Store, response_id: str, *, also_unknown: bool) -> bool:
+    """Mark a response that has not ended as interrupted, if none of its turns streams and the process is gone that has
+    streamed one of them last; gives whether it did. For those whose client knows that only that process would have
+    gone on with it: of any other response the store does not know whom it waits for. ``also_unknown``: one that no
+    process has streamed too. Raises NotFound."""
+    with store.reading() as sql:
+        lease_id = leases.last_lease(sql, rounds.get_round_of_response(sql, response_id).pk)
+    if lease_id == store.lease_id:
+        return False
+    if lease_id is None:
+        return also_unknown and _interrupt_response(store, response_id)
+    with store.dead_lease(lease_id) as dead:
+        return dead and _interrupt_response(store, response_id)
+
+
+def _interrupt_response(store: Store, response_id: str) -> bool:
+    with store.transaction() as tx:
+        found = rounds.get_round_of_response(tx.sql, response_id, lenient=True)
+        if found.detail.response.status not in NOT_ENDED or turns.is_streaming(tx.sql, found.pk):
+            return False
+        change_response(tx, found, {"status": ResponseStatus.INTERRUPTED.value})
+    return True

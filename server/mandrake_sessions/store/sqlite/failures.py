@@ -51,9 +51,6 @@ _NO_LOCKS = frozenset(
 )
 # SQLite's messages for a missing table or a missing part of one.
 _GONE = re.compile(r"no such (table|column): (?:main\.)?(\S+)")
-# The message of sqlite3 where a function of ours did not return. Ours raise nothing, so the handler of a signal did,
-# while SQLite called one; sqlite3 drops that exception.
-_ENDED_BY_SIGNAL = "user-defined function raised exception"
 # The message of sqlite3 for a text that is not UTF-8.
 _NO_TEXT = "Could not decode to UTF-8"
 
@@ -143,14 +140,12 @@ def damaged(what: str | Wording, path: str) -> StorageFailure:
 def to_domain_error(error: BaseException, path: str) -> SessionsError | None:
     """The domain error for one of SQLite's; None for any other.
 
-    A fault of our own SQL is not translated, since it is a bug. Raises KeyboardInterrupt where sqlite3 has dropped one.
+    A fault of our own SQL is not translated, since it is a bug.
     """
     if isinstance(error, OddValue):
         return Unreadable("value", "of the database", str(error), path)
     if not isinstance(error, sqlite3.Error) or isinstance(error, _OUR_FAULTS):
         return None
-    if str(error) == _ENDED_BY_SIGNAL:
-        raise KeyboardInterrupt from error
     if (odd := _odd_content(error, path)) is not None:
         return odd
     if primary_code(error) == 0 or may_be_odd_content(error):
