@@ -93,6 +93,9 @@ class Outcome:
                 turn["call"] = {"metadata": {}, "status": "pending", **turn.get("call", {}), **event.fields}
             case Stood():
                 round_["stood"].append(event.status)
+            case Used() if event.turn is not None:
+                assert self._turns[event.turn] in round_["turns"]
+                self._turns[event.turn]["usage"] = dict(event.usage)
             case Used():
                 before = self.sessions[event.session]["metadata"].get("totals")
                 own = {} if before is None else own_share(event.totals, before)

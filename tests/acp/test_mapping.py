@@ -570,15 +570,27 @@ def test_a_total_of_a_session_that_nobody_has_seen_before_is_no_prompts_own() ->
     assert [each["usage"].get("cost") for each in rounds] == [None, 0.5]
 
 
+def counted(usage: dict[str, int]) -> dict[str, int]:
+    names = {"inputTokens": "input_tokens", "outputTokens": "output_tokens", "cachedReadTokens": "cache_read_tokens"}
+    return {names[name]: count for name, count in usage.items()}
+
+
 def test_usage_is_what_each_agent_means_by_it() -> None:
     counts = [{"inputTokens": 100, "outputTokens": 10, "cachedReadTokens": 5}, {"inputTokens": 300, "outputTokens": 10}]
     found = {}
     for name in ("some-agent", "opencode", "mistral-vibe"):
-        traffic = [prompt("1", 2), stop(2, usage=counts[0]), prompt("2", 3), stop(3, usage=counts[1])]
-        found[name] = [each["usage"] for each in carried_out([*opened(name=name), *traffic]).rounds("s")]
-    first = {"input_tokens": 100, "output_tokens": 10, "cache_read_tokens": 5}
-    assert found["some-agent"] == [first, {"input_tokens": 300, "output_tokens": 10}]
-    assert found["opencode"] == [{}, {}]
+        traffic = [
+            prompt("1", 2), message("a", messageId="1"), message("b", messageId="2"), stop(2, usage=counts[0]),
+            prompt("2", 3), stop(3, usage=counts[1]),
+        ]  # fmt: skip
+        rounds = carried_out([*opened(name=name), *traffic]).rounds("s")
+        found[name] = [each["usage"] for each in rounds]
+        of_turns = [turn.get("usage") for turn in rounds[0]["turns"]]
+        # Of the last reply alone, where it said anything.
+        assert of_turns == [None, counted(counts[0]) if name == "opencode" else None]
+    first, second = map(counted, counts)
+    assert found["some-agent"] == [first, second]
+    assert found["opencode"] == [{}, second]
     assert found["mistral-vibe"] == [first, {"input_tokens": 200, "output_tokens": 0}]
 
 

@@ -47,8 +47,9 @@ class Streams:
 
 
 class Passing:
-    """``copy`` is given each piece once it was passed on, or cannot be, with ``CLIENT`` or ``AGENT``: whose it is. It
-    must not wait. ``failed``: the error of our stdout, where it was another than that nobody reads it.
+    """``copy`` is given each piece before it is passed on, with ``CLIENT`` or ``AGENT``: whose it is. So no answer is
+    there before its question. It must not wait. ``failed``: the error of our stdout, where it was another than that
+    nobody reads it.
 
     Start ``threads``. Each waits for the one whom it passes pieces to, so a slow client slows the agent down, and the
     other way round, as without us. Where one side closes its end, the other end is closed, too.
@@ -75,9 +76,8 @@ class Passing:
         streams = self._streams
         try:
             for piece in self._arriving(streams.client_in, streams.agent_in, 0):
-                is_written = self._is_written(streams.agent_in, piece)
                 self._copy(CLIENT, piece)
-                if not is_written:
+                if not self._is_written(streams.agent_in, piece):
                     break
         finally:
             os.close(streams.agent_in)
@@ -88,9 +88,8 @@ class Passing:
         streams = self._streams
         try:
             for piece in self._arriving(streams.agent_out, streams.client_out, _SECONDS_AFTER):
-                is_written = self._is_written(streams.client_out, piece)
                 self._copy(AGENT, piece)
-                if not is_written:
+                if not self._is_written(streams.client_out, piece):
                     break
             self._copy_rest()
         finally:

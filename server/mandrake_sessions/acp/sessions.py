@@ -12,6 +12,7 @@ from mandrake_sessions import rules
 from mandrake_sessions.acp.events import Began, Described, Event
 from mandrake_sessions.acp.known import KnownSession
 from mandrake_sessions.acp.leftovers import end_left_open
+from mandrake_sessions.acp.losses import lost_in_all
 from mandrake_sessions.acp.storable import lenient
 from mandrake_sessions.acp.waiting_files import Lost
 from mandrake_sessions.errors import InvalidValue, NotFound
@@ -217,9 +218,3 @@ class Sessions:
             for session in list(self.known.values())
             if session.began.parent == parent.session and session.id is not None and not session.is_gone
         )
-
-
-def lost_in_all(before: Any, lost: Lost) -> dict[str, int]:
-    """What metadata say of what was lost, with some more."""
-    known = before if isinstance(before, dict) else {}
-    return {name: int(known.get(name) or 0) + getattr(lost, name) for name in ("events", "bytes")}

@@ -33,6 +33,7 @@ from mandrake_sessions.acp.events import (
 )
 from mandrake_sessions.acp.known import KnownRound, KnownSession, KnownTurn
 from mandrake_sessions.acp.sessions import Sessions
+from mandrake_sessions.acp.turns import Turns
 from mandrake_sessions.acp.waiting_files import Entry, Lost
 from mandrake_sessions.errors import Busy, NotFound, NotOpen, SessionsError, StoreError, StrangePart, Unreadable
 from mandrake_sessions.limits import MAX_TEXT_BYTES
@@ -52,7 +53,8 @@ class Storing:
     def __init__(self, manager: SessionManager, *, turn_bytes: int = MAX_TEXT_BYTES) -> None:
         self._manager = manager
         self._sessions = Sessions(manager)
-        self._answering = Answering(manager, turn_bytes)
+        self._turns = Turns(manager, turn_bytes)
+        self._answering = Answering(manager, self._turns)
         self._reconnects = manager.store.reconnects
         self._before: dict[str, KnownSession | None] = {}
         self._of_round: dict[type, Callable[[KnownSession, KnownRound, Any, int | None], None]] = {
@@ -96,7 +98,7 @@ class Storing:
             with suppress(Busy):
                 interrupt_orphans(self._manager.store, wait=False)
         self._before = {}
-        made = self._answering.made = []
+        made = self._turns.made = []
         try:
             with self._manager.transaction():
                 self._look_at_store()
@@ -152,7 +154,7 @@ class Storing:
         turn = None if known is None else known.open.get(event.turn)
         if known is None or turn is None or known.is_gone or turn.is_paused or turn.ending is not None:
             return None
-        fits = turn.size + len(event.text.encode()) <= self._answering.turn_bytes
+        fits = turn.size + len(event.text.encode()) <= self._turns.turn_bytes
         return turn if fits and entry.start in (None, turn.chars) else None
 
     def look_again(self) -> None:
@@ -176,7 +178,7 @@ class Storing:
         names = self._sessions.above(event)
         self._remember(names)
         before = self._sessions.clones(names)
-        made = len(self._answering.made)
+        made = len(self._turns.made)
         try:
             with self._manager.transaction():
                 self._do(entry)
@@ -191,7 +193,7 @@ class Storing:
             logger.warning("an event (%s) of session %r is left out: %s", name, session, error)
 
     def _undo(self, before: Mapping[str, KnownSession | None], made: int) -> None:
-        _forget_made(self._answering.made, made)
+        _forget_made(self._turns.made, made)
         self._take_back(before)
 
     def _do(self, entry: Entry) -> None:
@@ -261,7 +263,7 @@ class Storing:
         elif known is not None and turn is not None and turn in known.turns:
             known.gone |= {turn}
             known.open.pop(turn, None)
-        elif known is not None and self._answering.drop_missing(known):
+        elif known is not None and self._turns.drop_missing(known):
             self._take(entry)
 
     def _remember(self, names: Iterable[str]) -> None:

@@ -30,6 +30,9 @@ _MOST_TURNS: Final = 20_000
 _MOST_LOST: Final = 1000
 _EVENT_BYTES: Final = 400
 _SHORT_BYTES: Final = 64 * 1024
+# A batch has to be worth a transaction: it comes so long after the last one, or when so much is there.
+_PACE_SECONDS: Final = 0.005
+_WORTH_BYTES: Final = 64 * 1024
 # Before another try to make a file.
 _SECONDS: Final = 1.0
 
@@ -65,6 +68,7 @@ class Waiting:
         self.lost_events = 0
         self._is_ended = False
         self._no_file_until = 0.0
+        self._last = 0.0
 
     def put(self, event: Event) -> None:
         """Does not wait for the store."""
@@ -74,15 +78,21 @@ class Waiting:
             if isinstance(event, Began):
                 self._began[event.session] = event
             self._tell_lost()
+            before, had_some = self._bytes, self._has_some
             if not self._keep(entry):
                 self._lose(entry)
-            self._changed.notify_all()
+            if not had_some or before < _WORTH_BYTES <= self._bytes:
+                self._changed.notify_all()
 
     def take(self, seconds: float | None = None) -> list[Entry]:
         """The next ones, which stay until ``done``; waits for so long, or for the end. None are left after the end
         where it gives none."""
         with self._changed:
             self._changed.wait_for(lambda: self._has_some or self._is_ended, seconds)
+            rest = self._last + _PACE_SECONDS - time.monotonic()
+            if rest > 0 and self._file is None:
+                self._changed.wait_for(lambda: self._bytes >= _WORTH_BYTES or self._is_ended, rest)
+            self._last = time.monotonic()
             self._tell_lost()
             if self._file is not None:
                 return self._read()
@@ -168,11 +178,14 @@ class Waiting:
         """``start``: where a text begins in its turn, so that it is stored once whatever happens in between."""
         start = None
         if isinstance(event, Said | Put):
-            event = evolve(event, text=safe_text(event.text))
+            text = safe_text(event.text)
+            event = event if text is event.text else evolve(event, text=text)
             start = self._chars.pop(event.turn, 0) if isinstance(event, Said) else 0
             self._chars[event.turn] = start + len(event.text)
             if len(self._chars) > _MOST_TURNS:
                 self._chars.popitem(last=False)
+        if isinstance(event, Said) and not event.metadata:
+            return Entry(event, start, _EVENT_BYTES + len(event.text))
         return Entry(event, start, weight(event))
 
     def _keep(self, entry: Entry) -> bool:

@@ -94,9 +94,8 @@ class Importer:
         except InvalidValue as error:
             return Outcome(source, "failed", reason=str(error))
         if known is not None:
-            what: What = "deleted" if known.is_deleted else "grown" if self._has_grown(source, known) else "unchanged"
-            if what == "grown" and source.session_id is None and self._is_recorded_since(known.session_id):
-                what = "live"
+            what: What = "deleted" if known.is_deleted else "grown" if _has_grown(source, known) else "unchanged"
+            what = "live" if what == "grown" and _is_recorded_since(self._manager, source, known.session_id) else what
             is_kept, is_moved = known.kept == _facts(source), known.path != storable(source.path)
             return Outcome(source, what, known.session_id, is_kept=is_kept, is_moved=is_moved)
         if present is None:
@@ -107,14 +106,6 @@ class Importer:
         if source.session_id is not None:
             return Outcome(source, "unchanged", present.id)
         return Outcome(source, "new" if (present.source or "").startswith("import:") else "live", present.id)
-
-    def _is_recorded_since(self, session_id: str | None) -> bool:
-        """Whether a session that was brought in is recorded by now: what its source gets is in it already."""
-        with suppress(NotFound):
-            return session_id is not None and not (self._manager.get_session(session_id).source or "").startswith(
-                "import:"
-            )
-        return False
 
     def read_ahead(self, looked: Sequence[Outcome]) -> None:
         """These are brought next, in this order: another process reads what is new of them meanwhile."""
@@ -165,7 +156,11 @@ class Importer:
         read again. Call ``finish`` after it."""
         key = source.reader, source.key
         waiting = self._waiting.pop(key, None)
-        if waiting is not None and waiting.is_of(source) and not self._is_recorded_since(waiting.session_id):
+        if (
+            waiting is not None
+            and waiting.is_of(source)
+            and not _is_recorded_since(self._manager, source, waiting.session_id)
+        ):
             if _facts(waiting.source) == _facts(source):
                 # Nobody has written.
                 self._waiting[key] = waiting
@@ -324,11 +319,20 @@ class Importer:
             self._waiting.pop(next(iter(self._waiting))).close()
         self._waiting[reading.source.reader, reading.source.key] = reading
 
-    def _has_grown(self, source: Source, known: StoredSource) -> bool:
-        if not _is_same(source, known):
-            return True
-        # Nobody has gone on with a round of which its source does not say that it has ended.
-        return is_at_rest(source) and bool(state_of(known).get("open"))
+
+def _has_grown(source: Source, known: StoredSource) -> bool:
+    if not _is_same(source, known):
+        return True
+    # Nobody has gone on with a round of which its source does not say that it has ended.
+    return is_at_rest(source) and bool(state_of(known).get("open"))
+
+
+def _is_recorded_since(manager: SessionManager, source: Source, session_id: str | None) -> bool:
+    """Whether a session that was brought in is recorded by now: what its source gets is in it already."""
+    if source.session_id is None and session_id is not None:
+        with suppress(NotFound):
+            return not (manager.get_session(session_id).source or "").startswith("import:")
+    return False
 
 
 def _is_of_another(source: Source, known: StoredSource) -> bool:
