@@ -176,7 +176,8 @@ def test_a_workspace_that_is_not_there_is_told_once(workspace: Path) -> None:
         time.sleep(0.5)
         made.finish_input()
         assert (made.rest() != b"", made.wait()) == (True, 0)
-        assert made.err.startswith("mandrake-sessions acp: nothing is stored: ")
+        assert made.err.startswith("mandrake-sessions acp: ")
+        assert "--workspace" in made.err
         assert made.err.count("\n") == 1
 
 
