@@ -384,12 +384,35 @@ def test_under_every_load_the_server_is_there_and_ends(workspace: Path, load: Ca
 @pytest.mark.parametrize("pause", [0.0, 0.02, 0.1])
 def test_a_write_that_an_end_meets_is_told_what_became_of_it(workspace: Path, pause: float) -> None:
     wire = Wire(workspace)
-    session = long_session(wire)
-    deletion = wire.post("session/delete", sessionId=session)
-    time.sleep(pause)
-    assert end_by_signal(wire) < END * slowness(time.perf_counter)
-    answer = wire.answer(deletion)
-    wire.kill()
+    try:
+        session = long_session(wire)
+        deletion = wire.post("session/delete", sessionId=session)
+        time.sleep(pause)
+        assert end_by_signal(wire) < END * slowness(time.perf_counter)
+        answer = wire.answer(deletion)
+    finally:
+        wire.kill()
+    with serving(workspace) as again:
+        found = again.answer(again.post("session/get", sessionId=session))
+        assert ("error" in found) is ("result" in answer)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows stops no process")
+def test_a_write_is_told_what_became_of_it_though_the_process_is_stopped_while_it_ends(workspace: Path) -> None:
+    """As on a machine that has no processor for it: it is stopped for longer than its whole end may take."""
+    wire = Wire(workspace, "lines", "--log-level", "info")
+    try:
+        session = long_session(wire)
+        deletion = wire.post("session/delete", sessionId=session)
+        wire.process.send_signal(signal.SIGTERM)
+        wire.wait_for_log("ending with code 0")
+        wire.process.send_signal(signal.SIGSTOP)
+        time.sleep(3)
+        wire.process.send_signal(signal.SIGCONT)
+        assert wire.process.wait(20) == 0
+        answer = wire.answer(deletion)
+    finally:
+        wire.kill()
     with serving(workspace) as again:
         found = again.answer(again.post("session/get", sessionId=session))
         assert ("error" in found) is ("result" in answer)

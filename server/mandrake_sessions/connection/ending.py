@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -26,6 +27,8 @@ FLUSH_SECONDS = 0.7
 WRITE_SECONDS = 2.6
 LAST_SECONDS = 2.8
 SENT_LOOK = 0.01
+# The guard sleeps for so long at a time.
+GUARD_SECONDS = 0.05
 # The exit code where answers could not be written (sysexits.h: an error of input or output).
 OUTPUT_FAILED = 74
 # What a closing terminal sends; Windows has no such signal.
@@ -43,6 +46,7 @@ class Ending:
         self._finished = self._loop.create_future()
         self._patient = False
         self._last_answer = 0.0
+        self._guard = _Guard()
         self.has_begun = False
         self.exit_code = 0
 
@@ -60,9 +64,8 @@ class Ending:
         self._channel.reader.pause(True)
         self.has_begun = True
         if not patient:
-            self._last_answer = self._loop.time() + WRITE_SECONDS
             self._loop.call_later(FINISH_SECONDS, self._out_of_time)
-            _end_anyway(LAST_SECONDS, exit_code)
+            self._guard.begin(LAST_SECONDS, exit_code)
         self._dispatcher.run()
 
     def output_ended(self, begin: Callable[[int, str], None]) -> None:
@@ -102,7 +105,10 @@ class Ending:
                 deadline = self._loop.time() + FLUSH_SECONDS
 
     def _out_of_time(self) -> None:
-        """Answer waiting calls with ``cancelled``, in slices."""
+        """Answer waiting calls with ``cancelled``, in slices. Where this comes late, since the process was stopped or
+        had no processor, a write that runs still has its time to be interrupted and answered."""
+        self._last_answer = self._loop.time() + WRITE_SECONDS - FINISH_SECONDS
+        self._guard.allow(LAST_SECONDS - FINISH_SECONDS)
         self._loop.call_later(ABANDON_SECONDS, self._finish_now)
         self._dispatcher.abandon()
 
@@ -142,11 +148,36 @@ class EndingSignals:
         self._end()
 
 
-def _end_anyway(seconds: float, exit_code: int) -> None:
-    """End the process after so many seconds, even if a disk or a file system holds one of its threads. By then every
-    acknowledged write is stored, and SQLite recovers from any end."""
-    timer = threading.Timer(seconds, os._exit, (exit_code,))
-    timer.daemon = True
-    # Where no thread can be started, the loop has to end by itself.
-    with suppress(RuntimeError, MemoryError):
-        timer.start()
+class _Guard:
+    """Ends the process, even if a disk or a file system holds one of its threads. By then every acknowledged write is
+    stored, and SQLite recovers from any end.
+
+    It counts its own short sleeps, not the clock: the time for which the process was stopped is nobody's fault, and
+    must not take the answer from a write that was about to get it.
+    """
+
+    def __init__(self) -> None:
+        self._slept = 0.0
+        self._most = 0.0
+        self._exit_code: int | None = None
+
+    def begin(self, seconds: float, exit_code: int) -> None:
+        """End the process after so many seconds, unless more are allowed meanwhile. Where it has begun already, only
+        the exit code is another."""
+        has_begun = self._exit_code is not None
+        self._exit_code = exit_code
+        if not has_begun:
+            self.allow(seconds)
+            # Where no thread can be started, the loop has to end by itself.
+            with suppress(RuntimeError, MemoryError):
+                threading.Thread(target=self._run, name="mandrake-sessions-end", daemon=True).start()
+
+    def allow(self, seconds: float) -> None:
+        """So many seconds from now."""
+        self._most = self._slept + seconds
+
+    def _run(self) -> None:
+        while self._slept < self._most:
+            time.sleep(GUARD_SECONDS)
+            self._slept += GUARD_SECONDS
+        os._exit(self._exit_code or 0)
