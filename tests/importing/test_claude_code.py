@@ -92,7 +92,38 @@ def test_a_fork_does_not_double_what_it_inherits(place: Place, names_parent: boo
     with SessionManager(place.database) as manager:
         assert (manager.usage().rounds, manager.usage().totals[0].input_tokens) == (2, 20)
         session = manager.get_session(external_id=TWO)
-        assert (session.relation == "fork") == names_parent
+        assert (session.relation, session.parent_id) == ("fork", manager.get_session(external_id=ONE).id)
+    assert place.is_sound()
+
+
+@pytest.mark.parametrize("parent_goes_on", [False, True])
+@pytest.mark.parametrize("order", [(ONE, TWO), (TWO, ONE), ()])
+def test_a_fork_that_does_not_name_its_parent(place: Place, order: tuple[str, ...], parent_goes_on: bool) -> None:
+    """Older versions name it nowhere. The parent is the one that was gone on with first, or not at all."""
+    talk = claude(place.home, ONE)
+    talk.ask("First")
+    talk.say("One", "msg_1")
+    fork = fork_of(talk, place, names_parent=False)
+    if parent_goes_on:
+        talk.ask("In the parent")
+        talk.say("No", "msg_2")
+        fork.records[-2]["timestamp"] = "2026-03-01T10:30:00.000Z"
+        fork.records[-1]["timestamp"] = "2026-03-01T10:31:00.000Z"
+    fork.write()
+    talk.write()
+    for session in order:
+        place.bring(talk.path.with_name(f"{session}.jsonl"))
+    place.bring()
+    found = {session.external_id: session for session in place.sessions()}
+    assert (found[ONE].relation, found[ONE].parent_id) == (None, None)
+    assert (found[TWO].relation, found[TWO].parent_id) == ("fork", found[ONE].id)
+    fork.ask("And on")
+    fork.say("Good", "msg_5")
+    fork.write()
+    place.bring()
+    with SessionManager(place.database) as manager:
+        assert manager.get_session(external_id=TWO).parent_id == found[ONE].id
+        assert manager.usage().totals[0].input_tokens == 30 + 10 * parent_goes_on
     assert place.is_sound()
 
 

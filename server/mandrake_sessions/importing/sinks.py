@@ -145,6 +145,8 @@ class SessionSink:
         self.spawned: dict[str, str] = {}
         self.counts = Counts()
         self.position = Position()
+        # The session that had the last round first of which this one has a copy.
+        self.inherits: str | None = None
         # Whether something was said of the session since it was written.
         self.has_news = False
         self.progress: Callable[[int], None] | None = None
@@ -201,6 +203,8 @@ class SessionSink:
         is_copy = original.content == fields["content"] and (
             original.created_at == fields["created_at"] or self._comes_from(original.session_id)
         )
+        if is_copy and original.session_id != self.session_id:
+            self.inherits = original.session_id
         return own, original.id if is_copy else None
 
     def _comes_from(self, session_id: str) -> bool:
