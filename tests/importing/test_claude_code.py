@@ -321,6 +321,32 @@ def test_inline_subagents_of_early_versions_are_sessions(place: Place) -> None:
     assert place.is_sound()
 
 
+def test_inline_subagents_of_later_versions_are_told_apart_by_their_names(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("Delegate")
+    block = {"type": "tool_use", "id": "call_1", "name": "Agent", "input": {"prompt": "Look around"}}
+    call = talk.block(block, "msg_1")
+    talk.ask("Look around", parent=None, isSidechain=True, agentId="abc")
+    talk.ask("Something else", parent=None, isSidechain=True, agentId="def")
+    talk.say("I did", "msg_2", isSidechain=True, parent="left out", agentId="abc")
+    talk.say("Also", "msg_3", isSidechain=True, parent="left out", agentId="def")
+    talk.last = call
+    talk.answer("call_1", "I did")
+    talk.say("Done", "msg_4")
+    talk.path.parent.mkdir(parents=True)
+    talk.path.write_text("".join(json.dumps(each, separators=(",", ":")) + "\n" for each in talk.records))
+    place.bring()
+    found = {session.external_id: session for session in place.sessions()}
+    parent = found.pop(ONE).id
+    assert {name: (each.relation, each.parent_id, each.parent_tool_call_id) for name, each in found.items()} == {
+        f"{ONE} abc": ("subagent", parent, "call_1"), f"{ONE} def": ("subagent", parent, None),
+    }  # fmt: skip
+    assert place.talk(ONE) == [("Delegate", ["", "Done"])]
+    assert place.talk(f"{ONE} abc") == [("Look around", ["I did"])]
+    assert place.talk(f"{ONE} def") == [("Something else", ["Also"])]
+    assert place.is_sound()
+
+
 def test_a_parent_that_comes_later_gets_its_children(place: Place) -> None:
     talk = claude(place.home, ONE)
     talk.ask("First")
