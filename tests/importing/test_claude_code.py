@@ -11,6 +11,7 @@ from importing.importing import Place
 from importing.transcripts import Claude, claude
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import Origin, Relation
+from mandrake_sessions.operations.indexing import fill_index
 
 ONE = "11111111-1111-4111-8111-111111111111"
 TWO = "22222222-2222-4222-8222-222222222222"
@@ -184,6 +185,10 @@ def test_what_the_program_says_in_a_person_s_name_is_no_request(place: Place) ->
         ("user", "Hello"), ("system", ""), ("system", "/cost"), ("user", "/review all"),
     ]  # fmt: skip
     assert [said for _, said in place.talk(ONE)] == [["Hello."], ["It is done."], ["0.01"], ["Reviewed."]]
+    with SessionManager(place.database) as manager:
+        fill_index(manager.store)
+        (hit,) = manager.search("notification").hits
+    assert hit.round_id == place.rounds(ONE)[1].id
 
 
 def test_an_interrupted_reply_is_interrupted(place: Place) -> None:
