@@ -7,6 +7,7 @@ from copy import deepcopy
 
 import pytest
 
+from importing.following import add_line, following, until
 from importing.importing import Place
 from importing.transcripts import Claude, claude
 from mandrake_sessions import SessionManager
@@ -126,6 +127,28 @@ def test_a_fork_that_does_not_name_its_parent(place: Place, order: tuple[str, ..
         assert manager.get_session(external_id=TWO).parent_id == found[ONE].id
         assert manager.usage().totals[0].input_tokens == 30 + 10 * parent_goes_on
     assert place.is_sound()
+
+
+def test_a_fork_that_is_made_while_it_is_followed_gets_its_parent(place: Place) -> None:
+    """Of a conversation that was gone on with since the place where the fork begins."""
+    talk = claude(place.home, ONE)
+    talk.ask("First")
+    talk.say("One", "msg_1")
+    fork = fork_of(talk, place, names_parent=False)
+    talk.ask("In the parent")
+    talk.say("No", "msg_2")
+    talk.write()
+    for record in fork.records[-2:]:
+        record["timestamp"] = record["timestamp"].replace("T10:", "T11:")
+    with following(place):
+        for number, record in enumerate(fork.records):
+            add_line(fork.path, record)
+            if number < 2:
+                until(lambda: len(place.sessions()) == 2)
+                assert {session.parent_id for session in place.sessions()} == {None}
+        until(lambda: any(session.relation is Relation.FORK for session in place.sessions()))
+    found = {session.external_id: session for session in place.sessions()}
+    assert (found[ONE].parent_id, found[TWO].parent_id) == (None, found[ONE].id)
 
 
 def test_the_ids_of_another_session_take_nothing_from_it(place: Place) -> None:
