@@ -71,7 +71,7 @@ def _refuse(unknown: list[str], parser: Parser, commands: Collection[str], progr
     for each in filter(None, (parser, program)):
         if hint := _flag_meant(flag, each):
             each.error(told + hint)
-    if flag and any(action.dest == "query" for action in parser._actions):
+    if flag and any(action.metavar == "QUERY" for action in parser._get_positional_actions()):
         parser.error(told + _after_dashes(parser, unknown))
     (program or parser).error(f"{told}; --help lists the {'flags' if flag else 'arguments'}")
 
