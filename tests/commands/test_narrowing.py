@@ -80,6 +80,16 @@ def test_a_tail_can_be_narrowed(workspace: Path) -> None:
             assert process.wait(TIMEOUT) == 0
 
 
+def test_a_tail_of_an_agent_that_no_session_has_says_so(workspace: Path) -> None:
+    talk(store_of(workspace), "there", agent="codex")
+    with started(workspace, "tail", "--agent", "codx") as process:
+        assert process.stderr is not None
+        said = process.stderr.readline().decode()
+        assert said == "No session of the agent codx is stored yet (did you mean codex?); agents here: codex.\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(TIMEOUT) in (0, 130)
+
+
 # ---- nothing found
 
 

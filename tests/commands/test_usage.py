@@ -52,6 +52,8 @@ def test_a_wrong_argument_has_one_exit_code(workspace: Path, command: list[str])
         (["--workspace", ".", "doctor"], " serve [OPTIONS]", "a command comes first: mandrake-sessions doctor"),
         (["doctor", "--zzz"], " doctor [OPTIONS]", "unknown arguments: --zzz; --help lists the flags"),
         (["list", "--agnet", "x"], " list [OPTIONS]", "unknown arguments: --agnet x; did you mean --agent?"),
+        (["search", "-foo"], " search QUERY [OPTIONS]", "stand after --: mandrake-sessions search -- -foo"),
+        (["search", "a", "-foo"], " search QUERY [OPTIONS]", "stand after --: mandrake-sessions search -- -foo"),
         (["list", "--version"], " list [OPTIONS]", "unknown arguments: --version; --help lists the flags"),
         (["list", "--quiet"], " list [OPTIONS]", "unknown arguments: --quiet; --help lists the flags"),
         (["list", "--sort", "x"], " list [OPTIONS]", "unknown arguments: --sort x; --help lists the flags"),

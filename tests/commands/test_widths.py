@@ -115,6 +115,18 @@ def test_nor_is_one_of_the_program(workspace: Path, width: int) -> None:
         assert too_wide(shown, width) == []
 
 
+def test_of_a_directory_that_is_too_long_the_end_is_shown(workspace: Path) -> None:
+    long = "/home/somebody/" + "projects/" * 4
+    with SessionManager(store_of(workspace)) as manager:
+        for name in ("badgers", "otters"):
+            session = manager.create_session(cwd=long + name)
+            asked = manager.create_round(session.id, content="?").response
+            manager.create_turn(asked.id, content="!", status=TurnStatus.COMPLETED, output_tokens=3, cost=1234.5)
+    _, shown = on_a_terminal(workspace, "usage", "--by", "cwd", environment={"NO_COLOR": "1"}, columns=40)
+    assert re.findall(r"…\S*/(badgers|otters) +1,234.50 USD", shown) == ["badgers", "otters"]
+    assert too_wide(shown, 40) == []
+
+
 def test_columns_without_room_are_named(filled: Path) -> None:
     _, narrow = on_a_terminal(filled, "usage", environment={"NO_COLOR": "1"}, columns=60)
     told = " ".join(narrow.split())

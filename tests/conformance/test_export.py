@@ -12,7 +12,7 @@ from conformance.backends import Backend
 from conformance.test_content import any_json, json_objects, long_texts, new_store
 from exported import exact, read_back
 from mandrake_sessions import SessionManager
-from mandrake_sessions.errors import InvalidValue, NotFound, TooLarge
+from mandrake_sessions.errors import Conflict, InvalidValue, NotFound, TooLarge
 from mandrake_sessions.exports import export_session
 from mandrake_sessions.model import Export, TurnStatus
 from mandrake_sessions.protocol.converter import unstructure
@@ -198,3 +198,23 @@ def test_names_that_people_give(manager: SessionManager) -> None:
         manager.find_session("%")
     with pytest.raises(Exception, match="give more of the id"):
         manager.find_session("0a")
+
+
+def test_the_beginning_of_another_programs_name(manager: SessionManager) -> None:
+    name = "9f86d081-884c-4d63-a15a-0ba8d3f1c0de"
+    one = manager.create_session(id="0a000000-0000-4000-8000-000000000001", external_id=name, agent="a")
+    two = manager.create_session(external_id="9f86d0ff", agent="b")
+    assert manager.find_session("9f86d08") == one
+    assert manager.find_session("9f86d0", agent="b") == two
+    assert manager.find_session("9f86d0", agent="a") == one
+    # The whole name is that of no other.
+    three = manager.create_session(external_id="9f86d0", agent="c")
+    assert manager.find_session("9f86d0") == three
+    manager.delete_session(three.id)
+    with pytest.raises(Conflict, match="may mean 2 sessions") as refused:
+        manager.find_session("9f86d0")
+    assert isinstance(refused.value, Conflict)
+    assert refused.value.candidates == [one.id, two.id]
+    for too_short_or_other in ("9f86d", "86d081", "9f86d081_"):
+        with pytest.raises(NotFound):
+            manager.find_session(too_short_or_other)

@@ -137,6 +137,24 @@ def test_any_text_is_a_query(manager: SessionManager, response: str, search: Sea
     assert all(hit.ranges for hit in search(query))
 
 
+def test_what_a_program_put_in_is_found_last(manager: SessionManager, search: Search) -> None:
+    """Its words stand in the blocks of a round that nobody typed; those of a person's round repeat the request."""
+    session = manager.create_session()
+    image = {"type": "image", "data": "pelican"}
+    words = [{"type": "text", "text": "A heron says:"}, image, {"type": "text", "text": "the pelican is back"}]
+    put_in = manager.create_round(session.id, content="", origin=Origin.SYSTEM, blocks=words)
+    manager.create_round(session.id, content="See this", blocks=[{"type": "text", "text": "heron"}])
+    typed = manager.create_round(session.id, content="Where is the pelican?")
+    assert [(hit.round_id, hit.field, shown(hit)) for hit in search("pelican")] == [
+        (typed.round.id, "request", ["pelican"]), (put_in.round.id, "request", ["pelican"]),
+    ]  # fmt: skip
+    (hit,) = search("heron")
+    assert (hit.round_id, hit.snippet) == (put_in.round.id, "A heron says:\nthe pelican is back")
+    manager.update_request(put_in.request.id, blocks=[{"type": "text", "text": "An otter"}, {"type": "text"}, 3])
+    assert search("heron") == []
+    assert [hit.round_id for hit in search("otter")] == [put_in.round.id]
+
+
 def test_a_lone_surrogate_is_no_text(manager: SessionManager) -> None:
     with pytest.raises(InvalidValue, match="surrogate"):
         manager.search("\ud800")

@@ -138,3 +138,31 @@ def test_what_stands_beside_each_other_is_no_branch(place: Place) -> None:
         talk.write(upto=upto + 1)
         place.bring()
     check(place, [("First", ["", "Two"]), ("Second", ["Three"])], [], 3)
+
+
+@pytest.mark.parametrize(
+    ("how", "grows"),
+    [("as a whole", False), ("as a whole", True), ("each line", False), ("its end", False)],
+)
+def test_a_record_that_stands_in_the_file_again_is_no_branch(place: Place, how: str, grows: bool) -> None:
+    """As in a log that was shipped twice."""
+    talk, named = two_rounds(place.home)
+    ask_again(talk, named["Two"])
+    talk.write()
+    if grows:
+        place.bring()
+    records = talk.records
+    if how == "each line":
+        talk.records = [record for record in records for _ in range(2)]
+    else:
+        talk.records = records + (records if how == "as a whole" else records[3:])
+    talk.ask("And on")
+    talk.say("Five", "msg_5")
+    talk.write()
+    for _ in range(2):
+        place.bring()
+        assert place.talk(ONE) == [*LEFT[:1], *OTHER, ("And on", ["Five"])]
+        assert others(place) == [LEFT]
+        with SessionManager(place.database) as manager:
+            assert manager.usage().totals[0].input_tokens == 50
+    assert place.is_sound()

@@ -7,10 +7,12 @@ from copy import deepcopy
 
 import pytest
 
+from importing.following import add_line, following, until
 from importing.importing import Place
 from importing.transcripts import Claude, claude
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import Origin, Relation
+from mandrake_sessions.operations.indexing import fill_index
 
 ONE = "11111111-1111-4111-8111-111111111111"
 TWO = "22222222-2222-4222-8222-222222222222"
@@ -92,8 +94,61 @@ def test_a_fork_does_not_double_what_it_inherits(place: Place, names_parent: boo
     with SessionManager(place.database) as manager:
         assert (manager.usage().rounds, manager.usage().totals[0].input_tokens) == (2, 20)
         session = manager.get_session(external_id=TWO)
-        assert (session.relation == "fork") == names_parent
+        assert (session.relation, session.parent_id) == ("fork", manager.get_session(external_id=ONE).id)
     assert place.is_sound()
+
+
+@pytest.mark.parametrize("parent_goes_on", [False, True])
+@pytest.mark.parametrize("order", [(ONE, TWO), (TWO, ONE), ()])
+def test_a_fork_that_does_not_name_its_parent(place: Place, order: tuple[str, ...], parent_goes_on: bool) -> None:
+    """Older versions name it nowhere. The parent is the one that was gone on with first, or not at all."""
+    talk = claude(place.home, ONE)
+    talk.ask("First")
+    talk.say("One", "msg_1")
+    fork = fork_of(talk, place, names_parent=False)
+    if parent_goes_on:
+        talk.ask("In the parent")
+        talk.say("No", "msg_2")
+        fork.records[-2]["timestamp"] = "2026-03-01T10:30:00.000Z"
+        fork.records[-1]["timestamp"] = "2026-03-01T10:31:00.000Z"
+    fork.write()
+    talk.write()
+    for session in order:
+        place.bring(talk.path.with_name(f"{session}.jsonl"))
+    place.bring()
+    found = {session.external_id: session for session in place.sessions()}
+    assert (found[ONE].relation, found[ONE].parent_id) == (None, None)
+    assert (found[TWO].relation, found[TWO].parent_id) == ("fork", found[ONE].id)
+    fork.ask("And on")
+    fork.say("Good", "msg_5")
+    fork.write()
+    place.bring()
+    with SessionManager(place.database) as manager:
+        assert manager.get_session(external_id=TWO).parent_id == found[ONE].id
+        assert manager.usage().totals[0].input_tokens == 30 + 10 * parent_goes_on
+    assert place.is_sound()
+
+
+def test_a_fork_that_is_made_while_it_is_followed_gets_its_parent(place: Place) -> None:
+    """Of a conversation that was gone on with since the place where the fork begins."""
+    talk = claude(place.home, ONE)
+    talk.ask("First")
+    talk.say("One", "msg_1")
+    fork = fork_of(talk, place, names_parent=False)
+    talk.ask("In the parent")
+    talk.say("No", "msg_2")
+    talk.write()
+    for record in fork.records[-2:]:
+        record["timestamp"] = record["timestamp"].replace("T10:", "T11:")
+    with following(place):
+        for number, record in enumerate(fork.records):
+            add_line(fork.path, record)
+            if number < 2:
+                until(lambda: len(place.sessions()) == 2)
+                assert {session.parent_id for session in place.sessions()} == {None}
+        until(lambda: any(session.relation is Relation.FORK for session in place.sessions()))
+    found = {session.external_id: session for session in place.sessions()}
+    assert (found[ONE].parent_id, found[TWO].parent_id) == (None, found[ONE].id)
 
 
 def test_the_ids_of_another_session_take_nothing_from_it(place: Place) -> None:
@@ -153,6 +208,10 @@ def test_what_the_program_says_in_a_person_s_name_is_no_request(place: Place) ->
         ("user", "Hello"), ("system", ""), ("system", "/cost"), ("user", "/review all"),
     ]  # fmt: skip
     assert [said for _, said in place.talk(ONE)] == [["Hello."], ["It is done."], ["0.01"], ["Reviewed."]]
+    with SessionManager(place.database) as manager:
+        fill_index(manager.store)
+        (hit,) = manager.search("notification").hits
+    assert hit.round_id == place.rounds(ONE)[1].id
 
 
 def test_an_interrupted_reply_is_interrupted(place: Place) -> None:
@@ -287,6 +346,32 @@ def test_inline_subagents_of_early_versions_are_sessions(place: Place) -> None:
     assert place.talk(f"{ONE} {side}") == [("Look around", ["I did"])]
     assert place.talk(f"{ONE} {other}") == [("Something else", ["Also"])]
     assert place.told()[-1]["turns"] == 0
+    assert place.is_sound()
+
+
+def test_inline_subagents_of_later_versions_are_told_apart_by_their_names(place: Place) -> None:
+    talk = claude(place.home, ONE)
+    talk.ask("Delegate")
+    block = {"type": "tool_use", "id": "call_1", "name": "Agent", "input": {"prompt": "Look around"}}
+    call = talk.block(block, "msg_1")
+    talk.ask("Look around", parent=None, isSidechain=True, agentId="abc")
+    talk.ask("Something else", parent=None, isSidechain=True, agentId="def")
+    talk.say("I did", "msg_2", isSidechain=True, parent="left out", agentId="abc")
+    talk.say("Also", "msg_3", isSidechain=True, parent="left out", agentId="def")
+    talk.last = call
+    talk.answer("call_1", "I did")
+    talk.say("Done", "msg_4")
+    talk.path.parent.mkdir(parents=True)
+    talk.path.write_text("".join(json.dumps(each, separators=(",", ":")) + "\n" for each in talk.records))
+    place.bring()
+    found = {session.external_id: session for session in place.sessions()}
+    parent = found.pop(ONE).id
+    assert {name: (each.relation, each.parent_id, each.parent_tool_call_id) for name, each in found.items()} == {
+        f"{ONE} abc": ("subagent", parent, "call_1"), f"{ONE} def": ("subagent", parent, None),
+    }  # fmt: skip
+    assert place.talk(ONE) == [("Delegate", ["", "Done"])]
+    assert place.talk(f"{ONE} abc") == [("Look around", ["I did"])]
+    assert place.talk(f"{ONE} def") == [("Something else", ["Also"])]
     assert place.is_sound()
 
 

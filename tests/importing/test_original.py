@@ -86,6 +86,20 @@ def test_what_hangs_from_no_session_is_one_of_its_own(place: Place) -> None:
     assert place.is_sound()
 
 
+def test_a_session_in_which_nothing_was_said_comes_too(place: Place) -> None:
+    path = place.home / ".mandrake" / "db.sqlite"
+    with closing(make(path)) as connection:
+        connection.execute("INSERT INTO sessions VALUES ('s2', 'Empty', NULL, '{\"b\": 2}', ?, ?)", (TIME, TIME))
+        for _ in range(2):
+            place.bring()
+            (empty,) = [session for session in place.sessions() if session.external_id == "s2"]
+            assert (empty.title, empty.metadata, empty.created_at, empty.round_count) == ("Empty", {"b": 2}, TIME, 0)
+        connection.execute("INSERT INTO rounds VALUES ('r2', 's2', 'q2', 'p2', 0, ?, ?)", (TIME, TIME))
+    place.bring()
+    assert place.talk("s2") == [("Alone", [])]
+    assert place.is_sound()
+
+
 def test_it_may_grow_and_is_not_written_to(place: Place) -> None:
     path = place.home / ".mandrake" / "db.sqlite"
     with closing(make(path)) as connection:

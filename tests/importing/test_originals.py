@@ -111,6 +111,27 @@ def test_to_names_a_file_or_a_directory(place: Place, tmp_path: Path) -> None:
     assert "to: is empty" in restore(place, ONE, "--to", "", code=2).err
 
 
+def test_several_files_of_one_conversation_lie_beside_each_other(place: Place, tmp_path: Path) -> None:
+    """Of several folders, two of which have the same name."""
+    talk, files = talk_of(place), []
+    for number, folder in enumerate(["first", "second", "third/second"]):
+        talk.ask(f"More {number}")
+        talk.path = place.home / ".claude" / "projects" / folder / f"{ONE}.jsonl"
+        talk.write()
+        files.append(talk.path)
+    place.bring()
+    to = tmp_path / "to"
+    for _ in range(2):
+        restore(place, ONE, "--to", f"{to}/")
+        written = sorted(path for path in to.rglob("*") if path.is_file())
+        assert sorted(contents(*written)) == sorted(contents(*files))
+        assert len(written) == 3
+        assert {path.name for path in written} == {f"{ONE}.jsonl"}
+    (to / f"{ONE}.jsonl").write_text("Another.\n")
+    assert "says something else" in restore(place, ONE, "--to", f"{to}/", code=1).err
+    assert (to / f"{ONE}.jsonl").read_text() == "Another.\n"
+
+
 def test_no_link_is_followed_and_nothing_is_written_elsewhere(place: Place, tmp_path: Path) -> None:
     talk = talk_of(place)
     talk.write()

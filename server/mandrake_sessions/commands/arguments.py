@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -21,12 +22,20 @@ class Parser(ArgumentParser):
     """Takes arguments for texts, in UTF-8, unless their type is ``path``. Escapes control characters in errors, which
     quote arguments. Does not ignore that stdout takes no text."""
 
+    # The arguments that are read.
+    given: Sequence[str] = ()
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.register("type", None, _text)
 
     def error(self, message: str) -> NoReturn:
+        if message.endswith("required: QUERY") and (words := [word for word in self.given if self._is_unknown(word)]):
+            message += _after_dashes(self, words)
         super().error(one_line(message))
+
+    def _is_unknown(self, word: str) -> bool:
+        return word.startswith("-") and word.partition("=")[0] not in self._option_string_actions
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Raises OSError for a stdout that cannot be written; argparse's own ends as if all were well."""
@@ -44,6 +53,7 @@ def parsed(
     ``program``: where nobody named the command, the parser of the program, which tells of flags that are like none of
     the command."""
     # Not parse_args: its error about unknown flags names none that is like them.
+    parser.given = arguments
     options, unknown = parser.parse_known_args(arguments)
     # Where no argument is left to follow it, it is said for nothing.
     unknown = [word for word in unknown if word != "--"]
@@ -61,7 +71,13 @@ def _refuse(unknown: list[str], parser: Parser, commands: Collection[str], progr
     for each in filter(None, (parser, program)):
         if hint := _flag_meant(flag, each):
             each.error(told + hint)
+    if flag and any(action.metavar == "QUERY" for action in parser._get_positional_actions()):
+        parser.error(told + _after_dashes(parser, unknown))
     (program or parser).error(f"{told}; --help lists the {'flags' if flag else 'arguments'}")
+
+
+def _after_dashes(parser: Parser, words: Sequence[str]) -> str:
+    return f"; words that begin with a dash stand after --: {parser.prog} -- {shlex.join(words)}"
 
 
 def _flag_meant(flag: str, parser: Parser) -> str:

@@ -255,7 +255,7 @@ def tell_nothing(
 ) -> None:
     """The line on stderr for somebody who has found nothing. ``omits_archived``: archived sessions do not count without
     ``--archived``. ``has_more``: not all of it was looked at."""
-    agents = _agents(looking, options)
+    agents = other_agents(looking, options)
     if not looking.is_whole:
         hint(f"No {what} found in what could be read{agents}.")
     elif has_more:
@@ -287,7 +287,7 @@ def _how_to_begin(looking: Looking) -> str:
     return " Other programs may have left some: mandrake-sessions import"
 
 
-def _agents(looking: Looking, options: Namespace) -> str:
+def other_agents(looking: Looking, options: Namespace) -> str:
     """Where somebody asked for the sessions of an agent that has none: those that there are, as a part of a message."""
     if options.agent is None:
         return ""

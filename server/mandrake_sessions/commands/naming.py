@@ -44,7 +44,8 @@ def add_sessions(parser: ArgumentParser) -> None:
 
 
 HOW_TO_NAME: Final = (
-    "an id or its beginning, another program's name for it, @last, @2 (as list numbers them), or a part of its title"
+    "an id or another program's name for it, or the beginning of either, @last, @2 (as list numbers them), or a part "
+    "of its title"
 )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from itertools import chain, count
+from pathlib import Path
 
 from mandrake_sessions.amounts import plural, size_text
 from mandrake_sessions.commands.arguments import path, usage
@@ -13,7 +16,7 @@ from mandrake_sessions.commands.results import add_json, say_result
 from mandrake_sessions.commands.shared import DONE, FAILED, told
 from mandrake_sessions.errors import InvalidValue, NotFound
 from mandrake_sessions.folding import hint
-from mandrake_sessions.importing.placing import NotPlaced, Place, inside_of, write_original
+from mandrake_sessions.importing.placing import COMPRESSED, NotPlaced, Place, inside_of, write_original
 from mandrake_sessions.importing.readers import readers
 from mandrake_sessions.importing.reading import Reader
 from mandrake_sessions.manager import SessionManager
@@ -108,11 +111,20 @@ def _given(to: str, kept: list[Original], main: Original) -> list[tuple[Original
             hint(f"left out, since --to names a file: {plural(len(kept) - 1, 'other file')}; name a directory for all")
         return [(main, Place(directory, (name,)))]
     around = os.path.dirname(main.path)  # noqa: PTH120
-    places: list[tuple[Original, Place | str]] = []
+    places: dict[str, tuple[Original, Place | str]] = {}
     for each in kept:
-        place = inside_of([around], each.path, at=where)
-        places.append((each, place or Place(where, (os.path.basename(each.path),))))  # noqa: PTH119
-    return places
+        place = inside_of([around], each.path, at=where) or _beside(where, each.path, places)
+        places[place.path] = each, place
+    return list(places.values())
+
+
+def _beside(where: str, path: str, taken: Mapping[str, object]) -> Place:
+    """The place of a file that lay elsewhere: in the directory, or where another one of that name goes there, in one
+    that is called as its own was."""
+    parts = Path(path).parts
+    name, own = parts[-1].removesuffix(COMPRESSED), parts[-2] if len(parts) > 2 else "other"
+    folders = chain([(), (own,)], ((f"{own}-{number}",) for number in count(2)))
+    return next(place for each in folders if (place := Place(where, (*each, name))).path not in taken)
 
 
 def _write_each(wanted: list[tuple[Original, Place | str]], originals: Originals, options: Namespace) -> int:

@@ -16,7 +16,7 @@ from attrs import evolve
 from mandrake_sessions.amounts import plural
 from mandrake_sessions.commands.arguments import usage
 from mandrake_sessions.commands.filters import add_filters, filters, is_about
-from mandrake_sessions.commands.looking import Looking, Spot, add_looking
+from mandrake_sessions.commands.looking import Looking, Spot, add_looking, other_agents
 from mandrake_sessions.commands.naming import HOW_TO_NAME, found_session
 from mandrake_sessions.commands.results import add_json
 from mandrake_sessions.commands.shared import flush, say_line, say_text, told
@@ -93,6 +93,8 @@ def _follow(looking: Looking, options: Namespace, hear: Callable[[Heard | Except
     session = None if options.session is None else found_session(looking, options)
     spot = None if session is None else looking.spot_of(session.store)
     _tell_what(looking, options, session)
+    if session is None and (others := other_agents(looking, options)):
+        hint(f"No session of the agent {one_line(options.agent)} is stored yet{others}.")
     if session is not None and spot is None:
         store_id = session.store.store_id
         Following(lambda: [each for each in looking.visited() if each.store_id == store_id], hear, looking.tell)

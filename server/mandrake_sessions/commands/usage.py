@@ -108,7 +108,7 @@ def _show(groups: list[UsageGroup], by: str | None, titles: dict[str, str] | Non
     if by not in (None, "day"):
         groups = sorted(groups, key=_size, reverse=True)
     heading = "" if by is None else by.upper()
-    columns: tuple[Column, ...] = (Column(heading, is_rest=True), *_COLUMNS)
+    columns: tuple[Column, ...] = (Column(heading, is_rest=True, keeps_end=by == "cwd"), *_COLUMNS)
     rows = [row for group in groups for row in _rows(group, group.key or without_key)]
     if titles is not None:
         columns = (Column(heading, is_dim=True), *_COLUMNS, Column("TITLE", is_rest=True))

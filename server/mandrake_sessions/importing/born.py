@@ -20,6 +20,8 @@ class BornSink(GrowingSink):
         return super().add_round(requested, at)
 
     def finish(self) -> None:
+        if not self.is_born and self.told.is_kept_empty:
+            self._be_born(usable(self.told.at))
         if self.is_born:
             super().finish()
 

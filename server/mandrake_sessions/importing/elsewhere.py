@@ -17,6 +17,7 @@ from mandrake_sessions.importing.names import session_id_of
 from mandrake_sessions.importing.reading import Source
 from mandrake_sessions.known_stores import known_stores
 from mandrake_sessions.manager import SessionManager
+from mandrake_sessions.model import Session
 from mandrake_sessions.operations.imports import recorded_sessions
 from mandrake_sessions.operations.originals import Originals
 from mandrake_sessions.store_places import StorePlace
@@ -49,10 +50,20 @@ class OtherNames:
         """The id of the session that a conversation has here, recorded or brought in, or will have. Raises
         StorageFailure."""
         own = session_id_of(agent, external_id)
-        for named in ({"session_id": own}, {"external_id": external_id, "agent": agent}):
-            with suppress(NotFound, InvalidValue):
-                return self._manager.get_session(**named).id
-        return self.find(agent, external_id) or own
+        with suppress(NotFound):
+            return self._manager.get_session(own).id
+        with suppress(NotFound, InvalidValue):
+            if (there := self.session_of(agent, external_id)) is not None:
+                return there.id
+        return own
+
+    def session_of(self, agent: str, external_id: str) -> Session | None:
+        """The session that a conversation has here by its name: brought in before, or recorded. Raises InvalidValue,
+        StorageFailure."""
+        with suppress(NotFound):
+            return self._manager.get_session(external_id=external_id, agent=agent)
+        other = self.find(agent, external_id)
+        return None if other is None else self._manager.get_session(other)
 
     def find(self, agent: str, external_id: str) -> str | None:
         """The id of that of a conversation. Raises StorageFailure."""

@@ -26,7 +26,8 @@ class Position:
 @frozen
 class SessionSaid:
     """Something about the conversation as a whole. What is None is not said; what is said later replaces what was said
-    before. ``parent``: the external id of the conversation that it came from."""
+    before. ``parent``: the external id of the conversation that it came from. ``is_kept_empty``: whether it is
+    brought in although nothing was said in it."""
 
     cwd: str | None = None
     title: str | None = None
@@ -36,6 +37,7 @@ class SessionSaid:
     relation: Literal["fork", "subagent", "continuation"] | None = None
     parent_tool_call: str | None = None
     metadata: Mapping[str, Json] = field(factory=dict)
+    is_kept_empty: bool = False
 
 
 @frozen

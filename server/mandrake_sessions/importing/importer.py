@@ -308,10 +308,7 @@ class Importer:
             with suppress(NotFound):
                 return self._manager.get_session(source.session_id)
             return None
-        with suppress(NotFound):
-            return self._manager.get_session(external_id=source.external_id, agent=source.agent)
-        other = self._other_names.find(source.agent, source.external_id)
-        return None if other is None else self._manager.get_session(other)
+        return self._other_names.session_of(source.agent, source.external_id)
 
     def _wait(self, reading: Reading) -> None:
         while len(self._waiting) >= _MOST_WAITING:

@@ -120,6 +120,11 @@ class Keeping:
             return True
         size, end = 0, b""
         with closing(opened(source.path)) as file:
+            if file.seekable():
+                # A compressed file has to be read to its end.
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - 1))
+                end = file.read(1)
             while piece := file.read(_PIECE):
                 size, end = size + len(piece), piece[-1:]
         return size >= self._kept_bytes and end == b"\n"

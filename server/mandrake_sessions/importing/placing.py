@@ -19,7 +19,7 @@ from mandrake_sessions.unfinished import Unfinished, unfinished
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)
 _DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
-_COMPRESSED: Final = ".zst"
+COMPRESSED: Final = ".zst"
 # Of the name that a file has until it is whole.
 _STEM: Final = "mandrake-sessions"
 
@@ -45,7 +45,7 @@ def inside_of(directories: Iterable[str], path: str, at: str | None = None) -> P
     them. What was inside a compressed file has a name without the ending."""
     if "\0" in path:
         return None
-    path = path.removesuffix(_COMPRESSED)
+    path = path.removesuffix(COMPRESSED)
     for directory in directories:
         for own in dict.fromkeys((directory, os.path.realpath(directory))):
             # Not resolved: what the path says has to lie there.

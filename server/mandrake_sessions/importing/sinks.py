@@ -85,8 +85,10 @@ class Told:
     parent: str | None = None
     relation: str | None = None
     parent_tool_call: str | None = None
+    is_kept_empty: bool = False
 
     def take(self, said: SessionSaid, metadata: dict[str, Any]) -> None:
+        self.is_kept_empty = self.is_kept_empty or said.is_kept_empty
         for name in ("cwd", "title", "description", "at", "parent", "relation", "parent_tool_call"):
             value = getattr(said, name)
             if value is not None and not (name in ("cwd", "at") and getattr(self, name) is not None):
@@ -145,6 +147,8 @@ class SessionSink:
         self.spawned: dict[str, str] = {}
         self.counts = Counts()
         self.position = Position()
+        # The session that had the last round first of which this one has a copy.
+        self.inherits: str | None = None
         # Whether something was said of the session since it was written.
         self.has_news = False
         self.progress: Callable[[int], None] | None = None
@@ -201,6 +205,8 @@ class SessionSink:
         is_copy = original.content == fields["content"] and (
             original.created_at == fields["created_at"] or self._comes_from(original.session_id)
         )
+        if is_copy and original.session_id != self.session_id:
+            self.inherits = original.session_id
         return own, original.id if is_copy else None
 
     def _comes_from(self, session_id: str) -> bool:
@@ -299,7 +305,9 @@ class WholeSink(SessionSink):
         self.whole.end_round(of, columns)
 
     def finish(self) -> None:
-        """Show the session, if there is anything in it."""
+        """Show the session, if there is anything in it, or if it is kept without."""
+        if self.whole is None and self.told.is_kept_empty:
+            self.whole = self._imports.begin(self.session_id, usable(self.told.at))
         if self.whole is None:
             return
         if self._verbatim is not None:

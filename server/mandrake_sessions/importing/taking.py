@@ -19,6 +19,7 @@ from mandrake_sessions.importing.comparing import is_as_kept
 from mandrake_sessions.importing.events import Paused
 from mandrake_sessions.importing.guarded import guarded
 from mandrake_sessions.importing.heard import HeardAssembler
+from mandrake_sessions.importing.inheriting import Inheriting
 from mandrake_sessions.importing.keeping import Keeping
 from mandrake_sessions.importing.one_reading import Outcome, Reading, decoded
 from mandrake_sessions.importing.prefix import checksum_of
@@ -65,6 +66,7 @@ class Taking:
         # Sessions that were made since the orphans were taken.
         self._made: set[str] = set()
         self._calls = StartingCalls(manager, self._imports, id_of)
+        self._inheriting = Inheriting(manager, self._imports)
 
     def close(self) -> None:
         """Undo what is not committed."""
@@ -201,6 +203,7 @@ class Taking:
         following = self._sink(reading)
         following.told, following.metadata, following.spawned = before.told, before.metadata, before.spawned
         following.position, following.has_news = before.position, before.has_news
+        following.inherits = before.inherits
 
     def _complete(self, reading: Reading) -> None:
         """Write what belongs to all that was read until now."""
@@ -221,6 +224,10 @@ class Taking:
             # Its beginning, which names the parent, was read before.
             is_orphan = self._manager.get_session(sink.session_id).parent_id is None
             waits = reading.state["waits"] if is_orphan else None
+        sink.inherits = sink.inherits or reading.state.get("inherits")
+        if told.parent is None and has_session and sink.inherits is not None:
+            is_growing = self._follows and not is_left(source)
+            self._inheriting.note(sink.session_id, sink.inherits, is_growing=is_growing)
         for external_id, call in sink.spawned.items():
             self._calls.note(source.agent, external_id, call)
             self._note_child(sink, external_id, call)
@@ -243,6 +250,8 @@ class Taking:
         }
         if waits is not None:
             state["waits"] = waits
+        if sink.inherits is not None:
+            state["inherits"] = sink.inherits
         self._imports.keep_source(
             StoredSource(
                 source.reader,
@@ -270,7 +279,7 @@ class Taking:
             if waits is not None and waits["parent"] in made:
                 earlier.append((name, waits["parent"], waits["relation"], waits["call"]))
         # What a parent says of its calls comes after it.
-        return [*earlier, *found]
+        return [*earlier, *found, *self._inheriting.take()]
 
     def _note_orphan(self, sink: SessionSink) -> dict[str, Any] | None:
         """What is remembered of a session whose parent is not there yet."""

@@ -112,6 +112,11 @@ class Imports(Operations):
         with self._read() as sql:
             return imported.find_original(sql, round_id)
 
+    def went_on(self, session_id: str, other_id: str) -> int | None:
+        """When a session was gone on with after the rounds that another one has too; None where it was not."""
+        with self._read() as sql:
+            return imported.first_after_shared(sql, session_id, other_id)
+
     def set_parent(self, session_id: str, parent_id: str, relation: Relation, tool_call_id: str | None) -> None:
         """Say where a session came from, once that is there. Raises NotFound for either."""
         with self._write() as tx:

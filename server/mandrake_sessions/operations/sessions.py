@@ -81,8 +81,9 @@ class SessionOperations(Operations):
             return sessions.get_session(sql, found_id).session
 
     def find_session(self, name: str, *, agent: str | Literal[Unset.UNSET] = UNSET) -> Session:
-        """The session that a person means: by its id, the beginning of its id, or the name that another program has for
-        it. ``agent``: that program. A whole id always means the session that has it.
+        """The session that a person means: by its id, the beginning of its id, the name that another program has for
+        it, or at least six characters from the beginning of that. ``agent``: that program. A whole id always means the
+        session that has it.
 
         Raises:
             NotFound: there is none.
@@ -257,17 +258,29 @@ def _of_any(sql: Sql, external_id: str) -> str | None:
 
 
 def _ids_named(sql: Sql, name: str, agent: str | Literal[Unset.UNSET]) -> list[str]:
-    """The session of that id alone. Else those that a program has this name for, and those whose ids begin so; but
-    where somebody says whose name it is, a beginning of an id is not meant if that program has the name."""
+    """The session of that id alone. Else those that a program has this name for, or a name that begins so if none has
+    it, and those whose ids begin so; but where somebody says whose name it is, a beginning of an id is not meant if
+    that program has the name."""
     beginning = name.lower()
     begins = sessions.sessions_beginning_with(sql, beginning, _MAX_CANDIDATES) if _is_part_of_id(beginning) else []
     if beginning in begins or not name:
         return begins[:1]
     if agent is UNSET:
         holders = [each.id for each in sessions.find_sessions_by_external_id(sql, name, _MAX_CANDIDATES)]
+        if not holders:
+            holders = _names_beginning_with(sql, name, ())
         return list(dict.fromkeys([*holders, *begins]))
-    holder = _of_agent(sql, rules.text("agent", agent), name)
-    return begins if holder is None else [holder]
+    whose = rules.text("agent", agent)
+    holder = _of_agent(sql, whose, name)
+    return list(dict.fromkeys([*_names_beginning_with(sql, name, (whose,)), *begins])) if holder is None else [holder]
+
+
+def _names_beginning_with(sql: Sql, beginning: str, agents: tuple[str, ...]) -> list[str]:
+    """The sessions whose names in other programs begin so; none where that is too short to mean one. ``agents``: these
+    programs alone, if any."""
+    if len(beginning) < _LEAST_OF_NAME:
+        return []
+    return sessions.external_ids_beginning_with(sql, beginning, agents, _MAX_CANDIDATES)
 
 
 def _is_part_of_id(text: str) -> bool:
@@ -280,6 +293,8 @@ def _of_agent(sql: Sql, agent: str | None, external_id: str) -> str | None:
 
 
 _PART_OF_ID = re.compile(r"[0-9a-f-]{1,36}")
+# A shorter beginning of another program's name is none.
+_LEAST_OF_NAME = 6
 # So many are named where a name is ambiguous.
 _MAX_CANDIDATES = 20
 

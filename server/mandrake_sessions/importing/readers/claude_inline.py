@@ -1,4 +1,4 @@
-"""Subagents of early versions of Claude Code, whose records stand among those of their parent (``isSidechain``)."""
+"""Subagents of Claude Code whose records stand among those of their parent (``isSidechain``), as in early versions."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from mandrake_sessions.importing.values import joined_texts, object_of, objects_
 
 Record = dict[str, Any]
 
-# Those that write them; later ones have a file for each.
-WRITES_INLINE: Final = re.compile(rb'"version":"(?:0|1|2\.0)\.')
+# Of the versions that write them, and of a file of a later one that has some: most have a file for each.
+WRITES_INLINE: Final = re.compile(rb'"version":"(?:0|1|2\.0)\.|"isSidechain":true')
 _MARKED: Final = b'"isSidechain":true'
-_STARTER: Final = b'"name":"Task"'
+_STARTERS: Final = (b'"name":"Task"', b'"name":"Agent"')
 _UUID: Final = re.compile(rb'"uuid":"([\w-]{1,100})"')
 _PARENT: Final = re.compile(rb'"parentUuid":"([\w-]{1,100})"')
+_AGENT: Final = re.compile(rb'"agentId":"([\w-]{1,100})"')
 
 
 @define
 class Inline:
-    """``name``: the uuid of its first record. ``call``: that which has started it. ``size``: of its lines."""
+    """``name``: that of the agent, where its records have it, or the uuid of the first of them. ``call``: that which
+    has started it. ``size``: of its lines."""
 
     name: str
     call: str | None
@@ -39,6 +41,7 @@ def inline_subagents(path: str) -> list[Inline]:
     """Those in a file. Raises OSError, SourceUnreadable."""
     found: list[Inline] = []
     of_record: dict[str, Inline] = {}
+    of_agent: dict[str, Inline] = {}
     calls: dict[str, str] = {}
     for start, line in _marked_lines(path):
         if _MARKED not in line:
@@ -48,10 +51,15 @@ def inline_subagents(path: str) -> list[Inline]:
         if named is None:
             continue
         name = named[1].decode()
+        agent = found_agent[1].decode() if (found_agent := _AGENT.search(line)) is not None else None
         chain = of_record.get(follows[1].decode()) if follows is not None else None
+        if agent is not None:
+            chain = of_agent.get(agent)
         if chain is None:
-            chain = Inline(name, calls.get(_asked(line) or ""), start, start, 0)
+            chain = Inline(agent or name, calls.get(_asked(line) or ""), start, start, 0)
             found.append(chain)
+        if agent is not None:
+            of_agent[agent] = chain
         of_record[name] = chain
         chain.records.add(name)
         chain.end, chain.size = start + len(line), chain.size + len(line)
@@ -63,7 +71,7 @@ def _marked_lines(path: str) -> Iterator[tuple[int, bytes]]:
     start = 0
     with closing(opened(path)) as file:
         while line := file.readline(MAX_LINE_BYTES):
-            if line.endswith(b"\n") and (_MARKED in line or _STARTER in line):
+            if line.endswith(b"\n") and (_MARKED in line or any(each in line for each in _STARTERS)):
                 yield start, line
             start += len(line)
 

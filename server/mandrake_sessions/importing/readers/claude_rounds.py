@@ -9,6 +9,7 @@ from typing import Any, Final
 from mandrake_sessions.importing.events import Compacted, Event, Left, Mark, Position, Requested
 from mandrake_sessions.importing.lines import Line, each_line
 from mandrake_sessions.importing.readers.claude_branches import Between, Branches, Request
+from mandrake_sessions.importing.readers.claude_doubled import Doubled
 from mandrake_sessions.importing.readers.claude_queue import Queue
 from mandrake_sessions.importing.readers.claude_session import ClaudeSession, Record, uuid_of
 from mandrake_sessions.importing.readers.claude_turning import Turn, Turning
@@ -36,6 +37,9 @@ class ClaudeRounds(ClaudeSession):
         self.queue = Queue(state)
         self.between = Between(state)
         self.turning = Turning(state)
+        self._doubled = Doubled(state)
+        # The records of a branch that was left which were read again until now.
+        self._read_again: set[str] = set()
         # Where the round that is read begins.
         self.here = Mark(position)
         # Whether a branch is read that was left.
@@ -62,8 +66,17 @@ class ClaudeRounds(ClaudeSession):
         if not self._is_again and start != self.begins_at.offset:
             yield from self._go_back(request)
         self.turning.begin(request)
+        self._doubled.begin(request.name, start)
         if gone := self.branches.begin(request):
             yield Left(gone, request.name)
+
+    def is_doubled(self, name: str, start: int) -> bool:
+        """Whether a record was read before, from an earlier line. Raises OSError, SourceUnreadable."""
+        if self._is_again:
+            count = len(self._read_again)
+            self._read_again.add(name)
+            return len(self._read_again) == count
+        return self._doubled.is_again(self.source.path, name, start)
 
     def _go_back(self, request: Request) -> Iterator[Event]:
         """Where a request follows what is not the end of the branch, that is another one from now on."""
@@ -114,6 +127,7 @@ class ClaudeRounds(ClaudeSession):
     def _again(self, ranges: list[tuple[int, int]]) -> Iterator[Event]:
         """The rounds of a branch that was left, which is gone on in."""
         self._is_again = True
+        self._read_again.clear()
         for start, end in ranges:
             for line in each_line(self.source.path, start, SKIPPED):
                 if line.start >= end if isinstance(line, Line) else line.offset >= end:

@@ -93,6 +93,7 @@ def _session(database: ForeignDatabase, name: str) -> Iterator[Event]:
             description=text_of(row["description"]),
             at=moment_of(row["createdAt"]),
             metadata=_metadata(row["metadata"]),
+            is_kept_empty=True,
         )
     for row in list(database.rows("rounds", _ROUND, {"sessionId": name})):
         yield from _round(database, row)

@@ -1,7 +1,8 @@
 """SQL of what can be searched: which texts there are, whose they are, and which of their sessions are wanted.
 
-Of a tool call, and of what a tool streams, the first 64 KiB of each text are searched; of a request the first MiB. A
-change of what a document says needs a new version of the index (``store/sqlite/search_files.py``).
+Of a tool call, and of what a tool streams, the first 64 KiB of each text are searched; of a request the first MiB. Of a
+request that a program put in and nobody typed, the texts of its blocks are searched. A change of what a document says
+needs a new version of the index (``store/sqlite/search_files.py``).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from mandrake_sessions.store.sql.values import OddValue
 
 CALL_BYTES = 64 * 1024
 REQUEST_BYTES = 1024 * 1024
+# Of blocks that take more than this, nothing is.
+_BLOCKS_BYTES = 2 * REQUEST_BYTES
 # A longer text is several documents, each of which begins with the end of the one before: what stands there is found
 # as a phrase.
 PIECE_CHARACTERS = 256 * 1024
@@ -195,8 +198,21 @@ def titles(sql: Sql, pks: Iterable[int]) -> dict[int, str]:
 
 
 def requests(sql: Sql, pks: Iterable[int]) -> dict[int, str]:
-    rows = sql.execute(_requests(sql.dialect), (REQUEST_BYTES, sql.dialect.numbers(pks)))
-    return {pk: _decoded(content) for pk, content in rows if content}
+    rows = sql.execute(_requests(sql.dialect), (REQUEST_BYTES, _BLOCKS_BYTES, sql.dialect.numbers(pks)))
+    texts = {pk: _decoded(content) or _text_of_blocks(blocks) for pk, content, blocks in rows}
+    return {pk: text for pk, text in texts.items() if text}
+
+
+def _text_of_blocks(stored: bytes | None) -> str:
+    """The texts of a request's blocks, without what they hold beside, such as images."""
+    try:
+        blocks = json.loads(bytes(stored or b"[]"))
+    except (ValueError, RecursionError):
+        return ""
+    given = blocks if isinstance(blocks, list) else []
+    texts = [block.get("text") for block in given if isinstance(block, dict) and block.get("type") == "text"]
+    whole = "\n".join(text for text in texts if isinstance(text, str))
+    return composed(whole.encode("utf-8", "ignore")[:REQUEST_BYTES].decode(errors="ignore"))
 
 
 def _calls(
@@ -300,4 +316,9 @@ def _titles(dialect: Dialect) -> str:
 
 @cache
 def _requests(dialect: Dialect) -> str:
-    return f"SELECT q.pk, substr({dialect.as_bytes('q.content')}, 1, ?) FROM request q WHERE {dialect.among('q.pk')}"
+    blocks = dialect.as_bytes("q.blocks")
+    return (
+        f"SELECT q.pk, substr({dialect.as_bytes('q.content')}, 1, ?),"
+        f" CASE WHEN q.content = '' AND r.origin = 'system' AND length({blocks}) <= ? THEN {blocks} END"
+        f" FROM request q JOIN round r ON r.pk = q.pk WHERE {dialect.among('q.pk')}"
+    )

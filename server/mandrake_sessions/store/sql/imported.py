@@ -134,6 +134,19 @@ def find_original(sql: Sql, round_id: str) -> Original | None:
     return None if row is None else Original._make(row)
 
 
+def first_after_shared(sql: Sql, session_id: str, other_id: str) -> int | None:
+    """When the first round began that follows those which two sessions have both; None where none does."""
+    original = "coalesce(r.copied_from_id, r.id)"
+    of_session = "FROM round r JOIN session s ON s.pk = r.session_pk"
+    shared = f"{original} IN (SELECT {original} {of_session} WHERE s.id = ?)"
+    (began,) = sql.execute(
+        f"SELECT min(q.created_at) {of_session} JOIN request q ON q.pk = r.pk WHERE s.id = ?"
+        f' AND r."index" > (SELECT coalesce(max(r."index"), -1) {of_session} WHERE s.id = ? AND {shared})',
+        (session_id, session_id, other_id),
+    ).fetchone()
+    return None if began is None else int(began)
+
+
 def mark_copy(tx: Transaction, round_id: str, original_id: str) -> None:
     tx.sql.execute("UPDATE round SET copied_from_id = ? WHERE id = ?", (original_id, round_id))
 

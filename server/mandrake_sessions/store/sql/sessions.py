@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -145,6 +145,19 @@ def sessions_beginning_with(sql: Sql, beginning: str, limit: int) -> list[str]:
         "SELECT id FROM session WHERE id >= ? AND id < ? ORDER BY id LIMIT ?", (beginning, beginning + "g", limit)
     )
     return [session_id for (session_id,) in rows]
+
+
+def external_ids_beginning_with(sql: Sql, beginning: str, agents: Sequence[str], limit: int) -> list[str]:
+    """The sessions whose external ids begin so, in the order of these: ``limit`` of them at the most. ``agents``: of
+    these alone, if any are given."""
+    whose = f" AND s.agent IN ({', '.join('?' * len(agents))})" if agents else ""
+    # Behind all that begins so, by the order of code points.
+    values = (beginning, beginning + chr(0x10FFFF), *agents, limit)
+    statement = (
+        f"SELECT s.id FROM session s WHERE s.external_id >= ? AND s.external_id < ?{whose} AND {SHOWN}"
+        " ORDER BY s.external_id LIMIT ?"
+    )
+    return [session_id for (session_id,) in sql.execute(statement, values)]
 
 
 def holder_of_external_id(sql: Sql, agent: str | None, external_id: str) -> Holder | None:

@@ -1,9 +1,9 @@
-"""The files of a search index: ``<database>-search/v2-<uuid>.sqlite``, the latest of them counts.
+"""The files of a search index: ``<database>-search/v3-<uuid>.sqlite``, the latest of them counts.
 
 An index is made again under a new name, never in place of another file: SQLite deletes a -wal by its name, so a process
-that still has the old one open would take the -wal of the new one away. ``v2`` is the version of its tables and of what
+that still has the old one open would take the -wal of the new one away. ``v3`` is the version of its tables and of what
 its documents say: an index of an earlier version is made again, one of a later version is left alone. It gets its name
-when it has its tables: until then it is ``new-v2-<uuid>.sqlite``, which nobody takes for an index.
+when it has its tables: until then it is ``new-v3-<uuid>.sqlite``, which nobody takes for an index.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mandrake_sessions.files import whose
 from mandrake_sessions.ids import new_id
 from mandrake_sessions.owners import give_to_owner, make_directory
 
-VERSION: Final = 2
+VERSION: Final = 3
 _NAME = re.compile(r"v(\d+)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.sqlite")
 _PROVISIONAL = "new-"
 # Whoever made such a file before is gone.
