@@ -5,12 +5,16 @@ python scripts/screenshots.py [DIRECTORY]
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from example_session import make
@@ -21,6 +25,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 # Columns and lines of the terminal.
 _COLUMNS, _LINES = 104, 30
+# Until a command that stays has begun.
+_STARTING = 2.0
 _COMMANDS = {
     "list": ["list"],
     "show": ["show", "talk-41"],
@@ -37,6 +43,7 @@ def main() -> None:
         _page(home, images)
         for name, words in _COMMANDS.items():
             _terminal(home, words, images / f"{name}.svg")
+        _terminal(home, ["tail"], images / "acp.svg", lambda: _ask(home))
 
 
 def _page(home: Path, images: Path) -> None:
@@ -58,14 +65,18 @@ def _page(home: Path, images: Path) -> None:
         (images / "page-phone.png").write_bytes(browser.picture())
 
 
-def _terminal(home: Path, words: list[str], path: Path) -> None:
-    """What a command shows on a terminal, as a picture."""
+def _terminal(home: Path, words: list[str], path: Path, meanwhile: Callable[[], None] | None = None) -> None:
+    """What a command shows on a terminal, as a picture. ``meanwhile``: what it shows; then Ctrl-C ends it."""
     own, its = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "mandrake_sessions", *words], cwd=home / "fetcher", env=_environment(home),
         stdin=subprocess.DEVNULL, stdout=its, stderr=its,
     )  # fmt: skip
     os.close(its)
+    if meanwhile is not None:
+        time.sleep(_STARTING)
+        meanwhile()
+        process.send_signal(signal.SIGINT)
     shown = b""
     while True:
         try:
@@ -74,8 +85,8 @@ def _terminal(home: Path, words: list[str], path: Path) -> None:
             break
         shown += piece
     os.close(own)
-    assert process.wait(60) == 0, shown
-    lines = shown.decode().replace("\r\n", "\n").splitlines()[:_LINES]
+    assert process.wait(60) in ((0,) if meanwhile is None else (0, 130)), shown
+    lines = shown.decode().replace(str(home), "/home/me").replace("\r\n", "\n").splitlines()[:_LINES]
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
         console = Console(record=True, width=_COLUMNS, file=nowhere, force_terminal=True, color_system="truecolor")
         console.print(Text("$ mandrake-sessions " + " ".join(words), style="bold"))
@@ -83,6 +94,30 @@ def _terminal(home: Path, words: list[str], path: Path) -> None:
     picture = console.export_svg(title="mandrake-sessions")
     # Rich names a font's address on the web; a picture should need none.
     path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL), encoding="utf-8")
+
+
+def _ask(home: Path) -> None:
+    """A client asks an agent behind the recorder."""
+    agent = [sys.executable, str(ROOT / "scripts" / "example_agent.py")]
+    command = [sys.executable, "-m", "mandrake_sessions", "acp", "--", *agent]
+    prompt = [{"type": "text", "text": "Are the retries right now? Run the tests."}]
+    requests = [
+        {"method": "initialize", "params": {"protocolVersion": 1}},
+        {"method": "session/new", "params": {"cwd": str(home / "fetcher"), "mcpServers": []}},
+        {"method": "session/prompt", "params": {"sessionId": "talk-42", "prompt": prompt}},
+    ]
+    with subprocess.Popen(
+        command, cwd=home / "fetcher", env=_environment(home), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for number, each in enumerate(requests):
+            process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": number, **each}) + "\n")
+            process.stdin.flush()
+            while "id" not in json.loads(process.stdout.readline()):
+                pass
+        process.stdin.close()
+    time.sleep(_STARTING)
 
 
 def _run(home: Path, *words: str) -> None:

@@ -452,6 +452,26 @@ def test_tail_shows_what_an_agent_does(workspace: Path) -> None:
         assert every.wait(TIMEOUT) == 0
 
 
+def test_another_turn_that_ends_does_not_part_a_text_in_tail(workspace: Path) -> None:
+    run(workspace, "new", "first")
+    with started(workspace, "tail") as every, SessionManager(store_of(workspace)) as manager:
+        assert every.stdout is not None
+        (session,) = manager.list_sessions().sessions
+        made = manager.create_round(session.id, content="?")
+        while not select.select([every.stdout], [], [], 0.2)[0]:
+            manager.create_round(session.id, content="Well?")
+        thought, said = (manager.create_turn(made.response.id, kind=kind) for kind in ("thought", "message"))
+        manager.append_turn(said.id, content="One ")
+        manager.update_turn(thought.id, status=TurnStatus.COMPLETED)
+        manager.append_turn(said.id, content="text.\n")
+        line = b""
+        while b"text." not in line:
+            line = every.stdout.readline()
+        assert line == b"One text.\n"
+        every.send_signal(signal.SIGINT)
+        assert every.wait(TIMEOUT) == 0
+
+
 def test_tail_follows_every_store_of_the_user(workspace: Path, tmp_path: Path) -> None:
     """Also one that is made meanwhile; and what is only visited is left as it is."""
     theirs, later = tmp_path / "theirs", tmp_path / "later"

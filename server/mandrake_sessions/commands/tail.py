@@ -269,10 +269,14 @@ class _Shown:
         if status is None or status == TurnStatus.STREAMING:
             return
         self._kinds.pop(heard.change.turn_id or "", None)
-        self._close_line()
         word = _ENDED.get(TurnStatus(status))
         # All turns of a program that failed have its error.
-        if word and (error is None or (heard.change.session_id, error) not in self._errors):
+        is_told = word is not None and (error is None or (heard.change.session_id, error) not in self._errors)
+        if not is_told and heard.change.turn_id != self._turn_id:
+            # The text of another turn goes on.
+            return
+        self._close_line()
+        if is_told:
             say_line(styled(f"({word}: {one_line(str(error))})" if error else f"({word})", DIM))
             self._errors.add((heard.change.session_id, error))
         self._turn_id = None
