@@ -26,6 +26,7 @@ Direction = Literal["client", "agent"]
 
 logger = logging.getLogger(__name__)
 
+_DECODER: Final = json.JSONDecoder(parse_constant=lambda _: None)
 _MAX_DEPTH: Final = 400
 # Requests of a side that are not answered yet.
 _MAX_ASKED: Final = 10_000
@@ -147,7 +148,7 @@ def _parsed(line: bytes) -> Json:
     """The value of a line; None where it has none, or one that is nested too deep."""
     try:
         text = line.decode("utf-8-sig")
-        value: Any = json.loads(text, parse_constant=lambda _: None)
+        value: Any = _DECODER.decode(text)
     except (ValueError, RecursionError, MemoryError):
         return None
     return None if is_text_deeper_than(text, value, _MAX_DEPTH) else value
