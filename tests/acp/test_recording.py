@@ -195,7 +195,7 @@ def test_lines_that_are_no_messages_cost_nothing_else(workspace: Path) -> None:
 @pytest.mark.skipif(CASES is None, reason="MANDRAKE_SESSIONS_ACP_CASES names no recorded traffic")
 @pytest.mark.parametrize("agent", ["claude-agent", "codex-acp", "gemini", "opencode"])
 def test_recorded_traffic_is_stored(workspace: Path, agent: str) -> None:
-    """The sessions with their prompts, in order; tests/acp/test_mapping_cases.py compares all of it."""
+    """The sessions with their prompts, in order; tests/acp/test_mapping_of_recorded.py compares all of it."""
     case = Path(CASES or "", agent)
     for number, lines in enumerate(processes(case / "traffic.ndjson")):
         *talk, (_, code) = lines

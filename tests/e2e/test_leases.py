@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from locking import WRITE_LOCK, holding
 from mandrake_sessions import SessionManager
 from mandrake_sessions.client import RequestFailed, ServerEnded, apply
 from mandrake_sessions.model import TurnStatus
 from mandrake_sessions.protocol.results import TurnSubscription, TurnUpdated
 from strict import StrictClient, new_response, new_turn, read_until
+from wire import store_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no leases here")
 
@@ -164,6 +166,18 @@ async def test_a_server_that_starts_later_notices_too(
     await kill(agent)
     async with StrictClient(workspace) as later:
         assert (await later.turn_get(turn_id=turn.id)).status is TurnStatus.INTERRUPTED
+
+
+def test_an_end_with_nothing_to_interrupt_does_not_mind_a_lock(
+    workspace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with SessionManager(store_of(workspace)) as manager:
+        made = manager.create_round(manager.create_session().id, content="?")
+        turn = manager.create_turn(made.response.id)
+        manager.update_turn(turn.id, status=TurnStatus.COMPLETED)
+        with holding(workspace, WRITE_LOCK):
+            manager.close()
+    assert caplog.messages == []
 
 
 def test_a_program_that_closes_its_store_leaves_interrupted_turns(database: Path) -> None:

@@ -29,9 +29,14 @@ def interrupt_orphans(store: Store, *, wait: bool = True) -> int:
 
 def interrupt_own(store: Store) -> None:
     """At the end of the process, or of its use of the store, so that nobody has to wait to notice."""
-    if (lease_id := store.lease_id) is not None and store.may_be_written:
-        with store.transaction(budget=LAST_WORDS_SECONDS) as tx:
-            _interrupt(tx, lease_id)
+    if (lease_id := store.lease_id) is None or not store.may_be_written:
+        return
+    with store.reading() as sql:
+        if not leases.turn_ids_of_lease(sql, lease_id):
+            # A lock that another process holds is no matter then.
+            return
+    with store.transaction(budget=LAST_WORDS_SECONDS) as tx:
+        _interrupt(tx, lease_id)
 
 
 def _interrupt_if_dead(store: Store, lease_id: str, *, wait: bool) -> int:
