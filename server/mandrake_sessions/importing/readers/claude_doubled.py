@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ from mandrake_sessions.importing.values import text_of
 # So many requests are remembered, and so many records of this reading, the last ones.
 _REQUESTS: Final = 2000
 _RECORDS: Final = 10_000
+# After so many different records of one name, names prove nothing in this file.
+_OTHERS: Final = 100
 
 
 class Doubled:
@@ -22,6 +25,7 @@ class Doubled:
         self._requests: dict[str, int] = {each[1]: each[2] for each in requests}
         self._records: dict[str, int] = {}
         self._met: set[int] | None = None
+        self._others = 0
 
     def begin(self, name: str, start: int) -> None:
         """A request, in the line that begins there."""
@@ -29,29 +33,43 @@ class Doubled:
         if len(self._requests) > _REQUESTS:
             del self._requests[next(iter(self._requests))]
 
-    def is_again(self, path: str, name: str, start: int) -> bool:
-        """Whether a record was met before, in an earlier line. Raises OSError, SourceUnreadable."""
-        if self._met is None:
-            before = self._requests.get(name, self._records.get(name))
-            if before is not None and before < start:
-                self._met = _named_before(path, start)
+    def is_again(self, path: str, name: str, line: Line) -> bool:
+        """Whether a record was met before, in an earlier line that says the same. One that says something else under
+        the same name is another record. Raises OSError, SourceUnreadable."""
+        if self._met is not None:
+            said = told(line)
+            if said in self._met:
                 return True
-            self._records[name] = start
-            if len(self._records) > _RECORDS:
-                del self._records[next(iter(self._records))]
+            self._met.add(said)
             return False
-        if hash(name) in self._met:
-            return True
-        self._met.add(hash(name))
+        before = self._requests.get(name, self._records.get(name))
+        if before is not None and before < line.start and self._others < _OTHERS:
+            if _object_at(path, before) == line.object:
+                self._met = _told_before(path, line.start)
+                return True
+            self._others += 1
+        self._records[name] = line.start
+        if len(self._records) > _RECORDS:
+            del self._records[next(iter(self._records))]
         return False
 
 
-def _named_before(path: str, end: int) -> set[int]:
+def told(line: Line) -> int:
+    """A number for all that a record says."""
+    return hash(json.dumps(line.object))
+
+
+def _object_at(path: str, start: int) -> object:
+    found = next(iter(each_line(path, start)), None)
+    return found.object if isinstance(found, Line) else None
+
+
+def _told_before(path: str, end: int) -> set[int]:
     """The records before a line."""
-    met: set[int] = set()
+    found: set[int] = set()
     for line in each_line(path):
         if (line.start if isinstance(line, Line) else line.offset) >= end:
             break
-        if isinstance(line, Line) and (name := text_of(line.object.get("uuid"))) is not None:
-            met.add(hash(name))
-    return met
+        if isinstance(line, Line) and text_of(line.object.get("uuid")) is not None:
+            found.add(told(line))
+    return found

@@ -81,7 +81,7 @@ class ClaudeRecords(ClaudeRounds):
         if self._records is not None and text_of(uuid) not in self._records:
             return None
         if type(uuid) is str:
-            if self.turning.is_left(line.start) or self.is_doubled(uuid, line.start):
+            if self.turning.is_left(line.start) or self.is_doubled(uuid, line):
                 return None
             is_aside = record.get("isSidechain") is True and not self._is_subagent
             self.turning.take(uuid, None if is_aside else reply_of(record), line.start)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from mandrake_sessions.importing.events import Compacted, Event, Left, Mark, Position, Requested
 from mandrake_sessions.importing.lines import Line, each_line
 from mandrake_sessions.importing.readers.claude_branches import Between, Branches, Request
-from mandrake_sessions.importing.readers.claude_doubled import Doubled
+from mandrake_sessions.importing.readers.claude_doubled import Doubled, told
 from mandrake_sessions.importing.readers.claude_queue import Queue
 from mandrake_sessions.importing.readers.claude_session import ClaudeSession, Record, uuid_of
 from mandrake_sessions.importing.readers.claude_turning import Turn, Turning
@@ -39,7 +39,7 @@ class ClaudeRounds(ClaudeSession):
         self.turning = Turning(state)
         self._doubled = Doubled(state)
         # The records of a branch that was left which were read again until now.
-        self._read_again: set[str] = set()
+        self._read_again: set[int] = set()
         # Where the round that is read begins.
         self.here = Mark(position)
         # Whether a branch is read that was left.
@@ -70,13 +70,13 @@ class ClaudeRounds(ClaudeSession):
         if gone := self.branches.begin(request):
             yield Left(gone, request.name)
 
-    def is_doubled(self, name: str, start: int) -> bool:
+    def is_doubled(self, name: str, line: Line) -> bool:
         """Whether a record was read before, from an earlier line. Raises OSError, SourceUnreadable."""
         if self._is_again:
             count = len(self._read_again)
-            self._read_again.add(name)
+            self._read_again.add(told(line))
             return len(self._read_again) == count
-        return self._doubled.is_again(self.source.path, name, start)
+        return self._doubled.is_again(self.source.path, name, line)
 
     def _go_back(self, request: Request) -> Iterator[Event]:
         """Where a request follows what is not the end of the branch, that is another one from now on."""
