@@ -36,6 +36,8 @@ class Outcome:
     def __init__(self) -> None:
         self.sessions: dict[str, dict[str, Any]] = {}
         self.events: list[Event] = []
+        self.conversation: Conversation
+        self.at = 0
         self._rounds: dict[str, dict[str, Any]] = {}
         self._turns: dict[str, dict[str, Any]] = {}
 
@@ -129,6 +131,7 @@ def carried_out(traffic: Iterable[Line], outcome: Outcome | None = None, *, is_e
             conversation.take(_SIDES[side], line, at)
     if is_ended:
         conversation.end(at, None)
+    outcome.conversation, outcome.at = conversation, at
     return outcome
 
 

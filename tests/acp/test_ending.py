@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from acp.proxies import AGENT, LINUX, Proxy, is_gone, proxy, until
+from acp.proxies import AGENT, LINUX, TIMEOUT, Proxy, is_gone, proxy, until
 from commands.running import CONTROLLED
 from wire import clean_environment
 
@@ -126,6 +127,29 @@ def test_what_an_agent_leaves_in_the_background_does_not_hide_its_end(workspace:
             assert (made.rest(), made.wait()) == (b"one\nlate\n", 3)
         finally:
             os.kill(int((workspace / "pid").read_text()), signal.SIGKILL)
+
+
+def test_what_an_agent_leaves_in_the_background_does_not_hide_its_end_by_writing_on(workspace: Path) -> None:
+    loop = "(while :; do echo more; sleep 0.05; done) & echo $! > loop; exit 7"
+    with proxy(workspace, agent=("sh", "-c", loop)) as made:
+        thread = threading.Thread(target=made.rest, daemon=True)
+        thread.start()
+        try:
+            assert made.process.wait(TIMEOUT) == 7
+        finally:
+            os.kill(int((workspace / "loop").read_text()), signal.SIGTERM)
+        thread.join(TIMEOUT)
+
+
+@TELLS_PROCESSES
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_an_agent_is_ended_too_where_its_proxy_is_killed_soon(workspace: Path, seconds: float) -> None:
+    with proxy(workspace, "wait", "go") as made:
+        agent = made.agent()
+        made.recorder()
+        time.sleep(seconds)
+        made.process.kill()
+        until(lambda: is_gone(agent))
 
 
 def test_an_output_that_cannot_be_written_is_told(workspace: Path) -> None:

@@ -701,6 +701,41 @@ def test_secrets_are_in_no_event() -> None:
     assert calls(only(outcome))[0]["metadata"]["_meta"]["tokens"] == 3
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["GITHUB_TOKEN", "ANTHROPIC_API_KEY", "AWS_SECRET_ACCESS_KEY", "x-goog-api-key", "X-Auth-Token", "newPassword",
+     "webhookSecret", "ssh_key", "jwt", "otp", "PIN", "passcode", "DB_PWD", "accesstoken", "refreshTokens",
+     "Set-Cookie", "apiKeyValue", "credentials"],
+)  # fmt: skip
+def test_a_member_that_is_named_like_a_secret_is_left_out(name: str) -> None:
+    traffic = [prompt("?", 2), update("tool_call", toolCallId="t", rawInput={name: "hidden"}, rawOutput=[{name: 1}])]
+    outcome = carried_out([*opened(), *traffic, stop(2)])
+    assert "hidden" not in repr(outcome.events)
+    assert calls(only(outcome))[0]["arguments"] == {name: "[left out]"}
+
+
+@pytest.mark.parametrize(
+    "name", ["key", "keys", "tokens", "inputTokens", "max_tokens", "monkey", "author", "tokenize", "opinion"]
+)
+def test_other_members_stay(name: str) -> None:
+    traffic = [prompt("?", 2), update("tool_call", toolCallId="t", rawInput={name: 7}), stop(2)]
+    assert calls(only(carried_out([*opened(), *traffic])))[0]["arguments"] == {name: 7}
+
+
+@pytest.mark.parametrize("is_clean", [True, False])
+def test_what_an_agent_said_by_itself_is_whole_where_it_ends_by_itself(is_clean: bool) -> None:
+    outcome = carried_out([*opened(), prompt("?", 2), stop(2), ("c", 5000), message("by myself")], is_ended=False)
+    outcome.conversation.end(outcome.at, "the agent ended", is_clean=is_clean)
+    assert [each["status"] for each in outcome.rounds("s")] == ["completed", "completed" if is_clean else "interrupted"]
+
+
+def test_an_error_is_kept_with_its_code() -> None:
+    error = {"code": -32603, "message": "Internal error", "data": {"details": "overloaded", "token": "hidden"}}
+    round_ = only(carried_out([*opened(), prompt("?", 2), ("a", {"id": 2, "error": error})]))
+    assert (round_["status"], round_["error"]) == ("error", "Internal error: overloaded")
+    assert round_["metadata"]["error"] == {**error, "data": {"details": "overloaded", "token": "[left out]"}}
+
+
 def test_a_session_that_is_closed_has_ended() -> None:
     traffic = [prompt("?", 2), message("a"), client("session/close", 3, sessionId="s"), answer(3)]
     assert only(carried_out([*opened(), *traffic], is_ended=False))["status"] == "cancelled"

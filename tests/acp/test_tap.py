@@ -223,8 +223,9 @@ class Heard:
             raise ValueError(line)
         self.lines.append((direction, line, at))
 
-    def end(self, at: int, how: str | None) -> None:
+    def end(self, at: int, how: str | None, *, is_clean: bool) -> None:
         self.ended = at, how
+        self.is_clean = is_clean
 
 
 def recorded(*frames: tuple[bytes, int, bytes]) -> tuple[Heard, list[str]]:
@@ -241,18 +242,18 @@ def test_each_direction_has_its_own_lines() -> None:
     heard, said = recorded((CLIENT, 1, b"ab"), (AGENT, 2, b"xy\nz"), (CLIENT, 3, b"c\n\nd"), (ENDED, 4, b"0"))
     assert heard.lines == [("agent", b"xy", 2), ("client", b"abc", 3), ("client", b"", 3), ("client", b"d", 4),
                            ("agent", b"z", 4)]  # fmt: skip
-    assert (heard.ended, said) == ((4, "the agent ended with exit code 0"), [])
+    assert (heard.ended, heard.is_clean, said) == ((4, "the agent ended with exit code 0"), True, [])
 
 
 def test_a_gap_ends_the_lines_that_were_begun() -> None:
     heard, _ = recorded((AGENT, 1, b"one\ntw"), (LOST, 2, b"1000"), (AGENT, 3, b"ee\nfour\n"), (ENDED, 4, b"143"))
     assert [line for _, line, _ in heard.lines] == [b"one", b"ee", b"four"]
-    assert heard.ended == (4, "the agent was ended by SIGTERM")
+    assert (heard.ended, heard.is_clean) == ((4, "the agent was ended by SIGTERM"), False)
 
 
 def test_a_proxy_that_is_gone_is_told() -> None:
     heard, _ = recorded((AGENT, 7, b"one\n"))
-    assert heard.ended == (7, "the connection to the agent was cut off")
+    assert (heard.ended, heard.is_clean) == ((7, "the connection to the agent was cut off"), False)
 
 
 def test_a_fault_costs_one_message() -> None:

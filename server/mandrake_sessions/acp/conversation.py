@@ -69,9 +69,12 @@ class Conversation:
                 what = "a message of an ACP conversation was left out: %s"
                 logger.log(logging.ERROR, what, type(error).__name__, exc_info=details)
 
-    def end(self, at: int, how: str | None) -> None:
-        """Nothing more comes; ``how``: why, for those who read what was cut off."""
+    def end(self, at: int, how: str | None, *, is_clean: bool = False) -> None:
+        """Nothing more comes; ``how``: why, for those who read what was cut off. ``is_clean``: the agent has ended by
+        itself, so what it said by itself is whole: version 1 has no other end for that."""
         for talk in list(self._talks):
+            if is_clean:
+                talk.settle(at)
             talk.stop(at, "interrupted", how or "the agent's process has ended")
             talk.rest()
         self._asked = {"client": OrderedDict(), "agent": OrderedDict()}

@@ -202,7 +202,7 @@ class Home:
         is_patient = isinstance(error, Busy | NoStore) and now - self._fails_since < self._settings.busy_timeout
         if not (self._is_told or is_patient):
             self._is_told = True
-            why = in_wire_words(error) if isinstance(error, SessionsError) else str(error)
+            why = _why(error)
             self._tell(
                 f"what is said cannot be stored in {self.place.path} now, and waits: {why}. "
                 "The conversation goes on; nothing is lost while there is room to wait"
@@ -243,3 +243,10 @@ class Home:
             )
         if lost:
             self._tell(f"{lost} messages of the conversation are lost: {self.place.path} could not be written")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, Busy):
+        # We wait for as long as it takes, so a longer patience is no way out.
+        return f"it is locked{'' if error.holder is None else f' by {error.holder}'}"
+    return in_wire_words(error) if isinstance(error, SessionsError) else str(error)

@@ -6,8 +6,12 @@ Nothing here looks into them. A piece is passed on first; then the tap gets a co
 from __future__ import annotations
 
 import errno
+import fcntl
+import math
 import os
 import select
+import struct
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +28,8 @@ _PIPE_BYTES: Final = 256 * 1024
 # After the agent has ended, other processes may still have its output open. What they write passes while no pause of
 # theirs is longer than this. So the end of an agent is told soon, as without us.
 _SECONDS_AFTER: Final = 0.2
+# And no longer than this at all, beyond what the agent itself has left.
+_MOST_SECONDS_AFTER: Final = 2.0
 # Under a flood, each small piece would wake us and the reader. After so many from one side, each so soon after the one
 # before, with nothing from the other side, pieces come together for a moment, until each is large.
 _IN_A_ROW: Final = 8
@@ -104,7 +110,8 @@ class Passing:
         poll.register(self._ended, select.POLLIN)
         # Only to learn that its reader is gone, before a piece is read in vain.
         poll.register(sink, 0)
-        timeout = None
+        # ``own``: what the agent itself had left in the pipe.
+        timeout, deadline, own = None, math.inf, 0
         while True:
             found = dict(poll.poll(timeout))
             if found.get(sink, 0) & _GONE:
@@ -112,11 +119,15 @@ class Passing:
             if self._ended in found:
                 poll.unregister(self._ended)
                 timeout = seconds_after * 1000
+                deadline, own = time.monotonic() + _MOST_SECONDS_AFTER, _held(source)
+            if own <= 0 and time.monotonic() > deadline:
+                return
             if source in found:
                 piece = _read(source)
                 if not piece:
                     return
                 yield piece
+                own -= len(piece)
                 self._gather(source, len(piece))
             elif not found:
                 return
@@ -169,6 +180,11 @@ def _read(source: int) -> bytes:
             select.select([source], [], [])
         except OSError:
             return b""
+
+
+def _held(source: int) -> int:
+    """How many bytes a pipe holds."""
+    return int(struct.unpack("i", fcntl.ioctl(source, termios.FIONREAD, bytes(4)))[0])
 
 
 def _let_go(number: int) -> None:

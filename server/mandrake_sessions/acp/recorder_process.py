@@ -3,8 +3,8 @@
     python -m mandrake_sessions.acp.recorder_process OPTIONS
 
 Stdin has the frames of ``frames.py``, stderr is the client's log. OPTIONS is a JSON object: the flags that say which
-store is meant, ``program``, what the agent is called until it says so itself, and ``agent``, a descriptor of its
-process, where the system has such.
+store is meant, ``proxy``, the id of the proxy's process, ``program``, what the agent is called until it says so itself,
+and ``agent``, a descriptor of its process, where the system has such.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Understands(Protocol):
 
     def take(self, direction: Literal["client", "agent"], line: bytes, at: int) -> None: ...
 
-    def end(self, at: int, how: str | None) -> None: ...
+    def end(self, at: int, how: str | None, *, is_clean: bool) -> None: ...
 
 
 class Recording:
@@ -65,6 +65,7 @@ class Recording:
         self._lines = {CLIENT: Lines(self._tell_long), AGENT: Lines(self._tell_long)}
         self._at = time.time_ns() // 1_000_000
         self._how: str | None = "the connection to the agent was cut off"
+        self._is_clean = False
         self._has_failed = False
 
     def take(self, piece: bytes) -> None:
@@ -77,7 +78,7 @@ class Recording:
         for kind, lines in self._lines.items():
             if line := lines.rest():
                 self._take_line(kind, line)
-        self._safely(lambda: self._conversation.end(self._at, self._how))
+        self._safely(lambda: self._conversation.end(self._at, self._how, is_clean=self._is_clean))
 
     def _take(self, frame: Frame) -> None:
         if frame.kind in self._lines:
@@ -88,7 +89,7 @@ class Recording:
             for lines in self._lines.values():
                 lines.rest()
         elif frame.kind == ENDED:
-            self._how = _ending(int(frame.data))
+            self._how, self._is_clean = _ending(int(frame.data)), int(frame.data) == 0
 
     def _take_line(self, kind: bytes, line: bytes) -> None:
         direction: Literal["client", "agent"] = "client" if kind == CLIENT else "agent"
@@ -123,7 +124,7 @@ def main() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     spool, is_done = Spool(), threading.Event()
     # It reads what passes before this process knows what that means.
-    reader = threading.Thread(target=_read, args=(spool, is_done, given.pop("agent", None)))
+    reader = threading.Thread(target=_read, args=(spool, is_done, given.pop("proxy"), given.pop("agent", None)))
     reader.start()
     log = ClientLog()
     try:
@@ -164,16 +165,17 @@ def _is_recorded(spool: Spool, log: ClientLog, where: dict[str, str | None]) -> 
     return homes.end(_STORING_SECONDS)
 
 
-def _read(spool: Spool, is_done: threading.Event, agent: int | None) -> None:
+def _read(spool: Spool, is_done: threading.Event, proxy: int, agent: int | None) -> None:
     """Take everything from stdin at once, so that the proxy keeps nothing."""
-    proxy = os.getppid()
     while piece := os.read(0, _PIECE_BYTES):
         spool.put(piece)
     spool.end()
     deadline = time.monotonic() + _LOG_SECONDS
     while os.getppid() == proxy and time.monotonic() < deadline:
-        if is_done.wait(_LOOK_SECONDS):
+        # An agent that is alive has lost its proxy, which the system may tell us a moment later.
+        if is_done.wait(_LOOK_SECONDS) and (agent is None or _has_ended(agent, 0)):
             return
+        time.sleep(_LOOK_SECONDS)
     _discard_stderr()
     if agent is not None and os.getppid() != proxy:
         _end_orphan(agent)
@@ -181,9 +183,13 @@ def _read(spool: Spool, is_done: threading.Event, agent: int | None) -> None:
 
 def _end_orphan(agent: int) -> None:
     """End an agent that outlives a proxy that was killed."""
-    if sys.platform == "linux" and not select.select([agent], [], [], _ORPHAN_SECONDS)[0]:
+    if sys.platform == "linux" and not _has_ended(agent, _ORPHAN_SECONDS):
         with suppress(OSError):
             signal.pidfd_send_signal(agent, signal.SIGTERM)
+
+
+def _has_ended(agent: int, seconds: float) -> bool:
+    return bool(select.select([agent], [], [], seconds)[0])
 
 
 def _discard_stderr() -> None:

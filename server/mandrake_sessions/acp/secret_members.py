@@ -9,18 +9,30 @@ from typing import Any, Final
 LEFT_OUT: Final = "[left out]"
 # What lies deeper is not looked through, and so not stored.
 _LEVELS: Final = 120
-_SECRET: Final = re.compile(
-    r"(proxy)?authorization|(api|access|private|secret|client|auth)?(key|token|secret)s?(value)?|x?apikey"
-    r"|(access|refresh|id|auth|bearer|session|oauth)token|(pass(word|wd|phrase))|credentials?|(set)?cookies?"
-)
-# Words of the pattern that name other things as well.
-_HARMLESS: Final = frozenset({"key", "keys", "tokens"})
+# What the name ends with says what it is: GITHUB_TOKEN, x-api-key, newPassword. ``keys`` and ``tokens`` are most often
+# members and counts of an object.
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_ENDINGS: Final = (
+    "authorization", "token", "secret", "secrets", "password", "passwords", "passwd", "passphrase", "passcode", "pwd",
+    "credential", "credentials", "cookie", "cookies", "apikey", "jwt",
+)  # fmt: skip
+_SHORT: Final = frozenset({"otp", "pin"})
+_KEYS: Final = frozenset({"key", "keys", "tokens"})
+_OF_KEYS: Final = frozenset({
+    "api", "access", "private", "secret", "client", "auth", "ssh", "signing", "encryption", "license", "service",
+    "refresh", "session", "bearer", "oauth",
+})  # fmt: skip
 _OF_SERVERS: Final = ("env", "headers")
 
 
 def is_secret(name: str) -> bool:
-    plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    return plain not in _HARMLESS and _SECRET.fullmatch(plain) is not None
+    words = [word.lower() for word in _WORD.findall(name)]
+    if words and words[-1] == "value":
+        del words[-1]
+    if not words:
+        return False
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    return last.endswith(_ENDINGS) or last in _SHORT or (last in _KEYS and before in _OF_KEYS)
 
 
 def without_secrets(value: Any, level: int = 0) -> Any:

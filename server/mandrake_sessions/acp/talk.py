@@ -193,6 +193,13 @@ class Talk:
         for each in list(self.running):
             self.end(each, at, status, error=how)
 
+    def settle(self, at: int) -> None:
+        """Rounds that nobody has sent, and whose calls have ended, are whole."""
+        for each in list(self.running):
+            is_unsent = each.origin == "agent" or each.is_in_pieces
+            if is_unsent and all(call.is_done for call in each.calls.values()):
+                self.end(each, at, "completed")
+
     def rest(self) -> None:
         """What came late is whole, since something new begins or nothing more comes."""
         for each in self.past:

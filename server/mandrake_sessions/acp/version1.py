@@ -30,7 +30,8 @@ def fail(talk: Talk, round_: Round, answered: Answered) -> None:
     message = text_of(answered.error, "message") or "the agent answered with an error"
     details = text_of(object_of(answered.error, "data"), "details")
     error = message if details is None else f"{message}: {details}"
-    talk.end(round_, answered.at, "cancelled" if round_.is_cancelled else "error", error=error)
+    status: Status = "cancelled" if round_.is_cancelled else "error"
+    talk.end(round_, answered.at, status, error=error, metadata={"error": without_secrets(answered.error)})
 
 
 def stop(talk: Talk, round_: Round, result: Object, at: int) -> None:

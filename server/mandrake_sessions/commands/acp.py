@@ -183,6 +183,8 @@ def _recorder(options: Namespace, agent: int, frames: int) -> int:
     from mandrake_sessions.commands.recording.program import STDIN, STDOUT, spawned
 
     given: dict[str, Any] = {name: getattr(options, name) for name in ("workspace", "database", "scope")}
+    # It may be gone before the recorder can ask whose child it is.
+    given["proxy"] = os.getpid()
     given["program"] = os.fsencode(options.program[0]).decode(errors="replace")
     actions = ((os.POSIX_SPAWN_DUP2, frames, STDIN), (os.POSIX_SPAWN_OPEN, STDOUT, os.devnull, os.O_WRONLY, 0))
     with ExitStack() as held:
