@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from mandrake_sessions.fields import ToolCallUpdate
+from mandrake_sessions.ids import now_ms
 from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.model import ResponseStatus, SessionState
+from mandrake_sessions.model import HistoryRound, ResponseStatus, SessionState, ToolCallStatus
 from mandrake_sessions.operations.leases import interrupt_unattended
 
 _NOT_ENDED: Final = (ResponseStatus.OPEN, ResponseStatus.REQUIRES_ACTION)
@@ -28,16 +30,33 @@ def end_all_left_waiting(manager: SessionManager) -> None:
 
 
 def end_left_open(manager: SessionManager, session_id: str, *, is_taken_up: bool = True) -> None:
-    """Those of one session, from the latest round back to one that has ended. ``is_taken_up``: its agent goes on with
+    """Those of one session, from the latest round back to one that has ended, and the tool calls that were cut off
+    with them. ``is_taken_up``: its agent goes on with
     it, so that a response which no process is known to have streamed is over too. Raises NotFound, StorageFailure,
     Busy."""
     cursor = None
     for _ in range(_ROUNDS):
         page = manager.history(session_id, limit=1, order="desc", cursor=cursor, include_text=False)
         for found in page.rounds:
-            if found.response.status not in _NOT_ENDED:
+            is_open = found.response.status in _NOT_ENDED
+            if is_open:
+                is_left = interrupt_unattended(manager.store, found.response.id, also_unknown=is_taken_up)
+            else:
+                is_left = found.response.status is ResponseStatus.INTERRUPTED
+            if is_left:
+                _end_calls(manager, found)
+            if not is_open:
                 return
-            interrupt_unattended(manager.store, found.response.id, also_unknown=is_taken_up)
         cursor = page.next_cursor
         if cursor is None:
             return
+
+
+def _end_calls(manager: SessionManager, found: HistoryRound) -> None:
+    """Nobody will say how they ended."""
+    for turn in found.response.turns:
+        for call in turn.tool_calls:
+            if call.status in (ToolCallStatus.PENDING, ToolCallStatus.IN_PROGRESS):
+                metadata = {**call.metadata, "unfinished": True}
+                fields: ToolCallUpdate = {"id": call.id, "status": ToolCallStatus.FAILED, "metadata": metadata}
+                manager.upsert_tool_call(turn.id, {**fields, "end_time": now_ms()})
