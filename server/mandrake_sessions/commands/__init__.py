@@ -19,7 +19,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "new": "make a session",
     "append": "store what comes on stdin as a turn, live",
     "record": "run a program, and store what it says, live",
-    "acp": "run an agent for an editor, and store what they say, live",
+    "acp": "run an editor's agent, and store what is said, live",
     "import": "bring in what other programs have written",
     "restore-transcript": "write the file again that a conversation came from",
     "fork": "copy a session, or its beginning",
