@@ -31,9 +31,8 @@ def end_all_left_waiting(manager: SessionManager) -> None:
 
 def end_left_open(manager: SessionManager, session_id: str, *, is_taken_up: bool = True) -> None:
     """Those of one session, from the latest round back to one that has ended, and the tool calls that were cut off
-    with them. ``is_taken_up``: its agent goes on with
-    it, so that a response which no process is known to have streamed is over too. Raises NotFound, StorageFailure,
-    Busy."""
+    with them. ``is_taken_up``: its agent goes on with it, so that a response which no process is known to have streamed
+    is over too. Raises NotFound, StorageFailure, Busy."""
     cursor = None
     for _ in range(_ROUNDS):
         page = manager.history(session_id, limit=1, order="desc", cursor=cursor, include_text=False)
