@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from faults.mounts import mounted_over
+from faults.snapshots import copied_while_used
 from faults.test_moved_files import is_whole
 from mandrake_sessions.client import RequestFailed
 from strict import Talk, connected
@@ -87,7 +88,7 @@ def test_what_is_acknowledged_after_a_snapshot_was_put_back_is_in_it(
             for client in clients:
                 client.let_be("server/healthChanged")
                 client.turn_append(turn_id=turn, content="old ")
-            tool("cp", "-rp", home.resolve(), snapshot)
+            copied_while_used(home.resolve(), snapshot)
             shutil.rmtree(snapshot / "db.sqlite-run", ignore_errors=True)
             for client in clients:
                 client.turn_append(turn_id=turn, content="lost ")
@@ -143,7 +144,7 @@ def test_the_writer_of_a_turn_resumes_it_in_a_restored_snapshot(workspace: Path,
         client.let_be("server/healthChanged")
         turn = Talk(client).turn()
         client.turn_append(turn_id=turn, content="a")
-        tool("cp", "-rp", store_of(workspace).parent, tmp_path / "snapshot")
+        copied_while_used(store_of(workspace).parent, tmp_path / "snapshot")
         client.turn_append(turn_id=turn, content="lost")
         time.sleep(0.2)
         with ExitStack() as nothing:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -33,7 +33,7 @@ from mandrake_sessions.transport.reader import Reader, frame_size
 
 # Bytes of the longest request about the server itself; what each of them contains; the methods that none overtakes.
 _URGENT_BYTES = 1024
-_URGENT_MARKS = (b'"server/',)
+_URGENT_MARK = b'"server/'
 _ENDS = (b'"shutdown"', b'"exit"')
 _TOO_LONG = f"raise {WIRE_WORDS.setting('max_message_bytes')} or send it in pieces"
 # Requests about the server itself overtake others only if so many frames wait. Else their turn comes soon, and a client
@@ -64,6 +64,8 @@ class Intake:
         self._may_go_on = may_go_on
         self._frames: deque[Frame] = deque()
         self._urgent: deque[Frame] = deque()
+        # How many of the frames that wait may end the server. Counted, so that no request looks through all of them.
+        self._ends = 0
         # The messages left of a batch, and the batch of their answers.
         self._batch: Batch | None = None
         self._messages: deque[Any] = deque()
@@ -75,8 +77,11 @@ class Intake:
 
     def add(self, frames: list[Frame]) -> None:
         for frame in frames:
-            urgent = len(self._frames) >= MANY_FRAMES and _overtakes(frame, self._frames)
-            (self._urgent if urgent else self._frames).append(frame)
+            if len(self._frames) >= MANY_FRAMES and not self._ends and _is_urgent(frame):
+                self._urgent.append(frame)
+            else:
+                self._frames.append(frame)
+                self._ends += _may_end(frame)
 
     def work(self, seconds: float) -> None:
         """Decode waiting frames for about so many seconds."""
@@ -92,16 +97,25 @@ class Intake:
             elif self._messages:
                 self._take_of_batch(self._messages.popleft())
             else:
-                self._take(self._frames.popleft())
+                self._take(self._next_frame())
             if time.monotonic() >= until:
                 return
 
     def _pull_urgent(self) -> None:
         """Find the requests about the server itself among the frames that have to wait."""
-        left: deque[Frame] = deque()
-        for frame in self._frames:
-            (self._urgent if _overtakes(frame, left) else left).append(frame)
-        self._frames = left
+        waiting, self._frames, self._ends = self._frames, deque(), 0
+        for frame in waiting:
+            if not self._ends and _is_urgent(frame):
+                self._urgent.append(frame)
+            else:
+                self._frames.append(frame)
+                self._ends += _may_end(frame)
+
+    def _next_frame(self) -> Frame:
+        frame = self._frames.popleft()
+        if self._ends:
+            self._ends -= _may_end(frame)
+        return frame
 
     def work_urgent(self) -> None:
         """Decode one request about the server itself, if there is one."""
@@ -176,25 +190,25 @@ class Intake:
         Call(message_id, "", None, {}, self._reply_path, batch, release).fail(error)
 
 
-def _overtakes(frame: Frame, ahead: Iterable[Frame]) -> bool:
-    """Whether it is about the server itself, and no frame ahead of it may end the server."""
-    return _has(frame, _URGENT_MARKS) and _is_urgent(frame) and not any(_has(other, _ENDS) for other in ahead)
-
-
-def _has(frame: Frame, marks: tuple[bytes, ...]) -> bool:
-    """Whether a short message contains one of the marks. It is cheap, since each frame is asked."""
-    return isinstance(frame, bytes) and len(frame) <= _URGENT_BYTES and any(mark in frame for mark in marks)
-
-
 def _is_urgent(frame: Frame) -> bool:
-    """Whether it really is a request about the server itself: any text may contain the mark."""
+    """Whether it is a request about the server itself. Each frame of a long burst is asked: the bytes are looked at
+    before they are decoded, and any text may contain the mark."""
+    if not (isinstance(frame, bytes) and len(frame) <= _URGENT_BYTES and _URGENT_MARK in frame):
+        return False
     try:
-        message = decode(frame) if isinstance(frame, bytes) else None
+        message = decode(frame)
     except BrokenMessage:
         return False
     name = message.get("method") if isinstance(message, dict) else None
     method = METHODS.get(name) if isinstance(name, str) else None
     return method is not None and method.access is Access.SERVICE
+
+
+def _may_end(frame: Frame) -> bool:
+    """Whether a short message contains the name of a method that none overtakes."""
+    if not isinstance(frame, bytes) or len(frame) > _URGENT_BYTES:
+        return False
+    return _ENDS[0] in frame or _ENDS[1] in frame
 
 
 def _is_whole(frame: Frame) -> bool:
