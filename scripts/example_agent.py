@@ -25,11 +25,13 @@ def main() -> None:
 
 def _work() -> dict[str, Any]:
     _update("agent_thought_chunk", content={"type": "text", "text": "The tests tell whether the jitter is right."})
+    time.sleep(0.6)
     _update("tool_call", **_CALL, status="in_progress", rawInput={"command": "make test"})
+    time.sleep(0.8)
     _update("tool_call_update", toolCallId="call-1", status="completed", rawOutput={"exitCode": 0})
     for word in _SAYS.split(" "):
         _update("agent_message_chunk", content={"type": "text", "text": f"{word} "})
-        time.sleep(0.02)
+        time.sleep(0.12)
     return {"stopReason": "end_turn"}
 
 

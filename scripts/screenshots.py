@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,10 @@ sys.path.insert(0, str(ROOT / "tests"))
 _COLUMNS, _LINES = 104, 30
 # Until a command that stays has begun.
 _STARTING = 2.0
+# Of a picture that moves, in seconds: what comes together, the longest pause, and how long the end stands.
+_TOGETHER = 0.01
+_LONGEST_PAUSE = 0.8
+_AT_THE_END = 4.0
 _COMMANDS = {
     "list": ["list"],
     "show": ["show", "talk-41"],
@@ -66,34 +71,90 @@ def _page(home: Path, images: Path) -> None:
 
 
 def _terminal(home: Path, words: list[str], path: Path, meanwhile: Callable[[], None] | None = None) -> None:
-    """What a command shows on a terminal, as a picture. ``meanwhile``: what it shows; then Ctrl-C ends it."""
+    """What a command shows on a terminal, as a picture. ``meanwhile``: what it shows; then Ctrl-C ends it, and the
+    picture moves as the terminal did."""
     own, its = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "mandrake_sessions", *words], cwd=home / "fetcher", env=_environment(home),
         stdin=subprocess.DEVNULL, stdout=its, stderr=its,
     )  # fmt: skip
     os.close(its)
+    pieces: list[tuple[float, bytes]] = []
+    reader = threading.Thread(target=_read, args=(own, pieces))
+    reader.start()
     if meanwhile is not None:
         time.sleep(_STARTING)
         meanwhile()
         process.send_signal(signal.SIGINT)
-    shown = b""
+    reader.join()
+    os.close(own)
+    assert process.wait(60) in ((0,) if meanwhile is None else (0, 130)), pieces
+    moments = _moments(pieces) if meanwhile is not None else [(0.0, b"".join(piece for _, piece in pieces))]
+    drawn = [_drawn(home, words, shown) for _, shown in moments]
+    picture = drawn[-1] if len(drawn) == 1 else _moving([at for at, _ in moments], drawn)
+    path.write_text(picture, encoding="utf-8")
+
+
+def _read(terminal: int, pieces: list[tuple[float, bytes]]) -> None:
     while True:
         try:
-            piece = os.read(own, 65536)
+            piece = os.read(terminal, 65536)
         except OSError:  # Linux says so at the end.
-            break
+            return
+        if not piece:
+            return
+        pieces.append((time.monotonic(), piece))
+
+
+def _moments(pieces: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+    """What the terminal showed, and when, from the first piece on. What came together is one moment, and no pause is
+    long."""
+    moments: list[tuple[float, bytes]] = []
+    shown, at = b"", 0.0
+    last = pieces[0][0]
+    for moment, piece in pieces:
         shown += piece
-    os.close(own)
-    assert process.wait(60) in ((0,) if meanwhile is None else (0, 130)), shown
-    lines = shown.decode().replace(str(home), "/home/me").replace("\r\n", "\n").splitlines()[:_LINES]
+        if moments and moment - last < _TOGETHER:
+            moments[-1] = moments[-1][0], shown
+        else:
+            at += min(_LONGEST_PAUSE, moment - last)
+            moments.append((at, shown))
+        last = moment
+    return moments
+
+
+def _drawn(home: Path, words: list[str], shown: bytes) -> str:
+    text = shown.decode(errors="ignore").replace(str(home), "/home/me").replace("\r\n", "\n")
+    lines = text.splitlines()[:_LINES]
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
         console = Console(record=True, width=_COLUMNS, file=nowhere, force_terminal=True, color_system="truecolor")
         console.print(Text("$ mandrake-sessions " + " ".join(words), style="bold"))
         console.print(Text.from_ansi("\n".join(lines)), soft_wrap=False)
-    picture = console.export_svg(title="mandrake-sessions")
+    picture = console.export_svg(title="mandrake-sessions", unique_id="terminal")
     # Rich names a font's address on the web; a picture should need none.
-    path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL), encoding="utf-8")
+    return re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
+
+
+def _moving(times: list[float], drawn: list[str]) -> str:
+    """One picture of several, each shown from its time on, over and over. The last one stands where nothing moves."""
+    whole = times[-1] + _AT_THE_END
+    styles, frames = [], []
+    for number, (at, picture) in enumerate(zip(times, drawn, strict=True)):
+        from_, to = (100 * each / whole for each in (at, (*times, whole)[number + 1]))
+        shown = f"{from_:.2f}%{{visibility:visible}}" + (f"{to:.2f}%{{visibility:hidden}}" if to < 100 else "")
+        styles.append(f"@keyframes at{number}{{0%{{visibility:{'visible' if not from_ else 'hidden'}}}{shown}}}")
+        styles.append(f".at{number}{{animation:at{number} {whole:.2f}s step-end infinite}}")
+        frames.append(f'<g class="at{number}{"" if picture is drawn[-1] else " before"}">{_matrix(picture)}</g>')
+    style = ".before{visibility:hidden}" + "@media(prefers-reduced-motion:no-preference){" + "".join(styles) + "}"
+    last = drawn[-1].replace(_matrix(drawn[-1]), "".join(frames))
+    return last.replace("</style>", f"{style}</style>", 1)
+
+
+def _matrix(picture: str) -> str:
+    """What the terminal shows, without its frame."""
+    found = re.search(r'<g class="terminal-matrix">.*?</g>', picture, flags=re.DOTALL)
+    assert found is not None
+    return found[0]
 
 
 def _ask(home: Path) -> None:

@@ -156,6 +156,24 @@ def test_a_locked_store_holds_nobody_up(workspace: Path) -> None:
     until(lambda: said(store_of(workspace)) == "Because it is so.")
 
 
+def test_a_client_learns_what_becomes_of_an_end_that_cannot_be_stored(workspace: Path) -> None:
+    """While somebody still reads stderr: the recorder tries for longer than the proxy is there."""
+    with SessionManager(store_of(workspace)) as manager:
+        manager.create_session(title="another")
+    holder = sqlite3.connect(store_of(workspace), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        with begun(workspace, "say", DONE, "read", "got") as made:
+            made.finish_input()
+            assert made.wait() == 0
+            assert f"not stored in {store_of(workspace)} yet" in made.err
+            assert "acp-waiting-" in made.err
+            holder.execute("ROLLBACK")
+    finally:
+        holder.close()
+    assert said(store_of(workspace)) == "Because "
+
+
 @pytest.mark.parametrize("flags", [("--scope", "system"), ("--database", "kept.sqlite"), ("--workspace", "other")])
 def test_a_store_that_is_named(workspace: Path, flags: tuple[str, ...]) -> None:
     (workspace / "other" / ".git").mkdir(parents=True)

@@ -78,6 +78,8 @@ class Conversation:
             talk.stop(at, "interrupted", how or "the agent's process has ended")
             talk.rest()
         self._asked = {"client": OrderedDict(), "agent": OrderedDict()}
+        if self.skipped:
+            logger.info("%d lines or messages of the conversation have no known form and are left out", self.skipped)
 
     def _take(self, direction: Direction, message: Object, size: int, at: int) -> None:
         method = text_of(message, "method")

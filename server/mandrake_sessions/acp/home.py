@@ -20,7 +20,7 @@ from mandrake_sessions.acp.events import Event
 from mandrake_sessions.acp.leftovers import end_all_left_waiting
 from mandrake_sessions.acp.storing import Storing
 from mandrake_sessions.acp.waiting import Bounds, Waiting
-from mandrake_sessions.acp.waiting_files import WaitingFile, left_behind, make_waiting_file
+from mandrake_sessions.acp.waiting_files import PREFIX, WaitingFile, left_behind, make_waiting_file
 from mandrake_sessions.errors import Busy, NoStore, SessionsError
 from mandrake_sessions.files import exists
 from mandrake_sessions.ids import now_ms
@@ -87,6 +87,17 @@ class Home:
         """Nothing more comes. ``deadline``: by ``time.monotonic``."""
         self._deadline = deadline
         self._waiting.end()
+
+    def tell_later(self, soon: float) -> None:
+        """After ``end``: where not all is stored by then, say what becomes of it."""
+        assert self._deadline is not None
+        self._thread.join(max(0.0, soon - time.monotonic()))
+        if self._thread.is_alive():
+            self._tell(
+                f"the rest is not stored in {self.place.path} yet. It is tried for "
+                f"{max(0.0, self._deadline - time.monotonic()):.0f} s more; what is left then waits in a file "
+                f"{PREFIX}….jsonl beside the store, and the next recorder stores it"
+            )
 
     def wait(self) -> bool:
         """After ``end``: wait until all is stored, or the deadline has come; gives whether all is stored."""

@@ -29,6 +29,8 @@ from mandrake_sessions.workspaces import find_workspace, own_directory, workspac
 
 # A file system may not answer; then the session is in the user's own store.
 _LOOK_SECONDS: Final = 2.0
+# After the end, a store that cannot be written is told of so soon: whoever reads that may not stay.
+_SOON_SECONDS: Final = 1.5
 # So many stores at most, each with a thread; further sessions are in the user's own.
 _MOST_HOMES: Final = 64
 
@@ -83,6 +85,9 @@ class Homes:
         homes = list(self._homes.values())
         for home in homes:
             home.end(deadline)
+        soon = time.monotonic() + _SOON_SECONDS
+        for home in homes:
+            home.tell_later(soon)
         are_stored = [home.wait() for home in homes]
         return all(are_stored)
 

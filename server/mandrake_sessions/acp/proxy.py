@@ -1,6 +1,6 @@
 """Bytes between a client and an agent, passed on unchanged and at once, in both directions.
 
-Nothing here looks into them. A piece is passed on first; then the tap gets a copy of it.
+Nothing here looks into them. The tap gets a copy of each piece first; then it is passed on.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from attrs import frozen
 
 from mandrake_sessions.acp.frames import AGENT, CLIENT
 from mandrake_sessions.acp.pipes import widen
+from mandrake_sessions.transport.descriptors import let_go, read_piece, write_whole
 
 _PIECE_BYTES: Final = 128 * 1024
 # What the agent may write while a piece of its output is passed on.
@@ -88,7 +89,7 @@ class Passing:
         finally:
             os.close(streams.agent_in)
             # A client that goes on writing learns that nobody reads.
-            _let_go(streams.client_in)
+            let_go(streams.client_in)
 
     def _pass_output(self) -> None:
         streams = self._streams
@@ -100,7 +101,7 @@ class Passing:
             self._copy_rest()
         finally:
             os.close(streams.agent_out)
-            _let_go(streams.client_out)
+            let_go(streams.client_out)
 
     def _arriving(self, source: int, sink: int, seconds_after: float) -> Iterator[bytes]:
         """Until the source ends, the sink's reader is gone, or the agent has ended and so many seconds pass without
@@ -123,7 +124,7 @@ class Passing:
             if own <= 0 and time.monotonic() > deadline:
                 return
             if source in found:
-                piece = _read(source)
+                piece = read_piece(source, _PIECE_BYTES)
                 if not piece:
                     return
                 yield piece
@@ -148,7 +149,7 @@ class Passing:
         """What the agent has said to a client that is gone, as far as a pipe holds it; it may never stop to write."""
         left = _PIECE_BYTES
         while left > 0 and select.select([self._streams.agent_out], [], [], 0)[0]:
-            piece = _read(self._streams.agent_out)
+            piece = read_piece(self._streams.agent_out, left)
             if not piece:
                 return
             left -= len(piece)
@@ -156,39 +157,12 @@ class Passing:
 
     def _is_written(self, sink: int, piece: bytes) -> bool:
         """Whether the sink took all of it."""
-        done = 0
-        view = memoryview(piece)
-        while done < len(piece):
-            try:
-                done += os.write(sink, view[done:])
-            except BlockingIOError:
-                # Somebody who shares it with us has made it so.
-                select.select([], [sink], [])
-            except OSError as error:
-                if sink == self._streams.client_out and error.errno not in _NOBODY_READS:
-                    self.failed = error
-                return False
-        return True
-
-
-def _read(source: int) -> bytes:
-    """The next piece; empty at the end, which a terminal or a socket may tell by an error."""
-    while True:
-        try:
-            return os.read(source, _PIECE_BYTES)
-        except BlockingIOError:
-            select.select([source], [], [])
-        except OSError:
-            return b""
+        error = write_whole(sink, piece)
+        if error is not None and sink == self._streams.client_out and error.errno not in _NOBODY_READS:
+            self.failed = error
+        return error is None
 
 
 def _held(source: int) -> int:
     """How many bytes a pipe holds."""
     return int(struct.unpack("i", fcntl.ioctl(source, termios.FIONREAD, bytes(4)))[0])
-
-
-def _let_go(number: int) -> None:
-    """Close a standard stream of ours. Its number stays taken, so that no other file gets it."""
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, number)
-    os.close(null)

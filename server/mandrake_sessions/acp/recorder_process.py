@@ -29,6 +29,7 @@ from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.logs import start_logging
 from mandrake_sessions.protocol.words import in_wire_words
 from mandrake_sessions.settings import BadSetting, Settings, given_settings
+from mandrake_sessions.transport.descriptors import let_go
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +177,8 @@ def _read(spool: Spool, is_done: threading.Event, proxy: int, agent: int | None)
         if is_done.wait(_LOOK_SECONDS) and (agent is None or _has_ended(agent, 0)):
             return
         time.sleep(_LOOK_SECONDS)
-    _discard_stderr()
+    # A client that waits for the end of our stderr does not wait for us.
+    let_go(2)
     if agent is not None and os.getppid() != proxy:
         _end_orphan(agent)
 
@@ -190,13 +192,6 @@ def _end_orphan(agent: int) -> None:
 
 def _has_ended(agent: int, seconds: float) -> bool:
     return bool(select.select([agent], [], [], seconds)[0])
-
-
-def _discard_stderr() -> None:
-    """A client that waits for the end of our stderr does not wait for us."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    os.close(null)
 
 
 if __name__ == "__main__":

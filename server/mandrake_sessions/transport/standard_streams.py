@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Final, Literal, TextIO
 
+from mandrake_sessions.transport.descriptors import let_go
+
 # What a shell reports of a program that SIGPIPE ended, and so the exit code where nobody reads stdout any more.
 NOBODY_READS: Final = 141
 
@@ -38,7 +40,7 @@ def open_standard_streams() -> None:
 
 def discard_stdout() -> None:
     """Send what stdout's buffer still holds nowhere, so that Python reports no second error at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    let_go(sys.stdout.fileno())
 
 
 def settle_stderr() -> None:
@@ -46,7 +48,7 @@ def settle_stderr() -> None:
     try:
         sys.stderr.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        let_go(sys.stderr.fileno())
 
 
 def was_closed(number: int) -> bool:
@@ -64,9 +66,7 @@ def claim_standard_streams() -> tuple[int, int]:
     From here on ``print``, and whatever a library writes to fd 1, goes to stderr, and fd 0 is empty.
     """
     stdin, stdout = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
+    let_go(0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     return stdin, stdout

@@ -15,6 +15,7 @@ from typing import Final
 from mandrake_sessions.commands.recording.passed_signals import start_without_signals
 from mandrake_sessions.commands.recording.program import Output, Program
 from mandrake_sessions.commands.recording.typed import Typed
+from mandrake_sessions.transport.descriptors import read_piece, write_whole
 
 _PIECE_BYTES: Final = 64 * 1024
 # After the program has ended, others may still have its output open. So long they are waited for, and so much is read,
@@ -82,7 +83,7 @@ class Relay:
     def _keep_rest(self, output: Output) -> None:
         """Keep what the program has written already, as far as pipes hold; it may never stop to write."""
         left = _PIECE_BYTES
-        while left > 0 and select.select([output.source], [], [], 0)[0] and (piece := _read(output.source, left)):
+        while left > 0 and select.select([output.source], [], [], 0)[0] and (piece := read_piece(output.source, left)):
             left -= len(piece)
             self._keep(output, piece)
 
@@ -94,7 +95,7 @@ class Relay:
             has_ended = self._ended in ready
             if has_ended and source not in ready and not self._has_more(output):
                 return
-            piece = _read(source)
+            piece = read_piece(source, _PIECE_BYTES)
             if not piece:
                 return
             left -= len(piece) if has_ended and not _is_read_to_its_end(output.sink) else 0
@@ -113,19 +114,10 @@ class Relay:
 
     def _is_written(self, sink: int, piece: bytes) -> bool:
         """Whether our stream took all of it."""
-        done = 0
-        view = memoryview(piece)
-        while done < len(piece):
-            try:
-                done += os.write(sink, view[done:])
-            except BlockingIOError:
-                # Somebody who shares it with us has made it so.
-                select.select([], [sink], [])
-            except OSError as error:
-                if error.errno not in _NOBODY_READS:
-                    self.failed = error
-                return False
-        return True
+        error = write_whole(sink, piece)
+        if error is not None and error.errno not in _NOBODY_READS:
+            self.failed = error
+        return error is None
 
     def _pass_input(self) -> None:
         terminal = self._program.terminal
@@ -148,14 +140,3 @@ def _is_read_to_its_end(sink: int) -> bool:
     """Whether a reader waits until nobody can write any more."""
     mode = os.fstat(sink).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-
-
-def _read(source: int, most: int = _PIECE_BYTES) -> bytes:
-    """The next piece; empty at the end, which a terminal may tell by an error."""
-    while True:
-        try:
-            return os.read(source, most)
-        except BlockingIOError:
-            select.select([source], [], [])
-        except OSError:
-            return b""
