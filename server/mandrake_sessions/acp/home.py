@@ -45,6 +45,10 @@ _GONE_SECONDS: Final = 3.0
 _IDLE_SECONDS: Final = 30.0
 _SEARCHABLE_SECONDS: Final = 1.0
 _KILLED: Final = "the recorder was ended before the agent had answered"
+_LEFT: Final = (
+    f"What is left at the end waits in a file {PREFIX}….jsonl, beside the store or in ~/.mandrake, and the next "
+    "recorder stores it"
+)
 
 
 class Home:
@@ -92,12 +96,10 @@ class Home:
         """After ``end``: where not all is stored by then, say what becomes of it."""
         assert self._deadline is not None
         self._thread.join(max(0.0, soon - time.monotonic()))
-        if self._thread.is_alive():
-            self._tell(
-                f"the rest is not stored in {self.place.path} yet. It is tried for "
-                f"{max(0.0, self._deadline - time.monotonic()):.0f} s more; what is left then waits in a file "
-                f"{PREFIX}….jsonl beside the store, and the next recorder stores it"
-            )
+        if self._thread.is_alive() and not self._is_told:
+            self._is_told = True
+            rest = max(0.0, self._deadline - time.monotonic())
+            self._tell(f"the end is not stored in {self.place.path} yet, and is tried for {rest:.0f} s more. {_LEFT}")
 
     def wait(self) -> bool:
         """After ``end``: wait until all is stored, or the deadline has come; gives whether all is stored."""
@@ -216,7 +218,7 @@ class Home:
             why = _why(error)
             self._tell(
                 f"what is said cannot be stored in {self.place.path} now, and waits: {why}. "
-                "The conversation goes on; nothing is lost while there is room to wait"
+                f"The conversation goes on; nothing is lost while there is room to wait. {_LEFT}"
             )
 
     def _succeeded(self) -> None:
