@@ -26,6 +26,7 @@ from mandrake_sessions.commands.shared import (
 )
 from mandrake_sessions.commands.writing import make_searchable, note, store_to_write
 from mandrake_sessions.errors import SessionsError
+from mandrake_sessions.importing.cycles import look_seldom
 from mandrake_sessions.importing.elsewhere import OtherStores
 from mandrake_sessions.importing.events import Broken
 from mandrake_sessions.importing.finding import find, home
@@ -99,6 +100,7 @@ def _import(options: Namespace) -> int:
             kept.enter_context(closing(importer))
             totals = Totals(problems=len(found.troubles))
             importer.read_ahead(looked)
+            look_seldom()
             _bring(looked, importer, progress, is_stopped, totals, options)
         tell_totals(totals, len(looked), manager, options)
         if totals.read < len(looked):

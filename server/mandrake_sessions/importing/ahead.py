@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve
 
@@ -13,10 +13,14 @@ from mandrake_sessions.importing.events import Broken, Event, Said
 from mandrake_sessions.importing.lines import Line
 from mandrake_sessions.rules import MAX_AHEAD_MS
 
+# Nothing before it lies in the future, so the clock is asked for later times alone.
+_STARTED: Final = now_ms()
+
 
 def is_ahead(event: Event) -> bool:
     """Whether it has a time that no call would take."""
-    return _latest(event) > now_ms() + MAX_AHEAD_MS
+    latest = _latest(event)
+    return latest > _STARTED and latest > now_ms() + MAX_AHEAD_MS
 
 
 def in_its_time(event: Event, line: Line | None = None) -> Iterator[Event]:

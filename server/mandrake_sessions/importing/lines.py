@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import IO, Any, Final, cast, overload
 
 from attrs import define, frozen
@@ -22,6 +22,7 @@ _PIECE = 1024 * 1024
 # What nobody writes, and is put behind what a compressed file holds.
 _END: Final = os.urandom(16)
 _BOM: Final = b"\xef\xbb\xbf"
+_held: dict[str, bytes] = {}
 _decoder = json.JSONDecoder(parse_constant=lambda _name: None)
 
 
@@ -47,8 +48,24 @@ class Tail:
     is_over: bool = False
 
 
+@contextmanager
+def held(path: str, content: bytes | None) -> Iterator[None]:
+    """While the block runs, ``opened`` gives this content for the path: a small file is looked into many times, and
+    opening it takes longer than reading it. None: the file itself."""
+    if content is None:
+        yield
+        return
+    _held[path] = content
+    try:
+        yield
+    finally:
+        del _held[path]
+
+
 def opened(path: str) -> IO[bytes]:
     """A regular file, which is no link, or what is inside a compressed one. Raises OSError, SourceUnreadable."""
+    if (content := _held.get(path)) is not None:
+        return io.BytesIO(content)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     file = os.fdopen(descriptor, "rb", buffering=_PIECE)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -15,11 +15,12 @@ from typing import IO, Final
 
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.importing.assembling import Assembler, Branched
+from mandrake_sessions.importing.cycles import look_seldom
 from mandrake_sessions.importing.events import Position
 from mandrake_sessions.importing.guarded import guarded
 from mandrake_sessions.importing.handing_over import Asked, Batch, ReadingLost, SaidSink
 from mandrake_sessions.importing.keeping import WORTH_A_THREAD
-from mandrake_sessions.importing.lines import SourceUnreadable, opened
+from mandrake_sessions.importing.lines import SourceUnreadable, held, opened
 from mandrake_sessions.importing.prefix import checksum_of
 from mandrake_sessions.importing.readers import readers
 from mandrake_sessions.importing.reading import Reader, Source, is_at_rest, is_left, session_of
@@ -36,6 +37,7 @@ def main() -> None:
         os.dup2(2, 1)
         # Others may have something to say when they are loaded, and have said it in the process that writes.
         known = readers({source.reader for source in asked.sources})
+        look_seldom()
         for source in asked.sources:
             _Reading(source, output).give(known[source.reader], asked)
 
@@ -50,11 +52,16 @@ class _Reading:
         self._blocks: list[Block] | None = None
 
     def give(self, reader: Reader, asked: Asked) -> None:
+        content = _small(self._source)
+        with held(self._source.path, content):
+            self._give(reader, asked, content)
+
+    def _give(self, reader: Reader, asked: Asked, content: bytes | None) -> None:
         error: Exception | None = None
         self._begin()
         try:
-            if asked.packs:
-                self._blocks = _packed(self._source)
+            if asked.packs and content is not None:
+                self._blocks = blocks_of(content)
             self._read(reader, is_growing=asked.is_growing and not is_at_rest(self._source))
             self._pickle_calls()
         except (OSError, SessionsError) as failed:
@@ -102,18 +109,17 @@ class _Reading:
         self._begin()
 
 
-def _packed(source: Source) -> list[Block] | None:
+def _small(source: Source) -> bytes | None:
     """The whole of a small file; None of another one, which the process that writes packs on a thread."""
     if source.beside is None or source.size >= WORTH_A_THREAD:
         return None
     try:
         with closing(opened(source.path)) as file:
             content = file.read(WORTH_A_THREAD)
-    except SourceUnreadable:
+    except (OSError, SourceUnreadable):
+        # Whoever reads it next says why.
         return None
-    if len(content) >= WORTH_A_THREAD:
-        return None
-    return blocks_of(content)
+    return content if len(content) < WORTH_A_THREAD else None
 
 
 if __name__ == "__main__":

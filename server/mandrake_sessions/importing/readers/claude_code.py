@@ -27,6 +27,7 @@ _RECORD: Final = re.compile(
 )
 # A fork names its parent in the answers that it has copied, which stand near the beginning.
 _HEAD_BYTES: Final = 256 * 1024
+_NAMES_PARENT: Final = b'"requestSessionId"'
 _PARENT = re.compile(rb'"requestSessionId"\s*:\s*"([^"\\]{1,200})"')
 
 
@@ -132,7 +133,7 @@ def _beside(path: str) -> str:
 
 
 def _forked_from(head: bytes, own: str) -> str | None:
-    for found in _PARENT.findall(head):
+    for found in _PARENT.findall(head) if _NAMES_PARENT in head else ():
         if (name := found.decode(errors="replace")) != own:
             return str(name)
     return None
