@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -94,6 +95,10 @@ SAID: Mapping[str, tuple[list[Line], list[tuple[str, str]]]] = {
     ),
     "until a tool call comes": (
         [message("a"), update("tool_call", toolCallId="t", title="T"), message("b")],
+        [("message", "a"), ("message", "b")],
+    ),
+    "until somebody is asked": (
+        [update("tool_call", toolCallId="t", title="T"), message("a"), permission(9), chosen(9, "yes"), message("b")],
         [("message", "a"), ("message", "b")],
     ),
     "messages have ids": (
@@ -739,3 +744,31 @@ def test_an_error_is_kept_with_its_code() -> None:
 def test_a_session_that_is_closed_has_ended() -> None:
     traffic = [prompt("?", 2), message("a"), client("session/close", 3, sessionId="s"), answer(3)]
     assert only(carried_out([*opened(), *traffic], is_ended=False))["status"] == "cancelled"
+
+
+def test_what_comes_after_a_gap_belongs_to_the_prompt_before_it() -> None:
+    """The answer to an earlier prompt may be among what did not come."""
+    outcome = carried_out([*opened(), prompt("one", 2), message("a")], is_ended=False)
+    outcome.conversation.lose(1000)
+    carried_on = [prompt("two", 3), message("b"), stop(3), prompt("three", 4), message("c"), stop(4)]
+    at = outcome.at
+    for side, each in carried_on:
+        at += 100
+        outcome.conversation.take("client" if side == "c" else "agent", json.dumps(each).encode(), at)
+    outcome.conversation.end(at, None)
+    rounds = outcome.rounds("s")
+    assert [(each["text"], each["status"], texts(each)) for each in rounds] == [
+        ("one", "interrupted", [("message", "a")]),
+        ("two", "completed", [("message", "b")]),
+        ("three", "completed", [("message", "c")]),
+    ]
+    assert "1000 bytes of the conversation were not recorded" in str(rounds[0])
+
+
+def test_a_gap_while_nothing_runs_changes_nothing() -> None:
+    outcome = carried_out([*opened(), prompt("one", 2), message("a"), stop(2)], is_ended=False)
+    outcome.conversation.lose(1000)
+    outcome.conversation.take("client", json.dumps(prompt("two", 3)[1]).encode(), outcome.at + 100)
+    outcome.conversation.take("agent", json.dumps(stop(3)[1]).encode(), outcome.at + 200)
+    outcome.conversation.end(outcome.at + 300, None)
+    assert [each["status"] for each in outcome.rounds("s")] == ["completed", "completed"]

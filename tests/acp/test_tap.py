@@ -216,12 +216,16 @@ class Heard:
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, bytes, int]] = []
+        self.lost: list[int] = []
         self.ended: tuple[int, str | None] | None = None
 
     def take(self, direction: str, line: bytes, at: int) -> None:
         if line == b"fail":
             raise ValueError(line)
         self.lines.append((direction, line, at))
+
+    def lose(self, size: int) -> None:
+        self.lost.append(size)
 
     def end(self, at: int, how: str | None, *, is_clean: bool) -> None:
         self.ended = at, how
@@ -248,6 +252,7 @@ def test_each_direction_has_its_own_lines() -> None:
 def test_a_gap_ends_the_lines_that_were_begun() -> None:
     heard, _ = recorded((AGENT, 1, b"one\ntw"), (LOST, 2, b"1000"), (AGENT, 3, b"ee\nfour\n"), (ENDED, 4, b"143"))
     assert [line for _, line, _ in heard.lines] == [b"one", b"ee", b"four"]
+    assert heard.lost == [1000]
     assert (heard.ended, heard.is_clean) == ((4, "the agent was ended by SIGTERM"), False)
 
 

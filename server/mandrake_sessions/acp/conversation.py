@@ -69,6 +69,11 @@ class Conversation:
                 what = "a message of an ACP conversation was left out: %s"
                 logger.log(logging.ERROR, what, type(error).__name__, exc_info=details)
 
+    def lose(self, size: int) -> None:
+        """So many bytes, of both sides, did not come."""
+        for talk in self._talks:
+            talk.lose(size)
+
     def end(self, at: int, how: str | None, *, is_clean: bool = False) -> None:
         """Nothing more comes; ``how``: why, for those who read what was cut off. ``is_clean``: the agent has ended by
         itself, so what it said by itself is whole: version 1 has no other end for that."""

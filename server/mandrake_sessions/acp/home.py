@@ -96,7 +96,7 @@ class Home:
         """After ``end``: where not all is stored by then, say what becomes of it."""
         assert self._deadline is not None
         self._thread.join(max(0.0, soon - time.monotonic()))
-        if self._thread.is_alive() and not self._is_told:
+        if self._thread.is_alive() and self._fails_since is not None and not self._is_told:
             self._is_told = True
             rest = max(0.0, self._deadline - time.monotonic())
             self._tell(f"the end is not stored in {self.place.path} yet, and is tried for {rest:.0f} s more. {_LEFT}")

@@ -40,6 +40,9 @@ _SWITCH_SECONDS: Final = 0.0005
 # A client may wait for the end of stderr. After the last byte it is kept so long, or until the proxy is gone.
 _LOG_SECONDS: Final = 3.0
 _LOOK_SECONDS: Final = 0.05
+# So much that waits so long after the last byte is told of.
+_MUCH_BYTES: Final = 4 * 1024 * 1024
+_TELL_SECONDS: Final = 2.0
 # Under a flood, so many times as long as it works it waits.
 _PAUSE: Final = 3.0
 # An agent whose proxy was killed learns it from the end of its stdin. One that does not end by that gets a SIGTERM.
@@ -52,6 +55,8 @@ class Understands(Protocol):
     """What says what messages mean: ``conversation.Conversation``."""
 
     def take(self, direction: Literal["client", "agent"], line: bytes, at: int) -> None: ...
+
+    def lose(self, size: int) -> None: ...
 
     def end(self, at: int, how: str | None, *, is_clean: bool) -> None: ...
 
@@ -89,6 +94,7 @@ class Recording:
             # What was begun has no end.
             for lines in self._lines.values():
                 lines.rest()
+            self._conversation.lose(int(frame.data))
         elif frame.kind == ENDED:
             self._how, self._is_clean = _ending(int(frame.data)), int(frame.data) == 0
 
@@ -124,10 +130,11 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     sys.setswitchinterval(_SWITCH_SECONDS)
     spool, is_done = Spool(), threading.Event()
-    # It reads what passes before this process knows what that means.
-    reader = threading.Thread(target=_read, args=(spool, is_done, given.pop("proxy"), given.pop("agent", None)))
-    reader.start()
     log = ClientLog()
+    # It reads what passes before this process knows what that means.
+    about = given.pop("proxy"), given.pop("agent", None)
+    reader = threading.Thread(target=_read, args=(spool, is_done, log, *about))
+    reader.start()
     try:
         is_stored = _is_recorded(spool, log, given)
     except Exception as error:
@@ -166,13 +173,20 @@ def _is_recorded(spool: Spool, log: ClientLog, where: dict[str, str | None]) -> 
     return homes.end(_STORING_SECONDS)
 
 
-def _read(spool: Spool, is_done: threading.Event, proxy: int, agent: int | None) -> None:
+def _read(spool: Spool, is_done: threading.Event, log: ClientLog, proxy: int, agent: int | None) -> None:
     """Take everything from stdin at once, so that the proxy keeps nothing."""
     while piece := os.read(0, _PIECE_BYTES):
         spool.put(piece)
     spool.end()
-    deadline = time.monotonic() + _LOG_SECONDS
-    while os.getppid() == proxy and time.monotonic() < deadline:
+    ended = time.monotonic()
+    is_told = False
+    while os.getppid() == proxy and time.monotonic() < ended + _LOG_SECONDS:
+        if not is_told and time.monotonic() > ended + _TELL_SECONDS and spool.waiting > _MUCH_BYTES:
+            is_told = True
+            log.say(
+                f"{spool.waiting / 1024**2:.0f} MiB of the conversation are not stored yet; that goes on when this "
+                "process has ended"
+            )
         # An agent that is alive has lost its proxy, which the system may tell us a moment later.
         if is_done.wait(_LOOK_SECONDS) and (agent is None or _has_ended(agent, 0)):
             return

@@ -16,7 +16,7 @@ Emit = Callable[[Event], None]
 Status = Literal["completed", "cancelled", "error", "interrupted"]
 
 # Turns with a message's id that may still grow: agents that work on several things write some messages at a time.
-_OPEN: Final = 4
+_OPEN: Final = 16
 # Turns that are found by an id after they have ended.
 _NAMED: Final = 256
 
@@ -111,6 +111,8 @@ class Round:
     def ask(self, question: str, at: int) -> None:
         """It waits for somebody, until each question is answered."""
         if not self.has_ended:
+            # What is said without an id after the answer is something else.
+            self._leave_unnamed()
             self.questions.add(question)
             self.stand("requires_action", at)
 

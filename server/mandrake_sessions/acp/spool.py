@@ -42,10 +42,14 @@ class Spool:
             self._changed.notify_all()
 
     @property
+    def waiting(self) -> int:
+        """How many bytes wait to be taken."""
+        return self._bytes + self._written_to - self._read_to
+
+    @property
     def is_filling(self) -> bool:
         """Whether much waits, and more has just come."""
-        waits = self._bytes + self._written_to - self._read_to
-        return waits > _MUCH_BYTES and time.monotonic() - self._last_put < _JUST_SECONDS
+        return self.waiting > _MUCH_BYTES and time.monotonic() - self._last_put < _JUST_SECONDS
 
     def end(self) -> None:
         """Nothing more comes; what is there can still be taken."""

@@ -36,7 +36,7 @@ _MAX_ECHO: Final = 64 * 1024
 class Talk:
     """``is_known``: the store was told of it. ``loads``: how many answers are awaited that are preceded by a replay.
     ``replays_on``: the agent replays after the answer too, until the next prompt. ``parent``: the session that has
-    begun this one, with which it is replayed."""
+    begun this one, with which it is replayed. ``gap``: why it is not known whether what runs has ended."""
 
     name: str
     agent: str
@@ -48,6 +48,7 @@ class Talk:
     loads: int = 0
     replays_on: bool = False
     title: str | None = None
+    gap: str | None = None
     told: Object = field(factory=dict)
     running: list[Round] = field(factory=list)
     past: deque[Round] = field(factory=lambda: deque(maxlen=_PAST_ROUNDS))
@@ -61,10 +62,18 @@ class Talk:
     def ask(self, blocks: list[Json], at: int) -> Round:
         """A prompt: it waits where another one runs, and what nobody asked for is over."""
         self.replays_on = False
+        if self.gap is not None:
+            # The answers to what ran may be among what was lost. What comes now is said of this prompt.
+            self.stop(at, "interrupted", None)
         for each in list(self.running):
             if each.is_in_pieces or each.origin == "agent":
                 self.end(each, at)
         return self._begin(text_of_blocks(blocks), at, blocks=blocks_worth_keeping(blocks))
+
+    def lose(self, size: int) -> None:
+        """So many bytes of the conversation did not come, of this session or of others."""
+        if self.running:
+            self.gap = f"{size} bytes of the conversation were not recorded, so nobody knows how this ended"
 
     def heard_of(self, blocks: list[Json], at: int, name: str | None) -> Round:
         """A request that nobody sent through us; what runs is over."""
@@ -94,6 +103,8 @@ class Talk:
         self.past.append(round_)
         if self.running:
             self.totals.begin(self.running[0])
+        else:
+            self.gap = None
         self._tell_totals()
 
     def current(self, at: int) -> Round:
@@ -190,6 +201,7 @@ class Talk:
 
     def stop(self, at: int, status: Status, how: str | None) -> None:
         """Every round that runs ends."""
+        how, self.gap = self.gap or how, None
         for each in list(self.running):
             self.end(each, at, status, error=how)
 

@@ -85,9 +85,7 @@ class WaitingFile:
         if len(line) > room:
             return False
         try:
-            self._file.seek(self.size)
-            self._file.write(line)
-            self._file.flush()
+            self._append(line)
         except OSError as error:
             logger.info("%s: %s", self.path, error)
             with suppress(OSError):
@@ -96,24 +94,40 @@ class WaitingFile:
         self.size += len(line)
         return True
 
+    def _append(self, line: bytes) -> None:
+        """A disk that is nearly full takes a part, and says so by its count alone. Raises OSError."""
+        done = 0
+        while done < len(line):
+            done += os.pwrite(self._file.fileno(), line[done:], self.size + done)
+
     def read(self, most: int) -> tuple[list[Entry], int]:
-        """Entries from ``position`` on, of so many bytes or one, and where they end. Raises OSError."""
-        self._file.seek(self.position)
+        """Entries from ``position`` on, of about so many bytes or one, and where they end. Raises OSError."""
+        data = self._lines(most)
         entries: list[Entry] = []
-        end = self.position
-        while end < self.size and end - self.position < most:
-            line = self._file.readline(_LONGEST_LINE)
-            if not line:
-                end = self.size
-                break
-            end += len(line)
+        for line in data.split(b"\n"):
             if not line.strip():
                 continue
             if (entry := _entry(line)) is not None:
                 entries.append(entry)
             else:
                 logger.warning("%s: a line of %d bytes is no event and is left out", self.path, len(line))
-        return entries, end
+        # It is shorter than it was where nothing can be read.
+        return entries, self.position + len(data) if data else self.size
+
+    def _lines(self, most: int) -> bytes:
+        """The whole lines among so many bytes; or one that is longer; or the rest of the file."""
+        pieces, length = [], 0
+        while length < _LONGEST_LINE:
+            wanted = min(most, self.size - self.position - length)
+            piece = os.pread(self._file.fileno(), wanted, self.position + length) if wanted > 0 else b""
+            if not piece:
+                break
+            pieces.append(piece)
+            length += len(piece)
+            if self.position + length < self.size and (end := piece.rfind(b"\n") + 1):
+                pieces[-1] = piece[:end]
+                break
+        return b"".join(pieces)
 
     def remove(self) -> None:
         with suppress(OSError):
