@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from importing.importing import Place
+from importing.test_told import bring
 from importing.transcripts import Claude, claude, codex, codex_event, codex_item, codex_path, write_lines
+from mandrake_sessions import SessionManager
 from mandrake_sessions.importing.lines import MAX_LINE_BYTES
+from mandrake_sessions.model import Session
 
 ONE = "11111111-1111-4111-8111-111111111111"
 THREAD = "01a21705-b70c-7ec1-b748-b6ac50d90e32"
@@ -231,3 +236,42 @@ def test_any_value_in_any_place_does_no_harm(place: Place) -> None:
     assert all(reason.startswith(known) for reason in reasons), reasons
     assert place.is_sound()
     assert [line["what"] for line in place.told() if line["type"] == "source"] == []
+
+
+def texts_in(value: Any, *place: Any) -> Iterator[tuple[Any, ...]]:
+    """Where a record has texts, but for those that say what it is."""
+    if isinstance(value, str) and place[-1] != "type":
+        yield place
+    for name, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from texts_in(item, *place, name)
+
+
+def test_half_a_character_in_any_text_keeps_no_conversation_out(place: Place) -> None:
+    """A program that cuts a text in the middle of a character writes a lone surrogate."""
+    talk = claude(place.home, ONE)
+    talk.ask("Hello", gitBranch="main", cwd="/home/somebody/project", version="2.1.0")
+    talk.call("call_1", "msg_1")
+    talk.answer("call_1", "a.txt")
+    talk.say("Hi.", "msg_2", requestId="req_1")
+    places = [found for number, record in enumerate(talk.records) for found in texts_in(record, number)]
+    assert len(places) > 30
+    for number, (*above, last) in enumerate(places):
+        records = copy.deepcopy(talk.records)
+        target: Any = records
+        for each in above:
+            target = target[each]
+        target[last] += "\ud800"
+        write_lines(talk.path.with_name(f"{number:08}-1111-4111-8111-111111111111.jsonl"), records)
+    done = bring(place, [])
+    assert "was not brought in" not in done.stderr
+    found = {session.external_id: session.round_count for session in all_sessions(place)}
+    missing = [
+        where for number, where in enumerate(places) if not found.get(f"{number:08}-1111-4111-8111-111111111111")
+    ]
+    assert missing == []
+    assert place.is_sound()
+
+
+def all_sessions(place: Place) -> list[Session]:
+    with SessionManager(place.database) as manager:
+        return list(manager.list_sessions(limit=1000).sessions)

@@ -8,15 +8,11 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from mandrake_sessions.errors import InvalidValue
-from mandrake_sessions.importing.assembling import safe_text, safe_value
+from mandrake_sessions.importing.assembling import cleaned, safe_value
 from mandrake_sessions.rules import Rule
 
 Made = TypeVar("Made")
 
-# Of values that are only made safe where they are not nested deeper.
-_MAX_DEPTH: Final = 100
-# Of a number: a store takes 50,000 digits.
-_MAX_BITS: Final = 100_000
 _SHORTENED: Final = 100_000
 _NONE: Final = object()
 # What a value that is no JSON raises, or one that is nested too deep to be looked at.
@@ -48,21 +44,6 @@ def _fitting(name: str, value: Any, rule: Rule) -> Any:
             rule(name, found)
             return found
     return _NONE
-
-
-def cleaned(value: Any, depth: int = 0) -> Any:
-    """The same with whole characters in all texts; what is nested too deep is told as a text."""
-    if isinstance(value, str):
-        return safe_text(value)
-    if depth > _MAX_DEPTH:
-        return safe_value(value) if isinstance(value, Mapping | list) else value
-    if isinstance(value, Mapping):
-        return {safe_text(str(name)): cleaned(item, depth + 1) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [cleaned(item, depth + 1) for item in value]
-    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
-        return "(too long a number)"
-    return value
 
 
 def _as_it_is(value: Any) -> Any:

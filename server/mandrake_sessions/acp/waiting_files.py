@@ -22,10 +22,10 @@ from uuid import UUID
 from attrs import asdict, frozen
 
 from mandrake_sessions.acp.events import Event, from_json, to_json
-from mandrake_sessions.acp.storable import cleaned
 from mandrake_sessions.errors import StorageFailure
 from mandrake_sessions.file_locks import fcntl, open_to_lock, try_lock
 from mandrake_sessions.ids import now_ms
+from mandrake_sessions.importing.assembling import cleaned
 from mandrake_sessions.json_codec import JsonDecoder, JsonEncoder
 from mandrake_sessions.owners import make_directory, may_be_own
 from mandrake_sessions.workspaces import system_database

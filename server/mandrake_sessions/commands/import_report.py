@@ -105,7 +105,8 @@ def tell_outcome(outcome: Outcome, options: Namespace) -> None:
         hint(f"{place}{line}: {broken.reason}{left_out}")
     more = outcome.more_broken + len(outcome.broken[_SHOWN:])
     if more:
-        hint(f"{place}: {plural(more, 'more such line')}")
+        where = "" if outcome.more_broken else "; --json names each"
+        hint(f"{place}: {plural(more, 'more such line')}{where}")
 
 
 def _say_outcome(outcome: Outcome) -> None:

@@ -7,6 +7,7 @@ known at its end. Of a long round only the last turn is held.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from attrs import define, field
@@ -36,6 +37,11 @@ HELD_BYTES: Final = 1024 * 1024
 # So many calls that were not answered yet are remembered once their turns are written.
 OPEN_CALLS: Final = 10_000
 _COUNTS: Final = ("input_tokens", "output_tokens", "thought_tokens", "cache_read_tokens", "cache_write_tokens", "cost")
+
+# Of values that are only made safe where they are not nested deeper.
+_MAX_DEPTH: Final = 100
+# Of a number: a store takes 50,000 digits.
+_MAX_BITS: Final = 100_000
 
 Fields = dict[str, Any]
 
@@ -402,3 +408,18 @@ def safe_value(value: Any) -> Any:
         return json.dumps(value)
     except (ValueError, RecursionError):
         return "(nested too deep)"
+
+
+def cleaned(value: Any, depth: int = 0) -> Any:
+    """The same with whole characters in all texts; what is nested too deep is told as a text."""
+    if isinstance(value, str):
+        return safe_text(value)
+    if depth > _MAX_DEPTH:
+        return safe_value(value) if isinstance(value, Mapping | list) else value
+    if isinstance(value, Mapping):
+        return {safe_text(str(name)): cleaned(item, depth + 1) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [cleaned(item, depth + 1) for item in value]
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        return "(too long a number)"
+    return value

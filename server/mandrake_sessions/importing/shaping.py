@@ -92,7 +92,7 @@ def lenient(write: Callable[[Fields], Made], fields: Fields) -> Made:
     try:
         return write(fields)
     except InvalidValue:
-        made = dict(fields)
+        made: Fields = {name: safe_text(each) if isinstance(each, str) else each for name, each in fields.items()}
         for name in ("blocks", "metadata"):
             if name in made:
                 made[name] = [safe_value(made[name])] if name == "blocks" else {"text": safe_value(made[name])}

@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import asdict, define, field
 
 from mandrake_sessions.errors import Conflict, InvalidValue, NotFound
-from mandrake_sessions.importing.assembling import Branched, Fields, safe_text
+from mandrake_sessions.importing.assembling import Branched, Fields, cleaned, safe_text
 from mandrake_sessions.importing.events import (
     Broken,
     Left,
@@ -25,7 +25,7 @@ from mandrake_sessions.importing.names import Names, is_named, session_id_of, sh
 from mandrake_sessions.importing.reading import Source, session_of
 from mandrake_sessions.importing.shaping import Shape, lenient, safe_call, usable
 from mandrake_sessions.manager import SessionManager
-from mandrake_sessions.model import Relation, Turn
+from mandrake_sessions.model import Relation, Request, Turn
 from mandrake_sessions.operations.imports import (
     STAMPS,
     Columns,
@@ -93,7 +93,7 @@ class Told:
             value = getattr(said, name)
             if value is not None and not (name in ("cwd", "at") and getattr(self, name) is not None):
                 setattr(self, name, safe_text(value) if isinstance(value, str) else value)
-        metadata.update(said.metadata)
+        metadata.update(cleaned(said.metadata))
 
 
 @define
@@ -501,6 +501,13 @@ def cut_branch(manager: SessionManager, imports: Imports, sink: SessionSink, lef
             there.append(manager.get_request(names.of("request", request)))
     if not there:
         return
+    with suppress(NotFound):
+        # Not there any more: another import has cut it off meanwhile.
+        _cut(manager, imports, sink, left, there)
+
+
+def _cut(manager: SessionManager, imports: Imports, sink: SessionSink, left: Left, there: list[Request]) -> None:
+    names = Names(sink.session_id)
     through = there[-1].round_id
     try:
         fork = manager.fork_session(sink.session_id, through_round_id=through, id=names.of("branch", left.at_request))
@@ -511,7 +518,8 @@ def cut_branch(manager: SessionManager, imports: Imports, sink: SessionSink, lef
     with manager.transaction():
         imports.date_branch(fork.id, there[0].created_at)
         for each in reversed(there):
-            manager.delete_round(each.round_id)
+            with suppress(NotFound):
+                manager.delete_round(each.round_id)
 
 
 def set_parent(imports: Imports, session_id: str, parent_id: str, relation: str, call: str | None) -> None:

@@ -303,8 +303,9 @@ class Taking:
         """The other sources of the step are kept."""
         sink = reading.sink
         if isinstance(sink, WholeSink) and sink.whole is not None:
-            sink.whole.settle()
-            self.steps.end()
+            if self.steps.is_running:
+                sink.whole.settle()
+                self.steps.end()
             sink.whole.abandon()
 
 
