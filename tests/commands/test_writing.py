@@ -452,6 +452,34 @@ def test_tail_shows_what_an_agent_does(workspace: Path) -> None:
         assert every.wait(TIMEOUT) == 0
 
 
+def test_tail_says_that_an_agent_waits_for_an_answer(workspace: Path) -> None:
+    """Each time; and a page or a text says of what may still grow that it waits, and not that it was cut off."""
+    run(workspace, "new", "first")
+    with started(workspace, "tail") as every, SessionManager(store_of(workspace)) as manager:
+        assert every.stdout is not None
+        (session,) = manager.list_sessions().sessions
+        made = manager.create_round(session.id, content="?")
+        while not select.select([every.stdout], [], [], 0.2)[0]:
+            manager.create_round(session.id, content="Well?")
+        turn = manager.create_turn(made.response.id, content="May I?\n")
+        lines: list[bytes] = []
+        for number in range(2):
+            manager.update_turn(turn.id, status=TurnStatus.INTERRUPTED)
+            manager.update_response(made.response.id, status=ResponseStatus.REQUIRES_ACTION)
+            manager.update_response(made.response.id, stop_reason="asks")
+            shown = run(workspace, "show", "first").out
+            assert "The answer waits for somebody" in shown
+            assert "Interrupted" not in shown
+            manager.append_turn(turn.id, content=f"Part {number}.\n")
+            manager.update_response(made.response.id, status=ResponseStatus.OPEN)
+            while not (lines and b"Part" in lines[-1]):
+                lines.append(every.stdout.readline())
+            lines[-1] = b""
+        assert [line.decode().rstrip().endswith("first  waits for an answer") for line in lines].count(True) == 2
+        every.send_signal(signal.SIGINT)
+        assert every.wait(TIMEOUT) == 0
+
+
 def test_another_turn_that_ends_does_not_part_a_text_in_tail(workspace: Path) -> None:
     run(workspace, "new", "first")
     with started(workspace, "tail") as every, SessionManager(store_of(workspace)) as manager:

@@ -214,3 +214,40 @@ def test_the_same_words_elsewhere_are_no_copy(place: Place) -> None:
     place.bring()
     with SessionManager(place.database) as manager:
         assert manager.usage().rounds == 2
+
+
+def test_two_files_of_one_thread_that_part_do_not_mix(place: Place) -> None:
+    """Somebody went on with it on two machines. What was here first stays, and the other file is told of."""
+    head = [META, *asked("First"), codex_item("assistant", "One")]
+    here = [*head, *asked("Second"), codex_item("assistant", "Two")]
+    there = [
+        *head,
+        *asked("Another"),
+        codex_item("assistant", "Other"),
+        *asked("More"),
+        codex_item("assistant", "Much"),
+    ]
+    write_lines(codex_path(place.home, ONE), here)
+    place.bring()
+    other = place.home / ".codex" / "archived_sessions" / codex_path(place.home, ONE).name
+    kept = [("First", ["One"]), ("Second", ["Two"])]
+    for upto in (len(head) + 3, len(there)):
+        write_lines(other, there[:upto])
+        told = place.bring(code=1)
+        assert "says something else than another file of this conversation" in told.err
+        assert place.talk(ONE)[:2] == kept
+        place.bring()
+    write_lines(codex_path(place.home, ONE), [*here, *asked("Third"), codex_item("assistant", "Three")])
+    place.bring()
+    assert place.talk(ONE)[:2] == kept
+    assert place.is_sound()
+
+
+def test_a_copy_that_is_longer_or_shorter_says_the_same(place: Place) -> None:
+    records = [META, *asked("First"), codex_item("assistant", "One"), *asked("Second"), codex_item("assistant", "Two")]
+    path = codex_path(place.home, ONE)
+    for number, upto in enumerate([len(records) - 1, len(records), len(records) - 3]):
+        write_lines(path.with_name(f"rollout-2026-03-01T10-00-0{number}-{ONE}.jsonl"), records[:upto])
+        place.bring()
+    assert place.talk(ONE) == [("First", ["One"]), ("Second", ["Two"])]
+    assert place.is_sound()

@@ -30,6 +30,7 @@ from mandrake_sessions.known_stores import KnownStore
 from mandrake_sessions.model import (
     Change,
     ChangeKind,
+    ResponseStatus,
     Session,
     ToolCall,
     ToolCallStatus,
@@ -120,15 +121,18 @@ def _tell_what(looking: Looking, options: Namespace, session: Session | None) ->
     elif options.all:
         hint("Following every store that you have used; Ctrl-C ends it.")
     elif not looking.missing or any(spot.cwd is None for spot in looking.spots):
-        hint(f"Following {' and '.join(spot.place.path for spot in looking.spots)}; Ctrl-C ends it.")
+        hint(f"Following {' and '.join(map(_what_of, looking.spots))}; Ctrl-C ends it.")
     elif looking.spots:
         spot, (later, _) = looking.spots[0], looking.missing[0]
-        own = f"{spot.place.path} for what is about {spot.cwd}"
-        hint(f"Following {own}, and {later.path} once it is made; Ctrl-C ends it.")
+        hint(f"Following {_what_of(spot)}, and {later.path} once it is made; Ctrl-C ends it.")
     else:
         others = sum(store.available and not store.is_copy for store in looking.visited())
         more = f"; --all follows {plural(others, 'other store')}" if others else ""
         hint(f"Waiting for the first session that is stored in {looking.missing[0][0].path}{more}. Ctrl-C ends it.")
+
+
+def _what_of(spot: Spot) -> str:
+    return spot.place.path if spot.cwd is None else f"{spot.place.path} for what is about {spot.cwd}"
 
 
 def _wait_for_missing(looking: Looking, hear: Callable[[Heard | Exception], None]) -> None:
@@ -167,6 +171,8 @@ class _Shown:
         self._kinds: dict[str, str] = {}
         # Tool calls that were told, as they stood then.
         self._calls: dict[tuple[str | None, str], ToolCallStatus] = {}
+        # Responses that wait for somebody.
+        self._waiting: set[str | None] = set()
         # Those that were told since somebody asked last.
         self._errors: set[tuple[str, Any]] = set()
 
@@ -189,6 +195,8 @@ class _Shown:
             self._text(heard, change.content or "")
         elif change.kind is ChangeKind.TOOL_CALL_UPDATED and change.tool_call is not None:
             self._call(heard, change.tool_call)
+        elif change.kind is ChangeKind.RESPONSE_UPDATED and change.response is not None:
+            self._wait(heard, change.response.status)
         elif change.kind is ChangeKind.TURN_UPDATED and change.changes is not None:
             self._end(heard, change.changes.get("status"), change.changes.get("error"))
         flush()
@@ -253,6 +261,13 @@ class _Shown:
         self._calls[key] = call.status
         while len(self._calls) > _CALLS_KEPT:
             del self._calls[next(iter(self._calls))]
+
+    def _wait(self, heard: Heard, status: ResponseStatus) -> None:
+        """Whether somebody has to answer before the agent goes on, once."""
+        waits = status is ResponseStatus.REQUIRES_ACTION
+        if waits and heard.change.response_id not in self._waiting:
+            self._head(heard, "", "waits for an answer")
+        (self._waiting.add if waits else self._waiting.discard)(heard.change.response_id)
 
     def _head(self, heard: Heard, text: str, what: str) -> None:
         self._close_line()

@@ -73,7 +73,7 @@ class _Document:
             yield from self._request(each)
         if each.request.blocks is not None:
             yield from self._folded_json("Blocks of the request", each.request.blocks)
-        totals, endings = Totals(), Endings()
+        totals, endings = Totals(), Endings(each.response)
         has_head = False
         for turn in each.response.turns:
             if not has_head:

@@ -33,11 +33,15 @@ class Endings:
     """How a response and its turns ended, each thing told once: all turns of a program that failed have its error, and
     a response that was cancelled has a turn that was."""
 
-    def __init__(self) -> None:
+    def __init__(self, response: Response) -> None:
+        # A turn that may still grow once somebody has answered is not one that was cut off.
+        self._waits = response.status is ResponseStatus.REQUIRES_ACTION
         self._told: set[tuple[str, str | None]] = set()
 
     def of_turn(self, turn: Turn) -> str | None:
         """None where it ended well, and where an earlier turn has told the same."""
+        if self._waits and turn.status is TurnStatus.INTERRUPTED and not turn.error:
+            return None
         ended = _TURN_ENDED.get(turn.status) or ("Error" if turn.error else None)
         told = turn.status.value, turn.error
         if turn.error and told in self._told:

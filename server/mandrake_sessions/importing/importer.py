@@ -139,6 +139,7 @@ class Importer:
         ahead = self._ahead.take(source) if self._ahead is not None and looked.is_unknown else None
         reading = Reading(source, looked.what, known, ahead)
         reading.is_there = not looked.is_unknown and self._present(source) is not None
+        reading.is_other_file = (reading.is_there and known is None) or bool(reading.state.get("differs"))
         # What comes of a store like this one is taken as a whole.
         reading.is_born_here = is_begun and not reading.is_there and source.session_id is None
         done = self._guarded(reading, self._taking.read)

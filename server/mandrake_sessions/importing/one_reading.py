@@ -72,6 +72,10 @@ class Reading:
         self.start = 0
         # Whether the session is there, to which more comes.
         self.is_there = False
+        # Whether another file of the conversation, or a recorder, has made it.
+        self.is_other_file = False
+        # Whether it said something else than that.
+        self.differs = False
         # Whether a session that is not there is shown from its first round on.
         self.is_born_here = False
         # Whether it waits for more, and since when; and whether more may come at all.
@@ -87,6 +91,7 @@ class Reading:
         """The same from its beginning, read in this process."""
         again = Reading(self.source, self.what, self.known)
         again.is_there, again.is_born_here = self.is_there, self.is_born_here
+        again.is_other_file = self.is_other_file
         return again
 
     def is_of(self, source: Source) -> bool:

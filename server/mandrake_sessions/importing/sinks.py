@@ -106,6 +106,8 @@ class _Place:
     known: Iterator[Turn] = field(factory=lambda: iter(()))
     # Whether it was there before.
     is_known: bool = False
+    # Whether nothing is written into it.
+    is_left_out: bool = False
     # Turns that were taken out, until the source gives them again.
     taken_out: dict[str, Turn] = field(factory=dict)
     # The turns that this reading has made.
@@ -337,12 +339,19 @@ class GrowingSink(SessionSink):
     before: Mapping[str, Any] = {}
     # Whether what is there stays as it is: the source has lost what it said, or says something else.
     only_adds = False
+    # Whether another file of the conversation has made it: what is there stays where this file says something else, and
+    # ``differs`` tells that it does.
+    is_other_file = False
+    differs = False
     # Whether the source was only added to, so that what it does not say any more is taken back by a later record.
     takes_back = False
 
     def add_round(self, requested: Requested, at: int | None) -> _Place:
         at = usable(at)
         fields = self._shape.round(requested, at)
+        if self._is_of_another(fields):
+            self.differs = True
+            return _Place(fields["response_id"], at, is_left_out=True)
         if self._has_request(fields):
             return _Place(fields["response_id"], at, self._turns_of(fields["response_id"]), is_known=True)
         fields["id"], copied_from = self._name_round(requested.shared_id, fields)
@@ -351,6 +360,14 @@ class GrowingSink(SessionSink):
         if copied_from is not None:
             self._imports.mark_copy(fields["id"], copied_from)
         return _Place(fields["response_id"], at)
+
+    def _is_of_another(self, fields: Fields) -> bool:
+        """Whether the other file has another request in its place."""
+        with suppress(NotFound):
+            return self.is_other_file and _parts(
+                self._manager.get_request(fields["request_id"]).content, fields["content"]
+            )
+        return False
 
     def _has_request(self, fields: Fields) -> bool:
         """Whether it is there. It gets the words that the source has for it by now."""
@@ -365,6 +382,8 @@ class GrowingSink(SessionSink):
 
     def _may_replace(self, before: str, now: str, *, only_adds: bool) -> bool:
         """Whether no words are lost by that: they go on, or the file that has them is kept."""
+        if self.is_other_file:
+            return now.startswith(before)
         return not only_adds and (self._source.beside is not None or now.startswith(before))
 
     def _turns_of(self, response_id: str) -> Iterator[Turn]:
@@ -377,11 +396,16 @@ class GrowingSink(SessionSink):
                 return
 
     def add_turn(self, of: _Place, name: str, fields: Fields) -> str:
+        if of.is_left_out:
+            return ""
         at = usable(fields["at"])
         made = self._shape.turn(name, fields, at)
         error = made.pop("error", None)
         turn_id = str(made["id"])
         there = of.take(turn_id) or self._turn(turn_id)
+        if there is not None and self.is_other_file and not made["content"].startswith(there.content or ""):
+            self.differs = self.differs or _parts(there.content or "", made["content"])
+            return turn_id
         only_adds = self.only_adds and turn_id not in of.made
         may_replace = there is not None and self._may_replace(there.content or "", made["content"], only_adds=only_adds)
         if there is not None and may_replace and _is_another(there, made):
@@ -435,9 +459,12 @@ class GrowingSink(SessionSink):
 
     def change_call(self, turn: str, call: Fields) -> None:
         with suppress(NotFound):
-            self._manager.upsert_tool_call(turn, safe_call(call))  # type: ignore[arg-type]
+            if turn:
+                self._manager.upsert_tool_call(turn, safe_call(call))  # type: ignore[arg-type]
 
     def end_round(self, of: _Place, fields: Fields) -> None:
+        if of.is_left_out:
+            return
         for turn in of.taken_out.values():
             # The source does not have it any more.
             self._manager.create_turn(of.response_id, include_text=False, **_fields_of(turn))
@@ -475,6 +502,11 @@ def _is_another(there: Turn, made: Fields) -> bool:
     """Whether the source says something else by now than a turn that has ended, or that somebody gave up."""
     is_other_end = there.status in _FINAL and made["status"] != there.status
     return is_other_end or any(made.get(name, "") != getattr(there, name) for name in ("content", "raw_response"))
+
+
+def _parts(one: str, other: str) -> bool:
+    """Whether neither of two texts goes on from the other."""
+    return not (one.startswith(other) or other.startswith(one))
 
 
 def _fields_of(turn: Turn) -> Fields:

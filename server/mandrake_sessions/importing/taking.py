@@ -34,6 +34,11 @@ from mandrake_sessions.operations.originals import Originals
 # So many started conversations of one are remembered.
 _SPAWNED: Final = 1000
 
+_OTHER_WORDS: Final = (
+    "it says something else than another file of this conversation that was brought in before; what is here stays, and "
+    "what this one says instead is in the file alone"
+)
+
 # A session, and what becomes of it: see ``set_parent``.
 Orphan = tuple[str, str, str, str | None]
 
@@ -119,6 +124,7 @@ class Taking:
         if isinstance(sink, GrowingSink):
             sink.before = reading.state
             sink.only_adds = reading.what == "rewritten"
+            sink.is_other_file = reading.is_other_file
         reading.sink = sink
         reading.assembler = Assembler(sink) if reading.ahead is None else HeardAssembler(sink)
         return sink
@@ -213,6 +219,9 @@ class Taking:
         if told.parent is not None and told.parent_tool_call is None:
             told.parent_tool_call = self._calls.started(source, told.parent)
         self._keep(reading, is_all=True)
+        if isinstance(sink, GrowingSink) and sink.differs:
+            sink.differs, reading.differs = False, True
+            reading.note(_OTHER_WORDS)
         if isinstance(sink, WholeSink) or sink.has_news or not reading.is_paused:
             sink.finish()
             sink.has_news = False
@@ -248,6 +257,8 @@ class Taking:
             "spawned": dict(list(spawned.items())[-_SPAWNED:]),
             "open": reading.is_paused or (reading.assembler is not None and reading.assembler.is_open),
         }
+        if reading.differs or reading.state.get("differs"):
+            state["differs"] = True
         if waits is not None:
             state["waits"] = waits
         if sink.inherits is not None:

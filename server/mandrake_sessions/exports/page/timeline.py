@@ -59,7 +59,7 @@ class Timeline:
             yield from preformatted(text, "output") if is_typed(each) else said(text, breaks=True)
             yield from self._blocks(each)
             yield Markup("</div>\n")
-        totals, endings = Totals(), Endings()
+        totals, endings = Totals(), Endings(each.response)
         for number, turn in enumerate(each.response.turns):
             if not number:
                 yield Markup('<h3 class="apart">Answer</h3>\n')
