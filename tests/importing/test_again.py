@@ -220,3 +220,21 @@ def test_what_was_recorded_under_another_name_of_the_program_is_not_brought_in_a
         made = manager.create_session(agent="claude-code-acp", external_id=ONE, source="acp")
     place.bring()
     assert [session.id for session in place.sessions()] == [made.id]
+
+
+def test_a_last_round_that_says_something_else_by_now_is_told_of(place: Place) -> None:
+    """Also where the file became longer. What was here stays."""
+    talk = claude(place.home, ONE)
+    talk.ask("First")
+    talk.say("One", "msg_1")
+    talk.ask("Second")
+    talk.say("Two that failed.", "msg_2")
+    talk.write()
+    place.bring()
+    talk.records[-1]["message"]["content"][0]["text"] = "Two that flunked."
+    talk.say("Three", "msg_3")
+    talk.write()
+    told = place.bring(code=1)
+    assert "another than what was read of it before" in told.err
+    assert "Two that failed." in str(place.talk(ONE))
+    assert place.is_sound()

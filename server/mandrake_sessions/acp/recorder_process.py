@@ -184,8 +184,8 @@ def _read(spool: Spool, is_done: threading.Event, log: ClientLog, proxy: int, ag
         if not is_told and time.monotonic() > ended + _TELL_SECONDS and spool.waiting > _MUCH_BYTES:
             is_told = True
             log.say(
-                f"{spool.waiting / 1024**2:.0f} MiB of the conversation are not stored yet; that goes on when this "
-                "process has ended"
+                f"{spool.waiting / 1024**2:.0f} MiB of the conversation are not stored yet; that goes on after the "
+                "agent has ended"
             )
         # An agent that is alive has lost its proxy, which the system may tell us a moment later.
         if is_done.wait(_LOOK_SECONDS) and (agent is None or _has_ended(agent, 0)):

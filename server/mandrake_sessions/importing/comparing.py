@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import chain
-from typing import IO
+from typing import IO, Final
 
 from mandrake_sessions.errors import NotFound, StorageFailure, StorageReason
 from mandrake_sessions.importing.lines import opened
 from mandrake_sessions.importing.reading import Source
 from mandrake_sessions.operations.imports import StoredSource
 from mandrake_sessions.operations.originals import KeptFile, Originals
+
+_LINES: Final = (".jsonl", ".jsonl.zst")
 
 
 def is_as_kept(
@@ -29,12 +31,14 @@ def is_as_kept(
     has_grown = source.file_id == known.file_id and source.size != known.size
     if session_id is None or source.beside is None or (has_grown and trusts_growth):
         return True
-    # Half a line at its end was not read yet.
-    most = known.position if isinstance(known, StoredSource) and has_grown else sys.maxsize
+    are_lines = source.path.endswith(_LINES)
+    # Of a file that is written as a whole, what stands before the last round stays.
+    most = known.position if isinstance(known, StoredSource) and has_grown and not are_lines else sys.maxsize
     try:
         kept = [each for each in originals.originals(session_id) if each.name == source.kept_as]
+        pieces: Iterable[bytes] = chain.from_iterable(map(originals.pieces, kept))
         with closing(opened(source.path)) as file:
-            return _begins_with(file, chain.from_iterable(map(originals.pieces, kept)), most)
+            return _begins_with(file, _whole_lines(pieces) if has_grown and are_lines else pieces, most)
     except NotFound:
         return True
     except StorageFailure as error:
@@ -42,6 +46,16 @@ def is_as_kept(
             raise
         # What is damaged says nothing of the file.
         return True
+
+
+def _whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """All but half a line at the end, which was not read yet, and may be written anew."""
+    last = b""
+    for piece in pieces:
+        if last:
+            yield last
+        last = piece
+    yield last[: last.rfind(b"\n") + 1]
 
 
 def _begins_with(file: IO[bytes], pieces: Iterable[bytes], most: int) -> bool:

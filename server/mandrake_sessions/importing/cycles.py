@@ -11,7 +11,8 @@ _YOUNG: Final = 20_000
 
 
 def look_seldom() -> None:
-    """From now on, in this process. What is there by now, modules above all, stays as long as the process."""
+    """From now on, in this process."""
     _, middle, old = gc.get_threshold()
+    # What is there by now, modules above all, stays as long as the process, and is not looked through again.
     gc.freeze()
     gc.set_threshold(_YOUNG, middle, old)

@@ -16,6 +16,7 @@ from attrs import evolve
 
 from mandrake_sessions.errors import (
     Busy,
+    Conflict,
     InvalidValue,
     NotFound,
     NotOpen,
@@ -45,6 +46,8 @@ logger = logging.getLogger(__name__)
 _MOST_WAITING: Final = 32
 # A new source of more bytes is not one that is just begun, and is brought in as a whole.
 _MOST_BORN: Final = 4 * 1024 * 1024
+# Another import that is at a source is waited for so long.
+_AT_IT_SECONDS: Final = 10.0
 # What a reader of another package meets that gives values of other types than those that events have.
 _OF_VALUES: Final = (TypeError, ValueError, LookupError, AttributeError)
 
@@ -77,6 +80,8 @@ class Importer:
         self._waiting: dict[tuple[str, str], Reading] = {}
         self._ahead: ReadAhead | None = None
         self._is_ready = False
+        # Whether the last failure was that somebody else has what was to be made.
+        self._met_another = False
         self._same_store = SameStore(manager)
         # The agents' names for the conversations that were brought in until now.
         self._brought: set[tuple[str, str]] = set()
@@ -144,13 +149,21 @@ class Importer:
         reading.is_born_here = is_begun and not reading.is_there and source.session_id is None
         done = self._guarded(reading, self._taking.read)
         if done.what == "failed" and looked.is_unknown:
-            # Somebody else may have brought it in since it was looked for.
-            again = self.look(source)
+            again = self._look_again(source)
             if not again.is_unknown:
                 return self.bring(source, again)
         if done.what != "failed" and not (reading.is_there or done.counts.sessions):
             self._without_session.append(source)
         return done
+
+    def _look_again(self, source: Source) -> Outcome:
+        """Somebody else may have brought it in since it was looked for. Where they are at it, their session is not seen
+        yet, but has the ids: they are waited for, with nothing of ours in their way."""
+        self._taking.steps.end()
+        until = time.monotonic() + (_AT_IT_SECONDS if self._met_another else 0.0)
+        while (again := self.look(source)).is_unknown and time.monotonic() < until:
+            time.sleep(_AT_IT_SECONDS / 100)
+        return again
 
     def follow(self, source: Source) -> Outcome:
         """``bring`` a source that is being written. The reading waits for more, so that what is there already is not
@@ -225,6 +238,7 @@ class Importer:
             self._forget(reading)
             return self._guarded(reading.here(), read)
         except (OSError, SessionsError, *_OF_VALUES) as error:
+            self._met_another = isinstance(error, Conflict)
             self._taking.abandon(reading)
             self._forget(reading)
             return Outcome(reading.source, "failed", broken=reading.broken, reason=_why(error))

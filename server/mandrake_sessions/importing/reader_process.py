@@ -110,7 +110,8 @@ class _Reading:
 
 
 def _small(source: Source) -> bytes | None:
-    """The whole of a small file; None of another one, which the process that writes packs on a thread."""
+    """The whole of a small file. None of a larger one, of one that cannot be read, and of a source that has no file of
+    its own: a database must not be opened beside the library that reads it."""
     if source.beside is None or source.size >= WORTH_A_THREAD:
         return None
     try:

@@ -133,7 +133,9 @@ def _beside(path: str) -> str:
 
 
 def _forked_from(head: bytes, own: str) -> str | None:
-    for found in _PARENT.findall(head) if _NAMES_PARENT in head else ():
+    if _NAMES_PARENT not in head:
+        return None
+    for found in _PARENT.findall(head):
         if (name := found.decode(errors="replace")) != own:
             return str(name)
     return None
