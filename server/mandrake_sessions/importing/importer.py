@@ -149,21 +149,13 @@ class Importer:
         reading.is_born_here = is_begun and not reading.is_there and source.session_id is None
         done = self._guarded(reading, self._taking.read)
         if done.what == "failed" and looked.is_unknown:
-            again = self._look_again(source)
+            self._taking.steps.end()
+            again = _looked_again(self.look, source, _AT_IT_SECONDS if self._met_another else 0.0)
             if not again.is_unknown:
                 return self.bring(source, again)
         if done.what != "failed" and not (reading.is_there or done.counts.sessions):
             self._without_session.append(source)
         return done
-
-    def _look_again(self, source: Source) -> Outcome:
-        """Somebody else may have brought it in since it was looked for. Where they are at it, their session is not seen
-        yet, but has the ids: they are waited for, with nothing of ours in their way."""
-        self._taking.steps.end()
-        until = time.monotonic() + (_AT_IT_SECONDS if self._met_another else 0.0)
-        while (again := self.look(source)).is_unknown and time.monotonic() < until:
-            time.sleep(_AT_IT_SECONDS / 100)
-        return again
 
     def follow(self, source: Source) -> Outcome:
         """``bring`` a source that is being written. The reading waits for more, so that what is there already is not
@@ -184,7 +176,7 @@ class Importer:
             self._waiting[key] = waiting
             outcome = self._guarded(waiting, self._taking.read_on)
             # Somebody may have deleted the session meanwhile, which is no failure.
-            return self.look(source) if outcome.what == "failed" and self._is_deleted(source) else outcome
+            return self.look(source) if outcome.what == "failed" and _is_deleted(self._imports, source) else outcome
         if waiting is not None:
             waiting.close()
         looked = self.look(source)
@@ -221,10 +213,6 @@ class Importer:
             waiting.is_growing = False
             outcomes.append(self._guarded(waiting, self._taking.read_on))
         return outcomes
-
-    def _is_deleted(self, source: Source) -> bool:
-        known = self._imports.source(source.reader, source.key)
-        return known is not None and known.is_deleted
 
     def _guarded(self, reading: Reading, read: Callable[[Reading], Outcome]) -> Outcome:
         try:
@@ -330,6 +318,20 @@ class Importer:
             # It is read again from its last round on when it grows.
             self._waiting.pop(next(iter(self._waiting))).close()
         self._waiting[reading.source.reader, reading.source.key] = reading
+
+
+def _looked_again(look: Callable[[Source], Outcome], source: Source, seconds: float) -> Outcome:
+    """Somebody else may have brought it in since it was looked for. Where they are at it, their session has the ids and
+    is not seen yet: they are waited for, for so long, and no transaction of ours may be in their way."""
+    until = time.monotonic() + seconds
+    while (again := look(source)).is_unknown and time.monotonic() < until:
+        time.sleep(_AT_IT_SECONDS / 100)
+    return again
+
+
+def _is_deleted(imports: Imports, source: Source) -> bool:
+    known = imports.source(source.reader, source.key)
+    return known is not None and known.is_deleted
 
 
 def _has_grown(source: Source, known: StoredSource) -> bool:

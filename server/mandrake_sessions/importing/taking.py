@@ -248,21 +248,7 @@ class Taking:
     def _keep_source(
         self, reading: Reading, sink: SessionSink, waits: dict[str, Any] | None, *, has_session: bool
     ) -> None:
-        source, told = reading.source, sink.told
-        spawned = {**reading.state.get("spawned", {}), **sink.spawned}
-        state = {
-            "reader": dict(sink.position.state),
-            "title": told.title or reading.state.get("title"),
-            "description": told.description or reading.state.get("description"),
-            "spawned": dict(list(spawned.items())[-_SPAWNED:]),
-            "open": reading.is_paused or (reading.assembler is not None and reading.assembler.is_open),
-        }
-        if reading.differs or reading.state.get("differs"):
-            state["differs"] = True
-        if waits is not None:
-            state["waits"] = waits
-        if sink.inherits is not None:
-            state["inherits"] = sink.inherits
+        source = reading.source
         self._imports.keep_source(
             StoredSource(
                 source.reader,
@@ -275,7 +261,7 @@ class Taking:
                 sink.position.offset,
                 checksum_of(source, sink.position.offset) if reading.ahead is None else reading.ahead.checksum,
                 now_ms(),
-                json.dumps(state),
+                json.dumps(_remembered(reading, sink, waits)),
                 is_deleted=False,
             )
         )
@@ -322,3 +308,23 @@ class Taking:
 
 def _is_unborn(sink: SessionSink) -> bool:
     return isinstance(sink, BornSink) and not sink.is_born
+
+
+def _remembered(reading: Reading, sink: SessionSink, waits: dict[str, Any] | None) -> dict[str, Any]:
+    """What the next reading of the source has to know."""
+    told = sink.told
+    spawned = {**reading.state.get("spawned", {}), **sink.spawned}
+    state = {
+        "reader": dict(sink.position.state),
+        "title": told.title or reading.state.get("title"),
+        "description": told.description or reading.state.get("description"),
+        "spawned": dict(list(spawned.items())[-_SPAWNED:]),
+        "open": reading.is_paused or (reading.assembler is not None and reading.assembler.is_open),
+    }
+    if reading.differs or reading.state.get("differs"):
+        state["differs"] = True
+    if waits is not None:
+        state["waits"] = waits
+    if sink.inherits is not None:
+        state["inherits"] = sink.inherits
+    return state
