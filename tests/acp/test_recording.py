@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import pytest
 from acp.proxies import LINUX, TIMEOUT, Proxy, is_gone, proxy, until
 from acp.test_ending import TELLS_PROCESSES
 from acp.test_passing import CASES, processes
+from acp.test_waiting import locked
 from mandrake_sessions import SessionManager
 from mandrake_sessions.model import HistoryRound, ResponseStatus, TurnStatus
 from strict import connected
@@ -141,18 +141,16 @@ def test_a_recorder_that_is_killed_in_the_middle(workspace: Path) -> None:
 def test_a_locked_store_holds_nobody_up(workspace: Path) -> None:
     with SessionManager(store_of(workspace)) as manager:
         manager.create_session(title="another")
-    holder = sqlite3.connect(store_of(workspace), isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    try:
-        with begun(workspace, "wait", "go", "say", MORE, "say", DONE, "read", "got") as made:
-            (workspace / "go").touch()
-            assert made.line().decode().strip() == MORE
-            assert made.line().decode().strip() == DONE
-            holder.execute("ROLLBACK")
-            made.finish_input()
-            assert made.wait() == 0
-    finally:
-        holder.close()
+    with (
+        locked(store_of(workspace)) as holder,
+        begun(workspace, "wait", "go", "say", MORE, "say", DONE, "read", "got") as made,
+    ):
+        (workspace / "go").touch()
+        assert made.line().decode().strip() == MORE
+        assert made.line().decode().strip() == DONE
+        holder.execute("ROLLBACK")
+        made.finish_input()
+        assert made.wait() == 0
     until(lambda: said(store_of(workspace)) == "Because it is so.")
 
 
@@ -160,18 +158,13 @@ def test_a_client_learns_what_becomes_of_an_end_that_cannot_be_stored(workspace:
     """While somebody still reads stderr: the recorder tries for longer than the proxy is there."""
     with SessionManager(store_of(workspace)) as manager:
         manager.create_session(title="another")
-    holder = sqlite3.connect(store_of(workspace), isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    try:
-        with begun(workspace, "say", DONE, "read", "got") as made:
-            made.finish_input()
-            assert made.wait() == 0
-            assert str(store_of(workspace)) in made.err
-            assert "acp-waiting-" in made.err
-            assert made.err.count("\n") == 1
-            holder.execute("ROLLBACK")
-    finally:
-        holder.close()
+    with locked(store_of(workspace)) as holder, begun(workspace, "say", DONE, "read", "got") as made:
+        made.finish_input()
+        assert made.wait() == 0
+        assert str(store_of(workspace)) in made.err
+        assert "acp-waiting-" in made.err
+        assert made.err.count("\n") == 1
+        holder.execute("ROLLBACK")
     assert said(store_of(workspace)) == "Because "
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -424,17 +425,26 @@ def test_tail_shows_what_others_say(workspace: Path) -> None:
             assert process.wait(TIMEOUT) == 0
 
 
-def test_tail_shows_what_an_agent_does(workspace: Path) -> None:
+@contextmanager
+def tailed(workspace: Path) -> Iterator[tuple[IO[bytes], SessionManager, str]]:
+    """``tail`` that follows a session: what it shows; what others write with; and a response in that session."""
     run(workspace, "new", "first")
     with started(workspace, "tail") as every, SessionManager(store_of(workspace)) as manager:
         assert every.stdout is not None
         (session,) = manager.list_sessions().sessions
         made = manager.create_round(session.id, content="?")
-        lines: list[bytes] = []
         # It says nothing when it has begun.
         while not select.select([every.stdout], [], [], 0.2)[0]:
             manager.create_round(session.id, content="Well?")
-        turn = manager.create_turn(made.response.id, tool_calls=[{"id": "1", "method_name": "bash", "arguments": "ls"}])
+        yield every.stdout, manager, made.response.id
+        every.send_signal(signal.SIGINT)
+        assert every.wait(TIMEOUT) == 0
+
+
+def test_tail_shows_what_an_agent_does(workspace: Path) -> None:
+    with tailed(workspace) as (shown_by, manager, response):
+        lines: list[bytes] = []
+        turn = manager.create_turn(response, tool_calls=[{"id": "1", "method_name": "bash", "arguments": "ls"}])
         manager.upsert_tool_call(turn.id, {"id": "1", "status": ToolCallStatus.IN_PROGRESS})
         manager.upsert_tool_call(turn.id, {"id": "1", "status": ToolCallStatus.FAILED})
         manager.upsert_tool_call(turn.id, {"id": "1", "status": ToolCallStatus.FAILED, "response": "none"})
@@ -442,62 +452,44 @@ def test_tail_shows_what_an_agent_does(workspace: Path) -> None:
         manager.update_turn(turn.id, content="Done.\n")
         manager.append_turn(turn.id, content="The end.\n")
         while not (lines and b"The end" in lines[-1]):
-            lines.append(every.stdout.readline())
+            lines.append(shown_by.readline())
         said = [line.decode().rstrip().partition("first  ")[2] for line in lines if b"bash" in line or b"Read" in line]
         assert said[:2] == ["calls bash: ls", "bash failed"]
         assert said[2].startswith('calls Read\\x1b: {"path": "xxx')
         assert len(said) == 3
         assert len(said[2]) < 140
-        every.send_signal(signal.SIGINT)
-        assert every.wait(TIMEOUT) == 0
 
 
 def test_tail_says_that_an_agent_waits_for_an_answer(workspace: Path) -> None:
     """Each time; and a page or a text says of what may still grow that it waits, and not that it was cut off."""
-    run(workspace, "new", "first")
-    with started(workspace, "tail") as every, SessionManager(store_of(workspace)) as manager:
-        assert every.stdout is not None
-        (session,) = manager.list_sessions().sessions
-        made = manager.create_round(session.id, content="?")
-        while not select.select([every.stdout], [], [], 0.2)[0]:
-            manager.create_round(session.id, content="Well?")
-        turn = manager.create_turn(made.response.id, content="May I?\n")
+    with tailed(workspace) as (shown_by, manager, response):
+        turn = manager.create_turn(response, content="May I?\n")
         lines: list[bytes] = []
         for number in range(2):
             manager.update_turn(turn.id, status=TurnStatus.INTERRUPTED)
-            manager.update_response(made.response.id, status=ResponseStatus.REQUIRES_ACTION)
-            manager.update_response(made.response.id, stop_reason="asks")
+            manager.update_response(response, status=ResponseStatus.REQUIRES_ACTION)
+            manager.update_response(response, stop_reason="asks")
             shown = run(workspace, "show", "first").out
             assert "The answer waits for somebody" in shown
             assert "Interrupted" not in shown
             manager.append_turn(turn.id, content=f"Part {number}.\n")
-            manager.update_response(made.response.id, status=ResponseStatus.OPEN)
+            manager.update_response(response, status=ResponseStatus.OPEN)
             while not (lines and b"Part" in lines[-1]):
-                lines.append(every.stdout.readline())
+                lines.append(shown_by.readline())
             lines[-1] = b""
         assert [line.decode().rstrip().endswith("first  waits for an answer") for line in lines].count(True) == 2
-        every.send_signal(signal.SIGINT)
-        assert every.wait(TIMEOUT) == 0
 
 
 def test_another_turn_that_ends_does_not_part_a_text_in_tail(workspace: Path) -> None:
-    run(workspace, "new", "first")
-    with started(workspace, "tail") as every, SessionManager(store_of(workspace)) as manager:
-        assert every.stdout is not None
-        (session,) = manager.list_sessions().sessions
-        made = manager.create_round(session.id, content="?")
-        while not select.select([every.stdout], [], [], 0.2)[0]:
-            manager.create_round(session.id, content="Well?")
-        thought, said = (manager.create_turn(made.response.id, kind=kind) for kind in ("thought", "message"))
+    with tailed(workspace) as (shown_by, manager, response):
+        thought, said = (manager.create_turn(response, kind=kind) for kind in ("thought", "message"))
         manager.append_turn(said.id, content="One ")
         manager.update_turn(thought.id, status=TurnStatus.COMPLETED)
         manager.append_turn(said.id, content="text.\n")
         line = b""
         while b"text." not in line:
-            line = every.stdout.readline()
+            line = shown_by.readline()
         assert line == b"One text.\n"
-        every.send_signal(signal.SIGINT)
-        assert every.wait(TIMEOUT) == 0
 
 
 def test_tail_follows_every_store_of_the_user(workspace: Path, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_a_secret_on_an_edge(before: int) -> None:
     assert found.count("y ") == BLOCK
 
 
-# Each is repeated to a quarter of a MiB.
+# Each is repeated to half a MiB.
 HOSTILE = {
     "one letter": "a",
     "blanks": " ",
@@ -185,9 +185,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE)
 def test_the_time_is_in_proportion_to_the_text(unit: str) -> None:
-    """Processor time: that of a quarter of a MiB is at most twice what a quarter of it says."""
+    """Processor time: that of half a MiB is at most twice what a quarter of it says."""
     Redactor().text("warm" * 10)
-    quarter, whole = (_seconds(unit * (size // len(unit))) for size in (MIB // 16, MIB // 4))
+    quarter, whole = (_seconds(unit * (size // len(unit))) for size in (MIB // 8, MIB // 2))
     assert whole < 8 * quarter + 0.5
 
 

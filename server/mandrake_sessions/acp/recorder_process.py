@@ -24,7 +24,7 @@ from typing import Final, Literal, Protocol
 from mandrake_sessions.acp.client_log import ClientLog
 from mandrake_sessions.acp.frames import AGENT, CLIENT, ENDED, LOST, Frame, Frames
 from mandrake_sessions.acp.lines import MAX_BYTES, Lines
-from mandrake_sessions.acp.spool import Spool
+from mandrake_sessions.acp.spool import MUCH_BYTES, Spool
 from mandrake_sessions.errors import SessionsError
 from mandrake_sessions.logs import start_logging
 from mandrake_sessions.protocol.words import in_wire_words
@@ -40,8 +40,7 @@ _SWITCH_SECONDS: Final = 0.0005
 # A client may wait for the end of stderr. After the last byte it is kept so long, or until the proxy is gone.
 _LOG_SECONDS: Final = 3.0
 _LOOK_SECONDS: Final = 0.05
-# So much that waits so long after the last byte is told of.
-_MUCH_BYTES: Final = 4 * 1024 * 1024
+# Much that waits so long after the last byte is told of.
 _TELL_SECONDS: Final = 2.0
 # Under a flood, so many times as long as it works it waits.
 _PAUSE: Final = 3.0
@@ -181,7 +180,7 @@ def _read(spool: Spool, is_done: threading.Event, log: ClientLog, proxy: int, ag
     ended = time.monotonic()
     is_told = False
     while os.getppid() == proxy and time.monotonic() < ended + _LOG_SECONDS:
-        if not is_told and time.monotonic() > ended + _TELL_SECONDS and spool.waiting > _MUCH_BYTES:
+        if not is_told and time.monotonic() > ended + _TELL_SECONDS and spool.waiting > MUCH_BYTES:
             is_told = True
             log.say(
                 f"{spool.waiting / 1024**2:.0f} MiB of the conversation are not stored yet; that goes on after the "

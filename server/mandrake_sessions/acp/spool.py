@@ -10,12 +10,14 @@ from collections import deque
 from contextlib import suppress
 from typing import IO, Final
 
+from mandrake_sessions.transport.descriptors import put_whole
+
 _MEMORY_BYTES: Final = 8 * 1024 * 1024
 _FILE_BYTES: Final = 4 * 1024 * 1024 * 1024
 _TAKEN_BYTES: Final = 1024 * 1024
 # Where the file takes nothing, somebody else may make room.
 _SECONDS: Final = 1.0
-_MUCH_BYTES: Final = 4 * 1024 * 1024
+MUCH_BYTES: Final = 4 * 1024 * 1024
 _JUST_SECONDS: Final = 0.05
 
 
@@ -49,7 +51,7 @@ class Spool:
     @property
     def is_filling(self) -> bool:
         """Whether much waits, and more has just come."""
-        return self.waiting > _MUCH_BYTES and time.monotonic() - self._last_put < _JUST_SECONDS
+        return self.waiting > MUCH_BYTES and time.monotonic() - self._last_put < _JUST_SECONDS
 
     def end(self) -> None:
         """Nothing more comes; what is there can still be taken."""
@@ -76,10 +78,8 @@ class Spool:
         with suppress(OSError):
             if self._file is None:
                 self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
-            done = 0
-            while done < len(piece):
-                done += os.pwrite(self._file.fileno(), piece[done:], self._written_to + done)
-            self._written_to += done
+            put_whole(self._file.fileno(), piece, self._written_to)
+            self._written_to += len(piece)
             return True
         return False
 

@@ -28,6 +28,7 @@ from mandrake_sessions.ids import now_ms
 from mandrake_sessions.importing.assembling import cleaned
 from mandrake_sessions.json_codec import JsonDecoder, JsonEncoder
 from mandrake_sessions.owners import make_directory, may_be_own
+from mandrake_sessions.transport.descriptors import put_whole
 from mandrake_sessions.workspaces import system_database
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class WaitingFile:
         if len(line) > room:
             return False
         try:
-            self._append(line)
+            put_whole(self._file.fileno(), line, self.size)
         except OSError as error:
             logger.info("%s: %s", self.path, error)
             with suppress(OSError):
@@ -93,12 +94,6 @@ class WaitingFile:
             return False
         self.size += len(line)
         return True
-
-    def _append(self, line: bytes) -> None:
-        """A disk that is nearly full takes a part, and says so by its count alone. Raises OSError."""
-        done = 0
-        while done < len(line):
-            done += os.pwrite(self._file.fileno(), line[done:], self.size + done)
 
     def read(self, most: int) -> tuple[list[Entry], int]:
         """Entries from ``position`` on, of about so many bytes or one, and where they end. Raises OSError."""

@@ -77,11 +77,14 @@ class Intake:
 
     def add(self, frames: list[Frame]) -> None:
         for frame in frames:
-            if len(self._frames) >= MANY_FRAMES and not self._ends and _is_urgent(frame):
-                self._urgent.append(frame)
-            else:
-                self._frames.append(frame)
-                self._ends += _may_end(frame)
+            self._queue(frame, may_overtake=len(self._frames) >= MANY_FRAMES)
+
+    def _queue(self, frame: Frame, *, may_overtake: bool) -> None:
+        if may_overtake and not self._ends and _is_urgent(frame):
+            self._urgent.append(frame)
+        else:
+            self._frames.append(frame)
+            self._ends += _may_end(frame)
 
     def work(self, seconds: float) -> None:
         """Decode waiting frames for about so many seconds."""
@@ -105,11 +108,7 @@ class Intake:
         """Find the requests about the server itself among the frames that have to wait."""
         waiting, self._frames, self._ends = self._frames, deque(), 0
         for frame in waiting:
-            if not self._ends and _is_urgent(frame):
-                self._urgent.append(frame)
-            else:
-                self._frames.append(frame)
-                self._ends += _may_end(frame)
+            self._queue(frame, may_overtake=True)
 
     def _next_frame(self) -> Frame:
         frame = self._frames.popleft()

@@ -6,15 +6,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import chain
-from typing import IO, Final
+from typing import IO
 
 from mandrake_sessions.errors import NotFound, StorageFailure, StorageReason
-from mandrake_sessions.importing.lines import opened
+from mandrake_sessions.importing.lines import ENDINGS, opened
 from mandrake_sessions.importing.reading import Source
 from mandrake_sessions.operations.imports import StoredSource
 from mandrake_sessions.operations.originals import KeptFile, Originals
-
-_LINES: Final = (".jsonl", ".jsonl.zst")
 
 
 def is_as_kept(
@@ -31,7 +29,7 @@ def is_as_kept(
     has_grown = source.file_id == known.file_id and source.size != known.size
     if session_id is None or source.beside is None or (has_grown and trusts_growth):
         return True
-    are_lines = source.path.endswith(_LINES)
+    are_lines = source.path.endswith(ENDINGS)
     # Of a file that is written as a whole, what stands before the last round stays.
     most = known.position if isinstance(known, StoredSource) and has_grown and not are_lines else sys.maxsize
     try:

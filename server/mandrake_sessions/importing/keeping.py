@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from typing import IO, Final
 
-from mandrake_sessions.importing.lines import SourceUnreadable, opened, skip
+from mandrake_sessions.importing.lines import ENDINGS, SourceUnreadable, opened, skip
 from mandrake_sessions.importing.reading import Source, file_facts, storable
 from mandrake_sessions.operations.originals import BLOCK_BYTES, Block, Originals, blocks_of, packed, unpacked
 
@@ -116,7 +116,7 @@ class Keeping:
     def _is_no_less(self) -> bool:
         """Whether a file of lines is as long as what is kept, and ends with a line. Others are written anew."""
         source = self._source
-        if not source.path.endswith((".jsonl", ".jsonl.zst")):
+        if not source.path.endswith(ENDINGS):
             return True
         size, end = 0, b""
         with closing(opened(source.path)) as file:

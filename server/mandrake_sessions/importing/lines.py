@@ -18,6 +18,8 @@ from mandrake_sessions.importing.events import Broken, Paused
 
 # A longer line is left out. Programs write pictures into a line, of a few megabytes.
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
+# What the names of such files end with.
+ENDINGS: Final = (".jsonl", ".jsonl.zst")
 _PIECE = 1024 * 1024
 # What nobody writes, and is put behind what a compressed file holds.
 _END: Final = os.urandom(16)

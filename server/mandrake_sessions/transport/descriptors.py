@@ -33,6 +33,14 @@ def write_whole(sink: int, piece: bytes) -> OSError | None:
     return None
 
 
+def put_whole(handle: int, data: bytes, at: int) -> None:
+    """Write all of it into a file, from this byte on: a disk that is nearly full takes a part, and says so by its count
+    alone. Raises OSError."""
+    done = 0
+    while done < len(data):
+        done += os.pwrite(handle, data[done:], at + done)
+
+
 def let_go(number: int) -> None:
     """Close it, for everybody who waits for its end. Its number stays taken, by /dev/null, so that no other file gets
     it."""

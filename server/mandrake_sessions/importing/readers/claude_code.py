@@ -12,13 +12,12 @@ from typing import Any, Final
 from attrs import evolve
 
 from mandrake_sessions.importing.events import Event, Position, SessionSaid
-from mandrake_sessions.importing.lines import SourceUnreadable
+from mandrake_sessions.importing.lines import ENDINGS, SourceUnreadable
 from mandrake_sessions.importing.readers.claude_inline import WRITES_INLINE, Inline, inline_subagents
 from mandrake_sessions.importing.readers.claude_records import ClaudeRecords
 from mandrake_sessions.importing.reading import Source, beginning, file_facts, files_below
 from mandrake_sessions.importing.values import object_of, text_of
 
-_ENDINGS: Final = (".jsonl", ".jsonl.zst")
 _OTHERS: Final = ("rollout-", "session-")
 # What a file of this program has near its beginning: a record with a parent, or one of those that it may begin with.
 _RECORD: Final = re.compile(
@@ -47,7 +46,7 @@ class ClaudeCode:
 
     def discover(self, home: str, environment: Mapping[str, str]) -> Iterator[Source]:
         (directory,) = self.places(home, environment)
-        for entry in files_below(directory, _ENDINGS):
+        for entry in files_below(directory, ENDINGS):
             yield from self._in_file(entry.path, beginning(entry.path, _HEAD_BYTES))
 
     def forget(self) -> None:
@@ -55,8 +54,8 @@ class ClaudeCode:
 
     def sources_at(self, path: str) -> Iterator[Source]:
         is_directory = os.path.isdir(path)  # noqa: PTH112
-        for found in (entry.path for entry in files_below(path, _ENDINGS)) if is_directory else [path]:
-            if not os.path.basename(found).startswith(_OTHERS) and found.endswith(_ENDINGS):  # noqa: PTH119
+        for found in (entry.path for entry in files_below(path, ENDINGS)) if is_directory else [path]:
+            if not os.path.basename(found).startswith(_OTHERS) and found.endswith(ENDINGS):  # noqa: PTH119
                 head = beginning(found, _HEAD_BYTES)
                 if _RECORD.search(head):
                     yield from self._in_file(found, head)

@@ -9,13 +9,12 @@ from functools import cache
 from typing import Any, Final
 
 from mandrake_sessions.importing.events import Event, Position
-from mandrake_sessions.importing.lines import Line, SourceUnreadable, each_line
+from mandrake_sessions.importing.lines import ENDINGS, Line, SourceUnreadable, each_line
 from mandrake_sessions.importing.readers.codex_records import CodexRecords
 from mandrake_sessions.importing.reading import Source, beginning, file_facts, files_below
 from mandrake_sessions.importing.values import text_of
 
 _NAME: Final = re.compile(r"rollout-.*?([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\.jsonl(?:\.zst)?", re.IGNORECASE)
-_ENDINGS: Final = (".jsonl", ".jsonl.zst")
 _TITLES: Final = "session_index.jsonl"
 # The head of a rollout holds the program's instructions too, before or after what it says of parents.
 _HEAD_BYTES: Final = 256 * 1024
@@ -40,7 +39,7 @@ class Codex:
 
     def sources_at(self, path: str) -> Iterator[Source]:
         is_directory = os.path.isdir(path)  # noqa: PTH112
-        for found in (entry.path for entry in files_below(path, _ENDINGS)) if is_directory else [path]:
+        for found in (entry.path for entry in files_below(path, ENDINGS)) if is_directory else [path]:
             if (source := _source(found)) is not None:
                 yield source
 
