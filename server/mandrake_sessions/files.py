@@ -6,7 +6,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from typing import Final
+
+# Seconds that the making of a file may take until it has content.
+BIRTH_SECONDS = 5.0
 
 
 def file_size(path: str) -> int:
@@ -79,9 +83,19 @@ def whose(path: str) -> str:
         return f"{path} belongs to {_user(found.st_uid)}, mode {mode:04o}, and this process runs as {_user(_own_uid())}"
 
 
-def is_emptied(path: str) -> bool:
-    """Whether there is a file without any content."""
-    return exists(path) and file_size(path) == 0
+def stays_empty(path: str) -> bool:
+    """Whether there is a file without any content that nobody is just making: a file is born without content, so one
+    that was made a moment ago is looked at again. Blocks for up to ``BIRTH_SECONDS``."""
+    deadline = time.monotonic() + BIRTH_SECONDS
+    while (is_empty := exists(path) and file_size(path) == 0) and time.monotonic() < deadline:
+        try:
+            age = time.time() - os.stat(path).st_mtime  # noqa: PTH116
+        except OSError:
+            continue
+        if age >= BIRTH_SECONDS:
+            break
+        time.sleep(0.01)
+    return is_empty
 
 
 def is_mounted_read_only(path: str) -> bool:

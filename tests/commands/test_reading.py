@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 import re
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from commands.running import Ended, names, run, run_program, store_of
+from commands.running import TIMEOUT, Ended, names, run, run_program, store_of
 from commands.test_terminal import on_a_terminal
-from mandrake_sessions import SessionManager
+from mandrake_sessions import SessionManager, files
 from mandrake_sessions.model import TurnStatus
 from mandrake_sessions.operations.indexing import fill_index
 from mandrake_sessions.quoting import one_line
@@ -503,9 +505,27 @@ def test_a_directory_in_the_place_of_the_store(workspace: Path) -> None:
 def test_a_store_without_content(workspace: Path) -> None:
     run(workspace, "new", "x")
     store_of(workspace).write_bytes(b"")
+    assert f"warning: {store_of(workspace)} is empty, and no store" in run(workspace, "list", code=1).err
+    an_hour_ago = time.time() - 3600
+    os.utime(store_of(workspace), (an_hour_ago, an_hour_ago))
     for flags in ([], ["--all"]):
         assert f"warning: {store_of(workspace)} is empty, and no store" in run(workspace, "list", *flags, code=1).err
     assert run(workspace, "stores").out.splitlines()[1].split()[1:] == ["empty", str(store_of(workspace))]
+
+
+def test_a_store_that_is_just_being_made(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file is there before its content. Whoever looks at that moment waits for it."""
+    monkeypatch.setattr(files, "BIRTH_SECONDS", TIMEOUT)
+    store_of(workspace).parent.mkdir()
+    store_of(workspace).touch()
+    looks: list[bool] = []
+    looking = threading.Thread(target=lambda: looks.append(files.stays_empty(str(store_of(workspace)))))
+    looking.start()
+    looking.join(0.1)
+    assert looking.is_alive()
+    talk(store_of(workspace), "kept")
+    looking.join(TIMEOUT)
+    assert looks == [False]
 
 
 def test_a_path_that_is_too_long(workspace: Path) -> None:

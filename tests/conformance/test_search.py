@@ -205,8 +205,14 @@ def test_pending_counts_the_turns_of_a_fork(manager: SessionManager, monkeypatch
     assert len(manager.search("answer", session_id=fork.id).hits) == 6
 
 
-def test_a_search_finds_what_was_written_before(manager: SessionManager, response: str) -> None:
-    """Though nobody fills the index beside it. What a transaction has written is not committed, and not put in."""
+@pytest.mark.parametrize("seconds", [1e-9, 60], ids=["late", "in time"])
+def test_a_search_finds_what_was_written_before(
+    manager: SessionManager, response: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nobody fills the index beside it, and though opening the index took all the time that there is. What a
+    transaction has written is not committed, and not put in."""
+    monkeypatch.setattr(searching, "CATCH_UP_SECONDS", seconds)
+    monkeypatch.setattr(indexing, "STEP_SECONDS", 60)
     turn = manager.create_turn(response, content="first walrus", status=DONE)
     page = manager.search("walrus")
     assert ([hit.turn_id for hit in page.hits], page.pending) == ([turn.id], 0)

@@ -17,7 +17,7 @@ from mandrake_sessions.commands.shared import DONE, FAILED, place_of
 from mandrake_sessions.commands.words import in_command_words
 from mandrake_sessions.errors import InvalidValue, NotFound, StoreError
 from mandrake_sessions.fields import SessionsWanted
-from mandrake_sessions.files import exists, is_emptied
+from mandrake_sessions.files import exists, stays_empty
 from mandrake_sessions.folding import hint
 from mandrake_sessions.known_stores import KnownStore, find_known_store, known_stores
 from mandrake_sessions.limits import MAX_LIMIT
@@ -162,6 +162,7 @@ class Looking:
         yield own, directory if is_narrow else None
 
     def _open(self, place: StorePlace, cwd: str | None, *, is_only: bool) -> None:
+        is_empty = stays_empty(place.path)
         try:
             manager = self._stores.open(place, make=False)
         except StoreError as error:
@@ -177,13 +178,13 @@ class Looking:
         if self._options.database and not self._waits and not exists(place.path):
             raise InvalidValue("database", f"there is no file {place.path}")
         self.missing.append((place, cwd))
-        if is_emptied(place.path):
+        if is_empty:
             self.warn(_emptied(place.path))
 
     def tell(self, unavailable: Iterable[UnavailableStore]) -> None:
         """Warn of stores that cannot be read, of each once."""
         for store in unavailable:
-            if is_emptied(store.path):
+            if stays_empty(store.path):
                 self.warn(_emptied(store.path))
             elif store.reason is not UnavailableReason.GONE and store.path not in self._failed:
                 more = f"mandrake-sessions doctor --database {shlex.quote(store.path)}"

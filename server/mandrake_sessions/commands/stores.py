@@ -12,7 +12,7 @@ from mandrake_sessions.commands.results import add_json, say_json
 from mandrake_sessions.commands.shared import DONE, place_of, told
 from mandrake_sessions.commands.table import Column, table
 from mandrake_sessions.errors import SessionsError
-from mandrake_sessions.files import is_emptied, is_gone
+from mandrake_sessions.files import is_gone, stays_empty
 from mandrake_sessions.folding import hint
 from mandrake_sessions.known_stores import KnownStore, known_stores
 
@@ -64,4 +64,4 @@ def _state(store: KnownStore) -> str:
         return ""
     if is_gone(store.path):
         return "gone"
-    return "empty" if is_emptied(store.path) else "unreadable"
+    return "empty" if stays_empty(store.path) else "unreadable"

@@ -19,29 +19,32 @@ TRY_SECONDS = 0.005
 
 
 def catch_up(store: EntityStore, index: SearchIndex, seconds: float) -> None:
-    """Put in what the index lacks of the state that this thread reads, for about so many seconds. What is in the way of
-    that is no failure of who wants to search.
+    """Put in what the index lacks of the state that this thread reads, for about so many seconds; one step at the
+    least, however long the index took to open. What is in the way of that is no failure of who wants to search.
 
     Raises Cancelled."""
-    if store.is_writing or not store.may_be_written:
+    if not seconds or store.is_writing or not store.may_be_written:
         # What is not committed yet may still be undone.
         return
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    while True:
         check_wanted()
         try:
-            if not _catch_up_a_step(store, index, until):
+            if not _catch_up_a_step(store, index) or time.monotonic() >= until:
                 return
         except Busy:
-            time.sleep(min(TRY_SECONDS, seconds))
+            if time.monotonic() >= until:
+                return
+            time.sleep(TRY_SECONDS)
         except IndexLost:
             # The next step makes it again.
-            continue
+            if time.monotonic() >= until + seconds:
+                return
         except StorageFailure:
             return
 
 
-def _catch_up_a_step(store: EntityStore, index: SearchIndex, until: float) -> bool:
+def _catch_up_a_step(store: EntityStore, index: SearchIndex) -> bool:
     """Whether another step may help."""
     with store.reading() as sql:
         if not last_seq(sql):
@@ -53,5 +56,5 @@ def _catch_up_a_step(store: EntityStore, index: SearchIndex, until: float) -> bo
             if not is_of_store(same, writer) or writer.progress.position > last_seq(same):
                 # The store was opened again, as another one; or somebody else was quicker, and knows what came later.
                 return False
-            fill(same, writer, until=until, compacts=False)
+            fill(same, writer, compacts=False)
             return True

@@ -7,7 +7,6 @@ forgotten. A turn that streams is put in at its end.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -141,13 +140,11 @@ def fill(
     sql: Sql,
     writer: SearchWriter,
     *,
-    until: float = math.inf,
     is_wanted: Callable[[], bool] = lambda: False,
     compacts: bool = True,
 ) -> bool:
-    """One step, which ends at ``until`` at the latest, or as soon as the index ``is_wanted``; gives whether
-    there is more to do."""
-    budget = Budget(STEP_BYTES, min(time.monotonic() + STEP_SECONDS, until), is_wanted)
+    """One step, which ends as soon as the index ``is_wanted``; gives whether there is more to do."""
+    budget = Budget(STEP_BYTES, time.monotonic() + STEP_SECONDS, is_wanted)
     step = _Step(sql, writer, budget)
     works = (step.follow, step.put_off, step.scan, step.compact)
     return any(work() or budget.is_used_up for work in (works if compacts else works[:-1]))
