@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from commands.running import Ended, run
+from commands.running import Ended, run, run_program
 from commands.test_terminal import on_a_terminal
 from importing.importing import Place
 from importing.transcripts import claude, codex, codex_item, codex_path, write_lines
@@ -50,6 +51,24 @@ def test_it_ends_with_where_they_are_seen(place: Place) -> None:
     assert "list --all shows them" in run(place.workspace, "import", "claude-code", **own).out
     assert "shows them" not in run(place.workspace, "import", **own).out
     assert len(run(place.workspace, "list", "--all", **own).out.splitlines()) > 2
+
+
+# Its commands have no time for the search index when they end.
+WITHOUT_TIME = (
+    "from mandrake_sessions.commands import writing; writing._SEARCHABLE_SECONDS = 0;"
+    " import sys; from mandrake_sessions.cli import main; sys.exit(main())"
+)
+
+
+def test_all_that_came_is_in_the_search_index_however_long_that_takes(place: Place) -> None:
+    write_both(place)
+    done = run_program(
+        place.workspace, sys.executable, "-c", WITHOUT_TIME, "import", "--database", place.database,
+        environment={"HOME": str(place.home)},
+    )  # fmt: skip
+    assert done.code == 0, done
+    report = json.loads(run(place.workspace, "doctor", "--database", place.database, "--json").out)
+    assert [found["text"] for found in report["findings"] if found["check"] == "search"] == ["the index is whole"]
 
 
 def test_on_a_terminal_nothing_flashes_where_there_is_nothing_to_bring_in(place: Place) -> None:

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from mandrake_sessions.commands.arguments import add_store, add_switch, path, settings_of, usage
 from mandrake_sessions.commands.import_report import Totals, tell_outcome, tell_plan, tell_totals
-from mandrake_sessions.commands.progress import ShownAmount, shown_amount
+from mandrake_sessions.commands.progress import ShownAmount, shown_amount, shown_work
 from mandrake_sessions.commands.results import add_json
 from mandrake_sessions.commands.shared import (
     DONE,
@@ -40,6 +40,7 @@ from mandrake_sessions.maintenance.only_one import only_one
 from mandrake_sessions.manager import SessionManager
 from mandrake_sessions.open_stores import OpenStores
 from mandrake_sessions.operations.housekeeping import housekeeper
+from mandrake_sessions.operations.indexing import fill_index
 from mandrake_sessions.settings import BadSetting
 from mandrake_sessions.workspaces import given_path
 
@@ -105,7 +106,9 @@ def _import(options: Namespace) -> int:
         tell_totals(totals, len(looked), manager, options)
         if totals.read < len(looked):
             return STOPPED
-        if watching is not None:
+        if watching is None:
+            _make_all_searchable(manager)
+        else:
             for source in sources:
                 importer.expect(source)
             importer.finish()
@@ -259,6 +262,17 @@ def _bring(
             _tell_each(waiting, totals, options)
     importer.finish()
     _tell_each(waiting, totals, options)
+
+
+def _make_all_searchable(manager: SessionManager) -> None:
+    """However much came: who searches next finds all of it. Whoever fills the index already is left to it."""
+    flush()
+    with (
+        _stopping() as is_stopped,
+        shown_work("Putting what came into the search index; Ctrl-C leaves that for later"),
+        suppress(SessionsError, OSError),
+    ):
+        fill_index(manager.store, patience=0, is_stopped=is_stopped)
 
 
 def _tell_each(waiting: list[Outcome], totals: Totals, options: Namespace) -> None:

@@ -65,6 +65,18 @@ def shown_progress() -> Iterator[Progress | None]:
         yield show
 
 
+@contextmanager
+def shown_work(doing: str) -> Iterator[None]:
+    """Says on stderr what goes on, while it does, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(doing):
+        yield
+
+
 class ShownAmount:
     """Where a bar shows how far it is, if it is shown."""
 

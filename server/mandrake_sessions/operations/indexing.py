@@ -7,6 +7,7 @@ forgotten. A turn that streams is put in at its end.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -100,9 +101,15 @@ class Indexer:
             return fill(sql, writer, is_wanted=lambda: index.is_wanted), writer.name
 
 
-def fill_index(store: Store, *, patience: float = 5.0, most: float | None = None) -> int:
-    """Fill the index of an open store, to its end or for ``most`` seconds; gives how many turns were put in. For
-    commands, where no server is.
+def fill_index(
+    store: Store,
+    *,
+    patience: float = 5.0,
+    most: float = math.inf,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> int:
+    """Fill the index of an open store, to its end, or for ``most`` seconds, or until it ``is_stopped``; gives how many
+    turns were put in. For commands, where no server is.
 
     Raises Busy where somebody else fills it for ``patience`` seconds, and StorageFailure."""
     index = store.search
@@ -111,7 +118,7 @@ def fill_index(store: Store, *, patience: float = 5.0, most: float | None = None
     lacking = missing(store, index)
     task = Indexer(store)
     begun = tried = time.monotonic()
-    while most is None or time.monotonic() < begun + most:
+    while time.monotonic() < begun + most and not is_stopped():
         try:
             if task.step(wait=True) >= WATCHFUL:
                 break
