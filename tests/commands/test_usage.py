@@ -23,18 +23,24 @@ COMMANDS = [
 def test_a_wrong_argument_has_one_exit_code(workspace: Path, command: list[str]) -> None:
     fill(store_of(workspace), "one")
     run(workspace, "backup", "copy.sqlite")
+    for wrong, complaint in [
+        (["--workspace", "nowhere"], "does not exist"),
+        (["--database", "."], f"--database: {workspace} is a directory; name a file"),
+        (["--unknown"], "unknown arguments: --unknown"),
+    ]:
+        assert complaint in run(workspace, *command, *wrong, code=2).err
+
+
+def test_what_is_wrong_with_a_store_that_is_named_is_told(workspace: Path) -> None:
     (workspace / "a file").touch()
     for wrong, complaint in [
         (["--workspace", "a file"], f"the workspace directory {workspace / 'a file'} is not a directory"),
-        (["--workspace", "nowhere"], "does not exist"),
         (["--workspace", "~nobody-of-this-name"], "there is no user nobody-of-this-name"),
-        (["--database", "."], f"--database: {workspace} is a directory; name a file"),
         (["--database", "~nobody-of-this-name"], "there is no user nobody-of-this-name"),
         (["--busy-timeout", "soon"], "--busy-timeout: 'soon': must be a number of seconds"),
-        (["--unknown"], "unknown arguments: --unknown"),
         (["--scope", "system", "--workspace", "."], "--workspace: cannot be given beside --scope system"),
     ]:
-        assert complaint in run(workspace, *command, *wrong, code=2).err
+        assert complaint in run(workspace, "doctor", *wrong, code=2).err
 
 
 @pytest.mark.parametrize(
