@@ -274,7 +274,8 @@ def test_a_file_in_base64_is_named_where_people_read(workspace: Path, where: str
         calls: Any = [] if where == "blocks" else [{"id": "1", **fields}]
         manager.create_turn(made.response.id, tool_calls=calls, status=TurnStatus.COMPLETED)
     for command, form in (
-        (["show"], "text"), (["show"], "html"), (["export", "--no-redact"], "markdown"), (["export", "--redact"], "html"),
+        (["show"], "text"), (["show"], "html"),
+        (["export", "--no-redact"], "markdown"), (["export", "--redact"], "html"),
     ):  # fmt: skip
         out = html.unescape(re.sub("<[^>]*>", "", run(workspace, *command, "@last", "--format", form).out))
         assert {each for each in SHORT if f"[{each}, 256.0 kB]" in out} == (
