@@ -325,6 +325,22 @@ def test_a_table_loses_nothing_on_a_terminal(workspace: Path, columns: int) -> N
         assert "\N{HORIZONTAL ELLIPSIS}" not in shown
 
 
+@pytest.mark.parametrize("size", [50, 400, 5000], ids=["short", "in sections", "too long to be laid out"])
+def test_a_turn_of_any_length_is_shown_whole(workspace: Path, size: int) -> None:
+    said = [[f"word{number}x{turn} of a **line** here" for number in range(size)] for turn in range(3)]
+    with SessionManager(store_of(workspace)) as manager:
+        made = manager.create_round(manager.create_session(title="A talk").id, content="Tell\nme")
+        for lines in said:
+            call: Any = {"id": "1", "method_name": "Read", "status": "completed", "response": lines[0]}
+            text = "\n\n".join(lines)
+            manager.create_turn(made.response.id, content=text, tool_calls=[call], status=TurnStatus.COMPLETED)
+    _, shown = on_a_terminal(workspace, "show", "A talk", environment={"NO_COLOR": "1"}, columns=100)
+    words = re.findall(r"word\d+x\d", shown)
+    assert words == [word for turn in said for line in (*turn, turn[0]) for word in (line.partition(" ")[0],)]
+    assert "as-typed" not in shown
+    assert [shown.count(text) for text in ("Tell", "Answer", "Tool Read" if size < 5000 else "Read")] == [1, 1, 3]
+
+
 def test_search_shows_where_the_words_are(workspace: Path) -> None:
     session = talk(store_of(workspace), "A talk", "One 🦡 badger\nand another badger")
     out = run(workspace, "search", "badger").out

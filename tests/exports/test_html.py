@@ -16,11 +16,12 @@ from exports.test_markdown import HOSTILE as ODD
 from exports.test_markdown import texts
 from mandrake_sessions import SessionManager
 from mandrake_sessions.exports import export_session
+from mandrake_sessions.exports.markdown_text import plain
 from mandrake_sessions.exports.page.diffs import diff
 from mandrake_sessions.exports.page.highlight import highlighted
 from mandrake_sessions.exports.page.prose import said
 from mandrake_sessions.exports.page.terminal import without_sequences
-from mandrake_sessions.exports.page.text import MAX_PROSE_BYTES, line, plain, preformatted
+from mandrake_sessions.exports.page.text import MAX_PROSE_BYTES, line, preformatted
 from mandrake_sessions.exports.page.values import shown_arguments
 from mandrake_sessions.model import Relation, ResponseStatus, TurnStatus
 from model.profile import examples, patient

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -130,7 +131,14 @@ def test_a_document_has_its_structure(manager: SessionManager, text: str) -> Non
                 "arguments": {text: text},
                 "response": text,
                 "content": [text],
-            }
+            },
+            {
+                "id": f"edit {text}",
+                "content": [
+                    {"type": "diff", "path": text, "oldText": text, "newText": f"{text}\nand more"},
+                    {"type": "content", "content": {"type": "text", "text": text}},
+                ],
+            },
         ]
         manager.create_turn(made.response.id, kind="thought", content=text, status=TurnStatus.COMPLETED)
         turn = manager.create_turn(made.response.id, content=text, tool_calls=calls, model=text)
@@ -146,9 +154,41 @@ def test_a_document_has_its_structure(manager: SessionManager, text: str) -> Non
         headings = [token.tag for token in tokens if token.type == "heading_open" and token.level == 0]
         assert headings == ["h1", "h2", "h3", "h2", "h3"]
         assert {line for tag in html(parser, document) for line in tag.split("\n")} <= TAGS
-        assert sum(token.type == "fence" and token.level == 0 for token in tokens) == 2 * 5
+        assert sum(token.type == "fence" and token.level == 0 for token in tokens) == 2 * 7
     assert document.count("**Error:**") == 2
     assert "14 tokens in · 1 EUR" in document
+
+
+def test_blocks_are_shown_as_what_they_say(manager: SessionManager) -> None:
+    """A text as a text, an edit as what it changes, all else as JSON; of a request what its text does not say."""
+    session = manager.create_session().id
+    link = {"type": "resource_link", "uri": "file:///a.py", "name": "a.py"}
+    said = [{"type": "text", "text": "Mend"}, link, {"type": "text", "text": "it"}, {"type": "text", "text": "soon"}]
+    made = manager.create_round(session, content="Mend it", blocks=said)
+    edit = {"type": "diff", "path": "/w/a.py", "oldText": "one\r\ntwo\r\n", "newText": "one\r\n2\r\n"}
+    new = {"type": "diff", "path": "/w/b.py", "newText": "new\n"}
+    told = {"type": "content", "content": {"type": "text", "text": "It is done."}}
+    other: Any = {"type": "terminal", "terminalId": "t"}
+    calls: Any = [{"id": "1", "content": [edit, new, told, other], "response": [{"type": "text", "text": "Good."}]}]
+    manager.create_turn(made.response.id, tool_calls=calls, status=TurnStatus.COMPLETED)
+    again = manager.create_round(session, content="Once more", blocks=[{"type": "text", "text": "Once more"}])
+    assert again.request.blocks is not None
+    with manager.snapshot():
+        document = export_session(manager, session, "markdown", redact=False).content
+    fences = [
+        (token.info, token.content if token.info != "json" else json.loads(token.content))
+        for token in all_tokens(PARSERS[0].parse(document))
+        if token.type == "fence"
+    ]
+    assert fences == [
+        ("json", [link, said[3]]),
+        ("text", "Good.\n"),
+        ("diff", " one\n-two\n+2\n"),
+        ("diff", "+new\n"),
+        ("text", "It is done.\n"),
+        ("json", other),
+    ]
+    assert "`/w/a.py`:" in document
 
 
 def test_a_document_of_nothing(manager: SessionManager) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -25,12 +26,16 @@ from rich.text import Text
 
 from mandrake_sessions.commands.styles import is_colored
 from mandrake_sessions.exports import AS_TYPED
+from mandrake_sessions.folding import fold
 from mandrake_sessions.quoting import printable
 
 # A line that is not longer than this reads well.
 _WIDTH = 100
 # A column of a table with less room is no column to the eye.
 _LEAST_COLUMN = 6
+# Characters of a section that is laid out; what is longer, and would take seconds, is shown as Markdown.
+_MOST = 128 * 1024
+_TYPED = re.compile(rf"^(`+){AS_TYPED}$", re.MULTILINE)
 # Where stdout is no terminal.
 _USUAL_WIDTH = 80
 
@@ -41,6 +46,10 @@ def laid_out(sections: Iterator[str]) -> Iterator[str]:
     options: dict[str, Any] = {} if is_colored() else {"no_color": True, "color_system": None}
     console = Console(width=min(room, _WIDTH), force_terminal=is_colored(), highlight=False, **options)
     for section in sections:
+        if len(section) > _MOST:
+            for line in _TYPED.sub(r"\1", printable(section)).split("\n"):
+                yield from fold(line, console.width).split("\n")
+            continue
         with console.capture() as captured:
             console.print(_Document(printable(section)))
             console.print()

@@ -22,6 +22,10 @@ DESCRIPTION = (
     "is Markdown, or what --format says."
 )
 EXAMPLE = "mandrake-sessions show @last"
+# Characters of a section after which another one begins.
+_LONG = 32 * 1024
+# How a turn or a call of a tool begins. A part of a text begins with an empty line only where it has nothing else.
+_BEGINNING = re.compile(r"\n(?:\*|`+ ?[^`\n])")
 _FOLD = re.compile(r"\n<details>\n<summary>([^<]*)</summary>\n\n")
 
 
@@ -68,13 +72,17 @@ def _show(options: Namespace) -> int:
 
 
 def _sections(parts: Iterable[str]) -> Iterator[str]:
-    """Parts that begin with a heading of a round."""
+    """Parts that begin with a heading of a round; of a long round, with one of its turns or calls. So the first lines
+    are there soon."""
     kept: list[str] = []
+    size = 0
     for part in map(_unfolded, parts):
-        if part.startswith("\n## ") and kept:
+        if kept and (part.startswith("\n## ") or (size > _LONG and _BEGINNING.match(part))):
             yield "".join(kept)
             kept.clear()
+            size = 0
         kept.append(part)
+        size += len(part)
     yield "".join(kept)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from mandrake_sessions.exports.binary import without_binary
+from mandrake_sessions.exports.blocks import Edit, are_blocks, beyond_text, read_block
 from mandrake_sessions.exports.conversation import Conversation, is_long, is_plain, is_typed, slices, title_in
+from mandrake_sessions.exports.diffs import Kind, compared
 from mandrake_sessions.exports.json_parts import encode
-from mandrake_sessions.exports.markdown_text import code, fenced, inline, longest_run, quoted
+from mandrake_sessions.exports.markdown_text import code, fenced, inline, longest_run, plain, quoted
 from mandrake_sessions.exports.times import for_people
 from mandrake_sessions.exports.totals import Totals
 from mandrake_sessions.exports.words import ASKED, Endings, used
@@ -20,6 +22,8 @@ from mandrake_sessions.redaction import AsItIs, Cleaner, detector
 AS_TYPED: Final = "as-typed"
 # JSON of more characters stays on one line: laying it out takes long, and nobody reads it.
 _LAID_OUT = 64 * 1024
+# What stands before a line of an edit.
+_MARKS: Final[Mapping[Kind, str]] = {"new": "+", "gone": "-", "both": " ", "between": ""}
 _pretty = JsonEncoder(ensure_ascii=False, allow_nan=False, indent=2)
 
 
@@ -71,8 +75,8 @@ class _Document:
         if each.request.content:
             yield "\n"
             yield from self._request(each)
-        if each.request.blocks is not None:
-            yield from self._folded_json("Blocks of the request", each.request.blocks)
+        if (blocks := beyond_text(each.request.content, each.request.blocks)) is not None:
+            yield from self._folded_json("Blocks of the request", blocks)
         totals, endings = Totals(), Endings(each.response)
         has_head = False
         for turn in each.response.turns:
@@ -140,8 +144,10 @@ class _Document:
         yield f"\n**Tool** {name}{title} *({call.status.value.replace('_', ' ')})*\n"
         for label, value in (("Arguments", call.arguments), ("Result", call.response), ("Content", call.content)):
             if value is not None and value != {}:
-                yield f"\n{label}:\n\n"
-                yield from self._value(value)
+                yield f"\n{label}:\n"
+                for each in value if are_blocks(value) else [value]:
+                    yield "\n"
+                    yield from self._block(each)
 
     # ---- values
 
@@ -159,6 +165,17 @@ class _Document:
         language = "text" if isinstance(shown, str) else "json"
         text = shown if isinstance(shown, str) else _laid_out(shown)
         yield from fenced(slices(text), longest_run(slices(text)), language)
+
+    def _block(self, block: Any) -> Iterator[str]:
+        """What a text says, what an edit changes, or the value."""
+        read = read_block(block)
+        if isinstance(read, Edit):
+            yield f"{code(self._cleaner.text(read.path))}:\n\n"
+            old, new = (self._cleaner.text(without_binary(text)) for text in (read.old, read.new))
+            lines = [f"{_MARKS[kind]}{text}\n" for kind, text in compared(plain(old), plain(new))]
+            yield from fenced(lines, longest_run(lines), "diff")
+        else:
+            yield from self._value(block if read is None else read)
 
     def _folded_json(self, summary: str, value: Any) -> Iterator[str]:
         yield f"\n<details>\n<summary>{summary}</summary>\n\n"

@@ -47,6 +47,11 @@ def printable(text: str) -> str:
     return text.translate(_PICTURES | {9: "\t", 10: "\n"}) if _CONTROL.search(text) else text
 
 
+def plain(text: str) -> str:
+    """Without control characters, its lines ended by line feeds."""
+    return printable(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
 def longest_run(slices: Iterable[str]) -> int:
     """Of backticks."""
     longest = open_run = 0

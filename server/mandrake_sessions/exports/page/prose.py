@@ -17,8 +17,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
+from mandrake_sessions.exports.markdown_text import plain
 from mandrake_sessions.exports.page.highlight import CLASSES, highlighted
-from mandrake_sessions.exports.page.text import MAX_PROSE_BYTES, line, name, plain, preformatted, taken
+from mandrake_sessions.exports.page.text import MAX_PROSE_BYTES, line, name, preformatted, taken
 from mandrake_sessions.stopping import check_wanted
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from markupsafe import Markup, escape
 
-from mandrake_sessions.exports.markdown_text import printable
+from mandrake_sessions.exports.markdown_text import plain, printable
 from mandrake_sessions.exports.times import for_people, iso
 
 # Of one text in memory at a time, in UTF-8: what is longer is shown as it is, in pieces.
@@ -64,11 +64,6 @@ def _in_lines(slices: Iterable[str]) -> Iterator[str]:
             yield plain(text)
     if kept_back:
         yield "\n"
-
-
-def plain(text: str) -> str:
-    """Without control characters, its lines ended by line feeds."""
-    return printable(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def taken(slices: Iterator[str], most: int) -> tuple[list[str], bool]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
 from attrs import frozen
 from markupsafe import Markup
 
 from mandrake_sessions.exports.binary import without_binary
+from mandrake_sessions.exports.blocks import beyond_text
 from mandrake_sessions.exports.conversation import Conversation, is_typed, slices
 from mandrake_sessions.exports.page.prose import said
 from mandrake_sessions.exports.page.related import Related
@@ -53,11 +55,13 @@ class Timeline:
         request = self._cleaner.slices(slices(each.request.content))
         begin, _ = taken(request, MAX_PROSE_BYTES)
         yield self._head(each, shortened("".join(begin), _TITLE))
-        if begin or each.request.blocks is not None:
+        blocks = beyond_text(each.request.content, each.request.blocks)
+        if begin or blocks is not None:
             yield Markup('<div class="request">\n')
             text = chain(begin, request)
             yield from preformatted(text, "output") if is_typed(each) else said(text, breaks=True)
-            yield from self._blocks(each)
+            if blocks is not None:
+                yield from self._blocks(blocks)
             yield Markup("</div>\n")
         totals, endings = Totals(), Endings(each.response)
         for number, turn in enumerate(each.response.turns):
@@ -78,11 +82,10 @@ class Timeline:
             '<section class="round {0}" id="round-{1}">\n<h2><a href="#round-{1}">{1}</a> {2}{3} {4}</h2>\n'
         ).format(each.origin.value, number, asked, copied, moment(each.created_at))
 
-    def _blocks(self, each: HistoryRound) -> Iterator[Markup]:
-        if each.request.blocks is not None:
-            yield Markup("<details><summary>Blocks of the request</summary>\n")
-            yield from shown_value(self._cleaner.json(without_binary(each.request.blocks)))
-            yield Markup("</details>\n")
+    def _blocks(self, blocks: Any) -> Iterator[Markup]:
+        yield Markup("<details><summary>Blocks of the request</summary>\n")
+        yield from shown_value(self._cleaner.json(without_binary(blocks)))
+        yield Markup("</details>\n")
 
     def _end(self, response: Response, totals: Totals, endings: Endings) -> Iterator[Markup]:
         if ended := endings.of_response(response):

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mandrake_sessions.exports.binary import without_binary
+from mandrake_sessions.exports.blocks import are_blocks, read_block
 from mandrake_sessions.exports.conversation import slices
 from mandrake_sessions.exports.page.diffs import diff
 from mandrake_sessions.exports.page.terminal import without_sequences
@@ -60,9 +61,9 @@ def _given(value: Any, cleaner: Cleaner) -> Iterator[Markup]:
     shown = without_binary(value)
     if isinstance(shown, str):
         yield from terminal(shown, cleaner)
-    elif isinstance(value, list) and value and all(map(_is_block, value)):
+    elif are_blocks(value):
         for block in shown:
-            yield from terminal(block, cleaner) if isinstance(block, str) else _block(block, cleaner)
+            yield from _block(block, cleaner)
     else:
         yield from shown_json(cleaner.json(shown))
 
@@ -72,27 +73,11 @@ def terminal(text: Any, cleaner: Cleaner) -> Iterator[Markup]:
     yield from preformatted(cleaner.slices(without_sequences(slices(text))), "output")
 
 
-def _is_block(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("type"), str)
-
-
-def _block(block: dict[str, Any], cleaner: Cleaner) -> Iterator[Markup]:
-    kind, rest = block["type"], {key: value for key, value in block.items() if key != "type"}
-    if kind == "content" and set(rest) == {"content"} and _is_block(rest["content"]):
-        yield from _block(rest["content"], cleaner)
-    elif kind == "text" and set(rest) == {"text"} and isinstance(rest["text"], str):
-        yield from terminal(rest["text"], cleaner)
-    elif kind == "diff" and _is_diff(rest):
-        shown = cleaner.json(rest)
-        yield from diff(shown["path"], shown.get("oldText") or "", shown["newText"])
+def _block(block: Any, cleaner: Cleaner) -> Iterator[Markup]:
+    read = read_block(block)
+    if isinstance(read, str):
+        yield from terminal(read, cleaner)
+    elif read is not None:
+        yield from diff(cleaner.text(read.path), cleaner.text(read.old), cleaner.text(read.new))
     else:
         yield from shown_json(cleaner.json(block))
-
-
-def _is_diff(fields: dict[str, Any]) -> bool:
-    return (
-        set(fields) <= {"path", "oldText", "newText"}
-        and isinstance(fields.get("path"), str)
-        and isinstance(fields.get("oldText"), str | None)
-        and isinstance(fields.get("newText"), str)
-    )

@@ -9,9 +9,10 @@ from markupsafe import Markup
 
 from mandrake_sessions.exports.conversation import slices
 from mandrake_sessions.exports.json_parts import encode
+from mandrake_sessions.exports.markdown_text import plain
 from mandrake_sessions.exports.page.diffs import diff
 from mandrake_sessions.exports.page.highlight import highlighted
-from mandrake_sessions.exports.page.text import line, plain, preformatted
+from mandrake_sessions.exports.page.text import line, preformatted
 from mandrake_sessions.json_codec import JsonEncoder
 
 # Laying out more JSON takes long, and nobody reads it.
