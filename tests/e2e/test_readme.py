@@ -128,7 +128,7 @@ def test_from_python(workspace: Path) -> None:
 
 def test_python_finds_the_store_that_the_program_finds(workspace: Path) -> None:
     (made, _, _) = answers(shell("README.md", "pipe", workspace))
-    (named,) = re.findall(r"`(workspace_database\(.*\))`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    (named,) = re.findall(r"`(workspace_database\(.*\))`", (ROOT / "docs/client.md").read_text(encoding="utf-8"))
     (workspace / "below").mkdir()
     program = (
         "from pathlib import Path; from mandrake_sessions import SessionManager;"
