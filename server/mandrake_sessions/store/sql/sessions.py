@@ -109,8 +109,8 @@ def insert_session(tx: Transaction, columns: Mapping[str, Any], create_hash: byt
         "updated_at": max(created_at, tx.now),
     }
     row["id"] = row["id"] or new_id()
-    insert(tx, "session", row)
-    keep_words(tx, seq)
+    # Written again afterwards, a row with long metadata would be written twice.
+    insert(tx, "session", {"words": _words_of(tx.sql, row), **row})
     return session_by_pk(tx.sql, seq)
 
 
@@ -215,6 +215,14 @@ def update_session(
 def words_now(dialect: Dialect) -> str:
     """What is kept of these texts beside them, for a statement about the table `session`."""
     return dialect.findable(*WORDS)
+
+
+def _words_of(sql: Sql, row: Mapping[str, Any]) -> Any:
+    """The same of the texts of a row that is not there yet."""
+    given = ", ".join(f"CAST(? AS TEXT) AS {name}" for name in WORDS)
+    values = [row.get(name) for name in WORDS]
+    (words,) = fetch_one(sql, f"SELECT {words_now(sql.dialect)} FROM (SELECT {given}) AS given", values)
+    return words
 
 
 def keep_words(tx: Transaction, pk: int) -> None:
