@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mandrake_sessions.nesting import is_deeper_than, is_text_deeper_than
+from mandrake_sessions.nesting import count_each, is_deeper_than, is_text_deeper_than
 
 # Texts that hold what the count must not take for brackets or for the end of a text.
 leaves: st.SearchStrategy[Any] = st.sampled_from([1, None, "", "[[[", "}", '"', "\\", '\\"[', "é[", {}, []])
@@ -21,6 +21,14 @@ values: st.SearchStrategy[Any] = st.recursive(
 def depth(value: Any) -> int:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+
+@pytest.mark.parametrize("length", [0, 65_533, 65_534, 70_000])
+@pytest.mark.parametrize("few", [1, 3, 4])
+def test_each_is_counted_however_long_the_text_is(length: int, few: int) -> None:
+    for brackets in ("", "[", "[{", "{[[", "[{" * 5):
+        text = brackets + "x" * length
+        assert count_each(text, ("[", "{"), few) == count_each(text[::-1], ("[", "{"), few) == len(brackets)
 
 
 @given(value=values, ascii_only=st.booleans())

@@ -87,15 +87,16 @@ def stays_empty(path: str) -> bool:
     """Whether there is a file without any content that nobody is just making: a file is born without content, so one
     that was made a moment ago is looked at again. Blocks for up to ``BIRTH_SECONDS``."""
     deadline = time.monotonic() + BIRTH_SECONDS
-    while (is_empty := exists(path) and file_size(path) == 0) and time.monotonic() < deadline:
+    while True:
         try:
-            age = time.time() - os.stat(path).st_mtime  # noqa: PTH116
-        except OSError:
-            continue
-        if age >= BIRTH_SECONDS:
-            break
+            found = os.stat(path)  # noqa: PTH116
+        except (OSError, ValueError):
+            return False
+        if found.st_size or not stat.S_ISREG(found.st_mode):
+            return False
+        if abs(time.time() - found.st_mtime) >= BIRTH_SECONDS or time.monotonic() >= deadline:
+            return True
         time.sleep(0.01)
-    return is_empty
 
 
 def is_mounted_read_only(path: str) -> bool:

@@ -34,24 +34,29 @@ _runs = _Runs()
 def is_text_deeper_than(text: str, value: Any, levels: int) -> bool:
     """Whether a value has more levels of objects and arrays than that, its own included. ``text`` is its JSON: counting
     brackets takes a tenth of the time of going through the values."""
-    if count_up_to(text, ("[", "{"), levels + 1) <= levels:
+    if count_each(text, ("[", "{"), levels + 1) <= levels:
         return False
     # An object may hold a member twice, of which the text has both.
     return _has_more_levels(text.encode(errors="surrogatepass"), levels) and is_deeper_than(value, levels)
 
 
-def count_up_to(text: AnyStr, characters: Sequence[AnyStr], most: int) -> int:
-    """How often these stand in a text; of a long one ``most``, where it has more. In a long text that has few of them
-    it takes a tenth of the time of ``count``."""
-    if len(text) < _WINDOW:
-        return sum(map(text.count, characters))
+def count_each(text: AnyStr, characters: Sequence[AnyStr], few: int) -> int:
+    """How often these stand in a text. A long one is searched for so ``few`` of them first, which takes a tenth of the
+    time of ``count`` where it has no more."""
+    if len(text) >= _WINDOW and (found := _count_few(text, characters, few)) < few:
+        return found
+    return sum(map(text.count, characters))
+
+
+def _count_few(text: AnyStr, characters: Sequence[AnyStr], few: int) -> int:
+    """``few`` where there are more."""
     count = 0
     for character in characters:
         at = text.find(character)
         while at >= 0:
             count += 1
-            if count >= most:
-                return count
+            if count == few:
+                return few
             at = text.find(character, at + 1)
     return count
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from mandrake_sessions.json_codec import JsonDecoder, JsonEncoder
 from mandrake_sessions.limits import MAX_INTEGER_DIGITS, MAX_JSON_DEPTH, MAX_VALUES
 from mandrake_sessions.long_integers import LongInteger
-from mandrake_sessions.nesting import count_up_to, is_text_deeper_than
+from mandrake_sessions.nesting import count_each, is_text_deeper_than
 from mandrake_sessions.transport.errors import (
     RpcError,
     invalid_request,
@@ -109,8 +109,7 @@ def decode(raw: bytes) -> Any:
 
 def count_values(raw: bytes) -> int:
     """How many arrays, objects and members of them a part of a message may hold: no fewer than it does."""
-    few = count_up_to(raw, _BEFORE_VALUES, _FEW_VALUES)
-    return few if few < _FEW_VALUES else sum(map(raw.count, _BEFORE_VALUES))
+    return count_each(raw, _BEFORE_VALUES, _FEW_VALUES)
 
 
 def has_more_values(raw: bytes, limit: int) -> bool:
