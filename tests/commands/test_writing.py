@@ -184,6 +184,20 @@ def test_append_makes_what_is_missing(workspace: Path) -> None:
     ).err  # fmt: skip
 
 
+def test_nothing_for_a_session_changes_nothing(workspace: Path) -> None:
+    """Neither how its last answer stands, nor what is in it; a session without a round gets none."""
+    failed, empty = run(workspace, "new", "Failed").out.strip(), run(workspace, "new", "Empty").out.strip()
+    run(workspace, "record", "-q", "--session", failed, "--", "sh", "-c", "echo no; exit 4", code=4)
+    for session in (failed, empty):
+        told = run(workspace, "append", "--session", session, code=1)
+        assert told.err == "mandrake-sessions append: nothing came on stdin, so nothing was stored\n"
+    with SessionManager(store_of(workspace)) as manager:
+        (only,) = manager.history(failed).rounds
+        assert (only.response.status, len(only.response.turns)) == ("error", 1)
+        assert manager.get_session(failed).state == "failed"
+        assert manager.history(empty).rounds == []
+
+
 def test_nothing_makes_no_session(workspace: Path) -> None:
     told = run(workspace, "append", code=1)
     assert (told.out, told.err) == ("", "mandrake-sessions append: nothing came on stdin, so no session was made\n")

@@ -89,6 +89,16 @@ def test_what_was_typed_said_and_done_is_told_apart(place: Place) -> None:
     assert place.is_sound()
 
 
+def test_an_edit_in_a_reply_stays_in_it(place: Place) -> None:
+    edit = "a.txt\n```\n<<<<<<< SEARCH\none\n=======\ntwo\n>>>>>>> REPLACE\n```"
+    history(place, HEAD, f"#### Mend it  \n\nDone:\n\n{edit}\n\n> Applied edit to a.txt  \n", age=100)
+    place.bring(place.home / "project" / NAME)
+    (session,) = place.sessions()
+    (only,) = place.rounds(session_id=session.id)
+    said = [(turn.kind, (turn.content or "").strip()) for turn in only.response.turns]
+    assert said == [("message", f"Done:\n\n{edit}"), ("tool_output", "Applied edit to a.txt")]
+
+
 def test_each_start_of_the_program_is_a_session(place: Place) -> None:
     path = history(place, HEAD, FIRST, HEAD, SECOND, HEAD.replace("10:00", "11:00"), "#### Last\n")
     place.bring(path)

@@ -8,7 +8,7 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import chain
 from typing import Final, TypeVar
@@ -24,7 +24,7 @@ from mandrake_sessions.commands.results import add_json, say_result
 from mandrake_sessions.commands.shared import DONE, FAILED, OutputFailed, check_stdin, flush, told
 from mandrake_sessions.commands.target import add_session_and_prompt, add_where, target
 from mandrake_sessions.commands.writing import check_store
-from mandrake_sessions.errors import Busy, SessionsError
+from mandrake_sessions.errors import Busy, NotFound, SessionsError
 from mandrake_sessions.fields import PLAIN, NewTurn, Piece
 from mandrake_sessions.files import explain
 from mandrake_sessions.folding import hint
@@ -89,7 +89,8 @@ def _append(options: Namespace) -> int:
         is_told = _tell_ids(answer, options)
         if not first:
             _tell_to_type()
-        code = _stored(manager, answer, pieces, first)
+        is_only_text = options.prompt is options.title is None
+        code = _stored(manager, answer, pieces, first, is_only_text=is_only_text)
         return code if is_told else code or FAILED
 
 
@@ -120,6 +121,15 @@ def _nothing_came(pieces: Arriving) -> int:
     return code or FAILED
 
 
+def _undo(manager: SessionManager, answer: _Answer) -> None:
+    """Nothing came: the response stands as it did."""
+    with suppress(NotFound), manager.transaction():
+        assert answer.turns.turn_id is not None
+        manager.delete_turn(answer.turns.turn_id)
+        if answer.is_round_new:
+            manager.delete_round(answer.round_id)
+
+
 @frozen
 class _Answer:
     """What the input becomes."""
@@ -128,6 +138,7 @@ class _Answer:
     round_id: str
     response_id: str
     turns: FillingTurns
+    is_round_new: bool
 
 
 def _begun(manager: SessionManager, session_id: str | None, options: Namespace) -> _Answer:
@@ -139,26 +150,27 @@ def _begun(manager: SessionManager, session_id: str | None, options: Namespace) 
         given["metadata"] = {**PLAIN}
     with manager.transaction():
         session_id = session_id or manager.create_session(**about(options)).id
-        round_id, response_id = _round(manager, session_id, options.prompt)
+        round_id, response_id, is_new = _round(manager, session_id, options.prompt)
         turns = FillingTurns(manager, response_id, **given)
         turns.add(0, [])
-    return _Answer(session_id, round_id, response_id, turns)
+    return _Answer(session_id, round_id, response_id, turns, is_new)
 
 
-def _round(manager: SessionManager, session_id: str, prompt: str | None) -> tuple[str, str]:
-    """The ids of a new round and its response, or without ``prompt`` of the latest one. Where there is none, nobody
-    asked."""
+def _round(manager: SessionManager, session_id: str, prompt: str | None) -> tuple[str, str, bool]:
+    """The ids of a new round and its response, or without ``prompt`` of the latest one, and whether it is new. Where
+    there is none, nobody asked."""
     if prompt is None:
         latest = manager.history(session_id, limit=1, order="desc", include_text=False).rounds
         if latest:
-            return latest[0].id, latest[0].response.id
+            return latest[0].id, latest[0].response.id, False
         made = manager.create_round(session_id, content="", origin=Origin.AGENT)
     else:
         made = manager.create_round(session_id, content=prompt)
-    return made.round.id, made.response.id
+    return made.round.id, made.response.id, True
 
 
-def _stored(manager: SessionManager, answer: _Answer, pieces: Arriving, first: bytes) -> int:
+def _stored(manager: SessionManager, answer: _Answer, pieces: Arriving, first: bytes, *, is_only_text: bool) -> int:
+    """``is_only_text``: there is nothing else to store."""
     kept = 0
     try:
         for size, text in _texts(chain([first], pieces)):
@@ -166,6 +178,10 @@ def _stored(manager: SessionManager, answer: _Answer, pieces: Arriving, first: b
             _patiently(pieces, partial(answer.turns.add, len(text.encode()), [piece]), manager)
             kept += size
         status, error, code = _end(pieces)
+        if is_only_text and not kept and status is TurnStatus.COMPLETED:
+            _patiently(pieces, partial(_undo, manager, answer), manager)
+            hint("mandrake-sessions append: nothing came on stdin, so nothing was stored")
+            return FAILED
         _patiently(pieces, partial(_finish, manager, answer, status, error), manager)
     except SessionsError as failed:
         why = what_is_kept(kept, "input", failed)

@@ -13,7 +13,7 @@ from mandrake_sessions.exports.json_parts import encode
 from mandrake_sessions.exports.markdown_text import code, fenced, inline, longest_run, plain, quoted
 from mandrake_sessions.exports.times import for_people
 from mandrake_sessions.exports.totals import Totals
-from mandrake_sessions.exports.words import ASKED, Endings, used
+from mandrake_sessions.exports.words import ASKED, Endings, used, why_stopped
 from mandrake_sessions.json_codec import JsonEncoder
 from mandrake_sessions.model import HistoryRound, Session, ToolCall, Turn
 from mandrake_sessions.redaction import AsItIs, Cleaner, detector
@@ -90,6 +90,8 @@ class _Document:
         yield from _mark(endings.of_response(each.response), "")
         if told := used(totals):
             yield f"\n*{told}*\n"
+        if (reason := why_stopped(each.response)) is not None:
+            yield f"\n*Stopped: {inline(self._cleaner.text(reason))}*\n"
 
     def _request(self, each: HistoryRound) -> Iterator[str]:
         if is_typed(each):

@@ -56,6 +56,12 @@ class Endings:
         return RESPONSE_ENDED.get(response.status)
 
 
+def why_stopped(response: Response) -> str | None:
+    """What the agent has said of that; None where it had said all."""
+    reason = response.stop_reason
+    return reason if reason and reason != "end_turn" else None
+
+
 def used(totals: Totals) -> str:
     """Tokens and costs, empty where nothing is known."""
     counts = [(totals.tokens[name], word) for name, word in _TOKENS if totals.tokens[name]]

@@ -18,7 +18,7 @@ from mandrake_sessions.exports.page.text import MAX_PROSE_BYTES, line, moment, p
 from mandrake_sessions.exports.page.turns import Turns
 from mandrake_sessions.exports.page.values import shown_value
 from mandrake_sessions.exports.totals import Totals
-from mandrake_sessions.exports.words import ASKED, RESPONSE_ENDED, Endings, used
+from mandrake_sessions.exports.words import ASKED, RESPONSE_ENDED, Endings, used, why_stopped
 from mandrake_sessions.model import HistoryRound, Response
 from mandrake_sessions.redaction import Cleaner
 
@@ -96,7 +96,7 @@ class Timeline:
             whole = f" of {usage.context_size:,}" if usage.context_size is not None else ""
             told.append(f"{usage.context_used:,}{whole} tokens in the context")
         shown: list[str | Markup] = [*told]
-        if response.stop_reason and response.stop_reason != "end_turn":
-            shown.append(Markup("stopped: {}").format(line(self._cleaner.text(response.stop_reason))))
+        if (reason := why_stopped(response)) is not None:
+            shown.append(Markup("stopped: {}").format(line(self._cleaner.text(reason))))
         if shown:
             yield Markup('<p class="used">{}</p>\n').format(Markup(" · ").join(shown))

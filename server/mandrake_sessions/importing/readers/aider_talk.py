@@ -125,7 +125,8 @@ class AiderTalk:
             yield Ended("completed", self._began)
 
     def _said(self, text: str, start: int) -> Iterator[Event]:
-        is_program = text.startswith(">") and self._kind != "thought"
+        # As aider itself tells them apart: an edit in a reply has lines such as ">>>>>>> REPLACE".
+        is_program = (text.startswith("> ") or text.rstrip() == ">") and self._kind != "thought"
         kind = "tool_output" if is_program else "thought" if self._kind == "thought" else "message"
         is_other = kind != self._kind and (text.strip() or self._kind == "tool_output")
         if is_other or self._size > _MAX_TEXT:
