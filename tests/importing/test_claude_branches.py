@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -176,3 +177,52 @@ def test_a_record_that_stands_in_the_file_again_is_no_branch(place: Place, how: 
         with SessionManager(place.database) as manager:
             assert manager.usage().totals[0].input_tokens == 50
     assert place.is_sound()
+
+
+# By the round that each follows: which branch goes on changes again and again.
+TREES: list[list[int | None]] = [
+    [None, 0, 0, 1, 2, 3], [None, None, 0, 1, 2], [None, None, 1, 0, 2, 3], [None, 0, 1, 1, 2, 3, 4, 5],
+    [None, 0, 1, 0, 3, 2, 4], [None, 0, 1, 1, None, None, 5, 2], [None, 0, 1, 2, 3, 1, 3, 6, 7, 4],
+    [None, 0, 1, 1, 3, 4, 5, 5, 4, 8, 8, 6, 11], [None, 0, 1, 2, 3, None, 3, 4, 7, 7, 9, 5, 10, 12],
+]  # fmt: skip
+
+
+def way_to(tree: list[int | None], place: int) -> list[int]:
+    above = tree[place]
+    return [*([] if above is None else way_to(tree, above)), place]
+
+
+@pytest.mark.parametrize("is_grown", [False, True], ids=["as a whole", "as it grows"])
+def test_any_tree_is_the_branch_that_was_used_last_and_its_others(place: Place, is_grown: bool) -> None:
+    """Whoever goes back to a branch that was left finds all of its rounds there, and none of another."""
+    random = Random(5)
+    trees = [*TREES, *([None, *(random.choice([None, at - 1, *range(at)]) for at in range(1, 12))] for _ in range(16))]
+    talks = [claude(place.home, f"{number:08}-1111-4111-8111-111111111111") for number in range(len(trees))]
+    for number, (talk, tree) in enumerate(zip(talks, trees, strict=True)):
+        names: list[str] = []
+        for at, above in enumerate(tree):
+            talk.ask(f"{number} {at}", parent=None if above is None else names[above])
+            names.append(talk.say("Yes.", f"msg_{number}_{at}"))
+        talk.write(upto=random.randrange(1, 2 * len(tree)) if is_grown else None)
+    place.bring()
+    if is_grown:
+        for talk in talks:
+            talk.write()
+        place.bring()
+    mains: dict[int, list[int]] = {}
+    forks: dict[int, list[list[int]]] = {}
+    with SessionManager(place.database) as manager:
+        for session in manager.list_sessions(limit=1000).sessions:
+            said = [each.request.content.split() for each in manager.history(session.id).rounds]
+            (number,) = {int(one) for one, _ in said}
+            way = [int(at) for _, at in said]
+            if session.external_id is None:
+                forks.setdefault(number, []).append(way)
+            else:
+                mains[number] = way
+    for number, tree in enumerate(trees):
+        assert mains[number] == way_to(tree, len(tree) - 1), tree
+        others = forks.get(number, [])
+        assert [way for way in others if way != way_to(tree, way[-1])] == [], tree
+        ends = [way_to(tree, at) for at in range(len(tree)) if at not in tree]
+        assert [end for end in ends if end not in [way[: len(end)] for way in (mains[number], *others)]] == [], tree

@@ -22,6 +22,10 @@ _NAMED: Final = 200
 _SPACE: Final = 40
 
 
+# Where they begin and end.
+Lines = tuple[int, int]
+
+
 class Request(NamedTuple):
     """``parent``: the record that it follows. ``start``: where its line begins. ``also``: the rounds after it that
     nobody has asked for with a record of its own."""
@@ -52,11 +56,17 @@ class Branches:
         self._left = [
             LeftBranch([Request(*request) for request in requests], end) for requests, end in state.get("left", [])
         ]
+        # Where the lines of a round end: those of another branch may follow, before it is gone on with.
+        self._ends: dict[int, int] = dict(state.get("ends", []))
+        known = [*self._requests.values(), *(request for branch in self._left for request in branch.requests)]
+        # Where the last round of the file begins that was read until now.
+        self._latest = max((request.start for request in known), default=-1)
 
     def state(self) -> dict[str, Any]:
         return {
             "starts": list(self._requests.values()),
             "left": [(each.requests, each.end) for each in self._left],
+            "ends": list(self._ends.items()),
         }
 
     @property
@@ -71,6 +81,8 @@ class Branches:
     def begin(self, request: Request) -> tuple[str, ...]:
         """A request begins. Gives those that are another branch from now on: where an earlier one follows the same
         record, somebody went back before that."""
+        if self._latest < request.start:
+            self._end_latest(request.start)
         gone = self._cut(request.parent, request.start)
         self._requests[request.parent] = request
         if len(self._requests) > _REMEMBERED:
@@ -106,31 +118,52 @@ class Branches:
 
     def is_in_left(self, start: int) -> bool:
         """Whether a line is one of a branch that was left."""
-        return any(each.requests[0].start <= start < each.end for each in self._left)
+        return any(begin <= start < end for each in self._left for begin, end in self._lines(each))
 
     def left_with(self, path: str, record: str | None) -> tuple[LeftBranch, int] | None:
         """The branch that was left in which a record is, and where that stands. Raises OSError, SourceUnreadable."""
         if record is None or record in self._requests:
             return None
         for branch in reversed(self._left):
-            if (place := place_of(path, record, branch.requests[0].start, branch.end)) is not None:
-                return branch, place
+            for start, end in self._lines(branch):
+                if (place := place_of(path, record, start, end)) is not None:
+                    return branch, place
         return None
 
-    def go_back(self, branch: LeftBranch, start: int) -> tuple[str, ...]:
-        """Go on in a branch that was left. Gives the requests that are another branch from now on."""
-        self._left.remove(branch)
-        return self._cut(branch.requests[0].parent, start)
+    def go_back(self, path: str, branch: LeftBranch, place: int, start: int) -> tuple[tuple[str, ...], list[Lines]]:
+        """Go on after a place in a branch that was left. Gives the requests that are another branch from now on, and
+        the lines of those that are the branch again: it may have begun in another one that was left. Raises OSError,
+        SourceUnreadable."""
+        again: list[Lines] = []
+        found: tuple[LeftBranch, int] | None = (branch, place)
+        while found is not None:
+            again = [*self._take_back(*found), *again]
+            parent = found[0].requests[0].parent
+            found = self.left_with(path, parent)
+        return self._cut(parent, start), again
 
-    def lines_of(self, branch: LeftBranch, place: int) -> Iterator[tuple[int, int]]:
-        """The bytes of the rounds of a branch up to that which has a place, without those of branches within it."""
-        later = [request.start for request in branch.requests if request.start > place]
-        start, end = branch.requests[0].start, min([*later, branch.end])
-        for other in sorted(self._left, key=lambda each: each.requests[0].start):
-            if start <= other.requests[0].start and other.end <= end:
-                yield start, other.requests[0].start
-                start = other.end
-        yield start, end
+    def _take_back(self, branch: LeftBranch, place: int) -> list[Lines]:
+        """The lines of a branch up to a place. What follows them stays a branch that was left."""
+        lines = [each for each in self._lines(branch) if each[0] <= place]
+        rest = [request for request in branch.requests if request.start > place]
+        at = self._left.index(branch)
+        self._left[at : at + 1] = [LeftBranch(rest, branch.end)] if rest else []
+        return lines
+
+    def _lines(self, branch: LeftBranch) -> Iterator[Lines]:
+        """Those of other branches may stand between them."""
+        starts = [request.start for request in branch.requests]
+        for start, following in zip(starts, [*starts[1:], branch.end], strict=True):
+            # Of a state that an earlier version has remembered the ends are not known.
+            yield start, min(self._ends.get(start, following), following)
+
+    def _end_latest(self, start: int) -> None:
+        """Another round begins than any that was read until now."""
+        if self._latest >= 0:
+            self._ends[self._latest] = start
+            if len(self._ends) > _REMEMBERED:
+                del self._ends[next(iter(self._ends))]
+        self._latest = start
 
 
 class Between:

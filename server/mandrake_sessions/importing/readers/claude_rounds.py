@@ -84,9 +84,10 @@ class ClaudeRounds(ClaudeSession):
         if not self.turning.has(request.parent):
             found = self.branches.left_with(path, request.parent)
         if found is not None:
-            if gone := self.branches.go_back(found[0], request.start):
+            gone, again = self.branches.go_back(path, *found, request.start)
+            if gone:
                 yield Left(gone, request.name)
-            yield from self._again(list(self.branches.lines_of(*found)))
+            yield from self._again(again)
         elif request.parent is not None and self.turning.may_be_back(path, request):
             turn = self.turning.turn(path, self.branches, request.parent, request.start)
         if turn is not None:
