@@ -109,7 +109,7 @@ def insert_session(tx: Transaction, columns: Mapping[str, Any], create_hash: byt
         "updated_at": max(created_at, tx.now),
     }
     row["id"] = row["id"] or new_id()
-    # Written again afterwards, a row with long metadata would be written twice.
+    # Setting `words` with an UPDATE afterwards would write the whole row again, with metadata of any length.
     insert(tx, "session", {"words": _words_of(tx.sql, row), **row})
     return session_by_pk(tx.sql, seq)
 
@@ -218,7 +218,7 @@ def words_now(dialect: Dialect) -> str:
 
 
 def _words_of(sql: Sql, row: Mapping[str, Any]) -> Any:
-    """The same of the texts of a row that is not there yet."""
+    """What is kept of the texts of a session beside them, where its row is not there yet."""
     given = ", ".join(f"CAST(? AS TEXT) AS {name}" for name in WORDS)
     values = [row.get(name) for name in WORDS]
     (words,) = fetch_one(sql, f"SELECT {words_now(sql.dialect)} FROM (SELECT {given}) AS given", values)
