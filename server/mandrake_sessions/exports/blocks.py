@@ -47,12 +47,10 @@ def beyond_text(content: str, blocks: Any) -> Any:
     left = []
     for block in blocks:
         text = read_block(block)
-        begin = content.find(text, end) if isinstance(text, str) else -1
-        if begin < 0:
-            left.append(block)
-        else:
-            assert isinstance(text, str)
+        if isinstance(text, str) and (begin := content.find(text, end)) >= 0:
             end = begin + len(text)
+        else:
+            left.append(block)
     return left or None
 
 

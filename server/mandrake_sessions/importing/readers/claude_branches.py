@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from attrs import frozen
 
 from mandrake_sessions.importing.lines import opened, skip
+from mandrake_sessions.importing.readers.claude_tree import Range, joined
 
 # So many places to go back to are remembered: each position holds them.
 _REMEMBERED: Final = 2000
@@ -20,10 +21,6 @@ _PIECE: Final = 1024 * 1024
 _NAMED: Final = 200
 # Before a value stand its name, a colon and some space, in so many bytes.
 _SPACE: Final = 40
-
-
-# Where they begin and end.
-Lines = tuple[int, int]
 
 
 class Request(NamedTuple):
@@ -125,16 +122,16 @@ class Branches:
         if record is None or record in self._requests:
             return None
         for branch in reversed(self._left):
-            for start, end in self._lines(branch):
+            for start, end in joined(self._lines(branch)):
                 if (place := place_of(path, record, start, end)) is not None:
                     return branch, place
         return None
 
-    def go_back(self, path: str, branch: LeftBranch, place: int, start: int) -> tuple[tuple[str, ...], list[Lines]]:
+    def go_back(self, path: str, branch: LeftBranch, place: int, start: int) -> tuple[tuple[str, ...], list[Range]]:
         """Go on after a place in a branch that was left. Gives the requests that are another branch from now on, and
         the lines of those that are the branch again: it may have begun in another one that was left. Raises OSError,
         SourceUnreadable."""
-        again: list[Lines] = []
+        again: list[Range] = []
         found: tuple[LeftBranch, int] | None = (branch, place)
         while found is not None:
             again = [*self._take_back(*found), *again]
@@ -142,15 +139,15 @@ class Branches:
             found = self.left_with(path, parent)
         return self._cut(parent, start), again
 
-    def _take_back(self, branch: LeftBranch, place: int) -> list[Lines]:
+    def _take_back(self, branch: LeftBranch, place: int) -> list[Range]:
         """The lines of a branch up to a place. What follows them stays a branch that was left."""
-        lines = [each for each in self._lines(branch) if each[0] <= place]
+        lines = joined(each for each in self._lines(branch) if each[0] <= place)
         rest = [request for request in branch.requests if request.start > place]
         at = self._left.index(branch)
         self._left[at : at + 1] = [LeftBranch(rest, branch.end)] if rest else []
         return lines
 
-    def _lines(self, branch: LeftBranch) -> Iterator[Lines]:
+    def _lines(self, branch: LeftBranch) -> Iterator[Range]:
         """Those of other branches may stand between them."""
         starts = [request.start for request in branch.requests]
         for start, following in zip(starts, [*starts[1:], branch.end], strict=True):

@@ -64,7 +64,7 @@ def tree_to(path: str, start: int, end: int, leaf: str) -> Tree:
             kept.add(name)
     left = [node for name, node in lines if name not in kept]
     said = [node.start for node in left if node.reply is not None]
-    return Tree(way, _joined((node.start, node.end) for node in left), said)
+    return Tree(way, joined((node.start, node.end) for node in left), said)
 
 
 def _lines(path: str, start: int, end: int) -> list[tuple[str, _Node]]:
@@ -90,10 +90,11 @@ def _is_answer(node: _Node, nodes: Mapping[str, _Node]) -> bool:
     return node.is_result and parent is not None and parent.reply is not None
 
 
-def _joined(ranges: Iterable[Range]) -> list[Range]:
-    joined: list[Range] = []
+def joined(ranges: Iterable[Range]) -> list[Range]:
+    """Those that follow each other without a gap as one; in the order of the file."""
+    found: list[Range] = []
     for start, end in sorted(ranges):
-        if joined and joined[-1][1] == start:
-            start = joined.pop()[0]
-        joined.append((start, end))
-    return joined
+        if found and found[-1][1] == start:
+            start = found.pop()[0]
+        found.append((start, end))
+    return found
